@@ -1,0 +1,1 @@
+"""Postcards: the example dataset that the project draws for itself."""

@@ -1,0 +1,50 @@
+"""The picture of a scene."""
+
+from PIL import Image
+
+from .canvas import Canvas, Stage
+from .land import (
+    FAR,
+    draw_ground,
+    draw_lake,
+    draw_mountains,
+    draw_river,
+    draw_sea,
+)
+from .scene import Scene
+from .sky import (
+    SKY_FEATURES,
+    draw_clouds,
+    draw_falling,
+    draw_lightning,
+    draw_sky,
+)
+from .things import draw_things
+
+
+def draw(
+    scene: Scene, variation: int = 0, width: int = 480, height: int = 360
+) -> Image.Image:
+    """The variation changes only details that are no attribute of the scene."""
+    canvas = Canvas(width, height)
+    stage = Stage(scene, variation, canvas)
+    draw_sky(stage)
+    draw_clouds(stage)
+    for name, draw_feature in SKY_FEATURES.items():
+        if name in scene.features:
+            draw_feature(stage)
+    if "mountains" in scene.features:
+        draw_mountains(stage)
+    if scene.land in FAR:
+        FAR[scene.land](stage)
+    if stage.has_sea:
+        draw_sea(stage)
+    draw_ground(stage)
+    if "river" in scene.features:
+        draw_river(stage)
+    if "lake" in scene.features:
+        draw_lake(stage)
+    draw_lightning(stage)
+    draw_things(stage)
+    draw_falling(stage)
+    return canvas.finished()

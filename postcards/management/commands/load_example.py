@@ -1,0 +1,59 @@
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from tqdm import tqdm
+
+from postcards.shards import MODEL
+from search.errors import SearchError
+from search.ingestion import run
+from search.models import Dataset, Shard
+
+SLUG = "postcards"
+SHARD_ROWS = 5_000
+
+
+class Command(BaseCommand):
+    help = (
+        "Draw the example dataset and bring it in, unless there is a dataset already."
+    )
+
+    def handle(self, **options) -> None:
+        unfinished = Dataset.objects.filter(slug=SLUG).exclude(
+            shards__state=Shard.State.INGESTED
+        )
+        if Dataset.objects.exists() and not unfinished.exists():
+            return
+        folder = settings.VAR_DIR / SLUG
+        count = settings.EXAMPLE_POSTCARDS
+        shards = -(-count // SHARD_ROWS)
+        call_command(
+            "make_postcards", out=folder, shards=shards, rows=-(-count // shards)
+        )
+        dataset, _ = Dataset.objects.update_or_create(
+            slug=SLUG,
+            defaults={
+                "title": "Postcards",
+                "model": MODEL,
+                "weights": "",
+                "source": str(folder),
+            },
+        )
+        try:
+            self._ingest(dataset)
+        except SearchError as error:
+            raise CommandError(error.message) from error
+
+    def _ingest(self, dataset: Dataset) -> None:
+        run.find_shards(dataset)
+        keys = run.queue(dataset.shards.all())
+        with tqdm(desc="Bringing them in", unit=" cards", disable=None) as bar:
+            for key in keys:
+                before = bar.n
+                run.ingest(key, lambda done, _, n=before: bar.update(n + done - bar.n))
+        failed = dataset.shards.filter(state=Shard.State.FAILED).first()
+        if failed:
+            raise CommandError(f"Shard {failed.number}: {failed.error}")
+        self.stdout.write("Building the search index …")
+        for key in keys:
+            if run.index_if_complete(key):
+                break

@@ -1,0 +1,30 @@
+from pathlib import Path
+
+from django.core.management.base import BaseCommand, CommandError
+from tqdm import tqdm
+
+from postcards.shards import write_shard
+from search.errors import SearchError
+
+
+class Command(BaseCommand):
+    help = "Draw postcards and write them as shards in the layout of LAION-400M."
+
+    def add_arguments(self, parser) -> None:
+        parser.add_argument("--out", type=Path, required=True)
+        parser.add_argument("--shards", type=int, default=1)
+        parser.add_argument("--rows", type=int, default=10_000, help="of each shard")
+
+    def handle(self, *, out: Path, shards: int, rows: int, **options) -> None:
+        if shards < 1 or rows < 1:
+            raise CommandError("At least one shard of at least one row is needed.")
+        total = shards * rows
+        with tqdm(
+            total=total, desc="Drawing postcards", unit=" cards", disable=None
+        ) as bar:
+            for number in range(shards):
+                try:
+                    write_shard(out, number, rows, bar.update)
+                except (SearchError, OSError) as error:
+                    raise CommandError(str(error)) from error
+        self.stdout.write(f"{total:,} postcards in {shards} shards in {out}")

@@ -1,0 +1,110 @@
+"""Postcards as shards in the layout of LAION-400M, and as a dataset of this project."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from search.encoder import Encoder, encoder_for
+
+from .captions import caption
+from .draw import draw
+from .scene import scene_of
+
+MODEL = "local-dir:postcards/model"
+ENCODED_TOGETHER = 128
+WIDTH, HEIGHT = 480, 360
+JPEG_QUALITY = 88
+
+
+def encoder() -> Encoder:
+    """The small CLIP that was trained on postcards."""
+    return encoder_for(MODEL, "")
+
+
+def jpeg(postcard_id: int) -> bytes:
+    """The picture of a postcard, as it is served."""
+    data = BytesIO()
+    picture = draw(scene_of(postcard_id), postcard_id, WIDTH, HEIGHT)
+    picture.save(data, "JPEG", quality=JPEG_QUALITY)
+    return data.getvalue()
+
+
+def write_shard(
+    folder: Path, number: int, rows: int, done: Callable[[int], None]
+) -> None:
+    """Writes img_emb_N.npy, text_emb_N.npy (float16) and metadata_N.parquet.
+
+    Shard N holds the postcards N·rows … (N+1)·rows − 1; `done` is told how many more
+    are drawn.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    images, texts, records = [], [], []
+    for ids in _chunks(range(number * rows, (number + 1) * rows), ENCODED_TOGETHER):
+        pictures = [draw(scene_of(i), i, WIDTH, HEIGHT) for i in ids]
+        captions = [caption(scene_of(i), i)[0] for i in ids]
+        image = encoder().encode_images(pictures)
+        text = encoder().encode_texts(captions)
+        closeness = np.einsum("ij,ij->i", image, text)
+        records += [_record(*row) for row in zip(ids, captions, closeness, strict=True)]
+        images.append(image.astype(np.float16))
+        texts.append(text.astype(np.float16))
+        done(len(ids))
+    np.save(folder / f"img_emb_{number}.npy", np.concatenate(images))
+    np.save(folder / f"text_emb_{number}.npy", np.concatenate(texts))
+    table = pa.Table.from_pylist(records, schema=SCHEMA)
+    pq.write_table(table, folder / f"metadata_{number}.parquet")
+
+
+SCHEMA = pa.schema(
+    [
+        ("image_path", pa.string()),
+        ("caption", pa.string()),
+        ("NSFW", pa.string()),
+        ("similarity", pa.float64()),
+        ("LICENSE", pa.string()),
+        ("url", pa.string()),
+        ("key", pa.string()),
+        ("status", pa.string()),
+        ("error_message", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("original_width", pa.int32()),
+        ("original_height", pa.int32()),
+        ("exif", pa.string()),
+        ("md5", pa.string()),
+        ("scene", pa.string()),
+    ]
+)
+
+
+def _record(postcard_id: int, text: str, closeness: float) -> dict[str, object]:
+    scene = scene_of(postcard_id).to_json()
+    return {
+        "image_path": f"{postcard_id // 10_000:05}/{postcard_id:09}.jpg",
+        "caption": text,
+        "NSFW": "UNLIKELY",
+        "similarity": float(closeness),
+        "LICENSE": "CC0",
+        "url": f"/postcards/{postcard_id}.jpg",
+        "key": f"{postcard_id:09}",
+        "status": "success",
+        "error_message": None,
+        "width": WIDTH,
+        "height": HEIGHT,
+        "original_width": WIDTH,
+        "original_height": HEIGHT,
+        "exif": "{}",
+        # Of the scene: the bytes of a JPEG differ from one Pillow to the next.
+        "md5": hashlib.md5(scene.encode(), usedforsecurity=False).hexdigest(),
+        "scene": scene,
+    }
+
+
+def _chunks(ids: range, size: int) -> Iterator[range]:
+    for start in range(0, len(ids), size):
+        yield ids[start : start + size]

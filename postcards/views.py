@@ -1,0 +1,16 @@
+from django.http import Http404, HttpRequest, HttpResponse
+from django.views.decorators.cache import cache_control
+from django.views.decorators.http import require_safe
+
+from .shards import jpeg
+
+LAST_ID = 2**32 - 1
+
+
+@require_safe
+@cache_control(public=True, max_age=31_536_000, immutable=True)
+def picture(request: HttpRequest, postcard_id: int) -> HttpResponse:
+    """The picture of a postcard, drawn on demand."""
+    if postcard_id > LAST_ID:
+        raise Http404
+    return HttpResponse(jpeg(postcard_id), content_type="image/jpeg")
