@@ -1,0 +1,110 @@
+from django.contrib import admin, messages
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.translation import ngettext
+
+from .clickhouse import schema
+from .errors import SearchError
+from .ingestion import run
+from .ingestion.tasks import ingest_shard
+from .models import Dataset, Shard
+from .service import table_of
+
+
+def _start(request: HttpRequest, shards: QuerySet[Shard]) -> int:
+    keys = run.queue(shards)
+    for key in keys:
+        transaction.on_commit(lambda key=key: ingest_shard.delay(key))
+    return len(keys)
+
+
+def _say_started(request: HttpRequest, count: int, name: str) -> None:
+    text = ngettext("%d shard is queued", "%d shards are queued", count) % count
+    messages.success(request, f"{name}: {text}; its progress shows in the list.")
+
+
+@admin.action(description="Ingest: bring in the shards that are not in yet")
+def ingest_datasets(admin, request: HttpRequest, datasets: QuerySet[Dataset]) -> None:
+    for dataset in datasets:
+        try:
+            found = run.find_shards(dataset)
+        except SearchError as error:
+            messages.error(request, f"{dataset}: {error.message}")
+            continue
+        if not found:
+            messages.error(request, f"{dataset}: no shards in {dataset.source}.")
+            continue
+        waiting = dataset.shards.exclude(state=Shard.State.INGESTED)
+        _say_started(request, _start(request, waiting), str(dataset))
+
+
+@admin.action(description="Ingest, again if they are in already")
+def ingest_shards(admin, request: HttpRequest, shards: QuerySet[Shard]) -> None:
+    _say_started(request, _start(request, shards), "Ingest")
+
+
+@admin.register(Dataset)
+class DatasetAdmin(admin.ModelAdmin):
+    list_display = ["title", "slug", "model", "items", "states"]
+    prepopulated_fields = {"slug": ["title"]}
+    actions = [ingest_datasets]
+    # What decides the table cannot change once the table is made.
+    fixed_fields = [
+        "slug",
+        "dimension",
+        "metric",
+        "index_connections",
+        "index_construction",
+    ]
+
+    def get_readonly_fields(self, request, obj=None):
+        return self.fixed_fields if obj and obj.shards.exists() else []
+
+    def get_prepopulated_fields(self, request, obj=None):
+        return {} if obj else self.prepopulated_fields
+
+    @admin.display(description="Items")
+    def items(self, dataset: Dataset) -> str:
+        return f"{dataset.item_count():,}"
+
+    @admin.display(description="Shards")
+    def states(self, dataset: Dataset) -> str:
+        states = dataset.shards.values_list("state", flat=True)
+        counts = {state: list(states).count(state) for state in Shard.State.values}
+        return ", ".join(f"{n} {state}" for state, n in counts.items() if n) or "none"
+
+    def delete_model(self, request, dataset: Dataset) -> None:
+        schema.drop(table_of(dataset))
+        super().delete_model(request, dataset)
+
+    def delete_queryset(self, request, datasets: QuerySet[Dataset]) -> None:
+        for dataset in datasets:
+            schema.drop(table_of(dataset))
+        super().delete_queryset(request, datasets)
+
+
+@admin.register(Shard)
+class ShardAdmin(admin.ModelAdmin):
+    list_display = ["number", "dataset", "state", "progress", "error", "changed_at"]
+    list_filter = ["dataset", "state"]
+    actions = [ingest_shards]
+
+    def has_add_permission(self, request) -> bool:
+        return False  # shards come from a dataset's source
+
+    def has_change_permission(self, request, obj=None) -> bool:
+        return False
+
+    def has_delete_permission(self, request, obj=None) -> bool:
+        return False
+
+    def get_readonly_fields(self, request, obj=None):
+        return [field.name for field in Shard._meta.fields]
+
+    @admin.display(description="Rows")
+    def progress(self, shard: Shard) -> str:
+        if shard.rows is None:
+            return "–"
+        return format_html("{} of {}", f"{shard.rows_done:,}", f"{shard.rows:,}")

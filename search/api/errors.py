@@ -1,0 +1,37 @@
+"""Every refusal as {"detail": sentence, "code": word}, with its status."""
+
+import logging
+from typing import Any
+
+from rest_framework import status
+from rest_framework.exceptions import APIException, ParseError, ValidationError
+from rest_framework.response import Response
+from rest_framework.views import exception_handler
+
+from search.errors import SearchError, SearchUnavailable
+
+logger = logging.getLogger(__name__)
+
+
+def answer(error: Exception, context: dict[str, Any]) -> Response | None:
+    if isinstance(error, SearchError):
+        if isinstance(error, SearchUnavailable):
+            logger.warning("%s", error.message, exc_info=error)
+        return _answer_to(error)
+    response = exception_handler(error, context)
+    if response is None or isinstance(error, ValidationError):
+        return response  # field errors keep REST framework's own form
+    code = error.default_code if isinstance(error, APIException) else "not_found"
+    if isinstance(error, ParseError):
+        code = "bad_query"
+    response.data = {"detail": str(response.data["detail"]), "code": code}
+    return response
+
+
+def _answer_to(error: SearchError) -> Response:
+    response = Response(
+        {"detail": error.message, "code": error.code}, status=error.status
+    )
+    if error.status == status.HTTP_503_SERVICE_UNAVAILABLE:
+        response["Retry-After"] = str(SearchUnavailable.retry_after_s)
+    return response

@@ -1,0 +1,97 @@
+from dataclasses import asdict
+from typing import Any
+
+from django.urls import reverse
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from search import service
+from search.clickhouse import queries
+from search.links import safe_url
+from search.models import Dataset
+from search.query import FIELDS, SearchQuery
+
+from .serializers import SearchParametersSerializer, SearchSerializer
+
+
+class DatasetList(APIView):
+    """The datasets that can be searched."""
+
+    def get(self, request: Request) -> Response:
+        return Response([_dataset(dataset) for dataset in service.datasets()])
+
+
+class ItemDetail(APIView):
+    """One item with all its metadata."""
+
+    def get(self, request: Request, slug: str, item_id: int) -> Response:
+        item = service.item(slug, item_id)
+        shown = _item(item, slug, request)
+        del shown["similarity"]
+        return Response({**shown, "metadata": item.metadata})
+
+
+class Search(APIView):
+    """Search by words, pictures, items and embeddings."""
+
+    def get(self, request: Request) -> Response:
+        given = SearchParametersSerializer(data=request.query_params.dict())
+        given.is_valid(raise_exception=True)
+        return _answer(given.query(), request)
+
+    def post(self, request: Request) -> Response:
+        given = SearchSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        return _answer(given.query(), request)
+
+
+def _answer(query: SearchQuery, request: Request) -> Response:
+    page = service.find(query)
+    return Response(
+        {
+            "dataset": query.dataset,
+            "results": [_item(hit, query.dataset, request) for hit in page.hits],
+            "next": page.next or None,
+            "hidden": {"nsfw": 0, "duplicates": 0, "removed": 0},
+            "exact": page.exact,
+            "timing": {
+                "encode_ms": round(page.encode_ms, 2),
+                "search_ms": round(page.search_ms, 2),
+                "total_ms": round(page.encode_ms + page.search_ms, 2),
+            },
+        }
+    )
+
+
+def _item(hit: service.Hit, slug: str, request: Request) -> dict[str, Any]:
+    shown = asdict(hit)
+    picture = safe_url(hit.url)
+    shown.pop("metadata", None)
+    return {
+        **shown,
+        "thumbnail": request.build_absolute_uri(picture) if picture else None,
+        "page": request.build_absolute_uri(reverse("item", args=[slug, hit.id])),
+    }
+
+
+def _dataset(dataset: Dataset) -> dict[str, Any]:
+    state = queries.index_state(service.table_of(dataset))
+    return {
+        "slug": dataset.slug,
+        "title": dataset.title,
+        "items": dataset.item_count(),
+        "model": dataset.model,
+        "dimension": dataset.dimension,
+        "fields": list(FIELDS),
+        "columns": queries.FACT_COLUMNS.split(", "),
+        "index": {
+            "metric": dataset.metric,
+            "connections": dataset.index_connections,
+            "construction": dataset.index_construction,
+            "parts": state["parts"],
+            "parts_without_index": state["parts_without_index"],
+            "bytes": state["bytes"],
+        },
+        "popularity": False,
+    }

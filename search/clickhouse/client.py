@@ -1,0 +1,155 @@
+"""The one door to ClickHouse: an embedded engine or a server, by CLICKHOUSE_URL.
+
+Both are clients of clickhouse_connect, and all above this module is the same code. The
+embedded engine lets one process open a folder; each thread has a client of its own,
+because a shared one serves one query after the other.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from django.conf import settings
+
+from search.errors import SearchUnavailable
+
+CONNECT_TIMEOUT_S = 2
+QUERY_TIMEOUT_S = 10
+LONG_TIMEOUT_S = 24 * 3600  # an index over millions of rows takes hours
+TOO_MANY_SEARCHES = "Too many threads"
+SEARCH_RETRIES = 5
+SEARCH_RETRY_PAUSE_S = 0.05
+
+# One graph takes searches from at most twice as many threads as there are cores and
+# refuses the others; as many as cores lose no throughput (measured).
+_search_slots = threading.BoundedSemaphore(os.cpu_count() or 1)
+_local = threading.local()
+
+
+def ping() -> None:
+    """Raises SearchUnavailable, with the reason, when the engine cannot be used."""
+    rows("SELECT 1")
+
+
+def rows(
+    sql: str, parameters: dict[str, Any] | None = None, **query_settings: Any
+) -> list[dict[str, Any]]:
+    """The rows of a query, as dictionaries by column name."""
+    query_settings.setdefault("max_execution_time", QUERY_TIMEOUT_S)
+    with _translated_errors():
+        result = _client().query(sql, parameters=parameters, settings=query_settings)
+        return list(result.named_results())
+
+
+def nearest_rows(
+    sql: str, parameters: dict[str, Any], **query_settings: Any
+) -> list[dict[str, Any]]:
+    """Like rows, for searches of a vector index: they queue for one of its slots."""
+    for attempt in range(SEARCH_RETRIES):
+        with _search_slot():
+            try:
+                return rows(sql, parameters, **query_settings)
+            except SearchUnavailable as error:
+                # Other processes search the same server's index.
+                full = TOO_MANY_SEARCHES in str(error.__cause__)
+                if not full or attempt == SEARCH_RETRIES - 1:
+                    raise
+        time.sleep(SEARCH_RETRY_PAUSE_S * 2**attempt)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def command(
+    sql: str, parameters: dict[str, Any] | None = None, **query_settings: Any
+) -> None:
+    """Runs a statement that returns nothing, however long it takes."""
+    with _translated_errors():
+        _client(LONG_TIMEOUT_S).command(
+            sql, parameters=parameters, settings=query_settings
+        )
+
+
+def insert_arrow(table: str, batch: Any, **query_settings: Any) -> None:
+    """Inserts a pyarrow.Table whose columns are named as the table's."""
+    with _translated_errors():
+        _client(LONG_TIMEOUT_S).insert_arrow(table, batch, settings=query_settings)
+
+
+@contextmanager
+def _search_slot() -> Iterator[None]:
+    if not _search_slots.acquire(timeout=QUERY_TIMEOUT_S):
+        raise SearchUnavailable(
+            "Too many searches are running at the moment; please try again."
+        )
+    try:
+        yield
+    finally:
+        _search_slots.release()
+
+
+def _client(timeout_s: int = QUERY_TIMEOUT_S) -> Any:
+    """This thread's client; a server's waits as long for an answer as it is told."""
+    url = settings.CLICKHOUSE_URL
+    clients = _local.__dict__.setdefault("clients", {})
+    key = (url, timeout_s if url.startswith("clickhouse") else 0, os.getpid())
+    if key not in clients:
+        clients[key] = _connected(url, timeout_s)
+    return clients[key]
+
+
+def _connected(url: str, timeout_s: int) -> Any:
+    import clickhouse_connect
+
+    address = urlsplit(url)
+    if address.scheme == "chdb":
+        folder = Path(unquote(address.path))
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return clickhouse_connect.get_client(
+            interface="chdb", path=str(folder), chdb_options=_engine_options()
+        )
+    return clickhouse_connect.get_client(
+        interface="https" if address.scheme == "clickhouses" else "http",
+        host=address.hostname or "localhost",
+        port=address.port or 8123,
+        username=unquote(address.username or "default"),
+        password=unquote(address.password or ""),
+        database=address.path.strip("/") or "default",
+        connect_timeout=CONNECT_TIMEOUT_S,
+        send_receive_timeout=timeout_s,
+        # A session would refuse the second of two queries at once.
+        autogenerate_session_id=False,
+    )
+
+
+def _engine_options() -> dict[str, Any]:
+    """The embedded engine's own settings: half of the cores may build an index."""
+    threads = max(1, (os.cpu_count() or 1) // 2)
+    return {"max_build_vector_similarity_index_thread_pool_size": threads}
+
+
+@contextmanager
+def _translated_errors() -> Iterator[None]:
+    from clickhouse_connect.driver.exceptions import ClickHouseError
+
+    try:
+        yield
+    except (ClickHouseError, OSError) as error:
+        raise _translated(str(error)) from error
+
+
+def _translated(message: str) -> SearchUnavailable:
+    if "Cannot lock file" in message:
+        return SearchUnavailable(
+            "Another process has the ClickHouse folder "
+            f"{urlsplit(settings.CLICKHOUSE_URL).path} open: stop it, or set "
+            "CLICKHOUSE_URL to another folder or to a server."
+        )
+    if "TIMEOUT_EXCEEDED" in message:
+        return SearchUnavailable("The search took too long and was stopped.")
+    if "No space left" in message or "NOT_ENOUGH_SPACE" in message:
+        return SearchUnavailable("The disk of the search engine is full.")
+    return SearchUnavailable("The search engine did not answer as it should.")

@@ -1,0 +1,80 @@
+"""Rows on their way in, and the vector indexes over them.
+
+A batch carries a token, so that sending it again after a lost answer inserts nothing.
+The indexes are left out on insert and built once a partition is whole: a graph is made
+anew at each merge, which would cost several times as much.
+"""
+
+from typing import Any
+
+from . import client
+from .schema import INDEXES, PARTITION_BITS, SHARD_BITS, ItemTable
+
+INDEX_LIST = ",".join(INDEXES.values())
+LEFT_OUT_ON_MERGE = "exclude_materialize_skip_indexes_on_merge"
+
+
+def insert(table: ItemTable, batch: Any, token: str) -> None:
+    """Inserts a pyarrow.Table; the same token twice inserts once."""
+    client.insert_arrow(
+        table.name,
+        batch,
+        insert_deduplication_token=token,
+        exclude_materialize_skip_indexes_on_insert=INDEX_LIST,
+    )
+
+
+def delete_shard(table: ItemTable, number: int) -> None:
+    first, last = id_range(number)
+    client.command(
+        f"DELETE FROM {table.name} "
+        "WHERE id BETWEEN {first:UInt64} AND {last:UInt64}",
+        {"first": first, "last": last},
+        mutations_sync=1,
+    )
+
+
+def count_shard(table: ItemTable, number: int) -> int:
+    first, last = id_range(number)
+    counted = client.rows(
+        f"SELECT count() AS n FROM {table.name} "
+        "WHERE id BETWEEN {first:UInt64} AND {last:UInt64}",
+        {"first": first, "last": last},
+    )
+    return counted[0]["n"]
+
+
+def build_indexes(table: ItemTable, partition: int) -> None:
+    """Merges a partition into one part and builds the graphs over it.
+
+    Searches go on meanwhile, exactly over what has no graph yet.
+    """
+    alter = f"ALTER TABLE {table.name}"
+    client.command(f"{alter} MODIFY SETTING {LEFT_OUT_ON_MERGE}='{INDEX_LIST}'")
+    try:
+        client.command(f"OPTIMIZE TABLE {table.name} PARTITION {partition:d} FINAL")
+    finally:
+        # A merge later on must carry the indexes along, or they are silently lost.
+        client.command(
+            f"{alter} RESET SETTING exclude_materialize_skip_indexes_on_merge"
+        )
+    for index in INDEXES.values():
+        client.command(
+            f"{alter} MATERIALIZE INDEX {index} IN PARTITION {partition:d}",
+            mutations_sync=1,
+        )
+
+
+def id_range(number: int) -> tuple[int, int]:
+    """The first and the last id that a shard can have."""
+    return number << SHARD_BITS, ((number + 1) << SHARD_BITS) - 1
+
+
+def partition_of(number: int) -> int:
+    return number >> (PARTITION_BITS - SHARD_BITS)
+
+
+def shards_of(partition: int) -> tuple[int, int]:
+    """The first and the last number of the shards in a partition."""
+    count = 1 << (PARTITION_BITS - SHARD_BITS)
+    return partition * count, (partition + 1) * count - 1

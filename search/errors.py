@@ -1,0 +1,54 @@
+"""What can go wrong, in a few words that a user understands.
+
+Wrappers of outside things translate into these; views, API and tasks catch them.
+"""
+
+
+class SearchError(Exception):
+    """The message is one sentence for the user."""
+
+    status = 500
+    code = "error"
+
+    def __init__(self, message: str):
+        super().__init__(message)
+        self.message = message
+
+
+class InvalidQuery(SearchError):
+    """What was asked cannot be answered as it stands."""
+
+    status = 400
+    code = "bad_query"
+
+
+class NotFound(SearchError):
+    """There is no such dataset or item."""
+
+    status = 404
+    code = "not_found"
+
+
+class PictureTooLarge(InvalidQuery):
+    status = 413
+    code = "too_large"
+
+
+class NotAPicture(InvalidQuery):
+    status = 415
+    code = "not_a_picture"
+
+
+class SearchUnavailable(SearchError):
+    """The engine or the encoder is away; the same request may succeed later."""
+
+    status = 503
+    code = "unavailable"
+    retry_after_s = 5
+
+
+class ShardUnreadable(SearchError):
+    """A shard's files are not what they should be; trying again does not help."""
+
+    status = 422
+    code = "shard_unreadable"

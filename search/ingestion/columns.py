@@ -1,0 +1,82 @@
+"""A batch of a shard as the columns of the item table, without a loop over rows."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from search.clickhouse.schema import SHARD_BITS
+
+from .laion import Batch
+
+# LAION's name (any case), ours, and the type; what is missing is empty or zero.
+FACTS = (
+    ("url", "url", pa.string()),
+    ("caption", "caption", pa.string()),
+    ("nsfw", "nsfw", pa.string()),
+    ("license", "license", pa.string()),
+    ("similarity", "caption_similarity", pa.float32()),
+    ("width", "width", pa.uint32()),
+    ("height", "height", pa.uint32()),
+)
+EMPTY = {pa.string(): "", pa.float32(): float("nan"), pa.uint32(): 0}
+
+
+def item_columns(batch: Batch, shard: int, keep: np.ndarray) -> pa.Table:
+    """The rows of a batch that `keep` (booleans) is true for, ready to be inserted."""
+    rows = np.flatnonzero(keep)
+    ids = (shard << SHARD_BITS) + batch.start + rows
+    kept = batch.table if len(rows) == len(batch) else batch.table.take(pa.array(rows))
+    named = {name.lower(): name for name in kept.column_names}
+    columns = {"id": pa.array(ids.astype(np.uint64))}
+    for theirs, ours, kind in FACTS:
+        columns[ours] = _fact(kept, named.pop(theirs, None), kind)
+    columns["metadata"] = _metadata(kept, list(named.values()))
+    columns["image_embedding"] = _vectors(batch.image, rows)
+    columns["text_embedding"] = _vectors(batch.text, rows)
+    return pa.table(columns)
+
+
+def _fact(table: pa.Table, name: str | None, kind: pa.DataType) -> pa.ChunkedArray:
+    if name is None:
+        return pa.chunked_array([pa.repeat(pa.scalar(EMPTY[kind], kind), len(table))])
+    column = table[name]
+    if pa.types.is_integer(kind) and pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_finite(column), pc.round(column), None)
+    if pa.types.is_integer(kind) and not pa.types.is_string(column.type):
+        column = pc.max_element_wise(column, 0)
+    return pc.fill_null(column.cast(kind), EMPTY[kind])
+
+
+def _metadata(table: pa.Table, names: list[str]) -> pa.MapArray:
+    """All other columns as a map from name to text; nulls are left out."""
+    count = len(names)
+    texts = [_text(table[name]) for name in names]
+    if not texts:
+        return pa.array([[]] * len(table), pa.map_(pa.string(), pa.string()))
+    # One column after the other, brought into the order of rows.
+    by_row = np.arange(count * len(table)).reshape(count, -1).T.ravel()
+    values = pa.concat_arrays(texts).take(pa.array(by_row))
+    keys = pa.array(np.tile(np.array(names, object), len(table)), pa.string())
+    there = values.is_valid()
+    present = there.to_numpy(zero_copy_only=False).reshape(-1, count)
+    offsets = np.concatenate([[0], present.sum(axis=1).cumsum()]).astype(np.int32)
+    return pa.MapArray.from_arrays(
+        pa.array(offsets), keys.filter(there), values.filter(there)
+    )
+
+
+def _text(column: pa.ChunkedArray) -> pa.Array:
+    whole = column.combine_chunks()
+    if pa.types.is_nested(whole.type) or pa.types.is_binary(whole.type):
+        return pa.array([None if v is None else str(v) for v in whole.to_pylist()])
+    return whole.cast(pa.string())
+
+
+def _vectors(matrix: np.ndarray, rows: np.ndarray) -> pa.ListArray:
+    """Lists of float16 or float32; ClickHouse turns them into its own bfloat16."""
+    kept = matrix if len(rows) == len(matrix) else matrix[rows]
+    dimension = matrix.shape[1]
+    offsets = np.arange(0, kept.size + 1, dimension, dtype=np.int32)
+    return pa.ListArray.from_arrays(
+        pa.array(offsets), pa.array(np.ascontiguousarray(kept).ravel())
+    )

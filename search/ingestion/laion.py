@@ -1,0 +1,167 @@
+"""Shards as LAION-400M publishes them: two matrices and a table, row by row alike.
+
+img_emb_N.npy and text_emb_N.npy hold float16 of shape (rows, dimension), and
+metadata_N.parquet the columns url, caption, NSFW, similarity, LICENSE, width, height
+and more. They may lie side by side or in folders named img_emb, text_emb, metadata.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from search.errors import ShardUnreadable
+
+NPY_MAGIC = b"\x93NUMPY"
+VECTOR_DTYPES = ("<f2", "<f4")
+NEEDED_COLUMNS = ("url", "caption")
+CHECKED_ROWS = 100_000  # rows looked at together while the vectors are checked
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Consecutive rows of a shard, the first of them at `start`."""
+
+    start: int
+    image: np.ndarray
+    text: np.ndarray
+    table: pa.Table
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+
+class LaionFolder:
+    """The shards of a folder on the server's disk."""
+
+    def __init__(self, folder: str):
+        self.folder = Path(folder)
+
+    def shards(self) -> list[int]:
+        """The numbers of the shards, by their image embeddings."""
+        if not self.folder.is_dir():
+            raise ShardUnreadable(f"There is no folder {self.folder} on this server.")
+        names = [
+            path.name
+            for pattern in ("img_emb_*.npy", "img_emb/img_emb_*.npy")
+            for path in self.folder.glob(pattern)
+        ]
+        found = (re.fullmatch(r"img_emb_(\d+)\.npy", name) for name in names)
+        return sorted({int(match[1]) for match in found if match})
+
+    def open(self, number: int, dimension: int) -> "LaionShard":
+        """Raises ShardUnreadable unless the three files are whole and fit together."""
+        return LaionShard(
+            image=read_vectors(self._path("img_emb", number, "npy"), dimension),
+            text=read_vectors(self._path("text_emb", number, "npy"), dimension),
+            metadata=read_metadata(self._path("metadata", number, "parquet")),
+        )
+
+    def _path(self, kind: str, number: int, ending: str) -> Path:
+        name = f"{kind}_{number}.{ending}"
+        for path in (self.folder / name, self.folder / kind / name):
+            if path.is_file():
+                return path
+        raise ShardUnreadable(f"The file {name} is missing in {self.folder}.")
+
+
+@dataclass
+class LaionShard:
+    """Three files that fit together; read in batches, never as a whole."""
+
+    image: np.ndarray
+    text: np.ndarray
+    metadata: pq.ParquetFile
+
+    def __post_init__(self) -> None:
+        lengths = {
+            "image embeddings": len(self.image),
+            "text embeddings": len(self.text),
+            "metadata": self.metadata.metadata.num_rows,
+        }
+        if len(set(lengths.values())) > 1:
+            listed = ", ".join(f"{rows:,} of {name}" for name, rows in lengths.items())
+            raise ShardUnreadable(f"The files differ in their rows: {listed}.")
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    @cached_property
+    def bad_rows(self) -> np.ndarray:
+        """Numbers of the rows whose vector is zero or not finite in either matrix."""
+        return np.union1d(_bad_rows(self.image), _bad_rows(self.text))
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """Batches of at most `size` rows; the same file gives the same batches."""
+        start = 0
+        with _readable("The metadata"):
+            for record_batch in self.metadata.iter_batches(size):
+                end = start + record_batch.num_rows
+                table = pa.Table.from_batches([record_batch])
+                yield Batch(start, self.image[start:end], self.text[start:end], table)
+                start = end
+
+
+def read_vectors(path: Path, dimension: int) -> np.ndarray:
+    """The matrix in a .npy file, mapped into memory: (rows, dimension), float16 or 32.
+
+    Raises ShardUnreadable for whatever else the file may be.
+    """
+    with _readable(path.name):
+        with path.open("rb") as file:
+            if file.read(len(NPY_MAGIC)) != NPY_MAGIC:
+                raise ShardUnreadable(f"{path.name} is not a .npy file.")
+        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
+    if vectors.dtype.str not in VECTOR_DTYPES:
+        raise ShardUnreadable(
+            f"{path.name} holds {vectors.dtype}; float16 or float32 is needed."
+        )
+    if vectors.ndim != 2 or vectors.shape[1] != dimension:
+        raise ShardUnreadable(
+            f"{path.name} has the shape {vectors.shape}; the dataset's vectors have "
+            f"{dimension} numbers."
+        )
+    if not vectors.flags.c_contiguous:
+        raise ShardUnreadable(f"{path.name} is stored column by column.")
+    if path.stat().st_size != vectors.offset + vectors.nbytes:
+        raise ShardUnreadable(f"{path.name} is longer than its header says.")
+    return vectors
+
+
+def read_metadata(path: Path) -> pq.ParquetFile:
+    with _readable(path.name):
+        metadata = pq.ParquetFile(path)
+    names = {name.lower() for name in metadata.schema_arrow.names}
+    for needed in NEEDED_COLUMNS:
+        if needed not in names:
+            raise ShardUnreadable(f"{path.name} has no column named {needed}.")
+    return metadata
+
+
+def _bad_rows(vectors: np.ndarray) -> np.ndarray:
+    found = []
+    for start in range(0, len(vectors), CHECKED_ROWS):
+        # float16 would overflow where the squares are summed up.
+        part = vectors[start : start + CHECKED_ROWS].astype(np.float32)
+        length = np.sqrt(np.einsum("ij,ij->i", part, part))
+        found.append(start + np.flatnonzero(~(np.isfinite(length) & (length > 1e-6))))
+    return np.concatenate(found) if found else np.empty(0, np.int64)
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    """A broken file ends in many kinds of errors; all of them mean this one."""
+    try:
+        yield
+    except ShardUnreadable:
+        raise
+    except (OSError, ValueError, EOFError, OverflowError, MemoryError) as error:
+        raise ShardUnreadable(f"{name} is damaged: it cannot be read.") from error
+    except (pa.ArrowException, SyntaxError, KeyError, TypeError) as error:
+        raise ShardUnreadable(f"{name} is damaged: it cannot be read.") from error

@@ -1,0 +1,109 @@
+"""What Django knows of datasets: the registry, and the ledger of imports."""
+
+from django.core.validators import MinValueValidator, RegexValidator
+from django.db import models
+
+
+class Dataset(models.Model):
+    """A named searchable corpus, embedded by one model; it has one ClickHouse table."""
+
+    class Metric(models.TextChoices):
+        COSINE = "cosineDistance", "cosine"
+        L2 = "L2Distance", "L2"
+
+    slug = models.CharField(
+        max_length=40,
+        unique=True,
+        validators=[
+            RegexValidator(
+                r"^[a-z][a-z0-9_]*$",
+                "A slug has small letters, digits and _, and starts with a letter.",
+            )
+        ],
+        help_text="Names the dataset in addresses and its table in ClickHouse.",
+    )
+    title = models.CharField(max_length=120)
+    model = models.CharField(
+        max_length=200,
+        default="ViT-B-32-quickgelu",
+        help_text="An open_clip architecture, or local-dir:FOLDER for one with its own "
+        "configuration. LAION-400M was embedded by ViT-B-32-quickgelu, weights openai.",
+    )
+    weights = models.CharField(
+        max_length=200,
+        blank=True,
+        default="openai",
+        help_text="A tag of open_clip, or a file; empty for local-dir:FOLDER.",
+    )
+    dimension = models.PositiveIntegerField(
+        default=512, validators=[MinValueValidator(1)]
+    )
+    metric = models.CharField(
+        max_length=20, choices=Metric.choices, default=Metric.COSINE
+    )
+    index_connections = models.PositiveIntegerField(
+        default=32,
+        validators=[MinValueValidator(2)],
+        help_text="Edges of a node in the HNSW graph (M).",
+    )
+    index_construction = models.PositiveIntegerField(
+        default=64,
+        validators=[MinValueValidator(1)],
+        help_text="Candidates looked at when a node is added (ef_construction).",
+    )
+    source = models.CharField(
+        max_length=500,
+        blank=True,
+        help_text="A folder on the server with img_emb_N.npy, text_emb_N.npy and "
+        "metadata_N.parquet.",
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["created_at", "pk"]
+
+    def __str__(self) -> str:
+        return self.title
+
+    def item_count(self) -> int:
+        """Items of the shards that are in, by the ledger."""
+        total = self.shards.filter(state=Shard.State.INGESTED).aggregate(
+            models.Sum("rows")
+        )
+        return total["rows__sum"] or 0
+
+
+class Shard(models.Model):
+    """One numbered piece of a dataset's source, and how its import stands."""
+
+    class State(models.TextChoices):
+        PENDING = "pending", "Pending"
+        QUEUED = "queued", "Queued"
+        INGESTING = "ingesting", "Ingesting"
+        INGESTED = "ingested", "Ingested"
+        FAILED = "failed", "Failed"
+
+    dataset = models.ForeignKey(
+        Dataset, on_delete=models.CASCADE, related_name="shards"
+    )
+    number = models.PositiveIntegerField()
+    state = models.CharField(
+        max_length=10, choices=State.choices, default=State.PENDING
+    )
+    rows = models.PositiveBigIntegerField(null=True, blank=True)
+    rows_done = models.PositiveBigIntegerField(default=0)
+    attempts = models.PositiveIntegerField(default=0)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    error = models.TextField(blank=True)
+    changed_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["dataset", "number"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["dataset", "number"], name="one_row_per_shard"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.dataset} {self.number}"
