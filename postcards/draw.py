@@ -3,14 +3,9 @@
 from PIL import Image
 
 from .canvas import Canvas, Stage
-from .land import (
-    FAR,
-    draw_ground,
-    draw_lake,
-    draw_mountains,
-    draw_river,
-    draw_sea,
-)
+from .distance import FAR, draw_mountains
+from .ground import draw_ground
+from .land import LANDS
 from .scene import Scene
 from .sky import (
     SKY_FEATURES,
@@ -20,6 +15,7 @@ from .sky import (
     draw_sky,
 )
 from .things import draw_things
+from .waters import draw_lake, draw_river, draw_sea
 
 
 def draw(
@@ -40,6 +36,7 @@ def draw(
     if stage.has_sea:
         draw_sea(stage)
     draw_ground(stage)
+    LANDS[scene.land](stage)
     if "river" in scene.features:
         draw_river(stage)
     if "lake" in scene.features:

@@ -20,8 +20,8 @@ def decode(data: bytes) -> Image.Image:
     """
     if len(data) > MOST_BYTES:
         raise PictureTooLarge(
-            f"The picture is larger than {MOST_BYTES // 2**20} MB; please use a smaller "
-            "one."
+            f"The picture is larger than {MOST_BYTES // 2**20} MB; please use a "
+            "smaller one."
         )
     try:
         with warnings.catch_warnings():
@@ -37,8 +37,8 @@ def decode(data: bytes) -> Image.Image:
         raise PictureTooLarge(_too_many_pixels()) from error
     except UnidentifiedImageError as error:
         raise NotAPicture(
-            "This file is not a picture that can be read: JPEG, PNG, WebP, GIF and AVIF "
-            "can."
+            "This file is not a picture that can be read: JPEG, PNG, WebP, GIF and "
+            "AVIF can."
         ) from error
     # Broken files end in any of these, by format and by place.
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError) as error:

@@ -15,6 +15,7 @@ MODES = ("ann", "exact")
 MOST_TERMS = 16
 MOST_TEXT = 1_000
 MOST_WEIGHT = 100.0
+LAST_ITEM = 2**53 - 1  # JavaScript keeps integers up to here
 DEFAULT_LIMIT = 40
 MOST_PER_PAGE = 100
 

@@ -19,7 +19,7 @@ from .clickhouse.schema import SHARD_BITS, ItemTable
 from .encoder import Encoder, encoder_for
 from .errors import InvalidQuery, NotFound
 from .models import Dataset, Shard
-from .query import SearchQuery, Term, decode_embedding, encode_embedding  # noqa: F401
+from .query import LAST_ITEM, SearchQuery, Term
 from .ranking import Ranking, keep, resume
 
 LEAST_LENGTH = 1e-6  # of a query's sum: below it no direction is left
@@ -261,7 +261,7 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _checked_id(item_id: int) -> int:
-    if not 0 <= item_id < 2**53:
+    if not 0 <= item_id <= LAST_ITEM:
         raise _no_item(item_id)
     return item_id
 

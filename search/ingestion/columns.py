@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from search.clickhouse.schema import SHARD_BITS
+from search.errors import ShardUnreadable
 
 from .laion import Batch
 
@@ -37,14 +38,19 @@ def item_columns(batch: Batch, shard: int, keep: np.ndarray) -> pa.Table:
 
 
 def _fact(table: pa.Table, name: str | None, kind: pa.DataType) -> pa.ChunkedArray:
-    if name is None:
+    if name is None or pa.types.is_null(table[name].type):
         return pa.chunked_array([pa.repeat(pa.scalar(EMPTY[kind], kind), len(table))])
     column = table[name]
-    if pa.types.is_integer(kind) and pa.types.is_floating(column.type):
-        column = pc.if_else(pc.is_finite(column), pc.round(column), None)
-    if pa.types.is_integer(kind) and not pa.types.is_string(column.type):
-        column = pc.max_element_wise(column, 0)
-    return pc.fill_null(column.cast(kind), EMPTY[kind])
+    try:
+        if kind == pa.uint32() and not pa.types.is_string(column.type):
+            # Sizes come as floats, too, and unknown ones as NaN or -1.
+            sizes = pc.round(column.cast(pa.float64()))
+            column = pc.if_else(pc.greater_equal(sizes, 0), sizes, 0)
+        return pc.fill_null(column.cast(kind), EMPTY[kind])
+    except pa.ArrowException as error:
+        raise ShardUnreadable(
+            f"The column {name} holds what is no {kind}: {error}"
+        ) from error
 
 
 def _metadata(table: pa.Table, names: list[str]) -> pa.MapArray:

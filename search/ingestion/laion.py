@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tokenize import TokenError
+from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +23,20 @@ from search.errors import ShardUnreadable
 NPY_MAGIC = b"\x93NUMPY"
 VECTOR_DTYPES = ("<f2", "<f4")
 NEEDED_COLUMNS = ("url", "caption")
+# A broken file ends in any of these, by format and by place.
+DAMAGE = (
+    OSError,
+    ValueError,
+    EOFError,
+    OverflowError,
+    MemoryError,
+    SyntaxError,
+    KeyError,
+    TypeError,
+    TokenError,
+    BadZipFile,
+    pa.ArrowException,
+)
 CHECKED_ROWS = 100_000  # rows looked at together while the vectors are checked
 
 
@@ -156,12 +172,9 @@ def _bad_rows(vectors: np.ndarray) -> np.ndarray:
 
 @contextmanager
 def _readable(name: str) -> Iterator[None]:
-    """A broken file ends in many kinds of errors; all of them mean this one."""
     try:
         yield
     except ShardUnreadable:
         raise
-    except (OSError, ValueError, EOFError, OverflowError, MemoryError) as error:
-        raise ShardUnreadable(f"{name} is damaged: it cannot be read.") from error
-    except (pa.ArrowException, SyntaxError, KeyError, TypeError) as error:
+    except DAMAGE as error:
         raise ShardUnreadable(f"{name} is damaged: it cannot be read.") from error

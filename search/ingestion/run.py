@@ -148,15 +148,11 @@ def _bring_in(shard: Shard, progress: Progress) -> None:
     if writer.count_shard(table, shard.number):
         writer.delete_shard(table, shard.number)
     _held(shard, rows=len(source))
-    for batch in source.batches(BATCH_ROWS):
-        end = batch.start + len(batch)
-        columns = item_columns(batch, shard.number, good[batch.start : end])
-        # The attempt is part of the token: after a deletion, the rows of the attempt
-        # before would otherwise count as inserted already.
-        token = f"{dataset.slug}:{shard.number}:{shard.attempts}:{batch.start}"
-        writer.insert(table, columns, token)
-        _held(shard, rows_done=end, lease_until=timezone.now() + LEASE)
-        progress(end, len(source))
+    try:
+        _insert(shard, table, source, good, progress)
+    except ShardUnreadable:
+        writer.delete_shard(table, shard.number)  # nothing is left half done
+        raise
     expected, there = int(good.sum()), writer.count_shard(table, shard.number)
     if there != expected:
         raise SearchUnavailable(f"{there:,} of {expected:,} rows arrived.")
@@ -167,6 +163,24 @@ def _bring_in(shard: Shard, progress: Progress) -> None:
         rows_done=expected,
         error=_rejected(source.bad_rows),
     )
+
+
+def _insert(
+    shard: Shard,
+    table: schema.ItemTable,
+    source: LaionShard,
+    good: np.ndarray,
+    progress: Progress,
+) -> None:
+    for batch in source.batches(BATCH_ROWS):
+        end = batch.start + len(batch)
+        columns = item_columns(batch, shard.number, good[batch.start : end])
+        # The attempt is part of the token: after a deletion, the rows of the attempt
+        # before would otherwise count as inserted already.
+        token = f"{table.slug}:{shard.number}:{shard.attempts}:{batch.start}"
+        writer.insert(table, columns, token)
+        _held(shard, rows_done=end, lease_until=timezone.now() + LEASE)
+        progress(end, len(source))
 
 
 def _good_rows(source: LaionShard) -> np.ndarray:
