@@ -19,17 +19,17 @@ from .scene import Description, scene_of
 from .shards import ENCODED_SIZE, ENCODED_TOGETHER, encoder
 
 QUERIES = Path(__file__).parent / "queries.jsonl"
+WEIGHTS = Path(__file__).parent / "model" / "open_clip_model.safetensors"
 POSTCARDS = range(10_000)  # those of the example dataset
 UNSEEN = range(20_000, 22_000)
-CAPTIONS = UNSEEN[:1_000]
-TOP = 10
+MOST_CAPTIONS = 1_000
 
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "laionweb.settings")
     print(query_figures(pictures_of(POSTCARDS, "drawing postcards"), POSTCARDS))
     unseen = pictures_of(UNSEEN, "drawing unseen scenes")
-    print(caption_figures(unseen))
+    print(caption_figures(unseen, UNSEEN))
     print(redrawn_figures(unseen))
 
 
@@ -43,32 +43,32 @@ def pictures_of(ids: range, name: str = "", redraw: int = 0) -> np.ndarray:
     return np.concatenate(vectors)
 
 
-def query_figures(pictures: np.ndarray, ids: range) -> str:
-    """Of each hand-written query's first ten, how many satisfy it."""
+def query_figures(pictures: np.ndarray, ids: range, top: int = 10) -> str:
+    """Of each hand-written query's first hits, how many satisfy it."""
     scenes = [scene_of(i) for i in ids]
     queries = [json.loads(line) for line in QUERIES.read_text().splitlines()]
     words = encoder().encode_texts([entry["query"] for entry in queries])
     right, lines = 0, []
     for entry, vector in zip(queries, words, strict=True):
         wanted = Description.from_dict(entry["wants"])
-        nearest = np.argsort(-(pictures @ vector))[:TOP]
+        nearest = np.argsort(-(pictures @ vector))[:top]
         fitting = sum(wanted.fits(scenes[i]) for i in nearest)
         right += fitting
-        if fitting < TOP:
+        if fitting < top:
             there = sum(map(wanted.fits, scenes))
-            lines.append(f"  {fitting} of 10 ({there} exist): {entry['query']}")
-    share = right / (TOP * len(queries))
-    heading = f"{len(queries)} hand-written queries, precision at 10: {share:.3f}"
+            lines.append(f"  {fitting} of {top} ({there} exist): {entry['query']}")
+    share = right / (top * len(queries))
+    heading = f"{len(queries)} hand-written queries, precision at {top}: {share:.3f}"
     return "\n".join([heading, *lines])
 
 
-def caption_figures(pictures: np.ndarray) -> str:
+def caption_figures(pictures: np.ndarray, ids: range) -> str:
     """How often the first hit for a scene's own caption satisfies the caption."""
-    said = [caption(scene_of(i), i) for i in CAPTIONS]
+    said = [caption(scene_of(i), i) for i in ids[:MOST_CAPTIONS]]
     words = encoder().encode_texts([text for text, _ in said])
     first = np.argmax(words @ pictures.T, axis=1)
     right = [
-        description.fits(scene_of(UNSEEN[i]))
+        description.fits(scene_of(ids[i]))
         for i, (_, description) in zip(first, said, strict=True)
     ]
     share = np.mean(right)

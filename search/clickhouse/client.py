@@ -5,6 +5,7 @@ embedded engine lets one process open a folder; each thread has a client of its 
 because a shared one serves one query after the other.
 """
 
+import fcntl
 import os
 import threading
 import time
@@ -141,12 +142,29 @@ def _translated_errors() -> Iterator[None]:
         raise _translated(str(error)) from error
 
 
+def _is_locked(folder: Path) -> bool:
+    """Whether another process holds the lock that the engine puts on its folder."""
+    try:
+        with (folder / "status").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def _translated(message: str) -> SearchUnavailable:
-    if "Cannot lock file" in message:
+    if "EmbeddedServer" in message:
+        folder = Path(unquote(urlsplit(settings.CLICKHOUSE_URL).path))
+        reason = (
+            "another process has it open. Stop that one, or set CLICKHOUSE_URL to "
+            "another folder or to a server."
+            if _is_locked(folder)
+            else "see the engine's words above."
+        )
         return SearchUnavailable(
-            "Another process has the ClickHouse folder "
-            f"{urlsplit(settings.CLICKHOUSE_URL).path} open: stop it, or set "
-            "CLICKHOUSE_URL to another folder or to a server."
+            f"The ClickHouse folder {folder} cannot be used: {reason}"
         )
     if "TIMEOUT_EXCEEDED" in message:
         return SearchUnavailable("The search took too long and was stopped.")

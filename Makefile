@@ -1,0 +1,27 @@
+# PYTHON picks the interpreter that .venv is made from, e.g. make run PYTHON=python3.12
+PYTHON ?= python3
+VENV = .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench
+
+help: ## show these commands
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /make \1|/' \
+		| awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
+
+run: ## start laionweb; the first time it installs what it needs
+	@$(PYTHON) bootstrap.py
+	@exec $(VENV) manage.py serve
+
+test: lint ## run ruff and all tests
+	@$(VENV) -m pytest
+
+lint: ## run ruff alone
+	@$(PYTHON) bootstrap.py --dev
+	@$(VENV) -m ruff check --quiet .
+	@$(VENV) -m ruff format --check --quiet .
+
+bench: ## measure what the README states
+	@$(PYTHON) bootstrap.py
+	@for script in $(sort $(wildcard benchmarks/*.py)); do \
+		$(VENV) $$script || exit 1; done

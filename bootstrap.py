@@ -1,0 +1,214 @@
+"""Makes .venv and installs the requirements; every failure becomes one sentence.
+
+Standard library only: it runs before anything is installed.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+STAMP = VENV / "installed"
+UNFINISHED = VENV / "unfinished"
+LOG = ROOT / "var" / "setup.log"
+OLDEST = (3, 11)
+# Debian's package: how to tell that it is there.
+SYSTEM_PACKAGES = {
+    "chromium": lambda: shutil.which("chromium"),
+    "redis-server": lambda: shutil.which("redis-server"),
+    "postgresql": lambda: postgres_folder(),
+}
+
+
+class SetupError(Exception):
+    """The message is one sentence for the user."""
+
+
+def main(arguments: list[str]) -> int:
+    dev = "--dev" in arguments
+    try:
+        prepare(["requirements.txt"] + ["requirements-dev.txt"] * dev)
+        if dev:
+            install_system_packages()
+    except SetupError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted; the next run starts the set-up again.", file=sys.stderr)
+        return 130
+    except OSError as error:
+        print(explain(f"error: {error}"), file=sys.stderr)
+        return 1
+    return 0
+
+
+def prepare(files: list[str]) -> None:
+    hashes = [hashlib.sha256((ROOT / name).read_bytes()).hexdigest() for name in files]
+    installed = STAMP.read_text().split() if STAMP.exists() else []
+    works = venv_works()
+    if works and set(hashes) <= set(installed):
+        return
+    if not works:
+        check_python()
+        make_venv()
+    UNFINISHED.touch()
+    STAMP.unlink(missing_ok=True)
+    install(files[-1])
+    STAMP.write_text("\n".join(hashes))
+    UNFINISHED.unlink()
+
+
+def venv_works() -> bool:
+    """Whether .venv starts; not after an interrupted run or without its Python."""
+    if UNFINISHED.exists() or not PYTHON.exists():
+        return False
+    tried = subprocess.run([str(PYTHON), "-c", "import pip"], capture_output=True)
+    return tried.returncode == 0
+
+
+def check_python() -> None:
+    if sys.version_info < OLDEST:
+        raise SetupError(
+            f"laionweb needs Python 3.11 or newer and this is {sys.version.split()[0]}:"
+            " name another one, e.g. make run PYTHON=python3.12"
+        )
+    if not all(importlib.util.find_spec(name) for name in ("venv", "ensurepip")):
+        raise SetupError(
+            "This Python cannot make a virtual environment: install its venv module"
+            " (Debian: apt-get install python3-venv)."
+        )
+
+
+def make_venv() -> None:
+    print("Making the virtual environment .venv …", flush=True)
+    shutil.rmtree(VENV, ignore_errors=True)
+    VENV.mkdir()
+    UNFINISHED.touch()
+    run_logged([sys.executable, "-m", "venv", str(VENV)])
+
+
+def install(requirements: str) -> None:
+    print("Installing the Python packages (about a minute) …", flush=True)
+    run_logged(
+        [str(PYTHON), "-m", "pip", "install", "--no-input", "--retries", "2"]
+        + ["--disable-pip-version-check", "--requirement", str(ROOT / requirements)]
+    )
+
+
+def run_logged(command: list[str]) -> None:
+    """Runs it with its output in the log and, on a terminal, its last line shown."""
+    LOG.parent.mkdir(parents=True, exist_ok=True)
+    shown = sys.stdout.isatty()
+    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    process = subprocess.Popen(command, text=True, errors="replace", **piped)
+    with process, LOG.open("w", 1, encoding="utf-8") as log:
+        for line in process.stdout:
+            log.write(line)
+            if shown and re.match("Collecting|Downloading|Installing", line.strip()):
+                print(f"\r\033[K  {line.strip()[:74]}", end="", flush=True)
+    if shown:
+        print("\r\033[K", end="", flush=True)
+    if process.returncode:
+        raise SetupError(explain(LOG.read_text(encoding="utf-8")))
+
+
+def explain(log: str) -> str:
+    """One sentence for what pip reported."""
+    if re.search("No space left on device|Disk quota exceeded", log):
+        return "The disk is full: the Python packages need about 3 GB."
+    if "ensurepip is not available" in log:
+        return (
+            "This Python cannot make a virtual environment: install its venv module"
+            " (Debian: apt-get install python3-venv)."
+        )
+    if missing := missing_for_compiling(log):
+        return (
+            f"{missing} found, and {package_being_built(log)} has to be compiled here:"
+            " install gcc and the Python headers"
+            " (Debian: apt-get install build-essential python3-dev)."
+        )
+    if reason := unreachable_index(log):
+        return (
+            f"The package index cannot be reached: {reason};"
+            " check the network or PIP_INDEX_URL."
+        )
+    errors = re.findall(r"^\s*(?:ERROR|error): (.+)$", log, re.M)
+    last = errors[-1] if errors else (log.split("\n")[-2:] or [""])[0]
+    return f"The Python packages could not be installed: {last} (more in {LOG})."
+
+
+def missing_for_compiling(log: str) -> str:
+    if "Python.h: No such file" in log:
+        return "The Python headers were not"
+    compiler = r"'[^' ]*(?:cc|clang|\+\+)'"
+    no_compiler = (
+        rf"command {compiler} failed: No such file|unable to execute {compiler}"
+        rf"|No such file or directory: {compiler}"
+        r"|Unknown compiler\(s\)|No CMAKE_C(?:XX)?_COMPILER could be found"
+    )
+    return "No C compiler was" if re.search(no_compiler, log) else ""
+
+
+def package_being_built(log: str) -> str:
+    built = re.search(r"Failed (?:building|to build)(?: wheel for)? '?([\w.-]+)", log)
+    collected = re.findall(r"^(?:Collecting|Processing) (\S+)", log, re.M)
+    return built[1] if built else (collected or ["a package"])[-1]
+
+
+def unreachable_index(log: str) -> str:
+    """Why, in a few words; empty if the index did answer."""
+    if re.search("CERTIFICATE_VERIFY_FAILED|problem confirming the ssl", log):
+        return "its certificate was not accepted"
+    broken = "connection broken by|Max retries exceeded|Cannot connect to proxy"
+    if not re.search(broken, log):
+        return ""
+    cause = re.search(r"\[Errno -?\d+\] ([\w ]+)", log)
+    return cause[1].lower() if cause else "it does not answer"
+
+
+def postgres_folder() -> str | None:
+    """The folder of initdb and pg_ctl, which Debian keeps off the PATH."""
+    found = shutil.which("initdb") or max(
+        glob.glob("/usr/lib/postgresql/*/bin/initdb"), default=None
+    )
+    return found and os.path.dirname(os.path.realpath(found))
+
+
+def install_system_packages() -> None:
+    """What the tests need beside Python packages."""
+    missing = [name for name, found in SYSTEM_PACKAGES.items() if not found()]
+    if not missing:
+        return
+    names = " ".join(missing)
+    if not shutil.which("apt-get") or os.geteuid() != 0:
+        raise SetupError(
+            f"The tests need programs that are not installed: {names}"
+            f" (Debian: sudo apt-get install {names})."
+        )
+    print(f"Installing {names} for the tests …", flush=True)
+    installed = apt_get("install", *missing)
+    if not installed and not (apt_get("update") and apt_get("install", *missing)):
+        raise SetupError(f"apt-get could not install {names}: see {LOG}.")
+
+
+def apt_get(action: str, *names: str) -> bool:
+    LOG.parent.mkdir(parents=True, exist_ok=True)
+    command = ["apt-get", "--yes", "--no-install-recommends", action, *names]
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    with LOG.open("a", encoding="utf-8") as log:
+        done = subprocess.run(command, stdout=log, stderr=log, env=quiet)
+    return done.returncode == 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,200 @@
+"""laionweb on one machine: web server, search engine and worker in one process."""
+
+import errno
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+from threading import Thread
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import BaseCommand, CommandError, call_command
+from django.core.wsgi import get_wsgi_application
+from django.db import DatabaseError
+from waitress import create_server
+from waitress.server import BaseWSGIServer
+
+from laionweb.embedded import EmbeddedWorker
+from search.errors import SearchError
+
+LAST_PORT = 65535
+LARGEST_REQUEST = 16 * 1024 * 1024
+IDLE_CONNECTION_S = 60
+LAST_TASK_S = 10
+LEAST_LOGGED = {
+    "celery": logging.WARNING,
+    "kombu": logging.ERROR,
+    "clickhouse_connect": logging.WARNING,
+}
+
+
+class Error(CommandError):
+    """manage.py prints the name of the class before the sentence."""
+
+
+class Command(BaseCommand):
+    help = "Starts laionweb: the web pages, the search engine and the imports."
+
+    def add_arguments(self, parser):
+        parser.add_argument("--host", default=settings.HOST)
+        parser.add_argument("--port", type=int, default=settings.PORT)
+        parser.add_argument(
+            "--no-example",
+            action="store_true",
+            help="Do not make the example dataset Postcards.",
+        )
+
+    def handle(self, *, host: str, port: int, no_example: bool, **options) -> None:
+        stop_on_signals()
+        for name, level in LEAST_LOGGED.items():
+            logging.getLogger(name).setLevel(level)
+        try:
+            self.serve(listen(host, port), host, no_example)
+        except KeyboardInterrupt:
+            self.stdout.write("\nStopped.")
+        except (SearchError, CommandError) as error:
+            raise Error(str(error)) from error
+
+    def serve(self, listener: socket.socket, host: str, no_example: bool) -> None:
+        open_engine()
+        prepare_database()
+        password = make_admin()
+        if not no_example:
+            call_command("load_example", stdout=self.stdout)
+        worker = start_worker()
+        try:
+            server = make_server(listener, host)
+            Thread(target=warm_up, name="warm-up", daemon=True).start()
+            self.stdout.write(banner(listener, host, password))
+            self.stdout.flush()
+            server.run()
+        finally:
+            self.stop(worker)
+
+    def stop(self, worker: EmbeddedWorker | None) -> None:
+        self.stdout.write("\nStopping …")
+        if worker is None or worker.stop(LAST_TASK_S):
+            return
+        # A thread within native code would take the interpreter down with it; the
+        # ledger knows of the interrupted task, and the next start repeats it.
+        self.stdout.write("The running import goes on at the next start.")
+        self.stdout.flush()
+        os._exit(0)
+
+
+def stop_on_signals() -> None:
+    """A shell that starts it in the background has it ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Before anything slow happens: a second start is told at once."""
+    if not 0 <= port <= LAST_PORT:
+        raise Error(f"There is no port {port}: choose one from 1 to {LAST_PORT}.")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen()
+    except OSError as error:
+        raise Error(why_not(error, host, port)) from error
+    return listener
+
+
+def why_not(error: OSError, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"Port {port} is in use: stop the other program or choose another port,"
+            " e.g. PORT=8001 make run."
+        )
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return (
+            f"Port {port} is reserved for the system's administrator: choose one"
+            " above 1023, e.g. PORT=8001 make run."
+        )
+    return (
+        f"{host} is not an address of this machine: choose another host,"
+        " e.g. HOST=127.0.0.1 make run."
+    )
+
+
+def open_engine() -> None:
+    from search.clickhouse import client
+
+    client.ping()
+
+
+def prepare_database() -> None:
+    try:
+        call_command("migrate", verbosity=0, interactive=False)
+    except DatabaseError as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise Error(f"The database cannot be used: {reason}") from error
+
+
+def make_admin() -> str:
+    """The password of the admin account if it was made now, else an empty string."""
+    users = get_user_model().objects
+    if users.filter(is_superuser=True).exists():
+        return ""
+    password = secrets.token_urlsafe(12)
+    users.create_superuser("admin", password=password)
+    return password
+
+
+def start_worker() -> EmbeddedWorker | None:
+    """The worker of the in-memory broker; other brokers have processes of their own."""
+    if not settings.CELERY_BROKER_URL.startswith("memory"):
+        return None
+    from search.ingestion.tasks import requeue_interrupted
+
+    worker = EmbeddedWorker()
+    worker.start()
+    requeue_interrupted()
+    return worker
+
+
+def make_server(listener: socket.socket, host: str) -> BaseWSGIServer:
+    # WhiteNoise warns where there is none.
+    settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
+    if host not in settings.ALLOWED_HOSTS:
+        settings.ALLOWED_HOSTS.append(host)
+    return create_server(
+        get_wsgi_application(),
+        sockets=[listener],
+        threads=settings.SERVER_THREADS,
+        ident="laionweb",
+        max_request_body_size=LARGEST_REQUEST,
+        channel_timeout=IDLE_CONNECTION_S,
+        clear_untrusted_proxy_headers=True,
+    )
+
+
+def warm_up() -> None:
+    from search.service import warm_up
+
+    warm_up()
+
+
+def banner(listener: socket.socket, host: str, password: str) -> str:
+    wild = host in ("", "0.0.0.0", "::")
+    shown = "127.0.0.1" if wild else f"[{host}]" if ":" in host else host
+    python = os.path.relpath(sys.executable)
+    if password:
+        account = f"admin, password {password}\n           (shown this once)"
+    else:
+        names = get_user_model().objects.filter(is_superuser=True)
+        name = names.order_by("pk").first().get_username()
+        account = f"{name}; a new password: {python} manage.py changepassword {name}"
+    return (
+        f"\n  laionweb runs at http://{shown}:{listener.getsockname()[1]}/\n"
+        f"  Account: {account}\n"
+        "  Ctrl-C stops it.\n"
+    )

@@ -1,0 +1,281 @@
+"""What tests stand on: a throwaway PostgreSQL, example data, a server, a browser."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import django
+import pytest
+
+from bootstrap import postgres_folder
+
+ROOT = Path(__file__).resolve().parent.parent
+TEMPORARY = Path(tempfile.mkdtemp(prefix="laionweb-tests-"))
+START_TIMEOUT_S = 180
+STOP_TIMEOUT_S = 30
+EMBEDDED = ("DATABASE_URL", "CLICKHOUSE_URL", "CELERY_BROKER_URL", "CACHE_URL")
+CHROMIUM_OPTIONS = [
+    "--no-sandbox",
+    "--headless",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Sets the environment before pytest-django has the settings read it."""
+    if "laionweb.settings" in sys.modules:
+        pytest.exit("Unset DJANGO_SETTINGS_MODULE: these tests set it themselves.", 4)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    var_dir = TEMPORARY / "var"
+    os.environ.update(
+        DJANGO_SETTINGS_MODULE="laionweb.settings",
+        VAR_DIR=str(var_dir),
+        DATABASE_URL=f"postgres://postgres@127.0.0.1:{free_port()}/laionweb",
+        # The embedded engine opens one folder in a process.
+        CLICKHOUSE_URL=f"chdb://{var_dir / 'clickhouse'}",
+        CELERY_BROKER_URL="memory://",
+        HOST="127.0.0.1",
+        DEBUG="false",
+    )
+    (var_dir / "static").mkdir(parents=True)
+    django.setup()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(TEMPORARY, ignore_errors=True)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+# --- PostgreSQL
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(postgres: None) -> None:
+    """pytest-django makes its database in the throwaway server."""
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[None]:
+    folder = Path(tempfile.mkdtemp(prefix="laionweb-postgres-"))
+    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+        shutil.chown(folder, "postgres", "postgres")
+    data = folder / "data"
+    port = urlsplit(os.environ["DATABASE_URL"]).port
+    options = f"-p {port} -h 127.0.0.1 -k {folder} -c fsync=off"
+    try:
+        run_postgres("initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync")
+        run_postgres(
+            "pg_ctl", "-D", data, "-w", "-l", folder / "log", "-o", options, "start"
+        )
+        yield
+    finally:
+        if (data / "postmaster.pid").exists():
+            run_postgres("pg_ctl", "-D", data, "-m", "immediate", "stop")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def run_postgres(program: str, *arguments: object) -> None:
+    folder = postgres_folder()
+    assert folder, "PostgreSQL is not installed (Debian: apt-get install postgresql)"
+    command = [f"{folder}/{program}", *map(str, arguments)]
+    if os.geteuid() == 0:
+        command = ["runuser", "-u", "postgres", "--", *command]
+    # A pipe would stay open in the server's hands.
+    with tempfile.TemporaryFile("w+") as output:
+        done = subprocess.run(command, stdout=output, stderr=output, cwd="/")
+        output.seek(0)
+        assert done.returncode == 0, output.read()
+
+
+# --- Example data
+
+
+@pytest.fixture(scope="session")
+def postcards_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two shards of a thousand postcards, drawn once."""
+    from django.core.management import call_command
+
+    folder = tmp_path_factory.mktemp("postcards")
+    call_command("make_postcards", out=folder, shards=2, rows=1000)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def postcards_dataset(postcards_folder: Path, django_db_setup, django_db_blocker):
+    """The dataset of the postcards, searchable; all tests share it: leave it as it is.
+
+    It is committed, so a test with transaction=True, which empties all tables, would
+    take it from the tests that follow.
+    """
+    from postcards.shards import MODEL
+    from search.ingestion import run
+    from search.models import Dataset, Shard
+
+    with django_db_blocker.unblock():
+        dataset = Dataset.objects.create(
+            slug="postcards",
+            title="Postcards",
+            model=MODEL,
+            weights="",
+            source=str(postcards_folder),
+        )
+        run.find_shards(dataset)
+        keys = run.queue(dataset.shards.all())
+        for key in keys:
+            run.ingest(key)
+        run.index_if_complete(keys[-1])
+        assert not dataset.shards.exclude(state=Shard.State.INGESTED).exists()
+    return dataset
+
+
+# --- A server
+
+
+@dataclass
+class Server:
+    url: str
+    password: str  # of the account admin
+    process: subprocess.Popen
+    log: Path
+
+
+@pytest.fixture(scope="session")
+def embedded_environment() -> Callable[..., dict[str, str]]:
+    """The environment of a first start on a laptop, with a VAR_DIR of its own."""
+
+    def environment(var_dir: Path, **more: str) -> dict[str, str]:
+        kept = {key: os.environ[key] for key in os.environ if key not in EMBEDDED}
+        return {**kept, "VAR_DIR": str(var_dir), "PORT": "0", **more}
+
+    return environment
+
+
+@pytest.fixture(scope="session")
+def live_server_process(
+    embedded_environment, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """manage.py serve as a newcomer starts it, with 600 postcards."""
+    folder = tmp_path_factory.mktemp("serve")
+    environment = embedded_environment(folder / "var", EXAMPLE_POSTCARDS="600")
+    with started_server(folder / "log", environment) as server:
+        yield server
+
+
+class started_server:
+    """A manage.py serve that has printed its banner; stopped on leaving."""
+
+    def __init__(self, log: Path, environment: dict[str, str], *options: str):
+        self.log = log
+        with log.open("w") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "manage.py", "serve", *options],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=ROOT,
+                env=environment,
+            )
+
+    def __enter__(self) -> Server:
+        try:
+            banner = self.wait_for_banner()
+        except BaseException:
+            self.__exit__()
+            raise
+        password = re.search(r", password (\S+)", banner)
+        return Server(
+            url=re.search(r"http://\S+", banner)[0].rstrip("/"),
+            password=password[1] if password else "",
+            process=self.process,
+            log=self.log,
+        )
+
+    def wait_for_banner(self) -> str:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            printed = self.log.read_text()
+            if "Ctrl-C stops it" in printed:
+                return printed
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.1)
+        raise AssertionError(f"the server did not start:\n{self.log.read_text()}")
+
+    def __exit__(self, *_) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+# --- A browser
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    """While it is open, Django refuses its database in this process.
+
+    Playwright's event loop runs then; so keep tests with a page in modules of their
+    own, and have them look at the live server alone.
+    """
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=CHROMIUM_OPTIONS
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, live_server_process: Server) -> Iterator:
+    """A page on the live server; whatever it complains of fails the test.
+
+    A test that provokes an error on purpose takes it out of page.complaints.
+    """
+    context = browser.new_context(base_url=live_server_process.url)
+    page = context.new_page()
+    page.complaints = watched(page, live_server_process.url)
+    yield page
+    context.close()
+    assert not page.complaints
+
+
+def watched(page, own_url: str) -> list[str]:
+    """Fills with console errors, uncaught exceptions and requests to other hosts."""
+    complaints: list[str] = []
+
+    def heard(message) -> None:
+        if message.type == "error":
+            complaints.append(f"console: {message.text}")
+
+    def requested(request) -> None:
+        if not request.url.startswith((f"{own_url}/", "data:", "blob:")):
+            complaints.append(f"request to another host: {request.url}")
+
+    page.on("console", heard)
+    page.on("pageerror", lambda error: complaints.append(f"uncaught: {error}"))
+    page.on("request", requested)
+    return complaints

@@ -1,0 +1,423 @@
+"""Shards into rows: what is whole arrives as it is, what is broken leaves nothing."""
+
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from django.utils import timezone
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from search import service
+from search.clickhouse import client, queries, schema, writer
+from search.clickhouse.schema import SHARD_BITS
+from search.errors import SearchUnavailable, ShardUnreadable
+from search.ingestion import run
+from search.ingestion.laion import LaionFolder, read_vectors
+from search.models import Dataset, Shard
+from search.query import SearchQuery, Term
+
+pytestmark = pytest.mark.django_db
+State = Shard.State
+DIMENSION = 8
+HOSTILE = [
+    'it\'s "quoted", with\ttabs\nand lines\\n',
+    "<img src=x onerror=alert(1)> {{7*7}}",
+    "\u202eright to left, 日本語, 🏠",
+    "'); DROP TABLE item_tiny --",
+    "",
+    "NULL",
+    "\\N",
+    "a" * 100_000,
+]
+
+
+def vectors(rows: int, seed: int, dimension: int = DIMENSION) -> np.ndarray:
+    drawn = np.random.default_rng(seed).standard_normal((rows, dimension))
+    return (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float16)
+
+
+def metadata(rows: int) -> dict[str, list]:
+    return {
+        "url": [f"http://example.org/{i}.jpg" for i in range(rows)],
+        "caption": [HOSTILE[i % len(HOSTILE)] for i in range(rows)],
+        "NSFW": ["UNLIKELY", None, "NSFW", "UNSURE"] * (rows // 4)
+        + [None] * (rows % 4),
+        "similarity": [i / rows for i in range(rows)],
+        "LICENSE": ["?"] * rows,
+        "width": [float(i) for i in range(rows)],
+        "height": [None] * rows,
+        "key": [i for i in range(rows)],
+        "exif": [None if i % 2 else '{"a": 1}' for i in range(rows)],
+    }
+
+
+def write_shard(folder: Path, number: int, rows: int = 40, **replaced) -> None:
+    np.save(folder / f"img_emb_{number}.npy", replaced.get("image", vectors(rows, 1)))
+    np.save(folder / f"text_emb_{number}.npy", replaced.get("text", vectors(rows, 2)))
+    table = pa.table(replaced.get("metadata", metadata(rows)))
+    pq.write_table(table, folder / f"metadata_{number}.parquet", row_group_size=16)
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """A dataset of eight dimensions whose shards the test writes into `source`."""
+    dataset = Dataset.objects.create(
+        slug="tiny", title="Tiny", dimension=DIMENSION, source=str(tmp_path)
+    )
+    yield dataset
+    schema.drop(service.table_of(dataset))
+
+
+def bring_in(dataset: Dataset) -> list[Shard]:
+    run.find_shards(dataset)
+    for key in run.queue(dataset.shards.all()):
+        run.ingest(key)
+    return list(dataset.shards.all())
+
+
+def rows_of(dataset: Dataset) -> list[dict]:
+    name = service.table_of(dataset).name
+    return client.rows(f"SELECT * FROM {name} ORDER BY id")
+
+
+def test_rows_arrive_as_they_are(tiny, tmp_path):
+    write_shard(tmp_path, 0)
+    write_shard(tmp_path, 3)
+    shards = bring_in(tiny)
+    assert [(shard.number, shard.state) for shard in shards] == [
+        (0, State.INGESTED),
+        (3, State.INGESTED),
+    ]
+    rows = rows_of(tiny)
+    given = metadata(40)
+    assert [row["id"] for row in rows] == [
+        *range(40),
+        *(3 << SHARD_BITS | i for i in range(40)),
+    ]
+    for i, row in enumerate(rows[:40]):
+        assert row["caption"] == given["caption"][i]
+        assert row["url"] == given["url"][i]
+        assert row["nsfw"] == (given["NSFW"][i] or "")
+        assert row["license"] == "?"
+        assert row["caption_similarity"] == pytest.approx(given["similarity"][i])
+        assert (row["width"], row["height"]) == (i, 0)
+        wanted = {"key": str(i)} | ({} if i % 2 else {"exif": '{"a": 1}'})
+        assert row["metadata"] == wanted
+    stored = np.array([row["image_embedding"] for row in rows[:40]])
+    assert np.allclose(stored, vectors(40, 1).astype(float), atol=2**-8)
+    assert tiny.item_count() == 80
+
+
+def test_columns_that_are_missing_are_empty(tiny, tmp_path):
+    write_shard(tmp_path, 0, metadata={"URL": ["u"] * 40, "Caption": ["c"] * 40})
+    bring_in(tiny)
+    item = service.item("tiny", 0)
+    assert (item.url, item.caption, item.nsfw, item.width) == ("u", "c", "", 0)
+    assert item.caption_similarity is None
+    assert item.metadata == {}
+
+
+def test_shards_in_folders_as_published_are_found(tiny, tmp_path):
+    write_shard(tmp_path, 12)
+    for kind in ("img_emb", "text_emb", "metadata"):
+        (tmp_path / kind).mkdir()
+        (path,) = tmp_path.glob(f"{kind}_12.*")
+        path.rename(tmp_path / kind / path.name)
+    (shard,) = bring_in(tiny)
+    assert (shard.number, shard.state, shard.rows) == (12, State.INGESTED, 40)
+
+
+def test_bringing_a_shard_in_again_doubles_nothing(tiny, tmp_path):
+    write_shard(tmp_path, 0)
+    bring_in(tiny)
+    before = rows_of(tiny)
+    (shard,) = bring_in(tiny)
+    assert shard.attempts == 2
+    assert rows_of(tiny) == before
+
+
+def test_a_changed_shard_replaces_its_rows(tiny, tmp_path):
+    write_shard(tmp_path, 0)
+    bring_in(tiny)
+    write_shard(tmp_path, 0, rows=24)
+    (shard,) = bring_in(tiny)
+    assert (shard.state, shard.rows) == (State.INGESTED, 24)
+    assert len(rows_of(tiny)) == 24
+
+
+def test_the_same_batch_sent_twice_arrives_once(tiny, tmp_path, monkeypatch):
+    """As when the answer to an insert was lost on the way."""
+    insert = writer.insert
+
+    def twice(*arguments):
+        insert(*arguments)
+        insert(*arguments)
+
+    monkeypatch.setattr(writer, "insert", twice)
+    write_shard(tmp_path, 0)
+    (shard,) = bring_in(tiny)
+    assert shard.state == State.INGESTED
+    assert len(rows_of(tiny)) == 40
+
+
+def test_a_run_that_broke_off_is_made_good_by_the_next(tiny, tmp_path, monkeypatch):
+    write_shard(tmp_path, 0)
+    monkeypatch.setattr(run, "BATCH_ROWS", 16)
+    insert, inserted = writer.insert, []
+
+    def breaking(*arguments):
+        if len(inserted) == 1:
+            raise SearchUnavailable("The engine is away.")
+        inserted.append(arguments)
+        insert(*arguments)
+
+    monkeypatch.setattr(writer, "insert", breaking)
+    run.find_shards(tiny)
+    (key,) = run.queue(tiny.shards.all())
+    with pytest.raises(SearchUnavailable):
+        run.ingest(key)
+    assert len(rows_of(tiny)) == 16
+    assert tiny.shards.get().state == State.QUEUED
+    assert tiny.shards.get().error == "The engine is away."
+    monkeypatch.setattr(writer, "insert", insert)
+    assert run.ingest(key)
+    assert [row["id"] for row in rows_of(tiny)] == list(range(40))
+    assert tiny.shards.get().state == State.INGESTED
+
+
+def test_a_shard_on_its_way_is_not_claimed_twice(tiny, tmp_path):
+    write_shard(tmp_path, 0)
+    run.find_shards(tiny)
+    (key,) = run.queue(tiny.shards.all())
+    later = timezone.now() + timedelta(minutes=1)
+    tiny.shards.update(state=State.INGESTING, lease_until=later)
+    assert run.queue(tiny.shards.all()) == []
+    assert not run.ingest(key)
+    tiny.shards.update(lease_until=timezone.now() - timedelta(seconds=1))
+    assert run.ingest(key)
+
+
+def test_a_run_that_lost_its_claim_changes_nothing(tiny, tmp_path, monkeypatch):
+    write_shard(tmp_path, 0)
+    monkeypatch.setattr(run, "BATCH_ROWS", 16)
+
+    def taken_over(done: int, total: int) -> None:
+        tiny.shards.update(attempts=7)
+
+    run.find_shards(tiny)
+    (key,) = run.queue(tiny.shards.all())
+    assert not run.ingest(key, taken_over)
+    shard = tiny.shards.get()
+    assert (shard.state, shard.attempts) == (State.INGESTING, 7)
+
+
+def test_bad_rows_are_left_out_and_named(tiny, tmp_path):
+    image, text = vectors(400, 1), vectors(400, 2)
+    image[5] = 0
+    text[17, 3] = np.nan
+    image[300, 0] = np.inf
+    write_shard(tmp_path, 0, rows=400, image=image, text=text)
+    (shard,) = bring_in(tiny)
+    assert (shard.state, shard.rows) == (State.INGESTED, 397)
+    assert "rows 5, 17, 300" in shard.error
+    assert not {5, 17, 300} & {row["id"] for row in rows_of(tiny)}
+
+
+def test_vectors_too_long_for_float16_squares_are_good_rows(tiny, tmp_path):
+    write_shard(tmp_path, 0, image=(vectors(40, 1) * np.float16(600)))
+    (shard,) = bring_in(tiny)
+    assert (shard.state, shard.rows) == (State.INGESTED, 40)
+
+
+def broken_header(path: Path) -> None:
+    """A header that claims a thousand times as many rows."""
+    data = path.read_bytes().replace(b"(40, 8)", b"(40000, 8)").replace(b"   \n", b"\n")
+    path.write_bytes(data)
+
+
+BREAKAGES = {
+    "fewer captions": (
+        lambda folder: pq.write_table(
+            pa.table(metadata(39)), folder / "metadata_0.parquet"
+        ),
+        "40 of image embeddings, 40 of text embeddings, 39 of metadata",
+    ),
+    "fewer texts": (
+        lambda folder: np.save(folder / "text_emb_0.npy", vectors(38, 1)),
+        "38 of text embeddings",
+    ),
+    "other dimension": (
+        lambda folder: np.save(folder / "img_emb_0.npy", vectors(40, 1, 16)),
+        "8 numbers",
+    ),
+    "other byte order": (
+        lambda folder: np.save(folder / "img_emb_0.npy", vectors(40, 1).astype(">f2")),
+        "float16 or float32 is needed",
+    ),
+    "integers": (
+        lambda folder: np.save(folder / "img_emb_0.npy", np.ones((40, 8), int)),
+        "float16 or float32 is needed",
+    ),
+    "columns first": (
+        lambda folder: np.save(
+            folder / "img_emb_0.npy", np.asfortranarray(vectors(40, 1))
+        ),
+        "column by column",
+    ),
+    "one dimension": (
+        lambda folder: np.save(folder / "img_emb_0.npy", vectors(40, 1).ravel()),
+        "shape",
+    ),
+    "pickled": (
+        lambda folder: np.save(
+            folder / "img_emb_0.npy", np.array([{}], object), allow_pickle=True
+        ),
+        "damaged",
+    ),
+    "a web page": (
+        lambda folder: (folder / "img_emb_0.npy").write_text("<html>404</html>"),
+        "not a .npy file",
+    ),
+    "empty": (
+        lambda folder: (folder / "img_emb_0.npy").write_bytes(b""),
+        "not a .npy file",
+    ),
+    "cut": (
+        lambda folder: (folder / "img_emb_0.npy").write_bytes(
+            (folder / "img_emb_0.npy").read_bytes()[:-9]
+        ),
+        "damaged",
+    ),
+    "trailing bytes": (
+        lambda folder: (folder / "img_emb_0.npy").write_bytes(
+            (folder / "img_emb_0.npy").read_bytes() + b"junk"
+        ),
+        "longer than its header",
+    ),
+    "lying header": (
+        lambda folder: broken_header(folder / "img_emb_0.npy"),
+        "damaged",
+    ),
+    "no text file": (
+        lambda folder: (folder / "text_emb_0.npy").unlink(),
+        "text_emb_0.npy is missing",
+    ),
+    "cut parquet": (
+        lambda folder: (folder / "metadata_0.parquet").write_bytes(
+            (folder / "metadata_0.parquet").read_bytes()[:-9]
+        ),
+        "damaged",
+    ),
+    "no caption": (
+        lambda folder: pq.write_table(
+            pa.table({"url": ["u"] * 40}), folder / "metadata_0.parquet"
+        ),
+        "no column named caption",
+    ),
+    "too many bad rows": (
+        lambda folder: np.save(folder / "img_emb_0.npy", np.zeros((40, 8), "f2")),
+        "40 of 40 rows",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BREAKAGES)
+def test_a_broken_shard_fails_with_its_reason_and_leaves_no_row(tiny, tmp_path, name):
+    write_shard(tmp_path, 0)
+    write_shard(tmp_path, 1)
+    breakage, reason = BREAKAGES[name]
+    breakage(tmp_path)
+    broken, whole = bring_in(tiny)
+    assert broken.state == State.FAILED
+    assert reason in broken.error
+    assert whole.state == State.INGESTED
+    assert writer.count_shard(service.table_of(tiny), 0) == 0
+    assert len(rows_of(tiny)) == 40
+
+
+def test_a_shard_found_broken_half_way_leaves_no_row(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "BATCH_ROWS", 16)
+    width = ["512"] * 39 + ["wide"]
+    write_shard(tmp_path, 0, metadata=metadata(40) | {"width": width})
+    (shard,) = bring_in(tiny)
+    assert shard.state == State.FAILED
+    assert "column width" in shard.error and "wide" in shard.error
+    assert rows_of(tiny) == []
+
+
+@pytest.fixture(scope="module")
+def good_npy(tmp_path_factory) -> bytes:
+    path = tmp_path_factory.mktemp("npy") / "good.npy"
+    np.save(path, vectors(20, 1))
+    return path.read_bytes()
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_changed_bytes_never_end_in_another_error(good_npy, tmp_path_factory, data):
+    changed = bytearray(good_npy)
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, 127) | st.integers(0, len(changed) - 1))
+        changed[place] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.getbasetemp() / "changed.npy"
+    path.write_bytes(bytes(changed[: data.draw(st.integers(0, len(changed)))]))
+    with suppress(ShardUnreadable):
+        assert read_vectors(path, DIMENSION).shape[1] == DIMENSION
+
+
+def test_a_missing_folder_is_said_to_be(tiny, tmp_path):
+    with pytest.raises(ShardUnreadable, match="no folder"):
+        LaionFolder(str(tmp_path / "nowhere")).shards()
+
+
+def test_indexes_are_built_when_no_shard_of_the_partition_is_on_its_way(tiny, tmp_path):
+    for number in (0, 1, 4):
+        write_shard(tmp_path, number, rows=400)
+    run.find_shards(tiny)
+    keys = run.queue(tiny.shards.all())
+    table = service.table_of(tiny)
+    assert run.ingest(keys[0])
+    assert not run.index_if_complete(keys[0])
+    assert queries.index_state(table)["parts_without_index"] == 1
+    assert run.ingest(keys[1])
+    assert run.index_if_complete(keys[1])  # shard 4 lies in the next partition
+    assert queries.index_state(table) == queries.index_state(table) | {
+        "parts": 1,
+        "parts_without_index": 0,
+    }
+    run.ingest(keys[2])
+    run.index_if_complete(keys[2])
+    state = queries.index_state(table)
+    assert (state["parts"], state["parts_without_index"]) == (2, 0)
+    merging = client.rows(
+        "SELECT create_table_query AS made FROM system.tables WHERE name = 'item_tiny'"
+    )
+    assert "exclude_materialize_skip_indexes_on_merge" not in merging[0]["made"]
+
+
+def test_an_l2_dataset_ranks_by_l2_distance(tmp_path):
+    dataset = Dataset.objects.create(
+        slug="euclid",
+        title="Euclid",
+        dimension=DIMENSION,
+        metric=Dataset.Metric.L2,
+        source=str(tmp_path),
+    )
+    image = vectors(400, 1)
+    write_shard(tmp_path, 0, rows=400, image=image)
+    (shard,) = bring_in(dataset)
+    run.index_if_complete(shard.pk)
+    for mode in ("exact", "ann"):
+        query = SearchQuery("euclid", (Term(item=9),), mode=mode, limit=5)
+        hits = service.find(query).hits
+        distances = np.linalg.norm(image.astype(float) - image[9].astype(float), axis=1)
+        order = np.argsort(distances)[1:6]
+        assert [hit.id for hit in hits] == order.tolist()
+        wanted = 1 / (1 + distances[order[0]])
+        assert hits[0].similarity == pytest.approx(wanted, abs=0.01)
+    schema.drop(service.table_of(dataset))

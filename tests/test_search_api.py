@@ -1,0 +1,183 @@
+import base64
+import json
+
+import numpy as np
+import pytest
+
+from search.query import encode_embedding
+from tests.test_search_pictures import png_bomb
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def api(client, postcards_dataset):
+    client.defaults["HTTP_HOST"] = "localhost"
+    return client
+
+
+def post(api, **body):
+    return api.post(
+        "/api/search/",
+        {"dataset": "postcards", **body},
+        content_type="application/json",
+    )
+
+
+def test_the_datasets_are_listed(api):
+    (dataset,) = api.get("/api/datasets/").json()
+    assert dataset["slug"] == "postcards"
+    assert dataset["items"] == 2000
+    assert dataset["dimension"] == 512
+    assert dataset["fields"] == ["image", "text"]
+    assert dataset["index"]["parts_without_index"] == 0
+
+
+@pytest.mark.parametrize("path", ["/api/search/", "/api/search"])
+def test_words_are_searched_for_by_get(api, path):
+    answer = api.get(path, {"dataset": "postcards", "q": "a red house", "limit": 3})
+    body = answer.json()
+    assert answer.status_code == 200
+    assert body["dataset"] == "postcards"
+    assert body["exact"] is False
+    assert body["hidden"] == {"nsfw": 0, "duplicates": 0, "removed": 0}
+    assert set(body["timing"]) == {"encode_ms", "search_ms", "total_ms"}
+    assert len(body["results"]) == 3
+    assert set(body["results"][0]) == {
+        "id",
+        "url",
+        "caption",
+        "similarity",
+        "caption_similarity",
+        "width",
+        "height",
+        "nsfw",
+        "license",
+        "thumbnail",
+        "page",
+    }
+    assert body["results"][0]["thumbnail"].startswith("http://localhost/postcards/")
+    assert api.get(body["results"][0]["page"]).status_code == 200
+
+
+def test_get_and_post_agree(api):
+    got = api.get("/api/search/", {"dataset": "postcards", "q": "a black cat"})
+    posted = post(api, terms=[{"text": "a black cat"}])
+    assert got.json()["results"] == posted.json()["results"]
+    assert len(posted.json()["results"]) == 40
+
+
+def test_an_embedding_travels_in_the_address(api):
+    item = post(api, terms=[{"text": "a boat"}], limit=1).json()["results"][0]["id"]
+    vector = encode_embedding(np.ones(512) / 7)
+    answer = api.get("/api/search/", {"dataset": "postcards", "embedding": vector})
+    assert answer.status_code == 200
+    assert item is not None
+
+
+def test_all_kinds_of_terms_are_taken(api):
+    picture = base64.b64encode(api.get("/postcards/77.jpg").content).decode()
+    found = post(api, terms=[{"image": picture}], limit=1).json()["results"]
+    assert found[0]["id"] == 77
+    mixed = post(
+        api,
+        terms=[
+            {"text": "a boat", "weight": 2},
+            {"item": 5, "weight": -0.5},
+            {"image": picture},
+            {"embedding": [0.1] * 512},
+        ],
+        field="text",
+        mode="exact",
+        limit=7,
+    )
+    assert mixed.status_code == 200
+    assert mixed.json()["exact"] is True
+    assert len(mixed.json()["results"]) == 7
+
+
+def test_the_next_page_follows_by_its_cursor(api):
+    first = post(api, terms=[{"text": "a boat"}], limit=5).json()
+    second = post(api, limit=5, cursor=first["next"]).json()
+    by_get = api.get(
+        "/api/search/",
+        {"dataset": "postcards", "limit": 5, "cursor": first["next"]},
+    ).json()
+    ids = [hit["id"] for hit in first["results"] + second["results"]]
+    assert len(set(ids)) == 10
+    assert second["results"] == by_get["results"]
+
+
+def test_an_item_shows_all_its_metadata(api):
+    item = api.get("/api/datasets/postcards/items/7/").json()
+    assert item["url"] == "/postcards/7.jpg"
+    assert json.loads(item["metadata"]["scene"])["things"]
+    assert item["metadata"]["original_width"] == "640"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        ({"terms": []}, 400, "nothing to search"),
+        ({"terms": [{"text": ""}]}, 400, "no words"),
+        ({"terms": [{"text": "a" * 10_000}]}, 400, "10,000 characters"),
+        ({"terms": [{"text": "a"}], "filters": {}}, 400, "filters"),
+        ({"terms": [{"text": "a", "colour": "red"}]}, 400, "colour"),
+        ({"terms": [{"text": "a"}], "limit": True}, 400, "integer"),
+        ({"terms": [{"text": "a"}], "limit": 1000}, 400, "1 to 100"),
+        ({"terms": [{"item": 10**30}]}, 404, "no item"),
+        ({"terms": [{"item": "7"}], "dataset": "nope"}, 404, "no dataset"),
+        ({"terms": [{"embedding": [1, 2]}]}, 400, "2 numbers"),
+        ({"terms": [{"embedding": ["x"] * 512}]}, 400, "number"),
+        ({"terms": [{"image": "no base64!"}]}, 400, "base64"),
+        ({"terms": [{"image": "aGVsbG8="}]}, 415, "not a picture"),
+        ({"terms": "a boat"}, 400, "list"),
+        ({"terms": [["a"]]}, 400, "dictionary"),
+        ({"cursor": "forged"}, 400, "cursor"),
+        ({"terms": [{"text": "a"}], "dataset": ["x"]}, 400, "string"),
+        ({"terms": [{"text": "a\u0000b"}]}, 400, "Null"),
+    ],
+)
+def test_a_bad_body_is_refused_with_a_sentence(api, body, status, words):
+    answer = post(api, **body)
+    assert answer.status_code == status, answer.content
+    assert words in answer.content.decode()
+
+
+def test_a_picture_bomb_is_refused(api):
+    bomb = base64.b64encode(png_bomb(13_000)).decode()
+    answer = post(api, terms=[{"image": bomb}])
+    assert answer.status_code == 413
+    assert answer.json()["code"] == "too_large"
+    assert "13000 × 13000" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "body", ["", "{", "[1]", "null", '"x"', '{"embedding": NaN}', "\xff"]
+)
+def test_broken_json_is_refused(api, body):
+    answer = api.post("/api/search/", body, content_type="application/json")
+    assert answer.status_code == 400
+    assert answer["Content-Type"] == "application/json"
+
+
+def test_a_bad_address_is_refused(api):
+    for parameters, status in (
+        ({"dataset": "postcards", "q": "a", "nsfw": "any"}, 400),
+        ({"dataset": "postcards", "embedding": "%%%"}, 400),
+        ({"dataset": "postcards", "embedding": "AAAA"}, 400),
+        ({"dataset": "postcards"}, 400),
+        ({"q": "a"}, 400),
+        ({"dataset": "nope", "q": "a"}, 404),
+    ):
+        assert api.get("/api/search/", parameters).status_code == status
+    assert api.get("/api/datasets/postcards/items/2000/").status_code == 404
+    assert api.get("/api/datasets/nope/items/1/").status_code == 404
+
+
+def test_an_engine_that_is_away_is_said_to_be(api, settings):
+    settings.CLICKHOUSE_URL = "clickhouse://127.0.0.1:9/default"
+    answer = post(api, terms=[{"text": "a boat"}])
+    assert answer.status_code == 503
+    assert answer["Retry-After"] == "5"
+    assert answer.json()["code"] == "unavailable"

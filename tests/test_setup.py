@@ -1,0 +1,243 @@
+"""Setting up and starting: what goes wrong there is told in one sentence."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, started_server
+
+import bootstrap
+from laionweb import celery_app
+from laionweb.embedded import EmbeddedWorker
+
+OFFLINE = {
+    "PIP_CONFIG_FILE": os.devnull,
+    "PIP_INDEX_URL": "http://127.0.0.1:9/",
+    "PIP_EXTRA_INDEX_URL": "",
+    "PIP_FIND_LINKS": "",
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    shutil.copy(ROOT / "bootstrap.py", tmp_path)
+    return tmp_path
+
+
+def command() -> list[str]:
+    return [getattr(sys, "_base_executable", sys.executable), "bootstrap.py"]
+
+
+def set_up(project: Path, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        command(),
+        cwd=project,
+        env={**os.environ, **OFFLINE, **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+def add_package(project: Path, name: str, backend: str = "", extension: bool = False):
+    """A source package beside bootstrap.py, and the requirement of it.
+
+    It builds with the setuptools of these tests, the index being out of reach.
+    """
+    import setuptools
+
+    folder = project / name
+    folder.mkdir()
+    (folder / "pyproject.toml").write_text(
+        f'[project]\nname = "{name}"\nversion = "1.0"\n'
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\n'
+        'backend-path = ["."]\n'
+    )
+    site_packages = str(Path(setuptools.__file__).parent.parent)
+    (folder / "backend.py").write_text(
+        f"import sys\nsys.path.append({site_packages!r})\n"
+        f"from setuptools.build_meta import *\n{backend}"
+    )
+    (folder / f"{name}.c").write_text("#include <Python.h>\n")
+    extensions = f"[Extension('{name}', ['{name}.c'])]" if extension else "[]"
+    (folder / "setup.py").write_text(
+        "from setuptools import Extension, setup\n"
+        f"setup(py_modules=[], ext_modules={extensions})\n"
+    )
+    (project / "requirements.txt").write_text(f"{folder}\n")
+
+
+def test_an_unreachable_index_is_named(project: Path):
+    (project / "requirements.txt").write_text("tqdm==4.70.1\n")
+    done = set_up(project)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "The package index cannot be reached: connection refused;"
+        " check the network or PIP_INDEX_URL.\n"
+    )
+
+
+def test_a_missing_compiler_is_named(project: Path):
+    add_package(project, "needs_compiling", extension=True)
+    empty = project / "empty"
+    empty.mkdir()
+    done = set_up(project, PATH=str(empty), CC="gcc")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "No C compiler was found, and needs_compiling has to be compiled here: install"
+        " gcc and the Python headers (Debian: apt-get install build-essential"
+        " python3-dev).\n"
+    )
+
+
+def test_an_interrupted_install_is_repaired(project: Path):
+    add_package(project, "slow", backend="import time\ntime.sleep(60)\n")
+    started = subprocess.Popen(
+        command(),
+        cwd=project,
+        env={**os.environ, **OFFLINE},
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    log = project / "var" / "setup.log"
+    wait_until(lambda: log.exists() and "slow" in log.read_text())
+    os.killpg(started.pid, signal.SIGKILL)
+    started.wait()
+    shutil.rmtree(next(project.glob(".venv/lib/*/site-packages/pip")))
+
+    add_package(project, "quick")
+    assert set_up(project).returncode == 0
+    again = set_up(project)
+    assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+
+
+def wait_until(condition, timeout_s: float = 120) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    ("log", "sentence"),
+    [
+        (
+            "ERROR: Could not install: [Errno 28] No space left on device",
+            "The disk is full: the Python packages need about 3 GB.",
+        ),
+        (
+            "ERROR: No matching distribution found for chdb==4.4.0",
+            "The Python packages could not be installed: No matching distribution"
+            f" found for chdb==4.4.0 (more in {bootstrap.LOG}).",
+        ),
+        (
+            "Collecting x==1\n  x.c:1: fatal error: Python.h: No such file or directory"
+            "\nERROR: Failed building wheel for x",
+            "The Python headers were not found, and x has to be compiled here: install"
+            " gcc and the Python headers (Debian: apt-get install build-essential"
+            " python3-dev).",
+        ),
+        (
+            "connection broken by 'NameResolutionError(...: Failed to resolve"
+            " ([Errno -3] Temporary failure in name resolution)')'",
+            "The package index cannot be reached: temporary failure in name resolution;"
+            " check the network or PIP_INDEX_URL.",
+        ),
+    ],
+)
+def test_other_failures_have_a_sentence(log: str, sentence: str):
+    assert bootstrap.explain(log) == sentence
+
+
+def test_an_old_python_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "version_info", (3, 10, 2))
+    with pytest.raises(bootstrap.SetupError, match="needs Python 3.11 or newer"):
+        bootstrap.check_python()
+
+
+def test_missing_programs_are_named(monkeypatch: pytest.MonkeyPatch):
+    there = {"chromium": lambda: None, "redis-server": lambda: "/usr/bin/redis-server"}
+    monkeypatch.setattr(bootstrap, "SYSTEM_PACKAGES", there)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(bootstrap.SetupError, match="not installed: chromium \\("):
+        bootstrap.install_system_packages()
+
+
+def serve(environment: dict[str, str]) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "manage.py", "serve", "--no-example"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_port_in_use_is_named(embedded_environment, tmp_path: Path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = serve(embedded_environment(tmp_path, PORT=str(port)))
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"Error: Port {port} is in use: stop the other program or choose another port,"
+        " e.g. PORT=8001 make run.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"PORT": "99999"}, "There is no port 99999"),
+        ({"HOST": "203.0.113.7"}, "203.0.113.7 is not an address of this machine"),
+        ({"DATABASE_URL": "postgres://a@127.0.0.1:9/a"}, "The database cannot be used"),
+    ],
+)
+def test_a_start_that_fails_says_why(embedded_environment, tmp_path, changes, sentence):
+    done = serve(embedded_environment(tmp_path, **changes))
+    assert done.returncode == 1
+    assert sentence in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_the_embedded_worker_runs_tasks_and_stops():
+    ran = threading.Event()
+
+    @celery_app.task
+    def ring() -> None:
+        ran.set()
+
+    worker = EmbeddedWorker()
+    worker.start()
+    ring.delay()
+    assert ran.wait(30)
+    assert worker.stop(10)
+
+
+def test_a_server_starts_stops_and_is_alone(embedded_environment, tmp_path: Path):
+    environment = embedded_environment(tmp_path / "var")
+    with started_server(tmp_path / "log", environment, "--no-example") as server:
+        assert server.password
+        with urllib.request.urlopen(f"{server.url}/admin/login/") as answer:
+            assert answer.status == 200
+
+        second = serve(environment)
+        assert second.returncode == 1
+        assert second.stderr.splitlines()[-1].startswith(
+            "Error: Another process has the ClickHouse folder"
+        )
+        assert "Traceback" not in second.stderr
+
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(30) == 0
+
+    with started_server(tmp_path / "log", environment, "--no-example") as server:
+        assert not server.password, "shown at the first start only"
+    assert server.process.returncode == 0
+    assert "Traceback" not in server.log.read_text()

@@ -1,0 +1,160 @@
+"""The rules that keep the house in order, checked on its source."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ROOMS = ("laionweb", "search", "collections", "postcards")
+HEAVY = {"torch", "open_clip", "chdb", "clickhouse_connect"}
+LIGHT_MODULES = (
+    "laionweb.wsgi",
+    "laionweb.urls",
+    "search.views",
+    "search.api.views",
+    "search.service",
+    "search.ingestion.tasks",
+)
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Full names of what a file imports, wherever in it, relative ones resolved."""
+    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            base = ".".join([*above, *filter(None, [node.module])])
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def importers(*modules: str, within: str = "") -> set[str]:
+    """The files that import one of the modules or something in them."""
+    pattern = re.compile(rf"({'|'.join(map(re.escape, modules))})(\.|$)")
+    return {
+        str(path.relative_to(ROOT))
+        for path in python_files(within)
+        if any(pattern.match(name) for name in imports(path))
+    }
+
+
+def python_files(within: str) -> Iterator[Path]:
+    for room in [within] if within else ROOMS:
+        yield from (ROOT / room).rglob("*.py")
+
+
+def run_python(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True
+    )
+
+
+def test_collections_does_not_shadow_the_standard_library():
+    assert (ROOT / "collections").is_dir()
+    assert not (ROOT / "collections" / "__init__.py").exists()
+
+
+def test_manage_py_check_passes():
+    done = run_python("manage.py", "check")
+    assert done.returncode == 0, done.stderr
+
+
+def test_migrations_are_complete(db):
+    from django.core.management import call_command
+
+    call_command("makemigrations", check=True, dry_run=True, verbosity=0)
+
+
+def test_a_web_process_loads_neither_models_nor_engines():
+    script = (
+        "import importlib, os, sys, django\n"
+        "os.environ['DJANGO_SETTINGS_MODULE'] = 'laionweb.settings'\n"
+        "django.setup()\n"
+        f"for name in {LIGHT_MODULES}: importlib.import_module(name)\n"
+        f"print(sorted({HEAVY} & set(sys.modules)))\n"
+    )
+    done = run_python("-c", script)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("room", "stranger"),
+    [("clickhouse", "search.encoder"), ("encoder", "search.clickhouse")],
+)
+def test_wrappers_know_neither_models_nor_requests_nor_each_other(room, stranger):
+    above = ["search.models", "search.views", "search.api", "search.service"]
+    web = ["django.http", "django.views", "rest_framework"]
+    assert not importers(*above, *web, stranger, within=f"search/{room}")
+
+
+def test_torch_stays_with_the_encoder():
+    allowed = {"search/encoder/openclip.py"}
+    found = importers("torch", "torchvision", "open_clip")
+    assert {name for name in found if not name.startswith("postcards/")} <= allowed
+
+
+def test_clickhouse_connect_stays_with_its_client():
+    assert importers("clickhouse_connect", "chdb") <= {"search/clickhouse/client.py"}
+
+
+def test_search_does_not_know_collections():
+    assert not importers("usercollections", within="search")
+
+
+def test_the_readme_lists_every_setting_with_its_default():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| .+ \|$", readme, re.M)
+    listed = {name: default.strip("` ") for name, default in rows}
+    read = dict(settings_read())
+    assert listed.keys() == read.keys()
+    stated = {name: listed[name] for name in read if read[name] is not None}
+    assert stated == {name: read[name] for name in stated}
+
+
+def settings_read() -> Iterator[tuple[str, str | None]]:
+    """Names and defaults in settings.py; None for a default that is computed."""
+    source = (ROOT / "laionweb" / "settings.py").read_text(encoding="utf-8")
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            continue
+        if ast.unparse(node.func.value) not in ("env", "os.environ"):
+            continue
+        defaults = [kw.value for kw in node.keywords if kw.arg == "default"]
+        yield node.args[0].value, readable(defaults[0]) if defaults else None
+
+
+def readable(default: ast.expr) -> str | None:
+    """A default as the README writes it; of an empty one it says what happens."""
+    try:
+        value = ast.literal_eval(default)
+    except ValueError:
+        return None
+    if isinstance(value, list):
+        return ",".join(value) or None
+    return str(value).lower() if isinstance(value, bool) else str(value) or None
+
+
+def test_requirements_are_exact_pins():
+    for name in ("requirements.txt", "requirements-dev.txt"):
+        for line in (ROOT / name).read_text().splitlines():
+            if line and not line.startswith(("#", "-r ")):
+                assert re.match(r"[\w.-]+(\[\w+\])?==[\w.]+(; .+)?$", line), line
+
+
+def test_the_makefile_has_its_commands():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^(\w+):.* ## ", makefile, re.M))
+    assert targets == {"help", "run", "test", "lint", "bench"}
+
+
+def test_continuous_integration_runs_the_tests():
+    script = ROOT / ".ci" / "run"
+    assert script.stat().st_mode & 0o111
+    assert "make test" in script.read_text()
