@@ -25,7 +25,6 @@ OLDEST = (3, 11)
 # Debian's package: how to tell that it is there.
 SYSTEM_PACKAGES = {
     "chromium": lambda: shutil.which("chromium"),
-    "redis-server": lambda: shutil.which("redis-server"),
     "postgresql": lambda: postgres_folder(),
 }
 

@@ -49,7 +49,7 @@ def main() -> None:
     run.find_shards(dataset)
     key = dataset.shards.get().pk
     print(rate("bring in, no index yet", lambda: run.ingest(key)))
-    print(rate("build both indexes", lambda: run.index_if_complete(key)))
+    print(rate("build both indexes", lambda: run.index_if_complete(dataset, 0)))
     print(f"{'of ' + format(ROUNDS) + ' searches':34} {'p50 ms':>8} {'p95 ms':>8}")
     for name, search in searches(dataset).items():
         print(latency(name, search))

@@ -7,16 +7,14 @@ from django.utils.translation import ngettext
 
 from .clickhouse import schema
 from .errors import SearchError
-from .ingestion import run
-from .ingestion.tasks import ingest_shard
+from .ingestion import run, tasks
 from .models import Dataset, Shard
 from .service import table_of
 
 
 def _start(request: HttpRequest, shards: QuerySet[Shard]) -> int:
     keys = run.queue(shards)
-    for key in keys:
-        transaction.on_commit(lambda key=key: ingest_shard.delay(key))
+    transaction.on_commit(lambda: tasks.start(keys))
     return len(keys)
 
 

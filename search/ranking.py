@@ -28,14 +28,14 @@ class Ranking:
     without: tuple[int, ...]  # the items of the query itself
     ids: list[int]
     similarities: list[float]
-    depth: int
+    depth: int  # how many were asked for
+    total: int  # items there are in all
 
     @property
     def may_go_on(self) -> bool:
         """Whether there may be more than is kept."""
-        return self.depth < queries.MOST_RESULTS and (
-            len(self.ids) + len(self.without) >= self.depth
-        )
+        known = len(self.ids) + len(self.without)
+        return self.depth < queries.MOST_RESULTS and known < self.total
 
 
 def keep(ranking: Ranking, start: int, token: str) -> str:

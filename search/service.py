@@ -17,7 +17,7 @@ from . import pictures
 from .clickhouse import queries
 from .clickhouse.schema import SHARD_BITS, ItemTable
 from .encoder import Encoder, encoder_for
-from .errors import InvalidQuery, NotFound
+from .errors import InvalidQuery, NotFound, SearchUnavailable
 from .models import Dataset, Shard
 from .query import LAST_ITEM, SearchQuery, Term
 from .ranking import Ranking, keep, resume
@@ -65,12 +65,10 @@ def find(query: SearchQuery) -> Page:
     does not answer.
     """
     corpus = Corpus.named(query.dataset)
+    started = encoded = time.perf_counter()
     if query.cursor:
         ranking, start, token = resume(query.cursor, query.dataset)
-        encoded = searched = time.perf_counter()
-        started = encoded
     else:
-        started = time.perf_counter()
         vector = corpus.vector_of(query)
         encoded = time.perf_counter()
         ranking, start, token = corpus.ranking_of(query, vector), 0, ""
@@ -119,8 +117,9 @@ def random_hits(slug: str, count: int) -> tuple[Hit, ...]:
     # Twice as many as needed: an id whose row was rejected is not there.
     picks = random.choices(shards, weights, k=2 * count)
     ids = {number << SHARD_BITS | random.randrange(rows) for number, rows in picks}
-    found = queries.facts(corpus.table, list(ids))
-    return tuple(Hit(**_shown(row), similarity=None) for row in found.values())[:count]
+    found = list(queries.facts(corpus.table, list(ids)).values())
+    random.shuffle(found)
+    return tuple(Hit(**_shown(row), similarity=None) for row in found[:count])
 
 
 def datasets() -> list[Dataset]:
@@ -171,12 +170,21 @@ class Corpus:
 
     def _term_vector(self, term: Term, field: str) -> np.ndarray:
         if term.text is not None:
-            return self.encoder.encode_texts([term.text])[0]
+            return self._encoded(self.encoder.encode_texts([term.text]))
         if term.image is not None:
-            return self.encoder.encode_images([pictures.decode(term.image)])[0]
+            picture = pictures.decode(term.image)
+            return self._encoded(self.encoder.encode_images([picture]))
         if term.item is not None:
             return self._item_vector(term.item, field)
         return self._given_vector(term.embedding)
+
+    def _encoded(self, vectors: np.ndarray) -> np.ndarray:
+        if vectors.shape[1] != self.dataset.dimension:
+            raise SearchUnavailable(
+                f"The model {self.dataset.model} makes vectors of {vectors.shape[1]} "
+                f"numbers; those of this dataset have {self.dataset.dimension}."
+            )
+        return vectors[0]
 
     def _item_vector(self, item_id: int, field: str) -> np.ndarray:
         vector = queries.embedding(self.table, field, _checked_id(item_id))
@@ -209,6 +217,7 @@ class Corpus:
             ids=[],
             similarities=[],
             depth=0,
+            total=self.dataset.item_count(),
         )
         self._fetch(ranking, FIRST_DEPTH)
         return ranking

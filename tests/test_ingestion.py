@@ -11,12 +11,14 @@ import pytest
 from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kombu.exceptions import OperationalError
 
+from postcards.shards import MODEL as POSTCARDS_MODEL
 from search import service
 from search.clickhouse import client, queries, schema, writer
 from search.clickhouse.schema import SHARD_BITS
-from search.errors import SearchUnavailable, ShardUnreadable
-from search.ingestion import run
+from search.errors import NotFound, SearchUnavailable, ShardUnreadable
+from search.ingestion import run, tasks
 from search.ingestion.laion import LaionFolder, read_vectors
 from search.models import Dataset, Shard
 from search.query import SearchQuery, Term
@@ -382,16 +384,16 @@ def test_indexes_are_built_when_no_shard_of_the_partition_is_on_its_way(tiny, tm
     keys = run.queue(tiny.shards.all())
     table = service.table_of(tiny)
     assert run.ingest(keys[0])
-    assert not run.index_if_complete(keys[0])
+    assert not run.index_if_complete(tiny, 0)
     assert queries.index_state(table)["parts_without_index"] == 1
     assert run.ingest(keys[1])
-    assert run.index_if_complete(keys[1])  # shard 4 lies in the next partition
+    assert run.index_if_complete(tiny, 0)  # shard 4 lies in the next partition
     assert queries.index_state(table) == queries.index_state(table) | {
         "parts": 1,
         "parts_without_index": 0,
     }
     run.ingest(keys[2])
-    run.index_if_complete(keys[2])
+    assert run.index_if_complete(tiny, 1)
     state = queries.index_state(table)
     assert (state["parts"], state["parts_without_index"]) == (2, 0)
     merging = client.rows(
@@ -411,7 +413,7 @@ def test_an_l2_dataset_ranks_by_l2_distance(tmp_path):
     image = vectors(400, 1)
     write_shard(tmp_path, 0, rows=400, image=image)
     (shard,) = bring_in(dataset)
-    run.index_if_complete(shard.pk)
+    run.index_if_complete(dataset, 0)
     for mode in ("exact", "ann"):
         query = SearchQuery("euclid", (Term(item=9),), mode=mode, limit=5)
         hits = service.find(query).hits
@@ -421,3 +423,47 @@ def test_an_l2_dataset_ranks_by_l2_distance(tmp_path):
         wanted = 1 / (1 + distances[order[0]])
         assert hits[0].similarity == pytest.approx(wanted, abs=0.01)
     schema.drop(service.table_of(dataset))
+
+
+def test_what_a_stopped_process_left_is_queued_again(tiny, tmp_path, monkeypatch):
+    for number in (0, 1, 2):
+        write_shard(tmp_path, number)
+    run.find_shards(tiny)
+    keys = run.queue(tiny.shards.all())
+    run.ingest(keys[0])  # and stopped before its index was built
+    later = timezone.now() + timedelta(minutes=5)
+    tiny.shards.filter(pk=keys[1]).update(state=State.INGESTING, lease_until=later)
+    sent, built = [], []
+    monkeypatch.setattr(tasks.ingest_shard, "delay", sent.append)
+    monkeypatch.setattr(tasks.build_indexes, "delay", lambda *what: built.append(what))
+    assert tasks.requeue_interrupted() == 2
+    assert sent == keys[1:]
+    assert (tiny.pk, 0) in built
+    assert all(run.ingest(key) for key in sent)
+
+
+def test_without_a_broker_shards_go_back_to_pending(tiny, tmp_path, monkeypatch):
+    def unreachable(key: int) -> None:
+        raise OperationalError("connection refused")
+
+    write_shard(tmp_path, 0)
+    run.find_shards(tiny)
+    keys = run.queue(tiny.shards.all())
+    monkeypatch.setattr(tasks.ingest_shard, "delay", unreachable)
+    tasks.start(keys)
+    shard = tiny.shards.get()
+    assert shard.state == State.PENDING
+    assert "did not answer" in shard.error
+
+
+def test_a_dataset_without_items_is_not_found(tiny):
+    with pytest.raises(NotFound, match="no items yet"):
+        service.find(SearchQuery("tiny", (Term(embedding=(1.0,) * 8),)))
+
+
+def test_a_model_of_another_dimension_is_said_to_be(tiny, tmp_path):
+    write_shard(tmp_path, 0)
+    bring_in(tiny)
+    Dataset.objects.filter(slug="tiny").update(model=POSTCARDS_MODEL, weights="")
+    with pytest.raises(SearchUnavailable, match="512 numbers"):
+        service.find(SearchQuery("tiny", (Term(text="a boat"),)))

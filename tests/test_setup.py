@@ -163,7 +163,7 @@ def test_an_old_python_is_refused(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_missing_programs_are_named(monkeypatch: pytest.MonkeyPatch):
-    there = {"chromium": lambda: None, "redis-server": lambda: "/usr/bin/redis-server"}
+    there = {"chromium": lambda: None, "postgresql": lambda: "/usr/bin"}
     monkeypatch.setattr(bootstrap, "SYSTEM_PACKAGES", there)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(bootstrap.SetupError, match="not installed: chromium \\("):

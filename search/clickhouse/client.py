@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 
-from search.errors import SearchUnavailable
+from search.errors import NotFound, SearchError, SearchUnavailable
 
 CONNECT_TIMEOUT_S = 2
 QUERY_TIMEOUT_S = 10
@@ -154,18 +154,17 @@ def _is_locked(folder: Path) -> bool:
     return False
 
 
-def _translated(message: str) -> SearchUnavailable:
+def _translated(message: str) -> SearchError:
     if "EmbeddedServer" in message:
         folder = Path(unquote(urlsplit(settings.CLICKHOUSE_URL).path))
-        reason = (
-            "another process has it open. Stop that one, or set CLICKHOUSE_URL to "
-            "another folder or to a server."
-            if _is_locked(folder)
-            else "see the engine's words above."
-        )
-        return SearchUnavailable(
-            f"The ClickHouse folder {folder} cannot be used: {reason}"
-        )
+        if _is_locked(folder):
+            return SearchUnavailable(
+                f"Another process has the ClickHouse folder {folder} open: stop it, "
+                "or set CLICKHOUSE_URL to another folder or to a server."
+            )
+        return SearchUnavailable(f"The ClickHouse folder {folder} cannot be used.")
+    if "UNKNOWN_TABLE" in message:
+        return NotFound("This dataset has no items yet.")
     if "TIMEOUT_EXCEEDED" in message:
         return SearchUnavailable("The search took too long and was stopped.")
     if "No space left" in message or "NOT_ENOUGH_SPACE" in message:

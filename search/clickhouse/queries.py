@@ -88,6 +88,17 @@ def embedding(table: ItemTable, field: str, item_id: int) -> np.ndarray | None:
     return np.asarray(found[0]["vector"], np.float32) if found else None
 
 
+def partitions_without_index(table: ItemTable) -> list[int]:
+    """Partitions with a part that is searched row by row for want of an index."""
+    found = client.rows(
+        "SELECT DISTINCT toUInt64(partition) AS partition FROM system.parts "
+        "WHERE active AND database = currentDatabase() AND table = {table:String} "
+        "AND secondary_indices_compressed_bytes = 0 ORDER BY partition",
+        {"table": table.name},
+    )
+    return [row["partition"] for row in found]
+
+
 def index_state(table: ItemTable) -> dict[str, int]:
     """Rows and bytes of the table's parts, and how many parts lack an index."""
     found = client.rows(

@@ -94,17 +94,15 @@ def _attempt(shard: Shard, progress: Progress) -> None:
         raise
 
 
-def index_if_complete(shard_pk: int) -> bool:
-    """Builds the partition's indexes once none of its shards is on its way."""
-    shard = Shard.objects.select_related("dataset").get(pk=shard_pk)
-    partition = writer.partition_of(shard.number)
+def index_if_complete(dataset: Dataset, partition: int) -> bool:
+    """Builds a partition's indexes once none of its shards is on its way."""
     first, last = writer.shards_of(partition)
-    siblings = shard.dataset.shards.filter(number__range=(first, last))
-    if siblings.filter(state__in=[State.QUEUED, State.INGESTING]).exists():
+    shards = dataset.shards.filter(number__range=(first, last))
+    if shards.filter(state__in=[State.QUEUED, State.INGESTING]).exists():
         return False
-    if not siblings.filter(state=State.INGESTED).exists():
+    if not shards.filter(state=State.INGESTED).exists():
         return False
-    writer.build_indexes(table_of(shard.dataset), partition)
+    writer.build_indexes(table_of(dataset), partition)
     return True
 
 

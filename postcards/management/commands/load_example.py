@@ -4,6 +4,7 @@ from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
 from postcards.shards import MODEL
+from search.clickhouse import writer
 from search.errors import SearchError
 from search.ingestion import run
 from search.models import Dataset, Shard
@@ -54,6 +55,6 @@ class Command(BaseCommand):
         if failed:
             raise CommandError(f"Shard {failed.number}: {failed.error}")
         self.stdout.write("Building the search index …")
-        for key in keys:
-            if run.index_if_complete(key):
-                break
+        numbers = dataset.shards.values_list("number", flat=True)
+        for partition in sorted(set(map(writer.partition_of, numbers))):
+            run.index_if_complete(dataset, partition)

@@ -1,0 +1,87 @@
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from postcards.draw import draw
+from postcards.scene import Scene, Thing
+from postcards.shards import MODEL
+from search.encoder import encoder_for
+from search.encoder.openclip import OpenClipEncoder
+from search.errors import SearchUnavailable
+
+RED = Scene("night", "clear", "meadow", (), (Thing("house", "red", "large", "middle"),))
+BLUE = Scene("day", "clear", "beach", (), (Thing("boat", "blue", "large", "middle"),))
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return encoder_for(MODEL, "")
+
+
+def test_vectors_are_of_unit_length_and_float32(encoder):
+    texts = encoder.encode_texts(["a red house", "", "🏠 " * 200])
+    images = encoder.encode_images([draw(RED), Image.new("RGB", (1, 1))])
+    for vectors, count in ((texts, 3), (images, 2)):
+        assert vectors.shape == (count, encoder.dimension) == (count, 512)
+        assert vectors.dtype == np.float32
+        assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+def test_words_are_close_to_the_picture_they_describe(encoder):
+    texts = encoder.encode_texts(["a red house at night", "a blue boat on the beach"])
+    images = encoder.encode_images([draw(RED), draw(BLUE)])
+    closeness = texts @ images.T
+    assert closeness[0, 0] > closeness[0, 1] + 0.2
+    assert closeness[1, 1] > closeness[1, 0] + 0.2
+
+
+def test_the_company_in_a_batch_changes_nothing(encoder):
+    alone = encoder.encode_texts(["a red house"])[0]
+    among = encoder.encode_texts(["a red house", "a long text about a sea", "x"])[0]
+    assert np.allclose(alone, among, atol=1e-5)
+
+
+def test_a_model_is_loaded_once_by_many_threads(monkeypatch):
+    import open_clip
+
+    loads = []
+    create = open_clip.create_model_and_transforms
+
+    def counted(*arguments, **options):
+        loads.append(arguments)
+        return create(*arguments, **options)
+
+    monkeypatch.setattr(open_clip, "create_model_and_transforms", counted)
+    encoder = OpenClipEncoder(MODEL)
+    threads = [
+        threading.Thread(target=encoder.encode_texts, args=(["a"],)) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(loads) == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "weights", "sentence"),
+    [
+        ("local-dir:nowhere", "", "no weights"),
+        ("ViT-B-32-quickgelu", "", "no weights"),
+        ("ViT-B-32-quickgelu", "/nowhere.pt", "cannot be loaded"),
+        ("no-such-architecture", "openai", "cannot be loaded"),
+    ],
+)
+def test_a_model_that_cannot_be_had_is_unavailable(model, weights, sentence):
+    with pytest.raises(SearchUnavailable, match=sentence):
+        OpenClipEncoder(model, weights).encode_texts(["a"])
+
+
+def test_laions_own_architecture_is_known_to_open_clip():
+    """Its weights cannot be had here; that the names fit together can be checked."""
+    import open_clip
+
+    assert open_clip.get_model_config("ViT-B-32-quickgelu")["embed_dim"] == 512
+    assert open_clip.get_pretrained_cfg("ViT-B-32-quickgelu", "openai")
