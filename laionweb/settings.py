@@ -3,7 +3,10 @@
 The table in the README lists the variables read here; a test keeps the two alike.
 """
 
+import os
+import tempfile
 from pathlib import Path
+from urllib.parse import quote
 
 import environ
 from django.core.management.utils import get_random_secret_key
@@ -16,8 +19,10 @@ def _kept_secret(path: Path) -> str:
     """A secret key that is made at first use and stays on this machine."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(get_random_secret_key())
+        # Whole or not at all: an empty key would stop every later start.
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+            file.write(get_random_secret_key())
+        os.replace(file.name, path)
     return path.read_text()
 
 
@@ -55,7 +60,8 @@ if CACHES["default"]["BACKEND"].endswith("LocMemCache"):
 
 # chdb:///folder is the engine embedded in this process; clickhouse://user:password@
 # host:8123/database is a server or a cluster.
-CLICKHOUSE_URL = env.str("CLICKHOUSE_URL", default=f"chdb://{VAR_DIR / 'clickhouse'}")
+EMBEDDED_ENGINE = f"chdb://{quote(str(VAR_DIR / 'clickhouse'))}"
+CLICKHOUSE_URL = env.str("CLICKHOUSE_URL", default=EMBEDDED_ENGINE)
 
 # In memory: the tasks run in a thread of the one web process.
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="memory://")
@@ -102,6 +108,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "search.middleware.SearchErrorPage",
 ]
 ROOT_URLCONF = "laionweb.urls"
 WSGI_APPLICATION = "laionweb.wsgi.application"
@@ -145,6 +152,10 @@ SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 16 * 1024 * 1024
 
 REST_FRAMEWORK = {
+    # Without this, guesses at passwords would come in through Basic, unlimited.
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "rest_framework.authentication.SessionAuthentication"
+    ],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "EXCEPTION_HANDLER": "search.api.errors.answer",

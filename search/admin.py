@@ -12,18 +12,22 @@ from .models import Dataset, Shard
 from .service import table_of
 
 
-def _start(request: HttpRequest, shards: QuerySet[Shard]) -> int:
+def _start(request: HttpRequest, shards: QuerySet[Shard], name: str) -> None:
     keys = run.queue(shards)
+    if not keys:
+        messages.warning(request, f"{name}: there is nothing to bring in.")
+        return
     transaction.on_commit(lambda: tasks.start(keys))
-    return len(keys)
+    text = ngettext("%d shard is queued", "%d shards are queued", len(keys))
+    messages.success(
+        request, f"{name}: {text % len(keys)}; the list of shards shows the progress."
+    )
 
 
-def _say_started(request: HttpRequest, count: int, name: str) -> None:
-    text = ngettext("%d shard is queued", "%d shards are queued", count) % count
-    messages.success(request, f"{name}: {text}; its progress shows in the list.")
-
-
-@admin.action(description="Ingest: bring in the shards that are not in yet")
+@admin.action(
+    description="Ingest: bring in the shards that are not in yet",
+    permissions=["change"],
+)
 def ingest_datasets(admin, request: HttpRequest, datasets: QuerySet[Dataset]) -> None:
     for dataset in datasets:
         try:
@@ -35,12 +39,14 @@ def ingest_datasets(admin, request: HttpRequest, datasets: QuerySet[Dataset]) ->
             messages.error(request, f"{dataset}: no shards in {dataset.source}.")
             continue
         waiting = dataset.shards.exclude(state=Shard.State.INGESTED)
-        _say_started(request, _start(request, waiting), str(dataset))
+        _start(request, waiting, str(dataset))
 
 
-@admin.action(description="Ingest, again if they are in already")
+@admin.action(
+    description="Ingest, again if they are in already", permissions=["ingest"]
+)
 def ingest_shards(admin, request: HttpRequest, shards: QuerySet[Shard]) -> None:
-    _say_started(request, _start(request, shards), "Ingest")
+    _start(request, shards, "Shards")
 
 
 @admin.register(Dataset)
@@ -73,6 +79,13 @@ class DatasetAdmin(admin.ModelAdmin):
         counts = {state: list(states).count(state) for state in Shard.State.values}
         return ", ".join(f"{n} {state}" for state, n in counts.items() if n) or "none"
 
+    def get_deleted_objects(self, objs, request):
+        deleted, counts, forbidden, protected = super().get_deleted_objects(
+            objs, request
+        )
+        # Nobody may delete a shard by itself; with their dataset they go.
+        return deleted, counts, forbidden - {Shard._meta.verbose_name}, protected
+
     def delete_model(self, request, dataset: Dataset) -> None:
         schema.drop(table_of(dataset))
         super().delete_model(request, dataset)
@@ -88,6 +101,9 @@ class ShardAdmin(admin.ModelAdmin):
     list_display = ["number", "dataset", "state", "progress", "error", "changed_at"]
     list_filter = ["dataset", "state"]
     actions = [ingest_shards]
+
+    def has_ingest_permission(self, request) -> bool:
+        return request.user.has_perm("search.change_dataset")
 
     def has_add_permission(self, request) -> bool:
         return False  # shards come from a dataset's source

@@ -16,7 +16,7 @@ class Dataset(models.Model):
         unique=True,
         validators=[
             RegexValidator(
-                r"^[a-z][a-z0-9_]*$",
+                r"\A[a-z][a-z0-9_]*\Z",
                 "A slug has small letters, digits and _, and starts with a letter.",
             )
         ],
@@ -66,11 +66,8 @@ class Dataset(models.Model):
         return self.title
 
     def item_count(self) -> int:
-        """Items of the shards that are in, by the ledger."""
-        total = self.shards.filter(state=Shard.State.INGESTED).aggregate(
-            models.Sum("rows")
-        )
-        return total["rows__sum"] or 0
+        """Items that have arrived, by the ledger."""
+        return self.shards.aggregate(total=models.Sum("rows_done"))["total"] or 0
 
 
 class Shard(models.Model):
@@ -93,6 +90,9 @@ class Shard(models.Model):
     rows = models.PositiveBigIntegerField(null=True, blank=True)
     rows_done = models.PositiveBigIntegerField(default=0)
     attempts = models.PositiveIntegerField(default=0)
+    # Rows that arrive carry the epoch in their tokens; it grows when they are deleted.
+    epoch = models.PositiveIntegerField(default=0)
+    fingerprint = models.CharField(max_length=64, blank=True)
     lease_until = models.DateTimeField(null=True, blank=True)
     error = models.TextField(blank=True)
     changed_at = models.DateTimeField(auto_now=True)

@@ -4,6 +4,7 @@ The address holds the whole state of a search, so that Back, reload and a copied
 show the same. htmx asks at the same addresses and gets only what changes.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 from django.views.decorators.vary import vary_on_headers
 
 from . import service
-from .errors import NotFound, SearchError
+from .errors import NotFound, SearchError, SearchUnavailable
 from .forms import FIELDS, PictureForm, SearchForm
 from .models import Dataset
 from .query import SearchQuery, Term, encode_embedding
@@ -33,6 +34,7 @@ EXAMPLES = {
 }
 
 Context = dict[str, Any]
+logger = logging.getLogger(__name__)
 
 
 @require_safe
@@ -156,12 +158,11 @@ def _chips(form: SearchForm, dataset: Dataset) -> list[Context]:
 
 def _strip(slug: str, item_id: int) -> tuple[Hit, ...]:
     """The nearest of an item. Its page is worth showing without them too."""
-    query = SearchQuery(slug, (Term(item=item_id),), limit=STRIP + 1)
     try:
-        hits = service.find(query).hits
-    except SearchError:
+        return service.neighbours(slug, item_id, STRIP)
+    except SearchError as error:
+        logger.warning("No neighbours of item %s: %s", item_id, error.message)
         return ()
-    return tuple(hit for hit in hits if hit.id != item_id)[:STRIP]
 
 
 def _answer(request: HttpRequest, context: Context, address: str) -> HttpResponse:
@@ -182,5 +183,5 @@ def _answer(request: HttpRequest, context: Context, address: str) -> HttpRespons
 def _with_status(response: HttpResponse, error: SearchError) -> HttpResponse:
     response.status_code = error.status
     if error.status == 503:
-        response["Retry-After"] = str(getattr(error, "retry_after_s", 5))
+        response["Retry-After"] = str(SearchUnavailable.retry_after_s)
     return response

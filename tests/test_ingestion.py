@@ -218,6 +218,88 @@ def test_a_run_that_lost_its_claim_changes_nothing(tiny, tmp_path, monkeypatch):
     assert (shard.state, shard.attempts) == (State.INGESTING, 7)
 
 
+def test_a_run_thought_dead_that_comes_back_doubles_nothing(
+    tiny, tmp_path, monkeypatch
+):
+    """It stalls in the middle, another run finishes the shard, and it goes on."""
+    write_shard(tmp_path, 0)
+    monkeypatch.setattr(run, "BATCH_ROWS", 16)
+    run.find_shards(tiny)
+    (key,) = run.queue(tiny.shards.all())
+    insert, calls = writer.insert, []
+
+    def stalling(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            tiny.shards.update(lease_until=timezone.now() - timedelta(seconds=1))
+            assert run.ingest(key)
+        insert(*arguments)
+
+    monkeypatch.setattr(writer, "insert", stalling)
+    assert not run.ingest(key)
+    assert tiny.shards.get().state == State.INGESTED
+    assert [row["id"] for row in rows_of(tiny)] == list(range(40))
+
+
+def test_a_broken_file_after_a_broken_off_run_leaves_no_row(
+    tiny, tmp_path, monkeypatch
+):
+    write_shard(tmp_path, 0)
+    monkeypatch.setattr(run, "BATCH_ROWS", 16)
+    insert = writer.insert
+
+    def breaking(table, batch, token):
+        if token.endswith(":16"):
+            raise SearchUnavailable("The engine is away.")
+        insert(table, batch, token)
+
+    monkeypatch.setattr(writer, "insert", breaking)
+    run.find_shards(tiny)
+    (key,) = run.queue(tiny.shards.all())
+    with pytest.raises(SearchUnavailable):
+        run.ingest(key)
+    assert len(rows_of(tiny)) == 16
+    (tmp_path / "img_emb_0.npy").write_bytes(b"broken")
+    assert run.ingest(key)
+    assert tiny.shards.get().state == State.FAILED
+    assert rows_of(tiny) == []
+    write_shard(tmp_path, 0)
+    monkeypatch.setattr(writer, "insert", insert)
+    bring_in(tiny)
+    assert len(rows_of(tiny)) == 40
+
+
+def test_rows_that_got_lost_are_brought_in_again(tiny, tmp_path, monkeypatch):
+    write_shard(tmp_path, 0)
+    count, counted = writer.count_shard, []
+
+    def losing(*arguments) -> int:
+        counted.append(arguments)
+        return count(*arguments) - (len(counted) == 2)
+
+    monkeypatch.setattr(writer, "count_shard", losing)
+    run.find_shards(tiny)
+    (key,) = run.queue(tiny.shards.all())
+    with pytest.raises(SearchUnavailable, match="39 of 40 rows"):
+        run.ingest(key)
+    assert run.ingest(key)
+    assert [row["id"] for row in rows_of(tiny)] == list(range(40))
+
+
+def test_a_shard_tried_too_often_fails_and_can_be_started_again(tiny, tmp_path):
+    write_shard(tmp_path, 0)
+    run.find_shards(tiny)
+    (key,) = run.queue(tiny.shards.all())
+    run.give_up(key, "The engine is away.")
+    assert tiny.shards.get().state == State.FAILED
+    assert tiny.shards.get().error == "The engine is away."
+    assert run.queue(tiny.shards.all()) == [key]
+    assert run.queue(tiny.shards.all()) == [key]  # whose message was lost
+    assert run.ingest(key)
+    assert not run.ingest(key)  # by the message that was not lost after all
+    assert len(rows_of(tiny)) == 40
+
+
 def test_bad_rows_are_left_out_and_named(tiny, tmp_path):
     image, text = vectors(400, 1), vectors(400, 2)
     image[5] = 0
@@ -352,6 +434,38 @@ def test_a_shard_found_broken_half_way_leaves_no_row(tiny, tmp_path, monkeypatch
     assert rows_of(tiny) == []
 
 
+def test_numbers_with_leading_zeros_are_numbers(tiny, tmp_path):
+    write_shard(tmp_path, 7)
+    for path in list(tmp_path.iterdir()):
+        path.rename(path.with_name(path.name.replace("_7.", "_0007.")))
+    (shard,) = bring_in(tiny)
+    assert (shard.number, shard.state) == (7, State.INGESTED)
+
+
+def test_a_number_whose_ids_javascript_would_round_is_refused(tiny, tmp_path):
+    write_shard(tmp_path, 2**21 - 1)
+    assert LaionFolder(str(tmp_path)).shards() == [2**21 - 1]
+    write_shard(tmp_path, 2**21)
+    with pytest.raises(ShardUnreadable, match="too high"):
+        LaionFolder(str(tmp_path)).shards()
+
+
+def test_strange_sizes_and_scores_do_no_harm(tiny, tmp_path, client):
+    odd = {
+        "width": ["512.0", "-1", "inf", "nan", "1e12"] * 8,
+        "similarity": [float("inf"), float("nan"), -2.0, 0.5, None] * 8,
+        "blob": [b"\xff\x00"] * 40,
+    }
+    write_shard(tmp_path, 0, metadata=metadata(40) | odd)
+    (shard,) = bring_in(tiny)
+    assert shard.state == State.INGESTED
+    assert [row["width"] for row in rows_of(tiny)[:5]] == [512, 0, 0, 0, 0]
+    address = "/api/datasets/tiny/items/{}/"
+    for item_id, similarity in ((0, None), (1, None), (2, -2.0), (3, 0.5), (4, None)):
+        item = client.get(address.format(item_id), headers={"host": "localhost"})
+        assert item.json()["caption_similarity"] == similarity
+
+
 @pytest.fixture(scope="module")
 def good_npy(tmp_path_factory) -> bytes:
     path = tmp_path_factory.mktemp("npy") / "good.npy"
@@ -402,7 +516,8 @@ def test_indexes_are_built_when_no_shard_of_the_partition_is_on_its_way(tiny, tm
     assert "exclude_materialize_skip_indexes_on_merge" not in merging[0]["made"]
 
 
-def test_an_l2_dataset_ranks_by_l2_distance(tmp_path):
+@pytest.fixture
+def euclid(tmp_path):
     dataset = Dataset.objects.create(
         slug="euclid",
         title="Euclid",
@@ -410,10 +525,15 @@ def test_an_l2_dataset_ranks_by_l2_distance(tmp_path):
         metric=Dataset.Metric.L2,
         source=str(tmp_path),
     )
+    yield dataset
+    schema.drop(service.table_of(dataset))
+
+
+def test_an_l2_dataset_ranks_by_l2_distance(euclid, tmp_path):
     image = vectors(400, 1)
     write_shard(tmp_path, 0, rows=400, image=image)
-    (shard,) = bring_in(dataset)
-    run.index_if_complete(dataset, 0)
+    bring_in(euclid)
+    run.index_if_complete(euclid, 0)
     for mode in ("exact", "ann"):
         query = SearchQuery("euclid", (Term(item=9),), mode=mode, limit=5)
         hits = service.find(query).hits
@@ -422,7 +542,6 @@ def test_an_l2_dataset_ranks_by_l2_distance(tmp_path):
         assert [hit.id for hit in hits] == order.tolist()
         wanted = 1 / (1 + distances[order[0]])
         assert hits[0].similarity == pytest.approx(wanted, abs=0.01)
-    schema.drop(service.table_of(dataset))
 
 
 def test_what_a_stopped_process_left_is_queued_again(tiny, tmp_path, monkeypatch):

@@ -85,3 +85,20 @@ def test_laions_own_architecture_is_known_to_open_clip():
 
     assert open_clip.get_model_config("ViT-B-32-quickgelu")["embed_dim"] == 512
     assert open_clip.get_pretrained_cfg("ViT-B-32-quickgelu", "openai")
+
+
+def test_weights_that_failed_are_not_tried_again_at_once(monkeypatch):
+    import open_clip
+
+    tries = []
+
+    def failing(*arguments, **options):
+        tries.append(arguments)
+        raise OSError("no network")
+
+    monkeypatch.setattr(open_clip, "create_model_and_transforms", failing)
+    encoder = OpenClipEncoder("ViT-B-32-quickgelu", "openai")
+    for _ in range(3):
+        with pytest.raises(SearchUnavailable, match="cannot be loaded"):
+            encoder.encode_texts(["a"])
+    assert len(tries) == 1

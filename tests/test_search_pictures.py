@@ -6,6 +6,8 @@ from contextlib import suppress
 from io import BytesIO
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from search.errors import NotAPicture, PictureTooLarge
@@ -16,6 +18,21 @@ def encoded(picture: Image.Image, kind: str, **options) -> bytes:
     data = BytesIO()
     picture.save(data, kind, **options)
     return data.getvalue()
+
+
+def with_exif() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010F] = "a camera"
+    return encoded(Image.new("RGB", (16, 9), "green"), "JPEG", exif=exif)
+
+
+# Pillow grumbles at what it reads all the same.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+WHOLE = {
+    kind: encoded(Image.effect_noise((24, 16), 60).convert("RGB"), kind)
+    for kind in ("JPEG", "PNG", "WEBP", "GIF", "AVIF")
+} | {"EXIF": with_exif()}
 
 
 def png_bomb(side: int) -> bytes:
@@ -92,6 +109,25 @@ def test_a_large_file_is_refused():
 def test_what_is_no_picture_is_refused(data):
     with pytest.raises(NotAPicture):
         decode(data)
+
+
+def test_a_picture_far_longer_than_wide_is_refused():
+    """A model that scales the short side to 224 would make gigabytes of it."""
+    with pytest.raises(PictureTooLarge, match="50 times"):
+        decode(encoded(Image.new("RGB", (1, 1000)), "PNG"))
+    assert decode(encoded(Image.new("RGB", (10, 400)), "PNG")).size == (10, 400)
+
+
+@settings(max_examples=400, deadline=None)
+@given(data=st.data())
+def test_changed_bytes_never_end_in_another_error(data):
+    kind = data.draw(st.sampled_from(sorted(WHOLE)))
+    changed = bytearray(WHOLE[kind])
+    for _ in range(data.draw(st.integers(1, 6))):
+        place = data.draw(st.integers(0, len(changed) - 1))
+        changed[place] = data.draw(st.integers(0, 255))
+    with suppress(NotAPicture, PictureTooLarge):
+        assert decode(bytes(changed)).mode == "RGB"
 
 
 def test_a_picture_cut_anywhere_is_refused_or_read():

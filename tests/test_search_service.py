@@ -74,10 +74,11 @@ def test_the_index_finds_what_the_exact_search_finds(stored):
     assert found >= 0.97 * 10 * len(WORDS)
 
 
+@pytest.mark.parametrize("count", [10, 1_000, 10_000])
 @pytest.mark.parametrize("field", ["image", "text"])
-def test_the_vector_query_is_answered_by_the_index(postcards_dataset, field):
+def test_the_vector_query_is_answered_by_the_index(postcards_dataset, field, count):
     table = service.table_of(postcards_dataset)
-    parameters = {"vector": queries.hex_of(np.ones(512)), "count": 10}
+    parameters = {"vector": queries.hex_of(np.ones(512)), "count": count}
     plan = client.rows(
         "EXPLAIN indexes = 1 " + queries.nearest_sql(table, field),
         parameters,
@@ -189,6 +190,13 @@ def test_many_searches_at_once_all_succeed(postcards_dataset):
     with ThreadPoolExecutor(32) as pool:
         together = list(pool.map(search_in_thread, range(128)))
     assert together == [alone[number % len(WORDS)] for number in range(128)]
+
+
+def test_the_neighbours_of_an_item_are_its_nearest(stored):
+    hits = service.neighbours("postcards", 7, 5)
+    truth = stored["image"] @ stored["image"][7]
+    order = [int(i) for i in stored["ids"][np.argsort(-truth)] if i != 7]
+    assert [hit.id for hit in hits] == order[:5]
 
 
 def test_random_hits_are_items(postcards_dataset):

@@ -3,12 +3,18 @@
 import logging
 from typing import Any
 
+from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent
 from rest_framework import status
 from rest_framework.exceptions import APIException, ParseError, ValidationError
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
-from search.errors import SearchError, SearchUnavailable
+from search.errors import (
+    InvalidQuery,
+    PictureTooLarge,
+    SearchError,
+    SearchUnavailable,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -18,6 +24,12 @@ def answer(error: Exception, context: dict[str, Any]) -> Response | None:
         if isinstance(error, SearchUnavailable):
             logger.warning("%s", error.message, exc_info=error)
         return _answer_to(error)
+    if isinstance(error, RequestDataTooBig):
+        return _answer_to(PictureTooLarge("The request is larger than 16 MB."))
+    if isinstance(error, TooManyFieldsSent):
+        return _answer_to(InvalidQuery("The address has too many parameters."))
+    if isinstance(error, RecursionError):
+        return _answer_to(InvalidQuery("The JSON is nested too deeply."))
     response = exception_handler(error, context)
     if response is None or isinstance(error, ValidationError):
         return response  # field errors keep REST framework's own form

@@ -20,9 +20,14 @@ class StrictSerializer(serializers.Serializer):
         unknown = set(data) - set(self.fields) if hasattr(data, "keys") else set()
         if unknown:
             raise serializers.ValidationError(
-                {name: ["This key is not known."] for name in sorted(map(str, unknown))}
+                {_readable(name): ["This key is not known."] for name in unknown}
             )
         return super().to_internal_value(data)
+
+
+def _readable(key: Any) -> str:
+    """Half a character, which JSON can carry, cannot be sent back."""
+    return str(key)[:100].encode("utf-8", "replace").decode()
 
 
 class StrictIntegerField(serializers.IntegerField):

@@ -10,4 +10,5 @@ urlpatterns = [
         name="api-item",
     ),
     re_path("^search/?$", views.Search.as_view(), name="api-search"),
+    re_path("", views.Unknown.as_view()),
 ]

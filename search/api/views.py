@@ -1,4 +1,4 @@
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from django.urls import reverse
@@ -7,7 +7,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from search import service
-from search.clickhouse import queries
+from search.errors import NotFound
 from search.links import safe_url
 from search.models import Dataset
 from search.query import FIELDS, SearchQuery
@@ -46,6 +46,15 @@ class Search(APIView):
         return _answer(given.query(), request)
 
 
+class Unknown(APIView):
+    """Any other address of the API."""
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        raise NotFound("There is no such address in the API.")
+
+    get = post = lambda self, request: None
+
+
 def _answer(query: SearchQuery, request: Request) -> Response:
     page = service.find(query)
     return Response(
@@ -76,7 +85,7 @@ def _item(hit: service.Hit, slug: str, request: Request) -> dict[str, Any]:
 
 
 def _dataset(dataset: Dataset) -> dict[str, Any]:
-    state = queries.index_state(service.table_of(dataset))
+    state = service.index_state(dataset)
     return {
         "slug": dataset.slug,
         "title": dataset.title,
@@ -84,7 +93,7 @@ def _dataset(dataset: Dataset) -> dict[str, Any]:
         "model": dataset.model,
         "dimension": dataset.dimension,
         "fields": list(FIELDS),
-        "columns": queries.FACT_COLUMNS.split(", "),
+        "columns": [field.name for field in fields(service.Item)],
         "index": {
             "metric": dataset.metric,
             "connections": dataset.index_connections,

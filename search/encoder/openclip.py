@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 LOCAL = "local-dir:"
+RETRY_PAUSE_S = 30  # after weights could not be loaded, from afar perhaps
 OWN_MERGES = "bpe.txt.gz"  # byte-pair merges that a local model may bring along
 
 logger = logging.getLogger(__name__)
@@ -34,6 +36,8 @@ class OpenClipEncoder:
         self.model = model
         self.weights = weights
         self._lock = threading.Lock()
+        self._failure = ""
+        self._retry_at = 0.0
 
     @cached_property
     def dimension(self) -> int:
@@ -60,8 +64,16 @@ class OpenClipEncoder:
 
     @property
     def _loaded(self) -> tuple[Any, Any, Any]:
+        """Model, preprocessing and tokenizer; a failure is not repeated at once."""
         with self._lock:
-            return self._load_once
+            if time.monotonic() < self._retry_at:
+                raise SearchUnavailable(self._failure)
+            try:
+                return self._load_once
+            except SearchUnavailable as error:
+                self._failure = error.message
+                self._retry_at = time.monotonic() + RETRY_PAUSE_S
+                raise
 
     @cached_property
     def _load_once(self) -> tuple[Any, Any, Any]:
@@ -76,7 +88,8 @@ class OpenClipEncoder:
                 name, pretrained=self.weights or None
             )
             tokenizer = open_clip.get_tokenizer(name, **_own_merges(name))
-        except (RuntimeError, OSError, ValueError) as error:
+        # Weights from outside fail in as many ways as there are formats.
+        except Exception as error:
             raise SearchUnavailable(
                 f"The model {self.model} {self.weights} cannot be loaded here."
             ) from error

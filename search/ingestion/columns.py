@@ -24,6 +24,8 @@ EMPTY = {pa.string(): "", pa.float32(): float("nan"), pa.uint32(): 0}
 
 def item_columns(batch: Batch, shard: int, keep: np.ndarray) -> pa.Table:
     """The rows of a batch that `keep` (booleans) is true for, ready to be inserted."""
+    if len(set(batch.table.column_names)) < len(batch.table.column_names):
+        raise ShardUnreadable("The metadata has two columns of the same name.")
     rows = np.flatnonzero(keep)
     ids = (shard << SHARD_BITS) + batch.start + rows
     kept = batch.table if len(rows) == len(batch) else batch.table.take(pa.array(rows))
@@ -42,15 +44,20 @@ def _fact(table: pa.Table, name: str | None, kind: pa.DataType) -> pa.ChunkedArr
         return pa.chunked_array([pa.repeat(pa.scalar(EMPTY[kind], kind), len(table))])
     column = table[name]
     try:
-        if kind == pa.uint32() and not pa.types.is_string(column.type):
-            # Sizes come as floats, too, and unknown ones as NaN or -1.
-            sizes = pc.round(column.cast(pa.float64()))
-            column = pc.if_else(pc.greater_equal(sizes, 0), sizes, 0)
+        if kind == pa.uint32():
+            column = _sizes(column)
         return pc.fill_null(column.cast(kind), EMPTY[kind])
     except pa.ArrowException as error:
         raise ShardUnreadable(
             f"The column {name} holds what is no {kind}: {error}"
         ) from error
+
+
+def _sizes(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Sizes come as floats and texts, too, and unknown ones as NaN, -1 or worse."""
+    numbers = pc.round(column.cast(pa.float64()))
+    usable = pc.and_(pc.greater_equal(numbers, 0), pc.less(numbers, 2**32))
+    return pc.if_else(usable, numbers, 0)
 
 
 def _metadata(table: pa.Table, names: list[str]) -> pa.MapArray:
@@ -73,9 +80,18 @@ def _metadata(table: pa.Table, names: list[str]) -> pa.MapArray:
 
 def _text(column: pa.ChunkedArray) -> pa.Array:
     whole = column.combine_chunks()
-    if pa.types.is_nested(whole.type) or pa.types.is_binary(whole.type):
+    if pa.types.is_nested(whole.type) or _is_bytes(whole.type):
         return pa.array([None if v is None else str(v) for v in whole.to_pylist()])
     return whole.cast(pa.string())
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    tests = (
+        pa.types.is_binary,
+        pa.types.is_large_binary,
+        pa.types.is_fixed_size_binary,
+    )
+    return any(test(kind) for test in tests)
 
 
 def _vectors(matrix: np.ndarray, rows: np.ndarray) -> pa.ListArray:

@@ -5,6 +5,7 @@ metadata_N.parquet the columns url, caption, NSFW, similarity, LICENSE, width, h
 and more. They may lie side by side or in folders named img_emb, text_emb, metadata.
 """
 
+import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,10 +19,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from search.clickhouse.schema import SHARD_BITS
 from search.errors import ShardUnreadable
 
 NPY_MAGIC = b"\x93NUMPY"
 VECTOR_DTYPES = ("<f2", "<f4")
+LAST_SHARD = 2 ** (53 - SHARD_BITS) - 1  # so that ids stay below 2**53
 NEEDED_COLUMNS = ("url", "caption")
 # A broken file ends in any of these, by format and by place.
 DAMAGE = (
@@ -63,28 +66,47 @@ class LaionFolder:
         """The numbers of the shards, by their image embeddings."""
         if not self.folder.is_dir():
             raise ShardUnreadable(f"There is no folder {self.folder} on this server.")
-        names = [
-            path.name
-            for pattern in ("img_emb_*.npy", "img_emb/img_emb_*.npy")
-            for path in self.folder.glob(pattern)
-        ]
-        found = (re.fullmatch(r"img_emb_(\d+)\.npy", name) for name in names)
-        return sorted({int(match[1]) for match in found if match})
+        numbers = sorted(self._files("img_emb", "npy"))
+        if numbers and numbers[-1] > LAST_SHARD:
+            raise ShardUnreadable(
+                f"The shard number {numbers[-1]} is too high: the last is {LAST_SHARD}."
+            )
+        return numbers
 
     def open(self, number: int, dimension: int) -> "LaionShard":
         """Raises ShardUnreadable unless the three files are whole and fit together."""
+        image, text, metadata = (
+            self._file(kind, number, ending)
+            for kind, ending in (
+                ("img_emb", "npy"),
+                ("text_emb", "npy"),
+                ("metadata", "parquet"),
+            )
+        )
         return LaionShard(
-            image=read_vectors(self._path("img_emb", number, "npy"), dimension),
-            text=read_vectors(self._path("text_emb", number, "npy"), dimension),
-            metadata=read_metadata(self._path("metadata", number, "parquet")),
+            image=read_vectors(image, dimension),
+            text=read_vectors(text, dimension),
+            metadata=read_metadata(metadata),
+            fingerprint=fingerprint(image, text, metadata),
         )
 
-    def _path(self, kind: str, number: int, ending: str) -> Path:
-        name = f"{kind}_{number}.{ending}"
-        for path in (self.folder / name, self.folder / kind / name):
-            if path.is_file():
-                return path
-        raise ShardUnreadable(f"The file {name} is missing in {self.folder}.")
+    def _file(self, kind: str, number: int, ending: str) -> Path:
+        try:
+            return self._files(kind, ending)[number]
+        except KeyError:
+            raise ShardUnreadable(
+                f"The file {kind}_{number}.{ending} is missing in {self.folder}."
+            ) from None
+
+    def _files(self, kind: str, ending: str) -> dict[int, Path]:
+        """By number; some tools write it with leading zeros."""
+        name = re.compile(rf"{kind}_(\d+)\.{ending}", re.ASCII)
+        folders = (self.folder, self.folder / kind)
+        paths = (
+            path for folder in folders for path in folder.glob(f"{kind}_*.{ending}")
+        )
+        found = ((name.fullmatch(path.name), path) for path in paths)
+        return {int(match[1]): path for match, path in found if match}
 
 
 @dataclass
@@ -94,6 +116,7 @@ class LaionShard:
     image: np.ndarray
     text: np.ndarray
     metadata: pq.ParquetFile
+    fingerprint: str
 
     def __post_init__(self) -> None:
         lengths = {
@@ -122,6 +145,13 @@ class LaionShard:
                 table = pa.Table.from_batches([record_batch])
                 yield Batch(start, self.image[start:end], self.text[start:end], table)
                 start = end
+
+
+def fingerprint(*files: Path) -> str:
+    """Changes when one of the files does, by size and time of change."""
+    stats = [file.stat() for file in files]
+    seen = ":".join(f"{stat.st_size}:{stat.st_mtime_ns}" for stat in stats)
+    return hashlib.sha256(seen.encode()).hexdigest()
 
 
 def read_vectors(path: Path, dimension: int) -> np.ndarray:

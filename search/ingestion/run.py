@@ -1,8 +1,8 @@
 """The run of one shard: claim, check, insert, count, index.
 
 The ledger in Django's database is the truth. A run claims its shard by one UPDATE with
-a lease, and each later step holds only while the claim does, so that a run which was
-thought dead and comes back changes nothing.
+a lease, and each later step holds only while the claim does. A run that was thought
+dead and comes back changes nothing: the batch it still sends is known by its token.
 """
 
 import logging
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import numpy as np
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from search.clickhouse import schema, writer
@@ -49,15 +49,18 @@ def find_shards(dataset: Dataset) -> int:
     return len(numbers)
 
 
-def queue(shards) -> list[int]:
-    """Marks those of a queryset that are not on their way yet; returns their keys."""
-    startable = [State.PENDING, State.FAILED, State.INGESTED]
-    keys = list(shards.filter(state__in=startable).values_list("pk", flat=True))
+def queue(shards: QuerySet[Shard]) -> list[int]:
+    """Marks the shards of a queryset that no run holds; returns their keys.
+
+    One that is queued already is returned again: its message may be lost, and a second
+    one does no harm.
+    """
+    keys = shards.filter(_free()).values_list("pk", flat=True)
     return [
         key
-        for key in keys
-        if Shard.objects.filter(pk=key, state__in=startable).update(
-            state=State.QUEUED, error=""
+        for key in list(keys)
+        if Shard.objects.filter(_free(), pk=key).update(
+            state=State.QUEUED, lease_until=None, error=""
         )
     ]
 
@@ -79,19 +82,32 @@ def ingest(shard_pk: int, progress: Progress | None = None) -> bool:
     return True
 
 
+def give_up(shard_pk: int, reason: str) -> None:
+    """Fails a queued shard that was tried too often."""
+    Shard.objects.filter(pk=shard_pk, state=State.QUEUED).update(
+        state=State.FAILED, error=reason, changed_at=timezone.now()
+    )
+
+
 def _attempt(shard: Shard, progress: Progress) -> None:
     try:
         _bring_in(shard, progress)
     except ShardUnreadable as error:
-        _finish(shard, state=State.FAILED, error=error.message)
+        _fail(shard, error.message)
     except SearchUnavailable as error:
         _finish(shard, state=State.QUEUED, error=error.message)
         raise
     except ClaimLost:
         raise
     except Exception:
-        _finish(shard, state=State.FAILED, error="The import broke off; see the log.")
+        _fail(shard, "The import broke off; see the log.")
         raise
+
+
+def _fail(shard: Shard, reason: str) -> None:
+    """Nothing half done is left behind."""
+    _clear(shard)
+    _finish(shard, state=State.FAILED, error=reason, rows=None, rows_done=0)
 
 
 def index_if_complete(dataset: Dataset, partition: int) -> bool:
@@ -106,11 +122,17 @@ def index_if_complete(dataset: Dataset, partition: int) -> bool:
     return True
 
 
+def _free() -> Q:
+    """Whether no run holds a shard: none began, or the one that did is dead."""
+    dead = Q(lease_until__lt=timezone.now()) | Q(lease_until__isnull=True)
+    return ~Q(state=State.INGESTING) | dead
+
+
 def _claimed(shard_pk: int) -> Shard | None:
     now = timezone.now()
-    free = Q(state__in=[State.PENDING, State.QUEUED, State.FAILED])
-    abandoned = Q(state=State.INGESTING, lease_until__lt=now)
-    claimed = Shard.objects.filter(free | abandoned, pk=shard_pk).update(
+    # A message may come twice: what is in already stays as it is.
+    due = Shard.objects.filter(_free(), pk=shard_pk).exclude(state=State.INGESTED)
+    claimed = due.update(
         state=State.INGESTING,
         attempts=F("attempts") + 1,
         lease_until=now + LEASE,
@@ -125,15 +147,27 @@ def _claimed(shard_pk: int) -> Shard | None:
 
 def _held(shard: Shard, **changes) -> None:
     """Writes to the ledger if the claim still stands; raises ClaimLost otherwise."""
+    now = timezone.now()
+    changes = {"lease_until": now + LEASE, "changed_at": now, **changes}
     mine = Shard.objects.filter(
         pk=shard.pk, state=State.INGESTING, attempts=shard.attempts
     )
-    if not mine.update(changed_at=timezone.now(), **changes):
+    if not mine.update(**changes):
         raise ClaimLost
 
 
 def _finish(shard: Shard, **changes) -> None:
     _held(shard, lease_until=None, **changes)
+
+
+def _clear(shard: Shard) -> None:
+    """Deletes a shard's rows; those to come count as new ones."""
+    shard.epoch += 1
+    _held(shard, epoch=shard.epoch, fingerprint="")
+    table = table_of(shard.dataset)
+    schema.create(table)
+    if writer.count_shard(table, shard.number):
+        writer.delete_shard(table, shard.number)
 
 
 def _bring_in(shard: Shard, progress: Progress) -> None:
@@ -142,23 +176,22 @@ def _bring_in(shard: Shard, progress: Progress) -> None:
     good = _good_rows(source)
     table = table_of(dataset)
     schema.create(table)
-    # A run that broke off, or an earlier import, may have left rows.
-    if writer.count_shard(table, shard.number):
-        writer.delete_shard(table, shard.number)
-    _held(shard, rows=len(source))
-    try:
-        _insert(shard, table, source, good, progress)
-    except ShardUnreadable:
-        writer.delete_shard(table, shard.number)  # nothing is left half done
-        raise
+    if shard.fingerprint != source.fingerprint:
+        _clear(shard)
+    # From here on an attempt that follows goes on where this one broke off.
+    _held(shard, rows=len(source), fingerprint=source.fingerprint)
+    _insert(shard, table, source, good, progress)
     expected, there = int(good.sum()), writer.count_shard(table, shard.number)
     if there != expected:
+        _clear(shard)
         raise SearchUnavailable(f"{there:,} of {expected:,} rows arrived.")
     _finish(
         shard,
         state=State.INGESTED,
         rows=expected,
         rows_done=expected,
+        # Bringing it in again replaces its rows, even by the same ones.
+        fingerprint="",
         error=_rejected(source.bad_rows),
     )
 
@@ -173,11 +206,12 @@ def _insert(
     for batch in source.batches(BATCH_ROWS):
         end = batch.start + len(batch)
         columns = item_columns(batch, shard.number, good[batch.start : end])
-        # The attempt is part of the token: after a deletion, the rows of the attempt
-        # before would otherwise count as inserted already.
-        token = f"{table.slug}:{shard.number}:{shard.attempts}:{batch.start}"
+        # Every run of the same files sends the same tokens: a batch that is there
+        # already is not inserted again, even by a run that was thought dead.
+        token = f"{table.slug}:{shard.number}:{shard.epoch}:{batch.start}"
+        _held(shard)
         writer.insert(table, columns, token)
-        _held(shard, rows_done=end, lease_until=timezone.now() + LEASE)
+        _held(shard, rows_done=end)
         progress(end, len(source))
 
 

@@ -24,6 +24,8 @@ def ingest_shard(self, shard_pk: int) -> None:
         if not run.ingest(shard_pk):
             return
     except SearchUnavailable as error:
+        if self.request.retries == self.max_retries:
+            run.give_up(shard_pk, error.message)
         raise self.retry(exc=error) from error
     shard = Shard.objects.get(pk=shard_pk)
     build_indexes.delay(shard.dataset_id, writer.partition_of(shard.number))

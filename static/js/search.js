@@ -112,20 +112,26 @@ async function shrunk (file) {
   return new File([blob], 'picture.jpg', { type: blob.type })
 }
 
+let taken = 0
 async function searchByPicture () {
   const [file] = pictureInput.files
   if (!file) return
+  const number = ++taken
   for (const name of ['dataset', 'field']) {
     pictureForm.elements[name].value = new FormData(search).get(name) ?? ''
   }
   pictureForm.elements.mode.value = search.elements.mode.checked ? 'exact' : ''
   forget(PENDING)
   try {
-    remember(PENDING, (await scaled(file, PREVIEW_SIZE)).toDataURL('image/jpeg', 0.8))
-    if (file.size > MOST_BYTES) put(await shrunk(file))
+    const preview = (await scaled(file, PREVIEW_SIZE)).toDataURL('image/jpeg', 0.8)
+    const smaller = file.size > MOST_BYTES ? await shrunk(file) : null
+    if (number !== taken) return
+    remember(PENDING, preview)
+    if (smaller) put(smaller)
   } catch {
     // No picture, as far as this browser knows; the server has the last word.
   }
+  if (number !== taken) return // another one came while this was made ready
   pictureForm.requestSubmit()
   // So that choosing the same file once more is a change again.
   if (window.htmx) pictureInput.value = ''

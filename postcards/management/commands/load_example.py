@@ -26,6 +26,8 @@ class Command(BaseCommand):
             return
         folder = settings.VAR_DIR / SLUG
         count = settings.EXAMPLE_POSTCARDS
+        if count < 1:
+            return
         shards = -(-count // SHARD_ROWS)
         call_command(
             "make_postcards", out=folder, shards=shards, rows=-(-count // shards)
@@ -46,6 +48,8 @@ class Command(BaseCommand):
 
     def _ingest(self, dataset: Dataset) -> None:
         run.find_shards(dataset)
+        # It is the only process on its engine: a run that seems to go on is dead.
+        dataset.shards.update(lease_until=None)
         keys = run.queue(dataset.shards.all())
         with tqdm(desc="Bringing them in", unit=" cards", disable=None) as bar:
             for key in keys:

@@ -21,7 +21,7 @@ from laionweb.embedded import EmbeddedWorker
 from search.errors import SearchError
 
 LAST_PORT = 65535
-LARGEST_REQUEST = 16 * 1024 * 1024
+LARGEST_REQUEST = settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1024 * 1024
 IDLE_CONNECTION_S = 60
 LAST_TASK_S = 10
 LEAST_LOGGED = {
