@@ -52,7 +52,6 @@ def ingest_shards(admin, request: HttpRequest, shards: QuerySet[Shard]) -> None:
 @admin.register(Dataset)
 class DatasetAdmin(admin.ModelAdmin):
     list_display = ["title", "slug", "model", "items", "states"]
-    prepopulated_fields = {"slug": ["title"]}
     actions = [ingest_datasets]
     # What decides the table cannot change once the table is made.
     fixed_fields = [
@@ -65,9 +64,6 @@ class DatasetAdmin(admin.ModelAdmin):
 
     def get_readonly_fields(self, request, obj=None):
         return self.fixed_fields if obj and obj.shards.exists() else []
-
-    def get_prepopulated_fields(self, request, obj=None):
-        return {} if obj else self.prepopulated_fields
 
     @admin.display(description="Items")
     def items(self, dataset: Dataset) -> str:

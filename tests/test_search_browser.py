@@ -1,0 +1,513 @@
+"""The search page in Chromium, on a server as a newcomer starts it."""
+
+import base64
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from conftest import watched
+from PIL import Image
+from playwright.sync_api import Error, Page, Route, expect
+
+from postcards.scene import Description, Scene
+
+COUNT = 600  # postcards of the server
+FIRST = 20  # of the results: more are loaded while one looks
+EXAMPLE = 123
+AXE = Path(__file__).with_name("axe.min.js")
+
+expect.set_options(timeout=20_000)
+
+
+@pytest.fixture
+def opened(browser, live_server_process) -> Iterator[Callable[..., Page]]:
+    """Opens pages in contexts of their own; what they complain of fails the test."""
+    contexts, complaints = [], []
+
+    def open_page(**options) -> Page:
+        context = browser.new_context(base_url=live_server_process.url, **options)
+        contexts.append(context)
+        page = context.new_page()
+        complaints.append(watched(page, live_server_process.url))
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not sum(complaints, [])
+
+
+def expect_settled(page: Page) -> None:
+    """Nothing is on its way, and what has come is in its place."""
+    moving = page.locator(".htmx-request, .htmx-swapping, .htmx-settling")
+    expect(moving).to_have_count(0)
+
+
+def search(page: Page, words: str) -> None:
+    page.locator("#q").fill(words)
+    page.keyboard.press("Enter")
+    expect(page).to_have_title(f"{words} – laionweb")
+    expect_settled(page)
+
+
+def shown(page: Page) -> list[int]:
+    """The ids of the pictures that are shown."""
+    return page.locator("#results a.picture").evaluate_all(
+        "links => links.map(link => Number(link.pathname.split('/').pop()))"
+    )
+
+
+def parameters(page: Page) -> dict[str, str]:
+    return {
+        name: value for name, (value,) in parse_qs(urlsplit(page.url).query).items()
+    }
+
+
+def found(page: Page, *terms: dict, **options) -> list[int]:
+    """What the API finds."""
+    body = {"dataset": "postcards", "terms": terms, "limit": FIRST, **options}
+    answer = page.request.post("/api/search/", data=body)
+    assert answer.ok, answer.text()
+    return [hit["id"] for hit in answer.json()["results"]]
+
+
+def scene(page: Page, item: int) -> Scene:
+    answer = page.request.get(f"/api/datasets/postcards/items/{item}/")
+    return Scene.from_json(answer.json()["metadata"]["scene"])
+
+
+def provoked(page: Page, *words: str) -> None:
+    """Takes the errors out of the complaints that the test brought about."""
+    mine = [text for text in page.complaints if any(word in text for word in words)]
+    assert mine
+    page.complaints[:] = [text for text in page.complaints if text not in mine]
+
+
+# --- Words
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("boats at night", Description(time="night", things=({"kind": "boat"},))),
+        ("rainbow above the desert", Description(land="desert", features=("rainbow",))),
+        ("windmill at sunset", Description("sunset", things=({"kind": "windmill"},))),
+    ],
+)
+def test_words_find_pictures_that_show_what_they_say(page, words, wanted):
+    page.goto("/")
+    search(page, words)
+    assert parameters(page) == {"q": words, "dataset": "postcards"}
+    first = shown(page)[:10]
+    assert len(set(first)) == 10
+    assert sum(wanted.fits(scene(page, item)) for item in first) >= 8
+    expect(page.locator("#announcement")).to_contain_text("Nearest of 600 pictures")
+
+
+def test_a_search_changes_the_results_and_leaves_the_page(page):
+    page.goto("/")
+    page.evaluate("window.isTheSame = true")
+    search(page, "a boat")
+    assert page.evaluate("window.isTheSame")
+    expect(page.locator("#q")).to_be_focused()
+    page.locator(".wordmark").click()
+    expect(page.locator(".examples a")).to_have_count(6)
+    expect(page.locator("#q")).to_have_value("")
+
+
+def test_an_example_shows_what_can_be_asked(page):
+    page.goto("/")
+    example = page.locator(".examples a").first
+    words = example.inner_text()
+    example.click()
+    expect(page).to_have_title(f"{words} – laionweb")
+    expect(page.locator("#q")).to_have_value(words)
+    expect(page.locator("#results .similarity").first).to_have_text(
+        re.compile(r"0\.\d")
+    )
+
+
+def test_the_address_holds_the_search(page, opened):
+    page.goto("/")
+    search(page, "boats at night")
+    boats, address = shown(page)[:FIRST], page.url
+    search(page, "a black cat")
+    cats = shown(page)[:FIRST]
+    assert cats != boats
+    page.go_back()
+    expect(page.locator("#q")).to_have_value("boats at night")
+    assert shown(page)[:FIRST] == boats
+    page.go_forward()
+    expect(page.locator("#q")).to_have_value("a black cat")
+    assert shown(page)[:FIRST] == cats
+    page.reload()
+    expect(page.locator("#q")).to_have_value("a black cat")
+    assert shown(page)[:FIRST] == cats
+    stranger = opened()
+    stranger.goto(address)
+    expect(stranger.locator("#q")).to_have_value("boats at night")
+    assert shown(stranger)[:FIRST] == boats
+
+
+def test_a_slash_leads_to_the_box(page):
+    page.goto("/")
+    page.keyboard.press("/")
+    expect(page.locator("#q")).to_be_focused()
+    page.keyboard.type("cats/dogs")
+    expect(page.locator("#q")).to_have_value("cats/dogs")
+
+
+def test_the_newest_search_wins(page):
+    held: list[Route] = []
+    page.goto("/")
+    page.route(re.compile(r"\?q=slow"), lambda route: held.append(route))
+    page.locator("#q").fill("slow")
+    with page.expect_request(re.compile(r"\?q=slow")):
+        page.keyboard.press("Enter")
+    with page.expect_event("requestfailed") as failed:
+        search(page, "a black cat")
+    assert "q=slow" in failed.value.url
+    for route in held:
+        with suppress(Error):  # nobody waits for it any more
+            route.continue_()
+    expect_settled(page)
+    expect(page.locator("#q")).to_have_value("a black cat")
+    assert parameters(page)["q"] == "a black cat"
+    assert shown(page)[:FIRST] == found(page, {"text": "a black cat"})
+    provoked(page, "htmx:sendAbort", "htmx:afterRequest")  # so it tells of the first
+
+
+# --- Choices
+
+
+def test_captions_can_be_searched(page):
+    page.goto("/")
+    search(page, "a black cat")
+    page.get_by_role("radio", name="Captions").check()
+    expect(page.locator("#results .summary")).to_contain_text("600 captions")
+    expect_settled(page)
+    assert parameters(page)["field"] == "text"
+    assert shown(page)[:FIRST] == found(page, {"text": "a black cat"}, field="text")
+    page.go_back()
+    expect(page.locator("#results .summary")).to_contain_text("600 pictures")
+    expect(page.get_by_role("radio", name="Pictures")).to_be_checked()
+
+
+def test_an_exact_search_can_be_asked_for(page):
+    page.goto("/")
+    search(page, "a black cat")
+    expect(page.locator("#results .summary")).to_contain_text("approximate")
+    page.get_by_text("Options").click()
+    page.get_by_label("Exact search").check()
+    expect(page.locator("#results .summary")).not_to_contain_text("approximate")
+    expect_settled(page)
+    assert parameters(page)["mode"] == "exact"
+    assert shown(page)[:FIRST] == found(page, {"text": "a black cat"}, mode="exact")
+    page.keyboard.press("Escape")
+    expect(page.get_by_label("Exact search")).to_be_hidden()
+
+
+# --- Pictures and examples
+
+BRING = """([way, name, bytes]) => {
+    const file = Uint8Array.from(atob(bytes), (letter) => letter.charCodeAt(0))
+    const data = new DataTransfer()
+    data.items.add(new File([file], name, { type: 'image/jpeg' }))
+    const about = { bubbles: true, cancelable: true }
+    document.body.dispatchEvent(
+        way === 'paste'
+            ? new ClipboardEvent('paste', { ...about, clipboardData: data })
+            : new DragEvent(way, { ...about, dataTransfer: data }))
+}"""
+
+
+def bring(page: Page, way: str, data: bytes) -> None:
+    page.evaluate(BRING, [way, "picture.jpg", base64.b64encode(data).decode()])
+
+
+def drop(page: Page, data: bytes) -> None:
+    bring(page, "dragenter", data)
+    expect(page.locator("#drop")).to_be_visible()
+    bring(page, "drop", data)
+    expect(page.locator("#drop")).to_be_hidden()
+
+
+def paste(page: Page, data: bytes) -> None:
+    bring(page, "paste", data)
+
+
+def choose(page: Page, data: bytes, name: str = "picture.jpg") -> None:
+    with page.expect_file_chooser() as chooser:
+        page.locator("label[for=picture-file]").click()
+    file = {"name": name, "mimeType": "image/jpeg", "buffer": data}
+    chooser.value.set_files(file)
+
+
+def expect_preview(page: Page) -> None:
+    expect(page.locator(".chip")).to_contain_text("your picture")
+    preview = page.locator(".chip img")
+    expect(preview).to_have_attribute("src", re.compile("^data:image/jpeg"))
+    assert preview.evaluate("image => image.decode().then(() => image.naturalWidth)")
+
+
+@pytest.mark.parametrize("way", [drop, paste, choose])
+def test_a_picture_finds_its_own_item_first(page, way):
+    page.goto("/")
+    way(page, page.request.get(f"/postcards/{EXAMPLE}.jpg").body())
+    expect(page).to_have_title("Like a picture – laionweb")
+    expect_settled(page)
+    assert shown(page)[0] == EXAMPLE
+    assert set(parameters(page)) == {"embedding", "dataset"}
+    expect_preview(page)
+
+
+def test_a_search_by_a_picture_can_be_refined_left_and_come_back_to(page):
+    page.goto("/")
+    choose(page, page.request.get(f"/postcards/{EXAMPLE}.jpg").body())
+    expect_preview(page)
+    search(page, "at night")
+    assert set(parameters(page)) == {"q", "embedding", "dataset"}
+    expect_preview(page)
+    page.reload()
+    expect_preview(page)
+    page.get_by_role("link", name="Remove the picture").click()
+    expect(page.locator(".chip")).to_have_count(0)
+    assert parameters(page) == {"q": "at night", "dataset": "postcards"}
+    page.go_back()
+    expect_preview(page)
+    page.go_back()
+    expect(page).to_have_title("Like a picture – laionweb")
+    expect_settled(page)
+    assert shown(page)[0] == EXAMPLE
+
+
+def test_a_picture_too_large_to_send_is_made_smaller_first(page):
+    data = BytesIO()
+    noise = Image.effect_noise((2_000, 1_900), 100)
+    Image.merge("RGB", [noise, noise.rotate(90), noise.rotate(180)]).save(
+        data, "PNG", compress_level=0
+    )
+    assert len(data.getvalue()) > 10 * 2**20
+    page.goto("/")
+    choose(page, data.getvalue(), "noise.png")
+    expect(page).to_have_title("Like a picture – laionweb")
+    expect_preview(page)
+
+
+def test_a_file_that_is_no_picture_is_refused_and_the_words_stay(page):
+    page.goto("/")
+    search(page, "a black cat")
+    page.locator("#q").fill("a black cat at")
+    choose(page, b"no picture at all")
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("This file is not a picture that can be read")
+    expect(page.locator("#q")).to_have_value("a black cat at")
+    assert parameters(page)["q"] == "a black cat"
+    expect(page.locator("#announcement")).to_contain_text("not a picture")
+    provoked(page, "415")
+    search(page, "a black cat at night")
+    expect(alert).to_have_count(0)
+
+
+def test_more_like_this_shows_the_nearest_of_an_item(page):
+    page.goto("/")
+    search(page, "boats at night")
+    item = shown(page)[2]
+    page.locator("#results .hit").nth(2).hover()
+    page.locator("#results .like").nth(2).click()
+    expect(page.locator(".chip")).to_contain_text(f"like item {item}")
+    expect_settled(page)
+    assert parameters(page) == {"item": str(item), "dataset": "postcards"}
+    expect(page.locator("#q")).to_have_value("")
+    first = shown(page)[:FIRST]
+    assert item not in first
+    assert first == found(page, {"item": item})
+
+
+def test_an_item_has_a_page(page):
+    page.goto("/?q=boats+at+night")
+    first = shown(page)[:FIRST]
+    page.locator("#results a.picture").first.click()
+    expect(page).to_have_url(re.compile(rf"/d/postcards/{first[0]}$"))
+    answer = page.request.get(f"/api/datasets/postcards/items/{first[0]}/").json()
+    expect(page.get_by_role("heading", level=1)).to_have_text(answer["caption"])
+    expect(page.locator("dl")).to_contain_text(answer["metadata"]["md5"])
+    expect(page.locator(".nearest .hit")).to_have_count(12)
+    shown_large = page.locator(".large img")
+    assert shown_large.evaluate("i => i.decode().then(() => i.naturalWidth)") == 640
+    page.go_back()
+    expect(page.locator("#q")).to_have_value("boats at night")
+    assert shown(page)[:FIRST] == first
+
+
+def test_from_the_page_of_an_item_one_searches_on(page):
+    page.goto(f"/d/postcards/{EXAMPLE}")
+    page.get_by_role("link", name="Similar captions").click()
+    expect(page.locator(".chip")).to_contain_text(f"like item {EXAMPLE}")
+    assert parameters(page)["field"] == "text"
+    page.goto(f"/d/postcards/{EXAMPLE}")
+    paste(page, page.request.get("/postcards/77.jpg").body())
+    expect_preview(page)
+    assert shown(page)[0] == 77
+
+
+# --- Many results
+
+ONE_PICTURE = """<svg xmlns="http://www.w3.org/2000/svg" width="4" height="3"/>"""
+
+
+def draw_nothing(page: Page) -> None:
+    """Spares the server the drawing of hundreds of pictures."""
+    page.route(
+        "**/postcards/*.jpg",
+        lambda route: route.fulfill(body=ONE_PICTURE, content_type="image/svg+xml"),
+    )
+
+
+def test_scrolling_leads_through_all_pictures_once(page):
+    draw_nothing(page)
+    page.goto("/")
+    page.get_by_text("Options").click()
+    page.get_by_label("Exact search").check()
+    search(page, "a boat")
+    address = page.url
+    hits = page.locator("#results .hit")
+    while (count := hits.count()) < COUNT:
+        page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        expect(hits).not_to_have_count(count)
+    expect(page.locator(".more")).to_have_count(0)
+    assert len(set(shown(page))) == len(shown(page)) == COUNT
+    assert page.url == address
+    search(page, "a cat")
+    assert page.evaluate("scrollY") == 0
+
+
+def test_more_is_loaded_by_the_keyboard_and_the_focus_goes_on_there(page):
+    draw_nothing(page)
+    page.add_init_script(
+        "window.IntersectionObserver = class { observe () {} disconnect () {} }"
+    )
+    page.goto("/?q=a+boat")
+    page.get_by_role("link", name="Load more").focus()
+    for count in (80, 120):
+        page.keyboard.press("Enter")
+        expect(page.locator("#results .hit")).to_have_count(count)
+        expect(page.locator("#results a.picture").nth(count - 40)).to_be_focused()
+        assert len(set(shown(page))) == count
+        page.get_by_role("link", name="Load more").focus()
+
+
+# --- What goes wrong
+
+
+def test_a_picture_that_is_gone_is_replaced_by_its_caption(page):
+    page.route("**/postcards/*.jpg", lambda route: route.abort())
+    page.goto("/?q=a+boat")
+    first = page.locator("#results a.picture").first
+    expect(first).to_have_class(re.compile("broken"))
+    caption = page.locator("#results .caption").first.inner_text()
+    said = first.evaluate("link => getComputedStyle(link, '::after').content")
+    assert said == f'"Picture not available: {caption}"'
+    provoked(page, "ERR_FAILED")
+
+
+def test_a_server_that_does_not_answer_can_be_asked_again(page):
+    page.goto("/")
+    page.route("**/?q=*", lambda route: route.abort())
+    page.locator("#q").fill("a black cat")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("The server did not answer.")
+    expect(page.locator("#q")).to_have_value("a black cat")
+    page.unroute("**/?q=*")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator("#results .summary")).to_be_visible()
+    assert shown(page)[:FIRST] == found(page, {"text": "a black cat"})
+    provoked(page, "ERR_FAILED", "htmx:")
+
+
+def test_an_address_that_is_wrong_is_told_in_a_sentence(page):
+    page.goto("/?q=a+boat&cursor=forged")
+    expect(page.get_by_role("alert")).to_contain_text("This cursor is not one")
+    page.goto("/d/postcards/600")
+    expect(page.get_by_role("alert")).to_contain_text("There is no item 600")
+    provoked(page, "400", "404")
+
+
+# --- Without JavaScript, on small screens, in the dark, for everyone
+
+
+def test_all_of_it_works_without_javascript(opened):
+    page = opened(java_script_enabled=False)
+    page.goto("/")
+    page.locator("#q").fill("boats at night")
+    page.keyboard.press("Enter")
+    expect(page).to_have_title("boats at night – laionweb")
+    links = page.locator("#results a.picture")
+    hrefs = [link.get_attribute("href") for link in links.all()]
+    page.get_by_role("link", name="Load more").click()
+    expect(page).to_have_url(re.compile("cursor="))
+    more = [link.get_attribute("href") for link in links.all()]
+    assert len({*hrefs, *more}) == 80
+    page.get_by_role("link", name="More like this").first.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".chip")).to_contain_text("like item")
+    picture = page.request.get(f"/postcards/{EXAMPLE}.jpg").body()
+    page.locator("#picture-file").set_input_files(
+        {"name": "a.jpg", "mimeType": "image/jpeg", "buffer": picture}
+    )
+    page.get_by_role("button", name="Search by the chosen picture").click()
+    expect(page).to_have_title("Like a picture – laionweb")
+    expect(links.first).to_have_attribute("href", f"/d/postcards/{EXAMPLE}")
+    page.locator("#q").fill("at night")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"q=at\+night.*embedding="))
+    page.get_by_role("link", name="Remove the picture").click()
+    expect(page).not_to_have_url(re.compile("embedding="))
+
+
+PLACES = ["/", f"/?q=boats+at+night&item={EXAMPLE}", f"/d/postcards/{EXAMPLE}"]
+
+
+def test_nothing_sticks_out_on_a_phone(opened):
+    page = opened(viewport={"width": 360, "height": 740}, has_touch=True)
+    for place in PLACES:
+        page.goto(place)
+        assert page.evaluate("document.documentElement.scrollWidth") == 360, place
+        assert page.locator("#q").bounding_box()["width"] > 120
+        for hit in page.locator(".hit .frame").all()[:4]:
+            box = hit.bounding_box()
+            assert box["width"] > 120 and box["x"] + box["width"] <= 360
+
+
+def test_the_page_follows_the_system_into_the_dark(opened):
+    background = "getComputedStyle(document.body).backgroundColor"
+    seen = {}
+    page = opened()
+    page.goto("/")
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        numbers = re.findall(r"\d+", page.evaluate(background))
+        seen[scheme] = [int(number) for number in numbers]
+    assert min(seen["light"]) > 200
+    assert max(seen["dark"]) < 60
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nobody_is_kept_out(opened, scheme):
+    """By axe, which knows the rules of WCAG that a machine can check."""
+    page = opened(color_scheme=scheme)
+    draw_nothing(page)
+    rules = "{runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa', 'best-practice']}"
+    for place in PLACES:
+        page.goto(place)
+        page.evaluate(AXE.read_text(encoding="utf-8") + ";0")
+        violations = page.evaluate(f"axe.run({rules}).then(found => found.violations)")
+        assert [
+            (violation["id"], [node["html"] for node in violation["nodes"]])
+            for violation in violations
+            if violation["impact"] in ("serious", "critical")
+        ] == [], place

@@ -1,0 +1,668 @@
+"""The pages as the server sends them, without a browser: what they say and hold."""
+
+import re
+from html.parser import HTMLParser
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+import pytest
+from django.core.cache import cache
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from postcards.shards import jpeg
+from search import service
+from search.clickhouse import client as clickhouse
+from search.clickhouse import schema
+from search.links import safe_url
+from search.models import Dataset
+from search.query import SearchQuery, Term, encode_embedding
+from tests.test_ingestion import DIMENSION, bring_in, vectors, write_shard
+from tests.test_search_pictures import png_bomb
+
+pytestmark = pytest.mark.django_db
+HTMX = {"HX-Request": "true"}
+NO_ENGINE = "clickhouse://127.0.0.1:9/default"
+UNAVAILABLE = "The search engine did not answer as it should."
+
+
+class Page(HTMLParser):
+    """The elements and the text of an answer, as a browser would read it."""
+
+    def __init__(self, response):
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts = self.text = ""
+        self.feed(response.content.decode())
+        self.text = " ".join(self.text.split())
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        if self.lasttag in ("script", "style"):
+            self.scripts += data.strip()
+        self.text += data
+
+    def all(self, tag: str, name: str, /, **wanted: str) -> list[str]:
+        """The values of an attribute, of the elements that have these others."""
+        return [
+            attributes[name]
+            for found, attributes in self.elements
+            if found == tag
+            and name in attributes
+            and all(attributes.get(key) == wanted[key] for key in wanted)
+        ]
+
+    @property
+    def pictures(self) -> list[str]:
+        """The addresses of the items that are shown, in their order."""
+        links = [element for tag, element in self.elements if tag == "a"]
+        return [a["href"] for a in links if "picture" in (a.get("class") or "")]
+
+    @property
+    def ids(self) -> list[int]:
+        return [int(address.rpartition("/")[2]) for address in self.pictures]
+
+    @property
+    def more(self) -> str:
+        """The address of the next page."""
+        (address,) = self.all("a", "hx-get")
+        return address
+
+    @property
+    def is_whole(self) -> bool:
+        return bool(self.all("html", "lang"))
+
+
+@pytest.fixture
+def site(client, postcards_dataset):
+    return client
+
+
+@pytest.fixture
+def nothing(db):
+    """No dataset at all."""
+    Dataset.objects.all().delete()
+
+
+def search(site, headers=None, **parameters) -> Page:
+    answer = site.get("/", parameters, headers=headers)
+    assert answer.status_code == 200, answer.content.decode()
+    return Page(answer)
+
+
+def found(*terms: Term, **options) -> list[int]:
+    query = SearchQuery("postcards", terms, **options)
+    return [hit.id for hit in service.find(query).hits]
+
+
+def embedding_of(item: int) -> str:
+    query = SearchQuery("postcards", (Term(item=item),))
+    return encode_embedding(service.embed(query))
+
+
+def send_picture(site, data: bytes, **fields):
+    picture = SimpleUploadedFile("picture.jpg", data, "image/jpeg")
+    fields = {"dataset": "postcards", **fields, "picture": picture}
+    return site.post("/search/picture", fields)
+
+
+# --- What the pages hold
+
+
+def test_the_start_page_has_a_wall_of_pictures_and_examples_that_find_some(site):
+    page = search(site)
+    assert len(set(page.ids)) == 36
+    assert "A few of the 2,000 pictures of Postcards" in page.text
+    examples = re.findall(
+        r'<li><a href="(/\?q=[^"]+)">', site.get("/").content.decode()
+    )
+    assert len(examples) >= 4
+    assert len(Page(site.get(examples[0].replace("&amp;", "&"))).ids) == 40
+
+
+def test_the_wall_of_the_start_page_differs_from_visit_to_visit(site):
+    assert search(site).ids != search(site).ids
+
+
+def test_words_show_the_nearest_pictures_with_their_captions(site):
+    page = search(site, q="boats at night")
+    assert page.ids == found(Term(text="boats at night"))
+    assert page.all("input", "value", id="q") == ["boats at night"]
+    assert "Nearest of 2,000 pictures" in page.text
+    assert "boats at night – laionweb" in page.text
+    for item in page.ids[:5]:
+        caption = service.item("postcards", item).caption
+        assert caption in page.text
+        assert caption in page.all("img", "alt")
+
+
+def test_the_pictures_are_shown_in_their_size_and_tell_no_one_where_they_are_shown(
+    site,
+):
+    page = search(site, q="a boat")
+    pictures = [
+        attributes
+        for tag, attributes in page.elements
+        if tag == "img" and attributes["src"].startswith("/postcards/")
+    ]
+    assert len(pictures) == 40
+    for picture in pictures:
+        assert (picture["width"], picture["height"]) == ("640", "480")
+        assert picture["loading"] == "lazy"
+        assert picture["referrerpolicy"] == "no-referrer"
+
+
+def test_an_item_shows_its_like_and_can_be_removed(site):
+    page = search(site, item=7)
+    assert page.ids == found(Term(item=7))
+    assert "like item 7" in page.text
+    assert page.all("input", "value", name="item", form="search") == ["7"]
+    assert page.all("a", "href", **{"class": "remove"}) == ["/"]
+
+
+def test_words_refine_what_an_item_shows(site):
+    page = search(site, item=7, q="at night")
+    assert page.ids == found(Term(text="at night"), Term(item=7))
+    assert page.all("a", "href", **{"class": "remove"}) == ["/?q=at+night"]
+
+
+def test_an_embedding_in_the_address_is_searched_for(site):
+    page = search(site, embedding=embedding_of(42))
+    assert page.ids[0] == 42
+    assert page.all("input", "value", name="embedding") == [embedding_of(42)]
+    assert "Like a picture – laionweb" in page.text
+
+
+def test_captions_are_searched_where_the_address_says_so(site):
+    page = search(site, q="a black cat", field="text")
+    words = Term(text="a black cat")
+    assert page.ids == found(words, field="text") != found(words)
+    assert "Nearest of 2,000 captions" in page.text
+    assert page.all("input", "checked", value="text", name="field") == [None]
+    assert page.all("input", "checked", value="image", name="field") == []
+
+
+def test_an_exact_search_says_that_it_was_exact(site):
+    page = search(site, q="a black cat", mode="exact")
+    assert page.ids == found(Term(text="a black cat"), mode="exact")
+    assert "exact" in page.text and "approximate" not in page.text
+    assert page.all("input", "checked", value="exact", name="mode") == [None]
+    page = search(site, q="a black cat")
+    assert "approximate" in page.text
+    assert page.all("input", "checked", value="exact", name="mode") == []
+
+
+def test_an_item_has_a_page_with_its_facts_and_its_nearest(site):
+    page = Page(site.get("/d/postcards/7"))
+    item = service.item("postcards", 7)
+    assert item.caption in page.text
+    assert "640 × 480" in page.text and "CC0" in page.text and "UNLIKELY" in page.text
+    assert item.metadata["md5"] in page.text
+    assert page.ids == found(Term(item=7), limit=12)
+    links = page.all("a", "href")
+    assert "/?item=7&dataset=postcards" in links
+    assert "/?item=7&field=text&dataset=postcards" in links
+    assert "/postcards/7.jpg" in links
+
+
+def test_the_address_of_a_search_leaves_out_what_goes_without_saying(site):
+    asked = {"mode": "ann", "dataset": "postcards", "field": "image", "q": "a boat"}
+    answer = site.get("/", asked, headers=HTMX)
+    assert answer["HX-Push-Url"] == "/?q=a+boat&dataset=postcards"
+
+
+# --- Whole pages and parts of them
+
+
+def test_htmx_is_sent_the_results_and_anyone_else_the_page(site):
+    whole = search(site, q="a boat")
+    part = search(site, HTMX, q="a boat")
+    assert whole.is_whole and not part.is_whole
+    assert part.ids == whole.ids
+    assert "a boat – laionweb" in part.text
+    assert not part.all("form", "id")
+
+
+def test_a_page_from_the_history_is_whole(site):
+    headers = HTMX | {"HX-History-Restore-Request": "true"}
+    assert search(site, headers, q="a boat").is_whole
+
+
+def test_caches_are_told_that_htmx_is_sent_something_else(site):
+    varying = site.get("/", {"q": "a boat"})["Vary"]
+    assert {"HX-Request", "HX-History-Restore-Request"} <= set(varying.split(", "))
+
+
+def test_the_next_page_goes_on_where_the_first_ends_with_and_without_htmx(site):
+    first = search(site, q="a boat")
+    part = Page(site.get(first.more, headers=HTMX))
+    whole = Page(site.get(first.more))
+    assert not part.is_whole and whole.is_whole
+    assert part.ids == whole.ids
+    assert len({*first.ids, *part.ids}) == 80
+    assert not part.all("section", "id")
+    third = Page(site.get(part.more, headers=HTMX))
+    assert not {*first.ids, *part.ids} & {*third.ids}
+
+
+def test_the_address_of_a_next_page_does_not_get_into_the_history(site):
+    answer = site.get(search(site, q="a boat").more, headers=HTMX)
+    assert "HX-Push-Url" not in answer
+
+
+def test_a_next_page_that_has_expired_says_so(site):
+    more = search(site, q="a boat").more
+    cache.clear()
+    answer = site.get(more, headers=HTMX)
+    assert answer.status_code == 400
+    assert "expired" in Page(answer).text
+
+
+# --- Searching by a picture
+
+
+def test_a_picture_is_sent_on_to_an_address_that_finds_it(site):
+    answer = send_picture(site, jpeg(123))
+    address = answer["Location"]
+    assert answer.status_code == 303
+    parameters = parse_qs(urlsplit(address).query)
+    assert urlsplit(address).path == "/"
+    assert set(parameters) == {"embedding", "dataset"}
+    assert Page(site.get(address)).ids[0] == 123
+
+
+def test_a_picture_keeps_the_choices_and_replaces_what_was_searched_for(site):
+    answer = send_picture(site, jpeg(9), field="text", mode="exact", q="a", item="3")
+    parameters = parse_qs(urlsplit(answer["Location"]).query)
+    assert set(parameters) == {"embedding", "field", "mode", "dataset"}
+    assert parameters["field"] == ["text"] and parameters["mode"] == ["exact"]
+
+
+REFUSED_PICTURES = {
+    "none": (b"hello", 415, "not a picture that can be read"),
+    "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415, "not a picture"),
+    "cut": (jpeg(1)[:2_000], 415, "damaged"),
+    "bomb": (png_bomb(13_000), 413, "13000 × 13000 pixels"),
+    "large": (bytes(10 * 2**20 + 1), 413, "larger than 10 MB"),
+    "empty": (b"", 400, "Choose a picture first."),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED_PICTURES)
+def test_a_bad_picture_is_refused_with_a_sentence(site, name):
+    data, status, sentence = REFUSED_PICTURES[name]
+    answer = send_picture(site, data)
+    assert answer.status_code == status
+    page = Page(answer)
+    assert sentence in page.text
+    assert page.is_whole
+    assert page.all("form", "action") == ["/", "/search/picture"]
+
+
+def test_a_form_without_a_picture_asks_for_one(site):
+    answer = site.post("/search/picture", {"dataset": "postcards"})
+    assert answer.status_code == 400
+    assert "Choose a picture first." in Page(answer).text
+
+
+def test_a_picture_for_an_unknown_dataset_is_not_found(site):
+    answer = send_picture(site, jpeg(1), dataset="nope")
+    assert answer.status_code == 404
+    assert "no dataset" in Page(answer).text
+
+
+def test_a_refused_picture_leaves_the_address_as_it_is(site):
+    answer = site.post("/search/picture", {"dataset": "postcards"}, headers=HTMX)
+    assert answer.status_code == 400
+    assert answer["HX-Push-Url"] == "false"
+    assert not Page(answer).is_whole
+
+
+# --- What is refused, and how
+
+
+def test_empty_words_show_the_start_page(site):
+    for words in ("", "   ", "\t"):
+        page = search(site, q=words)
+        assert "A few of the 2,000" in page.text
+        assert len(page.ids) == 36
+
+
+NOT_FINITE = encode_embedding(np.full(512, np.nan))
+REFUSED = [
+    ({"q": "a" * 10_000}, 400, "1,000 characters"),
+    ({"q": "a\0b"}, 400, "Null characters"),
+    ({"q": "a boat", "dataset": "nope"}, 404, "no dataset"),
+    ({"dataset": "nope"}, 404, "no dataset"),
+    ({"item": "2000"}, 404, "no item 2000"),
+    ({"item": "zz", "q": "a boat"}, 400, "not the number of an item"),
+    ({"item": "-1"}, 400, "not the number of an item"),
+    ({"item": "9" * 30}, 400, "not the number of an item"),
+    ({"item": "9" * 5_000}, 400, "not the number of an item"),
+    ({"embedding": "!!!"}, 400, "not base64url"),
+    ({"embedding": "AAAA"}, 400, "not base64url"),
+    ({"embedding": encode_embedding([1, 2])}, 400, "has 2 numbers"),
+    ({"embedding": encode_embedding([0] * 512)}, 400, "no direction"),
+    ({"embedding": NOT_FINITE}, 400, "not finite"),
+    ({"embedding": "A" * 12_001}, 400, "not readable"),
+    ({"q": "a boat", "field": "both"}, 400, "in pictures or in captions"),
+    ({"q": "a boat", "mode": "fast"}, 400, "approximate or exact"),
+    ({"q": "a boat", "cursor": "forged"}, 400, "cursor"),
+    ({"q": "a boat", "cursor": "a" * 2_001}, 400, "next page"),
+]
+
+
+@pytest.mark.parametrize(("parameters", "status", "sentence"), REFUSED)
+def test_a_bad_address_is_refused_with_a_sentence(site, parameters, status, sentence):
+    answer = site.get("/", parameters)
+    assert answer.status_code == status
+    page = Page(answer)
+    assert page.is_whole
+    assert sentence in page.text
+    assert page.pictures == []
+    assert page.all("input", "value", id="q") == [parameters.get("q", "")]
+    as_part = site.get("/", parameters, headers=HTMX)
+    assert as_part.status_code == status
+    assert sentence in Page(as_part).text
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("/d/postcards/2000", "no item 2000"),
+        ("/d/postcards/99999999999999999999999", "no item"),
+        ("/d/nope/1", "no dataset"),
+        ("/nothing/here", "nothing at this address"),
+        ("/d/postcards/x", "nothing at this address"),
+    ],
+)
+def test_what_does_not_exist_is_not_found(site, path, sentence):
+    answer = site.get(path)
+    assert answer.status_code == 404
+    assert sentence in Page(answer).text
+
+
+def test_an_engine_that_is_away_is_said_to_be(site, settings):
+    more = search(site, q="a boat").more
+    settings.CLICKHOUSE_URL = NO_ENGINE
+    for path in ("/", "/?q=a+boat", "/?item=7", "/d/postcards/7", more):
+        answer = site.get(path)
+        assert answer.status_code == 503, path
+        assert answer["Retry-After"] == "5"
+        assert UNAVAILABLE in Page(answer).text
+        assert "Try again" in Page(answer).text
+
+
+def test_a_next_page_can_be_tried_again_when_the_engine_was_away(site, settings):
+    more = search(site, q="a boat").more
+    engine = settings.CLICKHOUSE_URL
+    settings.CLICKHOUSE_URL = NO_ENGINE
+    failed = site.get(more, headers=HTMX)
+    assert failed.status_code == 503
+    assert UNAVAILABLE in Page(failed).text
+    settings.CLICKHOUSE_URL = engine
+    again = Page(site.get(Page(failed).more, headers=HTMX))
+    assert len(again.ids) == 40
+
+
+def test_a_form_from_elsewhere_is_refused(postcards_dataset):
+    stranger = Client(enforce_csrf_checks=True)
+    answer = send_picture(stranger, jpeg(1))
+    assert answer.status_code == 403
+    assert "This form is too old" in Page(answer).text
+    (token,) = Page(stranger.get("/")).all("input", "value", name="csrfmiddlewaretoken")
+    assert send_picture(stranger, jpeg(1), csrfmiddlewaretoken=token).status_code == 303
+
+
+@pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
+def test_pages_are_for_reading_only(site, method):
+    for path in ("/", "/d/postcards/7"):
+        assert getattr(site, method)(path).status_code == 405
+    assert site.get("/search/picture").status_code == 405
+
+
+def test_reading_pages_changes_nothing(site, monkeypatch):
+    def refuse(*arguments, **options):
+        raise AssertionError(f"a page changes the engine: {arguments}")
+
+    monkeypatch.setattr(clickhouse, "command", refuse)
+    monkeypatch.setattr(clickhouse, "insert_arrow", refuse)
+    paths = ("/", "/?q=a+boat", "/?item=7", "/d/postcards/7", "/?dataset=nope")
+    with CaptureQueriesContext(connection) as asked:
+        for path in paths:
+            answer = site.get(path)
+            assert set(answer.cookies) <= {"csrftoken"}
+    assert asked.captured_queries
+    for query in asked.captured_queries:
+        assert query["sql"].startswith("SELECT")
+
+
+# --- What datasets bring along is not trusted
+
+
+CAPTIONS = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "' onmouseover='alert(1)",
+    "</title></textarea><svg onload=alert(1)>",
+    "{{ 7|add:7 }}{% now 'Y' %}${7*7}",
+    "\u202eright to left, 日本語, 🏠",
+    "",
+    "&lt;b&gt; &amp;amp;",
+    "a" * 100_000,
+]
+GOOD_URLS = ["http://example.org/1.jpg", "https://example.org/a?b=1&c=2#d"]
+BAD_URLS = [
+    "",
+    "javascript:alert(1)",
+    "JaVaScRiPt:alert(1)",
+    " javascript:alert(1)",
+    "java\tscript:alert(1)",
+    "javascript://example.org/%0aalert(1)",
+    "data:text/html,<script>alert(1)</script>",
+    "data:image/svg+xml,<svg onload=alert(1)>",
+    "vbscript:msgbox(1)",
+    "file:///etc/passwd",
+    "blob:http://example.org/1",
+    "ftp://example.org/1.jpg",
+    "///example.org/1.jpg",
+    "//example.org/1.jpg",
+    "/admin/logout/",
+    "/postcards/../admin/",
+    "/postcards/1.jpg\n",
+    "/postcards/١.jpg",
+    "postcards/1.jpg",
+    "\\\\example.org\\1.jpg",
+    "http:\\\\example.org\\1.jpg",
+    "http://",
+    "http:///1.jpg",
+    "http:example.org",
+    "http://example.org@evil.example/1.jpg",
+    "http://user:password@example.org/1.jpg",
+    'http://example.org/"onerror="alert(1)',
+    "http://example.org/'><script>alert(1)</script>",
+    "http://example.org/1.jpg\nSet-Cookie: a=b",
+    "http://example.org/\u2028",
+    "http://[example.org/1.jpg",
+    "x" * 10_000,
+]
+URLS = BAD_URLS + GOOD_URLS
+
+
+@pytest.mark.parametrize("url", BAD_URLS)
+def test_an_address_that_is_not_safe_is_left_out(url):
+    assert safe_url(url) == ""
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *GOOD_URLS,
+        "HTTPS://EXAMPLE.ORG/",
+        "http://example.org:8080/a%20b.jpg",
+        "http://[::1]/1.jpg",
+        "https://例え.jp/絵.jpg",
+        "/postcards/0.jpg",
+    ],
+)
+def test_an_address_that_is_safe_stays_as_it_is(url):
+    assert safe_url(url) == url
+
+
+@pytest.fixture
+def hostile(client, tmp_path):
+    """A visitor of a small dataset that was made by someone with bad intentions."""
+    dataset = Dataset.objects.create(
+        slug="hostile",
+        title="<b>Hostile</b>",
+        dimension=DIMENSION,
+        source=str(tmp_path),
+    )
+    rows = len(URLS)
+    captions = [CAPTIONS[i % len(CAPTIONS)] for i in range(rows)]
+    metadata = {
+        "url": URLS,
+        "caption": captions,
+        "NSFW": ["<i>nsfw</i>"] * rows,
+        "LICENSE": ["<i>license</i>"] * rows,
+        "<u>name</u>": captions,
+        "exif": ['{"a": "<u>value</u>"}'] * rows,
+        "deep": ["[" * 100_000] * rows,
+    }
+    write_shard(
+        tmp_path,
+        0,
+        rows,
+        image=vectors(rows, 1),
+        text=vectors(rows, 2),
+        metadata=metadata,
+    )
+    (shard,) = bring_in(dataset)
+    assert shard.rows == rows, shard.error
+    yield client
+    schema.drop(service.table_of(dataset))
+
+
+def test_hostile_items_are_shown_as_text_and_lead_nowhere(hostile):
+    pages = [
+        "/?dataset=hostile",
+        "/?item=0&dataset=hostile",
+        "/?item=0&field=text&mode=exact&dataset=hostile",
+        *(f"/d/hostile/{i}" for i in range(len(URLS))),
+    ]
+    shown = set()
+    for path in pages:
+        for headers in (None, HTMX):
+            page = page_without_danger(hostile.get(path, headers=headers))
+            shown |= {*page.all("img", "src")}
+            assert not {"b", "i", "u"} & {tag for tag, _ in page.elements}
+    assert {*GOOD_URLS} <= shown
+
+
+def page_without_danger(answer) -> Page:
+    """The page, which runs no text and leads nowhere but here and to good addresses."""
+    assert answer.status_code == 200
+    page = Page(answer)
+    for tag, attributes in page.elements:
+        assert not [name for name in attributes if name.startswith("on")]
+        for name in ("href", "src", "action", "formaction", "hx-get"):
+            address = attributes.get(name) or "/"
+            is_own = re.match(r"[/#](?!/)", address)
+            assert is_own or address in GOOD_URLS, (tag, attributes)
+    assert page.scripts == ""
+    return page
+
+
+def test_hostile_words_are_shown_as_text(hostile):
+    for words in CAPTIONS[:5]:
+        parameters = {"q": words, "item": words, "dataset": words, "field": words}
+        answer = hostile.get("/", parameters)
+        assert answer.status_code == 400
+        page = Page(answer)
+        assert page.all("input", "value", id="q") == [words]
+        assert page.scripts == ""
+        for _, attributes in page.elements:
+            assert not [name for name in attributes if name.startswith("on")]
+
+
+# --- The browser is told to be careful
+
+
+PAGES = [
+    "/",
+    "/?q=a+boat",
+    "/?item=7&q=at+night",
+    "/?dataset=nope",
+    "/d/postcards/7",
+    "/d/postcards/2000",
+    "/nothing/here",
+    "/admin/login/",
+]
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_pages_allow_no_script_or_style_but_files_of_their_own(site, path):
+    answer = site.get(path)
+    policy = dict(
+        rule.strip().partition(" ")[::2]
+        for rule in answer["Content-Security-Policy"].split(";")
+    )
+    assert policy["default-src"] == "'self'"
+    for kind in ("script-src", "style-src"):
+        assert policy.get(kind, "'self'") == "'self'"
+    assert policy["object-src"] == policy["base-uri"] == "'none'"
+    assert policy["frame-ancestors"] == "'none'"
+    assert "unsafe" not in answer["Content-Security-Policy"]
+    assert answer["X-Content-Type-Options"] == "nosniff"
+    page = Page(answer)
+    assert page.scripts == ""
+    for tag, attributes in page.elements:
+        assert tag != "style"
+        assert tag != "script" or attributes["src"].startswith("/static/")
+        for name in attributes:
+            assert name != "style" and not name.startswith(("on", "hx-on"))
+
+
+def test_what_the_pages_load_is_there(site):
+    page = search(site, q="a boat")
+    files = page.all("script", "src") + page.all("link", "href")
+    assert len(files) == 4
+    for path in files:
+        assert site.get(path).status_code == 200
+
+
+# --- Datasets
+
+
+def test_without_a_dataset_the_page_says_so(client, nothing):
+    for path in ("/", "/?q=a+boat", "/?item=7"):
+        answer = client.get(path)
+        assert answer.status_code == 200
+        page = Page(answer)
+        assert "No dataset yet" in page.text
+        assert page.pictures == []
+    assert client.get("/?q=a+boat&dataset=postcards").status_code == 404
+
+
+def test_a_dataset_that_is_not_in_yet_is_not_offered(client, nothing):
+    Dataset.objects.create(slug="coming", title="Coming")
+    assert "No dataset yet" in Page(client.get("/")).text
+    assert client.get("/?q=a+boat&dataset=coming").status_code == 404
+
+
+def test_one_of_several_datasets_is_chosen_by_its_address(hostile, postcards_dataset):
+    page = search(hostile, dataset="hostile", item=0)
+    assert page.all("option", "value") == ["postcards", "hostile"]
+    assert page.all("option", "selected", value="hostile") == [None]
+    assert all(address.startswith("/d/hostile/") for address in page.pictures)
+    page = search(hostile, item=0)
+    assert all(address.startswith("/d/postcards/") for address in page.pictures)
+
+
+def test_only_staff_is_shown_the_way_to_the_admin_pages(site, admin_client):
+    assert "/admin/" not in search(site).all("a", "href")
+    assert "/admin/" in search(admin_client).all("a", "href")
