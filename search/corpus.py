@@ -1,4 +1,4 @@
-"""A dataset ready to be searched: its model, its table, and what links them."""
+"""Where a dataset's model and its table meet: terms into vectors, vectors into hits."""
 
 import math
 from dataclasses import dataclass
@@ -51,8 +51,7 @@ class Corpus:
         try:
             return cls(Dataset.objects.get(slug=slug))
         except Dataset.DoesNotExist:
-            shown = slug[:40]
-            raise NotFound(f"There is no dataset named “{shown}”.") from None
+            raise NotFound(f"There is no dataset named “{slug[:40]}”.") from None
 
     @cached_property
     def table(self) -> ItemTable:

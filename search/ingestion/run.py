@@ -91,13 +91,18 @@ def give_up(shard_pk: int, reason: str) -> None:
 
 def _attempt(shard: Shard, progress: Progress) -> None:
     try:
-        _bring_in(shard, progress)
-    except ShardUnreadable as error:
-        _fail(shard, error.message)
+        _bring_in_or_fail(shard, progress)
     except SearchUnavailable as error:
         _finish(shard, state=State.QUEUED, error=error.message)
         raise
-    except ClaimLost:
+
+
+def _bring_in_or_fail(shard: Shard, progress: Progress) -> None:
+    try:
+        _bring_in(shard, progress)
+    except ShardUnreadable as error:
+        _fail(shard, error.message)
+    except (SearchUnavailable, ClaimLost):
         raise
     except Exception:
         _fail(shard, "The import broke off; see the log.")
