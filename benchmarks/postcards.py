@@ -30,6 +30,7 @@ from django.test import Client  # noqa: E402
 from postcards.shards import MODEL, write_shard  # noqa: E402
 from search import service  # noqa: E402
 from search.clickhouse import queries  # noqa: E402
+from search.encoder import encoder_for  # noqa: E402
 from search.ingestion import run  # noqa: E402
 from search.models import Dataset  # noqa: E402
 from search.query import SearchQuery, Term  # noqa: E402
@@ -41,7 +42,7 @@ ROUNDS = 200
 def main() -> None:
     call_command("migrate", verbosity=0)
     shards = Path(FOLDER.name) / "shards"
-    service.encoder_for(MODEL, "").encode_texts(["loaded beforehand"])
+    encoder_for(MODEL, "").encode_texts(["loaded beforehand"])
     print(rate("draw and embed", lambda: write_shard(shards, 0, ROWS, lambda n: None)))
     dataset = Dataset.objects.create(
         slug="postcards", title="Postcards", model=MODEL, weights="", source=str(shards)
