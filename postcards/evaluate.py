@@ -14,9 +14,8 @@ import numpy as np
 from tqdm import tqdm
 
 from .captions import caption
-from .draw import draw
 from .scene import Description, scene_of
-from .shards import ENCODED_SIZE, ENCODED_TOGETHER, encoder
+from .shards import chunks, encoder, picture_vectors
 
 QUERIES = Path(__file__).parent / "queries.jsonl"
 WEIGHTS = Path(__file__).parent / "model" / "open_clip_model.safetensors"
@@ -35,12 +34,8 @@ def main() -> None:
 
 def pictures_of(ids: range, name: str = "", redraw: int = 0) -> np.ndarray:
     """Embeddings of the scenes' pictures, float32 (count, 512)."""
-    vectors = []
-    for start in tqdm(range(0, len(ids), ENCODED_TOGETHER), name, disable=None):
-        chunk = ids[start : start + ENCODED_TOGETHER]
-        pictures = [draw(scene_of(i), i + redraw, *ENCODED_SIZE) for i in chunk]
-        vectors.append(encoder().encode_images(pictures))
-    return np.concatenate(vectors)
+    parts = tqdm(list(chunks(ids)), name, disable=None)
+    return np.concatenate([picture_vectors(part, redraw) for part in parts])
 
 
 def query_figures(pictures: np.ndarray, ids: range, top: int = 10) -> str:

@@ -36,6 +36,12 @@ def jpeg(postcard_id: int) -> bytes:
     return data.getvalue()
 
 
+def picture_vectors(ids: range, redraw: int = 0) -> np.ndarray:
+    """Embeddings of postcards, float32 (len(ids), 512); `redraw` varies the detail."""
+    pictures = [draw(scene_of(i), i + redraw, *ENCODED_SIZE) for i in ids]
+    return encoder().encode_images(pictures)
+
+
 def write_shard(
     folder: Path, number: int, rows: int, done: Callable[[int], None]
 ) -> None:
@@ -46,10 +52,9 @@ def write_shard(
     """
     folder.mkdir(parents=True, exist_ok=True)
     images, texts, records = [], [], []
-    for ids in _chunks(range(number * rows, (number + 1) * rows), ENCODED_TOGETHER):
-        pictures = [draw(scene_of(i), i, *ENCODED_SIZE) for i in ids]
+    for ids in chunks(range(number * rows, (number + 1) * rows)):
         captions = [caption(scene_of(i), i)[0] for i in ids]
-        image = encoder().encode_images(pictures)
+        image = picture_vectors(ids)
         text = encoder().encode_texts(captions)
         closeness = np.einsum("ij,ij->i", image, text)
         records += [_record(*row) for row in zip(ids, captions, closeness, strict=True)]
@@ -107,6 +112,6 @@ def _record(postcard_id: int, text: str, closeness: float) -> dict[str, object]:
     }
 
 
-def _chunks(ids: range, size: int) -> Iterator[range]:
+def chunks(ids: range, size: int = ENCODED_TOGETHER) -> Iterator[range]:
     for start in range(0, len(ids), size):
         yield ids[start : start + size]

@@ -86,10 +86,9 @@ def encode_embedding(vector: Iterable[float]) -> str:
 
 def decode_embedding(text: str) -> tuple[float, ...]:
     """The vector that encode_embedding wrote; InvalidQuery for any other text."""
+    digits = text.rstrip("=")
     try:
-        data = base64.b64decode(
-            text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4), b"-_", validate=True
-        )
+        data = base64.b64decode(digits + "=" * (-len(digits) % 4), b"-_", validate=True)
         return tuple(np.frombuffer(data, "<f4").tolist())
     except (binascii.Error, ValueError) as error:
         raise InvalidQuery(

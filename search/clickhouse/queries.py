@@ -18,6 +18,11 @@ DEEP_SEARCH_WIDTH = 512  # for the many results that paging goes through
 EXACT_TIMEOUT_S = 60
 
 FACT_COLUMNS = "id, url, caption, nsfw, license, caption_similarity, width, height"
+FROM_PARTS = (
+    "FROM system.parts "
+    "WHERE active AND database = currentDatabase() AND table = {table:String}"
+)
+WITHOUT_INDEX = "secondary_indices_compressed_bytes = 0"
 INDEX_SETTINGS = {
     "max_threads": 1,
     "query_plan_optimize_lazy_materialization": 0,
@@ -91,9 +96,8 @@ def embedding(table: ItemTable, field: str, item_id: int) -> np.ndarray | None:
 def partitions_without_index(table: ItemTable) -> list[int]:
     """Partitions with a part that is searched row by row for want of an index."""
     found = client.rows(
-        "SELECT DISTINCT toUInt64(partition) AS partition FROM system.parts "
-        "WHERE active AND database = currentDatabase() AND table = {table:String} "
-        "AND secondary_indices_compressed_bytes = 0 ORDER BY partition",
+        f"SELECT DISTINCT toUInt64(partition) AS partition {FROM_PARTS} "
+        f"AND {WITHOUT_INDEX} ORDER BY partition",
         {"table": table.name},
     )
     return [row["partition"] for row in found]
@@ -103,9 +107,7 @@ def index_state(table: ItemTable) -> dict[str, int]:
     """Rows and bytes of the table's parts, and how many parts lack an index."""
     found = client.rows(
         "SELECT count() AS parts, sum(rows) AS rows, sum(bytes_on_disk) AS bytes, "
-        "countIf(secondary_indices_compressed_bytes = 0) AS parts_without_index "
-        "FROM system.parts "
-        "WHERE active AND database = currentDatabase() AND table = {table:String}",
+        f"countIf({WITHOUT_INDEX}) AS parts_without_index {FROM_PARTS}",
         {"table": table.name},
     )
     return found[0]

@@ -12,6 +12,7 @@ from .schema import INDEXES, PARTITION_BITS, SHARD_BITS, ItemTable
 
 INDEX_LIST = ",".join(INDEXES.values())
 LEFT_OUT_ON_MERGE = "exclude_materialize_skip_indexes_on_merge"
+OF_SHARD = "WHERE id BETWEEN {first:UInt64} AND {last:UInt64}"
 
 
 def insert(table: ItemTable, batch: Any, token: str) -> None:
@@ -25,21 +26,14 @@ def insert(table: ItemTable, batch: Any, token: str) -> None:
 
 
 def delete_shard(table: ItemTable, number: int) -> None:
-    first, last = id_range(number)
     client.command(
-        f"DELETE FROM {table.name} "
-        "WHERE id BETWEEN {first:UInt64} AND {last:UInt64}",
-        {"first": first, "last": last},
-        mutations_sync=1,
+        f"DELETE FROM {table.name} {OF_SHARD}", bounds(number), mutations_sync=1
     )
 
 
 def count_shard(table: ItemTable, number: int) -> int:
-    first, last = id_range(number)
     counted = client.rows(
-        f"SELECT count() AS n FROM {table.name} "
-        "WHERE id BETWEEN {first:UInt64} AND {last:UInt64}",
-        {"first": first, "last": last},
+        f"SELECT count() AS n FROM {table.name} {OF_SHARD}", bounds(number)
     )
     return counted[0]["n"]
 
@@ -55,9 +49,7 @@ def build_indexes(table: ItemTable, partition: int) -> None:
         client.command(f"OPTIMIZE TABLE {table.name} PARTITION {partition:d} FINAL")
     finally:
         # A merge later on must carry the indexes along, or they are silently lost.
-        client.command(
-            f"{alter} RESET SETTING exclude_materialize_skip_indexes_on_merge"
-        )
+        client.command(f"{alter} RESET SETTING {LEFT_OUT_ON_MERGE}")
     # Together: a part that got one index and not the other would look like indexed.
     both = ", ".join(
         f"MATERIALIZE INDEX {index} IN PARTITION {partition:d}"
@@ -66,9 +58,9 @@ def build_indexes(table: ItemTable, partition: int) -> None:
     client.command(f"{alter} {both}", mutations_sync=1)
 
 
-def id_range(number: int) -> tuple[int, int]:
-    """The first and the last id that a shard can have."""
-    return number << SHARD_BITS, ((number + 1) << SHARD_BITS) - 1
+def bounds(number: int) -> dict[str, int]:
+    """The first and the last id that a shard can have, as OF_SHARD takes them."""
+    return {"first": number << SHARD_BITS, "last": ((number + 1) << SHARD_BITS) - 1}
 
 
 def partition_of(number: int) -> int:

@@ -204,7 +204,5 @@ def _bad_rows(vectors: np.ndarray) -> np.ndarray:
 def _readable(name: str) -> Iterator[None]:
     try:
         yield
-    except ShardUnreadable:
-        raise
     except DAMAGE as error:
         raise ShardUnreadable(f"{name} is damaged: it cannot be read.") from error
