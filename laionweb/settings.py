@@ -80,6 +80,8 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 SEARCH_ENCODER = env.str(
     "SEARCH_ENCODER", default="search.encoder.openclip.OpenClipEncoder"
 )
+# host:port of stores inside the own network that pictures may be fetched from.
+FETCH_ALLOWED_HOSTS = env.list("FETCH_ALLOWED_HOSTS", default=[])
 EXAMPLE_POSTCARDS = env.int("EXAMPLE_POSTCARDS", default=10_000)
 
 INSTALLED_APPS = [

@@ -22,6 +22,17 @@ class InvalidQuery(SearchError):
     code = "bad_query"
 
 
+class UnreadableWord(InvalidQuery):
+    """A word of the query language; from `start` to before `end` it stands in it."""
+
+    code = "unreadable_word"
+
+    def __init__(self, message: str, start: int, end: int):
+        super().__init__(message)
+        self.start = start
+        self.end = end
+
+
 class NotFound(SearchError):
     """There is no such dataset or item."""
 
@@ -37,6 +48,13 @@ class PictureTooLarge(InvalidQuery):
 class NotAPicture(InvalidQuery):
     status = 415
     code = "not_a_picture"
+
+
+class CannotFetch(InvalidQuery):
+    """A URL from outside is refused, or its host does not give what it should."""
+
+    status = 422
+    code = "cannot_fetch"
 
 
 class SearchUnavailable(SearchError):

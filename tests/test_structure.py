@@ -104,6 +104,13 @@ def test_clickhouse_connect_stays_with_its_client():
     assert importers("clickhouse_connect", "chdb") <= {"search/clickhouse/client.py"}
 
 
+def test_urls_from_outside_are_fetched_by_the_guarded_fetcher_alone():
+    clients = ["urllib.request", "http.client", "urllib3", "requests"]
+    found = importers(*clients, "httpx", "httpx2", "aiohttp", "pycurl")
+    # The shards' server is named by an admin, and their size is without limit.
+    assert found <= {"search/fetch/__init__.py", "search/ingestion/download.py"}
+
+
 def test_search_does_not_know_collections():
     assert not importers("usercollections", within="search")
 

@@ -1,0 +1,66 @@
+"""A URL from outside in its parts, as far as it can be checked without a look-up."""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
+
+import idna
+from django.conf import settings
+
+from search.errors import CannotFetch
+
+PORTS = {"http": 80, "https": 443}
+MOST_CHARACTERS = 4096
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+HOST = re.compile(
+    r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*|[0-9a-f.]*:[0-9a-f:.]*"
+)
+KEPT = "%/:?[]@!$&'()*+,;=|"  # in a path and a query; the rest is percent-encoded
+
+
+@dataclass(frozen=True)
+class Target:
+    """The host is in ASCII and without brackets, the path has the query with it."""
+
+    url: str
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the rules for addresses and ports do not apply."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}" in settings.FETCH_ALLOWED_HOSTS
+
+
+def parse(url: str) -> Target:
+    """Raises CannotFetch."""
+    if len(url) > MOST_CHARACTERS:
+        raise CannotFetch(f"The URL is longer than {MOST_CHARACTERS} characters.")
+    try:
+        parts = urlsplit(url)
+        host = _ascii_host(parts.hostname or "")
+        port = PORTS.get(parts.scheme) if parts.port is None else parts.port
+        path = quote(parts.path or "/", KEPT)
+        path += f"?{quote(parts.query, KEPT)}" if parts.query else ""
+    except ValueError as error:
+        raise CannotFetch("This is not a URL that can be read.") from error
+    if parts.scheme not in PORTS:
+        raise CannotFetch("Only URLs that begin with http:// or https:// are fetched.")
+    if CONTROL.search(url) or not HOST.fullmatch(host):
+        raise CannotFetch("This is not a URL that can be read.")
+    if "@" in parts.netloc:
+        raise CannotFetch("URLs with a user name in them are not fetched.")
+    whole = f"{parts.scheme}://{parts.netloc}{path}"
+    target = Target(whole, parts.scheme, host, port, path)
+    if port not in PORTS.values() and not target.allowed:
+        raise CannotFetch("Only URLs with the ports 80 and 443 are fetched.")
+    return target
+
+
+def _ascii_host(host: str) -> str:
+    if not host.isascii():
+        host = idna.encode(host, uts46=True).decode("ascii")
+    return host.rstrip(".")
