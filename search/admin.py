@@ -60,6 +60,7 @@ class DatasetAdmin(admin.ModelAdmin):
         "metric",
         "index_connections",
         "index_construction",
+        "index_quantization",
     ]
 
     def get_readonly_fields(self, request, obj=None):

@@ -1,43 +1,23 @@
-"""Where a dataset's model and its table meet: terms into vectors, vectors into hits."""
+"""A dataset and its table: from the vectors of a query to rankings and hits."""
 
-import math
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
 
 import numpy as np
 
-from . import pictures
 from .clickhouse import queries
+from .clickhouse.filters import VISIBLE, Condition, condition_of
+from .clickhouse.gathering import Gathered, gather
+from .clickhouse.queries import Candidates
 from .clickhouse.schema import ItemTable
-from .encoder import Encoder, encoder_for
-from .errors import InvalidQuery, NotFound, SearchUnavailable
+from .errors import NotFound
+from .items import Hit, shown_facts
 from .models import Dataset
-from .query import LAST_ITEM, SearchQuery, Term
+from .query import SearchQuery
 from .ranking import Ranking
+from .terms import Terms
 
-FIRST_DEPTH = 1_000  # results kept for paging at first; all of them when more are asked
-LEAST_LENGTH = 1e-6  # of a query's sum: below it no direction is left
-
-
-@dataclass(frozen=True)
-class Hit:
-    """An item, and how close it is to the query: 1 is the same, higher is closer."""
-
-    id: int
-    url: str
-    caption: str
-    similarity: float | None
-    caption_similarity: float | None
-    width: int
-    height: int
-    nsfw: str
-    license: str
-
-
-@dataclass(frozen=True)
-class Item(Hit):
-    metadata: dict[str, str]
+FIRST_DEPTH = 1_000  # candidates kept for paging at first; more when more are asked for
 
 
 @dataclass(frozen=True)
@@ -58,117 +38,131 @@ class Corpus:
         return table_of(self.dataset)
 
     @property
-    def encoder(self) -> Encoder:
-        return encoder_for(self.dataset.model, self.dataset.weights)
+    def terms(self) -> Terms:
+        return Terms(self.dataset, self.table)
 
-    def vector_of(self, query: SearchQuery) -> np.ndarray:
-        """The weighted sum of the terms' unit vectors, brought to unit length."""
-        total = np.zeros(self.dataset.dimension)
-        for term in query.terms:
-            total += term.weight * self._term_vector(term, query.field)
-        length = float(np.linalg.norm(total))
-        if length < LEAST_LENGTH:
-            raise InvalidQuery(
-                "The terms cancel each other out: nothing is left to search for."
-            )
-        return (total / length).astype(np.float32)
-
-    def _term_vector(self, term: Term, field: str) -> np.ndarray:
-        if term.text is not None:
-            return self._encoded(self.encoder.encode_texts([term.text]))
-        if term.image is not None:
-            picture = pictures.decode(term.image)
-            return self._encoded(self.encoder.encode_images([picture]))
-        if term.item is not None:
-            return self._item_vector(term.item, field)
-        return self._given_vector(term.embedding)
-
-    def _encoded(self, vectors: np.ndarray) -> np.ndarray:
-        if vectors.shape[1] != self.dataset.dimension:
-            raise SearchUnavailable(
-                f"The model {self.dataset.model} makes vectors of {vectors.shape[1]} "
-                f"numbers; those of this dataset have {self.dataset.dimension}."
-            )
-        return vectors[0]
-
-    def _item_vector(self, item_id: int, field: str) -> np.ndarray:
-        vector = queries.embedding(self.table, field, checked_id(item_id))
-        if vector is None:
-            raise no_item(item_id)
-        return vector / np.linalg.norm(vector)
-
-    def _given_vector(self, embedding: tuple[float, ...] | None) -> np.ndarray:
-        vector = np.asarray(embedding, np.float64)
-        if vector.shape != (self.dataset.dimension,):
-            raise InvalidQuery(
-                f"The embedding has {vector.size} numbers; those of this dataset have "
-                f"{self.dataset.dimension}."
-            )
-        length = float(np.linalg.norm(vector))
-        if not LEAST_LENGTH < length < math.inf:
-            raise InvalidQuery(
-                "The embedding has no direction: its length is zero or endless."
-            )
-        return vector / length
-
-    def ranking_of(self, query: SearchQuery, vector: np.ndarray) -> Ranking:
-        without = tuple(term.item for term in query.terms if term.item is not None)
-        ranking = Ranking(
+    def ranking_of(self, query: SearchQuery, vectors: dict[str, np.ndarray]) -> Ranking:
+        """The ranking of a query, with nothing in it yet."""
+        items = (term.item for term in query.terms if term.item is not None)
+        return Ranking(
             dataset=query.dataset,
             field=query.field,
+            filters=query.filters,
+            vectors=vectors,
+            beside=frozenset([*items, *query.filters.exclude]),
             exact=query.mode == "exact",
-            vector=vector,
-            without=without,
-            ids=[],
-            similarities=[],
-            depth=0,
-            total=self.dataset.item_count(),
         )
-        self._fetch(ranking, FIRST_DEPTH)
-        return ranking
 
-    def deepen(self, ranking: Ranking) -> None:
-        self._fetch(ranking, queries.MOST_RESULTS)
+    def fill(self, ranking: Ranking, count: int) -> None:
+        """Brings `count` results into a ranking, if the dataset has as many.
+
+        The nearest FIRST_DEPTH candidates come first, then MOST_RESULTS of them; if
+        most of these are hidden, those that are not are looked for by themselves.
+        """
+        vectors = partial(queries.embeddings, self.table, "image")
+        ranking.advance(count, vectors)
+        for depth, shown_only in (
+            (FIRST_DEPTH, False),
+            (queries.MOST_RESULTS, False),
+            (queries.MOST_RESULTS, True),
+        ):
+            if len(ranking.results) >= count or ranking.complete:
+                return
+            if (depth, shown_only) > (ranking.depth, ranking.shown_only):
+                self._fetch(ranking, depth, shown_only, count)
+                ranking.advance(count, vectors)
+
+    def _fetch(
+        self, ranking: Ranking, depth: int, shown_only: bool, wanted: int
+    ) -> None:
+        condition = condition_of(ranking.filters)
+        if shown_only:
+            condition = condition.only_shown(ranking.filters.nsfw, ranking.beside)
+        gathered = {
+            field: gather(
+                self.table,
+                field,
+                vector,
+                condition=condition,
+                nsfw=ranking.filters.nsfw,
+                depth=depth,
+                wanted=min(2 * wanted, depth),
+                exact=ranking.exact or shown_only,
+            )
+            for field, vector in ranking.vectors.items()
+        }
+        found, complete = merged(list(gathered.values()))
+        ranking.append(found, self._similarities(found.distances))
+        ranking.exact = all(part.exact for part in gathered.values())
+        ranking.depth, ranking.shown_only = depth, shown_only
+        ranking.complete |= complete or shown_only
+
+    def _similarities(self, distances: np.ndarray) -> np.ndarray:
+        if self.dataset.metric == Dataset.Metric.L2:
+            return 1 / (1 + distances)
+        return 1 - distances
 
     def neighbours(self, item_id: int, count: int) -> tuple[Hit, ...]:
         """The nearest of an item, without a ranking kept for more."""
-        vector = self._item_vector(item_id, "image")
-        found = queries.nearest(self.table, "image", vector, count + 1, exact=False)
-        near = {found_id: self._similarity(d) for found_id, d in found}
-        near.pop(item_id, None)
-        return self.shown_hits(list(near.items())[:count])
-
-    def _fetch(self, ranking: Ranking, depth: int) -> None:
-        """Appends what a deeper search finds beyond what is kept already."""
         found = queries.nearest(
-            self.table, ranking.field, ranking.vector, depth, ranking.exact
+            self.table,
+            "image",
+            self.terms.item_vector(item_id, "image"),
+            2 * count,
+            condition=Condition(),
+            nsfw="safe",
+            exact=False,
         )
-        known = {*ranking.ids, *ranking.without}
-        for item_id, distance in found:
-            if item_id not in known:
-                ranking.ids.append(item_id)
-                ranking.similarities.append(self._similarity(distance))
-        ranking.depth = depth
-
-    def _similarity(self, distance: float) -> float:
-        if self.dataset.metric == Dataset.Metric.L2:
-            return 1 / (1 + distance)
-        return 1 - distance
-
-    def hits(self, ranking: Ranking, start: int, end: int) -> tuple[Hit, ...]:
-        part = slice(start, end)
-        return self.shown_hits(
-            list(zip(ranking.ids[part], ranking.similarities[part], strict=True))
-        )
-
-    def shown_hits(self, near: list[tuple[int, float]]) -> tuple[Hit, ...]:
-        """Pairs of id and similarity as hits, in their order."""
-        found = queries.facts(self.table, [item_id for item_id, _ in near])
+        shown = (found.hidden == VISIBLE) & (found.ids != item_id)
+        similarities = self._similarities(found.distances)[shown]
+        ids = [int(found_id) for found_id in found.ids[shown]][:count]
+        rows = queries.facts(self.table, ids)
         return tuple(
-            Hit(**shown(found[item_id]), similarity=similarity)
-            for item_id, similarity in near
-            if item_id in found
+            Hit(**shown_facts(rows[found_id]), similarity=float(similarity))
+            for found_id, similarity in zip(ids, similarities, strict=False)
+            if found_id in rows
         )
+
+    def hits(self, ranking: Ranking, start: int, count: int) -> tuple[Hit, ...]:
+        """The results from `start` on, passing over what has been removed meanwhile."""
+        while True:
+            rows = ranking.results[start : start + count]
+            known = queries.facts(self.table, [int(ranking.ids[row]) for row in rows])
+            gone = [row for row in rows if int(ranking.ids[row]) not in known]
+            if not gone:
+                return tuple(
+                    Hit(
+                        **shown_facts(known[int(ranking.ids[row])]),
+                        similarity=float(ranking.similarities[row]),
+                        similar=ranking.similar.get(row, 0),
+                    )
+                    for row in rows
+                )
+            for row in gone:
+                ranking.remove(row)
+            self.fill(ranking, start + count)
+
+
+def merged(parts: list[Gathered]) -> tuple[Candidates, bool]:
+    """The candidates of several searches as one list, each item by its least distance.
+
+    Where a search was cut off, what it left out may be nearer than what another found
+    further away; so the list ends where the first cut is sure to do no harm.
+    """
+    if len(parts) == 1:
+        return parts[0].candidates, parts[0].complete
+    joined = {
+        name: np.concatenate([getattr(part.candidates, name) for part in parts])
+        for name in Candidates.__dataclass_fields__
+    }
+    order = np.argsort(joined["distances"], kind="stable")
+    _, first = np.unique(joined["ids"][order], return_index=True)
+    order = order[np.sort(first)]
+    cuts = [part.candidates.distances[-1] for part in parts if not part.complete]
+    if cuts:
+        order = order[joined["distances"][order] <= min(cuts)]
+    found = Candidates(**{name: column[order] for name, column in joined.items()})
+    return found, not cuts
 
 
 def table_of(dataset: Dataset) -> ItemTable:
@@ -178,20 +172,5 @@ def table_of(dataset: Dataset) -> ItemTable:
         metric=dataset.metric,
         index_connections=dataset.index_connections,
         index_construction=dataset.index_construction,
+        quantization=dataset.index_quantization,
     )
-
-
-def shown(row: dict[str, Any]) -> dict[str, Any]:
-    similarity = row["caption_similarity"]
-    known = similarity if math.isfinite(similarity) else None
-    return {**row, "caption_similarity": known}
-
-
-def checked_id(item_id: int) -> int:
-    if not 0 <= item_id <= LAST_ITEM:
-        raise no_item(item_id)
-    return item_id
-
-
-def no_item(item_id: int) -> NotFound:
-    return NotFound(f"There is no item {item_id} in this dataset.")

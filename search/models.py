@@ -11,6 +11,10 @@ class Dataset(models.Model):
         COSINE = "cosineDistance", "cosine"
         L2 = "L2Distance", "L2"
 
+    class Quantization(models.TextChoices):
+        BF16 = "bf16", "bf16"
+        I8 = "i8", "i8, with rescoring"
+
     slug = models.CharField(
         max_length=40,
         unique=True,
@@ -50,6 +54,13 @@ class Dataset(models.Model):
         default=64,
         validators=[MinValueValidator(1)],
         help_text="Candidates looked at when a node is added (ef_construction).",
+    )
+    index_quantization = models.CharField(
+        max_length=4,
+        choices=Quantization.choices,
+        default=Quantization.BF16,
+        help_text="How exactly the graph keeps vectors. With i8 it takes half of the "
+        "memory; what it finds is compared anew with the vectors of the table.",
     )
     source = models.CharField(
         max_length=500,

@@ -1,8 +1,9 @@
-"""What can be asked: terms, and the query they make up, checked on the way in."""
+"""What can be asked: terms, filters, and a query of both, checked on the way in."""
 
 import base64
 import binascii
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -10,40 +11,66 @@ import numpy as np
 
 from .errors import InvalidQuery
 
-FIELDS = ("image", "text")
+FIELDS = ("image", "text", "both")
 MODES = ("ann", "exact")
+NSFW = ("safe", "any")
 MOST_TERMS = 16
 MOST_TEXT = 1_000
+MOST_URL = 2_000
 MOST_WEIGHT = 100.0
+MOST_EXCLUDED = 10_000
 LAST_ITEM = 2**53 - 1  # JavaScript keeps integers up to here
+LONGEST_SIDE = 2**32 - 1  # pixels
 DEFAULT_LIMIT = 40
 MOST_PER_PAGE = 100
+WORD = re.compile(r"[^\W_]")  # a letter or a digit of any script
+SITE = re.compile(r"[^\W_]([\w.-]*[^\W_])?")
 
 
 @dataclass(frozen=True)
 class Term:
-    """One part of a query: words, a picture's bytes, an item's id, or an embedding."""
+    """One part of a query: exactly one of these, and its weight.
+
+    `text` is words, `image` a picture's bytes, `image_url` where to fetch one, `item`
+    an item's id, `embedding` the numbers themselves, `concept` the id of a Concept.
+    """
 
     text: str | None = None
     image: bytes | None = None
+    image_url: str | None = None
     item: int | None = None
     embedding: tuple[float, ...] | None = None
+    concept: str | None = None
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        given = (self.text, self.image, self.item, self.embedding)
-        if sum(value is not None for value in given) != 1:
+        if sum(value is not None for value in self._kinds()) != 1:
             raise InvalidQuery(
-                "A term is exactly one of text, image, item and embedding."
+                "A term is exactly one of text, image, image_url, item, embedding "
+                "and concept."
             )
         if self.text is not None:
             _check_text(self.text)
+        if self.image_url is not None and len(self.image_url) > MOST_URL:
+            raise InvalidQuery(
+                f"The picture's address is longer than {MOST_URL:,} characters."
+            )
         if self.embedding is not None and not np.isfinite(self.embedding).all():
             raise InvalidQuery("The embedding holds numbers that are not finite.")
         if not (math.isfinite(self.weight) and abs(self.weight) <= MOST_WEIGHT):
             raise InvalidQuery(
                 f"A weight lies between −{MOST_WEIGHT:g} and {MOST_WEIGHT:g}."
             )
+
+    def _kinds(self) -> tuple[object, ...]:
+        return (
+            self.text,
+            self.image,
+            self.image_url,
+            self.item,
+            self.embedding,
+            self.concept,
+        )
 
 
 def _check_text(text: str) -> None:
@@ -57,11 +84,58 @@ def _check_text(text: str) -> None:
 
 
 @dataclass(frozen=True)
+class Filters:
+    """Which items may be among the results; None and "" ask for nothing.
+
+    `min_similarity` is of the dataset's own image–caption score, `cutoff` of the
+    similarity to the query; `caption` holds words that must all occur; `site` takes
+    a host's subdomains along.
+    """
+
+    nsfw: str = "safe"
+    min_width: int | None = None
+    max_width: int | None = None
+    min_height: int | None = None
+    max_height: int | None = None
+    min_similarity: float | None = None
+    license: str = ""
+    caption: str = ""
+    site: str = ""
+    exclude: tuple[int, ...] = ()
+    dedupe: bool = True
+    cutoff: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.nsfw not in NSFW:
+            raise InvalidQuery("The filter nsfw is safe or any.")
+        for name in ("min_width", "max_width", "min_height", "max_height"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= LONGEST_SIDE:
+                raise InvalidQuery(f"The filter {name} is a number of pixels.")
+        for name in ("min_similarity", "cutoff"):
+            value = getattr(self, name)
+            if value is not None and not -1 <= value <= 1:
+                raise InvalidQuery(f"The filter {name} lies between −1 and 1.")
+        for name in ("license", "caption", "site"):
+            if len(getattr(self, name)) > MOST_TEXT:
+                raise InvalidQuery(
+                    f"The filter {name} is longer than {MOST_TEXT:,} characters."
+                )
+        if self.caption and not WORD.search(self.caption):
+            raise InvalidQuery("The filter caption holds no word.")
+        if self.site and not SITE.fullmatch(self.site):
+            raise InvalidQuery("The filter site is a host such as flickr.com.")
+        if len(self.exclude) > MOST_EXCLUDED:
+            raise InvalidQuery(f"At most {MOST_EXCLUDED:,} items can be excluded.")
+
+
+@dataclass(frozen=True)
 class SearchQuery:
     dataset: str
     terms: tuple[Term, ...]
     field: str = "image"
     mode: str = "ann"
+    filters: Filters = Filters()
     limit: int = DEFAULT_LIMIT
     cursor: str = ""
 
@@ -71,7 +145,7 @@ class SearchQuery:
         if len(self.terms) > MOST_TERMS:
             raise InvalidQuery(f"A query has at most {MOST_TERMS} terms.")
         if self.field not in FIELDS:
-            raise InvalidQuery("The field to search is image or text.")
+            raise InvalidQuery("The field to search is image, text or both.")
         if self.mode not in MODES:
             raise InvalidQuery("The mode is ann or exact.")
         if not 1 <= self.limit <= MOST_PER_PAGE:

@@ -1,41 +1,132 @@
 """The results of one search, kept in the cache for the pages to come.
 
-A cursor is a signed pair: the token under which the cache has the ranking, and how far
-the pages went.
+A cursor is a signed pair: the token under which the cache has the ranking, and how many
+results the pages before have shown.
 """
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from django.core import signing
 from django.core.cache import cache
 
-from .clickhouse import queries
+from . import duplicates
+from .clickhouse.filters import NSFW, REMOVED, VISIBLE
+from .clickhouse.queries import MOST_RESULTS, Candidates
+from .duplicates import Vectors
 from .errors import InvalidQuery
+from .query import Filters
 
 KEPT_S = 3_600
+BESIDE = 3  # why an item is hidden: it is excluded, or is part of the query itself
+DUPLICATE = 4  # or is folded into a nearer one
+LOOKED_AT = 64  # candidates compared with those before them at once
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """How many items nearer than the last one shown are left out, and why."""
+
+    nsfw: int = 0
+    duplicates: int = 0
+    removed: int = 0
 
 
 @dataclass
 class Ranking:
-    """What the cache keeps of a search: its vector, and the nearest ids, in order."""
+    """Candidates in the order of their similarity, and which of them are results.
+
+    The rows of `ids`, `similarities`, `hidden`, `url_hashes` and `codes` are items.
+    Folding goes only as far as pages have come: `results` are the rows found to be
+    shown among the first `seen`, and `similar` counts what is folded into each.
+    """
 
     dataset: str
     field: str
-    exact: bool
-    vector: np.ndarray
-    without: tuple[int, ...]  # the items of the query itself
-    ids: list[int]
-    similarities: list[float]
-    depth: int  # how many were asked for
-    total: int  # items there are in all
+    filters: Filters
+    vectors: dict[str, np.ndarray]  # the query's, by the field that it searches
+    beside: frozenset[int]  # ids that are never results
+    ids: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
+    similarities: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
+    hidden: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint8))
+    url_hashes: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
+    codes: np.ndarray = field(
+        default_factory=lambda: np.empty((0, duplicates.CODE_BYTES), np.uint8)
+    )
+    results: list[int] = field(default_factory=list)
+    similar: dict[int, int] = field(default_factory=dict)
+    seen: int = 0
+    depth: int = 0  # how many were asked for
+    shown_only: bool = False  # and whether hidden ones were left out at once
+    exact: bool = False
+    complete: bool = False  # there is nothing beyond
 
-    @property
-    def may_go_on(self) -> bool:
-        """Whether there may be more than is kept."""
-        known = len(self.ids) + len(self.without)
-        return self.depth < queries.MOST_RESULTS and known < self.total
+    def append(self, found: Candidates, similarities: np.ndarray) -> None:
+        """Adds what is not there yet, up to the cutoff and the end of a search."""
+        new = ~np.isin(found.ids, self.ids)
+        if (cutoff := self.filters.cutoff) is not None:
+            near = similarities >= cutoff
+            self.complete |= not near.all()
+            new &= near
+        new &= np.cumsum(new) <= MOST_RESULTS - len(self.ids)
+        hidden = found.hidden.copy()
+        beside = np.fromiter(self.beside, np.uint64, len(self.beside))
+        hidden[(hidden == VISIBLE) & np.isin(found.ids, beside)] = BESIDE
+        self.ids = np.concatenate([self.ids, found.ids[new]])
+        self.similarities = np.concatenate([self.similarities, similarities[new]])
+        self.hidden = np.concatenate([self.hidden, hidden[new]])
+        self.url_hashes = np.concatenate([self.url_hashes, found.url_hashes[new]])
+        self.codes = np.concatenate([self.codes, found.codes[new]])
+
+    def advance(self, count: int, vectors: Vectors) -> None:
+        """Goes on until there are `count` results, or no more candidates."""
+        while len(self.results) < count and self.seen < len(self.ids):
+            self._look_on(max(LOOKED_AT, count - len(self.results)), vectors)
+
+    def _look_on(self, count: int, vectors: Vectors) -> None:
+        rows = np.arange(self.seen, min(self.seen + count, len(self.ids)))
+        self.seen = int(rows[-1]) + 1
+        rows = rows[self.hidden[rows] == VISIBLE]
+        if not self.filters.dedupe:
+            self.results.extend(rows.tolist())
+            return
+        known = len(self.results)
+        both = np.concatenate([np.array(self.results, int), rows])
+        twins = duplicates.nearer_twins(
+            self.ids[both], self.url_hashes[both], self.codes[both], known, vectors
+        )
+        shown = np.arange(len(both)) < known
+        for place in range(known, len(both)):
+            nearer = np.flatnonzero(twins[:, place - known] & shown)
+            if len(nearer):
+                first = int(both[nearer[0]])
+                self.similar[first] = self.similar.get(first, 0) + 1
+                self.hidden[both[place]] = DUPLICATE
+            else:
+                shown[place] = True
+                self.results.append(int(both[place]))
+
+    def remove(self, row: int) -> None:
+        """Takes a result out that has been removed since it was found."""
+        self.results.remove(row)
+        self.hidden[row] = REMOVED
+
+    def may_go_on(self, count: int) -> bool:
+        """Whether there may be more than `count` results."""
+        if count >= MOST_RESULTS:
+            return False
+        known = len(self.results) > count or self.seen < len(self.ids)
+        return known or not self.complete
+
+    def hidden_until(self, count: int) -> Hidden:
+        """What is left out before the end of the first `count` results."""
+        ended = count >= len(self.results)
+        end = self.seen if ended else self.results[count - 1] + 1
+        reasons = np.bincount(self.hidden[:end], minlength=DUPLICATE + 1)
+        return Hidden(
+            int(reasons[NSFW]), int(reasons[DUPLICATE]), int(reasons[REMOVED])
+        )
 
 
 def keep(ranking: Ranking, start: int, token: str) -> str:

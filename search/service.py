@@ -7,22 +7,35 @@ from that list, so that they neither repeat nor change while items arrive.
 import logging
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .clickhouse import queries
+from .clickhouse.filters import condition_of
+from .clickhouse.gathering import share_passing
 from .clickhouse.schema import SHARD_BITS
-from .corpus import Corpus, Hit, Item, checked_id, no_item, shown, table_of
+from .corpus import Corpus, table_of
 from .errors import SearchError
+from .items import Hit, Item, checked_id, no_item, shown_facts
 from .models import Dataset, Shard
-from .query import FIELDS, SearchQuery, Term
-from .ranking import keep, resume
+from .query import SearchQuery, Term
+from .ranking import Hidden, Ranking, keep, resume
+from .terms import VECTOR_FIELDS
 
 UNSAFE = ("NSFW", "UNSURE")
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Matching:
+    """How many items of the dataset pass the filters, safe or not."""
+
+    items: int
+    estimated: bool
 
 
 @dataclass(frozen=True)
@@ -32,6 +45,8 @@ class Page:
     hits: tuple[Hit, ...]
     next: str
     exact: bool
+    hidden: Hidden
+    matching: Matching | None
     encode_ms: float
     search_ms: float
     embedding: np.ndarray
@@ -40,38 +55,58 @@ class Page:
 def find(query: SearchQuery) -> Page:
     """The page of results that a query asks for.
 
-    Raises InvalidQuery, NotFound, or SearchUnavailable when the encoder or the engine
-    does not answer.
+    Raises InvalidQuery, NotFound, CannotFetch, or SearchUnavailable when the encoder or
+    the engine does not answer.
     """
     corpus = Corpus.named(query.dataset)
     started = encoded = time.perf_counter()
     if query.cursor:
         ranking, start, token = resume(query.cursor, query.dataset)
     else:
-        vector = corpus.vector_of(query)
+        vectors = corpus.terms.vectors_of(query)
         encoded = time.perf_counter()
-        ranking, start, token = corpus.ranking_of(query, vector), 0, ""
-    end = start + query.limit
-    if end > len(ranking.ids) and ranking.may_go_on:
-        corpus.deepen(ranking)
-        token = ""
-    hits = corpus.hits(ranking, start, end)
-    more = end < len(ranking.ids) or ranking.may_go_on
-    cursor = keep(ranking, end, token) if more else ""
+        ranking, start, token = corpus.ranking_of(query, vectors), 0, ""
+    end, depth = start + query.limit, ranking.depth
+    corpus.fill(ranking, end)
+    hits = corpus.hits(ranking, start, query.limit)
+    # What a deeper search appended may differ from what another page appended.
+    cursor = keep(ranking, end, token if depth == ranking.depth else "")
     searched = time.perf_counter()
     return Page(
         hits=hits,
-        next=cursor,
+        next=cursor if ranking.may_go_on(end) else "",
         exact=ranking.exact,
+        hidden=ranking.hidden_until(end),
+        matching=_matching(corpus, ranking),
         encode_ms=(encoded - started) * 1000,
         search_ms=(searched - encoded) * 1000,
-        embedding=ranking.vector,
+        embedding=next(iter(ranking.vectors.values())),
     )
+
+
+def _matching(corpus: Corpus, ranking: Ranking) -> Matching | None:
+    condition = condition_of(ranking.filters)
+    if not condition:
+        return None
+    if ranking.complete and ranking.filters.cutoff is None and not ranking.shown_only:
+        return Matching(len(ranking.ids), estimated=False)
+    return Matching(share_passing(corpus.table, condition).rows, estimated=True)
 
 
 def embed(query: SearchQuery) -> np.ndarray:
     """The unit vector of a query, float32 of the dataset's dimension."""
-    return Corpus.named(query.dataset).vector_of(query)
+    return next(iter(Corpus.named(query.dataset).terms.vectors_of(query).values()))
+
+
+def embeddings(slug: str, field: str, ids: Sequence[int]) -> dict[int, np.ndarray]:
+    """The stored vectors of items, float32, by id; of "both" those of the images."""
+    column = "text" if field == "text" else "image"
+    return queries.embeddings(Corpus.named(slug).table, column, list(ids))
+
+
+def dataset_named(slug: str) -> Dataset:
+    """Raises NotFound when there is none."""
+    return Corpus.named(slug).dataset
 
 
 def item(slug: str, item_id: int) -> Item:
@@ -79,7 +114,7 @@ def item(slug: str, item_id: int) -> Item:
     row = queries.item(Corpus.named(slug).table, checked_id(item_id))
     if row is None:
         raise no_item(item_id)
-    return Item(**shown(row), similarity=None)
+    return Item(**shown_facts(row), similarity=None)
 
 
 def neighbours(slug: str, item_id: int, count: int) -> tuple[Hit, ...]:
@@ -101,7 +136,7 @@ def random_hits(slug: str, count: int) -> tuple[Hit, ...]:
     rows = list(queries.facts(corpus.table, list(ids)).values())
     random.shuffle(rows)
     safe = [row for row in rows if row["nsfw"].upper() not in UNSAFE]
-    return tuple(Hit(**shown(row), similarity=None) for row in safe[:count])
+    return tuple(Hit(**shown_facts(row), similarity=None) for row in safe[:count])
 
 
 def datasets() -> list[Dataset]:
@@ -118,7 +153,7 @@ def index_state(dataset: Dataset) -> dict[str, Any]:
 def warm_up() -> None:
     """Loads the models and the graphs before the first user waits for them."""
     for dataset in datasets():
-        for field in FIELDS:
+        for field in VECTOR_FIELDS:
             words = (Term(text="warm up"),)
             try:
                 find(SearchQuery(dataset.slug, words, field=field, limit=1))

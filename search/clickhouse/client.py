@@ -9,7 +9,7 @@ import fcntl
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 
-from search.errors import NotFound, SearchError, SearchUnavailable
+from search.errors import InvalidQuery, NotFound, SearchError, SearchUnavailable
 
 CONNECT_TIMEOUT_S = 2
 QUERY_TIMEOUT_S = 10
@@ -30,6 +30,7 @@ SEARCH_RETRY_PAUSE_S = 0.05
 # refuses the others; as many as cores lose no throughput (measured).
 _search_slots = threading.BoundedSemaphore(os.cpu_count() or 1)
 _local = threading.local()
+_function_options: dict[str, str] = {}
 
 
 def ping() -> None:
@@ -48,14 +49,27 @@ def rows(
         return list(result.named_results())
 
 
-def nearest_rows(
+def columns(
+    sql: str, parameters: dict[str, Any] | None = None, **query_settings: Any
+) -> list[Sequence[Any]]:
+    """The columns of a query's result, as in SELECT; none at all when it is empty."""
+    query_settings.setdefault("max_execution_time", QUERY_TIMEOUT_S)
+    with _translated_errors():
+        client = _client(query_settings["max_execution_time"] + CONNECT_TIMEOUT_S)
+        result = client.query(
+            sql, parameters=parameters, settings=query_settings, column_oriented=True
+        )
+        return list(result.result_columns)
+
+
+def nearest_columns(
     sql: str, parameters: dict[str, Any], **query_settings: Any
-) -> list[dict[str, Any]]:
-    """Like rows, for searches of a vector index: they queue for one of its slots."""
+) -> list[Sequence[Any]]:
+    """Like columns, for searches of a vector index: they queue for one of its slots."""
     for attempt in range(SEARCH_RETRIES):
         with _search_slot():
             try:
-                return rows(sql, parameters, **query_settings)
+                return columns(sql, parameters, **query_settings)
             except SearchUnavailable as error:
                 # Other processes search the same server's index.
                 full = TOO_MANY_SEARCHES in str(error.__cause__)
@@ -79,6 +93,32 @@ def insert_arrow(table: str, batch: Any, **query_settings: Any) -> None:
     """Inserts a pyarrow.Table whose columns are named as the table's."""
     with _translated_errors():
         _client(LONG_TIMEOUT_S).insert_arrow(table, batch, settings=query_settings)
+
+
+def printed(sql: str, form: str = "") -> str:
+    """What the engine prints for a statement, in the form that it names or in `form`.
+
+    Raises InvalidQuery with the engine's own words: they are for writers of SQL.
+    """
+    from clickhouse_connect.driver.exceptions import DatabaseError
+
+    with _translated_errors():
+        client = _client(LONG_TIMEOUT_S)
+        try:
+            return client.raw_query(sql, fmt=form or None).decode(errors="replace")
+        except DatabaseError as error:
+            raise InvalidQuery(_in_one_line(str(error))) from error
+
+
+def offer_functions(config: Path) -> None:
+    """Has the embedded engine offer the functions of an XML file, beside its scripts.
+
+    An engine takes them up when it opens: call this before the first query.
+    """
+    _function_options.update(
+        user_scripts_path=str(config.parent),
+        user_defined_executable_functions_config=str(config),
+    )
 
 
 @contextmanager
@@ -139,6 +179,7 @@ def _engine_options() -> dict[str, Any]:
     return {
         "max_build_vector_similarity_index_thread_pool_size": threads,
         "vector_similarity_index_cache_size": memory // 3,
+        **_function_options,
     }
 
 
@@ -180,3 +221,10 @@ def _translated(message: str) -> SearchError:
     if "No space left" in message or "NOT_ENOUGH_SPACE" in message:
         return SearchUnavailable("The disk of the search engine is full.")
     return SearchUnavailable("The search engine did not answer as it should.")
+
+
+def _in_one_line(message: str) -> str:
+    """Without the stack, and what else the grammar would have allowed."""
+    for tail in ("Stack trace", "Expected one of:"):
+        message = message.partition(tail)[0]
+    return " ".join(message.split()).rstrip(" ,.")

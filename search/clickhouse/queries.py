@@ -5,59 +5,121 @@ alone in ORDER BY, a LIMIT, no condition on the distance. A vector travels as th
 digits of its float32 bytes, which parse faster than 512 decimal numbers.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from . import client
-from .schema import VECTOR_COLUMNS, ItemTable
+from .filters import NOT_REMOVED, Condition, hidden
+from .schema import CODE_BYTES, INDEXES, VECTOR_COLUMNS, ItemTable
 
 MOST_RESULTS = 10_000
-SEARCH_WIDTH = 256  # candidates HNSW keeps while it searches (ef_search)
-DEEP_SEARCH_WIDTH = 512  # for the many results that paging goes through
+# Candidates that HNSW keeps while it searches (ef_search), by how many are asked for.
+SEARCH_WIDTH = 256
+DEEP_SEARCH_WIDTH = 512
+DEEP = 128
 EXACT_TIMEOUT_S = 60
+RESCORED = 3  # times as many candidates as asked for are compared anew, if quantized
 
 FACT_COLUMNS = "id, url, caption, nsfw, license, caption_similarity, width, height"
 FROM_PARTS = (
     "FROM system.parts "
     "WHERE active AND database = currentDatabase() AND table = {table:String}"
 )
-WITHOUT_INDEX = "secondary_indices_compressed_bytes = 0"
+BYTES_PER_NUMBER = {"bf16": 2, "i8": 1}  # of a vector in a graph
 INDEX_SETTINGS = {
     "max_threads": 1,
     "query_plan_optimize_lazy_materialization": 0,
     "max_limit_for_vector_search_queries": MOST_RESULTS,
 }
-EXACT_SETTINGS = {"use_skip_indexes": 0, "max_execution_time": EXACT_TIMEOUT_S}
+# The index on captions is left to narrow down what is compared.
+EXACT_SETTINGS = {
+    "ignore_data_skipping_indices": ",".join(INDEXES.values()),
+    "max_execution_time": EXACT_TIMEOUT_S,
+}
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Items found, nearest first: a row of each array is an item.
+
+    `hidden` says why an item is not to be shown (clickhouse.filters), `codes` are the
+    bytes of image_code.
+    """
+
+    ids: np.ndarray  # uint64
+    distances: np.ndarray  # float32
+    hidden: np.ndarray  # uint8
+    url_hashes: np.ndarray  # uint64
+    codes: np.ndarray  # uint8, (items, CODE_BYTES)
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
 
 def nearest(
-    table: ItemTable, field: str, vector: np.ndarray, count: int, exact: bool
-) -> list[tuple[int, float]]:
-    """Ids and distances of the nearest items, nearest first.
+    table: ItemTable,
+    field: str,
+    vector: np.ndarray,
+    count: int,
+    *,
+    condition: Condition,
+    nsfw: str,
+    exact: bool,
+    fetched: float = 1.0,
+) -> Candidates:
+    """The nearest items for which the condition holds.
 
-    `vector` is float32 of the table's dimension; `count` at most MOST_RESULTS.
+    `vector` is float32 of the table's dimension; `count` at most MOST_RESULTS. The
+    index does not know the condition: it gives `fetched` times as many as are asked
+    for, MOST_RESULTS at the most, and what is left of them comes back.
     """
-    sql = nearest_sql(table, field)
-    parameters = {"vector": hex_of(vector), "count": count}
+    sql = nearest_sql(table, field, condition, nsfw)
+    parameters = {"vector": hex_of(vector), "count": count, **condition.parameters}
     if exact:
-        found = client.rows(sql, parameters, **EXACT_SETTINGS)
-    else:
-        width = SEARCH_WIDTH if count <= SEARCH_WIDTH // 2 else DEEP_SEARCH_WIDTH
-        found = client.nearest_rows(
-            sql,
-            parameters,
-            hnsw_candidate_list_size_for_search=width,
-            **INDEX_SETTINGS,
-        )
-    return [(row["id"], row["distance"]) for row in found]
+        return _candidates(client.columns(sql, parameters, **EXACT_SETTINGS))
+    settings = index_settings(table, count, fetched)
+    return _candidates(client.nearest_columns(sql, parameters, **settings))
 
 
-def nearest_sql(table: ItemTable, field: str) -> str:
+def nearest_sql(
+    table: ItemTable, field: str, condition: Condition, nsfw: str = "safe"
+) -> str:
     return (
         f"SELECT id, {table.metric}({VECTOR_COLUMNS[field]}, "
-        "reinterpret(unhex({vector:String}), 'Array(Float32)')) AS distance "
-        f"FROM {table.name} ORDER BY distance LIMIT {{count:UInt32}}"
+        "reinterpret(unhex({vector:String}), 'Array(Float32)')) AS distance, "
+        f"{hidden(nsfw)} AS hidden, url_hash, image_code "
+        f"FROM {table.name} {condition.where} "
+        "ORDER BY distance LIMIT {count:UInt32}"
+    )
+
+
+def index_settings(table: ItemTable, count: int, fetched: float) -> dict[str, Any]:
+    settings = {
+        **INDEX_SETTINGS,
+        "hnsw_candidate_list_size_for_search": (
+            SEARCH_WIDTH if count <= DEEP else DEEP_SEARCH_WIDTH
+        ),
+    }
+    if table.quantization != "bf16":
+        # What the graph keeps is too coarse to rank by: the table's vectors decide.
+        settings["vector_search_with_rescoring"] = 1
+        fetched *= RESCORED
+    if fetched > 1:
+        settings["vector_search_index_fetch_multiplier"] = fetched
+    return settings
+
+
+def _candidates(columns: list[Any]) -> Candidates:
+    ids, distances, hidden_by, url_hashes, codes = columns or ([], [], [], [], [])
+    code_bytes = np.frombuffer(b"".join(codes), np.uint8)
+    return Candidates(
+        ids=np.asarray(ids, np.uint64),
+        distances=np.asarray(distances, np.float32),
+        hidden=np.asarray(hidden_by, np.uint8),
+        url_hashes=np.asarray(url_hashes, np.uint64),
+        codes=code_bytes.reshape(-1, CODE_BYTES),
     )
 
 
@@ -68,8 +130,10 @@ def hex_of(vector: np.ndarray) -> str:
 def facts(table: ItemTable, ids: list[int]) -> dict[int, dict[str, Any]]:
     """What is shown of items, by id; an id that is not there is left out."""
     found = client.rows(
-        f"SELECT {FACT_COLUMNS} FROM {table.name} WHERE id IN {{ids:Array(UInt64)}}",
+        f"SELECT {FACT_COLUMNS} FROM {table.name} "
+        f"WHERE id IN {{ids:Array(UInt64)}} AND {NOT_REMOVED}",
         {"ids": ids},
+        max_threads=1,
     )
     return {row["id"]: row for row in found}
 
@@ -77,27 +141,34 @@ def facts(table: ItemTable, ids: list[int]) -> dict[int, dict[str, Any]]:
 def item(table: ItemTable, item_id: int) -> dict[str, Any] | None:
     """All that is known of one item but its vectors; None if it is not there."""
     found = client.rows(
-        f"SELECT {FACT_COLUMNS}, metadata FROM {table.name} WHERE id = {{id:UInt64}}",
+        f"SELECT {FACT_COLUMNS}, metadata FROM {table.name} "
+        f"WHERE id = {{id:UInt64}} AND {NOT_REMOVED}",
         {"id": item_id},
     )
     return found[0] if found else None
 
 
-def embedding(table: ItemTable, field: str, item_id: int) -> np.ndarray | None:
-    """The stored vector of an item, float32; None if it is not there."""
-    found = client.rows(
-        f"SELECT arrayMap(x -> toFloat32(x), {VECTOR_COLUMNS[field]}) AS vector "
-        f"FROM {table.name} WHERE id = {{id:UInt64}}",
-        {"id": item_id},
+def embeddings(table: ItemTable, field: str, ids: list[int]) -> dict[int, np.ndarray]:
+    """The stored vectors of items, float32, by id; those not there are left out."""
+    found = client.columns(
+        f"SELECT id, CAST({VECTOR_COLUMNS[field]} AS Array(Float32)) "
+        f"FROM {table.name} WHERE id IN {{ids:Array(UInt64)}} AND {NOT_REMOVED}",
+        {"ids": ids},
+        max_threads=1,
     )
-    return np.asarray(found[0]["vector"], np.float32) if found else None
+    if not found:
+        return {}
+    return {
+        item_id: np.asarray(vector, np.float32)
+        for item_id, vector in zip(*found, strict=True)
+    }
 
 
 def partitions_without_index(table: ItemTable) -> list[int]:
     """Partitions with a part that is searched row by row for want of an index."""
     found = client.rows(
         f"SELECT DISTINCT toUInt64(partition) AS partition {FROM_PARTS} "
-        f"AND {WITHOUT_INDEX} ORDER BY partition",
+        f"AND {_without_index(table)} ORDER BY partition",
         {"table": table.name},
     )
     return [row["partition"] for row in found]
@@ -107,7 +178,14 @@ def index_state(table: ItemTable) -> dict[str, int]:
     """Rows and bytes of the table's parts, and how many parts lack an index."""
     found = client.rows(
         "SELECT count() AS parts, sum(rows) AS rows, sum(bytes_on_disk) AS bytes, "
-        f"countIf({WITHOUT_INDEX}) AS parts_without_index {FROM_PARTS}",
+        f"countIf({_without_index(table)}) AS parts_without_index, "
+        f"sumIf(rows, {_without_index(table)}) AS rows_without_index {FROM_PARTS}",
         {"table": table.name},
     )
     return found[0]
+
+
+def _without_index(table: ItemTable) -> str:
+    """Whether a part's index files are too small to hold the vectors of both graphs."""
+    row = len(INDEXES) * table.dimension * BYTES_PER_NUMBER[table.quantization]
+    return f"secondary_indices_uncompressed_bytes < rows * {row}"

@@ -11,6 +11,7 @@ from . import client
 
 VECTOR_COLUMNS = {"image": "image_embedding", "text": "text_embedding"}
 INDEXES = {"image": "image_index", "text": "text_index"}
+CODE_BYTES = 64  # of image_code, by which near-duplicates are told (search.duplicates)
 PARTITION_BITS = 34  # four shards of up to 2**32 rows share a partition, and a graph
 SHARD_BITS = 32
 
@@ -24,6 +25,7 @@ class ItemTable:
     metric: str = "cosineDistance"
     index_connections: int = 32
     index_construction: int = 64
+    quantization: str = "bf16"
 
     @property
     def name(self) -> str:
@@ -45,8 +47,8 @@ def creation(table: ItemTable) -> str:
     )
     indexes = ",\n".join(
         f"  INDEX {INDEXES[field]} {column} TYPE vector_similarity('hnsw', "
-        f"'{table.metric}', {table.dimension}, 'bf16', {table.index_connections}, "
-        f"{table.index_construction})"
+        f"'{table.metric}', {table.dimension}, '{table.quantization}', "
+        f"{table.index_connections}, {table.index_construction})"
         for field, column in VECTOR_COLUMNS.items()
     )
     lengths = " AND ".join(
@@ -63,8 +65,14 @@ def creation(table: ItemTable) -> str:
   width UInt32 {blocks},
   height UInt32 {blocks},
   metadata Map(LowCardinality(String), String),
+  deleted UInt8,
+  site String MATERIALIZED domainWithoutWWW(url) CODEC(LZ4) {blocks},
+  url_hash UInt64 MATERIALIZED if(url = '', id, cityHash64(url)) CODEC(NONE) {blocks},
+  image_code FixedString({CODE_BYTES}) CODEC(NONE) {blocks},
 {vectors},
 {indexes},
+  INDEX caption_words caption
+    TYPE text(tokenizer = splitByNonAlpha, preprocessor = lowerUTF8(caption)),
   CONSTRAINT vector_length CHECK {lengths}
 ) ENGINE = MergeTree
 PARTITION BY bitShiftRight(id, {PARTITION_BITS})

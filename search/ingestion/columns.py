@@ -4,10 +4,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from search import duplicates
 from search.clickhouse.schema import SHARD_BITS
 from search.errors import ShardUnreadable
 
-from .laion import Batch
+from .source import Batch
 
 # LAION's name (any case), ours, and the type; what is missing is empty or zero.
 FACTS = (
@@ -34,6 +35,7 @@ def item_columns(batch: Batch, shard: int, keep: np.ndarray) -> pa.Table:
     for theirs, ours, kind in FACTS:
         columns[ours] = _fact(kept, named.pop(theirs, None), kind)
     columns["metadata"] = _metadata(kept, list(named.values()))
+    columns["image_code"] = _codes(batch.image[rows])
     columns["image_embedding"] = _vectors(batch.image, rows)
     columns["text_embedding"] = _vectors(batch.text, rows)
     return pa.table(columns)
@@ -92,6 +94,13 @@ def _is_bytes(kind: pa.DataType) -> bool:
         pa.types.is_fixed_size_binary,
     )
     return any(test(kind) for test in tests)
+
+
+def _codes(matrix: np.ndarray) -> pa.FixedSizeBinaryArray:
+    codes = duplicates.codes(matrix)
+    data = pa.py_buffer(np.ascontiguousarray(codes))
+    kind = pa.binary(codes.shape[1])
+    return pa.FixedSizeBinaryArray.from_buffers(kind, len(codes), [None, data])
 
 
 def _vectors(matrix: np.ndarray, rows: np.ndarray) -> pa.ListArray:

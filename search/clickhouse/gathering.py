@@ -1,0 +1,131 @@
+"""How a search is answered: by the index, or exactly, by what its condition lets pass.
+
+A vector index does not know conditions; it proposes candidates, of which those that
+pass are left. That is quick while many rows pass. When few do, nearly all candidates
+would be thrown away, and comparing the few exactly is both quicker and complete.
+"""
+
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from random import Random
+
+import numpy as np
+
+from . import client
+from .filters import Condition
+from .queries import MOST_RESULTS, Candidates, nearest
+from .schema import ItemTable
+
+# Of how many rows that pass may be compared exactly at once without a second thought.
+FEW = 2_000
+# A margin, because the rows near a query pass more or less often than others.
+MARGIN = 1.5
+STRETCHES = 4  # of each part, looked at to estimate how many rows pass
+STRETCH_ROWS = 8_192
+ESTIMATE_KEPT_S = 300
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """`complete` says that no other item passes the condition."""
+
+    candidates: Candidates
+    exact: bool
+    complete: bool
+
+
+def gather(
+    table: ItemTable,
+    field: str,
+    vector: np.ndarray,
+    *,
+    condition: Condition,
+    nsfw: str,
+    depth: int,
+    wanted: int,
+    exact: bool,
+) -> Gathered:
+    """The nearest items that pass: `depth` of them, or at least `wanted`.
+
+    Fewer than `wanted` come back only when no more pass.
+    """
+
+    def found(exactly: bool, fetched: float = 1.0) -> Gathered:
+        candidates = nearest(
+            table,
+            field,
+            vector,
+            depth,
+            condition=condition,
+            nsfw=nsfw,
+            exact=exactly,
+            fetched=fetched,
+        )
+        everything = exactly or not condition
+        return Gathered(candidates, exactly, everything and len(candidates) < depth)
+
+    if exact or not condition:
+        return found(exact)
+    passing = share_passing(table, condition)
+    fetched = depth * MARGIN / max(passing.share, 1 / MOST_RESULTS)
+    in_reach = MOST_RESULTS * passing.share / MARGIN
+    if passing.rows <= FEW or in_reach < wanted:
+        return found(True)
+    by_index = found(False, min(fetched, MOST_RESULTS) / depth)
+    # The rows near this query may pass much less often than those looked at.
+    return by_index if len(by_index.candidates) >= wanted else found(True)
+
+
+@dataclass(frozen=True)
+class Passing:
+    """An estimate of how many rows of a table pass a condition."""
+
+    share: float
+    rows: int
+
+
+def share_passing(table: ItemTable, condition: Condition) -> Passing:
+    """Estimated from some stretches of each part, and kept for minutes."""
+    period = int(time.monotonic() / ESTIMATE_KEPT_S)
+    parameters = tuple(condition.parameters.items())
+    return _share_passing(table, condition.sql, parameters, period)
+
+
+@lru_cache(maxsize=1_000)
+def _share_passing(
+    table: ItemTable, sql: str, parameters: tuple[tuple[str, object], ...], period: int
+) -> Passing:
+    largest, total = client.rows(
+        "SELECT max(rows) AS largest, sum(rows) AS total FROM system.parts "
+        "WHERE active AND database = currentDatabase() AND table = {table:String}",
+        {"table": table.name},
+    )[0].values()
+    if not total:
+        return Passing(0.0, 0)
+    stretches = _stretches(largest)
+    looked_at = _count(table, stretches, {})
+    # In WHERE alone the index on captions takes part, and with it its small letters.
+    passed = _count(table, f"({stretches}) AND {sql}", dict(parameters))
+    share = passed / max(looked_at, 1)
+    return Passing(share, round(share * total))
+
+
+def _count(table: ItemTable, where: str, parameters: dict[str, object]) -> int:
+    counted = client.rows(
+        f"SELECT count() AS n FROM {table.name} WHERE {where}", parameters
+    )
+    return counted[0]["n"]
+
+
+def _stretches(rows: int) -> str:
+    """A condition for some rows of each part, by their place in it."""
+    if rows <= STRETCHES * STRETCH_ROWS:
+        return "1"
+    # The same ones each time, so that an estimate does not waver.
+    random = Random(rows)
+    starts = [random.randrange(rows - STRETCH_ROWS) for _ in range(STRETCHES)]
+    return " OR ".join(
+        f"_part_offset BETWEEN {start} AND {start + STRETCH_ROWS - 1}"
+        for start in starts
+    )

@@ -1,0 +1,78 @@
+"""Near-duplicates among the results of a search: told apart, and folded into one.
+
+Two items are near-duplicates when the inner product of their image embeddings reaches
+SAME_PICTURE (the threshold of clip-retrieval), or when their URLs are the same.
+
+Each item has a code: the side of each of 512 random hyperplanes that its embedding
+lies on. Two vectors at the angle a differ in the share a/π of their bits (Goemans and
+Williamson 1995; Charikar 2002), give or take what chance does to 512 draws. That
+settles nearly all pairs; for the rest, the embeddings themselves are compared.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+
+import numpy as np
+
+from .clickhouse.schema import CODE_BYTES
+
+SAME_PICTURE = 0.94
+BITS = 8 * CODE_BYTES
+DEVIATIONS = 4  # of chance: a pair further off is misjudged once in 30,000 times
+
+Vectors = Callable[[list[int]], Mapping[int, np.ndarray]]
+
+
+def codes(vectors: np.ndarray) -> np.ndarray:
+    """The codes of vectors (count, dimension): uint8 of shape (count, CODE_BYTES)."""
+    sides = np.asarray(vectors, np.float32) @ hyperplanes(vectors.shape[1])
+    return np.packbits(sides > 0, axis=1)
+
+
+@lru_cache(maxsize=8)
+def hyperplanes(dimension: int) -> np.ndarray:
+    """Normals of ±1, shape (dimension, BITS).
+
+    From a hash, since codes are kept in tables and must never come out differently,
+    as those of a random generator may with its next version.
+    """
+    digest = hashlib.shake_256(f"laionweb {dimension}".encode())
+    drawn = np.frombuffer(digest.digest(dimension * CODE_BYTES), np.uint8)
+    return np.unpackbits(drawn).reshape(dimension, BITS).astype(np.float32) * 2 - 1
+
+
+def _differing_bits(cosine: float, deviations: float) -> float:
+    share = math.acos(cosine) / math.pi
+    return BITS * share + deviations * math.sqrt(BITS * share * (1 - share))
+
+
+SURELY_SAME = _differing_bits(SAME_PICTURE, -DEVIATIONS)
+POSSIBLY_SAME = _differing_bits(SAME_PICTURE, DEVIATIONS)
+
+
+def nearer_twins(
+    ids: np.ndarray, hashes: np.ndarray, code: np.ndarray, known: int, vectors: Vectors
+) -> np.ndarray:
+    """Which items are near-duplicates of the new ones: booleans, (items, new ones).
+
+    The items after the first `known` are new; each is compared with all before it.
+    `vectors` gives embeddings by id; it is asked only for those that are needed. An
+    item that it does not know is a duplicate of none.
+    """
+    new = slice(known, None)
+    before = np.arange(len(ids))[:, None] < np.arange(known, len(ids))
+    differing = np.bitwise_count(code[:, None] ^ code[new]).sum(axis=2, dtype=int)
+    same = (hashes[:, None] == hashes[new]) | (differing < SURELY_SAME)
+    unsure = before & ~same & (differing <= POSSIBLY_SAME)
+    firsts, seconds = np.nonzero(unsure)
+    if len(firsts):
+        asked = np.union1d(firsts, seconds + known)
+        found = vectors([int(ids[place]) for place in asked])
+        unit = {item: vector / np.linalg.norm(vector) for item, vector in found.items()}
+        for first, second in zip(firsts, seconds, strict=True):
+            one, two = unit.get(int(ids[first])), unit.get(int(ids[second + known]))
+            if one is not None and two is not None:
+                same[first, second] = one @ two >= SAME_PICTURE
+    return same & before

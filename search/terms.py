@@ -1,0 +1,112 @@
+"""The terms of a query into the vectors that are searched with."""
+
+import hashlib
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from django.core.cache import cache
+
+from . import pictures
+from .clickhouse import queries
+from .clickhouse.schema import VECTOR_COLUMNS, ItemTable
+from .encoder import encoder_for
+from .errors import InvalidQuery, SearchUnavailable
+from .fetch import fetch
+from .items import checked_id, no_item
+from .models import Dataset
+from .query import SearchQuery, Term
+
+VECTOR_FIELDS = tuple(VECTOR_COLUMNS)
+LEAST_LENGTH = 1e-6  # of a query's sum: below it no direction is left
+FETCHED_KEPT_S = 3_600
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How the terms of a query become vectors of a dataset."""
+
+    dataset: Dataset
+    table: ItemTable
+
+    def vectors_of(self, query: SearchQuery) -> dict[str, np.ndarray]:
+        """For each field that is searched, the weighted sum of the terms' unit vectors.
+
+        They are float32 and of unit length. The fields differ in the vectors of items
+        alone, so that what is encoded is encoded once.
+        """
+        fields = VECTOR_FIELDS if query.field == "both" else (query.field,)
+        shared = np.zeros(self.dataset.dimension)
+        for term in query.terms:
+            if term.item is None:
+                shared += term.weight * self._vector(term)
+        return {field: self._with_items(shared, query, field) for field in fields}
+
+    def _with_items(
+        self, shared: np.ndarray, query: SearchQuery, field: str
+    ) -> np.ndarray:
+        total = shared.copy()
+        for term in query.terms:
+            if term.item is not None:
+                total += term.weight * self.item_vector(term.item, field)
+        length = float(np.linalg.norm(total))
+        if length < LEAST_LENGTH:
+            raise InvalidQuery(
+                "The terms cancel each other out: nothing is left to search for."
+            )
+        return (total / length).astype(np.float32)
+
+    def item_vector(self, item_id: int, field: str) -> np.ndarray:
+        """The unit vector of an item that is there; NotFound otherwise."""
+        found = queries.embeddings(self.table, field, [checked_id(item_id)])
+        if item_id not in found:
+            raise no_item(item_id)
+        return found[item_id] / np.linalg.norm(found[item_id])
+
+    def _vector(self, term: Term) -> np.ndarray:
+        if term.text is not None:
+            encoder = encoder_for(self.dataset.model, self.dataset.weights)
+            return self._of_model(encoder.encode_texts([term.text]))
+        if term.image is not None:
+            return self._picture_vector(term.image)
+        if term.image_url is not None:
+            return self._fetched_vector(term.image_url)
+        if term.embedding is not None:
+            return self._given_vector(term.embedding)
+        raise InvalidQuery("Concepts cannot be searched for here.")
+
+    def _picture_vector(self, data: bytes) -> np.ndarray:
+        encoder = encoder_for(self.dataset.model, self.dataset.weights)
+        return self._of_model(encoder.encode_images([pictures.decode(data)]))
+
+    def _fetched_vector(self, url: str) -> np.ndarray:
+        """Kept for a while: a page asks anew when it is reloaded."""
+        told = f"{self.dataset.model} {self.dataset.weights} {url}"
+        key = f"picture:{hashlib.sha256(told.encode()).hexdigest()}"
+        vector = cache.get(key)
+        if vector is None:
+            vector = self._picture_vector(fetch(url).content)
+            cache.set(key, vector, FETCHED_KEPT_S)
+        return vector
+
+    def _of_model(self, vectors: np.ndarray) -> np.ndarray:
+        if vectors.shape[1] != self.dataset.dimension:
+            raise SearchUnavailable(
+                f"The model {self.dataset.model} makes vectors of {vectors.shape[1]} "
+                f"numbers; those of this dataset have {self.dataset.dimension}."
+            )
+        return vectors[0]
+
+    def _given_vector(self, embedding: tuple[float, ...]) -> np.ndarray:
+        vector = np.asarray(embedding, np.float64)
+        if vector.shape != (self.dataset.dimension,):
+            raise InvalidQuery(
+                f"The embedding has {vector.size} numbers; those of this dataset have "
+                f"{self.dataset.dimension}."
+            )
+        length = float(np.linalg.norm(vector))
+        if not LEAST_LENGTH < length < math.inf:
+            raise InvalidQuery(
+                "The embedding has no direction: its length is zero or endless."
+            )
+        return vector / length
