@@ -5,3 +5,10 @@ class CollectionsConfig(AppConfig):
     name = "usercollections"
     label = "collections"
     verbose_name = "Collections"
+
+    def ready(self) -> None:
+        from search.concepts import found_by
+
+        from .concepts import embedding_of
+
+        found_by(embedding_of)
