@@ -1,0 +1,148 @@
+"""An SQL prompt on the engine of CLICKHOUSE_URL.
+
+On the embedded engine encode_text('words') and encode_image('path') make vectors with
+the model of a dataset; a server has its own (deploy/clickhouse/README.md).
+"""
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.conf import settings
+from django.core.management import BaseCommand, CommandParser
+from django.db import DatabaseError
+
+from search.clickhouse import client
+from search.corpus import Corpus
+from search.errors import InvalidQuery, SearchError, SearchUnavailable
+from search.models import Dataset
+
+FUNCTIONS = settings.BASE_DIR / "deploy" / "clickhouse" / "encode_function.xml"
+HISTORY = settings.VAR_DIR / "clickhouse_history"
+HISTORY_LINES = 1000
+TABLE = "PrettyCompactMonoBlock"
+PROMPT, CONTINUED = "clickhouse> ", "        ... "
+FAREWELLS = ("exit", "quit")
+
+QUOTED = r"'(?>\\.|[^'\\])*+'|\"(?>\\.|[^\"\\])*+\"|`(?>\\.|[^`\\])*+`"
+COMMENT = r"--[^\n]*+|/\*.*?\*/"
+CODE = r"[^;'\"`/-]|/(?!\*)|-(?!-)"
+STATEMENT = re.compile(rf"((?>{QUOTED}|{COMMENT}|{CODE})*+);", re.S)
+BLANK = re.compile(rf"(?>\s|{COMMENT})*+", re.S)
+# Statements that answer with rows take a FORMAT; INSERT or SET would not parse with it.
+ANSWERED = re.compile(
+    r"\(|(WITH|SELECT|FROM|SHOW|DESC|DESCRIBE|EXPLAIN|EXISTS|CHECK)\b", re.I
+)
+OWN_FORMAT = re.compile(r"\bFORMAT\s+\w+\s*(SETTINGS\b.*)?\Z", re.I | re.S)
+
+
+class Command(BaseCommand):
+    help = "An SQL prompt on ClickHouse, with encode_text and encode_image."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "-c", "--command", metavar="SQL", help="Run these statements and leave."
+        )
+        parser.add_argument(
+            "--dataset",
+            metavar="SLUG",
+            help="Encode with the model of this dataset, not of the first.",
+        )
+        parser.add_argument(
+            "--pictures",
+            metavar="FOLDER",
+            default=".",
+            help="Where encode_image may read; if not said, the current folder.",
+        )
+
+    def handle(
+        self, *, command: str | None, dataset: str | None, pictures: str, **options
+    ) -> None:
+        try:
+            if settings.CLICKHOUSE_URL.startswith("chdb:"):
+                offer_encoders(dataset, pictures)
+            client.ping()
+            if command is None and sys.stdin.isatty():
+                self.prompt()
+            else:
+                self.run(sys.stdin.read() if command is None else command)
+        except SearchError as error:
+            self.stderr.write(error.message)
+            sys.exit(1)
+
+    def prompt(self) -> None:
+        self.stdout.write("A statement ends with a semicolon; Ctrl-D leaves.")
+        text = ""
+        with history():
+            while text.strip() not in FAREWELLS:
+                try:
+                    text += input(CONTINUED if text.strip() else PROMPT) + "\n"
+                    statements, text = split(text)
+                    self.print_answers(statements)
+                except EOFError:
+                    self.stdout.write("")
+                    return
+                except KeyboardInterrupt:
+                    self.stdout.write("")
+                    text = ""
+                except SearchError as error:
+                    self.stderr.write(error.message)
+
+    def run(self, text: str) -> None:
+        """Up to the first statement that fails; the last needs no semicolon."""
+        statements, rest = split(f"{text}\n;")
+        self.print_answers(statements)
+        if rest.strip():
+            raise InvalidQuery("A quotation mark or a comment has no end.")
+
+    def print_answers(self, statements: list[str]) -> None:
+        for statement in statements:
+            answered = ANSWERED.match(statement, BLANK.match(statement).end())
+            form = TABLE if answered and not OWN_FORMAT.search(statement) else ""
+            self.stdout.write(client.printed(statement, form), ending="")
+            self.stdout.flush()
+
+
+def split(text: str) -> tuple[list[str], str]:
+    """The statements that end with a semicolon, without it, and what comes after."""
+    statements, end = [], 0
+    while found := STATEMENT.match(text, end):
+        end = found.end()
+        if not BLANK.fullmatch(found[1]):
+            statements.append(found[1].strip())
+    return statements, text[end:]
+
+
+def offer_encoders(slug: str | None, pictures: str) -> None:
+    """The embedded engine starts the functions' scripts with our environment."""
+    try:
+        dataset = Corpus.named(slug).dataset if slug else Dataset.objects.first()
+    except DatabaseError as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise SearchUnavailable(f"The database cannot be used: {reason}") from error
+    if dataset is None:
+        return
+    os.environ.update(
+        ENCODE_PYTHON=sys.executable,
+        ENCODE_MODEL=dataset.model,
+        ENCODE_WEIGHTS=dataset.weights,
+        ENCODE_PICTURES=os.path.abspath(pictures),
+    )
+    client.offer_functions(FUNCTIONS)
+
+
+@contextmanager
+def history() -> Iterator[None]:
+    """The lines typed in earlier sessions, under the arrow keys."""
+    import readline
+
+    if HISTORY.exists():
+        readline.read_history_file(HISTORY)
+    readline.set_history_length(HISTORY_LINES)
+    try:
+        yield
+    finally:
+        HISTORY.parent.mkdir(parents=True, exist_ok=True)
+        readline.write_history_file(HISTORY)
