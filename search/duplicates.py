@@ -63,7 +63,8 @@ def nearer_twins(
     """
     new = slice(known, None)
     before = np.arange(len(ids))[:, None] < np.arange(known, len(ids))
-    differing = np.bitwise_count(code[:, None] ^ code[new]).sum(axis=2, dtype=int)
+    words = np.ascontiguousarray(code).view(np.uint64)
+    differing = np.bitwise_count(words[:, None] ^ words[new]).sum(axis=2, dtype=int)
     same = (hashes[:, None] == hashes[new]) | (differing < SURELY_SAME)
     unsure = before & ~same & (differing <= POSSIBLY_SAME)
     firsts, seconds = np.nonzero(unsure)

@@ -96,6 +96,9 @@ class Ranking:
         twins = duplicates.nearer_twins(
             self.ids[both], self.url_hashes[both], self.codes[both], known, vectors
         )
+        if not twins.any():
+            self.results.extend(rows.tolist())
+            return
         shown = np.arange(len(both)) < known
         for place in range(known, len(both)):
             nearer = np.flatnonzero(twins[:, place - known] & shown)

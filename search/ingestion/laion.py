@@ -19,12 +19,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from search.clickhouse.schema import SHARD_BITS
 from search.errors import ShardUnreadable
+
+from .source import Batch, check_number
 
 NPY_MAGIC = b"\x93NUMPY"
 VECTOR_DTYPES = ("<f2", "<f4")
-LAST_SHARD = 2 ** (53 - SHARD_BITS) - 1  # so that ids stay below 2**53
 NEEDED_COLUMNS = ("url", "caption")
 # A broken file ends in any of these, by format and by place.
 DAMAGE = (
@@ -43,19 +43,6 @@ DAMAGE = (
 CHECKED_ROWS = 100_000  # rows looked at together while the vectors are checked
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Consecutive rows of a shard, the first of them at `start`."""
-
-    start: int
-    image: np.ndarray
-    text: np.ndarray
-    table: pa.Table
-
-    def __len__(self) -> int:
-        return len(self.table)
-
-
 class LaionFolder:
     """The shards of a folder on the server's disk."""
 
@@ -67,10 +54,8 @@ class LaionFolder:
         if not self.folder.is_dir():
             raise ShardUnreadable(f"There is no folder {self.folder} on this server.")
         numbers = sorted(self._files("img_emb", "npy"))
-        if numbers and numbers[-1] > LAST_SHARD:
-            raise ShardUnreadable(
-                f"The shard number {numbers[-1]} is too high: the last is {LAST_SHARD}."
-            )
+        if numbers:
+            check_number(numbers[-1])
         return numbers
 
     def open(self, number: int, dimension: int) -> "LaionShard":
@@ -83,12 +68,11 @@ class LaionFolder:
                 ("metadata", "parquet"),
             )
         )
-        return LaionShard(
-            image=read_vectors(image, dimension),
-            text=read_vectors(text, dimension),
-            metadata=read_metadata(metadata),
-            fingerprint=fingerprint(image, text, metadata),
-        )
+        changed = fingerprint(image, text, metadata)
+        return open_files(image, text, metadata, dimension, changed)
+
+    def discard(self, number: int) -> None:
+        """The folder is not ours: nothing was fetched for it, nothing is deleted."""
 
     def _file(self, kind: str, number: int, ending: str) -> Path:
         try:
@@ -145,6 +129,18 @@ class LaionShard:
                 table = pa.Table.from_batches([record_batch])
                 yield Batch(start, self.image[start:end], self.text[start:end], table)
                 start = end
+
+
+def open_files(
+    image: Path, text: Path, metadata: Path, dimension: int, fingerprint: str
+) -> LaionShard:
+    """Raises ShardUnreadable unless the three files are whole and fit together."""
+    return LaionShard(
+        image=read_vectors(image, dimension),
+        text=read_vectors(text, dimension),
+        metadata=read_metadata(metadata),
+        fingerprint=fingerprint,
+    )
 
 
 def fingerprint(*files: Path) -> str:
