@@ -55,8 +55,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CACHES = {"default": env.cache("CACHE_URL", default="locmemcache://")}
 if CACHES["default"]["BACKEND"].endswith("LocMemCache"):
-    # A search that waits for its next page takes about 15 kB.
-    CACHES["default"].setdefault("OPTIONS", {}).setdefault("MAX_ENTRIES", 3_000)
+    # A search that waits for its next page takes about 90 kB.
+    CACHES["default"].setdefault("OPTIONS", {}).setdefault("MAX_ENTRIES", 1_000)
 
 # chdb:///folder is the engine embedded in this process; clickhouse://user:password@
 # host:8123/database is a server or a cluster.
