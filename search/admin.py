@@ -72,9 +72,7 @@ class DatasetAdmin(admin.ModelAdmin):
 
     @admin.display(description="Shards")
     def states(self, dataset: Dataset) -> str:
-        states = dataset.shards.values_list("state", flat=True)
-        counts = {state: list(states).count(state) for state in Shard.State.values}
-        return ", ".join(f"{n} {state}" for state, n in counts.items() if n) or "none"
+        return dataset.shard_states()
 
     def get_deleted_objects(self, objs, request):
         deleted, counts, forbidden, protected = super().get_deleted_objects(

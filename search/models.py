@@ -1,7 +1,8 @@
-"""What Django knows of datasets: the registry, and the ledger of imports."""
+"""What Django knows of datasets: the registry, the ledger of imports, measurements."""
 
 from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
+from django.urls import reverse
 
 
 class Dataset(models.Model):
@@ -76,9 +77,18 @@ class Dataset(models.Model):
     def __str__(self) -> str:
         return self.title
 
+    def get_absolute_url(self) -> str:
+        return reverse("dataset", args=[self.slug])
+
     def item_count(self) -> int:
         """Items that have arrived, by the ledger."""
         return self.shards.aggregate(total=models.Sum("rows_done"))["total"] or 0
+
+    def shard_states(self) -> str:
+        """How many shards are in which state, as "3 ingested, 1 failed"."""
+        states = list(self.shards.values_list("state", flat=True))
+        counts = {state: states.count(state) for state in Shard.State.values}
+        return ", ".join(f"{n:,} {state}" for state, n in counts.items() if n) or "none"
 
 
 class Shard(models.Model):
@@ -118,3 +128,38 @@ class Shard(models.Model):
 
     def __str__(self) -> str:
         return f"{self.dataset} {self.number}"
+
+
+class Evaluation(models.Model):
+    """How much of the exact answer a dataset's index found, and how fast it was.
+
+    `figures` is a list of evaluation.Figures as dictionaries.
+    """
+
+    class Words(models.TextChoices):
+        CAPTIONS = "captions", "captions of the dataset"
+        GIVEN = "given", "queries from a file"
+
+    dataset = models.ForeignKey(
+        Dataset, on_delete=models.CASCADE, related_name="evaluations"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    words = models.CharField(max_length=8, choices=Words.choices)
+    rows = models.PositiveBigIntegerField()
+    rows_without_index = models.PositiveBigIntegerField()
+    figures = models.JSONField()
+
+    class Meta:
+        ordering = ["-created_at", "-pk"]
+
+    def __str__(self) -> str:
+        return f"{self.dataset}, {self.created_at:%Y-%m-%d %H:%M}"
+
+    def asked_with(self) -> str:
+        """How many queries of each kind, as "100 pictures and 30 queries from a file".
+
+        Both kinds are asked in several ways, always the same ones.
+        """
+        counts = {each["asked"]: each["queries"] for each in self.figures}
+        words = f"{counts['words']:,} {self.get_words_display()}"
+        return f"{counts['picture']:,} pictures and {words}"

@@ -1,0 +1,60 @@
+"""The page of a dataset: what it holds, how it is searched, how well."""
+
+import logging
+from pathlib import PurePath
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from . import service
+from .advice import advice
+from .corpus import Corpus
+from .errors import SearchUnavailable
+from .evaluation import GOOD_RECALL
+from .links import search_url
+from .models import Dataset
+
+logger = logging.getLogger(__name__)
+
+
+@require_safe
+def dataset(request: HttpRequest, slug: str) -> HttpResponse:
+    """Raises NotFound, which has a page of its own."""
+    dataset = Corpus.named(slug).dataset
+    evaluation = dataset.evaluations.first()
+    state = _state(dataset)
+    context = {
+        "dataset": dataset,
+        "items": f"{dataset.item_count():,}",
+        # Where a file of weights lies is nobody's business.
+        "weights": PurePath(dataset.weights).name,
+        "state": state,
+        "health": _health(state),
+        "search": search_url({"dataset": slug}),
+        "evaluation": evaluation,
+        "good_recall": GOOD_RECALL,
+        "advice": advice(evaluation) if evaluation else [],
+    }
+    return render(request, "search/dataset.html", context)
+
+
+def _state(dataset: Dataset) -> dict[str, Any] | None:
+    """None when the engine is away: the ledger's facts are worth showing alone."""
+    try:
+        return service.index_state(dataset)
+    except SearchUnavailable as error:
+        logger.warning("No state of the index of %s: %s", dataset, error.message)
+        return None
+
+
+def _health(state: dict[str, Any] | None) -> str:
+    if state is None:
+        return "The search engine does not answer at the moment."
+    if not state["rows"]:
+        return "There is nothing to search yet."
+    if not state["rows_without_index"]:
+        return "All rows are indexed."
+    without = f"{state['rows_without_index']:,} of {state['rows']:,} rows"
+    return f"{without} are searched row by row until their index is built."

@@ -1,0 +1,177 @@
+"""How much of the exact answer a dataset's index finds, and how fast.
+
+Words and pictures are told apart: the vectors of words lie beside those of pictures,
+where a graph leads less surely to what is nearest. The searches go through the door
+that everyone's go through.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from random import Random
+
+from .clickhouse import queries
+from .clickhouse.schema import ItemTable
+from .corpus import FIRST_DEPTH, Corpus
+from .errors import NotFound
+from .models import Evaluation
+from .query import SearchQuery, Term
+from .random_items import random_ids
+from .recall import (
+    RANKS,
+    Answers,
+    Done,
+    Question,
+    answers,
+    recall,
+    stored,
+    true_distances,
+)
+
+GOOD_RECALL = 0.95  # of the first ten; a wider search is tried, too, when it is lower
+WIDER = 4  # times as many candidates
+# As narrow a search as that for the few on the page of an item, itself among them.
+NEIGHBOURS = max(RANKS) + 1
+KEPT = 10  # evaluations of a dataset
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A kind of search: what asks, whose vectors answer, how many candidates."""
+
+    name: str
+    asked: str
+    field: str
+    count: int
+
+
+SHAPES = (
+    Shape("pictures by words", "words", "image", FIRST_DEPTH),
+    Shape("pictures by a picture", "picture", "image", FIRST_DEPTH),
+    Shape("neighbours of an item", "picture", "image", NEIGHBOURS),
+    Shape("captions by words", "words", "text", FIRST_DEPTH),
+)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was measured for one shape.
+
+    `width` is how many candidates the walk through the graph kept (ef_search). The
+    figures of a wider search are there only if it was tried.
+    """
+
+    name: str
+    asked: str
+    field: str
+    queries: int
+    width: int
+    recall_1: float
+    recall_10: float
+    recall_100: float
+    ann_p50_ms: float
+    ann_p95_ms: float
+    exact_p50_ms: float
+    exact_p95_ms: float
+    wider_width: int | None = None
+    wider_recall_10: float | None = None
+    wider_p50_ms: float | None = None
+
+
+def evaluate(
+    slug: str,
+    count: int,
+    seed: int,
+    given: Sequence[Question] = (),
+    done: Done = lambda: None,
+) -> Evaluation:
+    """Measures a dataset with `count` of its items, and keeps the figures.
+
+    The vectors of their pictures ask, and those of their captions unless words are
+    `given`. Raises NotFound for a dataset that is not there or has no items.
+    """
+    corpus = Corpus.named(slug)
+    # Some ids have no item any more.
+    ids = random_ids(corpus.dataset, 2 * count, Random(seed))
+    pictures = stored(corpus.table, "image", ids)[:count]
+    captions = stored(corpus.table, "text", ids)[:count]
+    if not pictures:
+        raise NotFound("This dataset has no items yet.")
+    asked = {"picture": pictures, "words": given or captions}
+    truths: dict[tuple[str, str], Answers] = {}
+    figures = []
+    for shape in SHAPES:
+        questions, key = asked[shape.asked], (shape.asked, shape.field)
+        if key not in truths:
+            truths[key] = answers(
+                corpus.table, shape.field, questions, FIRST_DEPTH, True, done
+            )
+        figures.append(measured(corpus.table, shape, questions, truths[key], done))
+    return _kept(corpus, figures, bool(given))
+
+
+def _kept(corpus: Corpus, figures: list[Figures], given: bool) -> Evaluation:
+    state = queries.index_state(corpus.table)
+    evaluations = corpus.dataset.evaluations
+    evaluation = evaluations.create(
+        words=Evaluation.Words.GIVEN if given else Evaluation.Words.CAPTIONS,
+        rows=state["rows"],
+        rows_without_index=state["rows_without_index"],
+        figures=[asdict(each) for each in figures],
+    )
+    last = evaluations.values_list("pk", flat=True)[:KEPT]
+    evaluations.exclude(pk__in=list(last)).delete()
+    return evaluation
+
+
+def encoded(slug: str, lines: Sequence[str]) -> list[Question]:
+    """Words as questions; SearchUnavailable when the dataset's model cannot be had."""
+    terms = Corpus.named(slug).terms
+    asked = (SearchQuery(slug, (Term(text=line),)) for line in lines)
+    return [Question(terms.vectors_of(query)["image"]) for query in asked]
+
+
+def measured(
+    table: ItemTable,
+    shape: Shape,
+    questions: Sequence[Question],
+    truth: Answers,
+    done: Done,
+) -> Figures:
+    def search(count: int) -> tuple[Answers, dict[int, float]]:
+        found = answers(table, shape.field, questions, count, False, done)
+        distances = [
+            true_distances(table, shape.field, question, ids)
+            for question, ids in zip(questions, found.ids, strict=True)
+        ]
+        return found, {rank: recall(distances, truth.distances, rank) for rank in RANKS}
+
+    found, recalls = search(shape.count)
+    wider = {}
+    if recalls[10] < GOOD_RECALL:
+        count = min(WIDER * width(table, shape.count), queries.MOST_RESULTS)
+        again, wide_recalls = search(count)
+        wider = {
+            "wider_width": width(table, count),
+            "wider_recall_10": wide_recalls[10],
+            "wider_p50_ms": again.took(50),
+        }
+    return Figures(
+        name=shape.name,
+        asked=shape.asked,
+        field=shape.field,
+        queries=len(questions),
+        width=width(table, shape.count),
+        **{f"recall_{rank}": value for rank, value in recalls.items()},
+        ann_p50_ms=found.took(50),
+        ann_p95_ms=found.took(95),
+        exact_p50_ms=truth.took(50),
+        exact_p95_ms=truth.took(95),
+        **wider,
+    )
+
+
+def width(table: ItemTable, count: int) -> int:
+    """Candidates kept by a walk that is to bring `count`: no fewer than it brings."""
+    settings = queries.index_settings(table, count, 1)
+    brought = count * settings.get("vector_search_index_fetch_multiplier", 1)
+    return int(max(settings["hnsw_candidate_list_size_for_search"], brought))

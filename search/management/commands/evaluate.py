@@ -1,0 +1,113 @@
+"""How well a dataset's index finds: the figures on the dataset's page."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from django.core.management import BaseCommand, CommandError, CommandParser
+from tqdm import tqdm
+
+from search.advice import advice
+from search.errors import SearchError, SearchUnavailable
+from search.evaluation import encoded, evaluate
+from search.models import Evaluation
+from search.recall import Question
+
+HEADING = (
+    f"{'':22} {'width':>6} {'recall@1':>9} {'@10':>6} {'@100':>6} "
+    f"{'index p50':>10} {'p95':>7} {'exact p50':>10} {'p95':>7} ms"
+)
+
+
+class Command(BaseCommand):
+    help = "Measures recall and latency of a dataset's index against the exact search."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("slug", help="The dataset.")
+        parser.add_argument(
+            "--queries",
+            type=int,
+            default=100,
+            metavar="N",
+            help="Ask with the pictures and captions of N items (%(default)s).",
+        )
+        parser.add_argument(
+            "--words",
+            type=Path,
+            metavar="FILE",
+            help="Ask with these words, one query a line, in place of captions.",
+        )
+        parser.add_argument(
+            "--seed", type=int, default=0, help="Another seed draws other items."
+        )
+        parser.add_argument("--json", action="store_true", help="Print JSON.")
+
+    def handle(
+        self,
+        *,
+        slug: str,
+        queries: int,
+        words: Path | None,
+        seed: int,
+        json: bool,
+        **options,
+    ) -> None:
+        if queries < 1:
+            raise CommandError("At least one query is needed.")
+        try:
+            given = self.given(slug, words) if words else ()
+            with tqdm(desc="Searching", unit=" searches", disable=None) as bar:
+                evaluation = evaluate(slug, queries, seed, given, bar.update)
+        except SearchError as error:
+            raise CommandError(error.message) from error
+        self.stdout.write(as_json(evaluation) if json else as_table(evaluation))
+
+    def given(self, slug: str, path: Path) -> Sequence[Question]:
+        """The words of a file; none when the model cannot be had: captions must do."""
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise CommandError(f"{path} cannot be read: {error}") from error
+        lines = [line.strip() for line in lines if line.strip()]
+        if not lines:
+            raise CommandError(f"{path} has no queries.")
+        try:
+            return encoded(slug, lines)
+        except SearchUnavailable as error:
+            self.stderr.write(
+                f"{error.message} Captions of the dataset stand in for {path}."
+            )
+            return ()
+
+
+def as_json(evaluation: Evaluation) -> str:
+    return json.dumps(
+        {
+            "dataset": evaluation.dataset.slug,
+            "created_at": evaluation.created_at.isoformat(),
+            "words": evaluation.words,
+            "rows": evaluation.rows,
+            "rows_without_index": evaluation.rows_without_index,
+            "figures": evaluation.figures,
+            "advice": advice(evaluation),
+        },
+        indent=2,
+    )
+
+
+def as_table(evaluation: Evaluation) -> str:
+    lines = [
+        f"{evaluation.dataset}: {evaluation.rows:,} rows, "
+        f"asked with {evaluation.asked_with()}.",
+        HEADING,
+        *(
+            f"{each['name']:22} {each['width']:6,} "
+            f"{each['recall_1']:9.3f} {each['recall_10']:6.3f} "
+            f"{each['recall_100']:6.3f} {each['ann_p50_ms']:10.1f} "
+            f"{each['ann_p95_ms']:7.1f} {each['exact_p50_ms']:10.1f} "
+            f"{each['exact_p95_ms']:7.1f}"
+            for each in evaluation.figures
+        ),
+        *advice(evaluation),
+    ]
+    return "\n".join(lines)
