@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping
+from typing import NamedTuple
 from urllib.parse import urlencode, urlsplit
 
-from django.urls import reverse
+from django.urls import Resolver404, resolve, reverse
 
 # The order in which they stand in an address, with the values that go without saying.
 DEFAULTS = {
@@ -13,11 +14,22 @@ DEFAULTS = {
     "embedding": "",
     "field": "image",
     "mode": "ann",
+    "nsfw": "safe",
+    "min_width": "",
+    "min_height": "",
+    "caption": "",
+    "site": "",
+    "dedupe": "yes",
     "dataset": "",
     "cursor": "",
 }
 POSTCARD = re.compile(r"/postcards/\d+\.jpg", re.ASCII)
 UNWANTED = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029\"'<>`\\]")
+
+
+class ItemPage(NamedTuple):
+    dataset: str
+    id: int
 
 
 def safe_url(url: str) -> str:
@@ -46,3 +58,15 @@ def search_url(asked: Mapping[str, object], **changes: object) -> str:
         if (value := wanted.get(name)) not in (None, "", default)
     }
     return reverse("search") + (f"?{urlencode(told)}" if told else "")
+
+
+def item_of(address: str, host: str) -> ItemPage | None:
+    """Whose page this is, if it is an item's on this host."""
+    try:
+        parts = urlsplit(address)
+        found = resolve(parts.path) if parts.netloc == host else None
+    except (ValueError, Resolver404):
+        return None
+    if not found or found.view_name != "item":
+        return None
+    return ItemPage(found.kwargs["slug"], found.kwargs["item_id"])

@@ -14,11 +14,14 @@ from django.views.decorators.http import require_POST, require_safe
 from django.views.decorators.vary import vary_on_headers
 
 from . import service
-from .errors import NotFound, SearchError, SearchUnavailable
+from .chips import Reading, chips
+from .errors import NotFound, SearchError, SearchUnavailable, UnreadableWord
 from .forms import FIELDS, PictureForm, SearchForm
+from .links import DEFAULTS
 from .models import Dataset
 from .query import SearchQuery, Term, encode_embedding
 from .service import Hit
+from .summary import headline, hidden, why_nothing
 
 WALL = 36
 STRIP = 12
@@ -43,9 +46,9 @@ def search(request: HttpRequest) -> HttpResponse:
     form = SearchForm(request.GET)
     context = _page(form)
     try:
-        context |= _found(form, context["dataset"])
+        context |= _found(form, context["dataset"], request.get_host())
     except SearchError as error:
-        context["error"] = error
+        context |= _failed(form, error)
     return _answer(request, context, address=form.address(cursor=""))
 
 
@@ -90,6 +93,12 @@ def _page(form: SearchForm) -> Context:
     return {
         "form": form,
         "asked": form.asked,
+        # What stays when something else is searched for.
+        "choices": {
+            name: form.asked[name]
+            for name in DEFAULTS
+            if name not in ("q", "item", "embedding", "dataset", "cursor")
+        },
         "fields": FIELDS,
         "datasets": datasets,
         "dataset": dataset,
@@ -109,24 +118,36 @@ def _existing(dataset: Dataset | None) -> Dataset:
     return dataset
 
 
-def _found(form: SearchForm, dataset: Dataset | None) -> Context:
+def _found(form: SearchForm, dataset: Dataset | None, host: str) -> Context:
     if dataset is None and not form.asked["dataset"]:
         return {}  # there are no datasets at all, and the page says so
     form.check()
     dataset = _existing(dataset)
     if not form.is_search:
         return _start(dataset)
-    page = service.find(form.search_query(dataset.slug))
+    asked = form.read(dataset.slug, host)
+    page = service.find(form.search_query(dataset.slug, asked))
+    reading = Reading(form, asked, dataset)
+    read = chips(reading)
     return {
-        "chips": _chips(form, dataset),
+        "chips": read,
         "hits": page.hits,
         "more": form.address(cursor=page.next) if page.next else "",
-        "item_count": f"{dataset.item_count():,}",
+        "headline": headline(reading, read, page),
+        "hidden": tuple(hidden(reading, page)),
+        "nothing": () if page.hits else why_nothing(reading, read, page),
         "exact": page.exact,
         "encode_ms": page.encode_ms,
         "search_ms": page.search_ms,
         "took_ms": page.encode_ms + page.search_ms,
     }
+
+
+def _failed(form: SearchForm, error: SearchError) -> Context:
+    if not isinstance(error, UnreadableWord):
+        return {"error": error}
+    words, start, end = form.asked["q"], error.start, error.end
+    return {"error": error, "unread": (words[:start], words[start:end], words[end:])}
 
 
 def _start(dataset: Dataset) -> Context:
@@ -139,21 +160,6 @@ def _start(dataset: Dataset) -> Context:
             for words in EXAMPLES.get(dataset.slug, ())
         ],
     }
-
-
-def _chips(form: SearchForm, dataset: Dataset) -> list[Context]:
-    """What is searched for beside the words in the box."""
-    chips: list[Context] = []
-    if embedding := form.asked["embedding"]:
-        without = form.address(embedding="", cursor="")
-        chips.append({"name": "embedding", "value": embedding, "without": without})
-    if (item_id := form.cleaned_data["item"]) is not None:
-        without = form.address(item="", cursor="")
-        example = service.item(dataset.slug, item_id)
-        chips.append(
-            {"name": "item", "value": item_id, "item": example, "without": without}
-        )
-    return chips
 
 
 def _strip(slug: str, item_id: int) -> tuple[Hit, ...]:

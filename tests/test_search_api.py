@@ -4,6 +4,8 @@ import json
 import numpy as np
 import pytest
 
+from search import concepts
+from search.errors import NotFound
 from search.query import encode_embedding
 from tests.test_search_pictures import png_bomb
 
@@ -29,8 +31,10 @@ def test_the_datasets_are_listed(api):
     assert dataset["slug"] == "postcards"
     assert dataset["items"] == 2000
     assert dataset["dimension"] == 512
-    assert dataset["fields"] == ["image", "text"]
+    assert dataset["fields"] == ["image", "text", "both"]
+    assert dataset["index"]["quantization"] == "bf16"
     assert dataset["index"]["parts_without_index"] == 0
+    assert dataset["index"]["health"] == 1
 
 
 @pytest.mark.parametrize("path", ["/api/search/", "/api/search"])
@@ -40,7 +44,8 @@ def test_words_are_searched_for_by_get(api, path):
     assert answer.status_code == 200
     assert body["dataset"] == "postcards"
     assert body["exact"] is False
-    assert body["hidden"] == {"nsfw": 0, "duplicates": 0, "removed": 0}
+    assert set(body["hidden"]) == {"nsfw", "duplicates", "removed"}
+    assert body["matching"] is None
     assert set(body["timing"]) == {"encode_ms", "search_ms", "total_ms"}
     assert len(body["results"]) == 3
     assert set(body["results"][0]) == {
@@ -53,6 +58,7 @@ def test_words_are_searched_for_by_get(api, path):
         "height",
         "nsfw",
         "license",
+        "similar",
         "thumbnail",
         "page",
     }
@@ -110,6 +116,114 @@ def test_the_next_page_follows_by_its_cursor(api):
     assert second["results"] == by_get["results"]
 
 
+def ids_of(answer) -> list[int]:
+    assert answer.status_code == 200, answer.content
+    return [result["id"] for result in answer.json()["results"]]
+
+
+def get(api, **parameters):
+    return api.get("/api/search/", {"dataset": "postcards", **parameters})
+
+
+CAR = {"text": "car", "weight": -1}
+SAME = [
+    ({"q": "red house -car"}, [{"text": "red house"}, CAR], {}),
+    ({"q": "2:(a boat) item:7"}, [{"text": "a boat", "weight": 2}, {"item": 7}], {}),
+    ({"q": "http://localhost/d/postcards/7"}, [{"item": 7}], {}),
+    ({"q": "7"}, [{"item": 7}], {}),
+    ({"q": "2001"}, [{"text": "2001"}], {}),  # there is no such item
+    ({"q": "a boat width>639"}, [{"text": "a boat"}], {"min_width": 640}),
+    ({"q": 'house "boat"'}, [{"text": "house"}], {"caption": "boat"}),
+    ({"q": '"boat"'}, [{"text": "boat"}], {"caption": "boat"}),
+    ({"q": "a boat", "caption": "moon"}, [{"text": "a boat"}], {"caption": "moon"}),
+    ({"q": 'a "boat"', "caption": "moon"}, [{"text": "a"}], {"caption": "boat"}),
+    ({"q": "cat", "exclude": "5, 6"}, [{"text": "cat"}], {"exclude": [5, 6]}),
+    ({"q": "cat", "dedupe": "no"}, [{"text": "cat"}], {"dedupe": False}),
+    ({"q": "cat dedupe:no"}, [{"text": "cat"}], {"dedupe": False}),
+    ({"q": "cat", "cutoff": "0.3"}, [{"text": "cat"}], {"cutoff": 0.3}),
+    (
+        {"q": "cat", "min_similarity": "0.3", "license": "cc0", "nsfw": "any"},
+        [{"text": "cat"}],
+        {"min_similarity": 0.3, "license": "CC0", "nsfw": "any"},
+    ),
+    (
+        {"q": "cat", "max_width": "640", "min_height": "480", "max_height": "480"},
+        [{"text": "cat"}],
+        {"max_width": 640, "min_height": 480, "max_height": 480},
+    ),
+]
+
+
+@pytest.mark.parametrize(("parameters", "terms", "filters"), SAME)
+def test_the_language_and_the_body_ask_for_the_same(api, parameters, terms, filters):
+    got = ids_of(get(api, mode="exact", **parameters))
+    assert got == ids_of(post(api, terms=terms, filters=filters, mode="exact"))
+    assert got != ids_of(get(api, q="a windmill", mode="exact"))
+
+
+def test_text_in_the_body_is_words_and_not_the_language(api):
+    literal = ids_of(post(api, terms=[{"text": "house -boat"}]))
+    assert literal != ids_of(get(api, q="house -boat"))
+    words = post(api, terms=[{"text": "boat nsfw:maybe width>x"}])
+    assert words.status_code == 200
+
+
+def test_a_filter_leaves_only_what_passes_it_and_tells_how_many_do(api):
+    body = get(api, q='a house "moon"', mode="exact", limit=100).json()
+    captions = [result["caption"].lower() for result in body["results"]]
+    assert captions and all("moon" in caption for caption in captions)
+    assert body["matching"]["items"] >= len(captions)
+    assert body["hidden"]["nsfw"] == body["hidden"]["removed"] == 0
+
+
+def test_both_fields_are_searched_at_once(api):
+    one, other, both = (
+        get(api, q="a black cat", field=field, mode="exact", dedupe="no").json()
+        for field in ("image", "text", "both")
+    )
+    best: dict[int, float] = {}
+    for result in one["results"] + other["results"]:
+        similarity = max(result["similarity"], best.get(result["id"], -1))
+        best[result["id"]] = similarity
+    first = sorted(best.values(), reverse=True)[:40]
+    assert [result["similarity"] for result in both["results"]] == pytest.approx(first)
+
+
+def test_vectors_are_included_where_they_are_asked_for(api):
+    asked = {"terms": [{"item": 7}], "limit": 3}
+    (first, *_) = post(api, **asked, include=["embedding"]).json()["results"]
+    assert len(first["embedding"]) == 512
+    nearest = post(api, terms=[{"embedding": first["embedding"]}], limit=1)
+    assert ids_of(nearest) == [first["id"]]
+    by_get = get(api, q="item:7", limit=3, include="embedding").json()["results"]
+    assert by_get[0] == first
+    assert "embedding" not in post(api, **asked).json()["results"][0]
+    captions = post(api, **asked, include=["embedding"], field="text").json()["results"]
+    assert captions[0]["embedding"] != first["embedding"]
+
+
+def test_a_word_that_cannot_be_read_is_pointed_at(api):
+    answer = get(api, q="  a house heigth>5 -car")
+    assert answer.status_code == 400
+    assert answer.json()["code"] == "unreadable_word"
+    assert answer.json()["position"] == [10, 18]
+    assert "height>512" in answer.json()["detail"]
+
+
+def test_a_concept_is_looked_up_for_who_asks(api, admin_user, monkeypatch):
+    def lookup(concept, user, dataset):
+        if (concept, user, dataset) != ("sea", admin_user, "postcards"):
+            raise NotFound("There is no such concept.")
+        return (1.0,) + (0.0,) * 511
+
+    monkeypatch.setattr(concepts, "_lookup", lookup)
+    terms = [{"concept": "sea", "weight": 0.5}]
+    assert post(api, terms=terms).status_code == 404
+    api.force_login(admin_user)
+    vector = post(api, terms=[{"embedding": [1] + [0] * 511}])
+    assert ids_of(post(api, terms=terms)) == ids_of(vector)
+
+
 def test_an_item_shows_all_its_metadata(api):
     item = api.get("/api/datasets/postcards/items/7/").json()
     assert item["url"] == "/postcards/7.jpg"
@@ -123,7 +237,29 @@ def test_an_item_shows_all_its_metadata(api):
         ({"terms": []}, 400, "nothing to search"),
         ({"terms": [{"text": ""}]}, 400, "no words"),
         ({"terms": [{"text": "a" * 10_000}]}, 400, "10,000 characters"),
-        ({"terms": [{"text": "a"}], "filters": {}}, 400, "filters"),
+        ({"terms": [{"text": "a"}], "filters": {"min_widht": 1}}, 400, "min_widht"),
+        ({"terms": [{"text": "a"}], "filters": []}, 400, "dictionary"),
+        ({"terms": [{"text": "a"}], "filters": None}, 400, "null"),
+        ({"terms": [{"text": "a"}], "filters": {"nsfw": "maybe"}}, 400, "safe or any"),
+        ({"terms": [{"text": "a"}], "filters": {"min_width": -1}}, 400, "pixels"),
+        ({"terms": [{"text": "a"}], "filters": {"max_height": 2**33}}, 400, "pixels"),
+        ({"terms": [{"text": "a"}], "filters": {"min_width": 0.5}}, 400, "integer"),
+        ({"terms": [{"text": "a"}], "filters": {"cutoff": 2}}, 400, "between"),
+        (
+            {"terms": [{"text": "a"}], "filters": {"min_similarity": "nan"}},
+            400,
+            "valid",
+        ),
+        ({"terms": [{"text": "a"}], "filters": {"caption": "?!"}}, 400, "no word"),
+        ({"terms": [{"text": "a"}], "filters": {"site": "a b"}}, 400, "a host"),
+        ({"terms": [{"text": "a"}], "filters": {"exclude": [2**64]}}, 400, "less than"),
+        ({"terms": [{"text": "a"}], "filters": {"exclude": "7"}}, 400, "list"),
+        ({"terms": [{"text": "a"}], "filters": {"dedupe": "maybe"}}, 400, "boolean"),
+        ({"terms": [{"text": "a"}], "include": ["thumbnail"]}, 400, "not a valid"),
+        ({"terms": [{"image_url": "ftp://a.org/b"}]}, 422, "http"),
+        ({"terms": [{"text": "a", "image_url": "http://a/"}]}, 400, "exactly one of"),
+        ({"terms": [{"concept": "nope"}]}, 404, "concept"),
+        ({"terms": [{"text": "a", "concept": ["x"]}]}, 400, "string"),
         ({"terms": [{"text": "a", "colour": "red"}]}, 400, "colour"),
         ({"terms": [{"text": "a"}], "limit": True}, 400, "integer"),
         ({"terms": [{"text": "a"}], "limit": 1000}, 400, "1 to 100"),
@@ -176,7 +312,13 @@ def test_broken_json_is_refused(api, body):
 
 def test_a_bad_address_is_refused(api):
     for parameters, status in (
-        ({"dataset": "postcards", "q": "a", "nsfw": "any"}, 400),
+        ({"dataset": "postcards", "q": "a", "nsfw": "maybe"}, 400),
+        ({"dataset": "postcards", "q": "a", "colour": "red"}, 400),
+        ({"dataset": "postcards", "q": "a", "exclude": "7;8"}, 400),
+        ({"dataset": "postcards", "q": "a", "exclude": "9" * 40}, 400),
+        ({"dataset": "postcards", "q": "a", "include": "thumbnail"}, 400),
+        ({"dataset": "postcards", "q": "width>100"}, 400),
+        ({"dataset": "postcards", "min_width": "100"}, 400),
         ({"dataset": "postcards", "embedding": "%%%"}, 400),
         ({"dataset": "postcards", "embedding": "AAAA"}, 400),
         ({"dataset": "postcards"}, 400),

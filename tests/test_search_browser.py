@@ -211,6 +211,99 @@ def test_an_exact_search_can_be_asked_for(page):
     expect(page.get_by_label("Exact search")).to_be_hidden()
 
 
+def test_captions_and_pictures_can_be_searched_at_once(page):
+    page.goto("/")
+    search(page, "a black cat")
+    page.get_by_role("radio", name="Both").check()
+    expect(page.locator("#results .summary")).to_contain_text("pictures and captions")
+    expect_settled(page)
+    assert shown(page)[:FIRST] == found(page, {"text": "a black cat"}, field="both")
+
+
+# --- The language of the box, and filters
+
+
+def chips(page: Page) -> list[str]:
+    """What each chip says, without its ×."""
+    texts = page.locator(".chip").all_inner_texts()
+    return [" ".join(text.removesuffix("×").split()) for text in texts]
+
+
+def test_filters_get_into_the_address_and_stay_there(page):
+    page.goto("/")
+    search(page, "a boat")
+    page.get_by_text("Filters", exact=True).click()
+    page.get_by_label("Words in the caption").fill("moon")
+    page.get_by_label("Width from").fill("100")
+    page.get_by_role("button", name="Apply").click()
+    expect(page.locator(".chip")).to_have_count(2)
+    expect(page.get_by_label("Width from")).to_be_hidden()
+    expect_settled(page)
+    filters = {"caption": "moon", "min_width": 100}
+    assert parameters(page).items() >= {"caption": "moon", "min_width": "100"}.items()
+    assert shown(page)[:FIRST] == found(page, {"text": "a boat"}, filters=filters)
+    search(page, "a cat")
+    assert chips(page) == ["width ≥ 100", "caption with “moon”"]
+    assert shown(page)[:FIRST] == found(page, {"text": "a cat"}, filters=filters)
+    page.get_by_role("link", name="Remove: width ≥ 100").click()
+    expect(page.locator(".chip")).to_have_count(1)
+    expect(page.get_by_label("Width from")).to_have_value("")
+    expect(page.get_by_label("Words in the caption")).to_have_value("moon")
+    page.go_back()
+    expect(page.get_by_label("Width from")).to_have_value("100")
+    page.reload()
+    assert chips(page) == ["width ≥ 100", "caption with “moon”"]
+
+
+def test_a_ticked_filter_is_applied_at_once_and_goes_with_a_picture(page):
+    page.goto("/")
+    search(page, "a boat")
+    page.get_by_text("Filters", exact=True).click()
+    page.get_by_label("Show near-duplicates").check()
+    expect(page.locator(".chip")).to_have_text(re.compile("near-duplicates shown"))
+    expect(page.get_by_label("Show near-duplicates")).to_be_visible()
+    expect_settled(page)
+    choose(page, page.request.get(f"/postcards/{EXAMPLE}.jpg").body())
+    expect_preview(page)
+    assert set(parameters(page)) == {"embedding", "dedupe", "dataset"}
+
+
+def test_a_chip_takes_its_words_out_of_the_box(page):
+    page.goto("/")
+    search(page, "a boat -car nsfw:any")
+    assert chips(page) == ["+ a boat", "− car", "not safe, too"]
+    page.get_by_role("link", name="Remove: car").click()
+    expect(page.locator("#q")).to_have_value("a boat nsfw:any")
+    assert chips(page) == ["+ a boat", "not safe, too"]
+    page.get_by_role("link", name="Remove: not safe, too").click()
+    expect(page.locator("#q")).to_have_value("a boat")
+    expect(page.locator(".chip")).to_have_count(0)
+    expect_settled(page)
+    assert shown(page)[:FIRST] == found(page, {"text": "a boat"})
+
+
+def test_a_word_that_cannot_be_read_is_marked_and_can_be_put_right(page):
+    page.goto("/")
+    search(page, "a boat heigth>5")
+    expect(page.get_by_role("alert").locator("mark")).to_have_text("heigth>5")
+    expect(page.locator("#q")).to_have_value("a boat heigth>5")
+    provoked(page, "400", "htmx:")
+    search(page, "a boat height>5")
+    assert chips(page) == ["+ a boat", "height ≥ 6"]
+
+
+def test_there_is_help_on_the_language(page):
+    page.goto("/")
+    help_text = page.get_by_text("like a red house, unlike a car")
+    expect(help_text).to_be_hidden()
+    page.locator("summary[aria-label='What can be asked']").press("Enter")
+    expect(help_text).to_be_visible()
+    page.get_by_text("Filters", exact=True).click()
+    expect(help_text).to_be_hidden()
+    page.keyboard.press("Escape")
+    expect(page.get_by_label("Width from")).to_be_hidden()
+
+
 # --- Pictures and examples
 
 BRING = """([way, name, bytes]) => {
@@ -248,7 +341,7 @@ def choose(page: Page, data: bytes, name: str = "picture.jpg") -> None:
 
 
 def expect_preview(page: Page) -> None:
-    expect(page.locator(".chip")).to_contain_text("your picture")
+    expect(page.locator(".chip").first).to_contain_text("your picture")
     preview = page.locator(".chip img")
     expect(preview).to_have_attribute("src", re.compile("^data:image/jpeg"))
     assert preview.evaluate("image => image.decode().then(() => image.naturalWidth)")
@@ -335,7 +428,7 @@ def test_an_item_has_a_page(page):
     expect(page).to_have_url(re.compile(rf"/d/postcards/{first[0]}$"))
     answer = page.request.get(f"/api/datasets/postcards/items/{first[0]}/").json()
     expect(page.get_by_role("heading", level=1)).to_have_text(answer["caption"])
-    expect(page.locator("dl")).to_contain_text(answer["metadata"]["md5"])
+    expect(page.locator(".item dl")).to_contain_text(answer["metadata"]["md5"])
     expect(page.locator(".nearest .hit")).to_have_count(12)
     shown_large = page.locator(".large img")
     assert shown_large.evaluate("i => i.decode().then(() => i.naturalWidth)") == 640
@@ -467,9 +560,22 @@ def test_all_of_it_works_without_javascript(opened):
     expect(page).to_have_url(re.compile(r"q=at\+night.*embedding="))
     page.get_by_role("link", name="Remove the picture").click()
     expect(page).not_to_have_url(re.compile("embedding="))
+    page.get_by_text("Filters", exact=True).click()
+    page.get_by_label("Words in the caption").fill("moon")
+    page.get_by_role("button", name="Apply").click()
+    expect(page).to_have_url(re.compile("caption=moon"))
+    assert chips(page) == ["caption with “moon”"]
+    page.get_by_role("link", name="Remove: caption with “moon”").click()
+    expect(page).not_to_have_url(re.compile("caption="))
 
 
-PLACES = ["/", f"/?q=boats+at+night&item={EXAMPLE}", f"/d/postcards/{EXAMPLE}"]
+PLACES = [
+    "/",
+    f"/?q=boats+at+night&item={EXAMPLE}",
+    "/?q=a+house+-car+2:item:7+nsfw:any&caption=a",
+    "/?q=a+house+width>9999",
+    f"/d/postcards/{EXAMPLE}",
+]
 
 
 def test_nothing_sticks_out_on_a_phone(opened):
@@ -478,6 +584,12 @@ def test_nothing_sticks_out_on_a_phone(opened):
         page.goto(place)
         assert page.evaluate("document.documentElement.scrollWidth") == 360, place
         assert page.locator("#q").bounding_box()["width"] > 120
+        assert page.locator(".choices").bounding_box()["height"] < 60  # one row
+        for panel in page.locator("details.options").all():
+            panel.locator("summary").click()
+            box = panel.locator("> div").bounding_box()
+            assert box["x"] >= 0 and box["x"] + box["width"] <= 360
+            page.keyboard.press("Escape")
         for hit in page.locator(".hit .frame").all()[:4]:
             box = hit.bounding_box()
             assert box["width"] > 120 and box["x"] + box["width"] <= 360
@@ -504,6 +616,7 @@ def test_nobody_is_kept_out(opened, scheme):
     rules = "{runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa', 'best-practice']}"
     for place in PLACES:
         page.goto(place)
+        page.get_by_text("Filters", exact=True).click()
         page.evaluate(AXE.read_text(encoding="utf-8") + ";0")
         violations = page.evaluate(f"axe.run({rules}).then(found => found.violations)")
         assert [

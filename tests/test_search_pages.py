@@ -18,7 +18,7 @@ from search.clickhouse import client as clickhouse
 from search.clickhouse import schema
 from search.links import safe_url
 from search.models import Dataset
-from search.query import SearchQuery, Term, encode_embedding
+from search.query import Filters, SearchQuery, Term, encode_embedding
 from tests.test_ingestion import DIMENSION, bring_in, vectors, write_shard
 from tests.test_search_pictures import png_bomb
 
@@ -322,6 +322,225 @@ def test_a_refused_picture_leaves_the_address_as_it_is(site):
     assert not Page(answer).is_whole
 
 
+# --- The language of the box, and filters
+
+
+def chips(page: Page) -> dict[str, str]:
+    """What the chips say, and the addresses without them."""
+    return {
+        attributes["aria-label"].removeprefix("Remove: "): attributes["href"]
+        for tag, attributes in page.elements
+        if tag == "a" and attributes.get("class") == "remove"
+    }
+
+
+def test_chips_show_how_the_words_were_read_and_take_them_out(site):
+    query = 'red house -car 2:boat width>512 "moon" nsfw:any'
+    page = search(site, q=query, mode="exact")
+    terms = (
+        Term(text="red house"),
+        Term(text="car", weight=-1),
+        Term(text="boat", weight=2),
+    )
+    filters = Filters(min_width=513, caption="moon", nsfw="any")
+    assert page.ids == found(*terms, filters=filters, mode="exact")
+    left = {
+        said: parse_qs(urlsplit(address).query)["q"][0]
+        for said, address in chips(page).items()
+    }
+    assert left == {
+        "red house": '-car 2:boat width>512 "moon" nsfw:any',
+        "car": 'red house 2:boat width>512 "moon" nsfw:any',
+        "boat": 'red house -car width>512 "moon" nsfw:any',
+        "width ≥ 513": 'red house -car 2:boat "moon" nsfw:any',
+        "caption with “moon”": "red house -car 2:boat width>512 nsfw:any",
+        "not safe, too": 'red house -car 2:boat width>512 "moon"',
+    }
+    for words in ("+ red house", "− car", "2 × boat"):
+        assert words in page.text
+    assert all("mode=exact" in address for address in chips(page).values())
+
+
+def test_plain_words_have_no_chip(site):
+    assert chips(search(site, q="a red house")) == {}
+
+
+def test_a_number_alone_is_an_item_where_there_is_one(site):
+    page = search(site, q="7")
+    assert page.ids == found(Term(item=7))
+    assert list(chips(page)) == ["like item 7"]
+    page = search(site, q="2001")
+    assert page.ids == found(Term(text="2001"))
+    assert chips(page) == {}
+
+
+def test_the_address_of_an_item_is_that_item(site):
+    page = search(site, q="-0.5:http://testserver/d/postcards/7 a boat")
+    assert page.ids == found(Term(text="a boat"), Term(item=7, weight=-0.5))
+    assert list(chips(page)) == ["like item 7", "a boat"]
+
+
+def test_quoted_words_alone_are_searched_for(site):
+    page = search(site, q='"moon"', mode="exact")
+    moon = Term(text="moon")
+    assert page.ids == found(moon, filters=Filters(caption="moon"), mode="exact")
+    for item in page.ids:
+        assert "moon" in service.item("postcards", item).caption.lower()
+
+
+@pytest.mark.parametrize("headers", [None, HTMX])
+def test_a_word_that_cannot_be_read_is_marked(site, headers):
+    answer = site.get("/", {"q": "a <b>house</b> heigth>5 -car"}, headers=headers)
+    assert answer.status_code == 400
+    page = answer.content.decode()
+    marked = "a &lt;b&gt;house&lt;/b&gt; <mark>heigth&gt;5</mark> -car"
+    assert marked in page
+    assert "Is height&gt;512 or height&lt;=2000 meant?" in page
+
+
+def test_filters_are_chosen_beside_the_box_and_stay(site):
+    chosen = {
+        "min_width": "100",
+        "min_height": "200",
+        "caption": "moon",
+        "dedupe": "no",
+        "nsfw": "any",
+    }
+    page = search(site, q="a boat", field="both", mode="exact", **chosen)
+    filters = Filters(
+        min_width=100, min_height=200, caption="moon", dedupe=False, nsfw="any"
+    )
+    options = {"filters": filters, "field": "both", "mode": "exact"}
+    assert page.ids == found(Term(text="a boat"), **options)
+    for name, value in chosen.items():
+        assert value in page.all("input", "value", name=name)
+    for name in ("dedupe", "nsfw"):
+        assert page.all("input", "checked", name=name) == [None]
+    assert page.all("input", "checked", name="field") == [None]
+    assert page.all("input", "checked", value="both") == [None]
+    assert list(chips(page)) == [
+        "not safe, too",
+        "width ≥ 100",
+        "height ≥ 200",
+        "caption with “moon”",
+        "near-duplicates shown",
+    ]
+    without = parse_qs(urlsplit(chips(page)["height ≥ 200"]).query)
+    assert without.keys() == {"q", "field", "mode", *chosen} - {"min_height"}
+    sent = send_picture(site, jpeg(9), field="both", **chosen)
+    assert parse_qs(urlsplit(sent["Location"]).query).keys() == {
+        *("embedding", "field", "dataset"),
+        *chosen,
+    }
+
+
+def test_a_filter_in_the_words_goes_before_one_beside_them(site):
+    page = search(site, q='a boat "moon" width>5', caption="sea", min_width=9_999)
+    filters = Filters(caption="moon", min_width=6)
+    assert page.ids == found(Term(text="a boat"), filters=filters)
+    assert list(chips(page)) == ["a boat", "caption with “moon”", "width ≥ 6"]
+
+
+def test_the_page_of_a_search_holds_help_on_the_language(site):
+    page = search(site)
+    assert "red house -car" in page.text and "item:123" in page.text
+
+
+ROWS = 30
+
+
+@pytest.fixture
+def varied(client, tmp_path):
+    """A visitor of a dataset in which 0 is near to twins, and to what is not safe."""
+    dataset = Dataset.objects.create(
+        slug="varied", title="Varied", dimension=DIMENSION, source=str(tmp_path)
+    )
+    image = vectors(ROWS, 1)
+    image[:6] = image[0]
+    image[1:6, 0] += np.float16(0.7)  # 1 … 5: twins, near to 0
+    image[4, 1] += np.float16(1.5)  # but 4 and 5
+    image[5, 2] += np.float16(1.5)
+    metadata = {
+        "url": [f"http://{'a' if i < 9 else 'b'}.org/{i}.jpg" for i in range(ROWS)],
+        "caption": [f"number {i}" for i in range(ROWS)],
+        "NSFW": ["NSFW" if i == 4 else "UNLIKELY" for i in range(ROWS)],
+        "WIDTH": [100 + i for i in range(ROWS)],
+        "HEIGHT": [100] * ROWS,
+    }
+    write_shard(tmp_path, 0, ROWS, image=image, metadata=metadata)
+    (shard,) = bring_in(dataset)
+    assert shard.rows == ROWS, shard.error
+    yield client
+    schema.drop(service.table_of(dataset))
+
+
+def varied_search(varied, **parameters) -> Page:
+    asked = {"dataset": "varied", "item": 0, "mode": "exact", **parameters}
+    return Page(varied.get("/", asked))
+
+
+def test_what_is_hidden_is_counted_and_a_link_away(varied):
+    page = varied_search(varied)
+    assert "1 not safe hidden · 2 near-duplicates folded" in page.text
+    assert 4 not in page.ids and len({1, 2, 3} & {*page.ids}) == 1
+    links = [link for link in page.all("a", "href") if link.startswith("/?")]
+    (unsafe,) = [link for link in links if "nsfw=any" in link]
+    assert 4 in Page(varied.get(unsafe)).ids
+    (twins,) = {link for link in links if "dedupe=no" in link and "mode" in link}
+    page = Page(varied.get(twins))
+    assert {1, 2, 3} <= {*page.ids}
+    assert "folded" not in page.text
+
+
+def test_links_to_what_is_hidden_overrule_the_words(varied):
+    page = varied_search(varied, q="nsfw:safe dedupe:yes")
+    for name in ("nsfw=any", "dedupe=no"):
+        (link,) = {
+            link for link in page.all("a", "href") if name in link and "mode" in link
+        }
+        assert chips(page).keys() >= {"safe only", "near-duplicates folded"}
+        assert Page(varied.get(link)).ids != page.ids
+
+
+def test_a_hit_tells_of_its_twins_and_leads_to_them(varied):
+    page = varied_search(varied)
+    assert "+2 similar" in page.text
+    (link,) = page.all("a", "href", **{"class": "folded"})
+    (shown,) = {1, 2, 3} & {*page.ids}
+    assert link == f"/?item={shown}&dedupe=no&dataset=varied"
+    assert {*Page(varied.get(link)).ids[:2]} == {1, 2, 3} - {shown}
+
+
+def test_a_removed_item_is_counted(varied):
+    clickhouse.command("ALTER TABLE item_varied UPDATE deleted = 1 WHERE id = 5")
+    page = varied_search(varied)
+    assert "1 removed" in page.text and 5 not in page.ids
+
+
+def test_few_results_are_said_to_be_all_that_pass(varied):
+    page = varied_search(varied, q="width>124")
+    assert page.ids and len(page.ids) == 5
+    assert "Only 5 pictures pass the filters" in page.text
+    page = varied_search(varied, q="width>128")
+    assert "Only 1 picture passes the filters" in page.text
+    assert "Nearest of 30 pictures" in varied_search(varied).text
+
+
+def test_no_results_have_a_reason_and_a_way_out(varied):
+    page = varied_search(varied, q="width>900")
+    assert "None of the 30 pictures of Varied passes the filter." in page.text
+    assert "Without “width ≥ 901”" in page.text
+    page = varied_search(varied, q="width>900 site:a.org", min_height=1)
+    assert "passes all filters." in page.text
+    buttons = page.all("a", "href", **{"class": "button"})
+    assert [urlsplit(address).query.count("site") for address in buttons] == [1, 0, 1]
+    assert Page(varied.get(buttons[0])).ids
+    page = varied_search(varied, q="width=104")
+    assert "All that was found is marked as not safe." in page.text
+    (show, _) = page.all("a", "href", **{"class": "button"})
+    assert Page(varied.get(show)).ids == [4]
+
+
 # --- What is refused, and how
 
 
@@ -349,7 +568,16 @@ REFUSED = [
     ({"embedding": encode_embedding([0] * 512)}, 400, "no direction"),
     ({"embedding": NOT_FINITE}, 400, "not finite"),
     ({"embedding": "A" * 12_001}, 400, "not readable"),
-    ({"q": "a boat", "field": "both"}, 400, "in pictures or in captions"),
+    ({"q": "a boat", "field": "all"}, 400, "in captions or in both"),
+    ({"q": "a boat", "nsfw": "no"}, 400, "safe pictures or any"),
+    ({"q": "a boat", "dedupe": "off"}, 400, "yes or no"),
+    ({"q": "a boat", "min_width": "wide"}, 400, "least width is a number"),
+    ({"q": "a boat", "min_height": "9" * 50}, 400, "least height is a number"),
+    ({"q": "a boat", "site": "a b"}, 400, "a host such as"),
+    ({"q": "a boat", "caption": "?!"}, 400, "holds no word"),
+    ({"q": "width>5 nsfw:any"}, 400, "only filters"),
+    ({"q": "a http://127.0.0.1/1.jpg"}, 422, "address"),
+    ({"q": "item:2000"}, 404, "no item 2000"),
     ({"q": "a boat", "mode": "fast"}, 400, "approximate or exact"),
     ({"q": "a boat", "cursor": "forged"}, 400, "cursor"),
     ({"q": "a boat", "cursor": "a" * 2_001}, 400, "next page"),
@@ -589,6 +817,16 @@ def test_hostile_words_are_shown_as_text(hostile):
             assert not [name for name in attributes if name.startswith("on")]
 
 
+def test_hostile_words_are_shown_as_text_on_chips(site):
+    query = (
+        "a -(<img src=x onerror=alert(1)>) 2:<script>alert(1)</script> "
+        '"<b>moon</b>" license:"<i>" site:b'
+    )
+    page = page_without_danger(site.get("/", {"q": query}))
+    assert {"<img src=x onerror=alert(1)>", "license <i>"} <= chips(page).keys()
+    assert not {"b", "i"} & {tag for tag, _ in page.elements}
+
+
 # --- The browser is told to be careful
 
 
@@ -596,6 +834,9 @@ PAGES = [
     "/",
     "/?q=a+boat",
     "/?item=7&q=at+night",
+    "/?q=red+-car+2:item:7+width>5+%22boat%22&nsfw=any",
+    "/?q=a+boat+width>9999",
+    "/?q=heigth>5",
     "/?dataset=nope",
     "/d/postcards/7",
     "/d/postcards/2000",

@@ -1,4 +1,7 @@
-"""Every refusal as {"detail": sentence, "code": word}, with its status."""
+"""Every refusal as {"detail": sentence, "code": word}, with its status.
+
+That of an unreadable word has its "position" in the query, too: [start, end].
+"""
 
 import logging
 from typing import Any
@@ -14,6 +17,7 @@ from search.errors import (
     PictureTooLarge,
     SearchError,
     SearchUnavailable,
+    UnreadableWord,
 )
 
 logger = logging.getLogger(__name__)
@@ -41,9 +45,10 @@ def answer(error: Exception, context: dict[str, Any]) -> Response | None:
 
 
 def _answer_to(error: SearchError) -> Response:
-    response = Response(
-        {"detail": error.message, "code": error.code}, status=error.status
-    )
+    told: dict[str, Any] = {"detail": error.message, "code": error.code}
+    if isinstance(error, UnreadableWord):
+        told["position"] = [error.start, error.end]
+    response = Response(told, status=error.status)
     if error.status == status.HTTP_503_SERVICE_UNAVAILABLE:
         response["Retry-After"] = str(SearchUnavailable.retry_after_s)
     return response

@@ -7,6 +7,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from search import service
+from search.concepts import resolved
 from search.errors import NotFound
 from search.links import safe_url
 from search.models import Dataset
@@ -28,7 +29,8 @@ class ItemDetail(APIView):
     def get(self, request: Request, slug: str, item_id: int) -> Response:
         item = service.item(slug, item_id)
         shown = _item(item, slug, request)
-        del shown["similarity"]
+        for of_a_search in ("similarity", "similar"):
+            del shown[of_a_search]
         return Response({**shown, "metadata": item.metadata})
 
 
@@ -38,12 +40,14 @@ class Search(APIView):
     def get(self, request: Request) -> Response:
         given = SearchParametersSerializer(data=request.query_params.dict())
         given.is_valid(raise_exception=True)
-        return _answer(given.query(), request)
+        query = given.query(request.get_host())
+        return _answer(query, given.validated_data["include"], request)
 
     def post(self, request: Request) -> Response:
         given = SearchSerializer(data=request.data)
         given.is_valid(raise_exception=True)
-        return _answer(given.query(), request)
+        query = given.query()
+        return _answer(query, given.validated_data["include"], request)
 
 
 class Unknown(APIView):
@@ -55,14 +59,18 @@ class Unknown(APIView):
     get = post = lambda self, request: None
 
 
-def _answer(query: SearchQuery, request: Request) -> Response:
-    page = service.find(query)
+def _answer(query: SearchQuery, include: list[str], request: Request) -> Response:
+    page = service.find(resolved(query, request.user))
+    results = [_item(hit, query.dataset, request) for hit in page.hits]
+    if "embedding" in include:
+        _add_embeddings(results, query)
     return Response(
         {
             "dataset": query.dataset,
-            "results": [_item(hit, query.dataset, request) for hit in page.hits],
+            "results": results,
             "next": page.next or None,
-            "hidden": {"nsfw": 0, "duplicates": 0, "removed": 0},
+            "hidden": asdict(page.hidden),
+            "matching": asdict(page.matching) if page.matching else None,
             "exact": page.exact,
             "timing": {
                 "encode_ms": round(page.encode_ms, 2),
@@ -71,6 +79,15 @@ def _answer(query: SearchQuery, request: Request) -> Response:
             },
         }
     )
+
+
+def _add_embeddings(results: list[dict[str, Any]], query: SearchQuery) -> None:
+    """Those of the field that is searched; null for an item that has gone meanwhile."""
+    ids = [result["id"] for result in results]
+    found = service.embeddings(query.dataset, query.field, ids)
+    for result in results:
+        vector = found.get(result["id"])
+        result["embedding"] = None if vector is None else vector.tolist()
 
 
 def _item(hit: service.Hit, slug: str, request: Request) -> dict[str, Any]:
@@ -98,9 +115,11 @@ def _dataset(dataset: Dataset) -> dict[str, Any]:
             "metric": dataset.metric,
             "connections": dataset.index_connections,
             "construction": dataset.index_construction,
+            "quantization": dataset.index_quantization,
             "parts": state["parts"],
             "parts_without_index": state["parts_without_index"],
             "bytes": state["bytes"],
+            "health": 1 - state["rows_without_index"] / max(state["rows"], 1),
         },
         "popularity": False,
     }

@@ -12,8 +12,11 @@ register.filter("as_link", safe_url)
 
 
 @register.simple_tag
-def similar_url(dataset: str, item: int, field: str = "image") -> str:
-    return search_url({"dataset": dataset, "item": item, "field": field})
+def similar_url(
+    dataset: str, item: int, field: str = "image", dedupe: str = "yes"
+) -> str:
+    asked = {"dataset": dataset, "item": item, "field": field, "dedupe": dedupe}
+    return search_url(asked)
 
 
 @register.filter

@@ -27,15 +27,18 @@ document.addEventListener('keydown', (event) => {
 })
 
 function closeOptions () {
-  const options = find('details.options[open]')
-  if (!options) return
-  const held = options.contains(document.activeElement)
-  options.open = false
-  if (held) find('summary', options).focus()
+  for (const options of findAll('details.options[open]')) {
+    const held = options.contains(document.activeElement)
+    options.open = false
+    if (held) find('summary', options).focus()
+  }
 }
 
 document.addEventListener('click', (event) => {
   if (!event.target.closest('details.options')) closeOptions()
+})
+search.addEventListener('submit', ({ submitter }) => {
+  if (submitter) closeOptions() // and not when a box in them was ticked
 })
 
 function isSearch () {
@@ -48,7 +51,7 @@ search.addEventListener('change', (event) => {
     // An item belongs to its dataset, and an embedding to its dataset's model.
     for (const chip of findAll('input[type=hidden][form=search]')) chip.remove()
     search.requestSubmit()
-  } else if ((name === 'field' || name === 'mode') && isSearch()) {
+  } else if (['radio', 'checkbox'].includes(event.target.type) && isSearch()) {
     search.requestSubmit()
   }
 })
@@ -58,7 +61,11 @@ function showAddressInForm () {
   const asked = new URLSearchParams(location.search)
   box.value = asked.get('q') ?? ''
   for (const radio of search.elements.field) radio.checked = radio.value === (asked.get('field') ?? 'image')
-  search.elements.mode.checked = asked.get('mode') === 'exact'
+  for (const input of findAll('.options input', search)) {
+    const value = asked.get(input.name) ?? ''
+    if (input.type === 'checkbox') input.checked = value === input.value
+    else input.value = value
+  }
   if (asked.get('dataset')) search.elements.dataset.value = asked.get('dataset')
 }
 
@@ -117,10 +124,10 @@ async function searchByPicture () {
   const [file] = pictureInput.files
   if (!file) return
   const number = ++taken
-  for (const name of ['dataset', 'field']) {
-    pictureForm.elements[name].value = new FormData(search).get(name) ?? ''
+  const chosen = new FormData(search)
+  for (const input of findAll('input[type=hidden]:not([name=csrfmiddlewaretoken])', pictureForm)) {
+    input.value = chosen.get(input.name) ?? ''
   }
-  pictureForm.elements.mode.value = search.elements.mode.checked ? 'exact' : ''
   forget(PENDING)
   try {
     const preview = (await scaled(file, PREVIEW_SIZE)).toDataURL('image/jpeg', 0.8)

@@ -1,0 +1,255 @@
+"""The language of the search box, which the API's `q` speaks too.
+
+    red house -car 2:(sail boat) width>512 nsfw:any site:flickr.com "in the caption"
+
+Plain words are one thing to search for, wherever they stand; what has a sign or a
+weight is one of its own. Filters have names, and words in quotes must occur in the
+caption. Whatever looks like none of this is plain words; what looks like it and cannot
+be read raises UnreadableWord, which points at it.
+"""
+
+import re
+import string
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from .errors import InvalidQuery, UnreadableWord
+from .filter_words import FILTERS, check_name
+from .links import item_of
+from .query import MOST_TEXT, MOST_URL, Filters, Term
+
+# The weight of a minus alone. On Postcards, of -0.2 … -1 it leaves out most of what
+# shall not be there, and finds what shall be there no less.
+AWAY = -1.0
+MOST_ASKED = MOST_TEXT + MOST_URL  # characters
+
+Span = tuple[int, int]  # the first character, and the one after the last
+
+BETWEEN = re.compile(r"[\s,;]*")
+PLAIN = re.compile(r"\S*")
+WORD = re.compile(r"(?:[,;]*[^\s,;]+)*")  # up to a space, or to commas before it
+# A weight is one before a letter or a parenthesis only: 10:30 and 3:4 are words.
+PREFIX = re.compile(r"([-−+]?)(?:([0-9]+(?:\.[0-9]+)?|\.[0-9]+):(?=\(|[^\W\d_]))?")
+ADDRESS = re.compile(r"https?://", re.IGNORECASE)
+OPENING, CLOSING = '"“”„', '"“”'
+QUOTED = re.compile(f"[{OPENING}]([^{CLOSING}]*)[{CLOSING}]")
+# Around < and > there may be spaces, if a number follows.
+NAMED = re.compile(
+    r"([a-z_]+)(?:([<>]=?|[=:])(?=[^\s,;])|\s*([<>]=?)\s*(?=-?\.?[0-9]))", re.IGNORECASE
+)
+ITEM = re.compile("[0-9]{1,16}")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A term or filters, and where in the text they stand; plain words are one part."""
+
+    spans: tuple[Span, ...]
+    term: Term | None = None
+    filters: dict[str, Any] = field(default_factory=dict)
+    is_plain: bool = False
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How a text was read."""
+
+    text: str
+    parts: tuple[Part, ...]
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        return tuple(part.term for part in self.parts if part.term)
+
+    @cached_property
+    def filters(self) -> dict[str, Any]:
+        """Fields of query.Filters, only those that the text names."""
+        merged: dict[str, Any] = {}
+        for part in self.parts:
+            merged |= part.filters
+        if "caption" in merged:
+            words = [part.filters.get("caption", "") for part in self.parts]
+            merged["caption"] = " ".join(filter(None, words))
+        return merged
+
+    def without(self, *parts: Part) -> str:
+        """The text that is left when these parts are taken out."""
+        left, at = "", 0
+        for start, end in sorted(span for part in parts for span in part.spans):
+            left, at = left + self.text[at:start], end
+        return " ".join((left + self.text[at:]).split())
+
+
+def parse(text: str, dataset: str = "", host: str = "") -> Asked:
+    """Reads a text; `dataset` and `host` tell the pages of its items from pictures.
+
+    Raises InvalidQuery, mostly as UnreadableWord.
+    """
+    if len(text) > MOST_ASKED:
+        raise InvalidQuery(f"A query has up to {MOST_ASKED:,} characters.")
+    return _Reader(text, dataset, host).read()
+
+
+class _Reader:
+    def __init__(self, text: str, dataset: str, host: str):
+        self.text, self.dataset, self.host = text, dataset, host
+        self.parts: list[Part] = []
+        self.words: list[Span] = []
+        self.filtered: set[str] = set()
+
+    def read(self) -> Asked:
+        at = 0
+        while (at := BETWEEN.match(self.text, at).end()) < len(self.text):
+            if part := self._part(at):
+                self._check_once(part)
+                self.parts.append(part)
+                at = part.spans[0][1]
+            else:
+                self.words.append((at, self._end_of_plain(at)))
+                at = self.words[-1][1]
+        if self.words:
+            self.parts.append(self._plain())
+        return Asked(self.text, tuple(sorted(self.parts, key=lambda part: part.spans)))
+
+    def _part(self, at: int) -> Part | None:
+        """What begins here; None for plain words."""
+        if self.text[at] in OPENING:
+            return self._caption(at)
+        prefix = PREFIX.match(self.text, at)
+        start, weight = prefix.end(), _weight(*prefix.groups())
+        is_weighed = start > at
+        if is_weighed and not self._takes_weight(start):
+            return None
+        if is_weighed and self.text[start] in OPENING:
+            raise UnreadableWord(
+                "Words in quotes must occur in the caption, and take neither a sign "
+                "nor a weight. To push words away, write -(some words).",
+                at,
+                start + 1,
+            )
+        if is_weighed and self.text[start] == "(":
+            return self._group(at, start, weight)
+        end = WORD.match(self.text, start).end()
+        if ADDRESS.match(self.text, start):
+            return self._address(at, self.text[start:end], end, weight)
+        if named := NAMED.match(self.text, start):
+            name, sign = named[1].lower(), named[2] or named[3]
+            if (name, sign) == ("item", ":"):
+                return self._item(at, self.text[named.end() : end], end, weight)
+            if name in FILTERS:
+                return self._filter(at, named, is_weighed)
+            end_of_value = WORD.match(self.text, named.end()).end()
+            with _pointing_at(at, end_of_value):
+                check_name(name, sign, self.text[named.end() : end_of_value])
+        if is_weighed:
+            return _term(at, end, text=self.text[start:end], weight=weight)
+        return None
+
+    def _takes_weight(self, at: int) -> bool:
+        """Whether a sign before this means something: not in -5, -_-, --> and –."""
+        word = WORD.match(self.text, at)[0]
+        if word.startswith(("(", *OPENING)):
+            return True
+        begins = bool(word) and word[0] not in string.punctuation + "–—−"
+        return begins and any(char.isalpha() or not char.isascii() for char in word)
+
+    def _end_of_plain(self, at: int) -> int:
+        """The end of a word, or of several in parentheses, which are not read."""
+        return PLAIN.match(self.text, self._closings.get(at, at)).end()
+
+    @cached_property
+    def _closings(self) -> dict[int, int]:
+        """Where each parenthesis opens, and where what it holds has ended."""
+        closings, opened = {}, []
+        for at, char in enumerate(self.text):
+            if char == "(":
+                opened.append(at)
+            elif char == ")" and opened:
+                closings[opened.pop()] = at + 1
+        return closings
+
+    def _plain(self) -> Part:
+        spans = tuple(self.words)
+        with _pointing_at(spans[0][0], spans[-1][1]):
+            words = " ".join(self.text[start:end] for start, end in spans)
+            return Part(spans, Term(text=words), is_plain=True)
+
+    def _caption(self, at: int) -> Part:
+        words, end = self._quoted(at)
+        return _filters(at, end, caption=words.strip() or " ")
+
+    def _quoted(self, at: int) -> tuple[str, int]:
+        if not (quoted := QUOTED.match(self.text, at)):
+            raise UnreadableWord("This quotation mark is not closed.", at, at + 1)
+        return quoted[1], quoted.end()
+
+    def _group(self, at: int, start: int, weight: float) -> Part:
+        if not (end := self._closings.get(start)):
+            raise UnreadableWord("This parenthesis is not closed.", start, start + 1)
+        return _term(
+            at, end, text=self.text[start + 1 : end - 1].strip(), weight=weight
+        )
+
+    def _address(self, at: int, address: str, end: int, weight: float) -> Part:
+        if not (item := item_of(address, self.host)):
+            return _term(at, end, image_url=address, weight=weight)
+        if item.dataset != self.dataset:
+            raise UnreadableWord(
+                f"This item belongs to another dataset, “{item.dataset[:40]}”.", at, end
+            )
+        return _term(at, end, item=item.id, weight=weight)
+
+    def _item(self, at: int, number: str, end: int, weight: float) -> Part:
+        if not ITEM.fullmatch(number):
+            raise UnreadableWord(
+                "After “item:” stands the number of an item, as in item:123.", at, end
+            )
+        return _term(at, end, item=int(number), weight=weight)
+
+    def _filter(self, at: int, named: re.Match[str], is_weighed: bool) -> Part:
+        start, sign = named.end(), named[2] or named[3]
+        if self.text[start] in OPENING:
+            value, end = self._quoted(start)
+        else:
+            end = WORD.match(self.text, start).end()
+            value = self.text[start:end]
+        if is_weighed:
+            raise UnreadableWord("A filter takes neither a sign nor a weight.", at, end)
+        with _pointing_at(at, end):
+            return _filters(at, end, **FILTERS[named[1].lower()].read(sign, value))
+
+    def _check_once(self, part: Part) -> None:
+        """Words of the caption add up; any other filter stands once."""
+        if self.filtered & part.filters.keys():
+            raise UnreadableWord("This filter stands here twice.", *part.spans[0])
+        self.filtered |= part.filters.keys() - {"caption"}
+
+
+def _weight(sign: str, number: str | None) -> float:
+    if sign in ("", "+"):
+        return float(number or 1)
+    return -float(number) if number else AWAY
+
+
+def _term(start: int, end: int, **given: Any) -> Part:
+    with _pointing_at(start, end):
+        return Part(((start, end),), Term(**given))
+
+
+def _filters(start: int, end: int, **given: Any) -> Part:
+    with _pointing_at(start, end):
+        Filters(**given)
+    return Part(((start, end),), filters=given)
+
+
+@contextmanager
+def _pointing_at(start: int, end: int) -> Iterator[None]:
+    try:
+        yield
+    except UnreadableWord:
+        raise
+    except InvalidQuery as error:
+        raise UnreadableWord(error.message, start, end) from error

@@ -1,0 +1,67 @@
+"""What a page of results says of itself: how many there are, and what is not shown."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .chips import TOLD, Chip, Reading
+from .service import Page
+
+THINGS = {"image": "pictures", "text": "captions", "both": "pictures and captions"}
+NARROWING = TOLD.keys() - {"nsfw", "dedupe"}
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Some words, and the address of a search that changes what they tell of, or ""."""
+
+    words: str
+    address: str = ""
+
+
+def headline(reading: Reading, chips: list[Chip], page: Page) -> str:
+    count = f"{reading.dataset.item_count():,}"
+    things = THINGS[reading.form.asked["field"]]
+    is_all = not page.next and not reading.form.asked["cursor"]
+    if is_all and _narrowing(chips):
+        shown = len(page.hits)
+        return f"Only {shown} picture{'s pass' if shown > 1 else ' passes'} the filters"
+    if page.matching is None:
+        return f"Nearest of {count} {things}"
+    about = "about " if page.matching.estimated else ""
+    passing = f"{about}{page.matching.items:,} {things} that pass the filters"
+    return f"Nearest of {passing}, of {count}"
+
+
+def hidden(reading: Reading, page: Page) -> Iterator[Remark]:
+    """What was nearer than the last result and is not shown, with links that do."""
+    if count := page.hidden.nsfw:
+        yield Remark(f"{count:,} not safe hidden", reading.changed("nsfw", "any"))
+    if count := page.hidden.duplicates:
+        folded = f"{count:,} near-duplicate{'s' if count > 1 else ''} folded"
+        yield Remark(folded, reading.changed("dedupe", "no"))
+    if count := page.hidden.removed:
+        yield Remark(f"{count:,} removed")
+
+
+def why_nothing(reading: Reading, chips: list[Chip], page: Page) -> tuple[Remark, ...]:
+    """The reason in the first, and in the others what may help."""
+    title, count = reading.dataset.title, reading.dataset.item_count()
+    narrowing = _narrowing(chips)
+    ways = [Remark(f"Without “{chip.label}”", chip.without) for chip in narrowing]
+    if not count:
+        return (Remark(f"{title} has no pictures yet."),)
+    if page.hidden.nsfw:
+        show = Remark("Show those, too", reading.changed("nsfw", "any"))
+        return (Remark("All that was found is marked as not safe."), show, *ways)
+    if not narrowing:
+        return (Remark(f"None of the {count:,} pictures of {title} can be shown."),)
+    if len(narrowing) == 1:
+        reason = f"None of the {count:,} pictures of {title} passes the filter."
+    else:
+        reason = f"None of the {count:,} pictures of {title} passes all filters."
+    return (Remark(reason), *ways)
+
+
+def _narrowing(chips: list[Chip]) -> list[Chip]:
+    """Those of the filters that leave pictures out for what they are."""
+    return [chip for chip in chips if NARROWING & set(chip.filters)]
