@@ -118,8 +118,24 @@ def _dataset(dataset: Dataset) -> dict[str, Any]:
             "quantization": dataset.index_quantization,
             "parts": state["parts"],
             "parts_without_index": state["parts_without_index"],
+            "rows_without_index": state["rows_without_index"],
             "bytes": state["bytes"],
             "health": 1 - state["rows_without_index"] / max(state["rows"], 1),
         },
+        "evaluation": _evaluation(dataset),
         "popularity": False,
+    }
+
+
+def _evaluation(dataset: Dataset) -> dict[str, Any] | None:
+    """The latest; null when the recall was not measured yet."""
+    evaluation = dataset.evaluations.first()
+    if evaluation is None:
+        return None
+    return {
+        "created_at": evaluation.created_at,
+        "words": evaluation.words,
+        "rows": evaluation.rows,
+        "rows_without_index": evaluation.rows_without_index,
+        "figures": evaluation.figures,
     }
