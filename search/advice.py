@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from .clickhouse import queries
 from .evaluation import GOOD_RECALL
 from .models import Dataset, Evaluation
 
@@ -35,7 +36,8 @@ def _on_search(figures: dict[str, Any]) -> str:
     )
     if figures["wider_recall_10"] < GOOD_RECALL:
         return f"{said}: a wider search alone does not mend it."
-    return f"{said}: widen these searches, in search/clickhouse/queries.py."
+    which = "NARROW_EF" if figures["width"] <= queries.NARROW_EF else "PAGED_EF"
+    return f"{said}: raise {which} in search/clickhouse/queries.py."
 
 
 def _on_graph(dataset: Dataset) -> str:

@@ -1,5 +1,6 @@
 """A dataset and its table: from the vectors of a query to rankings and hits."""
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -18,6 +19,11 @@ from .ranking import Ranking
 from .terms import Terms
 
 FIRST_DEPTH = 1_000  # candidates kept for paging at first; more when more are asked for
+REACHES = (
+    (FIRST_DEPTH, False),
+    (queries.MOST_RESULTS, False),
+    (queries.MOST_RESULTS, True),  # of those alone that are not hidden
+)
 
 
 @dataclass(frozen=True)
@@ -53,28 +59,27 @@ class Corpus:
             exact=query.mode == "exact",
         )
 
-    def fill(self, ranking: Ranking, count: int) -> None:
-        """Brings `count` results into a ranking, if the dataset has as many.
+    def fill(self, ranking: Ranking, start: int, count: int) -> None:
+        """Brings `count` results from `start` on into a ranking, if there are as many.
 
         The nearest FIRST_DEPTH candidates come first, then MOST_RESULTS of them; if
-        most of these are hidden, those that are not are looked for by themselves.
+        most of these are hidden, those that are not are looked for by themselves. One
+        result more tells whether there is another page.
         """
         vectors = partial(queries.embeddings, self.table, "image")
-        ranking.advance(count, vectors)
-        for depth, shown_only in (
-            (FIRST_DEPTH, False),
-            (queries.MOST_RESULTS, False),
-            (queries.MOST_RESULTS, True),
-        ):
-            if len(ranking.results) >= count or ranking.complete:
+        end = start + count
+        ranking.advance(end + 1, vectors)
+        for reach in REACHES:
+            if len(ranking.results) >= end or ranking.complete:
                 return
-            if (depth, shown_only) > (ranking.depth, ranking.shown_only):
-                self._fetch(ranking, depth, shown_only, count)
-                ranking.advance(count, vectors)
+            if reach > ranking.reach:
+                self._fetch(ranking, reach, start, end)
+                ranking.advance(end + 1, vectors)
 
     def _fetch(
-        self, ranking: Ranking, depth: int, shown_only: bool, wanted: int
+        self, ranking: Ranking, reach: tuple[int, bool], start: int, end: int
     ) -> None:
+        depth, shown_only = reach
         condition = condition_of(ranking.filters)
         if shown_only:
             condition = condition.only_shown(ranking.filters.nsfw, ranking.beside)
@@ -86,15 +91,15 @@ class Corpus:
                 condition=condition,
                 nsfw=ranking.filters.nsfw,
                 depth=depth,
-                wanted=min(2 * wanted, depth),
+                wanted=min(2 * end, depth),
                 exact=ranking.exact or shown_only,
             )
             for field, vector in ranking.vectors.items()
         }
         found, complete = merged(list(gathered.values()))
-        ranking.append(found, self._similarities(found.distances))
+        ranking.add(found, self._similarities(found.distances), start)
         ranking.exact = all(part.exact for part in gathered.values())
-        ranking.depth, ranking.shown_only = depth, shown_only
+        ranking.reach = reach
         ranking.complete |= complete or shown_only
 
     def _similarities(self, distances: np.ndarray) -> np.ndarray:
@@ -127,6 +132,7 @@ class Corpus:
         """The results from `start` on, passing over what has been removed meanwhile."""
         while True:
             rows = ranking.results[start : start + count]
+            similar = Counter(ranking.folded.values())
             known = queries.facts(self.table, [int(ranking.ids[row]) for row in rows])
             gone = [row for row in rows if int(ranking.ids[row]) not in known]
             if not gone:
@@ -134,13 +140,12 @@ class Corpus:
                     Hit(
                         **shown_facts(known[int(ranking.ids[row])]),
                         similarity=float(ranking.similarities[row]),
-                        similar=ranking.similar.get(row, 0),
+                        similar=similar[row],
                     )
                     for row in rows
                 )
-            for row in gone:
-                ranking.remove(row)
-            self.fill(ranking, start + count)
+            ranking.remove(gone, start)
+            self.fill(ranking, start, count)
 
 
 def merged(parts: list[Gathered]) -> tuple[Candidates, bool]:

@@ -33,14 +33,17 @@ def codes(vectors: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def hyperplanes(dimension: int) -> np.ndarray:
-    """Normals of ±1, shape (dimension, BITS).
+    """Their normals, shape (dimension, BITS).
 
     From a hash, since codes are kept in tables and must never come out differently,
-    as those of a random generator may with its next version.
+    as those of a random generator may with its next version. A number is the sum of
+    four bytes, nearly normally distributed: with ±1 alone, pictures that share one
+    great coordinate would all look the same.
     """
     digest = hashlib.shake_256(f"laionweb {dimension}".encode())
-    drawn = np.frombuffer(digest.digest(dimension * CODE_BYTES), np.uint8)
-    return np.unpackbits(drawn).reshape(dimension, BITS).astype(np.float32) * 2 - 1
+    drawn = np.frombuffer(digest.digest(4 * dimension * BITS), np.uint8)
+    summed = drawn.reshape(4, dimension, BITS).sum(axis=0, dtype=np.float32)
+    return summed - 4 * 255 / 2
 
 
 def _differing_bits(cosine: float, deviations: float) -> float:
@@ -70,10 +73,21 @@ def nearer_twins(
     firsts, seconds = np.nonzero(unsure)
     if len(firsts):
         asked = np.union1d(firsts, seconds + known)
-        found = vectors([int(ids[place]) for place in asked])
-        unit = {item: vector / np.linalg.norm(vector) for item, vector in found.items()}
-        for first, second in zip(firsts, seconds, strict=True):
-            one, two = unit.get(int(ids[first])), unit.get(int(ids[second + known]))
-            if one is not None and two is not None:
-                same[first, second] = one @ two >= SAME_PICTURE
+        unit = _unit_vectors(ids[asked], vectors)
+        cosines = unit @ unit[np.isin(asked, seconds + known)].T
+        rows = np.searchsorted(asked, firsts)
+        columns = np.searchsorted(np.union1d(seconds, []), seconds)
+        same[firsts, seconds] = cosines[rows, columns] >= SAME_PICTURE
     return same & before
+
+
+def _unit_vectors(ids: np.ndarray, vectors: Vectors) -> np.ndarray:
+    """A row for each id; zeros for those that are not known."""
+    found = vectors(ids.tolist())
+    nothing = np.zeros(1, np.float32)
+    size = len(next(iter(found.values()), nothing))
+    unit = np.zeros((len(ids), size), np.float32)
+    for row, item_id in enumerate(ids.tolist()):
+        if (vector := found.get(item_id)) is not None:
+            unit[row] = vector / np.linalg.norm(vector)
+    return unit

@@ -1,8 +1,8 @@
 """How much of the exact answer a dataset's index finds, and how fast.
 
 Words and pictures are told apart: the vectors of words lie beside those of pictures,
-where a graph leads less surely to what is nearest. The searches go through the door
-that everyone's go through.
+where a graph leads less surely to what is nearest. The vector queries are those of
+everyone's searches; filters and folding are not measured.
 """
 
 from collections.abc import Sequence

@@ -48,7 +48,7 @@ class SearchForm(forms.Form):
     q = forms.CharField(
         required=False,
         max_length=MOST_ASKED,
-        error_messages={"max_length": f"Describe it in {MOST_TEXT:,} characters."},
+        error_messages={"max_length": f"Describe it in {MOST_ASKED:,} characters."},
     )
     dataset = forms.SlugField(
         required=False,

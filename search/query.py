@@ -17,8 +17,9 @@ NSFW = ("safe", "any")
 MOST_TERMS = 16
 MOST_TEXT = 1_000
 MOST_URL = 2_000
+MOST_FETCHED = 4  # pictures by their address; each may take seconds
 MOST_WEIGHT = 100.0
-MOST_EXCLUDED = 10_000
+MOST_EXCLUDED = 5_000  # their digits have to fit into one field of a server's request
 LAST_ITEM = 2**53 - 1  # JavaScript keeps integers up to here
 LONGEST_SIDE = 2**32 - 1  # pixels
 DEFAULT_LIMIT = 40
@@ -127,6 +128,8 @@ class Filters:
             raise InvalidQuery("The filter site is a host such as flickr.com.")
         if len(self.exclude) > MOST_EXCLUDED:
             raise InvalidQuery(f"At most {MOST_EXCLUDED:,} items can be excluded.")
+        if not all(0 <= item <= LAST_ITEM for item in self.exclude):
+            raise InvalidQuery("The filter exclude holds what is no item's id.")
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,10 @@ class SearchQuery:
             raise InvalidQuery("There is nothing to search for.")
         if len(self.terms) > MOST_TERMS:
             raise InvalidQuery(f"A query has at most {MOST_TERMS} terms.")
+        if sum(term.image_url is not None for term in self.terms) > MOST_FETCHED:
+            raise InvalidQuery(
+                f"A query has at most {MOST_FETCHED} pictures by their addresses."
+            )
         if self.field not in FIELDS:
             raise InvalidQuery("The field to search is image, text or both.")
         if self.mode not in MODES:

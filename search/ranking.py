@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from django.core import signing
-from django.core.cache import cache
 
-from . import duplicates
+from . import duplicates, keeping
 from .clickhouse.filters import NSFW, REMOVED, VISIBLE
 from .clickhouse.queries import MOST_RESULTS, Candidates
 from .duplicates import Vectors
@@ -39,7 +38,7 @@ class Ranking:
 
     The rows of `ids`, `similarities`, `hidden`, `url_hashes` and `codes` are items.
     Folding goes only as far as pages have come: `results` are the rows found to be
-    shown among the first `seen`, and `similar` counts what is folded into each.
+    shown among the first `seen`, and `folded` says into which of them others went.
     """
 
     dataset: str
@@ -55,29 +54,47 @@ class Ranking:
         default_factory=lambda: np.empty((0, duplicates.CODE_BYTES), np.uint8)
     )
     results: list[int] = field(default_factory=list)
-    similar: dict[int, int] = field(default_factory=dict)
+    folded: dict[int, int] = field(default_factory=dict)
     seen: int = 0
-    depth: int = 0  # how many were asked for
-    shown_only: bool = False  # and whether hidden ones were left out at once
+    # How many candidates were asked for, and whether hidden ones were left out at once.
+    reach: tuple[int, bool] = (0, False)
     exact: bool = False
     complete: bool = False  # there is nothing beyond
 
-    def append(self, found: Candidates, similarities: np.ndarray) -> None:
-        """Adds what is not there yet, up to the cutoff and the end of a search."""
+    def add(self, found: Candidates, similarities: np.ndarray, start: int) -> None:
+        """Puts what is not there yet, up to the cutoff, in its place.
+
+        That is behind the first `start` results, which pages have shown already.
+        """
+        self.rewind(start)
         new = ~np.isin(found.ids, self.ids)
         if (cutoff := self.filters.cutoff) is not None:
             near = similarities >= cutoff
             self.complete |= not near.all()
             new &= near
-        new &= np.cumsum(new) <= MOST_RESULTS - len(self.ids)
         hidden = found.hidden.copy()
         beside = np.fromiter(self.beside, np.uint64, len(self.beside))
         hidden[(hidden == VISIBLE) & np.isin(found.ids, beside)] = BESIDE
-        self.ids = np.concatenate([self.ids, found.ids[new]])
-        self.similarities = np.concatenate([self.similarities, similarities[new]])
-        self.hidden = np.concatenate([self.hidden, hidden[new]])
-        self.url_hashes = np.concatenate([self.url_hashes, found.url_hashes[new]])
-        self.codes = np.concatenate([self.codes, found.codes[new]])
+        order = np.concatenate([self.similarities, similarities[new]])
+        order[: self.seen] = np.inf
+        order = np.argsort(-order, kind="stable")
+        for name, column in {
+            "ids": found.ids,
+            "similarities": similarities,
+            "hidden": hidden,
+            "url_hashes": found.url_hashes,
+            "codes": found.codes,
+        }.items():
+            joined = np.concatenate([getattr(self, name), column[new]])
+            setattr(self, name, joined[order])
+
+    def rewind(self, start: int) -> None:
+        """Forgets what was found out behind the first `start` results."""
+        del self.results[start:]
+        self.seen = self.results[-1] + 1 if self.results else 0
+        self.folded = {row: to for row, to in self.folded.items() if row < self.seen}
+        behind = self.hidden[self.seen :]
+        behind[behind == DUPLICATE] = VISIBLE
 
     def advance(self, count: int, vectors: Vectors) -> None:
         """Goes on until there are `count` results, or no more candidates."""
@@ -103,28 +120,29 @@ class Ranking:
         for place in range(known, len(both)):
             nearer = np.flatnonzero(twins[:, place - known] & shown)
             if len(nearer):
-                first = int(both[nearer[0]])
-                self.similar[first] = self.similar.get(first, 0) + 1
+                self.folded[int(both[place])] = int(both[nearer[0]])
                 self.hidden[both[place]] = DUPLICATE
             else:
                 shown[place] = True
                 self.results.append(int(both[place]))
 
-    def remove(self, row: int) -> None:
-        """Takes a result out that has been removed since it was found."""
-        self.results.remove(row)
-        self.hidden[row] = REMOVED
+    def remove(self, rows: list[int], start: int) -> None:
+        """Takes out what has been removed since it was found, behind `start` results.
+
+        What was folded into it may then be shown.
+        """
+        self.hidden[rows] = REMOVED
+        self.rewind(start)
 
     def may_go_on(self, count: int) -> bool:
-        """Whether there may be more than `count` results."""
+        """Whether there may be more than the first `count` results."""
         if count >= MOST_RESULTS:
             return False
-        known = len(self.results) > count or self.seen < len(self.ids)
-        return known or not self.complete
+        return len(self.results) > count or not self.complete
 
     def hidden_until(self, count: int) -> Hidden:
         """What is left out before the end of the first `count` results."""
-        ended = count >= len(self.results)
+        ended = count > len(self.results)
         end = self.seen if ended else self.results[count - 1] + 1
         reasons = np.bincount(self.hidden[:end], minlength=DUPLICATE + 1)
         return Hidden(
@@ -133,9 +151,15 @@ class Ranking:
 
 
 def keep(ranking: Ranking, start: int, token: str) -> str:
-    """Keeps a ranking for the pages to come; returns the cursor of the next one."""
+    """Keeps a ranking for the pages to come; returns the cursor of the next one.
+
+    It is empty when there is none, or when nothing can be kept.
+    """
     token = token or secrets.token_urlsafe(12)
-    cache.set(f"ranking:{token}", ranking, KEPT_S)
+    if not ranking.may_go_on(start):
+        return ""
+    if not keeping.keep(f"ranking:{token}", ranking, KEPT_S):
+        return ""
     return signing.dumps([token, start], salt="cursor")
 
 
@@ -145,7 +169,7 @@ def resume(cursor: str, dataset: str) -> tuple[Ranking, int, str]:
         token, start = signing.loads(cursor, salt="cursor")
     except signing.BadSignature:
         raise InvalidQuery("This cursor is not one that a search gave out.") from None
-    ranking = cache.get(f"ranking:{token}")
+    ranking = keeping.kept(f"ranking:{token}")
     if ranking is None:
         raise InvalidQuery("This search has expired; please search again.")
     if ranking.dataset != dataset:

@@ -14,18 +14,17 @@ from typing import Any
 import numpy as np
 
 from .clickhouse import queries
-from .clickhouse.filters import condition_of
+from .clickhouse.filters import NOT_SAFE, REMOVED, condition_of
 from .clickhouse.gathering import share_passing
-from .clickhouse.schema import SHARD_BITS
+from .clickhouse.queries import MOST_RESULTS
 from .corpus import Corpus, table_of
 from .errors import SearchError
 from .items import Hit, Item, checked_id, no_item, shown_facts
 from .models import Dataset, Shard
 from .query import SearchQuery, Term
+from .random_items import random_ids
 from .ranking import Hidden, Ranking, keep, resume
 from .terms import VECTOR_FIELDS
-
-UNSAFE = ("NSFW", "UNSURE")
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +48,7 @@ class Page:
     matching: Matching | None
     encode_ms: float
     search_ms: float
+    field: str  # of the search, which a cursor remembers
     embedding: np.ndarray
 
 
@@ -66,20 +66,22 @@ def find(query: SearchQuery) -> Page:
         vectors = corpus.terms.vectors_of(query)
         encoded = time.perf_counter()
         ranking, start, token = corpus.ranking_of(query, vectors), 0, ""
-    end, depth = start + query.limit, ranking.depth
-    corpus.fill(ranking, end)
-    hits = corpus.hits(ranking, start, query.limit)
-    # What a deeper search appended may differ from what another page appended.
-    cursor = keep(ranking, end, token if depth == ranking.depth else "")
+    limit, reach = min(query.limit, MOST_RESULTS - start), ranking.reach
+    end = start + limit
+    corpus.fill(ranking, start, limit)
+    hits = corpus.hits(ranking, start, limit)
+    # What a deeper search added may differ from what another page added.
+    cursor = keep(ranking, end, token if reach == ranking.reach else "")
     searched = time.perf_counter()
     return Page(
         hits=hits,
-        next=cursor if ranking.may_go_on(end) else "",
+        next=cursor,
         exact=ranking.exact,
         hidden=ranking.hidden_until(end),
         matching=_matching(corpus, ranking),
         encode_ms=(encoded - started) * 1000,
         search_ms=(searched - encoded) * 1000,
+        field=ranking.field,
         embedding=next(iter(ranking.vectors.values())),
     )
 
@@ -88,8 +90,10 @@ def _matching(corpus: Corpus, ranking: Ranking) -> Matching | None:
     condition = condition_of(ranking.filters)
     if not condition:
         return None
-    if ranking.complete and ranking.filters.cutoff is None and not ranking.shown_only:
-        return Matching(len(ranking.ids), estimated=False)
+    shown_only = ranking.reach[1]
+    if ranking.complete and ranking.filters.cutoff is None and not shown_only:
+        there = int(np.count_nonzero(ranking.hidden != REMOVED))
+        return Matching(there, estimated=False)
     return Matching(share_passing(corpus.table, condition).rows, estimated=True)
 
 
@@ -125,17 +129,11 @@ def neighbours(slug: str, item_id: int, count: int) -> tuple[Hit, ...]:
 def random_hits(slug: str, count: int) -> tuple[Hit, ...]:
     """Some items by chance, for a page on which nothing is asked yet."""
     corpus = Corpus.named(slug)
-    arrived = corpus.dataset.shards.filter(rows_done__gt=0)
-    shards = list(arrived.values_list("number", "rows_done"))
-    if not shards:
-        return ()
-    weights = [rows for _, rows in shards]
     # Twice as many as needed: some ids are of rows left out, some not for all eyes.
-    picks = random.choices(shards, weights, k=2 * count)
-    ids = {number << SHARD_BITS | random.randrange(rows) for number, rows in picks}
-    rows = list(queries.facts(corpus.table, list(ids)).values())
+    ids = random_ids(corpus.dataset, 2 * count, random.Random())
+    rows = list(queries.facts(corpus.table, ids).values())
     random.shuffle(rows)
-    safe = [row for row in rows if row["nsfw"].upper() not in UNSAFE]
+    safe = [row for row in rows if row["nsfw"].upper() not in NOT_SAFE]
     return tuple(Hit(**shown_facts(row), similarity=None) for row in safe[:count])
 
 
@@ -153,9 +151,12 @@ def index_state(dataset: Dataset) -> dict[str, Any]:
 def warm_up() -> None:
     """Loads the models and the graphs before the first user waits for them."""
     for dataset in datasets():
-        for field in VECTOR_FIELDS:
-            words = (Term(text="warm up"),)
+        anything = Term(embedding=(1.0,) * dataset.dimension)
+        for field, term in [
+            *((field, anything) for field in VECTOR_FIELDS),
+            ("image", Term(text="warm up")),
+        ]:
             try:
-                find(SearchQuery(dataset.slug, words, field=field, limit=1))
+                find(SearchQuery(dataset.slug, (term,), field=field, limit=1))
             except SearchError as error:
                 logger.warning("%s: %s", dataset, error.message)

@@ -2,17 +2,17 @@
 
 import hashlib
 import math
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 
 import numpy as np
-from django.core.cache import cache
 
-from . import pictures
+from . import keeping, pictures
 from .clickhouse import queries
 from .clickhouse.schema import VECTOR_COLUMNS, ItemTable
 from .encoder import encoder_for
 from .errors import InvalidQuery, SearchUnavailable
-from .fetch import fetch
+from .fetch import LIMITS, fetch
 from .items import checked_id, no_item
 from .models import Dataset
 from .query import SearchQuery, Term
@@ -37,9 +37,10 @@ class Terms:
         """
         fields = VECTOR_FIELDS if query.field == "both" else (query.field,)
         shared = np.zeros(self.dataset.dimension)
+        deadline = time.monotonic() + LIMITS.seconds  # of all pictures together
         for term in query.terms:
             if term.item is None:
-                shared += term.weight * self._vector(term)
+                shared += term.weight * self._vector(term, deadline)
         return {field: self._with_items(shared, query, field) for field in fields}
 
     def _with_items(
@@ -63,14 +64,14 @@ class Terms:
             raise no_item(item_id)
         return found[item_id] / np.linalg.norm(found[item_id])
 
-    def _vector(self, term: Term) -> np.ndarray:
+    def _vector(self, term: Term, deadline: float) -> np.ndarray:
         if term.text is not None:
             encoder = encoder_for(self.dataset.model, self.dataset.weights)
             return self._of_model(encoder.encode_texts([term.text]))
         if term.image is not None:
             return self._picture_vector(term.image)
         if term.image_url is not None:
-            return self._fetched_vector(term.image_url)
+            return self._fetched_vector(term.image_url, deadline)
         if term.embedding is not None:
             return self._given_vector(term.embedding)
         raise InvalidQuery("Concepts cannot be searched for here.")
@@ -79,14 +80,15 @@ class Terms:
         encoder = encoder_for(self.dataset.model, self.dataset.weights)
         return self._of_model(encoder.encode_images([pictures.decode(data)]))
 
-    def _fetched_vector(self, url: str) -> np.ndarray:
+    def _fetched_vector(self, url: str, deadline: float) -> np.ndarray:
         """Kept for a while: a page asks anew when it is reloaded."""
         told = f"{self.dataset.model} {self.dataset.weights} {url}"
         key = f"picture:{hashlib.sha256(told.encode()).hexdigest()}"
-        vector = cache.get(key)
-        if vector is None:
-            vector = self._picture_vector(fetch(url).content)
-            cache.set(key, vector, FETCHED_KEPT_S)
+        if (vector := keeping.kept(key)) is None:
+            left = max(deadline - time.monotonic(), 0.0)
+            picture = fetch(url, replace(LIMITS, seconds=left))
+            vector = self._picture_vector(picture.content)
+            keeping.keep(key, vector, FETCHED_KEPT_S)
         return vector
 
     def _of_model(self, vectors: np.ndarray) -> np.ndarray:

@@ -46,7 +46,8 @@ def search(request: HttpRequest) -> HttpResponse:
     form = SearchForm(request.GET)
     context = _page(form)
     try:
-        context |= _found(form, context["dataset"], request.get_host())
+        hits_only = _wants_parts(request) and bool(form.asked["cursor"])
+        context |= _found(form, context["dataset"], request.get_host(), hits_only)
     except SearchError as error:
         context |= _failed(form, error)
     return _answer(request, context, address=form.address(cursor=""))
@@ -118,7 +119,9 @@ def _existing(dataset: Dataset | None) -> Dataset:
     return dataset
 
 
-def _found(form: SearchForm, dataset: Dataset | None, host: str) -> Context:
+def _found(
+    form: SearchForm, dataset: Dataset | None, host: str, hits_only: bool
+) -> Context:
     if dataset is None and not form.asked["dataset"]:
         return {}  # there are no datasets at all, and the page says so
     form.check()
@@ -127,12 +130,16 @@ def _found(form: SearchForm, dataset: Dataset | None, host: str) -> Context:
         return _start(dataset)
     asked = form.read(dataset.slug, host)
     page = service.find(form.search_query(dataset.slug, asked))
-    reading = Reading(form, asked, dataset)
-    read = chips(reading)
-    return {
-        "chips": read,
+    found = {
         "hits": page.hits,
         "more": form.address(cursor=page.next) if page.next else "",
+    }
+    if hits_only:
+        return found
+    reading = Reading(form, asked, dataset)
+    read = chips(reading)
+    return found | {
+        "chips": read,
         "headline": headline(reading, read, page),
         "hidden": tuple(hidden(reading, page)),
         "nothing": () if page.hits else why_nothing(reading, read, page),
@@ -171,10 +178,14 @@ def _strip(slug: str, item_id: int) -> tuple[Hit, ...]:
         return ()
 
 
+def _wants_parts(request: HttpRequest) -> bool:
+    return request.htmx and not request.htmx.history_restore_request
+
+
 def _answer(request: HttpRequest, context: Context, address: str) -> HttpResponse:
     """A whole page, or for htmx the results, or for its next page the hits."""
     error: SearchError | None = context.get("error")
-    if not request.htmx or request.htmx.history_restore_request:
+    if not _wants_parts(request):
         response = render(request, "search/page.html", context)
     elif context["asked"]["cursor"]:
         context["address"] = request.get_full_path()

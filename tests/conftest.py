@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -146,6 +147,44 @@ def postcards_dataset(postcards_folder: Path, django_db_setup, django_db_blocker
         run.index_if_complete(dataset, 0)
         assert not dataset.shards.exclude(state=Shard.State.INGESTED).exists()
     return dataset
+
+
+@pytest.fixture(scope="session")
+def crowds():
+    """Two made-up datasets in the engine, with their indexes; the ledger lacks them."""
+    from crowd import described, drawn, put_in_engine
+
+    crowds = {"crowd": drawn(100_000), "flock": drawn(12_000, seed=1)}
+    for slug, crowd in crowds.items():
+        put_in_engine(crowd, described(crowd, slug))
+    return crowds
+
+
+@pytest.fixture(scope="module")
+def crowd(crowds, django_db_setup, django_db_blocker):
+    """The rows of the dataset "crowd", 100,000 drawn by chance; leave it as it is."""
+    with in_ledger("crowd", crowds, django_db_blocker) as crowd:
+        yield crowd
+
+
+@pytest.fixture(scope="module")
+def flock(crowds, django_db_setup, django_db_blocker):
+    """The rows of "flock": but 12,000, for walks through all of them."""
+    with in_ledger("flock", crowds, django_db_blocker) as flock:
+        yield flock
+
+
+@contextmanager
+def in_ledger(slug: str, crowds, django_db_blocker) -> Iterator:
+    """Committed, so that all threads see it, and away again with the module."""
+    from crowd import described, put_in_ledger
+
+    dataset = described(crowds[slug], slug)
+    with django_db_blocker.unblock():
+        put_in_ledger(crowds[slug], dataset)
+    yield crowds[slug]
+    with django_db_blocker.unblock():
+        dataset.delete()
 
 
 # --- A server

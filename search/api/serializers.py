@@ -13,6 +13,7 @@ from search.query import (
     DEFAULT_LIMIT,
     LAST_ITEM,
     MOST_EXCLUDED,
+    MOST_TERMS,
     Filters,
     SearchQuery,
     Term,
@@ -58,6 +59,17 @@ class ListInAddressField(serializers.ListField):
         return super().to_internal_value(data)
 
 
+class ShortListField(serializers.ListField):
+    """Refuses a list that is too long before it looks at what is in it."""
+
+    def to_internal_value(self, data: Any) -> list[Any]:
+        if isinstance(data, list) and len(data) > self.max_length:
+            self.fail("max_length", max_length=self.max_length)
+        return super().to_internal_value(data)
+
+    default_error_messages = {"max_length": "At most {max_length:,} are taken."}
+
+
 class TermSerializer(StrictSerializer):
     text = serializers.CharField(required=False, allow_blank=True)
     image = serializers.CharField(
@@ -67,7 +79,7 @@ class TermSerializer(StrictSerializer):
         required=False, help_text="Where the picture is fetched from."
     )
     item = StrictIntegerField(required=False)
-    embedding = serializers.ListField(
+    embedding = ShortListField(
         child=serializers.FloatField(), required=False, max_length=MOST_NUMBERS
     )
     concept = serializers.CharField(
@@ -91,7 +103,7 @@ class FiltersSerializer(StrictSerializer):
     license = serializers.CharField(required=False, allow_blank=True)
     caption = serializers.CharField(required=False, allow_blank=True)
     site = serializers.CharField(required=False, allow_blank=True)
-    exclude = serializers.ListField(
+    exclude = ShortListField(
         child=StrictIntegerField(min_value=0, max_value=LAST_ITEM),
         required=False,
         max_length=MOST_EXCLUDED,
@@ -107,14 +119,19 @@ class SearchSerializer(StrictSerializer):
     """The body of POST /api/search/."""
 
     dataset = serializers.CharField(max_length=200)
-    terms = TermSerializer(many=True, required=False, default=list)
+    terms = TermSerializer(
+        many=True, required=False, default=list, max_length=MOST_TERMS
+    )
     field = serializers.CharField(default="image")
     mode = serializers.CharField(default="ann")
     filters = FiltersSerializer(required=False, default=dict)
     limit = StrictIntegerField(default=DEFAULT_LIMIT)
     cursor = serializers.CharField(default="", allow_blank=True, allow_null=True)
-    include = serializers.ListField(
-        child=serializers.ChoiceField(INCLUDED), required=False, default=list
+    include = ShortListField(
+        child=serializers.ChoiceField(INCLUDED),
+        required=False,
+        default=list,
+        max_length=len(INCLUDED),
     )
 
     def query(self) -> SearchQuery:

@@ -63,7 +63,7 @@ def _answer(query: SearchQuery, include: list[str], request: Request) -> Respons
     page = service.find(resolved(query, request.user))
     results = [_item(hit, query.dataset, request) for hit in page.hits]
     if "embedding" in include:
-        _add_embeddings(results, query)
+        _add_embeddings(results, query.dataset, page.field)
     return Response(
         {
             "dataset": query.dataset,
@@ -81,10 +81,10 @@ def _answer(query: SearchQuery, include: list[str], request: Request) -> Respons
     )
 
 
-def _add_embeddings(results: list[dict[str, Any]], query: SearchQuery) -> None:
+def _add_embeddings(results: list[dict[str, Any]], slug: str, field: str) -> None:
     """Those of the field that is searched; null for an item that has gone meanwhile."""
     ids = [result["id"] for result in results]
-    found = service.embeddings(query.dataset, query.field, ids)
+    found = service.embeddings(slug, field, ids)
     for result in results:
         vector = found.get(result["id"])
         result["embedding"] = None if vector is None else vector.tolist()

@@ -29,6 +29,8 @@ SEARCH_RETRY_PAUSE_S = 0.05
 # One graph takes searches from at most twice as many threads as there are cores and
 # refuses the others; as many as cores lose no throughput (measured).
 _search_slots = threading.BoundedSemaphore(os.cpu_count() or 1)
+# An exact search keeps all cores busy by itself.
+_exact_slots = threading.BoundedSemaphore(2)
 _local = threading.local()
 _function_options: dict[str, str] = {}
 
@@ -62,12 +64,20 @@ def columns(
         return list(result.result_columns)
 
 
+def exact_columns(
+    sql: str, parameters: dict[str, Any], **query_settings: Any
+) -> list[Sequence[Any]]:
+    """Like columns, for searches that compare row by row: they queue, too."""
+    with _slot(_exact_slots):
+        return columns(sql, parameters, **query_settings)
+
+
 def nearest_columns(
     sql: str, parameters: dict[str, Any], **query_settings: Any
 ) -> list[Sequence[Any]]:
     """Like columns, for searches of a vector index: they queue for one of its slots."""
     for attempt in range(SEARCH_RETRIES):
-        with _search_slot():
+        with _slot(_search_slots):
             try:
                 return columns(sql, parameters, **query_settings)
             except SearchUnavailable as error:
@@ -122,15 +132,15 @@ def offer_functions(config: Path) -> None:
 
 
 @contextmanager
-def _search_slot() -> Iterator[None]:
-    if not _search_slots.acquire(timeout=QUERY_TIMEOUT_S):
+def _slot(slots: threading.BoundedSemaphore) -> Iterator[None]:
+    if not slots.acquire(timeout=QUERY_TIMEOUT_S):
         raise SearchUnavailable(
             "Too many searches are running at the moment; please try again."
         )
     try:
         yield
     finally:
-        _search_slots.release()
+        slots.release()
 
 
 def _client(timeout_s: int) -> Any:

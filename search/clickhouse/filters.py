@@ -8,7 +8,8 @@ from search.query import Filters
 
 # Why an item found is not shown: the values of the column that HIDDEN makes.
 VISIBLE, NSFW, REMOVED = range(3)
-UNSAFE = "upper(nsfw) IN ('NSFW', 'UNSURE')"
+NOT_SAFE = ("NSFW", "UNSURE")  # LAION's words; what has none of them is shown
+UNSAFE = f"upper(nsfw) IN {NOT_SAFE}"
 NOT_REMOVED = "deleted = 0"
 
 
@@ -46,9 +47,13 @@ def condition_of(filters: Filters) -> Condition:
     """
     tests = {
         "min_width": ("width >= {min_width:UInt32}", filters.min_width),
-        "max_width": ("width <= {max_width:UInt32}", filters.max_width),
+        # A size of 0 is not known.
+        "max_width": ("width BETWEEN 1 AND {max_width:UInt32}", filters.max_width),
         "min_height": ("height >= {min_height:UInt32}", filters.min_height),
-        "max_height": ("height <= {max_height:UInt32}", filters.max_height),
+        "max_height": (
+            "height BETWEEN 1 AND {max_height:UInt32}",
+            filters.max_height,
+        ),
         "min_similarity": (
             "caption_similarity >= {min_similarity:Float32}",
             filters.min_similarity,

@@ -8,12 +8,11 @@ would be thrown away, and comparing the few exactly is both quicker and complete
 import time
 from dataclasses import dataclass
 from functools import lru_cache
-from random import Random
 
 import numpy as np
 
 from . import client
-from .filters import Condition
+from .filters import NOT_REMOVED, Condition
 from .queries import MOST_RESULTS, Candidates, nearest
 from .schema import ItemTable
 
@@ -24,6 +23,7 @@ MARGIN = 1.5
 STRETCHES = 4  # of each part, looked at to estimate how many rows pass
 STRETCH_ROWS = 8_192
 ESTIMATE_KEPT_S = 300
+SIZES_KEPT_S = 10
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def gather(
     Fewer than `wanted` come back only when no more pass.
     """
 
-    def found(exactly: bool, fetched: float = 1.0) -> Gathered:
+    def found(exactly: bool, multiplier: float = 1.0) -> Gathered:
         candidates = nearest(
             table,
             field,
@@ -60,21 +60,21 @@ def gather(
             condition=condition,
             nsfw=nsfw,
             exact=exactly,
-            fetched=fetched,
+            multiplier=multiplier,
         )
-        everything = exactly or not condition
-        return Gathered(candidates, exactly, everything and len(candidates) < depth)
+        return Gathered(candidates, exactly, exactly and len(candidates) < depth)
 
-    if exact or not condition:
-        return found(exact)
-    passing = share_passing(table, condition)
-    fetched = depth * MARGIN / max(passing.share, 1 / MOST_RESULTS)
-    in_reach = MOST_RESULTS * passing.share / MARGIN
-    if passing.rows <= FEW or in_reach < wanted:
-        return found(True)
-    by_index = found(False, min(fetched, MOST_RESULTS) / depth)
-    # The rows near this query may pass much less often than those looked at.
-    return by_index if len(by_index.candidates) >= wanted else found(True)
+    multiplier = 1.0
+    if condition and not exact:
+        passing = share_passing(table, condition)
+        exact = passing.rows <= FEW or MOST_RESULTS * passing.share < MARGIN * wanted
+        multiplier = min(depth * MARGIN / (passing.share or 1), MOST_RESULTS) / depth
+    if exact:
+        return found(exactly=True)
+    by_index = found(exactly=False, multiplier=multiplier)
+    # The rows near this query may pass much less often than those looked at, and a
+    # graph has places that no path leads to.
+    return by_index if len(by_index.candidates) >= wanted else found(exactly=True)
 
 
 @dataclass(frozen=True)
@@ -87,28 +87,47 @@ class Passing:
 
 def share_passing(table: ItemTable, condition: Condition) -> Passing:
     """Estimated from some stretches of each part, and kept for minutes."""
-    period = int(time.monotonic() / ESTIMATE_KEPT_S)
     parameters = tuple(condition.parameters.items())
-    return _share_passing(table, condition.sql, parameters, period)
+    largest, total = _sizes(table, _period(SIZES_KEPT_S))
+    if not total:
+        return Passing(0.0, 0)
+    share = _share_passing(
+        table, condition.sql, parameters, largest, _period(ESTIMATE_KEPT_S)
+    )
+    return Passing(share, round(share * total))
+
+
+def _period(seconds: int) -> int:
+    """Another number after some seconds: what was kept for the last is forgotten."""
+    return int(time.monotonic() / seconds)
+
+
+@lru_cache(maxsize=100)
+def _sizes(table: ItemTable, period: int) -> tuple[int, int]:
+    """The rows of the largest part, and of all parts."""
+    found = client.rows(
+        "SELECT max(rows) AS largest, sum(rows) AS total FROM system.parts "
+        "WHERE active AND database = currentDatabase() AND table = {table:String}",
+        {"table": table.name},
+    )[0]
+    return found["largest"], found["total"]
 
 
 @lru_cache(maxsize=1_000)
 def _share_passing(
-    table: ItemTable, sql: str, parameters: tuple[tuple[str, object], ...], period: int
-) -> Passing:
-    largest, total = client.rows(
-        "SELECT max(rows) AS largest, sum(rows) AS total FROM system.parts "
-        "WHERE active AND database = currentDatabase() AND table = {table:String}",
-        {"table": table.name},
-    )[0].values()
-    if not total:
-        return Passing(0.0, 0)
+    table: ItemTable,
+    sql: str,
+    parameters: tuple[tuple[str, object], ...],
+    largest: int,
+    period: int,
+) -> float:
     stretches = _stretches(largest)
     looked_at = _count(table, stretches, {})
     # In WHERE alone the index on captions takes part, and with it its small letters.
-    passed = _count(table, f"({stretches}) AND {sql}", dict(parameters))
-    share = passed / max(looked_at, 1)
-    return Passing(share, round(share * total))
+    passed = _count(
+        table, f"({stretches}) AND {NOT_REMOVED} AND {sql}", dict(parameters)
+    )
+    return passed / max(looked_at, 1)
 
 
 def _count(table: ItemTable, where: str, parameters: dict[str, object]) -> int:
@@ -122,9 +141,7 @@ def _stretches(rows: int) -> str:
     """A condition for some rows of each part, by their place in it."""
     if rows <= STRETCHES * STRETCH_ROWS:
         return "1"
-    # The same ones each time, so that an estimate does not waver.
-    random = Random(rows)
-    starts = [random.randrange(rows - STRETCH_ROWS) for _ in range(STRETCHES)]
+    starts = range(0, rows - STRETCH_ROWS + 1, (rows - STRETCH_ROWS) // (STRETCHES - 1))
     return " OR ".join(
         f"_part_offset BETWEEN {start} AND {start + STRETCH_ROWS - 1}"
         for start in starts

@@ -15,10 +15,10 @@ from .filters import NOT_REMOVED, Condition, hidden
 from .schema import CODE_BYTES, INDEXES, VECTOR_COLUMNS, ItemTable
 
 MOST_RESULTS = 10_000
-# Candidates that HNSW keeps while it searches (ef_search), by how many are asked for.
-SEARCH_WIDTH = 256
-DEEP_SEARCH_WIDTH = 512
-DEEP = 128
+# Candidates that HNSW keeps while it searches (ef_search): for the few neighbours of an
+# item, and for searches that are paged through. It keeps at least what is asked for.
+NARROW_EF = 256
+PAGED_EF = 1_000
 EXACT_TIMEOUT_S = 60
 RESCORED = 3  # times as many candidates as asked for are compared anew, if quantized
 
@@ -67,19 +67,19 @@ def nearest(
     condition: Condition,
     nsfw: str,
     exact: bool,
-    fetched: float = 1.0,
+    multiplier: float = 1.0,
 ) -> Candidates:
     """The nearest items for which the condition holds.
 
     `vector` is float32 of the table's dimension; `count` at most MOST_RESULTS. The
-    index does not know the condition: it gives `fetched` times as many as are asked
-    for, MOST_RESULTS at the most, and what is left of them comes back.
+    index does not know the condition: it gives `multiplier` times as many as are
+    asked for, MOST_RESULTS at the most, and what is left of them comes back.
     """
     sql = nearest_sql(table, field, condition, nsfw)
     parameters = {"vector": hex_of(vector), "count": count, **condition.parameters}
     if exact:
-        return _candidates(client.columns(sql, parameters, **EXACT_SETTINGS))
-    settings = index_settings(table, count, fetched)
+        return _candidates(client.exact_columns(sql, parameters, **EXACT_SETTINGS))
+    settings = index_settings(table, count, multiplier)
     return _candidates(client.nearest_columns(sql, parameters, **settings))
 
 
@@ -95,19 +95,21 @@ def nearest_sql(
     )
 
 
-def index_settings(table: ItemTable, count: int, fetched: float) -> dict[str, Any]:
+def index_settings(
+    table: ItemTable, count: int, multiplier: float = 1.0
+) -> dict[str, Any]:
     settings = {
         **INDEX_SETTINGS,
         "hnsw_candidate_list_size_for_search": (
-            SEARCH_WIDTH if count <= DEEP else DEEP_SEARCH_WIDTH
+            NARROW_EF if count <= NARROW_EF else max(PAGED_EF, count)
         ),
     }
     if table.quantization != "bf16":
         # What the graph keeps is too coarse to rank by: the table's vectors decide.
         settings["vector_search_with_rescoring"] = 1
-        fetched *= RESCORED
-    if fetched > 1:
-        settings["vector_search_index_fetch_multiplier"] = fetched
+        multiplier *= RESCORED
+    if multiplier > 1:
+        settings["vector_search_index_fetch_multiplier"] = multiplier
     return settings
 
 
@@ -188,6 +190,18 @@ def index_state(table: ItemTable) -> dict[str, int]:
 
 
 def _without_index(table: ItemTable) -> str:
-    """Whether a part's index files are too small to hold the vectors of both graphs."""
+    """Whether a part's index files are too small to hold the vectors of both graphs.
+
+    The index on captions, of which each part is taken to have its share, is not meant.
+    """
     row = len(INDEXES) * table.dimension * BYTES_PER_NUMBER[table.quantization]
-    return f"secondary_indices_uncompressed_bytes < parts.rows * {row}"
+    captions = (
+        "(SELECT sum(data_uncompressed_bytes) FROM system.data_skipping_indices "
+        "WHERE database = currentDatabase() AND table = {table:String} "
+        "AND type = 'text')"
+    )
+    share = "parts.rows / (SELECT sum(rows) " + FROM_PARTS + ")"
+    return (
+        f"secondary_indices_uncompressed_bytes - {captions} * {share} "
+        f"< parts.rows * {row}"
+    )

@@ -66,7 +66,7 @@ def creation(table: ItemTable) -> str:
   height UInt32 {blocks},
   metadata Map(LowCardinality(String), String),
   deleted UInt8,
-  site String MATERIALIZED domainWithoutWWW(url) CODEC(LZ4) {blocks},
+  site String MATERIALIZED domainWithoutWWW(lower(url)) CODEC(LZ4) {blocks},
   url_hash UInt64 MATERIALIZED if(url = '', id, cityHash64(url)) CODEC(NONE) {blocks},
   image_code FixedString({CODE_BYTES}) CODEC(NONE) {blocks},
 {vectors},

@@ -162,6 +162,9 @@ def start_worker() -> EmbeddedWorker | None:
 
 
 def make_server(listener: socket.socket, host: str) -> BaseWSGIServer:
+    # The example's pictures have addresses of this server, and may be searched by.
+    port = listener.getsockname()[1]
+    settings.FETCH_ALLOWED_HOSTS += [f"127.0.0.1:{port}", f"localhost:{port}"]
     # WhiteNoise warns where there is none.
     settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
     if host not in settings.ALLOWED_HOSTS:

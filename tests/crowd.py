@@ -1,0 +1,233 @@
+"""Datasets drawn by chance, and small enough to be indexed while a test waits.
+
+Their vectors lie in clusters; some rows are near-duplicates of others, or have the URL
+of another. Captions, hosts and sizes are of very different frequency, down to one row
+alone.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+
+from search.clickhouse import schema, writer
+from search.clickhouse.schema import SHARD_BITS
+from search.ingestion.columns import item_columns
+from search.ingestion.source import Batch
+from search.models import Dataset, Shard
+from search.service import table_of
+
+DIMENSION = 32
+CLUSTERS = 300
+# The share of captions that each word occurs in; the last two stand in ten and in one.
+WORDS = {"half": 0.5, "fifth": 0.2, "tenth": 0.1, "schön": 0.01, "thousandth": 0.001}
+RARE_WORDS = {"ten": 10, "lonely": 1}
+HOSTS = 200
+LICENSES = ("", "CC-BY", "cc-by-sa", "Public Domain")
+LICENSE_SHARES = (0.6, 0.3, 0.0995, 0.0005)
+NSFW = ("UNLIKELY", "UNSURE", "NSFW")
+NSFW_SHARES = (0.94, 0.04, 0.02)
+REMOVED = 0.01
+TWINS = 0.015  # of all rows, for each of the ways to be like another
+SHARDS = {0: 0.4, 1: 0.2, 4: 0.4}  # the last lies in a partition of its own
+WIDEST = 30_000  # the width of one row alone
+
+
+@dataclass(frozen=True, eq=False)
+class Crowd:
+    """The rows of a dataset; the vectors are rounded as the engine rounds them."""
+
+    ids: np.ndarray
+    image: np.ndarray
+    text: np.ndarray
+    facts: pa.Table  # with the column deleted
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def column(self, name: str) -> np.ndarray:
+        return self.facts[name].to_numpy()
+
+    @cached_property
+    def row_of(self) -> dict[int, int]:
+        return {int(item_id): row for row, item_id in enumerate(self.ids)}
+
+    def rows_of(self, hits) -> list[int]:
+        return [self.row_of[hit.id] for hit in hits]
+
+    @cached_property
+    def shards(self) -> list[int]:
+        return np.unique(self.ids >> np.uint64(SHARD_BITS)).tolist()
+
+    def rows_of_shard(self, number: int) -> np.ndarray:
+        return np.flatnonzero(self.ids >> np.uint64(SHARD_BITS) == number)
+
+
+def drawn(
+    rows: int,
+    seed: int = 0,
+    *,
+    shards: dict[int, float] | None = None,
+    nsfw: tuple[float, ...] = NSFW_SHARES,
+    removed: float = REMOVED,
+) -> Crowd:
+    random = np.random.default_rng(seed)
+    image = _clustered(random, rows)
+    text = unit(image + 0.8 * _clustered(random, rows))
+    urls = _urls(random, rows)
+    _add_twins(random, image, urls)
+    return Crowd(
+        ids=_ids(rows, shards or SHARDS),
+        image=bfloat16(image),
+        text=bfloat16(text),
+        facts=pa.table(
+            {
+                "url": urls,
+                "caption": _captions(random, rows),
+                "nsfw": random.choice(NSFW, rows, p=nsfw),
+                "license": random.choice(LICENSES, rows, p=LICENSE_SHARES),
+                "similarity": _caption_similarities(random, rows),
+                "width": _widths(random, rows),
+                "height": random.integers(100, 2_000, rows, np.uint32),
+                "deleted": (random.random(rows) < removed).astype(np.uint8),
+            }
+        ),
+    )
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def bfloat16(vectors: np.ndarray) -> np.ndarray:
+    """As float32 with the lower half cut off: so does the engine."""
+    whole = np.ascontiguousarray(vectors, np.float32).view(np.uint32)
+    return (whole & np.uint32(0xFFFF0000)).view(np.float32)
+
+
+def _clustered(random: np.random.Generator, rows: int) -> np.ndarray:
+    centres = random.standard_normal((CLUSTERS, DIMENSION))
+    own = random.standard_normal((rows, DIMENSION))
+    return unit(centres[random.integers(CLUSTERS, size=rows)] + own)
+
+
+def _ids(rows: int, shards: dict[int, float]) -> np.ndarray:
+    ends = np.round(np.cumsum(list(shards.values())) * rows).astype(int)
+    starts = [0, *ends[:-1]]
+    return np.concatenate(
+        [
+            (number << SHARD_BITS) + np.arange(end - start, dtype=np.uint64)
+            for number, start, end in zip(shards, starts, ends, strict=True)
+        ]
+    )
+
+
+def _urls(random: np.random.Generator, rows: int) -> np.ndarray:
+    """Over hosts of which the n-th has 1/n of the first one's rows; some are empty."""
+    share = 1 / np.arange(1, HOSTS + 1)
+    host = random.choice(HOSTS, rows, p=share / share.sum())
+    before = random.choice(["", "www.", "img.", "a.b.", "not"], rows)
+    urls = [
+        f"https://{prefix}host{number}.example/{row}.jpg"
+        for row, (prefix, number) in enumerate(zip(before, host, strict=True))
+    ]
+    urls = np.array(urls, object)
+    loud = random.random(rows) < 0.01
+    urls[loud] = [url.replace("host", "HOST") for url in urls[loud]]
+    urls[random.random(rows) < 0.005] = ""
+    return urls
+
+
+def _add_twins(
+    random: np.random.Generator, image: np.ndarray, urls: np.ndarray
+) -> None:
+    """Makes some rows the same picture as another, nearly the same, or of one URL."""
+    first, second = random.permutation(len(image)).reshape(2, -1)
+    copies, changed, linked = np.split(np.arange(round(3 * TWINS * len(first) * 2)), 3)
+    image[second[copies]] = image[first[copies]]
+    noise = unit(random.standard_normal((len(changed), DIMENSION)))
+    share = random.uniform(0, 0.5, (len(changed), 1))
+    image[second[changed]] = unit(image[first[changed]] + share * noise)
+    noise = unit(random.standard_normal((len(linked), DIMENSION)))
+    image[second[linked]] = unit(image[first[linked]] + 0.6 * noise)
+    urls[second[linked]] = urls[first[linked]]
+
+
+def _captions(random: np.random.Generator, rows: int) -> list[str]:
+    chosen = {word: random.random(rows) < share for word, share in WORDS.items()}
+    for word, count in RARE_WORDS.items():
+        chosen[word] = np.isin(np.arange(rows), random.permutation(rows)[:count])
+    words = list(chosen)
+    table = np.array(list(chosen.values())).T
+    loud = random.random(rows) < 0.3
+    captions = []
+    for row, there in enumerate(table):
+        caption = ", ".join(words[place] for place in np.flatnonzero(there))
+        # What only looks like one of the words.
+        caption = f"{caption}. halfway lonelyish {row}"
+        captions.append(caption.upper() if loud[row] else caption)
+    return captions
+
+
+def _caption_similarities(random: np.random.Generator, rows: int) -> np.ndarray:
+    similarities = random.uniform(0.1, 0.5, rows).astype(np.float32)
+    similarities[random.random(rows) < 0.01] = np.nan
+    return similarities
+
+
+def _widths(random: np.random.Generator, rows: int) -> np.ndarray:
+    widths = np.minimum(random.lognormal(6, 0.7, rows), 20_000).astype(np.uint32)
+    widths[random.integers(rows)] = WIDEST
+    return widths
+
+
+def stored(crowd: Crowd, slug: str, *, build: bool = True, **options) -> Dataset:
+    """The dataset of a crowd, in the engine and in the ledger."""
+    dataset = described(crowd, slug, **options)
+    put_in_engine(crowd, dataset, build=build)
+    put_in_ledger(crowd, dataset)
+    return dataset
+
+
+def described(crowd: Crowd, slug: str, **options) -> Dataset:
+    return Dataset(
+        slug=slug,
+        title=slug,
+        dimension=crowd.image.shape[1],
+        **{"index_connections": 16, "index_construction": 32, **options},
+    )
+
+
+def put_in_engine(crowd: Crowd, dataset: Dataset, *, build: bool = True) -> None:
+    table = table_of(dataset)
+    schema.create(table)
+    for number in crowd.shards:
+        put_shard_in_engine(crowd, dataset, number)
+    if build:
+        for partition in sorted(set(map(writer.partition_of, crowd.shards))):
+            writer.build_indexes(table, partition)
+
+
+def put_shard_in_engine(crowd: Crowd, dataset: Dataset, number: int) -> None:
+    rows = crowd.rows_of_shard(number)
+    facts = crowd.facts.take(pa.array(rows))
+    batch = Batch(
+        0, crowd.image[rows], crowd.text[rows], facts.drop_columns(["deleted"])
+    )
+    columns = item_columns(batch, number, np.ones(len(rows), bool))
+    columns = columns.append_column("deleted", facts["deleted"])
+    writer.insert(table_of(dataset), columns, f"{dataset.slug} {number}")
+
+
+def put_in_ledger(crowd: Crowd, dataset: Dataset) -> None:
+    dataset.save()
+    for number in crowd.shards:
+        rows = len(crowd.rows_of_shard(number))
+        Shard.objects.create(
+            dataset=dataset,
+            number=number,
+            state=Shard.State.INGESTED,
+            rows=rows,
+            rows_done=rows,
+        )

@@ -1,0 +1,228 @@
+"""The vector index: at work in each kind of query, and no search depends on it."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from crowd import Crowd, bfloat16, drawn, stored, unit
+from django.db import connection
+from truth import answer, check_exact
+
+from search import service
+from search.clickhouse import client, queries, schema, writer
+from search.clickhouse.filters import condition_of
+from search.models import Dataset
+from search.query import Filters, SearchQuery, Term
+
+pytestmark = pytest.mark.django_db
+EVERY_FILTER = {
+    "min_width": 100,
+    "max_width": 9_000,
+    "min_height": 100,
+    "max_height": 9_000,
+    "min_similarity": 0.2,
+    "license": "CC-BY",
+    "caption": "half",
+    "site": "host0.example",
+}
+EACH_FILTER = [Filters(**{name: value}) for name, value in EVERY_FILTER.items()]
+SHAPES = [Filters(), Filters(nsfw="any"), *EACH_FILTER, Filters(**EVERY_FILTER)]
+
+
+def find(slug: str, vector: np.ndarray, **options) -> service.Page:
+    term = Term(embedding=tuple(vector.tolist()))
+    return service.find(SearchQuery(slug, (term,), **options))
+
+
+def near_vectors(crowd: Crowd, count: int) -> np.ndarray:
+    random = np.random.default_rng(11)
+    near = crowd.image[random.integers(len(crowd), size=count)]
+    noise = unit(random.standard_normal(near.shape))
+    return unit(unit(near) + 0.7 * noise).astype(np.float32)
+
+
+def plan(
+    table: schema.ItemTable,
+    field: str,
+    filters: Filters,
+    count: int,
+    *,
+    exact: bool = False,
+    fetched: float = 1.0,
+) -> str:
+    condition = condition_of(filters)
+    vector = queries.hex_of(np.ones(table.dimension))
+    settings = (
+        queries.EXACT_SETTINGS
+        if exact
+        else queries.index_settings(table, count, fetched)
+    )
+    rows = client.rows(
+        "EXPLAIN indexes = 1 "
+        + queries.nearest_sql(table, field, condition, filters.nsfw),
+        {"vector": vector, "count": count, **condition.parameters},
+        **settings,
+    )
+    return "\n".join(row["explain"] for row in rows)
+
+
+def table_of(slug: str) -> schema.ItemTable:
+    return service.table_of(Dataset.objects.get(slug=slug))
+
+
+@pytest.mark.parametrize("filters", SHAPES, ids=str)
+@pytest.mark.parametrize("field", ["image", "text"])
+def test_each_kind_of_query_is_answered_by_the_index(crowd, field, filters):
+    for count in (10, 1_000, 10_000):
+        for fetched in (1.0, 10_000 / count):
+            told = plan(table_of("crowd"), field, filters, count, fetched=fetched)
+            assert "_distance" in told
+            assert f"{field}_index" in told
+
+
+@pytest.mark.parametrize("filters", SHAPES, ids=str)
+def test_an_exact_search_leaves_the_index_and_keeps_that_of_words(crowd, filters):
+    for count in (10, 1_000, 10_000):
+        told = plan(table_of("crowd"), "image", filters, count, exact=True)
+        assert "_distance" not in told
+        assert "image_index" not in told
+        assert ("caption_words" in told) == bool(filters.caption)
+
+
+def test_the_index_stays_when_items_are_removed():
+    """Marking a row does not cost the graph."""
+    crowd = drawn(2_000, seed=6)
+    dataset = stored(crowd, "thinned")
+    table = service.table_of(dataset)
+    try:
+        client.command(
+            f"ALTER TABLE {table.name} UPDATE deleted = 1 WHERE id % 2 = 0",
+            mutations_sync=1,
+        )
+        assert "_distance" in plan(table, "image", Filters(), 1_000)
+        assert queries.index_state(table)["parts_without_index"] == 0
+        page = find("thinned", near_vectors(crowd, 1)[0], limit=100)
+        assert len(page.hits) == 100
+        assert all(hit.id % 2 for hit in page.hits)
+    finally:
+        schema.drop(table)
+
+
+@pytest.fixture(scope="module")
+def coarse(flock, django_db_blocker) -> Iterator[schema.ItemTable]:
+    """The flock again, with numbers of eight bits in its graphs."""
+    with django_db_blocker.unblock():
+        dataset = stored(flock, "coarse", index_quantization="i8")
+    yield service.table_of(dataset)
+    with django_db_blocker.unblock():
+        dataset.delete()
+
+
+def recall(slug: str, flock: Crowd, field: str) -> float:
+    filters = Filters(nsfw="any", dedupe=False)
+    found = []
+    for vector in near_vectors(flock, 25):
+        true = answer(flock, {field: vector}, filters, 50).rows
+        page = find(slug, vector, field=field, filters=filters, limit=50)
+        assert not page.exact
+        found.append(len(set(true) & set(flock.rows_of(page.hits))) / len(true))
+    return float(np.mean(found))
+
+
+@pytest.mark.parametrize("field", ["image", "text"])
+def test_a_coarse_index_finds_as_much_because_distances_are_measured_anew(
+    flock, coarse, field
+):
+    assert recall("coarse", flock, field) >= recall("flock", flock, field) - 0.03
+    told = plan(coarse, field, Filters(), 1_000)
+    assert f"{field}_index" in told
+
+
+def test_a_coarse_index_shows_true_similarities(flock, coarse):
+    vector = near_vectors(flock, 1)[0]
+    page = find("coarse", vector, limit=20)
+    own = unit(flock.image[flock.rows_of(page.hits)]) @ vector
+    assert np.allclose([hit.similarity for hit in page.hits], own, atol=1e-5)
+
+
+@pytest.mark.parametrize("clients", [8, 32, 64])
+def test_many_clients_get_the_answers_that_one_gets(crowd, clients):
+    """The graph refuses more than two searches a core: they wait for a slot."""
+    vectors = near_vectors(crowd, 4)
+    kinds = [Filters(), Filters(caption="fifth"), Filters(caption="thousandth")]
+
+    def search(number: int) -> list[int]:
+        vector = vectors[number % len(vectors)]
+        page = find("crowd", vector, filters=kinds[number % len(kinds)], limit=10)
+        return [hit.id for hit in page.hits]
+
+    def search_in_thread(number: int) -> list[int]:
+        try:
+            return search(number)
+        finally:
+            connection.close()
+
+    alone = [search(number) for number in range(12)]
+    with ThreadPoolExecutor(clients) as pool:
+        together = list(pool.map(search_in_thread, range(clients)))
+    assert together == [alone[number % 12] for number in range(clients)]
+
+
+def test_parts_without_an_index_are_counted_and_searched():
+    crowd = drawn(3_000, seed=8, shards={0: 0.5, 5: 0.5})
+    dataset = stored(crowd, "halfway", build=False)
+    table = service.table_of(dataset)
+    try:
+        assert service.index_state(dataset)["rows_without_index"] == 3_000
+        writer.build_indexes(table, writer.partition_of(0))
+        state = service.index_state(dataset)
+        assert (state["parts"], state["rows"]) == (2, 3_000)
+        assert state["parts_without_index"] == 1
+        assert state["rows_without_index"] == 1_500
+        assert queries.partitions_without_index(table) == [writer.partition_of(5)]
+        for vector in near_vectors(crowd, 5):
+            true = answer(crowd, {"image": vector}, Filters(), 20).rows
+            page = find("halfway", vector, limit=20)
+            found = crowd.rows_of(page.hits)
+            assert len(set(found) & set(true)) >= 18
+            assert {0, 1} == {row // 1_500 for row in found}
+    finally:
+        schema.drop(table)
+
+
+@pytest.fixture(scope="module")
+def scattered(django_db_setup, django_db_blocker) -> Iterator[Crowd]:
+    """Vectors of unequal length, told apart by L2."""
+    crowd = drawn(8_000, seed=9)
+    length = np.random.default_rng(9).uniform(0.5, 1.5, (len(crowd), 1))
+    crowd = replace(
+        crowd,
+        image=bfloat16(length * crowd.image),
+        text=bfloat16(length * crowd.text),
+    )
+    with django_db_blocker.unblock():
+        dataset = stored(crowd, "scattered", metric="L2Distance")
+    yield crowd
+    with django_db_blocker.unblock():
+        dataset.delete()
+
+
+@pytest.mark.parametrize("field", ["image", "text", "both"])
+def test_l2_orders_by_distance_and_shows_its_inverse(scattered, field):
+    fields = ("image", "text") if field == "both" else (field,)
+    for vector in near_vectors(scattered, 6):
+        for filters in (Filters(), Filters(caption="tenth", cutoff=0.52)):
+            true = answer(
+                scattered,
+                dict.fromkeys(fields, vector),
+                filters,
+                30,
+                metric="L2Distance",
+            )
+            options = {"field": field, "filters": filters, "limit": 30}
+            page = find("scattered", vector, mode="exact", **options)
+            check_exact(scattered, page.hits, page.hidden, true)
+            rows = scattered.rows_of(find("scattered", vector, **options).hits)
+            assert len(set(rows) & set(true.rows)) >= 0.9 * len(true.rows)
