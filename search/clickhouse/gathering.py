@@ -68,7 +68,9 @@ def gather(
     if condition and not exact:
         passing = share_passing(table, condition)
         exact = passing.rows <= FEW or MOST_RESULTS * passing.share < MARGIN * wanted
-        multiplier = min(depth * MARGIN / (passing.share or 1), MOST_RESULTS) / depth
+        # As many candidates as without a condition, if enough of them are to pass.
+        fetched = max(wanted * MARGIN / (passing.share or 1), depth)
+        multiplier = min(fetched, MOST_RESULTS) / depth
     if exact:
         return found(exactly=True)
     by_index = found(exactly=False, multiplier=multiplier)

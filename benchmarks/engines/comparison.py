@@ -1,0 +1,86 @@
+"""The whole of a run: build, ask, print."""
+
+import os
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+
+from search.service import table_of
+
+from . import data, in_memory, measure, ours, postcards_recall, steps, tables, web
+from .system import System
+
+SLOW_TO_BUILD = ("pgvector", "qdrant-edge")
+
+
+def run(asked: Namespace, folder: Path) -> None:
+    sizes, server = [], web.Server(most_clients=max(measure.CLIENTS))
+    try:
+        for count in sorted(asked.rows):
+            sizes.append(size(count, asked, folder, server))
+        load = os.getloadavg()[0]
+        print(f"{os.cpu_count()} cores; load before the first question: {load:.1f}")
+        measure.rounds(sizes, asked.queries)
+        measure.picture_rounds(sizes)
+        measure.bursts(sizes, asked.seconds)
+        for each in sizes:
+            print(f"\n{tables.latencies(each)}\n\n{tables.throughputs(each)}")
+            print(f"\n{steps.steps(each, slug=ours.slug_of(each.rows))}")
+        if asked.postcards:
+            print(f"\n{postcards_recall.recall(asked.postcards, folder)}")
+        print(f"\n{tables.targets(sizes)}")
+    finally:
+        for each in sizes:
+            for system in each.systems:
+                system.close()
+        server.close()
+
+
+def size(
+    count: int, asked: Namespace, folder: Path, server: web.Server
+) -> measure.Size:
+    rows = data.Rows(count, data.draw(folder, max(asked.rows)))
+    dataset = ours.dataset(rows, folder)
+    words = data.words(rows, asked.queries)
+    pictures = data.pictures(rows, asked.queries)
+    bare = ours.BareQuery(table_of(dataset))
+    bare.load(words.vectors[0])
+    systems = [
+        bare,
+        ours.Find(dataset.slug),
+        ours.NextPage(dataset.slug),
+        *[kind(server, dataset.slug) for kind in web.KINDS],
+        *peers(asked, rows, folder),
+    ]
+    return measure.Size(rows, words, pictures, systems)
+
+
+def peers(asked: Namespace, rows: data.Rows, folder: Path) -> Iterator[System]:
+    """Those that can be had; the others are named, with the reason."""
+    for name in asked.peers:
+        if name == "none":
+            continue
+        if name in SLOW_TO_BUILD and rows.count > asked.peer_rows:
+            print(f"{name} is left out at {rows.count:,} rows: see --peer-rows.")
+            continue
+        try:
+            yield peer(name, rows, folder)
+        except ImportError as error:
+            advice = "pip install -r benchmarks/requirements.txt"
+            print(f"{name} is left out ({error}): {advice}")
+        except LookupError as error:  # PostgreSQL refuses to run as root
+            print(f"{name} is left out: {error}")
+
+
+def peer(name: str, rows: data.Rows, folder: Path) -> System:
+    if name == "numpy":
+        return in_memory.Exact(rows)
+    if name == "usearch":
+        return in_memory.Usearch(rows, folder)
+    if name == "qdrant-edge":
+        from .qdrant import Qdrant
+
+        return Qdrant(rows, folder)
+    from .pgvector import Pgvector, server_in
+
+    return Pgvector(rows, server_in(folder / "postgres"))

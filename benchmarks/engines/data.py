@@ -1,0 +1,143 @@
+"""The rows and the questions that every system gets, and how right an answer is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from clip_like import ClipLike
+
+COUNT = 10  # results asked for
+CHUNK = 50_000
+SAME = 1e-6  # duplicates differ by rounding alone, and either is right
+COLUMNS = {
+    "min_width": "width",
+    "min_height": "height",
+    "min_similarity": "caption_similarity",
+}
+# Each lets values through from the given one on. Sizes are uniform from 100 to 2,100,
+# the captions' scores from 0.28 to 0.42, and neither has to do with the vectors.
+FILTERS = {
+    "none": {},
+    "broad": {"min_width": 836, "min_height": 836},  # 40 %
+    "narrow": {"min_width": 1800, "min_height": 1700, "min_similarity": 0.406},  # 0.3 %
+}
+NSFW = {"UNLIKELY": 0.94, "UNSURE": 0.04, "NSFW": 0.02}
+THINGS = ("house", "boat", "dress", "lamp", "dog", "garden", "car", "poster")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The first `count` rows: those of a larger set begin with those of a smaller."""
+
+    count: int
+    file: Path
+
+    @cached_property
+    def vectors(self) -> np.ndarray:
+        """(count, 512), float16 as LAION's, read from the disk as needed."""
+        return np.load(self.file, mmap_mode="r")[: self.count]
+
+    @cached_property
+    def facts(self) -> pa.Table:
+        """The columns of the API's results, the similarity to the query left out."""
+        random = [np.random.default_rng(seed).random(self.count) for seed in range(4)]
+        kinds = np.searchsorted(np.cumsum(list(NSFW.values())), random[0])
+        ids = range(self.count)
+        return pa.table(
+            {
+                "id": pa.array(np.arange(self.count, dtype=np.uint64)),
+                "url": [f"https://host{i % 5000}.example/{i}.jpg" for i in ids],
+                "caption": [f"A {THINGS[i % 8]} seen by chance, no. {i}" for i in ids],
+                "nsfw": pa.array(np.array(list(NSFW))[kinds]),
+                "license": pa.repeat("?", self.count),
+                "caption_similarity": (0.28 + 0.14 * random[1]).astype(np.float32),
+                "width": (100 + 2000 * random[2]).astype(np.uint32),
+                "height": (100 + 2000 * random[3]).astype(np.uint32),
+            }
+        )
+
+    @cached_property
+    def matches(self) -> dict[str, np.ndarray]:
+        """Which rows a filter lets through, by its name."""
+        return {name: self.matching(filters) for name, filters in FILTERS.items()}
+
+    @cached_property
+    def columns(self) -> dict[str, np.ndarray]:
+        return {name: self.facts[name].to_numpy() for name in COLUMNS.values()}
+
+    def matching(
+        self, filters: dict[str, float], among: np.ndarray | slice = slice(None)
+    ) -> np.ndarray:
+        """Which rows, or which of some rows, the filters let through."""
+        let_through = np.ones(len(self.columns["width"][among]), bool)
+        for key, least in filters.items():
+            let_through &= self.columns[COLUMNS[key]][among] >= least
+        return let_through
+
+    def shown(self, rows: np.ndarray) -> list[int]:
+        """The ids of some rows, after all that the API shows of them was looked up."""
+        return [fact["id"] for fact in self.facts.take(rows).to_pylist()]
+
+    def chunks(self, size: int = CHUNK) -> list[slice]:
+        return [
+            slice(start, min(start + size, self.count))
+            for start in range(0, self.count, size)
+        ]
+
+
+def draw(folder: Path, count: int) -> Path:
+    """The file of at least `count` image vectors, float16; drawn if it is missing."""
+    file = folder / "images.npy"
+    if not file.exists() or len(np.load(file, mmap_mode="r")) < count:
+        np.save(folder / "unfinished.npy", ClipLike().images(count).astype(np.float16))
+        (folder / "unfinished.npy").rename(file)
+    return file
+
+
+def condition(where: str) -> str:
+    """A filter in SQL, for our columns and for those of other databases alike."""
+    return " AND ".join(
+        f"{COLUMNS[key]} >= {value}" for key, value in FILTERS[where].items()
+    )
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Query vectors, and how similar the tenth of the exact answers is to each."""
+
+    rows: Rows
+    vectors: np.ndarray  # (questions, 512), float32
+
+    @cached_property
+    def floors(self) -> dict[str, np.ndarray]:
+        """By filter: the least similarity of a right answer to each question."""
+        best = {where: np.full((len(self.vectors), COUNT), -2.0) for where in FILTERS}
+        for part in self.rows.chunks():
+            similar = self.vectors @ self.rows.vectors[part].astype(np.float32).T
+            for where, let_through in self.rows.matches.items():
+                found = np.hstack([best[where], similar[:, let_through[part]]])
+                best[where] = np.partition(found, -COUNT, axis=1)[:, -COUNT:]
+        return {where: found.min(axis=1) for where, found in best.items()}
+
+    def recall(self, question: int, where: str, ids: Sequence[int]) -> float:
+        """The share of the exact answers among those given; ties count as hits."""
+        there = np.flatnonzero(self.rows.matches[where])[:COUNT].size
+        given = np.array(sorted(set(ids)), int)
+        given = given[self.rows.matches[where][given]]
+        vectors = self.rows.vectors[given].astype(np.float32)
+        right = vectors @ self.vectors[question] >= self.floors[where][question] - SAME
+        return min(int(right.sum()), there) / max(there, 1)
+
+
+def words(rows: Rows, count: int) -> Questions:
+    """Questions from where words lie: off the images, the hard case for a graph."""
+    return Questions(rows, ClipLike().words(count).astype(np.float32))
+
+
+def pictures(rows: Rows, count: int) -> Questions:
+    """Questions by pictures that resemble ones that are there."""
+    sample = rows.vectors[:: max(1, rows.count // 1000)].astype(np.float32)
+    return Questions(rows, ClipLike().near(sample, count).astype(np.float32))

@@ -1,0 +1,80 @@
+"""Libraries that hold everything in memory: an exact product, and usearch's graph."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from .data import COUNT, FILTERS, Rows
+from .system import System
+
+CONNECTIONS, CONSTRUCTION, SEARCH_WIDTH = 32, 128, 256
+MORE_WITH_FILTER = 16  # times the answers asked for: usearch takes no conditions
+GATHERED = 0.1  # of the rows: below it the matching vectors are copied out
+
+
+class Exact(System):
+    """numpy, one thread: every vector compared, in float32."""
+
+    name = "exact numpy"
+
+    def __init__(self, rows: Rows):
+        self.rows = rows
+        self.vectors = rows.vectors.astype(np.float32)
+
+    def search(self, vector: np.ndarray, where: str) -> list[int]:
+        if not FILTERS[where]:
+            return self.rows.shown(best(self.vectors @ vector))
+        let_through = self.rows.matching(FILTERS[where])
+        if let_through.mean() < GATHERED:
+            matching = np.flatnonzero(let_through)
+            near = best(self.vectors[matching] @ vector)
+            return self.rows.shown(matching[near])
+        similar = self.vectors @ vector
+        return self.rows.shown(best(np.where(let_through, similar, -2)))
+
+
+class Usearch(System):
+    """The graph that ClickHouse has inside, without ClickHouse around it."""
+
+    name = "usearch"
+
+    def __init__(self, rows: Rows, folder: Path):
+        from usearch.index import Index
+
+        self.rows = rows
+        self.index = Index(
+            ndim=rows.vectors.shape[1],
+            metric="cos",
+            dtype="bf16",
+            connectivity=CONNECTIONS,
+            expansion_add=CONSTRUCTION,
+            expansion_search=SEARCH_WIDTH,
+        )
+        file = folder / f"usearch-{rows.count}"
+        if file.exists():
+            self.index.load(str(file))
+        else:
+            self.build(file)
+
+    def build(self, file: Path) -> None:
+        started = time.perf_counter()
+        for part in self.rows.chunks():
+            keys = np.arange(part.start, part.stop)
+            self.index.add(keys, self.rows.vectors[part].astype(np.float32))
+        self.index.save(str(file))
+        print(f"usearch: built in {time.perf_counter() - started:,.0f} s")
+
+    def search(self, vector: np.ndarray, where: str) -> list[int]:
+        more = MORE_WITH_FILTER if FILTERS[where] else 1
+        found = self.index.search(vector, COUNT * more, threads=1)
+        rows = found.keys.astype(np.int64)
+        let_through = self.rows.matching(FILTERS[where], rows)
+        return self.rows.shown(rows[let_through][:COUNT])
+
+
+def best(similar: np.ndarray) -> np.ndarray:
+    """The places of the highest numbers, highest first."""
+    count = min(COUNT, len(similar))
+    found = np.argpartition(-similar, count - 1)[:count] if count else []
+    return np.asarray(found, int)[np.argsort(-similar[found])]

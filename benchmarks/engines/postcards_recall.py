@@ -1,0 +1,59 @@
+"""The index against an exact search of the example dataset, by hand-written words."""
+
+import json
+import time
+from pathlib import Path
+from statistics import mean, median
+
+from postcards.evaluate import QUERIES
+from postcards.shards import MODEL, write_shard
+from search import service
+from search.ingestion import run
+from search.models import Dataset
+from search.query import Filters, SearchQuery, Term
+
+from .data import COUNT
+
+SLUG = "postcards"
+
+
+def recall(rows: int, folder: Path) -> str:
+    """A line that says how many of the exact answers the index gives."""
+    if not (folder / f"postcards-{rows}").exists():
+        bring_in(rows, folder)
+    right, times = [], {"ann": [], "exact": []}
+    lines = QUERIES.read_text(encoding="utf-8").splitlines()
+    for words in [json.loads(line)["query"] for line in lines]:
+        found = {}
+        for mode in times:
+            started = time.perf_counter()
+            found[mode] = ids(words, mode)
+            times[mode].append((time.perf_counter() - started) * 1000)
+        right.append(len(found["ann"] & found["exact"]) / len(found["exact"]))
+    by_index, exact = (median(times[mode]) for mode in times)
+    return (
+        f"Postcards, {rows:,} rows, {len(right)} hand-written queries by words: "
+        f"recall@{COUNT} against exact {mean(right):.3f}; p50 {by_index:.1f} ms by the "
+        f"index, {exact:.1f} ms exact."
+    )
+
+
+def ids(words: str, mode: str) -> set[int]:
+    filters = Filters(nsfw="any", dedupe=False)
+    terms = (Term(text=words),)
+    asked = SearchQuery(SLUG, terms, mode=mode, filters=filters, limit=COUNT)
+    return {hit.id for hit in service.find(asked).hits}
+
+
+def bring_in(rows: int, folder: Path) -> None:
+    source = folder / f"shards-postcards-{rows}"
+    write_shard(source, 0, rows, lambda done: None)
+    Dataset.objects.filter(slug=SLUG).delete()
+    made = Dataset.objects.create(
+        slug=SLUG, title=SLUG, model=MODEL, weights="", source=str(source)
+    )
+    run.find_shards(made)
+    [key] = run.queue(made.shards.all())
+    run.ingest(key)
+    run.index_if_complete(made, 0)
+    (folder / f"postcards-{rows}").touch()

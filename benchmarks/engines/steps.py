@@ -1,0 +1,70 @@
+"""Where the time of service.find goes: the statements it makes, and the rest.
+
+In CPU time of this process, which ClickHouse is part of: other work on the machine
+changes it little.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from statistics import mean, median
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+
+from search import service
+from search.clickhouse import client
+
+from .data import FILTERS
+from .measure import Size
+from .ours import Find, query
+from .tables import SHARES, row, table
+from .web import Post
+
+KINDS = ("nearest", "facts", "others")
+ASKED = 30
+
+
+def steps(size: Size, slug: str) -> str:
+    """Medians over the first questions, asked once more."""
+    heads = [f"CPU ms of find, {size.rows.count:,} rows", "vector query", "facts"]
+    lines = table(*heads, "other statements", "Python", "HTTP and JSON around it")
+    for where in FILTERS:
+        taken = [traced(slug, vector, where) for vector in size.words.vectors[:ASKED]]
+        cells = [median(of[kind] for of in taken) for kind in (*KINDS, "python")]
+        around = mean(size.of(Post, where).cpu) - mean(size.of(Find, where).cpu)
+        shown = [f"{ms:.1f}" for ms in (*cells, around)]
+        lines.append(row(SHARES[where], *shown))
+    return "\n".join(lines)
+
+
+def traced(slug: str, vector: np.ndarray, where: str) -> dict[str, float]:
+    spent: dict[str, float] = defaultdict(float)
+
+    def timed(function: Callable) -> Callable:
+        def call(sql: str, *arguments: Any, **settings: Any) -> list:
+            started = time.process_time()
+            try:
+                return function(sql, *arguments, **settings)
+            finally:
+                spent[kind(sql)] += (time.process_time() - started) * 1000
+
+        return call
+
+    asked = query(slug, vector, where)
+    with (
+        patch.object(client, "rows", timed(client.rows)),
+        patch.object(client, "columns", timed(client.columns)),
+    ):
+        started = time.process_time()
+        service.find(asked)
+        spent["python"] = (time.process_time() - started) * 1000
+    spent["python"] -= sum(spent[kind] for kind in KINDS)
+    return spent
+
+
+def kind(sql: str) -> str:
+    if "ORDER BY distance" in sql:
+        return "nearest"
+    return "facts" if "caption_similarity" in sql.split("FROM")[0] else "others"

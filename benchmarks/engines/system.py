@@ -1,0 +1,59 @@
+"""What is measured: one way to ask for the ten nearest of a vector."""
+
+import threading
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+
+class System:
+    """By default it works within this process, and its clients are threads."""
+
+    name: str
+    filters: Sequence[str] = ("none", "broad", "narrow")
+    answers = True  # with the ten nearest, so that recall can be told
+    in_bursts = True
+
+    def prepare(self, vector: np.ndarray, where: str) -> None:
+        """What is done for a question before the clock starts."""
+
+    def search(self, vector: np.ndarray, where: str) -> list[int]:
+        """The ids of the answers; all that the API shows of them was fetched."""
+        raise NotImplementedError
+
+    def cpu_s(self) -> float:
+        """CPU seconds used until now, those of a server included."""
+        return time.process_time()
+
+    def wall_ms(self, measured: float) -> float:
+        """What the last question took, where the measured time holds more than it."""
+        return measured
+
+    def burst(
+        self, clients: int, vectors: np.ndarray, where: str, seconds: float
+    ) -> float:
+        """Answers per second while so many clients ask without a pause."""
+        done = [0] * clients
+        begin = threading.Barrier(clients + 1)
+
+        def ask(client: int) -> None:
+            self.search(vectors[client % len(vectors)], where)  # opens a connection
+            begin.wait()
+            end = time.perf_counter() + seconds
+            while time.perf_counter() < end:
+                asked = (client + clients * done[client]) % len(vectors)
+                self.search(vectors[asked], where)
+                done[client] += 1
+
+        threads = [threading.Thread(target=ask, args=(n,)) for n in range(clients)]
+        for thread in threads:
+            thread.start()
+        begin.wait()
+        started = time.perf_counter()
+        for thread in threads:
+            thread.join()
+        return sum(done) / (time.perf_counter() - started)
+
+    def close(self) -> None:
+        """Ends what was started for it."""

@@ -1,0 +1,67 @@
+"""Searches measured side by side: laionweb from the inside out, and its peers.
+
+    .venv/bin/python benchmarks/search.py --rows 100000 1000000
+
+Vectors are drawn with the geometry of CLIP's (clip_like.py), and the questions are word
+vectors, which lie off the images; the ten nearest are asked for, with all that the API
+shows of them. All systems are asked in turn, so compare ratios: the times depend on the
+machine. Every graph has M = 32; ours is built with ef_construction 64, the peers' with
+128. The peers and the bare query search with ef 256, service.find as it sees fit. Peers
+need benchmarks/requirements.txt; those that build slowly are measured up to --peer-rows
+alone. A folder kept by --folder spares the building next time.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+os.environ["DJANGO_SETTINGS_MODULE"] = "laionweb.settings"
+# One thread compares vectors in numpy, as one does in each of the others.
+os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
+for name in ("DATABASE_URL", "CLICKHOUSE_URL", "CACHE_URL", "CELERY_BROKER_URL"):
+    os.environ.pop(name, None)
+
+PEERS = ("pgvector", "qdrant-edge", "usearch", "numpy")
+
+
+def main() -> None:
+    asked = arguments()
+    sys.stdout.reconfigure(line_buffering=True)  # a run takes long: show it in a file
+    temporary = None if asked.folder else tempfile.TemporaryDirectory()
+    folder = (asked.folder or Path(temporary.name)).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o755)  # PostgreSQL may run as another user
+    os.environ["VAR_DIR"] = str(folder / "var")
+    start_django()
+    # Models can be imported from here on.
+    from engines import comparison
+
+    comparison.run(asked, folder)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rows", type=int, nargs="+", default=[100_000])
+    parser.add_argument("--queries", type=int, default=100)
+    parser.add_argument("--peers", nargs="*", default=PEERS, choices=(*PEERS, "none"))
+    parser.add_argument("--peer-rows", type=int, default=100_000)
+    parser.add_argument("--seconds", type=float, default=1, help="of a burst")
+    parser.add_argument("--postcards", type=int, default=10_000, help="0 for none")
+    parser.add_argument("--folder", type=Path, help="keeps and reuses what is built")
+    return parser.parse_args()
+
+
+def start_django() -> None:
+    import django
+    from django.core.management import call_command
+
+    django.setup()
+    call_command("migrate", verbosity=0)
+
+
+if __name__ == "__main__":
+    main()
