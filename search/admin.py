@@ -1,27 +1,27 @@
 from django.contrib import admin, messages
-from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.translation import ngettext
 
-from .clickhouse import schema
 from .errors import SearchError
-from .ingestion import run, tasks
+from .ingestion import steering
 from .models import Dataset, Shard
-from .service import table_of
 
 
-def _start(request: HttpRequest, shards: QuerySet[Shard], name: str) -> None:
-    keys = run.queue(shards)
-    if not keys:
-        messages.warning(request, f"{name}: there is nothing to bring in.")
+def _queue(
+    request: HttpRequest, dataset: Dataset, shards: QuerySet[Shard], action: str
+) -> None:
+    try:
+        queued = steering.queue(dataset, shards, action)
+    except SearchError as error:
+        messages.error(request, f"{dataset}: {error.message}")
         return
-    transaction.on_commit(lambda: tasks.start(keys))
-    text = ngettext("%d shard is queued", "%d shards are queued", len(keys))
-    messages.success(
-        request, f"{name}: {text % len(keys)}; the list of shards shows the progress."
-    )
+    if not queued:
+        messages.warning(request, f"{dataset}: there is nothing to bring in.")
+        return
+    text = ngettext("%d shard is queued", "%d shards are queued", queued) % queued
+    messages.success(request, f"{dataset}: {text}.")
 
 
 @admin.action(
@@ -31,22 +31,22 @@ def _start(request: HttpRequest, shards: QuerySet[Shard], name: str) -> None:
 def ingest_datasets(admin, request: HttpRequest, datasets: QuerySet[Dataset]) -> None:
     for dataset in datasets:
         try:
-            found = run.find_shards(dataset)
+            found = steering.find_shards(dataset)
         except SearchError as error:
             messages.error(request, f"{dataset}: {error.message}")
             continue
         if not found:
             messages.error(request, f"{dataset}: no shards in {dataset.source}.")
             continue
-        waiting = dataset.shards.exclude(state=Shard.State.INGESTED)
-        _start(request, waiting, str(dataset))
+        _queue(request, dataset, dataset.shards.all(), "start")
 
 
 @admin.action(
     description="Ingest, again if they are in already", permissions=["ingest"]
 )
 def ingest_shards(admin, request: HttpRequest, shards: QuerySet[Shard]) -> None:
-    _start(request, shards, "Shards")
+    for dataset in Dataset.objects.filter(shards__in=shards).distinct():
+        _queue(request, dataset, shards.filter(dataset=dataset), "again")
 
 
 @admin.register(Dataset)
@@ -84,13 +84,11 @@ class DatasetAdmin(admin.ModelAdmin):
         return deleted, counts, forbidden - {Shard._meta.verbose_name}, protected
 
     def delete_model(self, request, dataset: Dataset) -> None:
-        schema.drop(table_of(dataset))
-        super().delete_model(request, dataset)
+        steering.drop_dataset(dataset)
 
     def delete_queryset(self, request, datasets: QuerySet[Dataset]) -> None:
         for dataset in datasets:
-            schema.drop(table_of(dataset))
-        super().delete_queryset(request, datasets)
+            steering.drop_dataset(dataset)
 
 
 @admin.register(Shard)

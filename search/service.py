@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from django.db.models.functions import Coalesce
 
 from .clickhouse import queries
 from .clickhouse.filters import condition_of
@@ -125,8 +126,9 @@ def neighbours(slug: str, item_id: int, count: int) -> tuple[Hit, ...]:
 def random_hits(slug: str, count: int) -> tuple[Hit, ...]:
     """Some items by chance, for a page on which nothing is asked yet."""
     corpus = Corpus.named(slug)
-    arrived = corpus.dataset.shards.filter(rows_done__gt=0)
-    shards = list(arrived.values_list("number", "rows_done"))
+    visible = corpus.dataset.shards.filter(rows_visible__gt=0)
+    # Some of a shard's rows may not have come in.
+    shards = list(visible.values_list("number", Coalesce("rows", "rows_visible")))
     if not shards:
         return ()
     weights = [rows for _, rows in shards]
@@ -141,7 +143,7 @@ def random_hits(slug: str, count: int) -> tuple[Hit, ...]:
 
 def datasets() -> list[Dataset]:
     """The datasets that have items."""
-    arrived = Shard.objects.filter(rows_done__gt=0)
+    arrived = Shard.objects.filter(rows_visible__gt=0)
     return list(Dataset.objects.filter(pk__in=arrived.values("dataset")))
 
 

@@ -120,6 +120,19 @@ def postcards_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def bring_in(dataset) -> None:
+    """All of a dataset's shards, in this process and without messages."""
+    from search.ingestion import publishing, run, steering
+    from search.models import Shard
+
+    steering.find_shards(dataset)
+    dataset.shards.update(state=Shard.State.QUEUED)
+    for shard in dataset.shards.all():
+        run.ingest(shard.pk)
+    for number in publishing.due(dataset):
+        publishing.publish(dataset, number)
+
+
 @pytest.fixture(scope="session")
 def postcards_dataset(postcards_folder: Path, django_db_setup, django_db_blocker):
     """The dataset of the postcards, searchable; all tests share it: leave it as it is.
@@ -128,7 +141,6 @@ def postcards_dataset(postcards_folder: Path, django_db_setup, django_db_blocker
     take it from the tests that follow.
     """
     from postcards.shards import MODEL
-    from search.ingestion import run
     from search.models import Dataset, Shard
 
     with django_db_blocker.unblock():
@@ -138,12 +150,9 @@ def postcards_dataset(postcards_folder: Path, django_db_setup, django_db_blocker
             model=MODEL,
             weights="",
             source=str(postcards_folder),
+            without_removal_list=True,
         )
-        run.find_shards(dataset)
-        keys = run.queue(dataset.shards.all())
-        for key in keys:
-            run.ingest(key)
-        run.index_if_complete(dataset, 0)
+        bring_in(dataset)
         assert not dataset.shards.exclude(state=Shard.State.INGESTED).exists()
     return dataset
 

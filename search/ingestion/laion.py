@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from tokenize import TokenError
 from zipfile import BadZipFile
@@ -19,12 +18,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from search.clickhouse.schema import SHARD_BITS
 from search.errors import ShardUnreadable
+
+from .source import Batch, Rejected, check_number
 
 NPY_MAGIC = b"\x93NUMPY"
 VECTOR_DTYPES = ("<f2", "<f4")
-LAST_SHARD = 2 ** (53 - SHARD_BITS) - 1  # so that ids stay below 2**53
 NEEDED_COLUMNS = ("url", "caption")
 # A broken file ends in any of these, by format and by place.
 DAMAGE = (
@@ -40,20 +39,10 @@ DAMAGE = (
     BadZipFile,
     pa.ArrowException,
 )
+BATCH_ROWS = 10_000  # most rows a CPU second, of the sizes measured
+BAD_ROWS_ALLOWED = 0.01
+BAD_VECTOR = "Its vector is zero or not finite."
 CHECKED_ROWS = 100_000  # rows looked at together while the vectors are checked
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Consecutive rows of a shard, the first of them at `start`."""
-
-    start: int
-    image: np.ndarray
-    text: np.ndarray
-    table: pa.Table
-
-    def __len__(self) -> int:
-        return len(self.table)
 
 
 class LaionFolder:
@@ -67,10 +56,8 @@ class LaionFolder:
         if not self.folder.is_dir():
             raise ShardUnreadable(f"There is no folder {self.folder} on this server.")
         numbers = sorted(self._files("img_emb", "npy"))
-        if numbers and numbers[-1] > LAST_SHARD:
-            raise ShardUnreadable(
-                f"The shard number {numbers[-1]} is too high: the last is {LAST_SHARD}."
-            )
+        if numbers:
+            check_number(numbers[-1])
         return numbers
 
     def open(self, number: int, dimension: int) -> "LaionShard":
@@ -83,12 +70,11 @@ class LaionFolder:
                 ("metadata", "parquet"),
             )
         )
-        return LaionShard(
-            image=read_vectors(image, dimension),
-            text=read_vectors(text, dimension),
-            metadata=read_metadata(metadata),
-            fingerprint=fingerprint(image, text, metadata),
-        )
+        changed = fingerprint(image, text, metadata)
+        return open_files(image, text, metadata, dimension, changed)
+
+    def discard(self, number: int) -> None:
+        """The folder is not ours: nothing was fetched for it, nothing is deleted."""
 
     def _file(self, kind: str, number: int, ending: str) -> Path:
         try:
@@ -117,6 +103,7 @@ class LaionShard:
     text: np.ndarray
     metadata: pq.ParquetFile
     fingerprint: str
+    metadata_bytes: int
 
     def __post_init__(self) -> None:
         lengths = {
@@ -127,24 +114,56 @@ class LaionShard:
         if len(set(lengths.values())) > 1:
             listed = ", ".join(f"{rows:,} of {name}" for name, rows in lengths.items())
             raise ShardUnreadable(f"The files differ in their rows: {listed}.")
+        self.bad_rows = np.union1d(_bad_rows(self.image), _bad_rows(self.text))
+        if len(self.bad_rows) > BAD_ROWS_ALLOWED * len(self):
+            raise ShardUnreadable(
+                f"{len(self.bad_rows):,} of {len(self):,} rows have a vector that is "
+                "zero or not finite; more than 1 % is not taken in."
+            )
 
     def __len__(self) -> int:
         return len(self.image)
 
-    @cached_property
-    def bad_rows(self) -> np.ndarray:
-        """Numbers of the rows whose vector is zero or not finite in either matrix."""
-        return np.union1d(_bad_rows(self.image), _bad_rows(self.text))
+    @property
+    def bytes(self) -> int:
+        return self.image.nbytes + self.text.nbytes + self.metadata_bytes
 
-    def batches(self, size: int) -> Iterator[Batch]:
-        """Batches of at most `size` rows; the same file gives the same batches."""
-        start = 0
+    def batches(self, start: int) -> Iterator[Batch]:
+        """Batches of BATCH_ROWS; the same files always have the same bounds."""
+        end = 0
         with _readable("The metadata"):
-            for record_batch in self.metadata.iter_batches(size):
-                end = start + record_batch.num_rows
-                table = pa.Table.from_batches([record_batch])
-                yield Batch(start, self.image[start:end], self.text[start:end], table)
-                start = end
+            for records in self.metadata.iter_batches(BATCH_ROWS):
+                first, end = end, end + records.num_rows
+                if first >= start:
+                    yield self._batch(first, end, pa.Table.from_batches([records]))
+
+    def _batch(self, first: int, end: int, table: pa.Table) -> Batch:
+        bad = self.bad_rows[(first <= self.bad_rows) & (self.bad_rows < end)]
+        rows = np.setdiff1d(np.arange(first, end), bad)
+        if len(bad):
+            table = table.take(pa.array(rows - first))
+        return Batch(
+            start=first,
+            end=end,
+            rows=rows,
+            image=self.image[first:end] if not len(bad) else self.image[rows],
+            text=self.text[first:end] if not len(bad) else self.text[rows],
+            table=table,
+            rejected=tuple(Rejected(int(row), "", BAD_VECTOR) for row in bad),
+        )
+
+
+def open_files(
+    image: Path, text: Path, metadata: Path, dimension: int, fingerprint: str
+) -> LaionShard:
+    """Raises ShardUnreadable unless the three files are whole and fit together."""
+    return LaionShard(
+        image=read_vectors(image, dimension),
+        text=read_vectors(text, dimension),
+        metadata=read_metadata(metadata),
+        fingerprint=fingerprint,
+        metadata_bytes=metadata.stat().st_size,
+    )
 
 
 def fingerprint(*files: Path) -> str:

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from celery import shared_task
 from kombu.exceptions import OperationalError
 
-from search.clickhouse import queries, writer
 from search.errors import SearchUnavailable
 from search.models import Dataset, Shard
-from search.service import table_of
 
-from . import run
+from . import publishing, run
 
 RETRY = {"max_retries": 5, "default_retry_delay": 10}  # seconds
 
@@ -27,44 +25,44 @@ def ingest_shard(self, shard_pk: int) -> None:
         if self.request.retries == self.max_retries:
             run.give_up(shard_pk, error.message)
         raise self.retry(exc=error) from error
-    shard = Shard.objects.get(pk=shard_pk)
-    build_indexes.delay(shard.dataset_id, writer.partition_of(shard.number))
+    publish_due(Shard.objects.select_related("dataset").get(pk=shard_pk).dataset)
 
 
 @shared_task(bind=True, **RETRY)
-def build_indexes(self, dataset_pk: int, partition: int) -> None:
+def publish(self, dataset_pk: int, partition: int) -> None:
+    dataset = Dataset.objects.filter(pk=dataset_pk).first()
+    if dataset is None:
+        return
     try:
-        run.index_if_complete(Dataset.objects.get(pk=dataset_pk), partition)
+        publishing.publish(dataset, partition)
     except SearchUnavailable as error:
         raise self.retry(exc=error) from error
 
 
-def start(shard_pks: Sequence[int]) -> None:
-    """Sends queued shards on their way; without a broker they go back to pending."""
-    try:
-        for shard_pk in shard_pks:
-            ingest_shard.delay(shard_pk)
-    except OperationalError:
-        logger.exception("The task queue does not answer.")
-        Shard.objects.filter(pk__in=shard_pks, state=Shard.State.QUEUED).update(
-            state=Shard.State.PENDING,
-            error="The task queue did not answer; please start it again.",
-        )
+@shared_task
+def recover() -> None:
+    from . import steering
+
+    steering.recover()
 
 
-def requeue_interrupted() -> int:
-    """Queues again what an earlier life of this one process left unfinished.
+def send(shard_pks: Sequence[int]) -> None:
+    """Sends queued shards on their way.
 
-    Only for the embedded broker, whose messages die with the process. Returns the
-    number of shards; indexes that were not built to the end are built, too.
+    Without a broker they stay queued in the ledger, and the sweeper sends them again.
     """
-    unfinished = Shard.objects.filter(
-        state__in=[Shard.State.QUEUED, Shard.State.INGESTING]
-    )
-    keys = list(unfinished.values_list("pk", flat=True))
-    unfinished.update(state=Shard.State.QUEUED, lease_until=None)
-    start(keys)
-    for dataset in Dataset.objects.all():
-        for partition in queries.partitions_without_index(table_of(dataset)):
-            build_indexes.delay(dataset.pk, partition)
-    return len(keys)
+    _tried(lambda: [ingest_shard.delay(shard_pk) for shard_pk in shard_pks])
+
+
+def publish_due(dataset: Dataset) -> int:
+    """Has the partitions published that have something new; returns how many."""
+    numbers = publishing.due(dataset)
+    _tried(lambda: [publish.delay(dataset.pk, number) for number in numbers])
+    return len(numbers)
+
+
+def _tried(send) -> None:
+    try:
+        send()
+    except OperationalError:
+        logger.exception("The task queue does not answer; the sweeper tries again.")
