@@ -177,9 +177,11 @@ def partitions_without_index(table: ItemTable) -> list[int]:
 def index_state(table: ItemTable) -> dict[str, int]:
     """Rows and bytes of the table's parts, and how many parts lack an index."""
     found = client.rows(
-        "SELECT count() AS parts, sum(parts.rows) AS rows, sum(bytes_on_disk) AS bytes, "
+        "SELECT count() AS parts, sum(parts.rows) AS rows, "
+        "sum(bytes_on_disk) AS bytes, "
         f"countIf({_without_index(table)}) AS parts_without_index, "
-        f"sumIf(parts.rows, {_without_index(table)}) AS rows_without_index {FROM_PARTS}",
+        f"sumIf(parts.rows, {_without_index(table)}) AS rows_without_index "
+        f"{FROM_PARTS}",
         {"table": table.name},
     )
     return found[0]

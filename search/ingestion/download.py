@@ -171,8 +171,6 @@ class Download:
         if file.origin.total is None:  # its pieces had an end
             file.origin = replace(file.origin, total=file.done)
         if not file.whole:
-            if file.done > file.origin.total:
-                file.restart(Origin(self.url))
             raise Interrupted("the server sends another length than it says")
 
     def _pause(self, file: PartialFile, failures: int, error: Interrupted) -> None:

@@ -122,10 +122,9 @@ class PartialFile:
 
     def _note(self, **more) -> None:
         """Vouches for what has arrived: sync it before."""
-        note = _note_path(self.path)
-        fresh = note.with_name(f"{note.name}.new")
+        fresh = _fresh_note_path(self.path)
         fresh.write_text(json.dumps(asdict(self.origin) | {"done": self.done} | more))
-        os.replace(fresh, note)
+        os.replace(fresh, _note_path(self.path))
         self._kept = self.done
 
     def _noted(self) -> tuple[Origin, int]:
@@ -203,12 +202,17 @@ def _has_name(file: BinaryIO, path: Path) -> bool:
 
 
 def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
-    _note_path(path).unlink(missing_ok=True)
+    for name in (path, _note_path(path), _fresh_note_path(path)):
+        name.unlink(missing_ok=True)
 
 
 def _note_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
+
+
+def _fresh_note_path(path: Path) -> Path:
+    """Of a note that is being written, which a full disk leaves behind."""
+    return path.with_name(f"{path.name}.json.new")
 
 
 def _origin(noted: dict) -> Origin:
