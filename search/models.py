@@ -75,8 +75,8 @@ class Dataset(models.Model):
     source = models.CharField(
         max_length=500,
         blank=True,
-        help_text="A folder or a file on the server, or an address "
-        "https://host/path/embeddings.",
+        help_text="A folder, a file or a pattern such as /data/photos.tsv* on the "
+        "server, or an address https://host/path/embeddings.",
     )
     shard_range = models.CharField(
         max_length=200,
@@ -96,7 +96,9 @@ class Dataset(models.Model):
         default=dict,
         blank=True,
         help_text="Which column of the source is what, where the names differ: "
-        '{"url": "photo_image_url", "caption": "photo_description"}.',
+        '{"url": "photo_image_url", "caption": "photo_description"}. Parquet files '
+        'have "embedding" and perhaps "text_embedding"; without, a search by captions '
+        "compares with the pictures.",
     )
     keep_files = models.BooleanField(
         default=False, help_text="Keep fetched shards after they have come in."
@@ -149,6 +151,8 @@ class Shard(models.Model):
     rows_kept = models.PositiveBigIntegerField(default=0)
     rows_visible = models.PositiveBigIntegerField(default=0)
     attempts = models.PositiveIntegerField(default=0)
+    # Attempts in a row that broke off without getting on.
+    failures = models.PositiveIntegerField(default=0)
     # Names the table in which the rows arrive; it grows when they start from nothing.
     epoch = models.PositiveIntegerField(default=0)
     fingerprint = models.CharField(max_length=64, blank=True)
@@ -196,6 +200,8 @@ class Partition(models.Model):
     )
     number = models.PositiveIntegerField()
     attempts = models.PositiveIntegerField(default=0)
+    # Attempts in a row that broke off without getting on.
+    failures = models.PositiveIntegerField(default=0)
     lease_until = models.DateTimeField(null=True, blank=True)
     # Vectors of both graphs: how many there are to be, and how many are in.
     vectors = models.PositiveBigIntegerField(default=0)
@@ -246,3 +252,50 @@ class Removal(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.value}"[:80]
+
+
+class ConversionFile(models.Model):
+    """A file of conversions that was loaded; by its content, not by its name."""
+
+    dataset = models.ForeignKey(
+        Dataset, on_delete=models.CASCADE, related_name="conversion_files"
+    )
+    name = models.CharField(max_length=300)
+    sha256 = models.CharField(max_length=64)
+    rows = models.PositiveBigIntegerField(default=0)
+    rows_matched = models.PositiveBigIntegerField(default=0)
+    loaded_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["dataset", "name"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["dataset", "sha256"], name="one_row_per_conversion_file"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.dataset}"
+
+
+class Conversion(models.Model):
+    """How often an item was picked after a search for some words, by one file.
+
+    A file may have several rows for the same: the sum of them counts.
+    """
+
+    dataset = models.ForeignKey(
+        Dataset, on_delete=models.CASCADE, related_name="conversions", db_index=False
+    )
+    file = models.ForeignKey(
+        ConversionFile, on_delete=models.CASCADE, related_name="conversions"
+    )
+    item = models.BigIntegerField()
+    keyword = models.CharField(max_length=200, blank=True)
+    count = models.PositiveIntegerField()
+
+    class Meta:
+        indexes = [models.Index(fields=["dataset", "item"], name="conversions_of_item")]
+
+    def __str__(self) -> str:
+        return f"{self.dataset} {self.item}: {self.count} × {self.keyword}"

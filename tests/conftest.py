@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -60,6 +61,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(TEMPORARY, ignore_errors=True)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list) -> None:
+    """Leaves out the long ones, unless they are asked for: pytest -m soak."""
+    if not config.option.markexpr:
+        chosen = {item for item in items if item.get_closest_marker("soak") is None}
+        config.hook.pytest_deselected(items=[i for i in items if i not in chosen])
+        items[:] = [item for item in items if item in chosen]
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -76,18 +85,24 @@ def django_db_modify_db_settings(postgres: None) -> None:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[None]:
+    with started_postgres(urlsplit(os.environ["DATABASE_URL"]).port):
+        yield
+
+
+@contextmanager
+def started_postgres(port: int) -> Iterator[Path]:
+    """A server on this port, thrown away on leaving; yields the folder of its data."""
     folder = Path(tempfile.mkdtemp(prefix="laionweb-postgres-"))
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
         shutil.chown(folder, "postgres", "postgres")
     data = folder / "data"
-    port = urlsplit(os.environ["DATABASE_URL"]).port
     options = f"-p {port} -h 127.0.0.1 -k {folder} -c fsync=off"
     try:
         run_postgres("initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync")
         run_postgres(
             "pg_ctl", "-D", data, "-w", "-l", folder / "log", "-o", options, "start"
         )
-        yield
+        yield data
     finally:
         if (data / "postmaster.pid").exists():
             run_postgres("pg_ctl", "-D", data, "-m", "immediate", "stop")
@@ -193,11 +208,17 @@ def live_server_process(
 class started_server:
     """A manage.py serve that has printed its banner; stopped on leaving."""
 
-    def __init__(self, log: Path, environment: dict[str, str], *options: str):
+    def __init__(
+        self,
+        log: Path,
+        environment: dict[str, str],
+        *options: str,
+        program: tuple[str, ...] = ("manage.py",),
+    ):
         self.log = log
         with log.open("w") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "serve", *options],
+                [sys.executable, *program, "serve", *options],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=ROOT,

@@ -19,7 +19,7 @@ from search.clickhouse import schema
 from search.links import safe_url
 from search.models import Dataset
 from search.query import SearchQuery, Term, encode_embedding
-from tests.test_ingestion import DIMENSION, bring_in, vectors, write_shard
+from tiny_shards import DIMENSION, bring_in, vectors, write_shard
 from tests.test_search_pictures import png_bomb
 
 pytestmark = pytest.mark.django_db
@@ -521,6 +521,7 @@ def hostile(client, tmp_path):
         title="<b>Hostile</b>",
         dimension=DIMENSION,
         source=str(tmp_path),
+        without_removal_list=True,
     )
     rows = len(URLS)
     captions = [CAPTIONS[i % len(CAPTIONS)] for i in range(rows)]

@@ -11,6 +11,7 @@ from . import client
 
 VECTOR_COLUMNS = {"image": "image_embedding", "text": "text_embedding"}
 INDEXES = {"image": "image_index", "text": "text_index"}
+INDEX_LIST = ",".join(INDEXES.values())
 INSERTED_COLUMNS = (
     "id",
     "url",
@@ -57,9 +58,9 @@ class ItemTable:
         """
         return replace(self, suffix=f"_ARRIVING_{shard}_{epoch}")
 
-    def rebuilt(self, partition: int) -> "ItemTable":
+    def rebuilt(self, partition: int, attempt: int | str) -> "ItemTable":
         """Where the next state of a partition is made, beside the one searched."""
-        return replace(self, suffix=f"_REBUILT_{partition}")
+        return replace(self, suffix=f"_REBUILT_{partition}_{attempt}")
 
 
 def create(table: ItemTable) -> None:
@@ -91,6 +92,8 @@ def creation(table: ItemTable) -> str:
         f"{table.index_connections}, {table.index_construction})"
         for field, column in VECTOR_COLUMNS.items()
     )
+    # Else merges in the background would build graphs that nobody searches.
+    left_out = f",\n  exclude_materialize_skip_indexes_on_merge = '{INDEX_LIST}'"
     lengths = " AND ".join(
         f"length({column}) = {table.dimension}" for column in VECTOR_COLUMNS.values()
     )
@@ -118,4 +121,4 @@ def creation(table: ItemTable) -> str:
 PARTITION BY bitShiftRight(id, {table.partition_bits})
 ORDER BY id
 SETTINGS index_granularity = 256, default_compression_codec = 'LZ4',
-  non_replicated_deduplication_window = 100000"""
+  non_replicated_deduplication_window = 100000{left_out if table.suffix else ""}"""

@@ -5,15 +5,13 @@ to is put together anew beside the one that is searched, gets its indexes, and t
 other's place in one step: no search sees half a shard, or a part without its index.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from . import client, schema
-from .schema import INDEXES, SHARD_BITS, ItemTable
+from .schema import INDEX_LIST, INDEXES, SHARD_BITS, ItemTable
 
-INDEX_LIST = ",".join(INDEXES.values())
 LEFT_OUT_ON_INSERT = {"exclude_materialize_skip_indexes_on_insert": INDEX_LIST}
-LEFT_OUT_ON_MERGE = "exclude_materialize_skip_indexes_on_merge"
 OF_SHARD = "id BETWEEN {first:UInt64} AND {last:UInt64}"
 
 
@@ -32,6 +30,15 @@ def count(table: ItemTable) -> tuple[int, int]:
     return counted["rows"], counted["ids"]
 
 
+def count_by_shard(table: ItemTable) -> dict[int, tuple[int, int]]:
+    """The same for each shard that has rows in the table."""
+    counted = client.rows(
+        f"SELECT bitShiftRight(id, {SHARD_BITS}) AS shard, count() AS rows, "
+        f"uniqExact(id) AS ids FROM {table.name} GROUP BY shard"
+    )
+    return {row["shard"]: (row["rows"], row["ids"]) for row in counted}
+
+
 def count_between(table: ItemTable, first: int, last: int) -> int:
     counted = client.rows(
         f"SELECT count() AS n FROM {table.name} WHERE {OF_SHARD}",
@@ -43,16 +50,18 @@ def count_between(table: ItemTable, first: int, last: int) -> int:
 def assemble(
     table: ItemTable,
     partition: int,
+    rebuilt: ItemTable,
     arriving: Sequence[ItemTable],
     without: Collection[int],
-) -> ItemTable:
-    """The next state of a partition, in a table of its own, without indexes yet.
+) -> None:
+    """Makes the next state of a partition in a table of its own, without indexes yet.
 
     It has the rows that are there now, but of the shards in `without`, and the rows of
-    the `arriving` tables.
+    the `arriving` tables. What other attempts at it have made is dropped.
     """
-    rebuilt = table.rebuilt(partition)
-    schema.drop(rebuilt)
+    for name in tables_beside(table):
+        if name.startswith(table.rebuilt(partition, "").name):
+            drop_named(name)
     schema.create(rebuilt)
     left_out = [shard for shard in without if count_between(table, *bounds(shard))]
     if left_out:
@@ -61,7 +70,6 @@ def assemble(
         _attach(rebuilt, partition, table)
     for shard in arriving:
         _attach(rebuilt, partition, shard)
-    return rebuilt
 
 
 def _attach(target: ItemTable, partition: int, source: ItemTable) -> None:
@@ -86,21 +94,15 @@ def _copy_without(
     )
 
 
-def build_indexes(table: ItemTable, partition: int) -> None:
-    """Merges a partition into one part and builds the graphs over it."""
-    alter = f"ALTER TABLE {table.name}"
-    client.command(f"{alter} MODIFY SETTING {LEFT_OUT_ON_MERGE}='{INDEX_LIST}'")
-    try:
-        client.command(f"OPTIMIZE TABLE {table.name} PARTITION {partition:d} FINAL")
-    finally:
-        # A merge later on must carry the indexes along, or they are silently lost.
-        client.command(f"{alter} RESET SETTING {LEFT_OUT_ON_MERGE}")
+def build_indexes(rebuilt: ItemTable, partition: int) -> None:
+    """Merges a rebuilt partition into one part and builds the graphs over it."""
+    client.command(f"OPTIMIZE TABLE {rebuilt.name} PARTITION {partition:d} FINAL")
     # Together: a part that got one index and not the other would look like indexed.
     both = ", ".join(
         f"MATERIALIZE INDEX {index} IN PARTITION {partition:d}"
         for index in INDEXES.values()
     )
-    client.command(f"{alter} {both}", mutations_sync=1)
+    client.command(f"ALTER TABLE {rebuilt.name} {both}", mutations_sync=1)
 
 
 def vectors_indexed() -> int:
@@ -131,12 +133,16 @@ def hide(table: ItemTable, sql: str, parameters: dict[str, Any]) -> None:
     )
 
 
-def tables_beside(table: ItemTable) -> list[str]:
-    """The names of the tables in which shards arrive and partitions are rebuilt."""
+def tables_beside(table: ItemTable | None = None) -> list[str]:
+    """The names of the tables in which shards arrive and partitions are rebuilt.
+
+    Of one dataset or, without its table, of all and of those that were dropped.
+    """
+    name = table.name if table else "item_[a-z0-9_]+"
     found = client.rows(
         "SELECT name FROM system.tables WHERE database = currentDatabase() "
-        "AND match(name, concat('^', {table:String}, '_(ARRIVING|REBUILT)_'))",
-        {"table": table.name},
+        "AND match(name, concat('^', {name:String}, '_(ARRIVING|REBUILT)_'))",
+        {"name": name},
     )
     return [row["name"] for row in found]
 
@@ -149,6 +155,14 @@ def drop_named(name: str) -> None:
 def bounds(shard: int) -> tuple[int, int]:
     """The first and the last id that a shard can have."""
     return shard << SHARD_BITS, ((shard + 1) << SHARD_BITS) - 1
+
+
+def of_shards(numbers: Iterable[int]) -> str:
+    """A condition for the rows of some shards."""
+    tests = (
+        f"id BETWEEN {first:d} AND {last:d}" for first, last in map(bounds, numbers)
+    )
+    return " OR ".join(tests)
 
 
 def in_partition(table: ItemTable, partition: int) -> str:

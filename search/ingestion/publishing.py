@@ -13,20 +13,21 @@ from dataclasses import dataclass
 from threading import Event, Thread
 
 from django.db import connection, transaction
-from django.db.models import F, Sum
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
-from search.clickhouse import schema, writer
+from search.clickhouse import client, schema, writer
 from search.clickhouse.schema import INDEXES, ItemTable
 from search.errors import SearchError, SearchUnavailable
 from search.models import Dataset, Partition, Shard
 from search.service import table_of
 
 from . import removals
-from .claims import Claim, ClaimLost, unclaimed
+from .claims import MOST_FAILURES, SILENT, Claim, ClaimLost, answered
 
 ON_THEIR_WAY = [Shard.State.QUEUED, Shard.State.INGESTING]
 TO_BE_PUBLISHED = [Shard.State.ARRIVED, Shard.State.REMOVING]
+NOTHING = {"state": Shard.State.PENDING, "rows": None, "rows_done": 0, "rows_kept": 0}
 REPORTED_EVERY_S = 2
 
 logger = logging.getLogger(__name__)
@@ -40,20 +41,29 @@ def publish(dataset: Dataset, number: int) -> bool:
     """Publishes a partition that has something new and nothing on its way.
 
     False if there is nothing to do, or another worker does it. Raises
-    SearchUnavailable when the engine does not answer.
+    SearchUnavailable when the engine or the ledger does not answer, or when rows are
+    missing; their shards are then queued to be brought in again.
     """
-    if not _due(dataset, number):
-        return False
-    publication = _claimed(dataset, number)
-    if publication is None:
-        return False
-    try:
-        with publication.claim.kept_alive():
-            publication.run()
-    except ClaimLost:
-        logger.warning("Partition %s was taken over.", number)
-        return False
-    return True
+    with answered():
+        client.ping()
+        publication = _claimed(dataset, number) if _due(dataset, number) else None
+        if publication is None:
+            return False
+        try:
+            with publication.claim.kept_alive():
+                publication.run()
+        except ClaimLost:
+            logger.info("Publishing %s was stopped or taken over.", number)
+            return False
+        return True
+
+
+def interrupt(dataset: Dataset, shard_number: int) -> None:
+    """Has a publication that is under way come to nothing, for its shards changed."""
+    number = partition_of(dataset, shard_number)
+    dataset.partitions.filter(number=number).update(
+        attempts=F("attempts") + 1, failures=0, lease_until=None
+    )
 
 
 def due(dataset: Dataset) -> list[int]:
@@ -63,11 +73,11 @@ def due(dataset: Dataset) -> list[int]:
     return [number for number in sorted(numbers) if _due(dataset, number)]
 
 
-def _numbers(shards) -> list[int]:
+def _numbers(shards: QuerySet[Shard]) -> list[int]:
     return list(shards.values_list("number", flat=True))
 
 
-def _shards(dataset: Dataset, number: int):
+def _shards(dataset: Dataset, number: int) -> QuerySet[Shard]:
     first = number * dataset.shards_per_partition
     last = first + dataset.shards_per_partition - 1
     return dataset.shards.filter(number__range=(first, last))
@@ -82,18 +92,9 @@ def _due(dataset: Dataset, number: int) -> bool:
 
 def _claimed(dataset: Dataset, number: int) -> "Publication | None":
     Partition.objects.get_or_create(dataset=dataset, number=number)
-    free = Partition.objects.filter(unclaimed(), dataset=dataset, number=number)
-    now = timezone.now()
-    claimed = free.update(
-        attempts=F("attempts") + 1, lease_until=now, started_at=now, error=""
-    )
-    if not claimed:
-        return None
-    partition = Partition.objects.get(dataset=dataset, number=number)
-    row = Partition.objects.filter(pk=partition.pk, attempts=partition.attempts)
-    publication = Publication(dataset, number, Claim(row))
-    publication.claim.hold()
-    return publication
+    claim = Claim.on(dataset.partitions.filter(number=number))
+    partition = claim and claim.row.first()
+    return Publication(dataset, partition, claim) if partition else None
 
 
 @dataclass
@@ -101,68 +102,95 @@ class Publication:
     """One attempt at publishing one partition."""
 
     dataset: Dataset
-    number: int
+    partition: Partition
     claim: Claim
 
     def run(self) -> None:
+        shards = list(self._shards.filter(state__in=TO_BE_PUBLISHED))
         try:
-            self._publish()
+            if self.partition.failures > MOST_FAILURES:
+                self._give_up(shards)
+            elif shards:
+                self._publish(shards)
+            else:
+                self.claim.release(failures=0)
         except SearchError as error:
             self.claim.release(error=error.message)
-            raise
+            raise SearchUnavailable(error.message) from error
 
-    def _publish(self) -> None:
-        table = table_of(self.dataset)
+    def _give_up(self, shards: list[Shard]) -> None:
+        """A graph that does not fit into memory would be tried for ever."""
+        reason = f"It could not be published in {MOST_FAILURES} attempts. "
+        reason += self.partition.error or SILENT
+        with transaction.atomic():
+            self.claim.release(failures=0)
+            for shard in shards:
+                unchanged = Shard.objects.filter(pk=shard.pk, state=shard.state)
+                unchanged.update(state=Shard.State.FAILED, error=reason)
+
+    @property
+    def _shards(self) -> QuerySet[Shard]:
+        return _shards(self.dataset, self.partition.number)
+
+    def _publish(self, shards: list[Shard]) -> None:
+        table, number = table_of(self.dataset), self.partition.number
+        begun = timezone.now()
+        self.claim.hold(started_at=begun)
         schema.create(table)
-        shards = list(
-            _shards(self.dataset, self.number).filter(state__in=TO_BE_PUBLISHED)
-        )
-        arriving = {
-            shard.pk: table.arriving(shard.number, shard.epoch)
-            for shard in shards
-            if shard.state == Shard.State.ARRIVED
-        }
-        rebuilt = writer.assemble(
-            table,
-            self.number,
-            list(arriving.values()),
-            [shard.number for shard in shards],
-        )
+        rebuilt = self._assembled(table, shards)
         if rows := self._counted(rebuilt, shards):
             self._build_indexes(rebuilt, rows)
         # What was taken down since the rows were read: beside, and once more after.
-        since = min(shard.started_at or shard.changed_at for shard in shards)
-        removals.hide(self.dataset, rebuilt, since)
+        read = [shard.started_at for shard in shards if shard.started_at]
+        removals.hide(self.dataset, rebuilt, since := min([begun, *read]))
         self.claim.hold()
         if rows:
-            writer.publish(table, self.number, rebuilt)
+            writer.publish(table, number, rebuilt)
         else:
-            writer.drop_partition(table, self.number)
+            writer.drop_partition(table, number)
         removals.hide(self.dataset, table, since)
-        self._enter(shards)
-        for own_table in [*arriving.values(), rebuilt]:
-            schema.drop(own_table)
+        for shard in self._entered(shards):
+            schema.drop(table.arriving(shard.number, shard.epoch))
+        schema.drop(rebuilt)
+
+    def _assembled(self, table: ItemTable, shards: list[Shard]) -> ItemTable:
+        """Of this attempt alone: one thought dead must not publish what is not done."""
+        rebuilt = table.rebuilt(self.partition.number, self.partition.attempts)
+        arriving = [
+            table.arriving(shard.number, shard.epoch)
+            for shard in shards
+            if shard.state == Shard.State.ARRIVED
+        ]
+        for shard_table in arriving:
+            schema.create(shard_table)  # one that got lost has no rows
+        numbers = [shard.number for shard in shards]
+        writer.assemble(table, self.partition.number, rebuilt, arriving, numbers)
+        return rebuilt
 
     def _counted(self, rebuilt: ItemTable, shards: list[Shard]) -> int:
-        others = _shards(self.dataset, self.number).exclude(
-            pk__in=[shard.pk for shard in shards]
-        )
-        expected = others.aggregate(rows=Sum("rows_visible"))["rows"] or 0
-        expected += sum(
-            shard.rows_kept for shard in shards if shard.state == Shard.State.ARRIVED
-        )
-        rows, ids = writer.count(rebuilt)
-        if not rows == ids == expected:
+        """The rows; shards with another number than the ledger says start over."""
+        counted = writer.count_by_shard(rebuilt)
+        changing, wrong = {shard.pk: shard for shard in shards}, []
+        for now in self._shards:
+            shard = changing.get(now.pk, now)
+            expected = _visible(shard) if now.pk in changing else now.rows_visible
+            if counted.get(now.number, (0, 0)) != (expected, expected):
+                wrong.append(shard)
+        if wrong:
+            self.claim.hold()
+            for shard in wrong:
+                _start_over(shard, counted.get(shard.number, (0, 0))[0])
+            numbers = ", ".join(str(shard.number) for shard in wrong)
             raise SearchUnavailable(
-                f"Partition {self.number} has {rows:,} rows of {ids:,} items, where "
-                f"{expected:,} are expected."
+                f"Rows of the shards {numbers} are not as the ledger has them; they "
+                "are brought in again."
             )
-        return rows
+        return sum(rows for rows, _ in counted.values())
 
     def _build_indexes(self, rebuilt: ItemTable, rows: int) -> None:
         self.claim.hold(vectors=rows * len(INDEXES), vectors_done=0)
         with self._progress_reported():
-            writer.build_indexes(rebuilt, self.number)
+            writer.build_indexes(rebuilt, self.partition.number)
         self.claim.hold(vectors_done=rows * len(INDEXES))
 
     @contextmanager
@@ -187,19 +215,32 @@ class Publication:
             done.set()
             thread.join()
 
-    def _enter(self, shards: list[Shard]) -> None:
+    def _entered(self, shards: list[Shard]) -> list[Shard]:
         """Into the ledger; a shard that has changed meanwhile is for the next time."""
+        done = []
         with transaction.atomic():
-            self.claim.release()
+            self.claim.release(failures=0, error="")
             for shard in shards:
-                arrived = shard.state == Shard.State.ARRIVED
-                visible = shard.rows_kept if arrived else 0
-                state = Shard.State.INGESTED if arrived else Shard.State.PENDING
                 row = Shard.objects.filter(pk=shard.pk)
-                row.update(rows_visible=visible)
+                row.update(rows_visible=_visible(shard))
                 # Bringing it in again replaces its rows, even by the same ones.
-                unchanged = row.filter(state=shard.state, epoch=shard.epoch)
-                nothing = (
-                    {} if arrived else {"rows": None, "rows_done": 0, "rows_kept": 0}
-                )
-                unchanged.update(state=state, fingerprint="", **nothing)
+                arrived = shard.state == Shard.State.ARRIVED
+                changes = {"state": Shard.State.INGESTED} if arrived else NOTHING
+                if row.filter(state=shard.state, epoch=shard.epoch).update(
+                    fingerprint="", **changes
+                ):
+                    done.append(shard)
+        return done
+
+
+def _visible(shard: Shard) -> int:
+    """How many rows of a shard are to be seen once it is published."""
+    return shard.rows_kept if shard.state == Shard.State.ARRIVED else 0
+
+
+def _start_over(shard: Shard, found: int) -> None:
+    row = Shard.objects.filter(pk=shard.pk, state=shard.state, epoch=shard.epoch)
+    if shard.state not in TO_BE_PUBLISHED:
+        row.update(rows_visible=found)
+    if shard.state in (Shard.State.ARRIVED, Shard.State.INGESTED):
+        row.update(state=Shard.State.QUEUED, fingerprint="")

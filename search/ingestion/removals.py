@@ -1,9 +1,10 @@
 """What must not be found: kept out of what comes in, hidden where it is in already."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
@@ -60,12 +61,9 @@ class RemovalList:
 
     def without_removed(self, batch: Batch, shard: int) -> Batch:
         """The batch without the rows that are on the list; they are rejected."""
-        first, _ = writer.bounds(shard)
-        removed = (
-            self._holds(Kind.ITEM, (str(first + row) for row in batch.rows), batch)
-            | self._holds(Kind.URL, _texts(batch.table, "url"), batch)
-            | self._holds(Kind.MD5, map(str.lower, _texts(batch.table, "md5")), batch)
-        )
+        hashes = map(str.lower, _texts(batch.table, "md5"))
+        removed = self.listed(shard, batch.rows, _texts(batch.table, "url"))
+        removed |= self._holds(Kind.MD5, hashes, len(batch.rows))
         if not removed.any():
             return batch
         stay = np.flatnonzero(~removed)
@@ -79,10 +77,20 @@ class RemovalList:
             rejected=(*batch.rejected, *gone),
         )
 
-    def _holds(self, kind: str, values: Iterable[str], batch: Batch) -> np.ndarray:
+    def listed(
+        self, shard: int, rows: Sequence[int], urls: Iterable[str]
+    ) -> np.ndarray:
+        """Which rows of a shard are on the list by their ids or addresses."""
+        first, _ = writer.bounds(shard)
+        ids = (str(first + row) for row in rows)
+        return self._holds(Kind.ITEM, ids, len(rows)) | self._holds(
+            Kind.URL, urls, len(rows)
+        )
+
+    def _holds(self, kind: str, values: Iterable[str], count: int) -> np.ndarray:
         held = self.digests[kind]
         if not len(held):
-            return np.zeros(len(batch.rows), bool)
+            return np.zeros(count, bool)
         asked = np.fromiter((digest(kind, value) for value in values), np.int64)
         return np.isin(asked, held)
 
@@ -105,16 +113,24 @@ def add(
 
     They keep out what is to come; `hide` hides what is there.
     """
-    wanted = {digest(kind, value): value for value in map(checked(kind), values)}
-    known = Removal.objects.filter(kind=kind, dataset=dataset)
-    there = set(known.values_list("digest", flat=True).iterator(chunk_size=100_000))
-    new = [
-        Removal(kind=kind, value=value, digest=key, dataset=dataset, reason=reason)
-        for key, value in wanted.items()
-        if key not in there
-    ]
-    Removal.objects.bulk_create(new, batch_size=MOST_AT_ONCE)
-    return len(new)
+    values, new, value_of = iter(values), 0, checked(kind)
+    check_scope(kind, dataset)
+    while some := list(islice(values, MOST_AT_ONCE)):
+        wanted = {digest(kind, value): value for value in map(value_of, some)}
+        known = Removal.objects.filter(kind=kind, dataset=dataset, digest__in=wanted)
+        for key in known.values_list("digest", flat=True):
+            wanted.pop(key, None)
+        Removal.objects.bulk_create(
+            Removal(kind=kind, value=value, digest=key, dataset=dataset, reason=reason)
+            for key, value in wanted.items()
+        )
+        new += len(wanted)
+    return new
+
+
+def check_scope(kind: str, dataset: Dataset | None) -> None:
+    if kind == Kind.ITEM and dataset is None:
+        raise InvalidQuery("An item's number belongs to one dataset: choose it.")
 
 
 def checked(kind: str) -> Callable[[str], str]:
@@ -122,8 +138,11 @@ def checked(kind: str) -> Callable[[str], str]:
 
     def value_of(text: str) -> str:
         text = text.strip()
+        if "\0" in text or not _is_unicode(text):
+            raise InvalidQuery("It is not text in UTF-8.")
         if kind == Kind.ITEM:
-            if not (text.isascii() and text.isdigit() and int(text) <= LAST_ITEM):
+            number = text.isascii() and text.isdigit() and len(text) < 20
+            if not (number and int(text) <= LAST_ITEM):
                 raise InvalidQuery(f"“{text[:60]}” is not the number of an item.")
             return str(int(text))
         if kind == Kind.MD5:
@@ -135,6 +154,15 @@ def checked(kind: str) -> Callable[[str], str]:
         return text
 
     return value_of
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it is free of the surrogates that stand for undecodable bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def hide(dataset: Dataset, table: ItemTable, since: datetime | None = None) -> None:

@@ -8,16 +8,15 @@ ARRIVED, and publishing makes it visible.
 import logging
 from dataclasses import asdict, dataclass
 
-from django.db.models import F
 from django.utils import timezone
 
-from search.clickhouse import schema, writer
+from search.clickhouse import client, schema, writer
 from search.clickhouse.schema import ItemTable
 from search.errors import NotFound, SearchUnavailable, ShardUnreadable
 from search.models import Reject, Shard
 from search.service import table_of
 
-from .claims import Claim, ClaimLost, unclaimed
+from .claims import LEDGER_AWAY, MOST_FAILURES, SILENT, Claim, ClaimLost, answered
 from .columns import item_columns
 from .removals import RemovalList
 from .source import Batch, OpenShard
@@ -31,44 +30,40 @@ logger = logging.getLogger(__name__)
 def ingest(shard_pk: int) -> bool:
     """Brings the rows of one queued shard in; False if it is not to be claimed.
 
-    A shard whose source is wrong ends FAILED with the reason. SearchUnavailable is
-    raised, and the shard queued again, when the engine or the source does not answer.
+    A shard whose source is wrong, or that broke off too often, ends FAILED with the
+    reason. SearchUnavailable is raised, and the shard left to be tried again, when the
+    engine, the source or the ledger does not answer.
     """
-    run = _claimed(shard_pk)
-    if run is None:
-        return False
+    with answered():
+        _check_engine(shard_pk)
+        run = _claimed(shard_pk)
+        if run is None:
+            return False
+        try:
+            with run.claim.kept_alive():
+                run.attempt()
+        except ClaimLost:
+            logger.info("The run of shard %s was stopped or taken over.", shard_pk)
+            return False
+        return True
+
+
+def _check_engine(shard_pk: int) -> None:
+    """An engine that is away is no failure of the shard, which waits for it."""
     try:
-        with run.claim.kept_alive():
-            run.attempt()
-    except ClaimLost:
-        logger.info("The run of shard %s was stopped or taken over.", shard_pk)
-        return False
-    return True
-
-
-def give_up(shard_pk: int, reason: str) -> None:
-    """Fails a queued shard that was tried too often."""
-    Shard.objects.filter(pk=shard_pk, state=State.QUEUED).update(
-        state=State.FAILED, error=reason, finished_at=timezone.now()
-    )
+        client.ping()
+    except SearchUnavailable as error:
+        waiting = Shard.objects.filter(pk=shard_pk, state=State.QUEUED)
+        waiting.update(error=error.message)
+        raise
 
 
 def _claimed(shard_pk: int) -> "Run | None":
     """A message may come twice: due is what is queued, or was left by the dead."""
-    due = Shard.objects.filter(
-        unclaimed(), pk=shard_pk, state__in=[State.QUEUED, State.INGESTING]
-    )
-    if not due.update(
-        state=State.INGESTING, attempts=F("attempts") + 1, lease_until=timezone.now()
-    ):
-        return None
-    shard = Shard.objects.select_related("dataset").get(pk=shard_pk)
-    row = Shard.objects.filter(
-        pk=shard_pk, state=State.INGESTING, attempts=shard.attempts
-    )
-    run = Run(shard, Claim(row))
-    run.claim.hold(error="", started_at=shard.started_at or timezone.now())
-    return run
+    due = Shard.objects.filter(pk=shard_pk, state__in=[State.QUEUED, State.INGESTING])
+    claim = Claim.on(due, state=State.INGESTING)
+    shard = claim and claim.row.select_related("dataset").first()
+    return Run(shard, claim) if shard else None
 
 
 @dataclass
@@ -80,14 +75,17 @@ class Run:
 
     def attempt(self) -> None:
         try:
-            self._bring_in()
+            if self.shard.failures > MOST_FAILURES:
+                self._give_up()
+            else:
+                self._bring_in()
         except ShardUnreadable as error:
             self._fail(error.message)
         except (SearchUnavailable, NotFound) as error:
             # NotFound: the table was dropped under the run, so the claim is lost, too.
             self.claim.release(state=State.QUEUED, error=error.message)
-            raise
-        except ClaimLost:
+            raise SearchUnavailable(error.message) from error
+        except (ClaimLost, *LEDGER_AWAY):
             raise
         except Exception:
             self._fail("The import broke off; see the log.")
@@ -96,9 +94,17 @@ class Run:
     def _fail(self, reason: str) -> None:
         """Nothing half done is left behind; what searches find already stays."""
         self._start_over("")
-        schema.drop(self._arriving)
         self.claim.release(
             state=State.FAILED, error=reason, rows=None, finished_at=timezone.now()
+        )
+
+    def _give_up(self) -> None:
+        """What has arrived stays: a retry goes on from there."""
+        self.claim.release(
+            state=State.FAILED,
+            error=f"It broke off {MOST_FAILURES} times in a row without getting on. "
+            f"{self.shard.error or SILENT}",
+            finished_at=timezone.now(),
         )
 
     @property
@@ -108,17 +114,21 @@ class Run:
         )
 
     def _bring_in(self) -> None:
+        self.claim.hold(started_at=self.shard.started_at or timezone.now())
         dataset = self.shard.dataset
         source = source_of(dataset, self._fetched)
         content = source.open(self.shard.number, dataset.dimension)
         if self.shard.fingerprint != content.fingerprint:
             self._start_over(content.fingerprint)
         schema.create(self._arriving)
-        self.claim.hold(rows=len(content), bytes=content.bytes)
+        self.claim.hold(rows=len(content), bytes=content.bytes, error="")
         self._insert(content)
         self._count()
         self.claim.release(
-            state=State.ARRIVED, finished_at=timezone.now(), bytes_done=content.bytes
+            state=State.ARRIVED,
+            failures=0,
+            finished_at=timezone.now(),
+            bytes_done=content.bytes,
         )
         source.discard(self.shard.number)
 
@@ -126,19 +136,31 @@ class Run:
         self.claim.hold(bytes_done=done, **({"bytes": total} if total else {}))
 
     def _start_over(self, fingerprint: str) -> None:
-        """In a new table: what an earlier attempt may still send comes to nothing."""
-        schema.drop(self._arriving)
+        """In a new table: what an earlier attempt may still send comes to nothing.
+
+        The fingerprint is written last: until then the next run does all of it again.
+        """
+        left = self._arriving
         self.shard.epoch += 1
         self.shard.fingerprint = fingerprint
         self.shard.rows_done = self.shard.rows_kept = 0
-        self.shard.rejects.all().delete()
         self.claim.hold(
-            epoch=self.shard.epoch, fingerprint=fingerprint, rows_done=0, rows_kept=0
+            epoch=self.shard.epoch,
+            fingerprint="",
+            rows_done=0,
+            rows_kept=0,
         )
+        self.shard.rejects.all().delete()
+        schema.drop(left)
+        schema.drop(self._arriving)  # of a dataset of the same name, dropped long ago
+        self.claim.hold(fingerprint=fingerprint)
 
     def _insert(self, content: OpenShard) -> None:
         removals = RemovalList.of(self.shard.dataset)
         first = self.shard.rows_done
+        # A run that goes on where another broke off gets on; one that starts over may
+        # do so for ever.
+        got_on = {"failures": 0} if first else {}
         for batch in content.batches(first):
             self.claim.hold()
             batch = removals.without_removed(batch, self.shard.number)
@@ -147,9 +169,12 @@ class Run:
                 ignore_conflicts=True,
             )
             # An earlier attempt may have broken off between the rows and the ledger.
-            kept = self._there(batch) if batch.start == first else 0
-            self.shard.rows_kept += kept or self._send(batch)
-            self.claim.hold(rows_done=batch.end, rows_kept=self.shard.rows_kept)
+            if batch.start > first or self._there(batch) != len(batch.rows):
+                self._send(batch)
+            self.shard.rows_kept += len(batch.rows)
+            self.claim.hold(
+                rows_done=batch.end, rows_kept=self.shard.rows_kept, **got_on
+            )
 
     def _there(self, batch: Batch) -> int:
         first, _ = writer.bounds(self.shard.number)
@@ -157,19 +182,18 @@ class Run:
             self._arriving, first + batch.start, first + batch.end - 1
         )
 
-    def _send(self, batch: Batch) -> int:
+    def _send(self, batch: Batch) -> None:
         if len(batch.rows):
             token = f"{self.shard.number}:{self.shard.epoch}:{batch.start}"
             columns = item_columns(batch, self.shard.number)
             writer.insert(self._arriving, columns, token)
-        return len(batch.rows)
 
     def _count(self) -> None:
         rows, ids = writer.count(self._arriving)
         if rows == ids == self.shard.rows_kept:
             return
+        kept = self.shard.rows_kept
         self._start_over("")
         raise SearchUnavailable(
-            f"{rows:,} rows arrived, of {ids:,} items, where {self.shard.rows_kept:,} "
-            "were sent."
+            f"{rows:,} rows arrived, of {ids:,} items, where {kept:,} were sent."
         )

@@ -1,8 +1,10 @@
 """What a source of shards can do, and how the numbers of shards are written."""
 
+import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -94,6 +96,13 @@ def check_number(number: int) -> None:
         raise ShardUnreadable(
             f"The shard number {number} is too high: the last is {LAST_SHARD}."
         )
+
+
+def fingerprint(*files: Path, read_as: str = "") -> str:
+    """Changes when a file does, by size and time of change, or how it is read."""
+    stats = [file.stat() for file in files]
+    seen = [f"{stat.st_size}:{stat.st_mtime_ns}" for stat in stats]
+    return hashlib.sha256(":".join([*seen, read_as]).encode()).hexdigest()
 
 
 def _span(part: str) -> tuple[int, int]:

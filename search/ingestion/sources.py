@@ -5,8 +5,10 @@ from django.conf import settings
 from search.models import Dataset
 
 from .download import Progress
+from .images import Images
 from .laion import LaionFolder
 from .laion_url import LaionUrl
+from .parquet_vectors import ParquetVectors
 from .source import Source
 
 
@@ -19,6 +21,10 @@ def source_of(dataset: Dataset, progress: Progress = unheard) -> Source:
 
     `progress` hears of the bytes that are fetched, and may raise to stop it.
     """
+    if dataset.kind == Dataset.Kind.IMAGES:
+        return Images(dataset)
+    if dataset.kind == Dataset.Kind.PARQUET:
+        return ParquetVectors(dataset.source, dataset.columns)
     if not dataset.source.startswith(("http://", "https://")):
         return LaionFolder(dataset.source)
     return LaionUrl(

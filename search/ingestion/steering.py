@@ -1,6 +1,6 @@
 """What an admin does with the shards of a dataset, by page or by command."""
 
-from django.db.models import QuerySet
+from django.db.models import Case, F, QuerySet, Value, When
 from django.utils import timezone
 
 from search.clickhouse import schema, writer
@@ -8,8 +8,8 @@ from search.errors import InvalidQuery
 from search.models import Dataset, Partition, Shard
 from search.service import table_of
 
-from . import tasks
-from .claims import unclaimed
+from . import publishing, tasks
+from .claims import answered, unclaimed
 from .removals import removals_of
 from .sources import source_of
 
@@ -23,6 +23,7 @@ STARTED_BY = {
 }
 STOPPABLE = [State.QUEUED, State.INGESTING]
 GATHERING = [*STOPPABLE, State.PAUSED, State.ARRIVED]
+BEGUN = {"started_at": None, "rows_done": 0, "bytes_done": 0}
 DROPPABLE = [State.INGESTED, State.PENDING, State.PAUSED, State.FAILED]
 
 
@@ -52,13 +53,32 @@ def queue(dataset: Dataset, shards: QuerySet[Shard], action: str = "start") -> i
     queued = Shard.objects.filter(pk__in=keys, state__in=STARTED_BY[action]).update(
         state=State.QUEUED,
         lease_until=None,
+        failures=0,
         error="",
-        started_at=None,
+        # Rows that stay were read then: what was taken down since is to be hidden.
+        **{name: _unless_anew(name, none) for name, none in BEGUN.items()},
         finished_at=None,
         changed_at=timezone.now(),
     )
     tasks.send(keys)
     return queued
+
+
+def _unless_anew(name: str, none: int | None) -> Case:
+    """A field as it is, but for shards that begin from nothing."""
+    kind = Shard._meta.get_field(name)
+    return Case(When(fingerprint="", then=Value(none, kind)), default=name)
+
+
+def act(dataset: Dataset, shards: QuerySet[Shard], action: str) -> int:
+    """Does what a button or a command says; returns for how many shards it was."""
+    if action == "pause":
+        return pause(shards)
+    if action == "cancel":
+        return cancel(shards)
+    if action == "drop":
+        return drop(dataset, shards)
+    return queue(dataset, shards, action)
 
 
 def check_removal_list(dataset: Dataset) -> None:
@@ -86,29 +106,38 @@ def cancel(shards: QuerySet[Shard]) -> int:
         if row.update(
             state=back,
             lease_until=None,
-            epoch=shard.epoch + 1,
+            epoch=F("epoch") + 1,
             fingerprint="",
             rows_done=0,
             rows_kept=shard.rows_visible,
         ):
             stopped += 1
+            publishing.interrupt(shard.dataset, shard.number)
             schema.drop(table_of(shard.dataset).arriving(shard.number, shard.epoch))
             source_of(shard.dataset).discard(shard.number)
     return stopped
 
 
+def droppable(shards: QuerySet[Shard]) -> QuerySet[Shard]:
+    """Those that have rows to be removed, and are at rest."""
+    return shards.filter(state__in=DROPPABLE, rows_visible__gt=0)
+
+
 def drop(dataset: Dataset, shards: QuerySet[Shard]) -> int:
     """Hides the rows of shards at once, and has them removed."""
-    table, dropped = table_of(dataset), 0
-    for shard in shards.filter(state__in=DROPPABLE, rows_visible__gt=0):
+    table, dropped = table_of(dataset), []
+    for shard in droppable(shards):
         row = Shard.objects.filter(pk=shard.pk, state=shard.state)
-        if row.update(state=State.REMOVING, epoch=shard.epoch + 1, fingerprint=""):
-            dropped += 1
+        if row.update(
+            state=State.REMOVING, epoch=F("epoch") + 1, fingerprint="", error=""
+        ):
+            dropped.append(shard.number)
+            publishing.interrupt(dataset, shard.number)
             schema.drop(table.arriving(shard.number, shard.epoch))
-            first, last = writer.bounds(shard.number)
-            writer.hide(table, writer.OF_SHARD, {"first": first, "last": last})
+    if dropped:
+        writer.hide(table, writer.of_shards(dropped), {})
     tasks.publish_due(dataset)
-    return dropped
+    return len(dropped)
 
 
 def drop_dataset(dataset: Dataset) -> None:
@@ -123,16 +152,23 @@ def drop_dataset(dataset: Dataset) -> None:
 def recover() -> int:
     """Sends again what is due and what the dead have left; returns how many messages.
 
-    Called now and then, since a broker may lose messages, and workers die.
+    Called now and then, since a broker may lose messages, and workers die. What is
+    queued is sent again once no message waits any more. Raises SearchUnavailable when
+    the ledger or the engine does not answer.
     """
-    stale = Shard.objects.filter(unclaimed(), state__in=STOPPABLE)
-    keys = list(stale.values_list("pk", flat=True))
-    stale.filter(state=State.INGESTING).update(state=State.QUEUED, lease_until=None)
-    tasks.send(keys)
-    datasets = list(Dataset.objects.all())
-    for dataset in datasets:
-        tidy(dataset)
-    return len(keys) + sum(map(tasks.publish_due, datasets))
+    with answered():
+        left = Shard.objects.filter(unclaimed(), state=State.INGESTING)
+        keys = list(left.values_list("pk", flat=True))
+        left.update(state=State.QUEUED, lease_until=None)
+        if tasks.idle(tasks.ingest_shard):
+            queued = Shard.objects.filter(state=State.QUEUED)
+            keys = list(queued.values_list("pk", flat=True))
+        tasks.send(keys)
+        sent = len(keys)
+        if tasks.idle(tasks.publish):
+            sent += sum(map(tasks.publish_due, Dataset.objects.all()))
+        tidy()
+        return sent
 
 
 def recover_alone() -> int:
@@ -142,15 +178,21 @@ def recover_alone() -> int:
     return recover()
 
 
-def tidy(dataset: Dataset) -> None:
-    """Drops the tables that runs and publications have left behind."""
-    table = table_of(dataset)
+def tidy() -> None:
+    """Drops the tables that runs, publications and dropped datasets have left behind.
+
+    A shard that failed keeps what has arrived: a retry goes on from there.
+    """
     # First the tables, then the ledger: it knows of a table before it is made.
-    names = writer.tables_beside(table)
-    gathering = dataset.shards.filter(state__in=GATHERING)
-    wanted = {table.arriving(shard.number, shard.epoch).name for shard in gathering}
-    leased = dataset.partitions.filter(lease_until__gte=timezone.now())
-    wanted |= {table.rebuilt(partition.number).name for partition in leased}
+    names, wanted = writer.tables_beside(), set()
+    kept = Shard.objects.filter(state__in=[*GATHERING, State.FAILED])
+    for shard in kept.select_related("dataset"):
+        table = table_of(shard.dataset)
+        wanted.add(table.arriving(shard.number, shard.epoch).name)
+    leased = Partition.objects.filter(lease_until__gte=timezone.now())
+    for partition in leased.select_related("dataset"):
+        table = table_of(partition.dataset)
+        wanted.add(table.rebuilt(partition.number, partition.attempts).name)
     for name in names:
         if name not in wanted:
             writer.drop_named(name)
