@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV = .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench
+.PHONY: help run test soak lint bench
 
 help: ## show these commands
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /make \1|/' \
@@ -15,6 +15,9 @@ run: ## start laionweb; the first time it installs what it needs
 
 test: lint ## run ruff and all tests
 	@$(VENV) -m pytest
+
+soak: lint ## run the long tests: workers and servers killed many times
+	@$(VENV) -m pytest -m soak -rP
 
 lint: ## run ruff alone
 	@$(PYTHON) bootstrap.py --dev

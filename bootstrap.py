@@ -26,6 +26,7 @@ OLDEST = (3, 11)
 SYSTEM_PACKAGES = {
     "chromium": lambda: shutil.which("chromium"),
     "postgresql": lambda: postgres_folder(),
+    "redis-server": lambda: shutil.which("redis-server"),
 }
 
 

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import environ
 from django.core.management.utils import get_random_secret_key
+from kombu import Queue
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -67,14 +68,37 @@ CLICKHOUSE_URL = env.str("CLICKHOUSE_URL", default=EMBEDDED_ENGINE)
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="memory://")
 CELERY_BROKER_TRANSPORT_OPTIONS = (
     # Without it each task of the in-memory broker waits for up to a second.
-    {"polling_interval": 0.01} if CELERY_BROKER_URL.startswith("memory") else {}
+    {"polling_interval": 0.01}
+    if CELERY_BROKER_URL.startswith("memory")
+    # Redis hands on what a dead worker had after this time, and looks for it every
+    # 10 s, not every 100. The ledger knows much sooner, and takes no harm when the
+    # message of a long import comes a second time.
+    else {
+        "visibility_timeout": 900,
+        "unacked_restore_interval": 10,
+        "unacked_restore_throttle": 1,
+    }
 )
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+# A worker takes from both in turn: what has arrived is not published last of all.
+CELERY_TASK_QUEUES = [Queue(name, routing_key=name) for name in ("ingest", "publish")]
 CELERY_TASK_DEFAULT_QUEUE = "ingest"
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 20
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+SWEPT_EVERY_S = 15
+CELERY_BEAT_SCHEDULE = {
+    "sweeper": {
+        "task": "search.ingestion.tasks.recover",
+        "schedule": SWEPT_EVERY_S,
+        "options": {"expires": SWEPT_EVERY_S},  # else they pile up while all work
+    }
+}
+# Nothing to be kept in a file: all of it is done every few seconds.
+CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 
 # The class that turns words and pictures into embeddings.
 SEARCH_ENCODER = env.str(

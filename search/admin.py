@@ -1,58 +1,107 @@
+from io import BytesIO
+from typing import Any
+
+from django import forms
 from django.contrib import admin, messages
-from django.db import transaction
+from django.contrib.admin.helpers import AdminForm
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.template.defaultfilters import filesizeformat, truncatechars
+from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import ngettext
 
-from .clickhouse import schema
 from .errors import SearchError
-from .ingestion import run, tasks
-from .models import Dataset, Shard
-from .service import table_of
-
-
-def _start(request: HttpRequest, shards: QuerySet[Shard], name: str) -> None:
-    keys = run.queue(shards)
-    if not keys:
-        messages.warning(request, f"{name}: there is nothing to bring in.")
-        return
-    transaction.on_commit(lambda: tasks.start(keys))
-    text = ngettext("%d shard is queued", "%d shards are queued", len(keys))
-    messages.success(
-        request, f"{name}: {text % len(keys)}; the list of shards shows the progress."
-    )
+from .ingestion import checks, removal_files, steering, tasks
+from .models import Dataset, Removal, Shard
+from .removal_forms import RemovalListForm
 
 
 @admin.action(
-    description="Ingest: bring in the shards that are not in yet",
+    description="Start: bring in the shards that are not in yet",
     permissions=["change"],
 )
-def ingest_datasets(admin, request: HttpRequest, datasets: QuerySet[Dataset]) -> None:
+def start(admin, request: HttpRequest, datasets: QuerySet[Dataset]) -> None:
     for dataset in datasets:
         try:
-            found = run.find_shards(dataset)
+            found = steering.find_shards(dataset)
+            queued = steering.queue(dataset, dataset.shards.all())
         except SearchError as error:
             messages.error(request, f"{dataset}: {error.message}")
             continue
         if not found:
             messages.error(request, f"{dataset}: no shards in {dataset.source}.")
-            continue
-        waiting = dataset.shards.exclude(state=Shard.State.INGESTED)
-        _start(request, waiting, str(dataset))
+        elif not queued:
+            messages.warning(request, f"{dataset}: there is nothing to bring in.")
+        else:
+            text = ngettext("%d shard is queued", "%d shards are queued", queued)
+            messages.success(request, f"{dataset}: {text % queued}.")
 
 
-@admin.action(
-    description="Ingest, again if they are in already", permissions=["ingest"]
-)
-def ingest_shards(admin, request: HttpRequest, shards: QuerySet[Shard]) -> None:
-    _start(request, shards, "Shards")
+class DatasetForm(forms.ModelForm):
+    def clean(self) -> dict[str, Any]:
+        given = super().clean()
+        if "columns" not in self.errors:
+            given["columns"] = given["columns"] or {}
+        names = {field.name for field in Dataset._meta.fields}
+        wanted = Dataset(**{name: given[name] for name in names & given.keys()})
+        for field, sentence in checks.complaints(wanted).items():
+            if field not in self.errors:
+                self.add_error(field, sentence)
+        return given
 
 
 @admin.register(Dataset)
 class DatasetAdmin(admin.ModelAdmin):
-    list_display = ["title", "slug", "model", "items", "states"]
-    actions = [ingest_datasets]
+    form = DatasetForm
+    list_display = ["title", "slug", "kind", "items", "states", "ingestion"]
+    actions = [start]
+    readonly_fields = ["ingestion"]
+    fieldsets = [
+        (None, {"fields": ["title", "slug", "ingestion"]}),
+        (
+            "Source",
+            {
+                "fields": [
+                    "kind",
+                    "source",
+                    "shard_range",
+                    "columns",
+                    "without_removal_list",
+                ]
+            },
+        ),
+        (
+            "Shards of a web server",
+            {
+                "classes": ["collapse"],
+                "description": "Where their files lie below the address; {n} stands "
+                "for a shard's number, {n:04d} for one of four digits.",
+                "fields": [
+                    "image_pattern",
+                    "text_pattern",
+                    "metadata_pattern",
+                    "keep_files",
+                ],
+            },
+        ),
+        ("Embeddings", {"fields": ["model", "weights", "dimension", "metric"]}),
+        (
+            "Search index",
+            {
+                "classes": ["collapse"],
+                "fields": [
+                    "index_connections",
+                    "index_construction",
+                    "index_quantization",
+                    "shards_per_partition",
+                ],
+            },
+        ),
+    ]
     # What decides the table cannot change once the table is made.
     fixed_fields = [
         "slug",
@@ -61,10 +110,19 @@ class DatasetAdmin(admin.ModelAdmin):
         "index_connections",
         "index_construction",
         "index_quantization",
+        "shards_per_partition",
     ]
 
     def get_readonly_fields(self, request, obj=None):
-        return self.fixed_fields if obj and obj.shards.exists() else []
+        fixed = self.fixed_fields if obj and obj.shards.exists() else []
+        return [*self.readonly_fields, *fixed]
+
+    @admin.display(description="Import")
+    def ingestion(self, dataset: Dataset) -> str:
+        if not dataset.pk:
+            return "Save first."
+        page = reverse("ingestion", args=[dataset.slug])
+        return format_html('<a href="{}">Watch and steer</a>', page)
 
     @admin.display(description="Items")
     def items(self, dataset: Dataset) -> str:
@@ -82,23 +140,34 @@ class DatasetAdmin(admin.ModelAdmin):
         return deleted, counts, forbidden - {Shard._meta.verbose_name}, protected
 
     def delete_model(self, request, dataset: Dataset) -> None:
-        schema.drop(table_of(dataset))
-        super().delete_model(request, dataset)
+        steering.drop_dataset(dataset)
 
     def delete_queryset(self, request, datasets: QuerySet[Dataset]) -> None:
         for dataset in datasets:
-            schema.drop(table_of(dataset))
-        super().delete_queryset(request, datasets)
+            steering.drop_dataset(dataset)
 
 
 @admin.register(Shard)
 class ShardAdmin(admin.ModelAdmin):
-    list_display = ["number", "dataset", "state", "progress", "error", "changed_at"]
-    list_filter = ["dataset", "state"]
-    actions = [ingest_shards]
+    """Shards to be looked at; they are steered on the page of their dataset."""
 
-    def has_ingest_permission(self, request) -> bool:
-        return request.user.has_perm("search.change_dataset")
+    list_display = [
+        "number",
+        "dataset",
+        "state",
+        "progress",
+        "left_out",
+        "size",
+        "attempts",
+        "reason",
+        "finished_at",
+    ]
+    list_filter = ["dataset", "state"]
+    list_select_related = ["dataset"]
+
+    def has_view_permission(self, request, obj=None) -> bool:
+        changes = request.user.has_perm("search.change_dataset")
+        return changes or super().has_view_permission(request, obj)
 
     def has_add_permission(self, request) -> bool:
         return False  # shards come from a dataset's source
@@ -109,11 +178,80 @@ class ShardAdmin(admin.ModelAdmin):
     def has_delete_permission(self, request, obj=None) -> bool:
         return False
 
-    def get_readonly_fields(self, request, obj=None):
-        return [field.name for field in Shard._meta.fields]
-
     @admin.display(description="Rows")
     def progress(self, shard: Shard) -> str:
         if shard.rows is None:
             return "–"
-        return format_html("{} of {}", f"{shard.rows_done:,}", f"{shard.rows:,}")
+        return f"{shard.rows_done:,} of {shard.rows:,}"
+
+    @admin.display(description="Left out")
+    def left_out(self, shard: Shard) -> str:
+        return f"{max(0, shard.rows_done - shard.rows_kept):,}"
+
+    @admin.display(description="Bytes", ordering="bytes")
+    def size(self, shard: Shard) -> str:
+        return filesizeformat(shard.bytes) if shard.bytes else "–"
+
+    @admin.display(description="Error")
+    def reason(self, shard: Shard) -> str:
+        return truncatechars(shard.error, 160)
+
+
+@admin.register(Removal)
+class RemovalAdmin(admin.ModelAdmin):
+    """What must not be found. It is added as lists, and never edited."""
+
+    list_display = ["value", "kind", "dataset", "reason", "created_at"]
+    list_filter = ["kind", "dataset"]
+    list_select_related = ["dataset"]
+    search_fields = ["^value"]
+    show_full_result_count = False  # there may be millions
+
+    def has_change_permission(self, request, obj=None) -> bool:
+        return False
+
+    def add_view(self, request, form_url="", extra_context=None) -> HttpResponse:
+        """A whole list, as a file or in a box."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        form = RemovalListForm(request.POST or None, request.FILES or None)
+        if form.is_valid() and self._load(request, form):
+            return redirect("admin:search_removal_changelist")
+        fields = [(None, {"fields": list(form.fields)})]
+        context = self.admin_site.each_context(request) | {
+            "opts": self.opts,
+            "adminform": AdminForm(form, fields, {}, model_admin=self),
+            "title": "Load a removal list",
+        }
+        return render(request, "search/removal_list.html", context)
+
+    def _load(self, request: HttpRequest, form: RemovalListForm) -> bool:
+        given, since = form.cleaned_data, timezone.now()
+        file = given["file"] or BytesIO(given["values"].encode())
+        name = given["file"].name if given["file"] else ""
+        try:
+            loaded = removal_files.load(
+                file, name, given["kind"], given["dataset"], given["reason"]
+            )
+            tasks.hide_soon(given["dataset"], since)
+        except SearchError as error:
+            form.add_error(None, error.message)
+            return False
+        tell = messages.warning if loaded.bad else messages.success
+        tell(request, f"{loaded} What is in already is being hidden.")
+        return True
+
+    def delete_model(self, request, removal: Removal) -> None:
+        super().delete_model(request, removal)
+        self._tell(request)
+
+    def delete_queryset(self, request, removals: QuerySet[Removal]) -> None:
+        super().delete_queryset(request, removals)
+        self._tell(request)
+
+    def _tell(self, request: HttpRequest) -> None:
+        messages.info(
+            request,
+            "What was hidden stays hidden until its shard is replaced; then it is "
+            "shown again.",
+        )

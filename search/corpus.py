@@ -178,4 +178,5 @@ def table_of(dataset: Dataset) -> ItemTable:
         index_connections=dataset.index_connections,
         index_construction=dataset.index_construction,
         quantization=dataset.index_quantization,
+        shards_per_partition=dataset.shards_per_partition,
     )

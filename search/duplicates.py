@@ -15,11 +15,13 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from .clickhouse.schema import CODE_BYTES
 
 SAME_PICTURE = 0.94
 BITS = 8 * CODE_BYTES
+TOGETHER = 1_000  # vectors whose code is made at a time, in 5 MB
 DEVIATIONS = 4  # of chance: a pair further off is misjudged once in 30,000 times
 
 Vectors = Callable[[list[int]], Mapping[int, np.ndarray]]
@@ -27,8 +29,14 @@ Vectors = Callable[[list[int]], Mapping[int, np.ndarray]]
 
 def codes(vectors: np.ndarray) -> np.ndarray:
     """The codes of vectors (count, dimension): uint8 of shape (count, CODE_BYTES)."""
-    sides = np.asarray(vectors, np.float32) @ hyperplanes(vectors.shape[1])
-    return np.packbits(sides > 0, axis=1)
+    found = np.empty((len(vectors), CODE_BYTES), np.uint8)
+    # More threads wait for each other in busy loops: as fast, for 1.7 × the CPU time.
+    with threadpool_limits(1, "blas"):
+        for start in range(0, len(vectors), TOGETHER):
+            part = np.asarray(vectors[start : start + TOGETHER], np.float32)
+            sides = part @ hyperplanes(vectors.shape[1])
+            found[start : start + TOGETHER] = np.packbits(sides > 0, axis=1)
+    return found
 
 
 @lru_cache(maxsize=8)

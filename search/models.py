@@ -4,6 +4,8 @@ from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.urls import reverse
 
+TERMS_OF_SLUG = "A slug has small letters, digits and _, and starts with a letter."
+
 
 class Dataset(models.Model):
     """A named searchable corpus, embedded by one model; it has one ClickHouse table."""
@@ -16,15 +18,15 @@ class Dataset(models.Model):
         BF16 = "bf16", "bf16"
         I8 = "i8", "i8, with rescoring"
 
+    class Kind(models.TextChoices):
+        LAION = "laion", "LAION shards: embeddings and metadata"
+        IMAGES = "images", "Images: a list of their addresses, a folder, tar files"
+        PARQUET = "parquet", "Parquet files with embeddings"
+
     slug = models.CharField(
         max_length=40,
         unique=True,
-        validators=[
-            RegexValidator(
-                r"\A[a-z][a-z0-9_]*\Z",
-                "A slug has small letters, digits and _, and starts with a letter.",
-            )
-        ],
+        validators=[RegexValidator(r"\A[a-z][a-z0-9_]*\Z", TERMS_OF_SLUG)],
         help_text="Names the dataset in addresses and its table in ClickHouse.",
     )
     title = models.CharField(max_length=120)
@@ -63,11 +65,49 @@ class Dataset(models.Model):
         help_text="How exactly the graph keeps vectors. With i8 it takes half of the "
         "memory; what it finds is compared anew with the vectors of the table.",
     )
+    shards_per_partition = models.PositiveIntegerField(
+        choices=[(1 << bits, str(1 << bits)) for bits in range(8)],
+        default=4,
+        help_text="Shards that share one part and one graph, which is built in memory: "
+        "about 2 kB a row and index at 512 dimensions. Each graph costs a search time, "
+        "so 410 shards want 32, on a machine for that.",
+    )
+    kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.LAION)
     source = models.CharField(
         max_length=500,
         blank=True,
-        help_text="A folder on the server with img_emb_N.npy, text_emb_N.npy and "
-        "metadata_N.parquet.",
+        help_text="A folder, a file or a pattern such as /data/photos.tsv* on the "
+        "server, or an address https://host/path/embeddings.",
+    )
+    shard_range = models.CharField(
+        max_length=200,
+        blank=True,
+        help_text="Which shards an address has, such as 0-409 or 0,3,7-9.",
+    )
+    image_pattern = models.CharField(
+        max_length=200, default="img_emb/img_emb_{n}.npy", blank=True
+    )
+    text_pattern = models.CharField(
+        max_length=200, default="text_emb/text_emb_{n}.npy", blank=True
+    )
+    metadata_pattern = models.CharField(
+        max_length=200, default="metadata/metadata_{n}.parquet", blank=True
+    )
+    columns = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="Which column of the source is what, where the names differ: "
+        '{"url": "photo_image_url", "caption": "photo_description"}. Parquet files '
+        'have "embedding" and perhaps "text_embedding"; without, a search by captions '
+        "compares with the pictures.",
+    )
+    keep_files = models.BooleanField(
+        default=False, help_text="Keep fetched shards after they have come in."
+    )
+    without_removal_list = models.BooleanField(
+        default=False,
+        help_text="Bring LAION shards in though no list of items to be left out is "
+        "loaded. LAION was found to link to illegal pictures; lists of them exist.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -81,8 +121,9 @@ class Dataset(models.Model):
         return reverse("dataset", args=[self.slug])
 
     def item_count(self) -> int:
-        """Items that have arrived, by the ledger."""
-        return self.shards.aggregate(total=models.Sum("rows_done"))["total"] or 0
+        """Items that can be found, by the ledger."""
+        visible = self.shards.aggregate(total=models.Sum("rows_visible"))
+        return visible["total"] or 0
 
     def shard_states(self) -> str:
         """How many shards are in which state, as "3 ingested, 1 failed"."""
@@ -98,8 +139,11 @@ class Shard(models.Model):
         PENDING = "pending", "Pending"
         QUEUED = "queued", "Queued"
         INGESTING = "ingesting", "Ingesting"
+        PAUSED = "paused", "Paused"
+        ARRIVED = "arrived", "Waiting for its index"
         INGESTED = "ingested", "Ingested"
         FAILED = "failed", "Failed"
+        REMOVING = "removing", "Being removed"
 
     dataset = models.ForeignKey(
         Dataset, on_delete=models.CASCADE, related_name="shards"
@@ -108,13 +152,23 @@ class Shard(models.Model):
     state = models.CharField(
         max_length=10, choices=State.choices, default=State.PENDING
     )
+    # Of the source, and how far the run has come in it.
     rows = models.PositiveBigIntegerField(null=True, blank=True)
     rows_done = models.PositiveBigIntegerField(default=0)
+    bytes = models.PositiveBigIntegerField(null=True, blank=True)
+    bytes_done = models.PositiveBigIntegerField(default=0)
+    # Of those done, how many came in; and how many searches can find.
+    rows_kept = models.PositiveBigIntegerField(default=0)
+    rows_visible = models.PositiveBigIntegerField(default=0)
     attempts = models.PositiveIntegerField(default=0)
-    # Rows that arrive carry the epoch in their tokens; it grows when they are deleted.
+    # Attempts in a row that broke off without getting on.
+    failures = models.PositiveIntegerField(default=0)
+    # Names the table in which the rows arrive; it grows when they start from nothing.
     epoch = models.PositiveIntegerField(default=0)
     fingerprint = models.CharField(max_length=64, blank=True)
     lease_until = models.DateTimeField(null=True, blank=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
     error = models.TextField(blank=True)
     changed_at = models.DateTimeField(auto_now=True)
 
@@ -163,3 +217,130 @@ class Evaluation(models.Model):
         counts = {each["asked"]: each["queries"] for each in self.figures}
         words = f"{counts['words']:,} {self.get_words_display()}"
         return f"{counts['picture']:,} pictures and {words}"
+
+
+class Reject(models.Model):
+    """A row of a shard that did not come in, and why."""
+
+    shard = models.ForeignKey(Shard, on_delete=models.CASCADE, related_name="rejects")
+    row = models.PositiveBigIntegerField()
+    url = models.TextField(blank=True)
+    reason = models.CharField(max_length=300)
+
+    class Meta:
+        ordering = ["shard", "row"]
+        constraints = [
+            models.UniqueConstraint(fields=["shard", "row"], name="one_reject_per_row")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.shard}, row {self.row}: {self.reason}"
+
+
+class Partition(models.Model):
+    """Some shards that share a part and its graphs, and how their rebuilding stands."""
+
+    dataset = models.ForeignKey(
+        Dataset, on_delete=models.CASCADE, related_name="partitions"
+    )
+    number = models.PositiveIntegerField()
+    attempts = models.PositiveIntegerField(default=0)
+    # Attempts in a row that broke off without getting on.
+    failures = models.PositiveIntegerField(default=0)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    # Vectors of both graphs: how many there are to be, and how many are in.
+    vectors = models.PositiveBigIntegerField(default=0)
+    vectors_done = models.PositiveBigIntegerField(default=0)
+    started_at = models.DateTimeField(null=True, blank=True)
+    error = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["dataset", "number"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["dataset", "number"], name="one_row_per_partition"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.dataset}, partition {self.number}"
+
+
+class Removal(models.Model):
+    """What must not be found: it never comes in, and is hidden where it is in already.
+
+    Without a dataset it holds for all of them.
+    """
+
+    class Kind(models.TextChoices):
+        ITEM = "item", "item's number"
+        URL = "url", "address"
+        MD5 = "md5", "MD5 of the picture"
+
+    dataset = models.ForeignKey(
+        Dataset,
+        on_delete=models.CASCADE,
+        related_name="removals",
+        null=True,
+        blank=True,
+        help_text="Empty: in all datasets. An item's number belongs to one.",
+    )
+    kind = models.CharField(max_length=4, choices=Kind.choices)
+    value = models.TextField()
+    # The first 8 bytes of the value's SHA-256, by which many are compared at once.
+    digest = models.BigIntegerField(editable=False, db_index=True)
+    reason = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.value}"[:80]
+
+
+class ConversionFile(models.Model):
+    """A file of conversions that was loaded; by its content, not by its name."""
+
+    dataset = models.ForeignKey(
+        Dataset, on_delete=models.CASCADE, related_name="conversion_files"
+    )
+    name = models.CharField(max_length=300)
+    sha256 = models.CharField(max_length=64)
+    rows = models.PositiveBigIntegerField(default=0)
+    rows_matched = models.PositiveBigIntegerField(default=0)
+    loaded_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["dataset", "name"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["dataset", "sha256"], name="one_row_per_conversion_file"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.dataset}"
+
+
+class Conversion(models.Model):
+    """How often an item was picked after a search for some words, by one file.
+
+    A file may have several rows for the same: the sum of them counts.
+    """
+
+    dataset = models.ForeignKey(
+        Dataset, on_delete=models.CASCADE, related_name="conversions", db_index=False
+    )
+    file = models.ForeignKey(
+        ConversionFile, on_delete=models.CASCADE, related_name="conversions"
+    )
+    item = models.BigIntegerField()
+    keyword = models.CharField(max_length=200, blank=True)
+    count = models.PositiveIntegerField()
+
+    class Meta:
+        indexes = [models.Index(fields=["dataset", "item"], name="conversions_of_item")]
+
+    def __str__(self) -> str:
+        return f"{self.dataset} {self.item}: {self.count} × {self.keyword}"

@@ -139,7 +139,7 @@ def random_hits(slug: str, count: int) -> tuple[Hit, ...]:
 
 def datasets() -> list[Dataset]:
     """The datasets that have items."""
-    arrived = Shard.objects.filter(rows_done__gt=0)
+    arrived = Shard.objects.filter(rows_visible__gt=0)
     return list(Dataset.objects.filter(pk__in=arrived.values("dataset")))
 
 

@@ -61,6 +61,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(TEMPORARY, ignore_errors=True)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list) -> None:
+    """Leaves out the long ones, unless they are asked for: pytest -m soak."""
+    if not config.option.markexpr:
+        chosen = {item for item in items if item.get_closest_marker("soak") is None}
+        config.hook.pytest_deselected(items=[i for i in items if i not in chosen])
+        items[:] = [item for item in items if item in chosen]
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -77,18 +85,24 @@ def django_db_modify_db_settings(postgres: None) -> None:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[None]:
+    with started_postgres(urlsplit(os.environ["DATABASE_URL"]).port):
+        yield
+
+
+@contextmanager
+def started_postgres(port: int) -> Iterator[Path]:
+    """A server on this port, thrown away on leaving; yields the folder of its data."""
     folder = Path(tempfile.mkdtemp(prefix="laionweb-postgres-"))
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
         shutil.chown(folder, "postgres", "postgres")
     data = folder / "data"
-    port = urlsplit(os.environ["DATABASE_URL"]).port
     options = f"-p {port} -h 127.0.0.1 -k {folder} -c fsync=off"
     try:
         run_postgres("initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync")
         run_postgres(
             "pg_ctl", "-D", data, "-w", "-l", folder / "log", "-o", options, "start"
         )
-        yield
+        yield data
     finally:
         if (data / "postmaster.pid").exists():
             run_postgres("pg_ctl", "-D", data, "-m", "immediate", "stop")
@@ -121,6 +135,19 @@ def postcards_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def bring_in(dataset) -> None:
+    """All of a dataset's shards, in this process and without messages."""
+    from search.ingestion import publishing, run, steering
+    from search.models import Shard
+
+    steering.find_shards(dataset)
+    dataset.shards.update(state=Shard.State.QUEUED)
+    for shard in dataset.shards.all():
+        run.ingest(shard.pk)
+    for number in publishing.due(dataset):
+        publishing.publish(dataset, number)
+
+
 @pytest.fixture(scope="session")
 def postcards_dataset(postcards_folder: Path, django_db_setup, django_db_blocker):
     """The dataset of the postcards, searchable; all tests share it: leave it as it is.
@@ -129,7 +156,6 @@ def postcards_dataset(postcards_folder: Path, django_db_setup, django_db_blocker
     take it from the tests that follow.
     """
     from postcards.shards import MODEL
-    from search.ingestion import run
     from search.models import Dataset, Shard
 
     with django_db_blocker.unblock():
@@ -139,12 +165,9 @@ def postcards_dataset(postcards_folder: Path, django_db_setup, django_db_blocker
             model=MODEL,
             weights="",
             source=str(postcards_folder),
+            without_removal_list=True,
         )
-        run.find_shards(dataset)
-        keys = run.queue(dataset.shards.all())
-        for key in keys:
-            run.ingest(key)
-        run.index_if_complete(dataset, 0)
+        bring_in(dataset)
         assert not dataset.shards.exclude(state=Shard.State.INGESTED).exists()
     return dataset
 
@@ -223,11 +246,17 @@ def live_server_process(
 class started_server:
     """A manage.py serve that has printed its banner; stopped on leaving."""
 
-    def __init__(self, log: Path, environment: dict[str, str], *options: str):
+    def __init__(
+        self,
+        log: Path,
+        environment: dict[str, str],
+        *options: str,
+        program: tuple[str, ...] = ("manage.py",),
+    ):
         self.log = log
         with log.open("w") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "serve", *options],
+                [sys.executable, *program, "serve", *options],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=ROOT,

@@ -14,6 +14,7 @@ import pyarrow as pa
 from search.clickhouse import schema, writer
 from search.clickhouse.schema import SHARD_BITS
 from search.ingestion.columns import item_columns
+from search.ingestion.publishing import partition_of
 from search.ingestion.source import Batch
 from search.models import Dataset, Shard
 from search.service import table_of
@@ -205,7 +206,7 @@ def put_in_engine(crowd: Crowd, dataset: Dataset, *, build: bool = True) -> None
     for number in crowd.shards:
         put_shard_in_engine(crowd, dataset, number)
     if build:
-        for partition in sorted(set(map(writer.partition_of, crowd.shards))):
+        for partition in sorted({partition_of(dataset, n) for n in crowd.shards}):
             writer.build_indexes(table, partition)
 
 
@@ -213,9 +214,14 @@ def put_shard_in_engine(crowd: Crowd, dataset: Dataset, number: int) -> None:
     rows = crowd.rows_of_shard(number)
     facts = crowd.facts.take(pa.array(rows))
     batch = Batch(
-        0, crowd.image[rows], crowd.text[rows], facts.drop_columns(["deleted"])
+        start=0,
+        end=len(rows),
+        rows=np.arange(len(rows)),
+        image=crowd.image[rows],
+        text=crowd.text[rows],
+        table=facts.drop_columns(["deleted"]),
     )
-    columns = item_columns(batch, number, np.ones(len(rows), bool))
+    columns = item_columns(batch, number)
     columns = columns.append_column("deleted", facts["deleted"])
     writer.insert(table_of(dataset), columns, f"{dataset.slug} {number}")
 
@@ -229,5 +235,5 @@ def put_in_ledger(crowd: Crowd, dataset: Dataset) -> None:
             number=number,
             state=Shard.State.INGESTED,
             rows=rows,
-            rows_done=rows,
+            rows_visible=rows,
         )

@@ -1,14 +1,15 @@
 """The page of a dataset: what it holds, how it is searched, how well."""
 
 import re
+from unittest.mock import patch
 
 import pytest
 from django.urls import reverse
+from tiny_shards import bring_in, tiny_dataset, write_shard
 
 from search import service
 from search.clickhouse import schema, writer
 from search.models import Dataset, Evaluation, Shard
-from tests.test_ingestion import DIMENSION, bring_in, write_shard
 from tests.test_search_pages import NO_ENGINE, Page
 
 pytestmark = pytest.mark.django_db
@@ -97,12 +98,12 @@ def test_rows_without_an_index_are_counted(client, tmp_path):
     for number in (0, 4):  # of two partitions
         facts = {"url": ["http://e.org/1.jpg"] * 40, "caption": ["a house"] * 40}
         write_shard(tmp_path, number, rows=40, metadata=facts)
-    dataset = Dataset.objects.create(
-        slug="half", title="Half", dimension=DIMENSION, source=str(tmp_path)
-    )
+    dataset = tiny_dataset(tmp_path, slug="half", title="Half")
+    build = writer.build_indexes
+    first = lambda table, partition: partition or build(table, partition)  # noqa: E731
     try:
-        bring_in(dataset)
-        writer.build_indexes(service.table_of(dataset), partition=0)
+        with patch.object(writer, "build_indexes", first):
+            bring_in(dataset)
         page = page_of(client, "half")
         assert "40 of 80 rows are searched row by row" in page.text
     finally:

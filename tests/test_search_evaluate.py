@@ -1,23 +1,24 @@
 """manage.py evaluate: recall against the exact search, with advice where it is poor."""
 
 import json
+from contextlib import nullcontext
 from io import StringIO
 from random import Random
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
+from tiny_shards import bring_in, write_shard
 
 from search import service
 from search.advice import advice
-from search.clickhouse import schema
+from search.clickhouse import schema, writer
 from search.clickhouse.schema import SHARD_BITS
 from search.evaluation import KEPT, SHAPES, evaluate
-from search.ingestion import run
 from search.models import Dataset, Evaluation
 from search.random_items import random_ids
 from search.recall import answers, recall, stored
-from tests.test_ingestion import bring_in, write_shard
 
 pytestmark = pytest.mark.django_db
 DIMENSION = 32
@@ -39,11 +40,11 @@ def made(tmp_path):
         facts["caption"] = ["a house"] * rows
         write_shard(folder, 0, rows, image=image, text=text, metadata=facts)
         options = {"dimension": image.shape[1], "source": str(folder), **options}
+        options["without_removal_list"] = True
         dataset = Dataset.objects.create(slug=slug, title=slug.title(), **options)
         datasets.append(dataset)
-        bring_in(dataset)
-        if index:
-            assert run.index_if_complete(dataset, 0)
+        with nullcontext() if index else patch.object(writer, "build_indexes"):
+            bring_in(dataset)
         return dataset
 
     yield make

@@ -13,6 +13,7 @@ from truth import answer, check_exact
 from search import service
 from search.clickhouse import client, queries, schema, writer
 from search.clickhouse.filters import condition_of
+from search.ingestion.publishing import partition_of
 from search.models import Dataset
 from search.query import Filters, SearchQuery, Term
 
@@ -176,12 +177,12 @@ def test_parts_without_an_index_are_counted_and_searched():
     table = service.table_of(dataset)
     try:
         assert service.index_state(dataset)["rows_without_index"] == 3_000
-        writer.build_indexes(table, writer.partition_of(0))
+        writer.build_indexes(table, partition_of(dataset, 0))
         state = service.index_state(dataset)
         assert (state["parts"], state["rows"]) == (2, 3_000)
         assert state["parts_without_index"] == 1
         assert state["rows_without_index"] == 1_500
-        assert queries.partitions_without_index(table) == [writer.partition_of(5)]
+        assert queries.partitions_without_index(table) == [partition_of(dataset, 5)]
         for vector in near_vectors(crowd, 5):
             true = answer(crowd, {"image": vector}, Filters(), 20).rows
             page = find("halfway", vector, limit=20)

@@ -11,6 +11,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from tiny_shards import DIMENSION, bring_in, vectors, write_shard
 
 from postcards.shards import jpeg
 from search import service
@@ -19,7 +20,6 @@ from search.clickhouse import schema
 from search.links import safe_url
 from search.models import Dataset
 from search.query import Filters, SearchQuery, Term, encode_embedding
-from tests.test_ingestion import DIMENSION, bring_in, vectors, write_shard
 from tests.test_search_pictures import png_bomb
 
 pytestmark = pytest.mark.django_db
@@ -453,7 +453,11 @@ ROWS = 30
 def varied(client, tmp_path):
     """A visitor of a dataset in which 0 is near to twins, and to what is not safe."""
     dataset = Dataset.objects.create(
-        slug="varied", title="Varied", dimension=DIMENSION, source=str(tmp_path)
+        slug="varied",
+        title="Varied",
+        dimension=DIMENSION,
+        source=str(tmp_path),
+        without_removal_list=True,
     )
     image = vectors(ROWS, 1)
     image[:6] = image[0]
@@ -553,7 +557,7 @@ def test_empty_words_show_the_start_page(site):
 
 NOT_FINITE = encode_embedding(np.full(512, np.nan))
 REFUSED = [
-    ({"q": "a" * 10_000}, 400, "1,000 characters"),
+    ({"q": "a" * 10_000}, 400, "3,000 characters"),
     ({"q": "a\0b"}, 400, "Null characters"),
     ({"q": "a boat", "dataset": "nope"}, 404, "no dataset"),
     ({"dataset": "nope"}, 404, "no dataset"),
@@ -749,6 +753,7 @@ def hostile(client, tmp_path):
         title="<b>Hostile</b>",
         dimension=DIMENSION,
         source=str(tmp_path),
+        without_removal_list=True,
     )
     rows = len(URLS)
     captions = [CAPTIONS[i % len(CAPTIONS)] for i in range(rows)]

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 from search import service
 from search.clickhouse import client, queries, schema, writer
 from search.clickhouse.schema import INDEXES, VECTOR_COLUMNS, ItemTable
-from search.ingestion import run
-from search.models import Dataset
+from search.ingestion import publishing, run, steering
+from search.models import Dataset, Shard
 from search.query import DEFAULT_LIMIT, Filters, SearchQuery, Term
 
 from .data import COUNT, FILTERS, Rows, condition
@@ -62,12 +62,12 @@ def write_shard(rows: Rows, folder: Path) -> Path:
 
 def bring_in(made: Dataset) -> None:
     started = time.perf_counter()
-    run.find_shards(made)
-    [key] = run.queue(made.shards.all())
-    run.ingest(key)
+    steering.find_shards(made)
+    made.shards.update(state=Shard.State.QUEUED)
+    run.ingest(made.shards.get().pk)
     brought = time.perf_counter()
     with patch.object(writer, "INDEXES", {"image": INDEXES["image"]}):
-        writer.build_indexes(service.table_of(made), 0)
+        publishing.publish(made, 0)
     built = time.perf_counter()
     print(
         f"laionweb: brought in in {brought - started:,.0f} s, "

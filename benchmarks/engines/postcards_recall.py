@@ -8,8 +8,8 @@ from statistics import mean, median
 from postcards.evaluate import QUERIES
 from postcards.shards import MODEL, write_shard
 from search import service
-from search.ingestion import run
-from search.models import Dataset
+from search.ingestion import publishing, run, steering
+from search.models import Dataset, Shard
 from search.query import Filters, SearchQuery, Term
 
 from .data import COUNT
@@ -52,8 +52,8 @@ def bring_in(rows: int, folder: Path) -> None:
     made = Dataset.objects.create(
         slug=SLUG, title=SLUG, model=MODEL, weights="", source=str(source)
     )
-    run.find_shards(made)
-    [key] = run.queue(made.shards.all())
-    run.ingest(key)
-    run.index_if_complete(made, 0)
+    steering.find_shards(made)
+    made.shards.update(state=Shard.State.QUEUED)
+    run.ingest(made.shards.get().pk)
+    publishing.publish(made, 0)
     (folder / f"postcards-{rows}").touch()

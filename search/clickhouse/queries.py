@@ -153,6 +153,22 @@ def item(table: ItemTable, item_id: int) -> dict[str, Any] | None:
     return found[0] if found else None
 
 
+def ids_by_metadata(
+    table: ItemTable, name: str, values: list[str]
+) -> list[tuple[str, int]]:
+    """(value, id) of the items whose metadata has one of the values by this name.
+
+    All rows are read for it: give some thousand values at once.
+    """
+    found = client.columns(
+        f"SELECT metadata[{{name:String}}] AS value, id FROM {table.name} "
+        f"WHERE value IN {{values:Array(String)}} AND {NOT_REMOVED}",
+        {"name": name, "values": values},
+        max_execution_time=client.LONG_TIMEOUT_S,
+    )
+    return list(zip(*found, strict=True)) if found else []
+
+
 def embeddings(table: ItemTable, field: str, ids: list[int]) -> dict[int, np.ndarray]:
     """The stored vectors of items, float32, by id; those not there are left out."""
     found = client.columns(

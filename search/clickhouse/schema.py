@@ -5,15 +5,29 @@ The layout is measured: vectors as uncompressed bfloat16 (half the bytes of floa
 an answer are read without their neighbours.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from . import client
 
 VECTOR_COLUMNS = {"image": "image_embedding", "text": "text_embedding"}
 INDEXES = {"image": "image_index", "text": "text_index"}
+INDEX_LIST = ",".join(INDEXES.values())
+INSERTED_COLUMNS = (
+    "id",
+    "url",
+    "caption",
+    "nsfw",
+    "license",
+    "caption_similarity",
+    "width",
+    "height",
+    "metadata",
+    "deleted",
+    "image_code",
+    *VECTOR_COLUMNS.values(),
+)
 CODE_BYTES = 64  # of image_code, by which near-duplicates are told (search.duplicates)
-PARTITION_BITS = 34  # four shards of up to 2**32 rows share a partition, and a graph
-SHARD_BITS = 32
+SHARD_BITS = 32  # of an id: the rows of one shard
 
 
 @dataclass(frozen=True)
@@ -26,14 +40,41 @@ class ItemTable:
     index_connections: int = 32
     index_construction: int = 64
     quantization: str = "bf16"
+    shards_per_partition: int = 4  # a power of two; they share a graph
+    suffix: str = ""
 
     @property
     def name(self) -> str:
-        return f"item_{self.slug}"
+        return f"item_{self.slug}{self.suffix}"
+
+    @property
+    def partition_bits(self) -> int:
+        return SHARD_BITS + self.shards_per_partition.bit_length() - 1
+
+    def arriving(self, shard: int, epoch: int) -> "ItemTable":
+        """Where the rows of a shard gather until all of them are there.
+
+        A slug has no capitals, so that no dataset's own table has such a name.
+        """
+        return replace(self, suffix=f"_ARRIVING_{shard}_{epoch}")
+
+    def rebuilt(self, partition: int, attempt: int | str) -> "ItemTable":
+        """Where the next state of a partition is made, beside the one searched."""
+        return replace(self, suffix=f"_REBUILT_{partition}_{attempt}")
 
 
 def create(table: ItemTable) -> None:
-    """Makes the table if it is not there."""
+    """Makes the table if it is not there, and anew if it lacks a column.
+
+    Such a one was made by an earlier version; its rows have to be brought in again.
+    """
+    there = client.rows(
+        "SELECT name FROM system.columns "
+        "WHERE database = currentDatabase() AND table = {table:String}",
+        {"table": table.name},
+    )
+    if there and not {row["name"] for row in there}.issuperset(INSERTED_COLUMNS):
+        drop(table)
     client.command(creation(table))
 
 
@@ -51,6 +92,8 @@ def creation(table: ItemTable) -> str:
         f"{table.index_connections}, {table.index_construction})"
         for field, column in VECTOR_COLUMNS.items()
     )
+    # Else merges in the background would build graphs that nobody searches.
+    left_out = f",\n  exclude_materialize_skip_indexes_on_merge = '{INDEX_LIST}'"
     lengths = " AND ".join(
         f"length({column}) = {table.dimension}" for column in VECTOR_COLUMNS.values()
     )
@@ -75,7 +118,7 @@ def creation(table: ItemTable) -> str:
     TYPE text(tokenizer = splitByNonAlpha, preprocessor = lowerUTF8(caption)),
   CONSTRAINT vector_length CHECK {lengths}
 ) ENGINE = MergeTree
-PARTITION BY bitShiftRight(id, {PARTITION_BITS})
+PARTITION BY bitShiftRight(id, {table.partition_bits})
 ORDER BY id
 SETTINGS index_granularity = 256, default_compression_codec = 'LZ4',
-  non_replicated_deduplication_window = 100000"""
+  non_replicated_deduplication_window = 100000{left_out if table.suffix else ""}"""

@@ -23,21 +23,20 @@ FACTS = (
 EMPTY = {pa.string(): "", pa.float32(): float("nan"), pa.uint32(): 0}
 
 
-def item_columns(batch: Batch, shard: int, keep: np.ndarray) -> pa.Table:
-    """The rows of a batch that `keep` (booleans) is true for, ready to be inserted."""
-    if len(set(batch.table.column_names)) < len(batch.table.column_names):
+def item_columns(batch: Batch, shard: int) -> pa.Table:
+    """The rows of a batch, ready to be inserted into an item table."""
+    table = batch.table
+    if len(set(table.column_names)) < len(table.column_names):
         raise ShardUnreadable("The metadata has two columns of the same name.")
-    rows = np.flatnonzero(keep)
-    ids = (shard << SHARD_BITS) + batch.start + rows
-    kept = batch.table if len(rows) == len(batch) else batch.table.take(pa.array(rows))
-    named = {name.lower(): name for name in kept.column_names}
+    ids = (shard << SHARD_BITS) + batch.rows
+    named = {name.lower(): name for name in table.column_names}
     columns = {"id": pa.array(ids.astype(np.uint64))}
     for theirs, ours, kind in FACTS:
-        columns[ours] = _fact(kept, named.pop(theirs, None), kind)
-    columns["metadata"] = _metadata(kept, list(named.values()))
-    columns["image_code"] = _codes(batch.image[rows])
-    columns["image_embedding"] = _vectors(batch.image, rows)
-    columns["text_embedding"] = _vectors(batch.text, rows)
+        columns[ours] = _fact(table, named.pop(theirs, None), kind)
+    columns["metadata"] = _metadata(table, list(named.values()))
+    columns["image_code"] = _codes(batch.image)
+    columns["image_embedding"] = _vectors(batch.image)
+    columns["text_embedding"] = _vectors(batch.text)
     return pa.table(columns)
 
 
@@ -103,11 +102,9 @@ def _codes(matrix: np.ndarray) -> pa.FixedSizeBinaryArray:
     return pa.FixedSizeBinaryArray.from_buffers(kind, len(codes), [None, data])
 
 
-def _vectors(matrix: np.ndarray, rows: np.ndarray) -> pa.ListArray:
+def _vectors(matrix: np.ndarray) -> pa.ListArray:
     """Lists of float16 or float32; ClickHouse turns them into its own bfloat16."""
-    kept = matrix if len(rows) == len(matrix) else matrix[rows]
-    dimension = matrix.shape[1]
-    offsets = np.arange(0, kept.size + 1, dimension, dtype=np.int32)
+    offsets = np.arange(0, matrix.size + 1, matrix.shape[1], dtype=np.int32)
     return pa.ListArray.from_arrays(
-        pa.array(offsets), pa.array(np.ascontiguousarray(kept).ravel())
+        pa.array(offsets), pa.array(np.ascontiguousarray(matrix).ravel())
     )

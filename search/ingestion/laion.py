@@ -5,15 +5,10 @@ metadata_N.parquet the columns url, caption, NSFW, similarity, LICENSE, width, h
 and more. They may lie side by side or in folders named img_emb, text_emb, metadata.
 """
 
-import hashlib
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from tokenize import TokenError
-from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow as pa
@@ -21,26 +16,13 @@ import pyarrow.parquet as pq
 
 from search.errors import ShardUnreadable
 
-from .source import Batch, check_number
+from .damage import readable
+from .npy import VectorFile, read_vectors
+from .source import Batch, check_number, fingerprint
+from .vectors import bad_rows, batch_without, check_bad_rows
 
-NPY_MAGIC = b"\x93NUMPY"
-VECTOR_DTYPES = ("<f2", "<f4")
 NEEDED_COLUMNS = ("url", "caption")
-# A broken file ends in any of these, by format and by place.
-DAMAGE = (
-    OSError,
-    ValueError,
-    EOFError,
-    OverflowError,
-    MemoryError,
-    SyntaxError,
-    KeyError,
-    TypeError,
-    TokenError,
-    BadZipFile,
-    pa.ArrowException,
-)
-CHECKED_ROWS = 100_000  # rows looked at together while the vectors are checked
+BATCH_ROWS = 10_000  # most rows a CPU second, of the sizes measured
 
 
 class LaionFolder:
@@ -97,10 +79,11 @@ class LaionFolder:
 class LaionShard:
     """Three files that fit together; read in batches, never as a whole."""
 
-    image: np.ndarray
-    text: np.ndarray
+    image: VectorFile
+    text: VectorFile
     metadata: pq.ParquetFile
     fingerprint: str
+    metadata_bytes: int
 
     def __post_init__(self) -> None:
         lengths = {
@@ -111,24 +94,26 @@ class LaionShard:
         if len(set(lengths.values())) > 1:
             listed = ", ".join(f"{rows:,} of {name}" for name, rows in lengths.items())
             raise ShardUnreadable(f"The files differ in their rows: {listed}.")
+        self.bad_rows = np.union1d(bad_rows(self.image), bad_rows(self.text))
+        check_bad_rows(len(self.bad_rows), len(self))
 
     def __len__(self) -> int:
         return len(self.image)
 
-    @cached_property
-    def bad_rows(self) -> np.ndarray:
-        """Numbers of the rows whose vector is zero or not finite in either matrix."""
-        return np.union1d(_bad_rows(self.image), _bad_rows(self.text))
+    @property
+    def bytes(self) -> int:
+        return self.image.nbytes + self.text.nbytes + self.metadata_bytes
 
-    def batches(self, size: int) -> Iterator[Batch]:
-        """Batches of at most `size` rows; the same file gives the same batches."""
-        start = 0
-        with _readable("The metadata"):
-            for record_batch in self.metadata.iter_batches(size):
-                end = start + record_batch.num_rows
-                table = pa.Table.from_batches([record_batch])
-                yield Batch(start, self.image[start:end], self.text[start:end], table)
-                start = end
+    def batches(self, start: int) -> Iterator[Batch]:
+        """Batches of BATCH_ROWS; the same files always have the same bounds."""
+        end = 0
+        with readable("The metadata"):
+            for records in self.metadata.iter_batches(BATCH_ROWS, use_threads=False):
+                first, end = end, end + records.num_rows
+                if first >= start:
+                    table = pa.Table.from_batches([records])
+                    image, text = self.image[first:end], self.text[first:end]
+                    yield batch_without(self.bad_rows, first, image, text, table)
 
 
 def open_files(
@@ -140,65 +125,15 @@ def open_files(
         text=read_vectors(text, dimension),
         metadata=read_metadata(metadata),
         fingerprint=fingerprint,
+        metadata_bytes=metadata.stat().st_size,
     )
 
 
-def fingerprint(*files: Path) -> str:
-    """Changes when one of the files does, by size and time of change."""
-    stats = [file.stat() for file in files]
-    seen = ":".join(f"{stat.st_size}:{stat.st_mtime_ns}" for stat in stats)
-    return hashlib.sha256(seen.encode()).hexdigest()
-
-
-def read_vectors(path: Path, dimension: int) -> np.ndarray:
-    """The matrix in a .npy file, mapped into memory: (rows, dimension), float16 or 32.
-
-    Raises ShardUnreadable for whatever else the file may be.
-    """
-    with _readable(path.name):
-        with path.open("rb") as file:
-            if file.read(len(NPY_MAGIC)) != NPY_MAGIC:
-                raise ShardUnreadable(f"{path.name} is not a .npy file.")
-        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
-    if vectors.dtype.str not in VECTOR_DTYPES:
-        raise ShardUnreadable(
-            f"{path.name} holds {vectors.dtype}; float16 or float32 is needed."
-        )
-    if vectors.ndim != 2 or vectors.shape[1] != dimension:
-        raise ShardUnreadable(
-            f"{path.name} has the shape {vectors.shape}; the dataset's vectors have "
-            f"{dimension} numbers."
-        )
-    if not vectors.flags.c_contiguous:
-        raise ShardUnreadable(f"{path.name} is stored column by column.")
-    if path.stat().st_size != vectors.offset + vectors.nbytes:
-        raise ShardUnreadable(f"{path.name} is longer than its header says.")
-    return vectors
-
-
 def read_metadata(path: Path) -> pq.ParquetFile:
-    with _readable(path.name):
-        metadata = pq.ParquetFile(path)
+    with readable(path.name):
+        metadata = pq.ParquetFile(path, buffer_size=1 << 16, pre_buffer=False)
     names = {name.lower() for name in metadata.schema_arrow.names}
     for needed in NEEDED_COLUMNS:
         if needed not in names:
             raise ShardUnreadable(f"{path.name} has no column named {needed}.")
     return metadata
-
-
-def _bad_rows(vectors: np.ndarray) -> np.ndarray:
-    found = []
-    for start in range(0, len(vectors), CHECKED_ROWS):
-        # float16 would overflow where the squares are summed up.
-        part = vectors[start : start + CHECKED_ROWS].astype(np.float32)
-        length = np.sqrt(np.einsum("ij,ij->i", part, part))
-        found.append(start + np.flatnonzero(~(np.isfinite(length) & (length > 1e-6))))
-    return np.concatenate(found) if found else np.empty(0, np.int64)
-
-
-@contextmanager
-def _readable(name: str) -> Iterator[None]:
-    try:
-        yield
-    except DAMAGE as error:
-        raise ShardUnreadable(f"{name} is damaged: it cannot be read.") from error

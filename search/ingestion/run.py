@@ -1,239 +1,199 @@
-"""The run of one shard: claim, check, insert, count, index.
+"""The run of one shard: claim, fetch, check, insert, count.
 
-The ledger in Django's database is the truth. A run claims its shard by one UPDATE with
-a lease, and each later step holds only while the claim does. A run that was thought
-dead and comes back changes nothing: the batch it still sends is known by its token.
+The ledger in Django's database is the truth. Rows gather in a table that belongs to the
+shard and its epoch alone; once all of them are there and counted, the shard has
+ARRIVED, and publishing makes it visible.
 """
 
 import logging
-from collections.abc import Callable
-from datetime import timedelta
+from dataclasses import asdict, dataclass
 
-import numpy as np
-from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
-from search.clickhouse import schema, writer
-from search.errors import SearchUnavailable, ShardUnreadable
-from search.models import Dataset, Shard
+from search.clickhouse import client, schema, writer
+from search.clickhouse.schema import ItemTable
+from search.errors import NotFound, SearchUnavailable, ShardUnreadable
+from search.models import Reject, Shard
 from search.service import table_of
 
+from .claims import LEDGER_AWAY, MOST_FAILURES, SILENT, Claim, ClaimLost, answered
 from .columns import item_columns
-from .laion import LaionFolder, LaionShard
-
-BATCH_ROWS = 10_000
-LEASE = timedelta(minutes=5)
-BAD_ROWS_ALLOWED = 0.01
-NAMED_BAD_ROWS = 20
+from .removals import RemovalList
+from .source import Batch, OpenShard
+from .sources import source_of
 
 State = Shard.State
-Progress = Callable[[int, int], None]  # rows done, rows in all
 
 logger = logging.getLogger(__name__)
 
 
-class ClaimLost(Exception):
-    """Another run has taken the shard over."""
+def ingest(shard_pk: int) -> bool:
+    """Brings the rows of one queued shard in; False if it is not to be claimed.
 
-
-def find_shards(dataset: Dataset) -> int:
-    """Enters the shards of the dataset's source that are not in the ledger yet.
-
-    Returns how many the source has; raises ShardUnreadable when it cannot be read.
+    A shard whose source is wrong, or that broke off too often, ends FAILED with the
+    reason. SearchUnavailable is raised, and the shard left to be tried again, when the
+    engine, the source or the ledger does not answer.
     """
-    numbers = LaionFolder(dataset.source).shards()
-    Shard.objects.bulk_create(
-        [Shard(dataset=dataset, number=number) for number in numbers],
-        ignore_conflicts=True,
-    )
-    return len(numbers)
+    with answered():
+        _check_engine(shard_pk)
+        run = _claimed(shard_pk)
+        if run is None:
+            return False
+        try:
+            with run.claim.kept_alive():
+                run.attempt()
+        except ClaimLost:
+            logger.info("The run of shard %s was stopped or taken over.", shard_pk)
+            return False
+        return True
 
 
-def queue(shards: QuerySet[Shard]) -> list[int]:
-    """Marks the shards of a queryset that no run holds; returns their keys.
-
-    One that is queued already is returned again: its message may be lost, and a second
-    one does no harm.
-    """
-    keys = shards.filter(_free()).values_list("pk", flat=True)
-    return [
-        key
-        for key in list(keys)
-        if Shard.objects.filter(_free(), pk=key).update(
-            state=State.QUEUED, lease_until=None, error=""
-        )
-    ]
-
-
-def ingest(shard_pk: int, progress: Progress | None = None) -> bool:
-    """Brings one shard in; False if it is not free to be claimed.
-
-    A shard whose files are wrong ends FAILED with the reason. SearchUnavailable is
-    raised, and the shard queued again, when the engine does not answer.
-    """
-    shard = _claimed(shard_pk)
-    if shard is None:
-        return False
+def _check_engine(shard_pk: int) -> None:
+    """An engine that is away is no failure of the shard, which waits for it."""
     try:
-        _attempt(shard, progress or (lambda done, total: None))
-    except ClaimLost:
-        logger.warning("Shard %s was taken over by another run.", shard_pk)
-        return False
-    return True
-
-
-def give_up(shard_pk: int, reason: str) -> None:
-    """Fails a queued shard that was tried too often."""
-    Shard.objects.filter(pk=shard_pk, state=State.QUEUED).update(
-        state=State.FAILED, error=reason, changed_at=timezone.now()
-    )
-
-
-def _attempt(shard: Shard, progress: Progress) -> None:
-    try:
-        _bring_in_or_fail(shard, progress)
+        client.ping()
     except SearchUnavailable as error:
-        _finish(shard, state=State.QUEUED, error=error.message)
+        waiting = Shard.objects.filter(pk=shard_pk, state=State.QUEUED)
+        waiting.update(error=error.message)
         raise
 
 
-def _bring_in_or_fail(shard: Shard, progress: Progress) -> None:
-    try:
-        _bring_in(shard, progress)
-    except ShardUnreadable as error:
-        _fail(shard, error.message)
-    except (SearchUnavailable, ClaimLost):
-        raise
-    except Exception:
-        _fail(shard, "The import broke off; see the log.")
-        raise
+def _claimed(shard_pk: int) -> "Run | None":
+    """A message may come twice: due is what is queued, or was left by the dead."""
+    due = Shard.objects.filter(pk=shard_pk, state__in=[State.QUEUED, State.INGESTING])
+    claim = Claim.on(due, state=State.INGESTING)
+    shard = claim and claim.row.select_related("dataset").first()
+    return Run(shard, claim) if shard else None
 
 
-def _fail(shard: Shard, reason: str) -> None:
-    """Nothing half done is left behind."""
-    _clear(shard)
-    _finish(shard, state=State.FAILED, error=reason, rows=None, rows_done=0)
+@dataclass
+class Run:
+    """One attempt at one shard."""
 
+    shard: Shard
+    claim: Claim
 
-def index_if_complete(dataset: Dataset, partition: int) -> bool:
-    """Builds a partition's indexes once none of its shards is on its way."""
-    first, last = writer.shards_of(partition)
-    shards = dataset.shards.filter(number__range=(first, last))
-    if shards.filter(state__in=[State.QUEUED, State.INGESTING]).exists():
-        return False
-    if not shards.filter(state=State.INGESTED).exists():
-        return False
-    writer.build_indexes(table_of(dataset), partition)
-    return True
+    def attempt(self) -> None:
+        try:
+            if self.shard.failures > MOST_FAILURES:
+                self._give_up()
+            else:
+                self._bring_in()
+        except ShardUnreadable as error:
+            self._fail(error.message)
+        except (SearchUnavailable, NotFound) as error:
+            # NotFound: the table was dropped under the run, so the claim is lost, too.
+            self.claim.release(state=State.QUEUED, error=error.message)
+            raise SearchUnavailable(error.message) from error
+        except (ClaimLost, *LEDGER_AWAY):
+            raise
+        except Exception:
+            self._fail("The import broke off; see the log.")
+            raise
 
-
-def _free() -> Q:
-    """Whether no run holds a shard: none began, or the one that did is dead."""
-    dead = Q(lease_until__lt=timezone.now()) | Q(lease_until__isnull=True)
-    return ~Q(state=State.INGESTING) | dead
-
-
-def _claimed(shard_pk: int) -> Shard | None:
-    now = timezone.now()
-    # A message may come twice: what is in already stays as it is.
-    due = Shard.objects.filter(_free(), pk=shard_pk).exclude(state=State.INGESTED)
-    claimed = due.update(
-        state=State.INGESTING,
-        attempts=F("attempts") + 1,
-        lease_until=now + LEASE,
-        rows_done=0,
-        error="",
-        changed_at=now,
-    )
-    if not claimed:
-        return None
-    return Shard.objects.select_related("dataset").get(pk=shard_pk)
-
-
-def _held(shard: Shard, **changes) -> None:
-    """Writes to the ledger if the claim still stands; raises ClaimLost otherwise."""
-    now = timezone.now()
-    changes = {"lease_until": now + LEASE, "changed_at": now, **changes}
-    mine = Shard.objects.filter(
-        pk=shard.pk, state=State.INGESTING, attempts=shard.attempts
-    )
-    if not mine.update(**changes):
-        raise ClaimLost
-
-
-def _finish(shard: Shard, **changes) -> None:
-    _held(shard, lease_until=None, **changes)
-
-
-def _clear(shard: Shard) -> None:
-    """Deletes a shard's rows; those to come count as new ones."""
-    shard.epoch += 1
-    _held(shard, epoch=shard.epoch, fingerprint="")
-    table = table_of(shard.dataset)
-    schema.create(table)
-    if writer.count_shard(table, shard.number):
-        writer.delete_shard(table, shard.number)
-
-
-def _bring_in(shard: Shard, progress: Progress) -> None:
-    dataset = shard.dataset
-    source = LaionFolder(dataset.source).open(shard.number, dataset.dimension)
-    good = _good_rows(source)
-    table = table_of(dataset)
-    schema.create(table)
-    if shard.fingerprint != source.fingerprint:
-        _clear(shard)
-    # From here on an attempt that follows goes on where this one broke off.
-    _held(shard, rows=len(source), fingerprint=source.fingerprint)
-    _insert(shard, table, source, good, progress)
-    expected, there = int(good.sum()), writer.count_shard(table, shard.number)
-    if there != expected:
-        _clear(shard)
-        raise SearchUnavailable(f"{there:,} of {expected:,} rows arrived.")
-    _finish(
-        shard,
-        state=State.INGESTED,
-        rows=expected,
-        rows_done=expected,
-        # Bringing it in again replaces its rows, even by the same ones.
-        fingerprint="",
-        error=_rejected(source.bad_rows),
-    )
-
-
-def _insert(
-    shard: Shard,
-    table: schema.ItemTable,
-    source: LaionShard,
-    good: np.ndarray,
-    progress: Progress,
-) -> None:
-    for batch in source.batches(BATCH_ROWS):
-        end = batch.start + len(batch)
-        columns = item_columns(batch, shard.number, good[batch.start : end])
-        # Every run of the same files sends the same tokens: a batch that is there
-        # already is not inserted again, even by a run that was thought dead.
-        token = f"{table.slug}:{shard.number}:{shard.epoch}:{batch.start}"
-        _held(shard)
-        writer.insert(table, columns, token)
-        _held(shard, rows_done=end)
-        progress(end, len(source))
-
-
-def _good_rows(source: LaionShard) -> np.ndarray:
-    good = np.ones(len(source), bool)
-    good[source.bad_rows] = False
-    if len(source.bad_rows) > BAD_ROWS_ALLOWED * len(source):
-        raise ShardUnreadable(
-            f"{len(source.bad_rows):,} of {len(source):,} rows have a vector that is "
-            "zero or not finite; more than 1 % is not taken in."
+    def _fail(self, reason: str) -> None:
+        """Nothing half done is left behind; what searches find already stays."""
+        self._start_over("")
+        self.claim.release(
+            state=State.FAILED, error=reason, rows=None, finished_at=timezone.now()
         )
-    return good
 
+    def _give_up(self) -> None:
+        """What has arrived stays: a retry goes on from there."""
+        self.claim.release(
+            state=State.FAILED,
+            error=f"It broke off {MOST_FAILURES} times in a row without getting on. "
+            f"{self.shard.error or SILENT}",
+            finished_at=timezone.now(),
+        )
 
-def _rejected(bad_rows: np.ndarray) -> str:
-    if not len(bad_rows):
-        return ""
-    named = ", ".join(map(str, bad_rows[:NAMED_BAD_ROWS]))
-    more = ", …" if len(bad_rows) > NAMED_BAD_ROWS else ""
-    return f"Left out, their vectors being zero or not finite: rows {named}{more}."
+    @property
+    def _arriving(self) -> ItemTable:
+        return table_of(self.shard.dataset).arriving(
+            self.shard.number, self.shard.epoch
+        )
+
+    def _bring_in(self) -> None:
+        self.claim.hold(started_at=self.shard.started_at or timezone.now())
+        dataset = self.shard.dataset
+        source = source_of(dataset, self._fetched)
+        content = source.open(self.shard.number, dataset.dimension)
+        if self.shard.fingerprint != content.fingerprint:
+            self._start_over(content.fingerprint)
+        schema.create(self._arriving)
+        self.claim.hold(rows=len(content), bytes=content.bytes, error="")
+        self._insert(content)
+        self._count()
+        self.claim.release(
+            state=State.ARRIVED,
+            failures=0,
+            finished_at=timezone.now(),
+            bytes_done=content.bytes,
+        )
+        source.discard(self.shard.number)
+
+    def _fetched(self, done: int, total: int | None) -> None:
+        self.claim.hold(bytes_done=done, **({"bytes": total} if total else {}))
+
+    def _start_over(self, fingerprint: str) -> None:
+        """In a new table: what an earlier attempt may still send comes to nothing.
+
+        The fingerprint is written last: until then the next run does all of it again.
+        """
+        left = self._arriving
+        self.shard.epoch += 1
+        self.shard.fingerprint = fingerprint
+        self.shard.rows_done = self.shard.rows_kept = 0
+        self.claim.hold(
+            epoch=self.shard.epoch,
+            fingerprint="",
+            rows_done=0,
+            rows_kept=0,
+        )
+        self.shard.rejects.all().delete()
+        schema.drop(left)
+        schema.drop(self._arriving)  # of a dataset of the same name, dropped long ago
+        self.claim.hold(fingerprint=fingerprint)
+
+    def _insert(self, content: OpenShard) -> None:
+        removals = RemovalList.of(self.shard.dataset)
+        first = self.shard.rows_done
+        # A run that goes on where another broke off gets on; one that starts over may
+        # do so for ever.
+        got_on = {"failures": 0} if first else {}
+        for batch in content.batches(first):
+            self.claim.hold()
+            batch = removals.without_removed(batch, self.shard.number)
+            Reject.objects.bulk_create(
+                [Reject(shard=self.shard, **asdict(row)) for row in batch.rejected],
+                ignore_conflicts=True,
+            )
+            # An earlier attempt may have broken off between the rows and the ledger.
+            if batch.start > first or self._there(batch) != len(batch.rows):
+                self._send(batch)
+            self.shard.rows_kept += len(batch.rows)
+            self.claim.hold(
+                rows_done=batch.end, rows_kept=self.shard.rows_kept, **got_on
+            )
+
+    def _there(self, batch: Batch) -> int:
+        first, _ = writer.bounds(self.shard.number)
+        return writer.count_between(
+            self._arriving, first + batch.start, first + batch.end - 1
+        )
+
+    def _send(self, batch: Batch) -> None:
+        if len(batch.rows):
+            token = f"{self.shard.number}:{self.shard.epoch}:{batch.start}"
+            columns = item_columns(batch, self.shard.number)
+            writer.insert(self._arriving, columns, token)
+
+    def _count(self) -> None:
+        rows, ids = writer.count(self._arriving)
+        if rows == ids == self.shard.rows_kept:
+            return
+        kept = self.shard.rows_kept
+        self._start_over("")
+        raise SearchUnavailable(
+            f"{rows:,} rows arrived, of {ids:,} items, where {kept:,} were sent."
+        )

@@ -1,8 +1,10 @@
 """What a source of shards can do, and how the numbers of shards are written."""
 
+import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -19,31 +21,41 @@ SPAN = re.compile(r"(\d{1,18})(?:\s*-\s*(\d{1,18}))?", re.ASCII)
 
 
 @dataclass(frozen=True)
+class Rejected:
+    """A row that does not come in, what it pointed at, and why in a few words."""
+
+    row: int
+    url: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Batch:
-    """Consecutive rows of a shard, the first of them at `start`."""
+    """The rows of a shard from `start` to before `end`: those that come in, and others.
+
+    `rows` has the numbers within the shard of the rows of `image`, `text` (float16 or
+    float32, (rows, dimension)) and `table`, whose columns are named as LAION's.
+    """
 
     start: int
+    end: int
+    rows: np.ndarray
     image: np.ndarray
     text: np.ndarray
     table: pa.Table
-
-    def __len__(self) -> int:
-        return len(self.table)
+    rejected: tuple[Rejected, ...] = ()
 
 
 class OpenShard(Protocol):
     """A shard that was found whole; read in batches, never all at once."""
 
     fingerprint: str  # another one means other rows; at most 64 characters
+    bytes: int
 
     def __len__(self) -> int: ...
 
-    @property
-    def bad_rows(self) -> np.ndarray:
-        """Numbers of the rows that must not come in."""
-
-    def batches(self, size: int) -> Iterator[Batch]:
-        """Batches of at most `size` rows; the same shard gives the same batches."""
+    def batches(self, start: int) -> Iterator[Batch]:
+        """From a row on that began a batch before; the bounds are always the same."""
 
 
 class Source(Protocol):
@@ -84,6 +96,13 @@ def check_number(number: int) -> None:
         raise ShardUnreadable(
             f"The shard number {number} is too high: the last is {LAST_SHARD}."
         )
+
+
+def fingerprint(*files: Path, read_as: str = "") -> str:
+    """Changes when a file does, by size and time of change, or how it is read."""
+    stats = [file.stat() for file in files]
+    seen = [f"{stat.st_size}:{stat.st_mtime_ns}" for stat in stats]
+    return hashlib.sha256(":".join([*seen, read_as]).encode()).hexdigest()
 
 
 def _span(part: str) -> tuple[int, int]:

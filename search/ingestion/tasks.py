@@ -1,70 +1,109 @@
 """Imports as Celery tasks; the ledger, not the broker, knows what is to be done."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
 
-from celery import shared_task
+from celery import Task, shared_task
 from kombu.exceptions import OperationalError
 
-from search.clickhouse import queries, writer
 from search.errors import SearchUnavailable
-from search.models import Dataset, Shard
+from search.models import Dataset
 from search.service import table_of
 
-from . import run
-
-RETRY = {"max_retries": 5, "default_retry_delay": 10}  # seconds
+from . import publishing, removals, run
+from .claims import answered
 
 logger = logging.getLogger(__name__)
 
 
-@shared_task(bind=True, **RETRY)
-def ingest_shard(self, shard_pk: int) -> None:
+@shared_task(queue="ingest")
+def ingest_shard(shard_pk: int) -> None:
     try:
-        if not run.ingest(shard_pk):
-            return
+        run.ingest(shard_pk)
+        with answered():
+            dataset = Dataset.objects.filter(shards=shard_pk).first()
+            if dataset is not None:
+                publish_due(dataset)
     except SearchUnavailable as error:
-        if self.request.retries == self.max_retries:
-            run.give_up(shard_pk, error.message)
-        raise self.retry(exc=error) from error
-    shard = Shard.objects.get(pk=shard_pk)
-    build_indexes.delay(shard.dataset_id, writer.partition_of(shard.number))
+        logger.warning("Shard %s is tried again: %s", shard_pk, error)
 
 
-@shared_task(bind=True, **RETRY)
-def build_indexes(self, dataset_pk: int, partition: int) -> None:
+@shared_task(queue="publish")
+def publish(dataset_pk: int, partition: int) -> None:
     try:
-        run.index_if_complete(Dataset.objects.get(pk=dataset_pk), partition)
+        with answered():
+            dataset = Dataset.objects.filter(pk=dataset_pk).first()
+        if dataset is not None:
+            publishing.publish(dataset, partition)
+    except SearchUnavailable as error:
+        logger.warning("Partition %s is tried again: %s", partition, error)
+
+
+@shared_task(queue="publish")
+def recover() -> None:
+    """The sweeper: sent now and then, it tries again whatever did not end well."""
+    from . import steering
+
+    try:
+        steering.recover()
+    except SearchUnavailable as error:
+        logger.warning("The sweeper could not do all: %s", error)
+
+
+@shared_task(bind=True, queue="publish", max_retries=None, default_retry_delay=30)
+def hide_removed(self: Task, dataset_pk: int, since: str) -> None:
+    """Hides what has been put on a dataset's lists since a moment in ISO 8601."""
+    try:
+        with answered():
+            dataset = Dataset.objects.filter(pk=dataset_pk).first()
+            if dataset is not None:
+                table = table_of(dataset)
+                removals.hide(dataset, table, datetime.fromisoformat(since))
     except SearchUnavailable as error:
         raise self.retry(exc=error) from error
 
 
-def start(shard_pks: Sequence[int]) -> None:
-    """Sends queued shards on their way; without a broker they go back to pending."""
-    try:
-        for shard_pk in shard_pks:
-            ingest_shard.delay(shard_pk)
-    except OperationalError:
-        logger.exception("The task queue does not answer.")
-        Shard.objects.filter(pk__in=shard_pks, state=Shard.State.QUEUED).update(
-            state=Shard.State.PENDING,
-            error="The task queue did not answer; please start it again.",
-        )
+def send(shard_pks: Sequence[int]) -> None:
+    """Sends queued shards on their way.
 
-
-def requeue_interrupted() -> int:
-    """Queues again what an earlier life of this one process left unfinished.
-
-    Only for the embedded broker, whose messages die with the process. Returns the
-    number of shards; indexes that were not built to the end are built, too.
+    Without a broker they stay queued in the ledger, and the sweeper sends them again.
     """
-    unfinished = Shard.objects.filter(
-        state__in=[Shard.State.QUEUED, Shard.State.INGESTING]
-    )
-    keys = list(unfinished.values_list("pk", flat=True))
-    unfinished.update(state=Shard.State.QUEUED, lease_until=None)
-    start(keys)
-    for dataset in Dataset.objects.all():
-        for partition in queries.partitions_without_index(table_of(dataset)):
-            build_indexes.delay(dataset.pk, partition)
-    return len(keys)
+    _tried(lambda: [ingest_shard.delay(shard_pk) for shard_pk in shard_pks])
+
+
+def hide_soon(dataset: Dataset | None, since: datetime) -> None:
+    """Has hidden what was put on the lists of a dataset, or of all, since a moment.
+
+    Without a broker it is done here and now.
+    """
+    for each in [dataset] if dataset else Dataset.objects.all():
+        if _tried(lambda pk=each.pk: hide_removed.delay(pk, since.isoformat())) is None:
+            removals.hide(each, table_of(each), since)
+
+
+def publish_due(dataset: Dataset) -> int:
+    """Has the partitions published that have something new; returns how many."""
+    numbers = publishing.due(dataset)
+    _tried(lambda: [publish.delay(dataset.pk, number) for number in numbers])
+    return len(numbers)
+
+
+def idle(task: Task) -> bool:
+    """Whether no message waits where a task's are sent; False without a broker."""
+    with task.app.connection_for_write() as broker:
+        try:
+            with broker.channel() as channel:
+                queue = task.app.amqp.queues[task.queue].bind(channel)
+                return queue.queue_declare().message_count == 0
+        except (OperationalError, *broker.connection_errors):
+            logger.warning("The task queue does not answer.")
+            return False
+
+
+def _tried(act: Callable[[], Any]) -> None:
+    try:
+        act()
+    except OperationalError:
+        logger.exception("The task queue does not answer; the sweeper tries again.")

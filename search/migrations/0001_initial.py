@@ -6,51 +6,151 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Dataset',
+            name="Dataset",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slug', models.CharField(help_text='Names the dataset in addresses and its table in ClickHouse.', max_length=40, unique=True, validators=[django.core.validators.RegexValidator('\\A[a-z][a-z0-9_]*\\Z', 'A slug has small letters, digits and _, and starts with a letter.')])),
-                ('title', models.CharField(max_length=120)),
-                ('model', models.CharField(default='ViT-B-32-quickgelu', help_text='An open_clip architecture, or local-dir:FOLDER for one with its own configuration. LAION-400M was embedded by ViT-B-32-quickgelu, weights openai.', max_length=200)),
-                ('weights', models.CharField(blank=True, default='openai', help_text='A tag of open_clip, or a file; empty for local-dir:FOLDER.', max_length=200)),
-                ('dimension', models.PositiveIntegerField(default=512, validators=[django.core.validators.MinValueValidator(1)])),
-                ('metric', models.CharField(choices=[('cosineDistance', 'cosine'), ('L2Distance', 'L2')], default='cosineDistance', max_length=20)),
-                ('index_connections', models.PositiveIntegerField(default=32, help_text='Edges of a node in the HNSW graph (M).', validators=[django.core.validators.MinValueValidator(2)])),
-                ('index_construction', models.PositiveIntegerField(default=64, help_text='Candidates looked at when a node is added (ef_construction).', validators=[django.core.validators.MinValueValidator(1)])),
-                ('source', models.CharField(blank=True, help_text='A folder on the server with img_emb_N.npy, text_emb_N.npy and metadata_N.parquet.', max_length=500)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                (
+                    "slug",
+                    models.CharField(
+                        help_text="Names the dataset in addresses and its table in ClickHouse.",
+                        max_length=40,
+                        unique=True,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "\\A[a-z][a-z0-9_]*\\Z",
+                                "A slug has small letters, digits and _, and starts with a letter.",
+                            )
+                        ],
+                    ),
+                ),
+                ("title", models.CharField(max_length=120)),
+                (
+                    "model",
+                    models.CharField(
+                        default="ViT-B-32-quickgelu",
+                        help_text="An open_clip architecture, or local-dir:FOLDER for one with its own configuration. LAION-400M was embedded by ViT-B-32-quickgelu, weights openai.",
+                        max_length=200,
+                    ),
+                ),
+                (
+                    "weights",
+                    models.CharField(
+                        blank=True,
+                        default="openai",
+                        help_text="A tag of open_clip, or a file; empty for local-dir:FOLDER.",
+                        max_length=200,
+                    ),
+                ),
+                (
+                    "dimension",
+                    models.PositiveIntegerField(
+                        default=512,
+                        validators=[django.core.validators.MinValueValidator(1)],
+                    ),
+                ),
+                (
+                    "metric",
+                    models.CharField(
+                        choices=[("cosineDistance", "cosine"), ("L2Distance", "L2")],
+                        default="cosineDistance",
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "index_connections",
+                    models.PositiveIntegerField(
+                        default=32,
+                        help_text="Edges of a node in the HNSW graph (M).",
+                        validators=[django.core.validators.MinValueValidator(2)],
+                    ),
+                ),
+                (
+                    "index_construction",
+                    models.PositiveIntegerField(
+                        default=64,
+                        help_text="Candidates looked at when a node is added (ef_construction).",
+                        validators=[django.core.validators.MinValueValidator(1)],
+                    ),
+                ),
+                (
+                    "source",
+                    models.CharField(
+                        blank=True,
+                        help_text="A folder on the server with img_emb_N.npy, text_emb_N.npy and metadata_N.parquet.",
+                        max_length=500,
+                    ),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'ordering': ['created_at', 'pk'],
+                "ordering": ["created_at", "pk"],
             },
         ),
         migrations.CreateModel(
-            name='Shard',
+            name="Shard",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveIntegerField()),
-                ('state', models.CharField(choices=[('pending', 'Pending'), ('queued', 'Queued'), ('ingesting', 'Ingesting'), ('ingested', 'Ingested'), ('failed', 'Failed')], default='pending', max_length=10)),
-                ('rows', models.PositiveBigIntegerField(blank=True, null=True)),
-                ('rows_done', models.PositiveBigIntegerField(default=0)),
-                ('attempts', models.PositiveIntegerField(default=0)),
-                ('epoch', models.PositiveIntegerField(default=0)),
-                ('fingerprint', models.CharField(blank=True, max_length=64)),
-                ('lease_until', models.DateTimeField(blank=True, null=True)),
-                ('error', models.TextField(blank=True)),
-                ('changed_at', models.DateTimeField(auto_now=True)),
-                ('dataset', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='shards', to='search.dataset')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                ("number", models.PositiveIntegerField()),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("pending", "Pending"),
+                            ("queued", "Queued"),
+                            ("ingesting", "Ingesting"),
+                            ("ingested", "Ingested"),
+                            ("failed", "Failed"),
+                        ],
+                        default="pending",
+                        max_length=10,
+                    ),
+                ),
+                ("rows", models.PositiveBigIntegerField(blank=True, null=True)),
+                ("rows_done", models.PositiveBigIntegerField(default=0)),
+                ("attempts", models.PositiveIntegerField(default=0)),
+                ("epoch", models.PositiveIntegerField(default=0)),
+                ("fingerprint", models.CharField(blank=True, max_length=64)),
+                ("lease_until", models.DateTimeField(blank=True, null=True)),
+                ("error", models.TextField(blank=True)),
+                ("changed_at", models.DateTimeField(auto_now=True)),
+                (
+                    "dataset",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="shards",
+                        to="search.dataset",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['dataset', 'number'],
-                'constraints': [models.UniqueConstraint(fields=('dataset', 'number'), name='one_row_per_shard')],
+                "ordering": ["dataset", "number"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("dataset", "number"), name="one_row_per_shard"
+                    )
+                ],
             },
         ),
     ]

@@ -4,9 +4,8 @@ from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
 from postcards.shards import MODEL
-from search.clickhouse import writer
 from search.errors import SearchError
-from search.ingestion import run
+from search.ingestion import publishing, run, steering
 from search.models import Dataset, Shard
 
 SLUG = "postcards"
@@ -39,6 +38,7 @@ class Command(BaseCommand):
                 "model": MODEL,
                 "weights": "",
                 "source": str(folder),
+                "without_removal_list": True,
             },
         )
         try:
@@ -47,18 +47,19 @@ class Command(BaseCommand):
             raise CommandError(error.message) from error
 
     def _ingest(self, dataset: Dataset) -> None:
-        run.find_shards(dataset)
+        steering.find_shards(dataset)
+        waiting = dataset.shards.exclude(state=Shard.State.INGESTED)
         # It is the only process on its engine: a run that seems to go on is dead.
-        dataset.shards.update(lease_until=None)
-        keys = run.queue(dataset.shards.all())
-        with tqdm(desc="Bringing them in", unit=" cards", disable=None) as bar:
-            for key in keys:
-                before = bar.n
-                run.ingest(key, lambda done, _, n=before: bar.update(n + done - bar.n))
+        waiting.exclude(state=Shard.State.ARRIVED).update(
+            state=Shard.State.QUEUED, lease_until=None
+        )
+        with tqdm(desc="Bringing them in", unit=" shards", disable=None) as bar:
+            for shard in waiting:
+                run.ingest(shard.pk)
+                bar.update()
         failed = dataset.shards.filter(state=Shard.State.FAILED).first()
         if failed:
             raise CommandError(f"Shard {failed.number}: {failed.error}")
         self.stdout.write("Building the search index …")
-        numbers = dataset.shards.values_list("number", flat=True)
-        for partition in sorted(set(map(writer.partition_of, numbers))):
-            run.index_if_complete(dataset, partition)
+        for number in publishing.due(dataset):
+            publishing.publish(dataset, number)

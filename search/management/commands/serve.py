@@ -153,11 +153,11 @@ def start_worker() -> EmbeddedWorker | None:
     """The worker of the in-memory broker; other brokers have processes of their own."""
     if not settings.CELERY_BROKER_URL.startswith("memory"):
         return None
-    from search.ingestion.tasks import requeue_interrupted
+    from search.ingestion.steering import recover_alone
 
     worker = EmbeddedWorker()
     worker.start()
-    requeue_interrupted()
+    recover_alone()
     return worker
 
 

@@ -1,0 +1,80 @@
+"""Lists of addresses of pictures: TSV, CSV or Parquet, with columns of any names.
+
+So Unsplash publishes its photos (photos.tsv000), and LAION its metadata.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+
+from search.errors import CannotFetch, ShardUnreadable
+
+from .damage import readable
+from .image_pictures import Picture, fetched_picture
+from .source import fingerprint
+from .tables import TABLE, TableFile, files_of, roles_of, with_names
+
+SHARD_ROWS = 100_000
+COMPUTED = ("width", "height", "similarity", "md5")  # of the picture that was fetched
+TEXTS = ("url", "caption")
+KINDS = "list of pictures (.tsv, .csv, .parquet), tar file or folder of pictures"
+
+
+def lists(
+    source: str, columns: Mapping[str, str]
+) -> dict[int, Callable[[], "ImageList"]]:
+    """The shards of the lists, by number: each a stretch of SHARD_ROWS of a file.
+
+    They are numbered through all files, in the order of their names. So an item keeps
+    its id as long as files are only added behind the others.
+    """
+    stretches = [
+        (path, first)
+        for path in files_of(source, TABLE, KINDS)
+        for first in range(0, len(TableFile(path)), SHARD_ROWS)
+    ]
+    return {
+        number: partial(ImageList, path, first, columns)
+        for number, (path, first) in enumerate(stretches)
+    }
+
+
+class ImageList:
+    """A stretch of the rows of one file."""
+
+    def __init__(self, path: Path, first: int, columns: Mapping[str, str]):
+        self.table = TableFile(path)
+        self.first = first
+        self.last = min(first + SHARD_ROWS, len(self.table))
+        wanted = ("url", "caption", "width", "height")
+        self.roles = roles_of(columns, self.table.names, wanted)
+        if "url" not in self.roles:
+            raise ShardUnreadable(
+                f"{path.name} has no column that is known to hold addresses; name it "
+                'in the dataset\'s columns: {"url": "…"}.'
+            )
+        self.fingerprint = fingerprint(path, read_as=f"{first} {self.roles}")
+        self.bytes = path.stat().st_size * len(self) // len(self.table)
+
+    def __len__(self) -> int:
+        return self.last - self.first
+
+    def tables(self, start: int, size: int) -> Iterator[pa.Table]:
+        """The rows from `start` on, `size` together; url and caption are texts."""
+        for rows in self.table.read(self.first + start, self.last, size):
+            table = with_names(rows, self.roles, COMPUTED)
+            with readable(self.table.path.name):
+                texts = [name for name in TEXTS if name in table.column_names]
+                for name in texts:
+                    at = table.column_names.index(name)
+                    table = table.set_column(at, name, table[name].cast(pa.string()))
+                table.select(texts).validate(full=True)  # also of its UTF-8
+            yield table
+
+    def load(self, row: int, url: str) -> Picture:
+        """Raises CannotFetch, NotAPicture or PictureTooLarge."""
+        if not url:
+            raise CannotFetch("It has no address, or not as many cells as columns.")
+        return fetched_picture(url)

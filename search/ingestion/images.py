@@ -1,0 +1,236 @@
+"""Pictures that are still to be embedded: lists of addresses, folders, tar files.
+
+While a batch is embedded, the pictures of the next ones are fetched and decoded. A
+picture that cannot be had is a rejected row with its reason.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from search.encoder import Encoder, encoder_for
+from search.errors import InvalidQuery, ShardUnreadable
+from search.models import Dataset
+
+from .image_files import TAR, folder_files, picture_names, tar_files
+from .image_lists import lists
+from .image_pictures import Picture
+from .removals import REASON, RemovalList
+from .source import Batch, Rejected, check_number, fingerprint
+from .tables import found
+
+BATCH_ROWS = 128
+# With the batch that is embedded, three are in memory: some 600 KB a picture at most.
+BATCHES_AHEAD = 2
+EMBEDDED_TOGETHER = 64
+WORKERS = 32
+MOST_REASON = 300
+
+
+class Pictures(Protocol):
+    """The pictures of one shard, as image_lists and image_files have them."""
+
+    fingerprint: str
+    bytes: int
+
+    def __len__(self) -> int: ...
+
+    def tables(self, start: int, size: int) -> Iterator[pa.Table]:
+        """What is known of the rows from `start` on: url, caption (texts) and more."""
+
+    def load(self, row: int, url: str) -> Picture:
+        """Called in a thread; raises InvalidQuery with the reason."""
+
+
+@dataclass
+class Images:
+    """The shards of a dataset whose source is pictures."""
+
+    dataset: Dataset
+
+    def shards(self) -> list[int]:
+        """Raises ShardUnreadable when there are none, or a list cannot be read."""
+        numbers = sorted(self._parts)
+        check_number(max(numbers, default=0))
+        return numbers
+
+    def open(self, number: int, dimension: int) -> "ImageShard":
+        """Raises SearchUnavailable while the dataset's model cannot be had."""
+        if number not in self._parts:
+            raise ShardUnreadable(f"The source has no shard {number} any more.")
+        pictures = self._parts[number]()
+        encoder = encoder_for(self.dataset.model, self.dataset.weights)
+        if encoder.dimension != dimension:
+            raise ShardUnreadable(
+                f"The dataset's model makes vectors of {encoder.dimension} numbers; "
+                f"the dataset has {dimension}."
+            )
+        removed = RemovalList.of(self.dataset)
+        model = f"{self.dataset.model} {self.dataset.weights}"
+        made = fingerprint(read_as=f"{pictures.fingerprint} {model}")
+        return ImageShard(number, pictures, encoder, removed, made)
+
+    def discard(self, number: int) -> None:
+        """Nothing was put on disk."""
+
+    @cached_property
+    def _parts(self) -> dict[int, Callable[[], Pictures]]:
+        source, columns = self.dataset.source, self.dataset.columns
+        if tars := found(source, TAR):
+            return tar_files(tars, columns)
+        if source and (names := picture_names(Path(source))):
+            return folder_files(Path(source), names, columns)
+        return lists(source, columns)
+
+
+@dataclass
+class Waiting:
+    """The rows of a batch whose pictures are on their way; None for those removed."""
+
+    start: int
+    table: pa.Table
+    urls: list[str]
+    pictures: list[Future[Picture] | None]
+
+
+@dataclass
+class ImageShard:
+    """The pictures of one shard, embedded batch by batch."""
+
+    number: int
+    pictures: Pictures
+    encoder: Encoder
+    removed: RemovalList
+    fingerprint: str
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    @property
+    def bytes(self) -> int:
+        return self.pictures.bytes
+
+    def batches(self, start: int) -> Iterator[Batch]:
+        """Batches of BATCH_ROWS; closing it ends the threads that fetch for it."""
+        with ThreadPoolExecutor(WORKERS, "pictures") as pool:
+            try:
+                ahead: deque[Waiting] = deque()
+                for table in self.pictures.tables(start, BATCH_ROWS):
+                    ahead.append(self._begun(pool, start, table))
+                    start += len(table)
+                    if len(ahead) > BATCHES_AHEAD:
+                        yield self._batch(ahead.popleft())
+                while ahead:
+                    yield self._batch(ahead.popleft())
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _begun(self, pool: ThreadPoolExecutor, start: int, table: pa.Table) -> Waiting:
+        """What is on a list of removals is not even fetched."""
+        urls = [(url or "").strip() for url in table["url"].to_pylist()]
+        rows = range(start, start + len(table))
+        removed = self.removed.listed(self.number, rows, urls)
+        jobs = [
+            None if gone else pool.submit(self.pictures.load, row, url)
+            for row, url, gone in zip(rows, urls, removed, strict=True)
+        ]
+        return Waiting(start, table, urls, jobs)
+
+    def _batch(self, waiting: Waiting) -> Batch:
+        outcomes = list(map(_outcome, waiting.pictures))
+        kept = [i for i, told in enumerate(outcomes) if isinstance(told, Picture)]
+        pictures = [outcomes[i] for i in kept]
+        urls = [waiting.urls[i] for i in kept]
+        table = waiting.table.take(pa.array(kept, pa.int64()))
+        captions = _captions(table)
+        images = [picture.image for picture in pictures]
+        image = self._embedded(self.encoder.encode_images, images)
+        text = self._embedded(self.encoder.encode_texts, captions)
+        return Batch(
+            start=waiting.start,
+            end=waiting.start + len(waiting.table),
+            rows=waiting.start + np.array(kept, np.int64),
+            image=image,
+            text=text,
+            table=_completed(table, urls, captions, pictures, image, text),
+            rejected=tuple(
+                Rejected(waiting.start + i, waiting.urls[i].replace("\0", ""), told)
+                for i, told in enumerate(outcomes)
+                if isinstance(told, str)
+            ),
+        )
+
+    def _embedded(self, encode: Callable, things: list) -> np.ndarray:
+        parts = [
+            encode(things[first : first + EMBEDDED_TOGETHER])
+            for first in range(0, len(things), EMBEDDED_TOGETHER)
+        ]
+        return np.concatenate([np.empty((0, self.encoder.dimension), "f4"), *parts])
+
+
+def _outcome(job: Future[Picture] | None) -> Picture | str:
+    """The picture, or why there is none."""
+    if job is None:
+        return REASON
+    try:
+        return job.result()
+    except InvalidQuery as error:
+        return error.message[:MOST_REASON]
+
+
+def _captions(table: pa.Table) -> list[str]:
+    if "caption" not in table.column_names:
+        return [""] * len(table)
+    return [caption or "" for caption in table["caption"].to_pylist()]
+
+
+def _completed(
+    table: pa.Table,
+    urls: list[str],
+    captions: list[str],
+    pictures: list[Picture],
+    image: np.ndarray,
+    text: np.ndarray,
+) -> pa.Table:
+    """With the columns that are known now; without a caption none is similar to it."""
+    sizes = _sizes(table, pictures)
+    similarity = np.einsum("ij,ij->i", image, text)
+    uncaptioned = np.array([not caption for caption in captions], bool)
+    columns = {
+        "url": pa.array(urls, pa.string()),
+        "caption": pa.array(captions, pa.string()),
+        "width": pa.array([width for width, _ in sizes], pa.uint32()),
+        "height": pa.array([height for _, height in sizes], pa.uint32()),
+        "similarity": pa.array(similarity, pa.float32(), mask=uncaptioned),
+        "md5": pa.array([picture.md5 for picture in pictures], pa.string()),
+    }
+    others = [name for name in table.column_names if name not in columns]
+    return pa.table({**columns, **{name: table[name] for name in others}})
+
+
+def _sizes(table: pa.Table, pictures: list[Picture]) -> list[tuple[int, int]]:
+    """The size of the file, or the one that is listed where a smaller one was asked."""
+    listed = [
+        [_number(value) for value in table[name].to_pylist()]
+        if name in table.column_names
+        else [0] * len(table)
+        for name in ("original_width", "original_height")
+    ]
+    return [
+        (width, height)
+        if picture.reduced and width and height
+        else (picture.width, picture.height)
+        for picture, width, height in zip(pictures, *listed, strict=True)
+    ]
+
+
+def _number(value: object) -> int:
+    text = str(value)
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0

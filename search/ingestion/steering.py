@@ -1,0 +1,198 @@
+"""What an admin does with the shards of a dataset, by page or by command."""
+
+from django.db.models import Case, F, QuerySet, Value, When
+from django.utils import timezone
+
+from search.clickhouse import schema, writer
+from search.errors import InvalidQuery
+from search.models import Dataset, Partition, Shard
+from search.service import table_of
+
+from . import publishing, tasks
+from .claims import answered, unclaimed
+from .removals import removals_of
+from .sources import source_of
+
+State = Shard.State
+STARTED_BY = {
+    "start": [State.PENDING, State.FAILED],
+    "resume": [State.PAUSED],
+    "retry": [State.FAILED],
+    "replace": [State.INGESTED],
+    "again": [State.PENDING, State.FAILED, State.PAUSED, State.INGESTED, State.ARRIVED],
+}
+STOPPABLE = [State.QUEUED, State.INGESTING]
+GATHERING = [*STOPPABLE, State.PAUSED, State.ARRIVED]
+BEGUN = {"started_at": None, "rows_done": 0, "bytes_done": 0}
+DROPPABLE = [State.INGESTED, State.PENDING, State.PAUSED, State.FAILED]
+
+
+def find_shards(dataset: Dataset) -> int:
+    """Enters the shards of the dataset's source that are not in the ledger yet.
+
+    Returns how many the source has; raises ShardUnreadable when it cannot be read.
+    """
+    numbers = source_of(dataset).shards()
+    Shard.objects.bulk_create(
+        [Shard(dataset=dataset, number=number) for number in numbers],
+        ignore_conflicts=True,
+    )
+    return len(numbers)
+
+
+def queue(dataset: Dataset, shards: QuerySet[Shard], action: str = "start") -> int:
+    """Queues the shards of a queryset that an action is for; returns how many.
+
+    `action` is a key of STARTED_BY. Raises InvalidQuery for LAION shards without a
+    removal list, unless the dataset does without.
+    """
+    check_removal_list(dataset)
+    keys = list(
+        shards.filter(state__in=STARTED_BY[action]).values_list("pk", flat=True)
+    )
+    queued = Shard.objects.filter(pk__in=keys, state__in=STARTED_BY[action]).update(
+        state=State.QUEUED,
+        lease_until=None,
+        failures=0,
+        error="",
+        # Rows that stay were read then: what was taken down since is to be hidden.
+        **{name: _unless_anew(name, none) for name, none in BEGUN.items()},
+        finished_at=None,
+        changed_at=timezone.now(),
+    )
+    tasks.send(keys)
+    return queued
+
+
+def _unless_anew(name: str, none: int | None) -> Case:
+    """A field as it is, but for shards that begin from nothing."""
+    kind = Shard._meta.get_field(name)
+    return Case(When(fingerprint="", then=Value(none, kind)), default=name)
+
+
+def act(dataset: Dataset, shards: QuerySet[Shard], action: str) -> int:
+    """Does what a button or a command says; returns for how many shards it was."""
+    if action == "pause":
+        return pause(shards)
+    if action == "cancel":
+        return cancel(shards)
+    if action == "drop":
+        return drop(dataset, shards)
+    return queue(dataset, shards, action)
+
+
+def check_removal_list(dataset: Dataset) -> None:
+    needed = dataset.kind == Dataset.Kind.LAION and not dataset.without_removal_list
+    if needed and not removals_of(dataset).exists():
+        raise InvalidQuery(
+            "Load a list of what must not be found first, or tick “without removal "
+            "list” in the dataset: LAION links to pictures that are illegal."
+        )
+
+
+def pause(shards: QuerySet[Shard]) -> int:
+    """Stops shards where they are; `resume` goes on from there."""
+    return shards.filter(state__in=STOPPABLE).update(
+        state=State.PAUSED, lease_until=None, changed_at=timezone.now()
+    )
+
+
+def cancel(shards: QuerySet[Shard]) -> int:
+    """Stops shards and forgets what has arrived of them; what is visible stays."""
+    stopped = 0
+    for shard in shards.filter(state__in=GATHERING):
+        row = Shard.objects.filter(pk=shard.pk, state=shard.state)
+        back = State.INGESTED if shard.rows_visible else State.PENDING
+        if row.update(
+            state=back,
+            lease_until=None,
+            epoch=F("epoch") + 1,
+            fingerprint="",
+            rows_done=0,
+            rows_kept=shard.rows_visible,
+        ):
+            stopped += 1
+            publishing.interrupt(shard.dataset, shard.number)
+            schema.drop(table_of(shard.dataset).arriving(shard.number, shard.epoch))
+            source_of(shard.dataset).discard(shard.number)
+    return stopped
+
+
+def droppable(shards: QuerySet[Shard]) -> QuerySet[Shard]:
+    """Those that have rows to be removed, and are at rest."""
+    return shards.filter(state__in=DROPPABLE, rows_visible__gt=0)
+
+
+def drop(dataset: Dataset, shards: QuerySet[Shard]) -> int:
+    """Hides the rows of shards at once, and has them removed."""
+    table, dropped = table_of(dataset), []
+    for shard in droppable(shards):
+        row = Shard.objects.filter(pk=shard.pk, state=shard.state)
+        if row.update(
+            state=State.REMOVING, epoch=F("epoch") + 1, fingerprint="", error=""
+        ):
+            dropped.append(shard.number)
+            publishing.interrupt(dataset, shard.number)
+            schema.drop(table.arriving(shard.number, shard.epoch))
+    if dropped:
+        writer.hide(table, writer.of_shards(dropped), {})
+    tasks.publish_due(dataset)
+    return len(dropped)
+
+
+def drop_dataset(dataset: Dataset) -> None:
+    """Drops a dataset with all its tables; a run that goes on finds its claim lost."""
+    table = table_of(dataset)
+    dataset.shards.update(state=State.PENDING, lease_until=None, rows_visible=0)
+    dataset.delete()
+    for name in [table.name, *writer.tables_beside(table)]:
+        writer.drop_named(name)
+
+
+def recover() -> int:
+    """Sends again what is due and what the dead have left; returns how many messages.
+
+    Called now and then, since a broker may lose messages, and workers die. What is
+    queued is sent again once no message waits any more. Raises SearchUnavailable when
+    the ledger or the engine does not answer.
+    """
+    with answered():
+        left = Shard.objects.filter(unclaimed(), state=State.INGESTING)
+        keys = list(left.values_list("pk", flat=True))
+        left.update(state=State.QUEUED, lease_until=None)
+        if tasks.idle(tasks.ingest_shard):
+            queued = Shard.objects.filter(state=State.QUEUED)
+            keys = list(queued.values_list("pk", flat=True))
+        tasks.send(keys)
+        sent = len(keys)
+        if tasks.idle(tasks.publish):
+            sent += sum(map(tasks.publish_due, Dataset.objects.all()))
+        tidy()
+        return sent
+
+
+def recover_alone() -> int:
+    """The same at the start of a process that is the only one: the others are dead."""
+    Shard.objects.filter(state=State.INGESTING).update(lease_until=None)
+    Partition.objects.update(lease_until=None)
+    return recover()
+
+
+def tidy() -> None:
+    """Drops the tables that runs, publications and dropped datasets have left behind.
+
+    A shard that failed keeps what has arrived: a retry goes on from there.
+    """
+    # First the tables, then the ledger: it knows of a table before it is made.
+    names, wanted = writer.tables_beside(), set()
+    kept = Shard.objects.filter(state__in=[*GATHERING, State.FAILED])
+    for shard in kept.select_related("dataset"):
+        table = table_of(shard.dataset)
+        wanted.add(table.arriving(shard.number, shard.epoch).name)
+    leased = Partition.objects.filter(lease_until__gte=timezone.now())
+    for partition in leased.select_related("dataset"):
+        table = table_of(partition.dataset)
+        wanted.add(table.rebuilt(partition.number, partition.attempts).name)
+    for name in names:
+        if name not in wanted:
+            writer.drop_named(name)

@@ -1,0 +1,242 @@
+"""The staff's page of a dataset's import: how it stands, and the buttons that steer it.
+
+The page works without JavaScript. With it, htmx asks every two seconds for what has
+changed, until nothing is on its way any more.
+"""
+
+import csv
+import re
+from collections.abc import Callable, Iterator
+from functools import wraps
+from itertools import groupby
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.views import redirect_to_login
+from django.core.paginator import Paginator
+from django.db.models import Count, Q, QuerySet
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    QueryDict,
+    StreamingHttpResponse,
+)
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.translation import ngettext
+from django.views.decorators.http import require_POST, require_safe
+from django_htmx.http import HttpResponseClientRedirect, HttpResponseClientRefresh
+
+from .clickhouse.schema import SHARD_BITS
+from .errors import InvalidQuery, SearchError
+from .ingestion import removals, steering
+from .ingestion.source import parse_range
+from .ingestion.standing import Standing, pace, spans
+from .models import Dataset, Reject, Shard
+from .removal_forms import TakeDownForm
+
+State = Shard.State
+CELLS = 800  # on one page; a form may have a thousand fields
+LETTERS = dict(zip(State.values, "pqiuadfr", strict=True))
+SEEN = re.compile(r"(?:\d{1,3}[a-z])*", re.ASCII)
+MOST_REASONS = 12
+DONE = {
+    "start": ("%d shard is queued", "%d shards are queued"),
+    "pause": ("%d shard is paused", "%d shards are paused"),
+    "resume": ("%d shard goes on", "%d shards go on"),
+    "cancel": ("%d shard is cancelled", "%d shards are cancelled"),
+    "retry": ("%d shard is tried again", "%d shards are tried again"),
+    "replace": ("%d shard is being replaced", "%d shards are being replaced"),
+    "drop": ("%d shard is hidden now", "%d shards are hidden now"),
+}
+# What a spreadsheet takes for the beginning of a formula.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+View = Callable[..., HttpResponse]
+
+
+def for_staff(view: View) -> View:
+    """Others are sent to the login; whoever may not change datasets finds nothing."""
+
+    @wraps(view)
+    def checked(request: HttpRequest, slug: str, **more: Any) -> HttpResponse:
+        user = request.user
+        if not user.is_authenticated:
+            back = reverse("ingestion", args=[slug])
+            login = redirect_to_login(back, reverse("admin:login"))
+            return HttpResponseClientRedirect(login.url) if request.htmx else login
+        if not (user.is_staff and user.has_perm("search.change_dataset")):
+            raise Http404
+        return view(request, get_object_or_404(Dataset, slug=slug), **more)
+
+    return checked
+
+
+@require_safe
+@for_staff
+def ingestion(request: HttpRequest, dataset: Dataset) -> HttpResponse:
+    context = _context(request, dataset) | {"reasons": _reasons(dataset)}
+    return render(request, "search/ingestion.html", context)
+
+
+@require_safe
+@for_staff
+def live(request: HttpRequest, dataset: Dataset) -> HttpResponse:
+    """The figures, and the cells that look other than `seen` in the address."""
+    context = _context(request, dataset)
+    seen = _unpacked(request.GET.get("seen", ""))
+    shown = [LETTERS[shard.state] for shard in context["cells"]]
+    if len(seen) != len(shown):
+        return HttpResponseClientRefresh()  # there are shards that it has no cells for
+    context["changed"] = [
+        shard
+        for shard, letter in zip(context["cells"], seen, strict=True)
+        if LETTERS[shard.state] != letter or shard.state == State.INGESTING
+    ]
+    if not context["standing"].moving:
+        # They may be many, and are not counted while they change every moment.
+        context["reasons"] = _reasons(dataset)
+    return render(request, "search/_ingestion_live.html", context)
+
+
+@require_POST
+@for_staff
+def steer(request: HttpRequest, dataset: Dataset) -> HttpResponse:
+    action = request.POST.get("action", "")
+    try:
+        if action not in DONE:
+            raise InvalidQuery("There is no such action.")
+        if action == "start":
+            steering.find_shards(dataset)
+        shards = _chosen(dataset, request.POST)
+        if action == "drop" and "sure" not in request.POST:
+            return _ask(request, dataset, shards)
+        _tell(request, action, steering.act(dataset, shards, action))
+    except SearchError as error:
+        messages.error(request, error.message)
+    return redirect("ingestion", slug=dataset.slug)
+
+
+@require_POST
+@for_staff
+def take_down(request: HttpRequest, dataset: Dataset) -> HttpResponse:
+    form = TakeDownForm(request.POST)
+    try:
+        form.check()
+        item = form.cleaned_data["item"]
+        removals.take_down(dataset, item, form.cleaned_data["reason"])
+        messages.success(request, f"Item {item} is hidden, and does not come in again.")
+    except SearchError as error:
+        messages.error(request, error.message)
+    return redirect("ingestion", slug=dataset.slug)
+
+
+@require_safe
+@for_staff
+def rejects(request: HttpRequest, dataset: Dataset) -> HttpResponse:
+    """All rows that did not come in, as CSV; written while it is sent."""
+    response = StreamingHttpResponse(_lines(dataset), content_type="text/csv")
+    name = f"{dataset.slug}-rejects.csv"
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
+
+
+def _context(request: HttpRequest, dataset: Dataset) -> dict[str, Any]:
+    standing = Standing.of(dataset)
+    cells = Paginator(standing.shards, CELLS).get_page(request.GET.get("page"))
+    speed = pace(dataset, standing.rows_done) if standing.moving else None
+    to_come = standing.rows_to_come
+    return {
+        "dataset": dataset,
+        "standing": standing,
+        "cells": cells,
+        "seen": _packed(LETTERS[shard.state] for shard in cells),
+        "states": [
+            {"value": state, "name": State(state).label, "count": count}
+            for state, count in standing.counts.items()
+        ],
+        "errors": [
+            {"sentence": error, "shards": spans(numbers), "count": len(numbers)}
+            for error, numbers in standing.errors
+        ],
+        "speed": speed,
+        "seconds_left": to_come / speed if to_come and speed else None,
+    }
+
+
+def _reasons(dataset: Dataset) -> list[dict[str, Any]]:
+    rejected = Reject.objects.filter(shard__dataset=dataset).values("reason")
+    counted = rejected.annotate(rows=Count("pk")).order_by("-rows", "reason")
+    return list(counted[:MOST_REASONS])
+
+
+def _packed(letters: Iterator[str]) -> str:
+    """Letters that repeat as a number and the letter: dddq as 3d1q."""
+    return "".join(f"{len(list(same))}{letter}" for letter, same in groupby(letters))
+
+
+def _unpacked(text: str) -> str:
+    if len(text) > 4 * CELLS or not SEEN.fullmatch(text):
+        return ""
+    runs = re.findall(r"(\d+)([a-z])", text)
+    return "".join(letter * int(count) for count, letter in runs)[: CELLS + 1]
+
+
+def _chosen(dataset: Dataset, data: QueryDict) -> QuerySet[Shard]:
+    """The shards that are ticked, in a state that is ticked, or named; else all."""
+    ticked, states = data.getlist("shard"), data.getlist("state")
+    if not all(number.isascii() and number.isdigit() for number in ticked):
+        raise InvalidQuery("That is not the number of a shard.")
+    named = data.get("range", "").strip()
+    numbers = parse_range(",".join([*ticked, named])) if ticked or named else []
+    if not (numbers or states):
+        return dataset.shards.all()
+    return dataset.shards.filter(Q(number__in=numbers) | Q(state__in=states))
+
+
+def _tell(request: HttpRequest, action: str, count: int) -> None:
+    if not count:
+        messages.warning(request, f"There is nothing to {action} among these shards.")
+        return
+    messages.success(request, f"{ngettext(*DONE[action], count) % count}.")
+
+
+def _ask(
+    request: HttpRequest, dataset: Dataset, shards: QuerySet[Shard]
+) -> HttpResponse:
+    """Whether rows are to go, by a page that repeats what was chosen."""
+    visible = list(steering.droppable(shards).values_list("number", "rows_visible"))
+    if not visible:
+        raise InvalidQuery("There is nothing to drop among these shards.")
+    context = {
+        "dataset": dataset,
+        "numbers": spans(number for number, _ in visible),
+        "shards": len(visible),
+        "rows": sum(rows for _, rows in visible),
+    }
+    return render(request, "search/ingestion_drop.html", context)
+
+
+class _Echo:
+    """What csv writes to: it gives each line back."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def _lines(dataset: Dataset) -> Iterator[str]:
+    write = csv.writer(_Echo()).writerow
+    yield write(["shard", "row", "item", "url", "reason"])
+    rejected = Reject.objects.filter(shard__dataset=dataset)
+    rows = rejected.order_by("shard__number", "row").values_list(
+        "shard__number", "row", "url", "reason"
+    )
+    for shard, row, url, reason in rows.iterator(chunk_size=2_000):
+        item = (shard << SHARD_BITS) + row
+        yield write([shard, row, item, _plain(url), _plain(reason)])
+
+
+def _plain(text: str) -> str:
+    """A text that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(FORMULA) else text

@@ -1,0 +1,183 @@
+import sys
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand
+from django.db.models import QuerySet
+
+from search.clickhouse import client
+from search.ingestion import checks, steering
+from search.ingestion.standing import Standing, spans
+from search.management.choosing import add_shards, shards_of
+from search.management.telling import Error, Progress, how_far, told
+from search.management.working import alone, watch, worker_here
+from search.models import Dataset, Shard
+from search.service import dataset_named, index_state
+
+STEERED = {
+    "pause": "Stop shards where they are; resume goes on from there.",
+    "resume": "Go on with shards that were paused.",
+    "retry": "Try shards that have failed again.",
+    "cancel": "Stop shards and forget what has arrived; what is searched stays.",
+}
+# Options of create that are fields of the same name.
+FIELDS = (
+    "title",
+    "kind",
+    "source",
+    "shard_range",
+    "model",
+    "weights",
+    "dimension",
+    "metric",
+    "shards_per_partition",
+    "image_pattern",
+    "text_pattern",
+    "metadata_pattern",
+)
+
+
+class Command(BaseCommand):
+    help = "Create, inspect, steer and drop datasets; `ingest` brings them in."
+
+    def add_arguments(self, parser):
+        actions = parser.add_subparsers(dest="action", required=True)
+        create = actions.add_parser("create", help="Enter a dataset.")
+        create.add_argument("slug")
+        for name in FIELDS:
+            field = Dataset._meta.get_field(name)
+            create.add_argument(
+                f"--{name.replace('_', '-')}",
+                default=field.get_default(),
+                type=int if isinstance(field.get_default(), int) else str,
+                choices=[value for value, _ in field.choices or ()] or None,
+                help=str(field.help_text).replace("%", "%%"),
+            )
+        create.add_argument(
+            "--column",
+            action="append",
+            default=[],
+            metavar="ROLE=NAME",
+            help="which column of the source is what, as url=photo_image_url",
+        )
+        create.add_argument("--keep-files", action="store_true")
+        create.add_argument("--without-removal-list", action="store_true")
+        actions.add_parser("list", help="All datasets, a line each.")
+        show = actions.add_parser("show", help="How a dataset stands.")
+        show.add_argument("slug")
+        for name, text in STEERED.items():
+            steered = actions.add_parser(name, help=text)
+            steered.add_argument("slug")
+            add_shards(steered)
+        drop = actions.add_parser("drop", help="Drop some shards, or all of it.")
+        drop.add_argument("slug")
+        add_shards(drop)
+        drop.add_argument("--yes", action="store_true", help="do not ask")
+
+    def handle(self, *, action: str, **options: Any) -> None:
+        with told():
+            if action in STEERED:
+                self._steer(action, options["slug"], options["shards"])
+            else:
+                getattr(self, f"_{action}")(**options)
+
+    def _create(self, *, slug: str, column: list[str], **options: Any) -> None:
+        given = {name: options[name] for name in FIELDS}
+        dataset = Dataset(
+            **given | {"title": given["title"] or slug},
+            slug=slug,
+            columns=dict(map(_pair, column)),
+            keep_files=options["keep_files"],
+            without_removal_list=options["without_removal_list"],
+        )
+        try:
+            dataset.full_clean()
+        except ValidationError as error:
+            field, sentences = next(iter(error.message_dict.items()))
+            raise Error(f"{field}: {sentences[0]}") from error
+        for field, sentence in checks.complaints(dataset).items():
+            raise Error(f"{field}: {sentence}")
+        dataset.save()
+        self.stdout.write(f"Dataset {slug} is entered; `ingest {slug}` brings it in.")
+
+    def _list(self, **options: Any) -> None:
+        for dataset in Dataset.objects.all():
+            self.stdout.write(
+                f"{dataset.slug}  {dataset.kind}  {dataset.item_count():,} items  "
+                f"{dataset.title}"
+            )
+
+    def _show(self, *, slug: str, **options: Any) -> None:
+        dataset = dataset_named(slug)
+        standing = Standing.of(dataset)
+        states = ", ".join(
+            f"{n:,} {state}" for state, n in standing.counts.items() if n
+        )
+        lines = [
+            f"{dataset.title} ({slug}), {dataset.get_kind_display()}",
+            f"Source: {dataset.source or 'none'}",
+            f"Model: {' '.join(filter(None, [dataset.model, dataset.weights]))}, "
+            f"{dataset.dimension} numbers",
+            f"Shards: {states or 'none yet'}",
+            f"Rows: {how_far(standing)}; {standing.rows_visible:,} items can be found, "
+            f"{standing.rows_rejected:,} rows were left out",
+            f"Index: {self._index(dataset)}",
+        ]
+        lines += [f"Shard {spans(which)}: {why}" for why, which in standing.errors]
+        self.stdout.write("\n".join(lines))
+
+    def _index(self, dataset: Dataset) -> str:
+        if not dataset.item_count():
+            return "none yet"
+        state = index_state(dataset)
+        return ", ".join(f"{name} {value:,}" for name, value in state.items())
+
+    def _steer(self, action: str, slug: str, shards: str) -> None:
+        dataset = dataset_named(slug)
+        if action == "cancel":
+            client.ping()  # a server on the embedded engine has to be stopped first
+        count = steering.act(dataset, shards_of(dataset, shards), action)
+        if not count:
+            raise Error(f"There is nothing to {action}.")
+        self.stdout.write(f"{action}: {count:,} shards.")
+        if alone() and action in ("resume", "retry"):
+            self.stdout.write(f"The server brings them in, or `ingest {slug}`.")
+
+    def _drop(self, *, slug: str, shards: str, yes: bool, **options: Any) -> None:
+        dataset = dataset_named(slug)
+        chosen = shards_of(dataset, shards)
+        client.ping()  # nothing is dropped by half
+        numbers = spans(chosen.values_list("number", flat=True))
+        what = f"{dataset}, shards {numbers}" if shards else f"The dataset {dataset}"
+        rows = Standing.of(dataset, chosen).rows_visible
+        self._make_sure(f"{what}, {rows:,} items", yes)
+        if shards:
+            self._drop_shards(dataset, chosen)
+        else:
+            steering.drop_dataset(dataset)
+        self.stdout.write(f"Dropped: {what}.")
+
+    def _make_sure(self, what: str, yes: bool) -> None:
+        if yes:
+            return
+        if not sys.stdin.isatty():
+            raise Error(f"{what}: add --yes to drop it.")
+        if input(f"{what}. Drop it? [y/N] ").strip().lower() not in ("y", "yes"):
+            raise Error("Nothing was dropped.")
+
+    def _drop_shards(self, dataset: Dataset, chosen: QuerySet[Shard]) -> None:
+        progress = Progress(self.stdout)
+        try:
+            with worker_here():
+                if not steering.drop(dataset, chosen):
+                    raise Error("There is nothing to drop.")
+                watch(dataset, chosen, progress)
+        finally:
+            progress.close()
+
+
+def _pair(text: str) -> tuple[str, str]:
+    role, sign, name = text.partition("=")
+    if not sign:
+        raise Error(f"“{text[:60]}” is not of the form url=photo_image_url.")
+    return role, name

@@ -1,0 +1,87 @@
+import argparse
+
+from django.core.management.base import BaseCommand
+from django.db.models import QuerySet
+
+from search.ingestion import steering
+from search.ingestion.standing import Standing, spans
+from search.management.choosing import add_shards, shards_of
+from search.management.telling import Error, Progress, how_far, told
+from search.management.working import alone, watch, worker_here
+from search.models import Dataset, Shard
+from search.service import dataset_named
+
+from .serve import stop_on_signals
+
+
+class Command(BaseCommand):
+    help = (
+        "Bring in the shards of a dataset that are not in yet, and go on with those "
+        "that were paused. Ctrl-C pauses."
+    )
+
+    def add_arguments(self, parser):
+        parser.add_argument("slug", help="the dataset")
+        add_shards(parser)
+        parser.add_argument(
+            "--replace", action="store_true", help="bring in again what is in already"
+        )
+        parser.add_argument(
+            "--wait",
+            action=argparse.BooleanOptionalAction,
+            default=True,
+            help="show how far it is until all is in; else leave it to the workers",
+        )
+
+    def handle(self, *, slug: str, shards: str, replace: bool, wait: bool, **options):
+        stop_on_signals()
+        with told():
+            dataset = dataset_named(slug)
+            if alone() and not wait:
+                raise Error(
+                    "Without a broker nobody else does the work: leave out --no-wait."
+                )
+            steering.check_removal_list(dataset)
+            if not steering.find_shards(dataset):
+                raise Error(f"There are no shards in {dataset.source}.")
+            chosen = shards_of(dataset, shards)
+            if wait:
+                self._work(dataset, chosen, replace)
+            else:
+                queued = self._queue(dataset, chosen, replace)
+                self.stdout.write(f"{queued:,} shards are queued.")
+
+    def _queue(self, dataset: Dataset, chosen: QuerySet[Shard], replace: bool) -> int:
+        actions = ["start", "resume", *(["replace"] if replace else [])]
+        return sum(steering.queue(dataset, chosen, action) for action in actions)
+
+    def _work(self, dataset: Dataset, chosen: QuerySet[Shard], replace: bool) -> None:
+        progress = Progress(self.stdout)
+        try:
+            with worker_here():
+                try:
+                    self._queue(dataset, chosen, replace)
+                    standing = watch(dataset, chosen, progress)
+                except KeyboardInterrupt:
+                    progress.close()
+                    self._pause(chosen)
+                    return
+        finally:
+            progress.close()
+        self._conclude(standing)
+
+    def _pause(self, chosen: QuerySet[Shard]) -> None:
+        steering.pause(chosen)
+        self.stdout.write("\nPaused. The same command, without --replace, goes on.")
+        self.stdout.flush()
+
+    def _conclude(self, standing: Standing) -> None:
+        self.stdout.write(
+            f"{how_far(standing)}; {standing.rows_visible:,} items can be found, "
+            f"{standing.rows_rejected:,} rows were left out."
+        )
+        if standing.counts[Shard.State.FAILED]:
+            reasons = [
+                f"Shard {spans(numbers)}: {error}" for error, numbers in standing.errors
+            ]
+            raise Error("\n".join(reasons))

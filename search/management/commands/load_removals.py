@@ -1,0 +1,45 @@
+from pathlib import Path
+
+from django.core.management.base import BaseCommand
+from django.utils import timezone
+
+from search.clickhouse import client
+from search.ingestion import removal_files, removals, tasks
+from search.management.telling import Error, told
+from search.management.working import alone
+from search.models import Dataset, Removal
+from search.service import dataset_named, table_of
+
+
+class Command(BaseCommand):
+    help = (
+        "Load a list of what must not be found. It is kept out of what comes in, and "
+        "hidden where it is in already."
+    )
+
+    def add_arguments(self, parser):
+        parser.add_argument(
+            "file",
+            type=Path,
+            help="one value a line; of a .csv the first column; packed by gzip or not",
+        )
+        parser.add_argument("--kind", required=True, choices=Removal.Kind.values)
+        parser.add_argument("--dataset", default="", help="its slug; else all of them")
+        parser.add_argument("--reason", default="")
+
+    def handle(self, *, file: Path, kind: str, dataset: str, reason: str, **options):
+        with told():
+            if alone():
+                client.ping()  # before anything is loaded: a server may have it open
+            only, since = dataset_named(dataset) if dataset else None, timezone.now()
+            try:
+                with file.open("rb") as opened:
+                    loaded = removal_files.load(opened, file.name, kind, only, reason)
+            except OSError as error:
+                raise Error(f"{file} cannot be read: {error.strerror}.") from error
+            self.stdout.write(str(loaded))
+            if not alone():
+                tasks.hide_soon(only, since)
+                return
+            for each in [only] if only else Dataset.objects.all():
+                removals.hide(each, table_of(each), since)

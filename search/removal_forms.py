@@ -1,0 +1,67 @@
+"""What the staff enters to have something removed. The errors are sentences."""
+
+from typing import Any
+
+from django import forms
+
+from .errors import InvalidQuery
+from .models import Dataset, Removal
+from .query import LAST_ITEM
+
+MOST_REASON = 200  # characters
+
+
+class TakeDownForm(forms.Form):
+    """An item that is to be hidden at once."""
+
+    item = forms.IntegerField(
+        min_value=0,
+        max_value=LAST_ITEM,
+        error_messages=dict.fromkeys(
+            ("required", "invalid", "min_value", "max_value"),
+            "That is not the number of an item.",
+        ),
+    )
+    reason = forms.CharField(
+        required=False,
+        max_length=MOST_REASON,
+        error_messages={"max_length": f"Say why in {MOST_REASON} characters."},
+    )
+
+    def check(self) -> None:
+        if not self.is_valid():
+            raise InvalidQuery(next(iter(self.errors.values()))[0])
+
+
+class RemovalListForm(forms.Form):
+    """A list of what must not be found: a file, or values in a box."""
+
+    kind = forms.ChoiceField(
+        label="What the list has", choices=Removal.Kind.choices, initial="md5"
+    )
+    dataset = forms.ModelChoiceField(
+        Dataset.objects.all(), required=False, empty_label="All datasets"
+    )
+    file = forms.FileField(
+        required=False,
+        help_text="One value a line; of a file named .csv the first column. It may be "
+        "packed by gzip, and have 16 MB: longer ones are loaded by the command "
+        "manage.py load_removals.",
+    )
+    values = forms.CharField(
+        required=False,
+        label="Or values",
+        help_text="One a line.",
+        widget=forms.Textarea(attrs={"rows": 6}),
+    )
+    reason = forms.CharField(required=False, max_length=MOST_REASON)
+
+    def clean(self) -> dict[str, Any]:
+        given = super().clean()
+        if "file" not in self.errors and bool(given.get("file")) == bool(
+            given.get("values")
+        ):
+            raise forms.ValidationError("Choose a file or enter values: one of them.")
+        if given.get("kind") == Removal.Kind.ITEM and not given.get("dataset"):
+            self.add_error("dataset", "An item's number belongs to one dataset.")
+        return given

@@ -1,0 +1,36 @@
+"""What the templates need to show how an import stands."""
+
+from django import template
+
+from ..models import Dataset, Partition
+
+register = template.Library()
+
+
+@register.filter
+def commas(number: float) -> str:
+    return f"{number:,.0f}"
+
+
+@register.filter
+def duration(seconds: float) -> str:
+    """Roughly how long: 40 s, 12 min, 3 h 20 min, 2 days 5 h."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    if minutes < 120:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} days {hours % 24} h"
+
+
+@register.filter
+def first_shard(partition: Partition, dataset: Dataset) -> int:
+    return partition.number * dataset.shards_per_partition
+
+
+@register.filter
+def last_shard(partition: Partition, dataset: Dataset) -> int:
+    return (partition.number + 1) * dataset.shards_per_partition - 1

@@ -1,0 +1,189 @@
+"""An import from a click to the search, in Chromium, on a server with its worker."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import watched
+from playwright.sync_api import Page, expect
+
+from postcards.shards import MODEL
+
+PAGE = "/ingestion/second/"
+ARRIVAL_MS = 120_000
+STATES = ("pending", "queued", "ingesting", "paused", "arrived", "ingested", "failed")
+AXE = Path(__file__).with_name("axe.min.js")
+
+expect.set_options(timeout=20_000)
+
+
+@pytest.fixture
+def opened(browser, live_server_process) -> Iterator[Callable[..., Page]]:
+    """Opens pages of the staff; what they complain of fails the test."""
+    contexts, complaints = [], []
+
+    def open_page(**options) -> Page:
+        context = browser.new_context(base_url=live_server_process.url, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.complaints = watched(page, live_server_process.url)
+        complaints.append(page.complaints)
+        log_in(page, live_server_process.password)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not sum(complaints, [])
+
+
+def log_in(page: Page, password: str) -> None:
+    page.goto("/admin/")
+    page.get_by_label("Username").fill("admin")
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("heading", name="Site administration")).to_be_visible()
+
+
+@pytest.fixture
+def second(opened, postcards_folder) -> Iterator[str]:
+    """A dataset that was entered and is not in yet; gone afterwards."""
+    page = opened()
+    page.goto("/admin/search/dataset/add/")
+    page.get_by_label("Title").fill("Second")
+    page.get_by_label("Slug").fill("second")
+    page.get_by_role("textbox", name="Source").fill(str(postcards_folder))
+    page.get_by_label("Without removal list").check()
+    page.get_by_label("Model").fill(MODEL)
+    page.get_by_label("Weights").fill("")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator(".messagelist")).to_contain_text("was added successfully")
+    yield PAGE
+    page.goto("/admin/search/dataset/")
+    page.get_by_role("row").filter(has_text="second").get_by_role("checkbox").check()
+    page.locator("select[name=action]").select_option("Delete selected datasets")
+    page.get_by_role("button", name=re.compile("^(Go|Run)")).click()
+    page.get_by_role("button", name="Yes, I’m sure").click()
+    expect(page.locator(".messagelist")).to_contain_text("Successfully deleted 1")
+    assert page.request.get("/?dataset=second&q=a").status == 404
+
+
+def press(page: Page, name: str) -> None:
+    page.get_by_role("button", name=name, exact=True).click()
+
+
+def expect_all_in(page: Page) -> None:
+    for cell in ("#s0", "#s1"):
+        expect(page.locator(cell)).to_have_class("ingested", timeout=ARRIVAL_MS)
+    expect(page.locator("#figures")).to_contain_text("2,000 of 2,000")
+
+
+def test_staff_starts_an_import_and_sees_it_arrive(opened, second):
+    page = opened()
+    page.goto("/admin/search/dataset/")
+    page.get_by_role("row").filter(has_text="second").get_by_text("Watch").click()
+    expect(page).to_have_url(re.compile(f"{PAGE}$"))
+    page.evaluate("window.isTheSame = true")
+    press(page, "Start")
+    expect(page.locator(".said")).to_have_text("2 shards are queued.")
+    expect(page.locator("#cells .cell")).to_have_count(2)
+    expect_all_in(page)
+    expect(page.locator("#count-ingested")).to_have_text("2")
+    assert page.evaluate("window.isTheSame")
+
+    # Nothing is asked any more, until there is something to be seen again.
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(3_000)
+    assert asked == []
+    page.locator("#cells .cell").nth(1).click()
+    expect(page.locator("#meant")).to_contain_text("for the chosen shards (1)")
+    press(page, "Replace")
+    expect(page.locator(".said")).to_have_text("1 shard is being replaced.")
+    expect_all_in(page)
+    assert any("/live?" in url for url in asked)
+
+    page.goto("/?dataset=second&q=a+black+cat")
+    expect(page.locator("#results .summary")).to_contain_text("Nearest of 2,000")
+    first = page.locator("#results a.picture").first
+    expect(first).to_have_attribute("href", re.compile(r"^/d/second/\d+$"))
+    item = first.get_attribute("href").rpartition("/")[2]
+
+    page.goto(PAGE)
+    page.get_by_label("Its number").fill(item)
+    press(page, "Take down")
+    expect(page.locator(".said")).to_contain_text(f"Item {item} is hidden")
+    assert page.request.get(f"/d/second/{item}").status == 404
+
+
+def test_what_is_ticked_stays_ticked_while_the_page_changes(opened, second):
+    page = opened()
+    page.goto(PAGE)
+    press(page, "Start")
+    expect(page.locator("#cells .cell")).to_have_count(2)
+    page.locator("#cells input").nth(1).focus()
+    page.keyboard.press("Space")
+    expect_all_in(page)
+    assert page.locator("#cells input").nth(1).is_checked()
+    expect(page.locator("#cells input").nth(1)).to_be_focused()
+    page.keyboard.press("Shift+Tab")
+    first = page.get_by_role("checkbox", name="0 Ingested: 1,000 items")
+    expect(first).to_be_focused()
+    expect(page.locator("#s0 .told")).to_be_in_viewport()
+    page.locator("#cells input").nth(0).click(modifiers=["Shift"])
+    expect(page.locator("#meant")).to_contain_text("(2)")
+    press(page, "Choose none")
+    expect(page.locator("#meant")).to_contain_text("Nothing is chosen")
+
+
+def test_all_of_it_works_without_javascript(opened, second):
+    page = opened(java_script_enabled=False)
+    page.goto(second)
+    press(page, "Start")
+    expect(page.locator(".said")).to_have_text("2 shards are queued.")
+    for _ in range(ARRIVAL_MS // 500):
+        page.reload()
+        if page.locator("#cells .ingested").count() == 2:
+            break
+        page.wait_for_timeout(500)
+    page.get_by_role("checkbox", name="Ingested").first.check()
+    press(page, "Drop …")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Drop 2 shards?")
+    page.get_by_role("link", name="Keep them").click()
+    page.get_by_label("By number").fill("0")
+    press(page, "Drop …")
+    press(page, "Drop them")
+    expect(page.locator(".said")).to_have_text("1 shard is hidden now.")
+
+
+def test_a_server_that_does_not_answer_is_told_and_asked_again(opened, second):
+    page = opened()
+    page.goto(second)
+    page.route("**/live?*", lambda route: route.fulfill(status=503, body="<p>Away</p>"))
+    press(page, "Start")
+    expect(page.locator("#figures")).to_have_class("stale")
+    page.unroute("**/live?*")
+    expect_all_in(page)
+    expect(page.locator(".stale")).to_have_count(0)
+    assert all("503" in complaint for complaint in page.complaints)
+    page.complaints.clear()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nobody_is_kept_out(opened, scheme):
+    """By axe, and on a phone, too; the server's own dataset will do."""
+    page = opened(color_scheme=scheme, viewport={"width": 360, "height": 740})
+    rules = "{runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa', 'best-practice']}"
+    page.goto("/ingestion/postcards/")
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    look = page.locator("#cells label > span").first
+    page.evaluate(AXE.read_text(encoding="utf-8") + ";0")
+    for state in STATES:  # a page has but few of them at a time
+        look.evaluate(f"cell => {{ cell.className = '{state}' }}")
+        violations = page.evaluate(f"axe.run({rules}).then(found => found.violations)")
+        assert [
+            (violation["id"], [node["html"] for node in violation["nodes"]])
+            for violation in violations
+            if violation["impact"] in ("serious", "critical")
+        ] == [], state

@@ -1,0 +1,402 @@
+"""Imports by command, on a laptop and with a broker."""
+
+import os
+import pty
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import termios
+import time
+from datetime import timedelta
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from django.core.management import CommandError, call_command
+from django.core.management.base import OutputWrapper
+from django.utils import timezone
+from tiny_shards import bring_in, ids_of, publish, tidied_up, tiny_dataset, write_shard
+
+from search.clickhouse import client
+from search.ingestion import run, steering, tasks
+from search.ingestion.standing import Standing
+from search.management import telling
+from search.management.telling import Progress, how_far
+from search.models import Dataset, Shard
+
+State = Shard.State
+
+
+# --- In processes of their own, on the embedded default
+
+SHARDS = 24
+TIMEOUT_S = 120
+
+
+class Laptop:
+    """manage.py with a VAR_DIR of its own."""
+
+    def __init__(self, environment: dict[str, str]):
+        self.environment = environment
+        self.ledger = Path(environment["VAR_DIR"]) / "laionweb.sqlite3"
+
+    def start(self, *arguments: str, **more) -> subprocess.Popen:
+        command = [sys.executable, "manage.py", *arguments]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        return subprocess.Popen(
+            command, cwd=ROOT, env=self.environment, **(pipes | more)
+        )
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        process = self.start(*arguments)
+        output, _ = process.communicate(timeout=TIMEOUT_S)
+        return process.returncode, output
+
+    def states(self) -> list[str]:
+        with sqlite3.connect(self.ledger) as ledger:
+            rows = ledger.execute("SELECT state FROM search_shard ORDER BY number")
+            return [state for (state,) in rows]
+
+
+@pytest.fixture(scope="module")
+def laptop(embedded_environment, tmp_path_factory) -> Laptop:
+    """With a dataset of many small shards, one of them broken, that is not in yet."""
+    folder = tmp_path_factory.mktemp("laptop")
+    (folder / "source").mkdir()
+    for number in range(SHARDS):
+        write_shard(folder / "source", number)
+    (folder / "source" / "metadata_5.parquet").write_bytes(b"no table")
+    laptop = Laptop(embedded_environment(folder / "var", CLICKHOUSE_URL=""))
+    del laptop.environment["CLICKHOUSE_URL"]
+    source = ("--source", str(folder / "source"), "--dimension", "8")
+    code, output = laptop.run("dataset", "create", "tiny", *source)
+    assert (code, output) == (
+        1,
+        "Error: The database cannot be used: no such table: search_dataset. If it is "
+        "new, run manage.py migrate first.\n",
+    )
+    assert laptop.run("migrate", "--verbosity=0") == (0, "")
+    code, output = laptop.run(
+        "dataset", "create", "tiny", *source, "--without-removal-list"
+    )
+    assert code == 0, output
+    return laptop
+
+
+def test_ctrl_c_pauses_and_the_same_command_goes_on(laptop):
+    process = laptop.start("ingest", "tiny")
+    wait_for(lambda: "arrived" in laptop.states(), process)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 0, output
+    assert "Paused. The same command, without --replace, goes on.\n" in output
+    states = laptop.states()
+    assert "paused" in states and not {"queued", "ingesting"} & set(states)
+
+    code, output = in_terminal(laptop, "ingest", "tiny")
+    assert code == 1
+    assert "Error: Shard 5: metadata_5.parquet is damaged: it cannot be read." in output
+    assert f"{SHARDS - 1} of {SHARDS} shards in, 1 failed" in output
+    assert re.search(r"\r *\d+%\|", output), "there is no bar"
+    assert laptop.states().count("ingested") == SHARDS - 1
+
+
+def wait_for(condition, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def in_terminal(laptop: Laptop, *arguments: str) -> tuple[int, str]:
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 120))
+    process = laptop.start(*arguments, stdout=theirs, stderr=theirs, text=False)
+    os.close(theirs)
+    output = b""
+    while True:
+        try:
+            output += (some := os.read(ours, 65_536))
+        except OSError:  # so Linux says that the other end is closed
+            break
+        if not some:
+            break
+    os.close(ours)
+    return process.wait(TIMEOUT_S), output.decode()
+
+
+def test_shards_are_dropped_and_brought_in_again(laptop):
+    if "ingested" not in laptop.states():
+        laptop.run("ingest", "tiny")
+    code, output = laptop.run("dataset", "drop", "tiny", "--shards", "0-2")
+    assert (code, output) == (
+        1,
+        "Error: tiny, shards 0-2, 120 items: add --yes to drop it.\n",
+    )
+    code, output = laptop.run("dataset", "drop", "tiny", "--shards", "0-2", "--yes")
+    assert (code, output) == (0, "Dropped: tiny, shards 0-2.\n")
+    assert laptop.states()[:4] == ["pending"] * 3 + ["ingested"]
+    code, output = laptop.run("ingest", "tiny", "--shards", "0-3", "--replace")
+    assert (code, output) == (
+        0,
+        "160 of 160 rows, 4 of 4 shards in; 160 items can be found, 0 rows were left "
+        "out.\n",
+    )
+
+
+def test_an_engine_that_is_open_elsewhere_is_named(laptop):
+    """The process that holds it here is that of the tests."""
+    client.ping()
+    url = os.environ["CLICKHOUSE_URL"]
+    elsewhere = Laptop(laptop.environment | {"CLICKHOUSE_URL": url})
+    before = laptop.states()
+    for command in (
+        ["ingest", "tiny", "--replace"],
+        ["dataset", "drop", "tiny", "--yes"],
+        ["dataset", "cancel", "tiny"],
+        ["load_removals", "README.md", "--kind", "url"],
+    ):
+        code, output = elsewhere.run(*command)
+        assert code == 1
+        *_, last = output.splitlines()  # before it, the engine says it on its own
+        assert last.startswith("Error: Another process has the ClickHouse folder")
+    assert laptop.states() == before
+
+
+# --- In this process, with a broker that does at once what it is sent
+
+db = pytest.mark.django_db
+
+
+@pytest.fixture
+def tiny(db, tmp_path: Path):
+    for number in range(3):
+        write_shard(tmp_path, number)
+    dataset = tiny_dataset(tmp_path)
+    yield dataset
+    tidied_up(dataset)
+
+
+@pytest.fixture
+def broker(settings, monkeypatch) -> list[int]:
+    settings.CELERY_BROKER_URL = "redis://nowhere"
+    monkeypatch.setattr("search.management.working.LOOKED_EVERY_S", 0)
+    keys: list[int] = []
+    monkeypatch.setattr(tasks, "send", keys.extend)
+    monkeypatch.setattr(tasks, "publish_due", lambda dataset: 0)
+    return keys
+
+
+@pytest.fixture
+def workers(broker, monkeypatch) -> None:
+    """Whenever the command looks, they have done one shard more."""
+    look = Standing.of
+
+    def work_and_look(dataset, shards=None):
+        if broker:
+            run.ingest(broker.pop(0))
+        else:
+            publish(dataset)
+        return look(dataset, shards)
+
+    monkeypatch.setattr(Standing, "of", work_and_look)
+
+
+def manage(*arguments: object, **options: object) -> str:
+    """What a command prints; raises CommandError."""
+    printed = StringIO()
+    call_command(*arguments, stdout=printed, **options)
+    return printed.getvalue()
+
+
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def refused(*arguments: object, **options: object) -> str:
+    with pytest.raises(CommandError) as error:
+        manage(*arguments, **options)
+    assert error.value.returncode == 1
+    return str(error.value)
+
+
+def test_with_a_broker_it_waits_for_the_workers(tiny, workers):
+    said = manage("ingest", "tiny")
+    assert said.endswith(
+        "120 of 120 rows, 3 of 3 shards in; 120 items can be found, 0 rows were left "
+        "out.\n"
+    )
+    assert len(ids_of(tiny)) == 120
+    assert "3 of 3 shards in" in manage("ingest", "tiny")  # there is nothing to do
+
+
+def test_failures_are_told_with_their_reasons(tiny, workers, tmp_path):
+    for number in (0, 2):
+        (tmp_path / f"text_emb_{number}.npy").unlink()
+    said = refused("ingest", "tiny")
+    assert said.splitlines() == [
+        f"Shard {number}: The file text_emb_{number}.npy is missing in {tmp_path}."
+        for number in (0, 2)
+    ]
+
+
+def test_it_need_not_wait_where_others_work(tiny, broker):
+    assert (
+        manage("ingest", "tiny", wait=False, shards="1-2") == "2 shards are queued.\n"
+    )
+    assert list(tiny.shards.values_list("state", flat=True)) == [
+        "pending",
+        "queued",
+        "queued",
+    ]
+    assert len(broker) == 2
+
+
+def test_ctrl_c_pauses_what_the_workers_do(tiny, broker, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Progress, "show", interrupt)
+    assert "Paused." in manage("ingest", "tiny")
+    assert {shard.state for shard in tiny.shards.all()} == {"paused"}
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"wait": False}, "Without a broker nobody else does the work: leave out"),
+        ({"shards": "9"}, "Tiny has no shard 9."),
+        ({"shards": "1-"}, "“1-” is neither a shard's number nor a range"),
+        ({"slug": "nowhere"}, "There is no dataset named “nowhere”."),
+    ],
+)
+def test_what_cannot_be_brought_in_is_told(tiny, options, sentence):
+    slug = options.pop("slug", "tiny")
+    assert refused("ingest", slug, **options).startswith(sentence)
+
+
+def test_a_source_without_shards_is_told(tiny, tmp_path_factory):
+    empty = tmp_path_factory.mktemp("empty")
+    Dataset.objects.update(source=str(empty))
+    assert refused("ingest", "tiny") == f"There are no shards in {empty}."
+
+
+def test_laion_shards_want_a_removal_list_first(tiny):
+    Dataset.objects.update(without_removal_list=False)
+    assert refused("ingest", "tiny").startswith("Load a list of what must not be found")
+    assert not tiny.shards.exists()
+
+
+def test_lines_are_written_every_few_seconds(tiny, capsys, monkeypatch):
+    steering.find_shards(tiny)
+    clock = 0.0
+    monkeypatch.setattr(telling.time, "monotonic", lambda: clock)
+    progress = Progress(OutputWrapper(sys.stdout))
+    for rows, seconds in ((0, 0), (10, 3), (25, 3), (40, 10)):
+        clock += seconds
+        tiny.shards.filter(number=0).update(rows=40, rows_done=rows, state="ingesting")
+        progress.show(Standing.of(tiny))
+    progress.close()
+    assert capsys.readouterr().out.splitlines() == [
+        "25 of about 120 rows, 0 of 3 shards in, 4 rows/s",
+        "40 of about 120 rows, 0 of 3 shards in, 2 rows/s",
+    ]
+
+
+def test_a_line_tells_of_the_index_and_why_there_is_none(tiny):
+    steering.find_shards(tiny)
+    partition = tiny.partitions.create(
+        number=0, vectors=80, vectors_done=20, error="", lease_until=None
+    )
+    line = how_far(Standing.of(tiny))
+    assert line == "0 rows, 0 of 3 shards in"
+    partition.lease_until = timezone.now() + timedelta(minutes=1)
+    partition.save()
+    assert how_far(Standing.of(tiny)).endswith("shards in, search index 25%")
+    partition.error = "The disk is full."
+    partition.save()
+    assert how_far(Standing.of(tiny)).endswith("shards in, The disk is full.")
+
+
+# --- Datasets
+
+
+@db
+def test_a_dataset_is_entered_with_all_that_decides_it():
+    said = manage(
+        *("dataset", "create", "photos", "--title", "Photos", "--kind", "images"),
+        *("--source", "/data/photos.tsv*", "--model", "local-dir:m", "--weights", ""),
+        *("--dimension", "64", "--shards-per-partition", "8"),
+        *("--column", "url=photo_image_url", "--column", "caption=words"),
+    )
+    assert said == "Dataset photos is entered; `ingest photos` brings it in.\n"
+    dataset = Dataset.objects.get(slug="photos")
+    assert (dataset.title, dataset.kind, dataset.dimension) == ("Photos", "images", 64)
+    assert (dataset.model, dataset.weights) == ("local-dir:m", "")
+    assert dataset.columns == {"url": "photo_image_url", "caption": "words"}
+    assert (dataset.shards_per_partition, dataset.without_removal_list) == (8, False)
+
+
+@db
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["Photos"], "slug: A slug has small letters"),
+        (["photos", "--dimension", "0"], "dimension: Ensure this value"),
+        (["photos", "--source", "https://a/b"], "shard_range: Say which shards"),
+        (["photos", "--column", "url"], "“url” is not of the form"),
+        (["photos", "--column", "x=y"], "columns: “x” is none of url,"),
+    ],
+)
+def test_a_dataset_that_cannot_be_is_refused(arguments, sentence):
+    assert refused("dataset", "create", *arguments).startswith(sentence)
+    assert not Dataset.objects.exists()
+
+
+@db
+def test_a_name_is_taken_once():
+    manage("dataset", "create", "photos")
+    assert refused("dataset", "create", "photos").startswith("slug: Dataset with this")
+
+
+def test_datasets_are_listed_and_shown(tiny, tmp_path):
+    bring_in(tiny)
+    tiny.shards.filter(number=2).update(state="failed", error="It is broken.")
+    assert manage("dataset", "list") == "tiny  laion  120 items  Tiny\n"
+    shown = manage("dataset", "show", "tiny").splitlines()
+    assert shown[0] == "Tiny (tiny), LAION shards: embeddings and metadata"
+    assert shown[1] == f"Source: {tmp_path}"
+    assert shown[3] == "Shards: 2 ingested, 1 failed"
+    assert shown[5].startswith("Index: parts 1, rows 120, ")
+    assert shown[6] == "Shard 2: It is broken."
+    assert refused("dataset", "show", "nowhere").startswith("There is no dataset")
+
+
+def test_shards_are_steered(tiny, broker):
+    steering.find_shards(tiny)
+    tiny.shards.update(state="queued")
+    assert manage("dataset", "pause", "tiny", "--shards", "0,2") == "pause: 2 shards.\n"
+    assert manage("dataset", "resume", "tiny", "--shards", "2") == "resume: 1 shards.\n"
+    assert manage("dataset", "cancel", "tiny", "--shards", "0") == "cancel: 1 shards.\n"
+    tiny.shards.filter(number=1).update(state="failed")
+    assert manage("dataset", "retry", "tiny") == "retry: 1 shards.\n"
+    assert [shard.state for shard in tiny.shards.all()] == ["pending", *["queued"] * 2]
+    assert refused("dataset", "retry", "tiny") == "There is nothing to retry."
+
+
+def test_a_dataset_is_dropped_with_its_table(tiny, monkeypatch):
+    bring_in(tiny)
+    assert refused("dataset", "drop", "tiny") == (
+        "The dataset Tiny, 120 items: add --yes to drop it."
+    )
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    monkeypatch.setattr("builtins.input", lambda question: "n")
+    assert refused("dataset", "drop", "tiny") == "Nothing was dropped."
+    monkeypatch.setattr("builtins.input", lambda question: "y")
+    assert manage("dataset", "drop", "tiny") == "Dropped: The dataset Tiny.\n"
+    assert not Dataset.objects.exists()

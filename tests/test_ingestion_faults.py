@@ -1,0 +1,289 @@
+"""Faults, for real: whatever dies in an import, its end is that of an undisturbed one.
+
+The ledger is a PostgreSQL server, the broker Redis, the worker and beat are Celery's.
+They run in a hurry (tests/hurried.py), but in the long tests, which are for make soak.
+"""
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import production
+import pytest
+from conftest import started_server
+from production import Production, wait_until
+from tiny_shards import bring_in, tidied_up, tiny_dataset, told, vectors, write_shard
+
+pytestmark = [
+    pytest.mark.django_db,  # for the undisturbed import
+    pytest.mark.timeout(900),  # each step has a limit of its own
+]
+ROWS, DIMENSION, SHARDS = 2_000, 64, 3
+SOAK_ROWS = 30_000
+KILLS = 20
+DATASETS = ["killed", "indexing", "flushed", "broker", "ledger", "stopped", "full"]
+SMALL_DISK = 64 * 1024 * 1024
+SHARDS_SQL = "SELECT state FROM search_shard"
+SERVE_HURRIED = """
+import sys, hurried
+from django.core.management import execute_from_command_line
+execute_from_command_line(["manage.py", *sys.argv[1:]])"""
+TELL = """
+import json
+from search.models import Dataset
+from tiny_shards import told
+print(json.dumps(told(Dataset.objects.get(slug="embedded"))))"""
+
+
+def written(folder: Path, rows: int) -> Path:
+    for number in range(SHARDS):
+        facts = {
+            "url": [f"http://example.org/{number}/{i}.jpg" for i in range(rows)],
+            "caption": [f"picture {i} of {number}" for i in range(rows)],
+            "key": list(range(rows)),
+        }
+        image, text = (vectors(rows, seed + number, DIMENSION) for seed in (10, 20))
+        write_shard(folder, number, rows, image=image, text=text, metadata=facts)
+    return folder
+
+
+def undisturbed(source: Path) -> dict:
+    """What an import in this process ends with, when nothing happens."""
+    dataset = tiny_dataset(source, slug="undisturbed", dimension=DIMENSION)
+    bring_in(dataset)
+    wanted = told(dataset)
+    assert (wanted["visible"], wanted["parts_without_index"]) == (wanted["ids"], 0)
+    tidied_up(dataset)
+    dataset.delete()
+    return wanted
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(tmp_path_factory.mktemp("shards"), ROWS)
+
+
+@pytest.fixture(scope="module")
+def wanted(source: Path, django_db_setup, django_db_blocker) -> dict:
+    with django_db_blocker.unblock():
+        return undisturbed(source)
+
+
+@pytest.fixture(scope="module")
+def site(
+    source: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Production]:
+    folder = tmp_path_factory.mktemp("production")
+    with production.started(folder, "hurried") as site:
+        site.make_datasets(DATASETS, source, DIMENSION)
+        site.start_worker()
+        site.start_beat()
+        yield site
+
+
+def begun(site: Production, slug: str, rows: int) -> None:
+    """Queues a dataset and waits until so many of its rows have come in."""
+    site.queue(slug)
+    wait_until(f"{rows} rows have come in", lambda: site.rows_done(slug) >= rows)
+    assert not site.ingested(slug)
+
+
+def taken_up(site: Production, slug: str, held: dict) -> None:
+    """Waits until what was held by the dead is worked at again; prints how long."""
+    returned = time.monotonic()
+
+    def all_taken_up() -> bool:
+        now = site.attempts(slug)
+        return all(now[what] > attempt for what, attempt in held.items())
+
+    wait_until(f"{held} is taken up again", all_taken_up)
+    seconds = time.monotonic() - returned
+    print(f"{slug}: {held} was taken up again after {seconds:.1f} s")
+
+
+def ended_as(site: Production, slug: str, wanted: dict) -> None:
+    wait_until("all is ingested", lambda: site.ingested(slug))
+    wait_until("nothing is left over", lambda: not site.told(slug)["beside"])
+    assert site.told(slug) == wanted
+
+
+def test_a_worker_killed_in_an_import(site, wanted):
+    begun(site, "killed", 700)
+    for _ in range(2):
+        wait_until("it works", lambda: site.attempts("killed", held=True))
+        time.sleep(random.uniform(0, 0.5))
+        site.kill_worker()
+        held = site.attempts("killed", held=True)
+        site.start_worker()
+        taken_up(site, "killed", held)
+    ended_as(site, "killed", wanted)
+
+
+def test_a_worker_killed_while_it_publishes(site, wanted):
+    site.queue("indexing")
+    wait_until("it is published", lambda: site.partitions("indexing"))
+    site.kill_worker()
+    assert list(held := site.attempts("indexing", held=True)) == [("partition", 0)]
+    site.start_worker()
+    taken_up(site, "indexing", held)
+    ended_as(site, "indexing", wanted)
+
+
+def test_a_broker_that_forgets_everything(site, wanted):
+    begun(site, "flushed", 300)
+    site.redis.flush()
+    ended_as(site, "flushed", wanted)
+
+
+def test_a_broker_that_dies_and_comes_back_empty(site, wanted):
+    begun(site, "broker", 300)
+    site.redis.kill()
+    time.sleep(1)
+    site.redis.start()
+    ended_as(site, "broker", wanted)
+
+
+def test_a_database_that_is_restarted(site, wanted):
+    begun(site, "ledger", 700)
+    site.restart_postgres()
+    ended_as(site, "ledger", wanted)
+
+
+def test_a_worker_stopped_past_its_lease(site, wanted):
+    """Another worker takes note meanwhile; its engine is another one, and empty."""
+    begun(site, "stopped", 700)
+    site.worker.send_signal(signal.SIGSTOP)
+    held = site.attempts("stopped", held=True)
+    with site.second_worker("publish"):
+        wait_until(
+            "its shard is queued again", lambda: not site.attempts("stopped", held=True)
+        )
+    site.worker.send_signal(signal.SIGCONT)
+    taken_up(site, "stopped", held)
+    ended_as(site, "stopped", wanted)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK}", "tmpfs", str(disk)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("A small disk can be mounted by root alone.")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_a_disk_that_is_full_for_a_while(site, wanted, small_disk):
+    site.kill_worker()
+    before, site.engine = site.engine, small_disk / "clickhouse"
+    site.start_worker()
+    try:
+        begun(site, "full", 300)
+        ballast = small_disk / "ballast"
+        fill(ballast)
+        wait_until("it is said", lambda: "disk" in site.errors("full"))
+        ballast.unlink()
+        ended_as(site, "full", wanted)
+    finally:
+        site.kill_worker()
+        site.engine = before
+        site.start_worker()
+
+
+def fill(ballast: Path) -> None:
+    with ballast.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(64 * 1024))
+
+
+def test_the_one_process_killed_in_an_import(
+    embedded_environment, source, wanted, tmp_path
+):
+    """The embedded default: SQLite, no broker, and the worker a thread of the site."""
+    path = f"{production.ROOT}:{production.TESTS}"
+    environment = embedded_environment(tmp_path / "var", PYTHONPATH=path)
+    production.make_datasets(environment, ["embedded"], source, DIMENSION)
+    ledger = sqlite3.connect(tmp_path / "var" / "laionweb.sqlite3", timeout=30)
+
+    def asked(sql: str) -> list:
+        return ledger.execute(sql).fetchall()
+
+    def states() -> set[str]:
+        return {state for (state,) in asked(SHARDS_SQL)}
+
+    with ledger:
+        ledger.execute("UPDATE search_shard SET state = 'queued'")
+    kill_when = {
+        "rows come in": lambda: asked(
+            "SELECT 1 FROM search_shard WHERE rows_done > 500"
+        ),
+        "it is published": lambda: asked("SELECT 1 FROM search_partition"),
+        "": lambda: states() == {"ingested"},
+    }
+    for number, (reason, come) in enumerate(kill_when.items()):
+        log = tmp_path / f"log{number}"
+        serving = started_server(
+            log, environment, "--no-example", program=("-c", SERVE_HURRIED)
+        )
+        with serving as server:
+            wait_until(reason or "all is ingested", come)
+            if reason:
+                assert states() != {"ingested"}
+                server.process.kill()
+    command = [sys.executable, "manage.py", "shell", "--verbosity", "0", "-c", TELL]
+    told = subprocess.run(
+        command, cwd=production.ROOT, env=environment, check=True, capture_output=True
+    )
+    assert json.loads(told.stdout) == wanted
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_many_faults_at_random_moments(tmp_path_factory):
+    """With the leases and batches of production."""
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    source = written(tmp_path_factory.mktemp("soak"), SOAK_ROWS)
+    wanted = undisturbed(source)
+    faults = ["worker"] * KILLS + ["flush", "broker", "ledger"] * 2
+    chance.shuffle(faults)
+    with production.started(tmp_path_factory.mktemp("site"), "telling") as site:
+        site.make_datasets(["soak"], source, DIMENSION)
+        site.start_worker()
+        site.start_beat()
+        for fault in faults:
+            # What kills five workers in a row is given up, as it should be.
+            if site.failures("soak") >= 4:
+                wait_until("it is published", lambda: site.ingested("soak"))
+            if {row["state"] for row in site.shards("soak")} <= {"pending", "ingested"}:
+                site.queue("soak")
+            time.sleep(chance.uniform(0, 15))
+            print(fault, end=": ")
+            strike(site, fault)
+        ended_as(site, "soak", wanted)
+
+
+def strike(site: Production, fault: str) -> None:
+    if fault == "worker":
+        site.kill_worker()
+        held = site.attempts("soak", held=True)
+        site.start_worker()
+        return taken_up(site, "soak", held)
+    if fault == "flush":
+        site.redis.flush()
+    elif fault == "broker":
+        site.redis.kill()
+        site.redis.start()
+    else:
+        site.restart_postgres()
+    print(site.attempts("soak", held=True))

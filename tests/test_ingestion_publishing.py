@@ -1,0 +1,497 @@
+"""From shards that have arrived to what searches find: a partition at a time, whole."""
+
+from contextlib import suppress
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from tiny_shards import (
+    arriving,
+    bring_in,
+    ids_of,
+    publish,
+    queue,
+    tidied_up,
+    tiny_dataset,
+    write_shard,
+)
+
+from search import service
+from search.clickhouse import client, queries, schema, writer
+from search.clickhouse.schema import SHARD_BITS
+from search.errors import NotFound, SearchUnavailable
+from search.ingestion import claims, laion, publishing, removals, run, steering, tasks
+from search.ingestion.claims import Claim
+from search.models import Partition, Removal, Shard
+from search.service import table_of
+
+pytestmark = pytest.mark.django_db
+State = Shard.State
+AWAY = SearchUnavailable("The engine is away.")
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """A dataset of two partitions: the shards 0 and 1 of forty rows, and shard 4."""
+    for number in (0, 1, 4):
+        write_shard(tmp_path, number)
+    dataset = tiny_dataset(tmp_path)
+    yield dataset
+    tidied_up(dataset)
+
+
+@pytest.fixture(autouse=True)
+def sent(monkeypatch):
+    """The partitions that messages were sent for."""
+    numbers: list[int] = []
+    monkeypatch.setattr(tasks.ingest_shard, "delay", lambda key: None)
+    monkeypatch.setattr(
+        tasks.publish, "delay", lambda _, number: numbers.append(number)
+    )
+    monkeypatch.setattr(tasks, "idle", lambda task: True)
+    return numbers
+
+
+@pytest.fixture
+def at_step(monkeypatch):
+    """Has something done, once, before one of the writer's steps."""
+
+    def before(step: str, act) -> None:
+        original = getattr(writer, step)
+
+        def doing(*arguments):
+            monkeypatch.setattr(writer, step, original)
+            act()
+            return original(*arguments)
+
+        monkeypatch.setattr(writer, step, doing)
+
+    return before
+
+
+def raising(error: Exception):
+    def act() -> None:
+        raise error
+
+    return act
+
+
+def shard(dataset, number: int) -> Shard:
+    return dataset.shards.get(number=number)
+
+
+def shards(dataset, *numbers: int):
+    return dataset.shards.filter(number__in=numbers)
+
+
+def states(dataset) -> list[str]:
+    return list(dataset.shards.values_list("state", flat=True))
+
+
+def ids(*numbers: int, rows: int = 40) -> list[int]:
+    return [(number << SHARD_BITS) + row for number in numbers for row in range(rows)]
+
+
+def seen(dataset) -> list[int]:
+    """The ids that can be found; none before there is a table."""
+    try:
+        return ids_of(dataset)
+    except NotFound:
+        return []
+
+
+def leave(dataset) -> None:
+    """As a worker that died: its lease has run out."""
+    dataset.partitions.update(lease_until=timezone.now() - timedelta(seconds=1))
+
+
+def arrive(dataset, *numbers: int, action: str = "again") -> None:
+    steering.queue(dataset, shards(dataset, *numbers), action)
+    for number in numbers:
+        assert run.ingest(shard(dataset, number).pk)
+
+
+def test_a_shard_is_seen_once_its_partition_is_whole(tiny):
+    first, second, other = queue(tiny)
+    assert run.ingest(first)
+    assert states(tiny) == [State.ARRIVED, State.QUEUED, State.QUEUED]
+    assert publishing.due(tiny) == []
+    assert not publishing.publish(tiny, 0)
+    assert seen(tiny) == []
+    assert run.ingest(other)
+    assert publish(tiny) == [1]  # shard 4 lies in the next partition
+    assert seen(tiny) == ids(4)
+    assert run.ingest(second)
+    assert publish(tiny) == [0]
+    assert seen(tiny) == ids(0, 1, 4)
+    assert states(tiny) == [State.INGESTED] * 3
+    assert tiny.item_count() == 120
+    assert writer.tables_beside(table_of(tiny)) == []
+
+
+def test_each_partition_is_one_part_with_its_graphs(tiny):
+    bring_in(tiny)
+    state = queries.index_state(table_of(tiny))
+    assert (state["parts"], state["parts_without_index"]) == (2, 0)
+    # A merge later on must carry the graphs along, or they would be silently lost.
+    made = client.rows(
+        "SELECT create_table_query AS made FROM system.tables WHERE name = 'item_tiny'"
+    )
+    assert "exclude_materialize_skip_indexes_on_merge" not in made[0]["made"]
+
+
+def test_no_graph_is_built_before_a_partition_is_put_together(
+    tiny, tmp_path, monkeypatch
+):
+    """Merges in the background would build many, for nobody."""
+    monkeypatch.setattr(laion, "BATCH_ROWS", 16)
+    write_shard(tmp_path, 0, rows=400)
+    first, *_ = queue(tiny)
+    before = writer.vectors_indexed()
+    run.ingest(first)
+    name = arriving(shard(tiny, 0)).name
+    client.command(f"OPTIMIZE TABLE {name} FINAL")
+    assert len(client.rows(f"SELECT DISTINCT _part FROM {name}")) == 1
+    assert writer.vectors_indexed() == before
+
+
+SOAK = [pytest.mark.soak, pytest.mark.timeout(1800)]
+EDGES = sorted({0, 409} | {n for k in range(1, 13) for n in (32 * k - 1, 32 * k)})
+
+
+@pytest.mark.parametrize("numbers", [EDGES, pytest.param(range(410), marks=SOAK)])
+def test_410_shards_make_13_parts(tmp_path, numbers):
+    """The first and the last of each partition will do; all of them take a minute."""
+    for number in numbers:
+        write_shard(tmp_path, number, rows=4)
+    dataset = tiny_dataset(tmp_path, slug="many", shards_per_partition=32)
+    try:
+        bring_in(dataset)
+        state = queries.index_state(table_of(dataset))
+        assert (state["parts"], state["parts_without_index"]) == (13, 0)
+        assert ids_of(dataset) == ids(*numbers, rows=4)
+        steering.drop(dataset, shards(dataset, 63))
+        assert publish(dataset) == [1]
+        rest = [number for number in numbers if number != 63]
+        assert ids_of(dataset) == ids(*rest, rows=4)
+    finally:
+        tidied_up(dataset)
+
+
+def test_old_rows_are_seen_until_the_new_ones_are(tiny, tmp_path, at_step):
+    bring_in(tiny)
+    write_shard(tmp_path, 1, rows=24)
+    during = []
+    steering.queue(tiny, shards(tiny, 1), "replace")
+    assert ids_of(tiny) == ids(0, 1, 4)
+    assert run.ingest(shard(tiny, 1).pk)
+    assert ids_of(tiny) == ids(0, 1, 4)
+    at_step("publish", lambda: during.extend(ids_of(tiny)))
+    assert publish(tiny) == [0]
+    assert during == ids(0, 1, 4)
+    assert ids_of(tiny) == ids(0) + ids(1, rows=24) + ids(4)
+    assert tiny.item_count() == 104
+
+
+def test_a_replacement_that_is_broken_leaves_the_old_rows(tiny, tmp_path):
+    bring_in(tiny)
+    (tmp_path / "img_emb_1.npy").write_bytes(b"broken")
+    arrive(tiny, 1, action="replace")
+    assert states(tiny) == [State.INGESTED, State.FAILED, State.INGESTED]
+    assert publish(tiny) == []
+    assert ids_of(tiny) == ids(0, 1, 4)
+    assert tiny.item_count() == 120
+
+
+def test_a_dropped_shard_is_hidden_at_once_and_then_gone(tiny, sent):
+    bring_in(tiny)
+    assert steering.drop(tiny, shards(tiny, 1)) == 1
+    assert sent == [0]
+    assert ids_of(tiny) == ids(0, 4)
+    assert shard(tiny, 1).state == State.REMOVING
+    assert publish(tiny) == [0]
+    assert writer.count(table_of(tiny)) == (80, 80)
+    gone = shard(tiny, 1)
+    assert (gone.state, gone.rows, gone.rows_visible) == (State.PENDING, None, 0)
+    assert steering.drop(tiny, shards(tiny, 1)) == 0
+    arrive(tiny, 1)
+    publish(tiny)
+    assert ids_of(tiny) == ids(0, 1, 4)
+
+
+def test_the_last_shard_of_a_partition_can_be_dropped(tiny):
+    bring_in(tiny)
+    steering.drop(tiny, shards(tiny, 4))
+    assert publish(tiny) == [1]
+    assert writer.count_by_shard(table_of(tiny)) == {0: (40, 40), 1: (40, 40)}
+    assert queries.index_state(table_of(tiny))["parts"] == 1
+
+
+def test_a_shard_of_which_nothing_is_let_in_is_published_empty(tiny):
+    removed = map(str, ids(4))
+    removals.add(Removal.Kind.ITEM, removed, tiny)
+    bring_in(tiny)
+    assert ids_of(tiny) == ids(0, 1)
+    assert shard(tiny, 4).state == State.INGESTED
+    assert shard(tiny, 4).rejects.count() == 40
+
+
+STEPS = ["assemble", "count_by_shard", "build_indexes", "publish"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_publication_that_broke_off_begins_anew(tiny, at_step, step):
+    for key in queue(tiny):
+        run.ingest(key)
+    publish_first = [number for number in publishing.due(tiny) if number == 1]
+    assert publishing.publish(tiny, *publish_first)
+    at_step(step, raising(AWAY))
+    with pytest.raises(SearchUnavailable):
+        publishing.publish(tiny, 0)
+    assert ids_of(tiny) == ids(4)
+    assert tiny.partitions.get(number=0).error == "The engine is away."
+    assert publish(tiny) == [0]
+    assert ids_of(tiny) == ids(0, 1, 4)
+    partition = tiny.partitions.get(number=0)
+    assert (partition.error, partition.failures) == ("", 0)
+    assert writer.tables_beside(table_of(tiny)) == []
+
+
+@pytest.mark.parametrize("place", ["before the ledger", "after the ledger"])
+def test_a_worker_that_dies_once_all_is_seen_does_no_harm(tiny, monkeypatch, place):
+    """The partition is in place already, and the ledger may not know of it."""
+    for key in queue(tiny):
+        run.ingest(key)
+    owner, name = (
+        (publishing.Publication, "_entered")
+        if place == "before the ledger"
+        else (schema, "drop")
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, name, lambda *_: raising(KeyboardInterrupt())())
+        with pytest.raises(KeyboardInterrupt):
+            publishing.publish(tiny, 0)
+    assert ids_of(tiny) == ids(0, 1)
+    leave(tiny)
+    assert publish(tiny) == ([0, 1] if place == "before the ledger" else [1])
+    assert ids_of(tiny) == ids(0, 1, 4)
+    assert tiny.item_count() == 120
+    steering.tidy()
+    assert writer.tables_beside(table_of(tiny)) == []
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_one_thought_dead_that_comes_back_publishes_nothing_old(tiny, at_step, step):
+    """It stalls; meanwhile another one publishes, and then what came in later."""
+    for key in queue(tiny)[:1]:
+        run.ingest(key)
+    steering.pause(shards(tiny, 1, 4))
+
+    def overtaken() -> None:
+        leave(tiny)
+        assert publishing.publish(tiny, 0)
+        arrive(tiny, 1, action="resume")
+        assert publishing.publish(tiny, 0)
+
+    at_step(step, overtaken)
+    with suppress(SearchUnavailable):  # its table is gone
+        assert not publishing.publish(tiny, 0)
+    assert ids_of(tiny) == ids(0, 1)
+    assert states(tiny) == [State.INGESTED, State.INGESTED, State.PAUSED]
+    steering.tidy()
+    assert writer.tables_beside(table_of(tiny)) == []
+
+
+def test_one_thought_dead_cannot_publish_what_another_is_making(tiny, at_step):
+    """Its last statement comes late, when the other has not got an index yet."""
+    for key in queue(tiny):
+        run.ingest(key)
+    statement, during = [], []
+
+    def dying(*arguments) -> None:
+        statement.extend(arguments)
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writer, "publish", dying)
+        with pytest.raises(KeyboardInterrupt):
+            publishing.publish(tiny, 0)
+    leave(tiny)
+
+    def late() -> None:
+        with suppress(NotFound):
+            writer.publish(*statement)
+        during.append(ids_of(tiny))
+
+    at_step("build_indexes", late)
+    assert publishing.publish(tiny, 0)
+    assert during == [[]]
+    assert ids_of(tiny) == ids(0, 1)
+
+
+def test_a_partition_is_published_by_one_at_a_time(tiny, at_step):
+    for key in queue(tiny):
+        run.ingest(key)
+    tried = []
+    at_step("build_indexes", lambda: tried.append(publishing.publish(tiny, 0)))
+    assert publishing.publish(tiny, 0)
+    assert tried == [False]
+    assert not publishing.publish(tiny, 0)
+
+
+@pytest.mark.parametrize("step", ["assemble", "build_indexes"])
+@pytest.mark.parametrize("before", ["nothing", "old rows"])
+def test_what_is_cancelled_during_publication_is_not_seen(
+    tiny, tmp_path, at_step, step, before
+):
+    there = []
+    if before == "old rows":
+        bring_in(tiny)
+        there = ids_of(tiny)
+        write_shard(tmp_path, 1, rows=24)
+    arrive(tiny, 1) if there else run.ingest(queue(tiny)[1])
+    if not there:
+        steering.pause(shards(tiny, 0, 4))
+    at_step(step, lambda: steering.cancel(shards(tiny, 1)))
+    with suppress(SearchUnavailable):
+        assert not publishing.publish(tiny, 0)
+    assert seen(tiny) == there
+    assert shard(tiny, 1).state == (State.INGESTED if there else State.PENDING)
+    assert publishing.due(tiny) == []
+    steering.tidy()
+    assert writer.tables_beside(table_of(tiny)) == []
+
+
+def test_what_is_dropped_during_publication_does_not_come_back(tiny, at_step):
+    bring_in(tiny)
+    arrive(tiny, 1, action="replace")
+    at_step("build_indexes", lambda: steering.drop(tiny, shards(tiny, 0)))
+    assert not publishing.publish(tiny, 0)
+    assert ids_of(tiny) == ids(1, 4)
+    assert publish(tiny) == [0]
+    assert ids_of(tiny) == ids(1, 4)
+    assert states(tiny) == [State.PENDING, State.INGESTED, State.INGESTED]
+
+
+def test_what_is_taken_down_during_publication_does_not_come_back(tiny, at_step):
+    bring_in(tiny)
+    arrive(tiny, 1, action="replace")
+    at_step("build_indexes", lambda: removals.take_down(tiny, 7, "asked for"))
+    assert publish(tiny) == [0]
+    assert ids_of(tiny) == [i for i in ids(0, 1, 4) if i != 7]
+
+
+def test_a_dataset_dropped_during_publication_is_gone(tiny, at_step):
+    for key in queue(tiny):
+        run.ingest(key)
+    table = table_of(tiny)
+    at_step("build_indexes", lambda: steering.drop_dataset(tiny))
+    doomed = type(tiny).objects.get(pk=tiny.pk)
+    with suppress(SearchUnavailable):
+        assert not publishing.publish(doomed, 0)
+    steering.tidy()
+    assert writer.tables_beside(table) == []
+    with pytest.raises(NotFound):
+        writer.count(table)
+    assert not Partition.objects.exists()
+
+
+def test_rows_that_got_lost_before_publication_are_brought_in_again(tiny, sent):
+    for key in queue(tiny):
+        run.ingest(key)
+    schema.drop(arriving(shard(tiny, 0)))
+    client.command(f"DELETE FROM {arriving(shard(tiny, 1)).name} WHERE id % 2")
+    with pytest.raises(SearchUnavailable, match="shards 0, 1 are not as"):
+        publishing.publish(tiny, 0)
+    assert seen(tiny) == []
+    assert states(tiny) == [State.QUEUED, State.QUEUED, State.ARRIVED]
+    for number in (0, 1):
+        assert run.ingest(shard(tiny, number).pk)
+    assert publish(tiny) == [0, 1]
+    assert ids_of(tiny) == ids(0, 1, 4)
+
+
+def test_rows_that_got_lost_after_publication_are_brought_in_again(tiny):
+    bring_in(tiny)
+    client.command(f"DELETE FROM item_tiny WHERE id = {1 << SHARD_BITS}")
+    arrive(tiny, 0, action="replace")
+    with pytest.raises(SearchUnavailable, match="shards 1 are not as"):
+        publishing.publish(tiny, 0)
+    assert shard(tiny, 1).rows_visible == tiny.item_count() - 80 == 39
+    assert run.ingest(shard(tiny, 1).pk)
+    assert publish(tiny) == [0]
+    assert ids_of(tiny) == ids(0, 1, 4)
+
+
+def test_a_partition_that_always_breaks_off_fails_and_can_be_retried(tiny, at_step):
+    for key in queue(tiny):
+        run.ingest(key)
+    for _ in range(claims.MOST_FAILURES):
+        at_step("build_indexes", raising(AWAY))
+        with pytest.raises(SearchUnavailable):
+            publishing.publish(tiny, 0)
+    assert publishing.publish(tiny, 0)
+    assert states(tiny) == [State.FAILED, State.FAILED, State.ARRIVED]
+    assert shard(tiny, 0).error.endswith("5 attempts. The engine is away.")
+    assert publishing.due(tiny) == [1]
+    steering.tidy()
+    arrive(tiny, 0, 1, action="retry")
+    assert shard(tiny, 0).attempts == 2
+    assert publish(tiny) == [0, 1]
+    assert ids_of(tiny) == ids(0, 1, 4)
+    assert shard(tiny, 0).error == ""
+
+
+def test_a_partition_that_kills_its_workers_is_not_tried_for_ever(tiny):
+    run.ingest(queue(tiny)[2])
+    Partition.objects.create(dataset=tiny, number=1)
+    for _ in range(claims.MOST_FAILURES):
+        assert Claim.on(tiny.partitions.all())
+        leave(tiny)
+    assert publishing.publish(tiny, 1)
+    assert shard(tiny, 4).state == State.FAILED
+    assert "as when memory runs out" in shard(tiny, 4).error
+
+
+def test_what_runs_and_publications_left_is_tidied_up(tiny, sent):
+    keys = queue(tiny)
+    table = table_of(tiny)
+    run.ingest(keys[0])
+    orphans = [
+        table.arriving(0, 7),  # of an epoch that is over
+        table.arriving(1, 0),
+        table.rebuilt(0, 1),  # of a publication that is dead
+        schema.ItemTable("dropped_long_ago", 8).arriving(0, 1),
+    ]
+    working = [table.rebuilt(1, 3)]
+    for orphan in [*orphans, *working]:
+        schema.create(orphan)
+    later = timezone.now() + timedelta(minutes=1)
+    Partition.objects.create(dataset=tiny, number=0, attempts=1)
+    Partition.objects.create(dataset=tiny, number=1, attempts=3, lease_until=later)
+    schema.drop(orphans[1])
+    steering.pause(shards(tiny, 1))
+    steering.recover()
+    left = {arriving(shard(tiny, 0)).name, working[0].name}
+    assert set(writer.tables_beside()) == left
+
+
+def test_the_sweeper_has_published_what_nobody_did(tiny, sent):
+    keys = queue(tiny)
+    run.ingest(keys[0])
+    run.ingest(keys[2])
+    assert steering.recover() == 2  # the shard 1, and the partition 1
+    assert sent == [1]
+    steering.pause(shards(tiny, 1))
+    sent.clear()
+    steering.recover()
+    assert sent == [0, 1]
+
+
+def test_a_search_during_publication_finds_the_old_rows(tiny, tmp_path, at_step):
+    bring_in(tiny)
+    found = []
+    arrive(tiny, 0, action="replace")
+    at_step("publish", lambda: found.append(service.item("tiny", 5).caption))
+    publish(tiny)
+    assert found == [service.item("tiny", 5).caption]

@@ -1,0 +1,379 @@
+"""What must not be found: it stays out, goes at once, and lists of it are loaded."""
+
+import gzip
+import hashlib
+from datetime import timedelta
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.management import CommandError, call_command
+from django.urls import reverse
+from django.utils import timezone
+from kombu.exceptions import OperationalError
+from tiny_shards import (
+    bring_in,
+    ids_of,
+    metadata,
+    publish,
+    queue,
+    tidied_up,
+    tiny_dataset,
+    write_shard,
+)
+
+from search import service
+from search.clickhouse.schema import SHARD_BITS
+from search.errors import InvalidQuery, NotFound
+from search.ingestion import removal_files, removals, run, steering, tasks
+from search.models import Dataset, Reject, Removal, Shard
+from search.query import SearchQuery, Term
+
+pytestmark = pytest.mark.django_db
+State = Shard.State
+ADD = reverse("admin:search_removal_add")
+LIST = reverse("admin:search_removal_changelist")
+
+
+def md5(row: int) -> str:
+    return hashlib.md5(str(row).encode(), usedforsecurity=False).hexdigest()
+
+
+@pytest.fixture
+def tiny(tmp_path: Path):
+    """A shard of forty rows, harmless captions and MD5 sums."""
+    facts = metadata(40) | {"caption": ["a picture"] * 40, "NSFW": ["UNLIKELY"] * 40}
+    write_shard(tmp_path, 0, metadata=facts | {"md5": list(map(md5, range(40)))})
+    dataset = tiny_dataset(tmp_path)
+    yield dataset
+    tidied_up(dataset)
+
+
+@pytest.fixture
+def hidden_soon(monkeypatch) -> None:
+    """What is handed to the workers is done at once."""
+    monkeypatch.setattr(tasks.hide_removed, "delay", tasks.hide_removed)
+
+
+def load(text: bytes, kind: str = "url", name: str = "list.txt", **more):
+    return removal_files.load(BytesIO(text), name, kind, more.get("dataset"))
+
+
+def found(dataset: Dataset) -> set[int]:
+    """The ids that searches, random pictures and neighbours show."""
+    example = Term(embedding=tuple([1.0] * 8))
+    hits = set()
+    for field in ("image", "text"):
+        for mode in ("ann", "exact"):
+            query = SearchQuery("tiny", (example,), field=field, mode=mode, limit=50)
+            hits |= {hit.id for hit in service.find(query).hits}
+    hits |= {hit.id for hit in service.random_hits("tiny", 1_000)}
+    return hits | {hit.id for hit in service.neighbours("tiny", 20, 50)}
+
+
+# --- Out from the beginning
+
+
+LISTED = [
+    ("item", "3", 3),
+    ("url", "http://example.org/4.jpg", 4),
+    ("md5", md5(5).upper(), 5),
+]
+
+
+@pytest.mark.parametrize(("kind", "value", "row"), LISTED)
+@pytest.mark.parametrize("scope", ["of the dataset", "of all"])
+def test_what_is_on_a_list_never_comes_in(tiny, kind, value, row, scope):
+    if scope == "of all" and kind == "item":
+        with pytest.raises(InvalidQuery, match="belongs to one dataset"):
+            removals.add(kind, [value], None)
+        return
+    removals.add(kind, [value], tiny if scope == "of the dataset" else None)
+    for _ in range(2):  # and not when it is brought in again
+        (shard,) = bring_in(tiny)
+        assert (shard.rows_done, shard.rows_kept, shard.rows_visible) == (40, 39, 39)
+        assert set(ids_of(tiny)) == set(range(40)) - {row}
+        (reject,) = Reject.objects.filter(shard=shard)
+        assert (reject.row, reject.reason) == (row, removals.REASON)
+
+
+def test_a_list_of_another_dataset_is_no_hindrance(tiny, tmp_path):
+    other = tiny_dataset(tmp_path, slug="other")
+    removals.add("item", ["3"], other)
+    bring_in(tiny)
+    assert len(ids_of(tiny)) == 40
+
+
+def test_laion_shards_do_not_come_in_without_a_list(tiny, tmp_path):
+    Dataset.objects.filter(pk=tiny.pk).update(without_removal_list=False)
+    tiny.refresh_from_db()
+    with pytest.raises(InvalidQuery, match="Load a list"):
+        queue(tiny)
+    assert tiny.shards.get().state == State.PENDING
+    other = tiny_dataset(tmp_path, slug="other")
+    removals.add("url", ["http://a/"], other)
+    with pytest.raises(InvalidQuery, match="Load a list"):
+        queue(tiny)
+    removals.add("url", ["http://a/"], None)
+    bring_in(tiny)
+    assert len(ids_of(tiny)) == 40
+
+
+@pytest.mark.parametrize("kind", ["images", "parquet"])
+def test_other_sources_need_no_list(tiny, kind):
+    Dataset.objects.filter(pk=tiny.pk).update(without_removal_list=False, kind=kind)
+    tiny.refresh_from_db()
+    steering.check_removal_list(tiny)
+
+
+# --- Gone at once
+
+
+def test_an_item_that_is_taken_down_is_found_nowhere(tiny, admin_client):
+    bring_in(tiny)
+    assert 3 in found(tiny)
+    form = {"item": "3", "reason": "asked for"}
+    page = admin_client.post("/ingestion/tiny/take-down", form, follow=True)
+    assert "Item 3 is hidden" in page.content.decode()
+    assert found(tiny) == set(range(40)) - {3}
+    with pytest.raises(NotFound):
+        service.item("tiny", 3)
+    with pytest.raises(NotFound):
+        service.neighbours("tiny", 3, 5)
+    assert admin_client.get("/d/tiny/3").status_code == 404
+    steering.queue(tiny, tiny.shards.all(), "replace")
+    run.ingest(tiny.shards.get().pk)
+    publish(tiny)
+    assert set(ids_of(tiny)) == set(range(40)) - {3}
+    assert Removal.objects.get().reason == "asked for"
+
+
+@pytest.mark.parametrize("item", ["", "-1", "x", str(2**53), "1e3"])
+def test_what_is_no_item_is_not_taken_down(tiny, admin_client, item):
+    form = {"item": item}
+    page = admin_client.post("/ingestion/tiny/take-down", form, follow=True)
+    assert "not the number of an item" in page.content.decode()
+    assert not Removal.objects.exists()
+
+
+def test_an_item_taken_down_while_it_is_on_its_way_stays_out(tiny):
+    """Its row was read before, and waits for its index."""
+    (key,) = queue(tiny)
+    run.ingest(key)
+    removals.take_down(tiny, 3, "")
+    publish(tiny)
+    assert set(ids_of(tiny)) == set(range(40)) - {3}
+
+
+@pytest.mark.parametrize(("kind", "value", "row"), LISTED)
+def test_a_list_hides_what_is_in(tiny, hidden_soon, kind, value, row):
+    bring_in(tiny)
+    removals.add(kind, ["1" * 32 if kind == "md5" else "77", value], tiny)
+    tasks.hide_soon(tiny, timezone.now() - timedelta(seconds=9))
+    assert set(ids_of(tiny)) == set(range(40)) - {row}
+
+
+def test_a_list_for_all_datasets_hides_in_each(tiny, hidden_soon, tmp_path):
+    tiny_dataset(tmp_path, slug="never_brought_in")
+    bring_in(tiny)
+    since = timezone.now()
+    load(b"http://example.org/4.jpg\nhttp://example.org/6.jpg\n")
+    tasks.hide_soon(None, since)
+    assert set(ids_of(tiny)) == set(range(40)) - {4, 6}
+
+
+def test_without_a_broker_it_is_hidden_right_away(tiny, monkeypatch):
+    def refuse(*_):
+        raise OperationalError("Nobody is there.")
+
+    monkeypatch.setattr(tasks.hide_removed, "delay", refuse)
+    bring_in(tiny)
+    removals.add("item", ["3"], tiny)
+    tasks.hide_soon(tiny, timezone.now() - timedelta(seconds=9))
+    assert set(ids_of(tiny)) == set(range(40)) - {3}
+
+
+# --- Files
+
+
+def values(kind: str = "url") -> list[str]:
+    return list(Removal.objects.filter(kind=kind).values_list("value", flat=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "wanted"),
+    [
+        ("list.txt", b"a\nb,c\n\n  d  \n", ["a", "b,c", "d"]),
+        ("list.txt", b"url\r\na\r\nb", ["a", "b"]),
+        ("list.txt", b"\xef\xbb\xbfURL\na\n", ["a"]),
+        ("list.csv", b'"b,c",why\n\nd,x,y\n', ["b,c", "d"]),
+        ("LIST.CSV", b"url,reason\na,b\n", ["a"]),
+        ("list.csv.gz", gzip.compress(b"a,b\nc,d\n"), ["a", "c"]),
+        ("list", gzip.compress(b"a,b\n"), ["a,b"]),
+        ("list", "ä\n日本\n".encode(), ["ä", "日本"]),
+    ],
+)
+def test_lists_are_read_as_lines_or_as_csv(name, text, wanted):
+    loaded = load(text, name=name)
+    assert values() == wanted
+    assert (loaded.new, loaded.known, loaded.bad) == (len(wanted), 0, 0)
+
+
+def test_good_lines_come_in_though_others_are_bad(monkeypatch):
+    monkeypatch.setattr(removals, "MOST_AT_ONCE", 3)
+    good = [md5(row) for row in range(8)]
+    lines = [*good[:4], "", "not one", *good[4:], good[0].upper(), "z" * 32]
+    loaded = load("\n".join(lines).encode(), kind="md5")
+    assert values("md5") == good
+    assert (loaded.new, loaded.known, loaded.bad) == (8, 1, 2)
+    assert str(loaded) == (
+        "8 values are new, 1 were known, 2 lines were of no use. "
+        "Line 6: “not one” is not an MD5 sum. "
+        f"Line 12: “{'z' * 32}” is not an MD5 sum."
+    )
+    again = load("\n".join(lines).encode(), kind="md5")
+    assert (again.new, again.known) == (0, 9)
+
+
+def test_of_many_bad_lines_the_first_are_told():
+    loaded = load(b"good\n" + b"\xff\n" * 500)
+    assert (loaded.new, loaded.bad, len(loaded.told)) == (1, 500, 10)
+    assert loaded.told[0] == "Line 2: It is not text in UTF-8."
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "reason"),
+    [
+        (b"", "url", "Nothing was loaded."),
+        (b"\n\n", "url", "Nothing was loaded."),
+        (b"url\n", "url", "Nothing was loaded."),
+        (b"\xff\xfe", "url", "Line 1: It is not text in UTF-8."),
+        (b"a\0b", "url", "Line 1: It is not text in UTF-8."),
+        (b"x" * 50_000, "url", "Line 1: It is too long."),
+        (b"1" * 32 + b"\n", "item", "is not the number of an item."),
+        (b"9" * 5_000, "item", "is not the number of an item."),
+        (b"\x1f\x8bnot gzip", "url", "Line 1: The file is damaged from here on"),
+    ],
+)
+def test_a_list_of_no_use_is_refused(tiny, text, kind, reason):
+    with pytest.raises(InvalidQuery, match="Nothing was loaded") as refused:
+        load(text, kind=kind, dataset=tiny)
+    assert reason in refused.value.message
+    assert len(refused.value.message) < 300
+    assert not Removal.objects.exists()
+
+
+def test_of_a_file_that_breaks_off_the_beginning_is_loaded():
+    lines = [
+        f"http://example.org/{hashlib.md5(b'%d' % n).hexdigest()}" for n in range(5_000)
+    ]
+    packed = gzip.compress("\n".join(lines).encode())
+    loaded = load(packed[: len(packed) // 2])
+    assert 0 < loaded.new < 5_000 and loaded.bad == 1
+    assert values() == lines[: loaded.new]
+    assert "The file is damaged from here on and was not read." in str(loaded)
+
+
+# --- In the admin, and by command
+
+
+def post(admin_client, **fields):
+    return admin_client.post(ADD, {"kind": "url", "dataset": "", **fields})
+
+
+def test_the_staff_loads_a_file(tiny, admin_client, hidden_soon):
+    bring_in(tiny)
+    text = gzip.compress(b"url,why\nhttp://example.org/4.jpg,x\nhttp://a/,x\n")
+    upload = SimpleUploadedFile("bad links.csv.gz", text)
+    answer = post(admin_client, file=upload, dataset=tiny.pk, reason="A list")
+    assert answer["Location"] == LIST
+    page = admin_client.get(LIST)
+    (said,) = map(str, page.context["messages"])
+    assert said.startswith("2 values are new, 0 were known.")
+    assert {removal.reason for removal in tiny.removals.all()} == {"A list"}
+    assert 4 not in ids_of(tiny)
+    assert "http://example.org/4.jpg" in page.content.decode()
+
+
+def test_the_staff_enters_values(tiny, admin_client, hidden_soon):
+    bring_in(tiny)
+    fields = {"kind": "item", "dataset": tiny.pk, "values": "3\r\nsix\r\n5"}
+    assert post(admin_client, **fields).status_code == 302
+    assert set(ids_of(tiny)) == set(range(40)) - {3, 5}
+    (said,) = map(str, admin_client.get(LIST).context["messages"])
+    assert "1 line was of no use. Line 2: “six” is not the number of an item." in said
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({}, "Choose a file or enter values: one of them."),
+        ({"values": "a", "file": b"a"}, "Choose a file or enter values: one of them."),
+        ({"kind": "item", "values": "3"}, "An item's number belongs to one dataset."),
+        ({"kind": "md5", "values": "abc"}, "Line 1: “abc” is not an MD5 sum."),
+        ({"kind": "other", "values": "abc"}, "Select a valid choice"),
+    ],
+)
+def test_what_cannot_be_loaded_is_told_in_the_form(admin_client, fields, sentence):
+    if "file" in fields:
+        fields = fields | {"file": SimpleUploadedFile("list.txt", fields["file"])}
+    answer = post(admin_client, **fields)
+    assert answer.status_code == 200
+    errors = answer.context["adminform"].form.errors
+    assert sentence in " ".join(map(str, errors.values())).replace("&#x27;", "'")
+    assert not Removal.objects.exists()
+
+
+def test_a_value_that_is_deleted_says_that_it_does_not_unhide(admin_client):
+    removals.add("url", ["a"], None)
+    removal = Removal.objects.get()
+    change = reverse("admin:search_removal_change", args=[removal.pk])
+    assert admin_client.post(change, {"value": "b"}).status_code == 403
+    delete = reverse("admin:search_removal_delete", args=[removal.pk])
+    answer = admin_client.post(delete, {"post": "yes"}, follow=True)
+    assert "stays hidden until its shard is replaced" in answer.content.decode()
+    assert not Removal.objects.exists()
+
+
+def test_only_staff_loads_lists(client, django_user_model):
+    assert post(client, values="a").status_code == 302
+    staff = django_user_model.objects.create_user("staff", is_staff=True)
+    client.force_login(staff)
+    assert post(client, values="a").status_code == 403
+    assert not Removal.objects.exists()
+
+
+def test_a_list_is_loaded_by_command(tiny, tmp_path, capsys):
+    bring_in(tiny)
+    path = tmp_path / "list.txt"
+    path.write_text("3\nx\n5\n")
+    call_command("load_removals", path, kind="item", dataset="tiny", reason="Why")
+    assert capsys.readouterr().out.startswith("2 values are new, 0 were known, 1 line")
+    assert set(ids_of(tiny)) == set(range(40)) - {3, 5}
+    assert {removal.reason for removal in tiny.removals.all()} == {"Why"}
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"dataset": "nowhere"}, "There is no dataset named “nowhere”."),
+        ({"kind": "item"}, "An item's number belongs to one dataset: choose it."),
+        ({"file": Path("nothing.txt")}, "nothing.txt cannot be read: No such file"),
+        ({"kind": "md5"}, "Nothing was loaded. Line 1: “a” is not an MD5 sum."),
+    ],
+)
+def test_a_command_that_cannot_load_says_why(tmp_path, given, sentence):
+    path = tmp_path / "list.txt"
+    path.write_text("a\n")
+    given = {"file": path, "kind": "url"} | given
+    with pytest.raises(CommandError) as refused:
+        call_command("load_removals", given.pop("file"), **given)
+    assert str(refused.value).startswith(sentence)
+
+
+def test_ids_of_other_shards_stay_apart(tiny, tmp_path):
+    write_shard(tmp_path, 2)
+    removals.add("item", [str((2 << SHARD_BITS) + 1)], tiny)
+    bring_in(tiny)
+    assert len(ids_of(tiny)) == 79 and 1 in ids_of(tiny)

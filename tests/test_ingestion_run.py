@@ -1,0 +1,514 @@
+"""The run of one shard: claimed once, gone on with, and whole before it has arrived."""
+
+from contextlib import suppress
+from datetime import timedelta
+
+import pytest
+from django.db import InterfaceError, connection
+from django.utils import timezone
+from kombu.exceptions import OperationalError
+from kombu.transport.virtual import Channel
+from tiny_shards import (
+    arriving,
+    bring_in,
+    ids_of,
+    publish,
+    queue,
+    tidied_up,
+    tiny_dataset,
+    write_shard,
+)
+
+from search.clickhouse import client, schema, writer
+from search.errors import NotFound, SearchUnavailable, ShardUnreadable
+from search.ingestion import claims, laion, publishing, removals, run, steering, tasks
+from search.ingestion.claims import Claim
+from search.models import Dataset, Removal, Shard
+from search.service import table_of
+
+pytestmark = pytest.mark.django_db
+State = Shard.State
+AWAY = SearchUnavailable("The engine is away.")
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """A dataset with one shard of forty rows, which come in batches of sixteen."""
+    monkeypatch.setattr(laion, "BATCH_ROWS", 16)
+    write_shard(tmp_path, 0)
+    dataset = tiny_dataset(tmp_path)
+    yield dataset
+    tidied_up(dataset)
+
+
+@pytest.fixture(autouse=True)
+def sent(monkeypatch):
+    """The keys of the shards that messages were sent for."""
+    keys: list[int] = []
+    monkeypatch.setattr(tasks.ingest_shard, "delay", keys.append)
+    monkeypatch.setattr(tasks.publish, "delay", lambda *partition: None)
+    monkeypatch.setattr(tasks, "idle", lambda task: True)
+    return keys
+
+
+@pytest.fixture
+def at_batch(monkeypatch):
+    """Has something done before a batch is inserted, by the row that it begins with."""
+
+    def before(start: int, act) -> None:
+        insert = writer.insert
+
+        def inserting(table, batch, token):
+            if token.endswith(f":{start}"):
+                monkeypatch.setattr(writer, "insert", insert)
+                act()
+            insert(table, batch, token)
+
+        monkeypatch.setattr(writer, "insert", inserting)
+
+    return before
+
+
+def failing(error: Exception):
+    def fail(*_, **__):
+        raise error
+
+    return fail
+
+
+def test_bringing_a_shard_in_again_doubles_nothing(tiny):
+    bring_in(tiny)
+    (shard,) = bring_in(tiny)
+    assert (shard.attempts, shard.failures) == (2, 0)
+    assert ids_of(tiny) == list(range(40))
+
+
+def test_a_changed_shard_replaces_its_rows(tiny, tmp_path):
+    bring_in(tiny)
+    write_shard(tmp_path, 0, rows=24)
+    (shard,) = bring_in(tiny)
+    assert (shard.state, shard.rows, shard.rows_visible) == (State.INGESTED, 24, 24)
+    assert ids_of(tiny) == list(range(24))
+
+
+def test_the_same_batch_sent_twice_arrives_once(tiny, monkeypatch):
+    """As when the answer to an insert was lost on the way."""
+    insert = writer.insert
+
+    def twice(*arguments):
+        insert(*arguments)
+        insert(*arguments)
+
+    monkeypatch.setattr(writer, "insert", twice)
+    (shard,) = bring_in(tiny)
+    assert shard.state == State.INGESTED
+    assert ids_of(tiny) == list(range(40))
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_a_run_that_broke_off_is_gone_on_with(tiny, monkeypatch, place):
+    """Between two batches, or when a batch is in and the ledger does not know yet."""
+    insert, tokens = writer.insert, []
+
+    def breaking(table, batch, token):
+        if len(tokens) == 1 and place == "before":
+            raise AWAY
+        insert(table, batch, token)
+        tokens.append(token)
+        if len(tokens) == 2:
+            raise AWAY
+
+    monkeypatch.setattr(writer, "insert", breaking)
+    (key,) = queue(tiny)
+    with pytest.raises(SearchUnavailable):
+        run.ingest(key)
+    shard = tiny.shards.get()
+    assert (shard.state, shard.error) == (State.QUEUED, "The engine is away.")
+    assert shard.rows_done == 16
+    again = []
+    monkeypatch.setattr(
+        writer, "insert", lambda *given: (again.append(given[2]), insert(*given))
+    )
+    assert run.ingest(key)
+    rest = [":16", ":32"] if place == "before" else [":32"]
+    assert [token[-3:] for token in again] == rest
+    assert ids_of(tiny, arriving(shard)) == list(range(40))
+    assert (shard.state, shard.rows_kept) == (State.ARRIVED, 40)
+    assert (shard.failures, shard.error) == (0, "")
+
+
+def test_half_a_batch_that_is_there_is_completed(tiny, at_batch):
+    """As when the engine cut a batch of long captions up, and died between two cuts."""
+
+    def half() -> None:
+        name = arriving(shard).name
+        columns = ", ".join(schema.INSERTED_COLUMNS)
+        client.command(
+            f"INSERT INTO {name} ({columns}) "
+            f"SELECT * REPLACE (id + 16 AS id) FROM (SELECT {columns} FROM {name}) "
+            "WHERE id < 24",
+            insert_deduplication_token="cut",
+        )
+        raise AWAY
+
+    (key,) = queue(tiny)
+    shard = tiny.shards.get()
+    at_batch(16, half)
+    for _ in range(3):
+        with suppress(SearchUnavailable):
+            run.ingest(key)
+    assert arriving(shard)
+    assert shard.state == State.ARRIVED
+    assert ids_of(tiny, arriving(shard)) == list(range(40))
+
+
+def test_a_shard_on_its_way_is_not_claimed_twice(tiny):
+    (key,) = queue(tiny)
+    later = timezone.now() + timedelta(minutes=1)
+    tiny.shards.update(state=State.INGESTING, lease_until=later)
+    assert steering.queue(tiny, tiny.shards.all(), "again") == 0
+    assert not run.ingest(key)
+    tiny.shards.update(lease_until=timezone.now() - timedelta(seconds=1))
+    assert run.ingest(key)
+    assert not run.ingest(key)  # by a message that came twice
+
+
+def test_of_two_that_claim_at_once_one_gets_it(tiny, monkeypatch):
+    """Both have read the row before either has written, which one does late."""
+    queue(tiny)
+    due = Shard.objects.filter(dataset=tiny)
+    first = type(due).first
+
+    def overtaken(rows):
+        found = first(rows)
+        monkeypatch.setattr(type(due), "first", first)
+        assert Claim.on(due, state=State.INGESTING)
+        due.update(lease_until=timezone.now() - timedelta(seconds=1))
+        return found
+
+    monkeypatch.setattr(type(due), "first", overtaken)
+    assert Claim.on(due, state=State.INGESTING) is None
+    assert tiny.shards.get().attempts == 1
+
+
+@pytest.mark.parametrize("state", [State.PAUSED, State.PENDING])
+def test_a_run_that_lost_its_claim_changes_nothing(tiny, at_batch, state):
+    (key,) = queue(tiny)
+    at_batch(16, lambda: tiny.shards.update(state=state))
+    assert not run.ingest(key)
+    shard = tiny.shards.get()
+    assert (shard.state, shard.rows_done) == (state, 16)
+
+
+@pytest.mark.parametrize("start", [0, 16, 32])
+def test_a_run_thought_dead_that_comes_back_doubles_nothing(tiny, at_batch, start):
+    """It stalls in the middle, another run finishes the shard, and it goes on."""
+    (key,) = queue(tiny)
+
+    def overtaken() -> None:
+        tiny.shards.update(lease_until=timezone.now() - timedelta(seconds=1))
+        assert run.ingest(key)
+        assert publish(tiny) == [0]
+
+    at_batch(start, overtaken)
+    with suppress(SearchUnavailable):  # the table that it sends to is gone
+        assert not run.ingest(key)
+    assert tiny.shards.get().state == State.INGESTED
+    assert ids_of(tiny) == list(range(40))
+
+
+def test_one_thought_dead_cannot_spoil_what_another_has_gathered(
+    tiny, monkeypatch, at_batch
+):
+    """It comes back when it is about to drop what has arrived."""
+    (key,) = queue(tiny)
+    start_over = run.Run._start_over
+
+    def overtaken(self, fingerprint):
+        if fingerprint == "":
+            tiny.shards.update(lease_until=timezone.now() - timedelta(seconds=1))
+            assert run.ingest(key)
+        start_over(self, fingerprint)
+
+    monkeypatch.setattr(run.Run, "_start_over", overtaken)
+    at_batch(16, failing(ShardUnreadable("Its disk is broken.")))
+    assert not run.ingest(key)
+    shard = tiny.shards.get()
+    assert shard.state == State.ARRIVED
+    assert ids_of(tiny, arriving(shard)) == list(range(40))
+
+
+def test_the_lease_is_renewed_while_a_step_goes_on(tiny, monkeypatch):
+    renewed = []
+    monkeypatch.setattr(claims, "LEASE", timedelta(seconds=0.03))
+    monkeypatch.setattr(Claim, "hold", lambda self, **_: renewed.append(self))
+    queue(tiny)
+    claim = Claim.on(tiny.shards.all())
+    with claim.kept_alive():
+        while len(renewed) < 3:
+            pass
+    assert renewed[:3] == [claim] * 3
+
+
+def test_a_broken_file_after_a_broken_off_run_leaves_no_row(tiny, tmp_path, at_batch):
+    (key,) = queue(tiny)
+    at_batch(16, failing(AWAY))
+    with pytest.raises(SearchUnavailable):
+        run.ingest(key)
+    assert len(ids_of(tiny, arriving(tiny.shards.get()))) == 16
+    whole = (tmp_path / "img_emb_0.npy").read_bytes()
+    (tmp_path / "img_emb_0.npy").write_bytes(b"broken")
+    assert run.ingest(key)
+    assert tiny.shards.get().state == State.FAILED
+    assert writer.tables_beside(table_of(tiny)) == []
+    (tmp_path / "img_emb_0.npy").write_bytes(whole)
+    bring_in(tiny)
+    assert ids_of(tiny) == list(range(40))
+
+
+def test_rows_that_got_lost_on_the_way_are_brought_in_again(tiny, monkeypatch):
+    count, counted = writer.count, []
+
+    def losing(table) -> tuple[int, int]:
+        counted.append(table)
+        rows, ids = count(table)
+        return (rows, ids - 1) if len(counted) == 1 else (rows, ids)
+
+    monkeypatch.setattr(writer, "count", losing)
+    (key,) = queue(tiny)
+    with pytest.raises(SearchUnavailable, match="40 rows arrived, of 39 items"):
+        run.ingest(key)
+    shard = tiny.shards.get()
+    assert (shard.rows_done, shard.epoch) == (0, 2)
+    assert run.ingest(key)
+    assert ids_of(tiny, arriving(shard)) == list(range(40))
+
+
+def test_a_shard_that_always_breaks_off_fails_and_can_be_retried(tiny, monkeypatch):
+    insert = writer.insert
+    monkeypatch.setattr(writer, "insert", failing(AWAY))
+    (key,) = queue(tiny)
+    for _ in range(claims.MOST_FAILURES):
+        with pytest.raises(SearchUnavailable):
+            run.ingest(key)
+        assert tiny.shards.get().state == State.QUEUED
+    assert run.ingest(key)
+    shard = tiny.shards.get()
+    assert shard.state == State.FAILED
+    assert shard.error.endswith("without getting on. The engine is away.")
+    monkeypatch.setattr(writer, "insert", insert)
+    assert steering.queue(tiny, tiny.shards.all(), "retry") == 1
+    assert run.ingest(key)
+    assert tiny.shards.get().state == State.ARRIVED
+
+
+def test_a_shard_that_kills_its_workers_is_not_tried_for_ever(tiny, sent):
+    (key,) = queue(tiny)
+    for _ in range(claims.MOST_FAILURES):
+        assert Claim.on(tiny.shards.all(), state=State.INGESTING)
+        tiny.shards.update(lease_until=timezone.now() - timedelta(seconds=1))
+        steering.recover()
+    assert run.ingest(key)
+    shard = tiny.shards.get()
+    assert shard.state == State.FAILED
+    assert "as when memory runs out" in shard.error
+
+
+def test_a_shard_that_gets_on_may_break_off_often(tiny, tmp_path, monkeypatch):
+    write_shard(tmp_path, 0, rows=16 * 9)
+    insert = writer.insert
+    (key,) = queue(tiny)
+    for _ in range(8):
+        calls = []
+
+        def breaking(*arguments, calls=calls):
+            calls.append(arguments)
+            if len(calls) > 1:
+                raise AWAY
+            insert(*arguments)
+
+        monkeypatch.setattr(writer, "insert", breaking)
+        with pytest.raises(SearchUnavailable):
+            run.ingest(key)
+    monkeypatch.setattr(writer, "insert", insert)
+    assert run.ingest(key)
+    assert tiny.shards.get().state == State.ARRIVED
+
+
+def test_an_engine_that_is_away_is_no_failure_of_the_shard(tiny, monkeypatch):
+    (key,) = queue(tiny)
+    monkeypatch.setattr(client, "ping", failing(AWAY))
+    for _ in range(2 * claims.MOST_FAILURES):
+        with pytest.raises(SearchUnavailable):
+            run.ingest(key)
+    shard = tiny.shards.get()
+    assert (shard.state, shard.attempts) == (State.QUEUED, 0)
+    assert shard.error == "The engine is away."
+
+
+def test_a_database_that_goes_away_is_no_failure_of_the_shard(tiny, at_batch, sent):
+    (key,) = queue(tiny)
+    at_batch(16, failing(InterfaceError("connection already closed")))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connection, "close", lambda: None)  # with all that the test made
+        with pytest.raises(SearchUnavailable, match="database"):
+            run.ingest(key)
+    assert tiny.shards.get().state == State.INGESTING  # until the lease has run out
+    tiny.shards.update(lease_until=timezone.now() - timedelta(seconds=1))
+    sent.clear()
+    steering.recover()
+    assert sent == [key]
+    assert run.ingest(key)
+    assert ids_of(tiny, arriving(tiny.shards.get())) == list(range(40))
+
+
+def test_a_failure_of_our_own_is_shown_and_raised(tiny, at_batch):
+    (key,) = queue(tiny)
+    at_batch(16, failing(ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        run.ingest(key)
+    shard = tiny.shards.get()
+    assert (shard.state, shard.rows_done) == (State.FAILED, 0)
+    assert shard.error == "The import broke off; see the log."
+
+
+def test_what_is_removed_while_a_shard_rests_is_not_seen(tiny, at_batch):
+    """Its rows are in already, of a time when the list did not have them."""
+    (key,) = queue(tiny)
+    at_batch(16, lambda: steering.pause(tiny.shards.all()))
+    assert not run.ingest(key)
+    removals.add(Removal.Kind.ITEM, ["3", "35"], tiny)
+    assert steering.queue(tiny, tiny.shards.all(), "resume") == 1
+    assert run.ingest(key)
+    publish(tiny)
+    assert ids_of(tiny) == [i for i in range(40) if i not in (3, 35)]
+    assert tiny.shards.get().rows_kept == 39  # the third came in, and is hidden
+
+
+def test_pausing_stops_a_run_and_resuming_goes_on(tiny, at_batch):
+    (key,) = queue(tiny)
+    at_batch(16, lambda: steering.pause(tiny.shards.all()))
+    assert not run.ingest(key)
+    shard = tiny.shards.get()
+    assert (shard.state, shard.rows_done) == (State.PAUSED, 16)
+    assert not run.ingest(key)  # by a message that was on its way
+    steering.recover()
+    assert tiny.shards.get().state == State.PAUSED
+    steering.queue(tiny, tiny.shards.all(), "resume")
+    inserted = []
+    at_batch(0, lambda: inserted.append(0))
+    assert run.ingest(key)
+    assert not inserted
+    assert ids_of(tiny, arriving(shard)) == list(range(40))
+
+
+@pytest.mark.parametrize("before", [State.PENDING, State.INGESTED])
+def test_cancelling_a_run_leaves_what_was_before(tiny, tmp_path, at_batch, before):
+    if before == State.INGESTED:
+        bring_in(tiny)
+    there = ids_of(tiny) if before == State.INGESTED else []
+    (key,) = queue(tiny)
+    at_batch(16, lambda: steering.cancel(tiny.shards.all()))
+    assert not run.ingest(key)
+    shard = tiny.shards.get()
+    assert (shard.state, shard.rows_done) == (before, 0)
+    steering.tidy()
+    assert writer.tables_beside(table_of(tiny)) == []
+    assert publishing.due(tiny) == []
+    if there:
+        assert ids_of(tiny) == there
+    bring_in(tiny)
+    assert ids_of(tiny) == list(range(40))
+
+
+def test_a_dataset_dropped_while_it_is_brought_in_is_gone(tiny, at_batch):
+    (key,) = queue(tiny)
+    table = table_of(tiny)
+    at_batch(16, lambda: steering.drop_dataset(Dataset.objects.get(slug="tiny")))
+    assert not run.ingest(key)
+    assert not Dataset.objects.filter(slug="tiny").exists()
+    schema.create(table.arriving(0, 1))  # by a run that noticed late
+    steering.tidy()
+    assert writer.tables_beside(table) == []
+    with pytest.raises(NotFound):
+        writer.count(table)
+    assert not run.ingest(key)
+
+
+def test_what_a_dead_worker_left_is_queued_again(tiny, tmp_path, sent):
+    for number in (1, 2, 3):
+        write_shard(tmp_path, number)
+    keys = queue(tiny)
+    now = timezone.now()
+    leases = [now - timedelta(seconds=1), now + timedelta(minutes=5)]
+    for key, lease in zip(keys[:2], leases, strict=True):
+        Shard.objects.filter(pk=key).update(state=State.INGESTING, lease_until=lease)
+    steering.pause(tiny.shards.filter(pk=keys[2]))
+    sent.clear()
+    assert steering.recover() == 2
+    assert sent == [keys[0], keys[3]]
+    steering.recover_alone()  # the one that seems to be at work is dead, too
+    assert sent[2:] == [keys[0], keys[1], keys[3]]
+    states = list(tiny.shards.values_list("state", flat=True))
+    assert states == [State.QUEUED, State.QUEUED, State.PAUSED, State.QUEUED]
+
+
+def test_messages_that_still_wait_are_not_sent_again(tiny, tmp_path, sent, monkeypatch):
+    """Else a long queue would grow with each round of the sweeper."""
+    write_shard(tmp_path, 1)
+    first, second = queue(tiny)
+    past = timezone.now() - timedelta(seconds=1)
+    Shard.objects.filter(pk=first).update(state=State.INGESTING, lease_until=past)
+    sent.clear()
+    monkeypatch.setattr(tasks, "idle", lambda task: False)
+    assert steering.recover() == 1
+    assert sent == [first]
+
+
+def test_whether_messages_wait_is_asked_of_the_broker(monkeypatch):
+    monkeypatch.undo()
+    for queue_of in (tasks.ingest_shard, tasks.publish):
+        emptied(queue_of)
+        assert tasks.idle(queue_of)
+    tasks.send([10**9])
+    assert not tasks.idle(tasks.ingest_shard)
+    assert tasks.idle(tasks.publish)  # its messages do not wait behind all shards
+    emptied(tasks.ingest_shard)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            Channel, "queue_declare", failing(OperationalError("connection refused"))
+        )
+        assert not tasks.idle(tasks.ingest_shard)
+
+
+def emptied(task) -> None:
+    with task.app.connection_for_write() as broker, broker.channel() as channel:
+        task.app.amqp.queues[task.queue].bind(channel).purge()
+
+
+def test_without_a_broker_shards_stay_queued(tiny, sent, monkeypatch):
+    monkeypatch.setattr(
+        tasks.ingest_shard, "delay", failing(OperationalError("connection refused"))
+    )
+    (key,) = queue(tiny)
+    assert tiny.shards.get().state == State.QUEUED
+    monkeypatch.setattr(tasks.ingest_shard, "delay", sent.append)
+    assert steering.recover() == 1
+    assert sent == [key]
+
+
+def test_a_task_delivered_twice_at_once_brings_a_shard_in_once(tiny):
+    (key,) = queue(tiny)
+    tasks.ingest_shard(key)
+    tasks.ingest_shard(key)
+    shard = tiny.shards.get()
+    assert (shard.state, shard.attempts) == (State.ARRIVED, 1)
+    for _ in range(2):
+        tasks.publish(tiny.pk, 0)
+    assert tiny.partitions.get().attempts == 1
+    assert ids_of(tiny) == list(range(40))
+
+
+def test_tasks_of_what_is_gone_do_nothing():
+    tasks.ingest_shard(10**9)
+    tasks.publish(10**9, 0)
