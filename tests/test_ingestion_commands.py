@@ -355,7 +355,7 @@ def test_a_dataset_is_entered_with_all_that_decides_it():
 )
 def test_a_dataset_that_cannot_be_is_refused(arguments, sentence):
     assert refused("dataset", "create", *arguments).startswith(sentence)
-    assert not Dataset.objects.exists()
+    assert not Dataset.objects.exclude(slug="postcards").exists()
 
 
 @db
@@ -367,7 +367,10 @@ def test_a_name_is_taken_once():
 def test_datasets_are_listed_and_shown(tiny, tmp_path):
     bring_in(tiny)
     tiny.shards.filter(number=2).update(state="failed", error="It is broken.")
-    assert manage("dataset", "list") == "tiny  laion  120 items  Tiny\n"
+    listed = manage("dataset", "list").splitlines()
+    assert [" ".join(line.split()) for line in listed if "tiny" in line] == [
+        "tiny laion 120 items Tiny"
+    ]
     shown = manage("dataset", "show", "tiny").splitlines()
     assert shown[0] == "Tiny (tiny), LAION shards: embeddings and metadata"
     assert shown[1] == f"Source: {tmp_path}"
@@ -399,4 +402,4 @@ def test_a_dataset_is_dropped_with_its_table(tiny, monkeypatch):
     assert refused("dataset", "drop", "tiny") == "Nothing was dropped."
     monkeypatch.setattr("builtins.input", lambda question: "y")
     assert manage("dataset", "drop", "tiny") == "Dropped: The dataset Tiny.\n"
-    assert not Dataset.objects.exists()
+    assert not Dataset.objects.exclude(slug="postcards").exists()

@@ -393,7 +393,7 @@ def test_a_dataset_dropped_during_publication_is_gone(tiny, at_step):
     assert writer.tables_beside(table) == []
     with pytest.raises(NotFound):
         writer.count(table)
-    assert not Partition.objects.exists()
+    assert not Partition.objects.filter(dataset_id=doomed.pk).exists()
 
 
 def test_rows_that_got_lost_before_publication_are_brought_in_again(tiny, sent):

@@ -445,9 +445,10 @@ def test_a_body_longer_than_told_ends_where_told(site: Site):
         b"HTTP/1.1 abc\r\n\r\n",
         b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200 + b"\r\n",
         b"HTTP/1.1 200 OK\r\nA: " + b"b" * 100_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + 40 * (b"A: " + b"b" * 60_000 + b"\r\n") + b"\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
     ],
-    ids=["ssh", "status", "many headers", "long header", "chunk"],
+    ids=["ssh", "status", "many headers", "long header", "long headers", "chunk"],
 )
 def test_what_is_not_http_is_refused(site: Site, answer: bytes):
     site.pages["/"] = lambda page: page.wfile.write(answer)

@@ -8,6 +8,7 @@ exempts hosts, each with its port, from the rules for addresses and ports.
 """
 
 import http.client
+import math
 import socket
 import ssl
 import threading
@@ -25,6 +26,8 @@ from .target import CONTROL, PORTS, Target, parse
 
 AT_ONCE = 4  # from one host
 PIECE = 2**16
+MOST_HEADERS = 100
+MOST_HEAD_BYTES = 2**20
 REDIRECTS = (301, 302, 303, 307, 308)
 OWN_HEADERS = {
     "User-Agent": "laionweb/1.0",
@@ -121,10 +124,15 @@ def _ask(
     """The file, or the URL to which the host redirects."""
     connection = http.client.HTTPConnection(target.host, target.port)
     connection.default_port = PORTS[target.scheme]  # goes unnamed in the Host header
-    connection.sock = connect(target, deadline)
+    connection.sock = own_socket = connect(target, deadline)
+    own_socket.allowance = MOST_HEAD_BYTES
     with closing(connection):
         connection.request("GET", target.path, headers=headers)
         with connection.getresponse() as response:
+            own_socket.allowance = math.inf
+            # http.client has a limit, too, which other libraries raise.
+            if len(response.headers) > MOST_HEADERS:
+                raise http.client.HTTPException("too many headers")
             location = response.getheader("Location")
             if response.status in REDIRECTS and location:
                 # Raw UTF-8, which some hosts send, has been read as Latin-1.

@@ -1,5 +1,6 @@
 """Connections to public addresses only, each with one deadline for all of it."""
 
+import math
 import socket
 import ssl
 import time
@@ -106,13 +107,21 @@ def _opened(family: int, address: tuple, seconds: float) -> "_Socket":
 
 
 class _Timed:
-    """Its timeout is for all that is received, not for each piece of it."""
+    """Its timeout is for all that is received, not for each piece of it.
+
+    So is its allowance of bytes.
+    """
 
     deadline: float
+    allowance: float = math.inf
 
     def recv_into(self, *arguments, **options) -> int:
         self.settimeout(seconds_left(self.deadline))
-        return super().recv_into(*arguments, **options)
+        count = super().recv_into(*arguments, **options)
+        self.allowance -= count
+        if self.allowance < 0:
+            raise ValueError("more was received than is allowed")
+        return count
 
 
 class _Socket(_Timed, socket.socket):

@@ -6,6 +6,7 @@ ARRIVED, and publishing makes it visible.
 """
 
 import logging
+from contextlib import closing
 from dataclasses import asdict, dataclass
 
 from django.utils import timezone
@@ -161,20 +162,24 @@ class Run:
         # A run that goes on where another broke off gets on; one that starts over may
         # do so for ever.
         got_on = {"failures": 0} if first else {}
-        for batch in content.batches(first):
-            self.claim.hold()
-            batch = removals.without_removed(batch, self.shard.number)
-            Reject.objects.bulk_create(
-                [Reject(shard=self.shard, **asdict(row)) for row in batch.rejected],
-                ignore_conflicts=True,
-            )
-            # An earlier attempt may have broken off between the rows and the ledger.
-            if batch.start > first or self._there(batch) != len(batch.rows):
-                self._send(batch)
-            self.shard.rows_kept += len(batch.rows)
-            self.claim.hold(
-                rows_done=batch.end, rows_kept=self.shard.rows_kept, **got_on
-            )
+        with closing(content.batches(first)) as batches:
+            for batch in batches:
+                self.claim.hold()
+                batch = removals.without_removed(batch, self.shard.number)
+                Reject.objects.bulk_create(
+                    [Reject(shard=self.shard, **asdict(row)) for row in batch.rejected],
+                    ignore_conflicts=True,
+                )
+                # An earlier attempt may have sent it, or a part of it, and a host that
+                # answered that one may not have answered this one.
+                resumed = batch.start == first
+                if not resumed or self._there(batch) != len(batch.rows):
+                    self._send(batch)
+                kept = self._there(batch) if resumed else len(batch.rows)
+                self.shard.rows_kept += kept
+                self.claim.hold(
+                    rows_done=batch.end, rows_kept=self.shard.rows_kept, **got_on
+                )
 
     def _there(self, batch: Batch) -> int:
         first, _ = writer.bounds(self.shard.number)
