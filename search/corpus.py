@@ -2,10 +2,11 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 
 import numpy as np
 
+from . import popularity
 from .clickhouse import queries
 from .clickhouse.filters import VISIBLE, Condition, condition_of
 from .clickhouse.gathering import Gathered, gather
@@ -66,15 +67,35 @@ class Corpus:
         most of these are hidden, those that are not are looked for by themselves. One
         result more tells whether there is another page.
         """
-        vectors = partial(queries.embeddings, self.table, "image")
+        if ranking.sorted is not None:
+            return
         end = start + count
-        ranking.advance(end + 1, vectors)
+        ranking.advance(end + 1, self._image_vectors)
         for reach in REACHES:
             if len(ranking.results) >= end or ranking.complete:
                 return
             if reach > ranking.reach:
                 self._fetch(ranking, reach, start, end)
-                ranking.advance(end + 1, vectors)
+                ranking.advance(end + 1, self._image_vectors)
+
+    def sort(self, ranking: Ranking, by: str) -> None:
+        """Puts the results among the candidates found so far in another order.
+
+        By size the most pixels come first, by popularity what was picked most often;
+        among equals, the nearest.
+        """
+        ranking.advance(len(ranking.ids), self._image_vectors)
+        ids = [int(ranking.ids[row]) for row in ranking.results]
+        values = (
+            queries.pixels(self.table, ids)
+            if by == "size"
+            else popularity.counts(self.dataset, ids)
+        )
+        order = np.argsort([-values.get(item_id, 0) for item_id in ids], kind="stable")
+        ranking.sorted = [ranking.results[place] for place in order]
+
+    def _image_vectors(self, ids: list[int]) -> dict[int, np.ndarray]:
+        return queries.embeddings(self.table, "image", ids)
 
     def _fetch(
         self, ranking: Ranking, reach: tuple[int, bool], start: int, end: int
@@ -131,7 +152,7 @@ class Corpus:
     def hits(self, ranking: Ranking, start: int, count: int) -> tuple[Hit, ...]:
         """The results from `start` on, passing over what has been removed meanwhile."""
         while True:
-            rows = ranking.results[start : start + count]
+            rows = ranking.rows(start, count)
             similar = Counter(ranking.folded.values())
             known = queries.facts(self.table, [int(ranking.ids[row]) for row in rows])
             gone = [row for row in rows if int(ranking.ids[row]) not in known]

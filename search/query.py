@@ -14,6 +14,7 @@ from .errors import InvalidQuery
 FIELDS = ("image", "text", "both")
 MODES = ("ann", "exact")
 NSFW = ("safe", "any")
+SORTS = ("similarity", "size", "popularity")
 MOST_TERMS = 16
 MOST_TEXT = 1_000
 MOST_URL = 2_000
@@ -139,6 +140,7 @@ class SearchQuery:
     field: str = "image"
     mode: str = "ann"
     filters: Filters = Filters()
+    sort: str = "similarity"
     limit: int = DEFAULT_LIMIT
     cursor: str = ""
 
@@ -155,6 +157,8 @@ class SearchQuery:
             raise InvalidQuery("The field to search is image, text or both.")
         if self.mode not in MODES:
             raise InvalidQuery("The mode is ann or exact.")
+        if self.sort not in SORTS:
+            raise InvalidQuery("Hits are sorted by similarity, size or popularity.")
         if not 1 <= self.limit <= MOST_PER_PAGE:
             raise InvalidQuery(f"A page has 1 to {MOST_PER_PAGE} results.")
 

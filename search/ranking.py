@@ -54,6 +54,8 @@ class Ranking:
         default_factory=lambda: np.empty((0, duplicates.CODE_BYTES), np.uint8)
     )
     results: list[int] = field(default_factory=list)
+    # The results in another order; there will be no more of them then.
+    sorted: list[int] | None = None
     folded: dict[int, int] = field(default_factory=dict)
     seen: int = 0
     # How many candidates were asked for, and whether hidden ones were left out at once.
@@ -126,23 +128,33 @@ class Ranking:
                 shown[place] = True
                 self.results.append(int(both[place]))
 
+    def rows(self, start: int, count: int) -> list[int]:
+        """Some of the results, in the order in which they are shown."""
+        shown = self.results if self.sorted is None else self.sorted
+        return shown[start : start + count]
+
     def remove(self, rows: list[int], start: int) -> None:
         """Takes out what has been removed since it was found, behind `start` results.
 
         What was folded into it may then be shown.
         """
         self.hidden[rows] = REMOVED
-        self.rewind(start)
+        if self.sorted is None:
+            self.rewind(start)
+        else:
+            self.sorted = [row for row in self.sorted if row not in rows]
 
     def may_go_on(self, count: int) -> bool:
         """Whether there may be more than the first `count` results."""
         if count >= MOST_RESULTS:
             return False
+        if self.sorted is not None:
+            return len(self.sorted) > count
         return len(self.results) > count or not self.complete
 
     def hidden_until(self, count: int) -> Hidden:
         """What is left out before the end of the first `count` results."""
-        ended = count > len(self.results)
+        ended = count > len(self.results) or self.sorted is not None
         end = self.seen if ended else self.results[count - 1] + 1
         reasons = np.bincount(self.hidden[:end], minlength=DUPLICATE + 1)
         return Hidden(

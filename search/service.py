@@ -69,6 +69,8 @@ def find(query: SearchQuery) -> Page:
     limit, reach = min(query.limit, MOST_RESULTS - start), ranking.reach
     end = start + limit
     corpus.fill(ranking, start, limit)
+    if query.sort != "similarity" and not query.cursor:
+        corpus.sort(ranking, query.sort)
     hits = corpus.hits(ranking, start, limit)
     # What a deeper search added may differ from what another page added.
     cursor = keep(ranking, end, token if reach == ranking.reach else "")

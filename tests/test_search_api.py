@@ -358,3 +358,19 @@ def test_an_engine_that_is_away_is_said_to_be(api, settings):
     assert answer.status_code == 503
     assert answer["Retry-After"] == "5"
     assert answer.json()["code"] == "unavailable"
+
+
+def test_hits_are_sorted_on_request(api, postcards_dataset):
+    for answer in (
+        api.get("/api/search/?dataset=postcards&q=boat&limit=5&sort=size"),
+        api.post(
+            "/api/search/",
+            {"dataset": "postcards", "terms": [{"text": "boat"}], "sort": "popularity"},
+            content_type="application/json",
+        ),
+    ):
+        assert answer.status_code == 200
+        similarities = [hit["similarity"] for hit in answer.json()["results"]]
+        assert similarities == sorted(similarities, reverse=True)  # all are equals
+    refused = api.get("/api/search/?dataset=postcards&q=boat&sort=age")
+    assert refused.status_code == 400

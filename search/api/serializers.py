@@ -124,6 +124,7 @@ class SearchSerializer(StrictSerializer):
     )
     field = serializers.CharField(default="image")
     mode = serializers.CharField(default="ann")
+    sort = serializers.CharField(default="similarity")
     filters = FiltersSerializer(required=False, default=dict)
     limit = StrictIntegerField(default=DEFAULT_LIMIT)
     cursor = serializers.CharField(default="", allow_blank=True, allow_null=True)
@@ -154,6 +155,7 @@ class SearchParametersSerializer(FiltersSerializer):
     )
     field = serializers.CharField(default="image")
     mode = serializers.CharField(default="ann")
+    sort = serializers.CharField(default="similarity")
     limit = serializers.IntegerField(default=DEFAULT_LIMIT)
     cursor = serializers.CharField(default="", allow_blank=True)
     exclude = ListInAddressField(

@@ -6,7 +6,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from search import service
+from search import popularity, service
 from search.concepts import resolved
 from search.errors import NotFound
 from search.links import safe_url
@@ -123,7 +123,7 @@ def _dataset(dataset: Dataset) -> dict[str, Any]:
             "health": 1 - state["rows_without_index"] / max(state["rows"], 1),
         },
         "evaluation": _evaluation(dataset),
-        "popularity": False,
+        "popularity": popularity.is_known(dataset),
     }
 
 

@@ -143,6 +143,16 @@ def facts(table: ItemTable, ids: list[int]) -> dict[int, dict[str, Any]]:
     return {row["id"]: row for row in found}
 
 
+def pixels(table: ItemTable, ids: list[int]) -> dict[int, int]:
+    """Width times height of items, by id; 0 where they are not known."""
+    found = client.columns(
+        f"SELECT id, toUInt64(width) * height FROM {table.name} "
+        "WHERE id IN {ids:Array(UInt64)}",
+        {"ids": ids},
+    )
+    return dict(zip(*found, strict=True)) if found else {}
+
+
 def item(table: ItemTable, item_id: int) -> dict[str, Any] | None:
     """All that is known of one item but its vectors; None if it is not there."""
     found = client.rows(
