@@ -21,8 +21,8 @@ def advice(evaluation: Evaluation) -> list[str]:
 def _on_rows_without_index(evaluation: Evaluation) -> str:
     return (
         f"{evaluation.rows_without_index:,} of {evaluation.rows:,} rows had no index: "
-        "they were compared one by one, which misses nothing but is slow. Missing "
-        "indexes are built after an import, and when manage.py serve starts; then "
+        "they were compared one by one, which misses nothing but is slow. Bring one "
+        "shard of each such partition in again, which builds its indexes; then "
         "evaluate again."
     )
 

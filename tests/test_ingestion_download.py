@@ -24,6 +24,8 @@ from search.ingestion import download, partial_file
 from search.ingestion.download import Download
 from search.ingestion.laion_url import LaionUrl, read_checksums
 from search.ingestion.partial_file import PartialFile
+from search.ingestion.sources import source_of
+from search.models import Dataset
 
 CONTENT = random.Random(1).randbytes(100_000)
 OTHER = random.Random(2).randbytes(90_000)
@@ -1041,6 +1043,19 @@ def test_checksums_are_compared_by_path_or_name(shards, server):
     wrong = {"text_emb_3.npy": sha256(b"").hexdigest()}
     with pytest.raises(ShardUnreadable, match="text_emb_3.npy has the sha256"):
         shards(checksums=wrong).open(3, DIMENSION)
+
+
+def test_a_list_of_checksums_beside_the_files_is_heeded(
+    shards, server, settings, tmp_path
+):
+    settings.VAR_DIR = tmp_path
+    dataset = Dataset(slug="tiny", source=f"{server.base}/data/", shard_range="3")
+    assert source_of(dataset).checksums == {}
+    folder = tmp_path / "fetched" / "tiny"
+    folder.mkdir(parents=True)
+    (folder / "sha256sums").write_text(f"{'ab' * 32}  img_emb_3.npy\n")
+    with pytest.raises(ShardUnreadable, match="img_emb_3.npy has the sha256"):
+        source_of(dataset).open(3, DIMENSION)
 
 
 def test_what_is_no_list_of_checksums_is_said_to_be_none():

@@ -7,9 +7,11 @@ from search.models import Dataset
 from .download import Progress
 from .images import Images
 from .laion import LaionFolder
-from .laion_url import LaionUrl
+from .laion_url import LaionUrl, read_checksums
 from .parquet_vectors import ParquetVectors
 from .source import Source
+
+CHECKSUMS = "sha256sums"  # of a dataset's files, put beside them by whoever has them
 
 
 def unheard(done: int, total: int | None) -> None:
@@ -27,10 +29,13 @@ def source_of(dataset: Dataset, progress: Progress = unheard) -> Source:
         return ParquetVectors(dataset.source, dataset.columns)
     if not dataset.source.startswith(("http://", "https://")):
         return LaionFolder(dataset.source)
+    folder = settings.VAR_DIR / "fetched" / dataset.slug
+    sums = folder / CHECKSUMS
     return LaionUrl(
         base=dataset.source,
         shard_range=dataset.shard_range,
-        folder=settings.VAR_DIR / "fetched" / dataset.slug,
+        folder=folder,
+        checksums=read_checksums(sums.read_text()) if sums.exists() else {},
         image=dataset.image_pattern,
         text=dataset.text_pattern,
         metadata=dataset.metadata_pattern,
