@@ -9,6 +9,6 @@ class CollectionsConfig(AppConfig):
     def ready(self) -> None:
         from search.concepts import found_by
 
-        from .concepts import embedding_of
+        from .concepts import find
 
-        found_by(embedding_of)
+        found_by(find)

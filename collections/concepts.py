@@ -1,15 +1,17 @@
-"""How a search finds a user's concepts."""
+"""How a search finds a user's concepts and the rounds of a refinement."""
 
+from typing import Any
 from uuid import UUID
 
+from search.concepts import Found
 from search.errors import InvalidQuery, NotFound
 from search.service import dataset_named
 
 from .models import Concept
 
 
-def embedding_of(concept_id: str, user, slug: str) -> tuple[float, ...]:
-    """The embedding of a concept, for a search in this dataset.
+def find(concept_id: str, user: Any, slug: str) -> Found:
+    """The concept, for a search in this dataset.
 
     Raises NotFound for a concept that the user may not see, InvalidQuery for one that
     another model made.
@@ -24,4 +26,4 @@ def embedding_of(concept_id: str, user, slug: str) -> tuple[float, ...]:
             f"The concept “{concept.name}” is of the model {concept.model}; this "
             f"dataset was made with {dataset.model}."
         )
-    return tuple(concept.embedding.tolist())
+    return Found(tuple(concept.embedding.tolist()), concept.name)

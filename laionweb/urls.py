@@ -5,6 +5,8 @@ from django.views.generic import RedirectView
 
 urlpatterns = [
     path("", include("search.urls")),
+    path("", include("usercollections.urls")),
+    path("accounts/", include("allauth.urls")),
     path("api/", include("search.api.urls")),
     path("postcards/", include("postcards.urls")),
     path("admin/", admin.site.urls),

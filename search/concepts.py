@@ -1,19 +1,34 @@
 """Concepts as terms of a search.
 
-Concepts belong to users and are kept in a room above this one, which says here how they
-are found.
+Concepts, and the rounds of a refinement, belong to users and are kept in a room above
+this one, which says here how they are found.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .errors import NotFound
-from .query import SearchQuery, Term
+from .query import MOST_EXCLUDED, SearchQuery, Term
 
-# (id of the concept, user, slug of the dataset) → the concept's embedding. Raises
-# NotFound for what the user may not see, InvalidQuery for one of another model.
-Lookup = Callable[[str, Any, str], tuple[float, ...]]
+
+@dataclass(frozen=True)
+class Found:
+    """A concept as a search takes it: its unit vector, its name, its page if any.
+
+    `exclude` are ids of items that are not to come back: those that the rounds of a
+    refinement have shown already.
+    """
+
+    embedding: tuple[float, ...]
+    label: str
+    address: str = ""
+    exclude: tuple[int, ...] = ()
+
+
+# (id of the concept, user, slug of the dataset) → what was found. Raises NotFound for
+# what the user may not see, InvalidQuery for one of another model.
+Lookup = Callable[[str, Any, str], Found]
 
 _lookup: Lookup | None = None
 
@@ -24,16 +39,21 @@ def found_by(lookup: Lookup) -> None:
     _lookup = lookup
 
 
-def resolved(query: SearchQuery, user: Any) -> SearchQuery:
-    """The query with each concept, as this user sees it, turned into its embedding."""
-    terms = tuple(_resolved(term, user, query.dataset) for term in query.terms)
-    return replace(query, terms=terms)
-
-
-def _resolved(term: Term, user: Any, dataset: str) -> Term:
-    if term.concept is None:
-        return term
+def find(concept: str, user: Any, dataset: str) -> Found:
+    """Raises NotFound, or InvalidQuery for a concept of another model."""
     if _lookup is None:
         raise NotFound("There are no concepts here.")
-    embedding = _lookup(term.concept, user, dataset)
-    return Term(embedding=embedding, weight=term.weight)
+    return _lookup(concept, user, dataset)
+
+
+def resolved(query: SearchQuery, user: Any) -> SearchQuery:
+    """The query with each concept, as this user sees it, turned into its embedding."""
+    terms, exclude = [], dict.fromkeys(query.filters.exclude)
+    for term in query.terms:
+        if term.concept is not None:
+            found = find(term.concept, user, query.dataset)
+            term = Term(embedding=found.embedding, weight=term.weight)
+            exclude |= dict.fromkeys(found.exclude)
+        terms.append(term)
+    filters = replace(query.filters, exclude=tuple(exclude)[:MOST_EXCLUDED])
+    return replace(query, terms=tuple(terms), filters=filters)

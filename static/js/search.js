@@ -1,14 +1,14 @@
-// The page searches without this script. It adds the keyboard, dropped and pasted
-// pictures, endless scrolling, and what htmx cannot know about the page.
+// The page searches without this script. It adds dropped and pasted pictures, and what
+// htmx cannot know about the page.
+
+import { find, findAll, tell } from './dom.js'
+import { bind } from './keys.js'
 
 const PREVIEW_SIZE = 96
 const UPLOAD_SIZE = 1600
 const MOST_BYTES = 10 * 2 ** 20 // as in search/pictures.py
 const PENDING = 'picture:pending'
-const AHEAD = '900px' // how far before its end the next page is fetched
 
-const find = (selector, within = document) => within.querySelector(selector)
-const findAll = (selector, within = document) => within.querySelectorAll(selector)
 const search = find('#search')
 const box = find('#q')
 const pictureForm = find('#picture')
@@ -17,14 +17,11 @@ const dropZone = find('#drop')
 
 // -- keyboard and choices
 
-document.addEventListener('keydown', (event) => {
-  const typing = event.target.closest?.('input:not([type=radio], [type=checkbox]), textarea, select, [contenteditable]')
-  if (event.key === 'Escape') closeOptions()
-  if (event.key !== '/' || typing || event.ctrlKey || event.metaKey || event.altKey) return
-  event.preventDefault()
+bind('/', 'Go to the search box', () => {
   box.focus()
   box.select()
 })
+bind('Escape', 'Close what is open', closeOptions)
 
 function closeOptions () {
   for (const options of findAll('details.options[open]')) {
@@ -32,6 +29,7 @@ function closeOptions () {
     options.open = false
     if (held) find('summary', options).focus()
   }
+  return false // others may have something to close, too
 }
 
 document.addEventListener('click', (event) => {
@@ -198,36 +196,11 @@ function showPreview () {
   chip.before(image)
 }
 
-// -- pictures that are gone
-
-function markBroken (image) {
-  image.closest('.picture')?.classList.add('broken')
-}
-
-// Errors of images do not bubble, but they can be caught on their way down.
-document.addEventListener('error', (event) => {
-  if (event.target instanceof HTMLImageElement) markBroken(event.target)
-}, true)
-
-function markAlreadyBroken () {
-  for (const image of findAll('.picture img')) {
-    if (image.complete && image.currentSrc && !image.naturalWidth) markBroken(image)
-  }
-}
-
 // -- results that arrive
-
-const near = new IntersectionObserver((entries) => {
-  for (const { isIntersecting, target } of entries) {
-    if (isIntersecting) window.htmx?.trigger(target, 'near')
-  }
-}, { rootMargin: AHEAD })
 
 function arrange () {
   showPreview()
-  markAlreadyBroken()
-  near.disconnect()
-  for (const link of findAll('.more > a')) near.observe(link)
+  tell('settled')
 }
 
 document.addEventListener('htmx:beforeRequest', (event) => {

@@ -1,0 +1,19 @@
+"""What belongs to a user."""
+
+from .collection import Collection, CollectionItem
+from .concept import Concept, ConceptVersion
+from .preferences import Preferences
+from .refinement import Refinement, Round
+from .saved_search import HistoryEntry, SavedSearch
+
+__all__ = [
+    "Collection",
+    "CollectionItem",
+    "Concept",
+    "ConceptVersion",
+    "HistoryEntry",
+    "Preferences",
+    "Refinement",
+    "Round",
+    "SavedSearch",
+]

@@ -1,0 +1,47 @@
+from django.db import models
+
+from .ownership import Owned
+
+
+class SavedSearch(Owned):
+    """A search with a name, to run again.
+
+    `address` is the query string of the search page, without the dataset's cursor.
+    """
+
+    name = models.CharField(max_length=120)
+    dataset = models.CharField(max_length=40)
+    address = models.TextField()
+    position = models.FloatField(default=0)
+    # When its hits were looked at last: newer shards hold what is new.
+    looked_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["position", "-created_at"]
+        verbose_name_plural = "saved searches"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class HistoryEntry(Owned):
+    """A search that was made, for its user's eyes only."""
+
+    dataset = models.CharField(max_length=40)
+    address = models.TextField()
+    label = models.CharField(max_length=200)
+    # Of the address: the same search is one entry.
+    digest = models.CharField(max_length=64)
+    searched_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-searched_at"]
+        verbose_name_plural = "history entries"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["owner", "digest"], name="one_entry_per_search"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.label

@@ -1,0 +1,48 @@
+// The keyboard: modules bind keys here, and ? shows what is bound on this page.
+
+import { find } from './dom.js'
+
+const bound = new Map()
+const TYPING = 'input:not([type=radio], [type=checkbox], [type=range]), textarea, select, [contenteditable]'
+
+/**
+ * Binds keys, named as KeyboardEvent.key, outside of text fields. The action gets the
+ * event and returns false when it has nothing to do: the key then goes to whoever bound
+ * it before, and at last does what it always does. `told` is left out where another
+ * binding of the key tells enough.
+ */
+export function bind (keys, told, action) {
+  const binding = { keys: [keys].flat(), told, action }
+  for (const key of binding.keys) bound.set(key, [binding, ...bound.get(key) ?? []])
+}
+
+document.addEventListener('keydown', (event) => {
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return
+  if (event.key !== 'Escape' && event.target.closest?.(TYPING)) return
+  const bindings = bound.get(event.key) ?? bound.get(event.key.toLowerCase()) ?? []
+  if (bindings.some(({ action }) => action(event) !== false)) event.preventDefault()
+})
+
+const NAMES = { ' ': 'Space', ArrowLeft: '←', ArrowRight: '→', ArrowUp: '↑', ArrowDown: '↓', Escape: 'Esc' }
+
+export function showKeys () {
+  const dialog = find('#keys')
+  if (!dialog || dialog.open) return false
+  const list = find('dl', dialog)
+  list.replaceChildren()
+  for (const { keys, told } of new Set([...bound.values()].flat())) {
+    if (!told) continue
+    const term = document.createElement('dt')
+    for (const key of keys) {
+      const cap = document.createElement('kbd')
+      cap.textContent = NAMES[key] ?? (key.length === 1 ? key.toUpperCase() : key)
+      term.append(cap)
+    }
+    const meaning = document.createElement('dd')
+    meaning.textContent = told
+    list.append(term, meaning)
+  }
+  dialog.showModal()
+}
+
+bind('?', 'Show these keys', showKeys)
