@@ -9,6 +9,7 @@ class CollectionsConfig(AppConfig):
     def ready(self) -> None:
         from search.concepts import found_by
 
+        from .account import events  # noqa: F401
         from .concepts import find
 
         found_by(find)

@@ -1,6 +1,7 @@
 """The Celery worker of the embedded default: threads of the web process."""
 
 from threading import Event, Thread
+from typing import Any
 
 from celery.worker import state
 from django.conf import settings
@@ -9,7 +10,7 @@ from .celery import app
 
 
 class EmbeddedWorker:
-    """Runs the tasks of the in-memory broker, one at a time; sends the sweeper's."""
+    """Runs tasks of the in-memory broker, one at a time; sends the scheduled ones."""
 
     def __init__(self) -> None:
         state.should_stop = None
@@ -26,7 +27,8 @@ class EmbeddedWorker:
 
     def start(self) -> None:
         self._thread.start()
-        Thread(target=self._sweep, name="sweeper", daemon=True).start()
+        for name, entry in settings.CELERY_BEAT_SCHEDULE.items():
+            Thread(target=self._send, args=[entry], name=name, daemon=True).start()
 
     def stop(self, timeout: float) -> bool:
         """Lets a running task finish; False if it has not within the timeout."""
@@ -35,8 +37,7 @@ class EmbeddedWorker:
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
-    def _sweep(self) -> None:
+    def _send(self, entry: dict[str, Any]) -> None:
         """As beat does beside a broker of its own."""
-        sweeper = settings.CELERY_BEAT_SCHEDULE["sweeper"]
-        while not self._stopped.wait(sweeper["schedule"]):
-            app.tasks[sweeper["task"]].apply_async(**sweeper["options"])
+        while not self._stopped.wait(entry["schedule"]):
+            app.tasks[entry["task"]].apply_async(**entry["options"])

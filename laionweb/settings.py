@@ -4,11 +4,13 @@ The table in the README lists the variables read here; a test keeps the two alik
 """
 
 import os
+import re
 import tempfile
 from pathlib import Path
 from urllib.parse import quote
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.utils import get_random_secret_key
 from kombu import Queue
 
@@ -58,6 +60,14 @@ CACHES = {"default": env.cache("CACHE_URL", default="locmemcache://")}
 if CACHES["default"]["BACKEND"].endswith("LocMemCache"):
     # A search that waits for its next page takes about 90 kB.
     CACHES["default"].setdefault("OPTIONS", {}).setdefault("MAX_ENTRIES", 1_000)
+    # Counters are small, and must not push searches out, nor the other way round.
+    CACHES["limits"] = {
+        **CACHES["default"],
+        "LOCATION": "limits",
+        "OPTIONS": {"MAX_ENTRIES": 100_000},
+    }
+else:
+    CACHES["limits"] = CACHES["default"]
 
 # chdb:///folder is the engine embedded in this process; clickhouse://user:password@
 # host:8123/database is a server or a cluster.
@@ -90,12 +100,21 @@ CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 20
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 SWEPT_EVERY_S = 15
+TIDIED_EVERY_S = 3600
 CELERY_BEAT_SCHEDULE = {
     "sweeper": {
         "task": "search.ingestion.tasks.recover",
         "schedule": SWEPT_EVERY_S,
         "options": {"expires": SWEPT_EVERY_S},  # else they pile up while all work
-    }
+    },
+    **{
+        f"tidying-{room}": {
+            "task": f"usercollections.{room}.sweep",
+            "schedule": TIDIED_EVERY_S,
+            "options": {"expires": TIDIED_EVERY_S},
+        }
+        for room in ("collecting", "refining")
+    },
 }
 # Nothing to be kept in a file: all of it is done every few seconds.
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
@@ -106,6 +125,9 @@ SEARCH_ENCODER = env.str(
 )
 # host:port of stores inside the own network that pictures may be fetched from.
 FETCH_ALLOWED_HOSTS = env.list("FETCH_ALLOWED_HOSTS", default=[])
+# Pictures of items are fetched, made small, and kept in VAR_DIR/thumbnails.
+FETCH_THUMBNAILS = env.bool("FETCH_THUMBNAILS", default=True)
+THUMBNAIL_CACHE_MB = env.int("THUMBNAIL_CACHE_MB", default=2048)
 EXAMPLE_POSTCARDS = env.int("EXAMPLE_POSTCARDS", default=10_000)
 
 INSTALLED_APPS = [
@@ -129,6 +151,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "laionweb.headers.permissions_policy",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -137,6 +160,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "usercollections.account.middleware.SignInFirst",
     "search.middleware.SearchErrorPage",
 ]
 ROOT_URLCONF = "laionweb.urls"
@@ -160,7 +184,66 @@ AUTHENTICATION_BACKENDS = [
     "django.contrib.auth.backends.ModelBackend",
     "allauth.account.auth_backends.AuthenticationBackend",
 ]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+    )
+]
+LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
+ACCOUNT_ADAPTER = "usercollections.account.adapter.Adapter"
+ACCOUNT_FORMS = {
+    "login": "usercollections.account.forms.SignInForm",
+    "signup": "usercollections.account.forms.SignUpForm",
+    "reset_password": "usercollections.account.forms.ForgottenForm",
+    "reset_password_from_key": "usercollections.account.forms.NewPasswordForm",
+    "change_password": "usercollections.account.forms.ChangePasswordForm",
+    "add_email": "usercollections.account.forms.ChangeEmailForm",
+}
+ACCOUNT_LOGIN_METHODS = {"username", "email"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "email*", "password1*"]
+ACCOUNT_USERNAME_MIN_LENGTH = 2
+ACCOUNT_EMAIL_VERIFICATION = env.str("ACCOUNT_EMAIL_VERIFICATION", default="optional")
+ACCOUNT_CHANGE_EMAIL = True
+ACCOUNT_EMAIL_SUBJECT_PREFIX = "laionweb: "
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+ACCOUNT_SESSION_REMEMBER = True
+# Whoever finds an open page must not give the account another address.
+ACCOUNT_REAUTHENTICATION_REQUIRED = True
+# Whether visitors may sign up; else an admin makes the accounts.
+ACCOUNTS_OPEN = env.bool("ACCOUNTS_OPEN", default=True)
+# Whether visitors without an account may look at anything at all.
+SEARCH_ANONYMOUS = env.bool("SEARCH_ANONYMOUS", default=True)
+
+# A first start has no mail server: mails are printed where the server runs.
+vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="laionweb@localhost")
+SERVER_EMAIL = DEFAULT_FROM_EMAIL
+
+# How often one account, or one visitor's address, may ask for what costs.
+LIMITS = {
+    "search": env.str("LIMIT_SEARCH", default="120/min"),
+    "image": env.str("LIMIT_IMAGE", default="30/min"),
+    "item": env.str("LIMIT_ITEM", default="600/min"),
+    "thumbnail": env.str("LIMIT_THUMBNAIL", default="3000/min"),
+    "export": env.str("LIMIT_EXPORT", default="30/hour"),
+    "refine": env.str("LIMIT_REFINE", default="60/min"),
+    "pick": "120/min",  # counting them costs little, and nobody looks at more
+}
+for _name, _rate in LIMITS.items():
+    if _rate and not re.fullmatch(r"[1-9]\d*/(s|sec|m|min|h|hour)", _rate):
+        raise ImproperlyConfigured(
+            f"LIMIT_{_name.upper()} is a number and a time such as 120/min, not {_rate}"
+        )
+# allauth's way to write it: failures by address, and by account.
+LIMIT_LOGIN = env.str("LIMIT_LOGIN", default="10/m/ip,5/5m/key")
+ACCOUNT_RATE_LIMITS = {"login_failed": LIMIT_LOGIN} if LIMIT_LOGIN else False
+# How many proxies stand in front, each of which adds to X-Forwarded-For.
+TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", default=0)
+ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXIES
 
 STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
@@ -168,12 +251,14 @@ STATIC_ROOT = VAR_DIR / "static"
 # Files are found where they lie, so that a checkout serves them without a build step.
 WHITENOISE_USE_FINDERS = True
 
-# Pictures of other datasets than Postcards lie on other hosts.
+# Pages ask no other host for anything: pictures come through search.thumbnails.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
-        "default-src": ["'self'"],
-        "img-src": ["'self'", "data:", "blob:", "https:", "http:"],
-        "object-src": ["'none'"],
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "img-src": ["'self'", "data:", "blob:"],
         "base-uri": ["'none'"],
         "form-action": ["'self'"],
         "frame-ancestors": ["'none'"],
@@ -182,15 +267,32 @@ CONTENT_SECURITY_POLICY = {
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_HTTPONLY = True  # pages carry the token themselves
+
+# Visitors come by https alone; with proxies in front, the nearest one says whether.
+HTTPS = env.bool("HTTPS", default=False)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
+# Of the domain's other hosts only its owner knows whether they speak https.
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env.bool("HSTS_SUBDOMAINS", default=False)
+SECURE_HSTS_PRELOAD = SECURE_HSTS_INCLUDE_SUBDOMAINS
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if HTTPS else "http"
+if HTTPS and TRUSTED_PROXIES:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
 # A picture of 10 MB in base64, inside JSON.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 16 * 1024 * 1024
 
 REST_FRAMEWORK = {
-    # Without this, guesses at passwords would come in through Basic, unlimited.
+    # With Basic, guesses at passwords would come in unlimited. The session comes last:
+    # the first one says how to sign in, so that refusals are 401.
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "rest_framework.authentication.SessionAuthentication"
+        "usercollections.account.tokens.ByToken",
+        "rest_framework.authentication.SessionAuthentication",
     ],
+    "DEFAULT_PERMISSION_CLASSES": ["usercollections.account.middleware.MaySearch"],
+    "DEFAULT_THROTTLE_CLASSES": ["search.limits.Limit"],
+    "NUM_PROXIES": TRUSTED_PROXIES,
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "EXCEPTION_HANDLER": "search.api.errors.answer",

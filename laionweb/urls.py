@@ -1,8 +1,14 @@
+from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
+from django.contrib.auth.decorators import login_not_required
 from django.templatetags.static import static
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+# The limits on guessing passwords are those of the site's own page.
+admin.site.login = secure_admin_login(admin.site.login)
+
+ICON = static("favicon.svg")
 urlpatterns = [
     path("", include("search.urls")),
     path("", include("usercollections.urls")),
@@ -11,5 +17,5 @@ urlpatterns = [
     path("postcards/", include("postcards.urls")),
     path("admin/", admin.site.urls),
     # Browsers ask for it on pages that name no icon, such as the admin's.
-    path("favicon.ico", RedirectView.as_view(url=static("favicon.svg"))),
+    path("favicon.ico", login_not_required(RedirectView.as_view(url=ICON))),
 ]

@@ -6,7 +6,8 @@ from typing import Any
 
 from . import service
 from .errors import InvalidQuery, NotFound
-from .language import ITEM, Asked, parse
+from .language import ITEM, parse
+from .parts import Asked
 from .query import Filters, SearchQuery, Term
 
 

@@ -1,15 +1,16 @@
 """How a search was read, in chips; each has a link to the search without it."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from . import service
+from . import concepts, service
 from .forms import SearchForm
-from .language import Asked, Part
-from .links import DEFAULTS
+from .links import DEFAULTS, TERMS, weighed, with_weight
 from .models import Dataset
+from .parts import Asked, Part
+from .query import MOST_WEIGHT, Term
 from .service import Item
 
 TOLD = {
@@ -18,6 +19,7 @@ TOLD = {
     "max_width": "width ≤ {}",
     "min_height": "height ≥ {}",
     "max_height": "height ≤ {}",
+    "orientation": "{}",
     "min_similarity": "similarity to the caption ≥ {}",
     "license": "license {}",
     "caption": "caption with “{}”",
@@ -25,6 +27,7 @@ TOLD = {
     "dedupe": {True: "near-duplicates folded", False: "near-duplicates shown"},
     "cutoff": "similarity ≥ {}",
 }
+SLIDER = 2.0  # a weight is chosen from −SLIDER to SLIDER, unless it is beyond already
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Reading:
     form: SearchForm
     asked: Asked
     dataset: Dataset
+    user: Any = None
 
     def changed(self, name: str, value: str) -> str:
         """The address with a filter chosen beside the box, and not in its words."""
@@ -44,23 +48,51 @@ class Reading:
     def without(self, part: Part) -> str:
         return self.form.address(q=self.asked.without(part), cursor="")
 
+    def weighed(self, key: str, weight: float) -> str:
+        """The address in which the term of a chip has another weight.
+
+        KeyError, ValueError or IndexError where there is no such term.
+        """
+        name, _, place = key.partition("-")
+        if name == "q":
+            part = [part for part in self.asked.parts if part.term][int(place)]
+            words = self.asked.weighed(part, weight)
+            return self.form.address(q=words, cursor="")
+        values = list({term: self.form.asked[term] for term in TERMS}[name])
+        values[int(place)] = with_weight(weight, weighed(values[int(place)])[1])
+        return self.form.address(**{name: values, "cursor": ""})
+
 
 @dataclass(frozen=True)
 class Chip:
     """A term or filters, and the address of the search without it.
 
-    `item` or `picture`, a URL, is shown on it; `name` and `value` are the parameter
-    that keeps it when other words are searched for; `filters` are the fields it sets.
+    A term has a `key`, by which its weight is changed, and `turned`, the address with
+    its sign turned; `item` is shown on it, or the picture `embedding`; `name` and
+    `value` are the parameter that keeps it when other words are searched for. `filters`
+    are the fields of query.Filters that it sets, with their values.
     """
 
     label: str
     without: str
-    sign: str = ""
+    key: str = ""
+    weight: float = 1.0
+    turned: str = ""
     item: Item | None = None
-    picture: str = ""
+    embedding: str = ""
+    address: str = ""
     name: str = ""
-    value: object = ""
-    filters: tuple[str, ...] = ()
+    value: str = ""
+    filters: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_away(self) -> bool:
+        return self.weight < 0
+
+    @property
+    def reach(self) -> float:
+        """How far its slider goes."""
+        return min(max(SLIDER, abs(self.weight)), MOST_WEIGHT)
 
 
 def chips(reading: Reading) -> list[Chip]:
@@ -68,34 +100,50 @@ def chips(reading: Reading) -> list[Chip]:
     parts = reading.asked.parts
     if all(part.is_plain and part.term.item is None for part in parts):
         parts = ()
-    of_parts = (_of_part(part, reading) for part in parts)
-    return [*_beside_words(reading), *of_parts, *_chosen(reading)]
+    of_terms = _of_terms([part for part in parts if part.term], reading)
+    of_filters = (_of_filters(part, reading) for part in parts if not part.term)
+    return [*_beside_words(reading), *of_terms, *of_filters, *_chosen(reading)]
 
 
 def _beside_words(reading: Reading) -> Iterator[Chip]:
-    """The picture and the item that stand in the address."""
+    """The pictures, items and concepts that stand in the address."""
     form = reading.form
-    if embedding := form.asked["embedding"]:
-        without = form.address(embedding="", cursor="")
-        yield Chip("a picture", without, name="embedding", value=embedding)
-    if (number := form.cleaned_data["item"]) is not None:
-        without = form.address(item="", cursor="")
-        item = service.item(reading.dataset.slug, number)
-        yield Chip(_like(item), without, item=item, name="item", value=number)
+    for name in TERMS:
+        values = form.asked[name]
+        for place, term in enumerate(form.cleaned_data[name]):
+            left = values[:place] + values[place + 1 :]
+            chip = {
+                "without": form.address(**{name: left, "cursor": ""}),
+                "name": name,
+                "value": values[place],
+            }
+            yield _of_term(term, f"{name}-{place}", reading, **chip)
 
 
-def _of_part(part: Part, reading: Reading) -> Chip:
-    without = reading.without(part)
-    if (term := part.term) is None:
-        return Chip(_told(part.filters), without, filters=tuple(part.filters))
-    sign = _sign(term.weight)
+def _of_terms(parts: list[Part], reading: Reading) -> Iterator[Chip]:
+    for place, part in enumerate(parts):
+        without = reading.without(part)
+        yield _of_term(part.term, f"q-{place}", reading, without=without)
+
+
+def _of_term(term: Term, key: str, reading: Reading, **chip: str) -> Chip:
+    turned = reading.weighed(key, -term.weight or 1.0)
+    chip |= {"key": key, "weight": term.weight, "turned": turned}
     if term.item is not None:
         item = service.item(reading.dataset.slug, term.item)
-        return Chip(_like(item), without, sign, item=item)
+        return Chip(f"like item {item.id}", item=item, **chip)
+    if term.embedding is not None:
+        return Chip("a picture", embedding=weighed(chip["value"])[1], **chip)
+    if term.concept is not None:
+        found = concepts.find(term.concept, reading.user, reading.dataset.slug)
+        return Chip(found.label, address=found.address, **chip)
     if term.image_url is not None:
-        label = f"a picture from {urlsplit(term.image_url).netloc}"
-        return Chip(label, without, sign, picture=term.image_url)
-    return Chip(term.text, without, sign)
+        return Chip(f"a picture from {urlsplit(term.image_url).netloc}", **chip)
+    return Chip(term.text, **chip)
+
+
+def _of_filters(part: Part, reading: Reading) -> Chip:
+    return Chip(_told(part.filters), reading.without(part), filters=part.filters)
 
 
 def _chosen(reading: Reading) -> Iterator[Chip]:
@@ -104,7 +152,7 @@ def _chosen(reading: Reading) -> Iterator[Chip]:
         if name in reading.asked.filters or reading.form.asked[name] == DEFAULTS[name]:
             continue
         without = reading.form.address(**{name: "", "cursor": ""})
-        yield Chip(_told({name: value}), without, filters=(name,))
+        yield Chip(_told({name: value}), without, filters={name: value})
 
 
 def _told(filters: Mapping[str, Any]) -> str:
@@ -113,14 +161,3 @@ def _told(filters: Mapping[str, Any]) -> str:
         way = TOLD[name]
         told.append(way.format(value) if isinstance(way, str) else way[value])
     return ", ".join(told)
-
-
-def _like(item: Item) -> str:
-    return f"like item {item.id}"
-
-
-def _sign(weight: float) -> str:
-    """+, −, or with a weight of its own 2 × or −2 ×."""
-    if abs(weight) == 1:
-        return "+" if weight > 0 else "−"
-    return f"{weight:g} ×".replace("-", "−")

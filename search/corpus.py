@@ -118,12 +118,13 @@ class Corpus:
             for field, vector in ranking.vectors.items()
         }
         found, complete = merged(list(gathered.values()))
-        ranking.add(found, self._similarities(found.distances), start)
+        ranking.add(found, self.similarities(found.distances), start)
         ranking.exact = all(part.exact for part in gathered.values())
         ranking.reach = reach
         ranking.complete |= complete or shown_only
 
-    def _similarities(self, distances: np.ndarray) -> np.ndarray:
+    def similarities(self, distances: np.ndarray) -> np.ndarray:
+        """1 is the same; what is further away is less."""
         if self.dataset.metric == Dataset.Metric.L2:
             return 1 / (1 + distances)
         return 1 - distances
@@ -140,7 +141,7 @@ class Corpus:
             exact=False,
         )
         shown = (found.hidden == VISIBLE) & (found.ids != item_id)
-        similarities = self._similarities(found.distances)[shown]
+        similarities = self.similarities(found.distances)[shown]
         ids = [int(found_id) for found_id in found.ids[shown]][:count]
         rows = queries.facts(self.table, ids)
         return tuple(

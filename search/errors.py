@@ -51,10 +51,28 @@ class NotAPicture(InvalidQuery):
 
 
 class CannotFetch(InvalidQuery):
-    """A URL from outside is refused, or its host does not give what it should."""
+    """A URL from outside is refused, or its host does not give what it should.
+
+    When it is `passing`, the host may answer in some minutes.
+    """
 
     status = 422
     code = "cannot_fetch"
+
+    def __init__(self, message: str, passing: bool = False):
+        super().__init__(message)
+        self.passing = passing
+
+
+class TooManyRequests(SearchError):
+    """Somebody asks more often than the limits allow; later it is answered."""
+
+    status = 429
+    code = "throttled"
+
+    def __init__(self, message: str, retry_after_s: int):
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class SearchUnavailable(SearchError):

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from .errors import InvalidQuery
+from .query import ORIENTATIONS
 
 YES, NO = ("yes", "on", "true"), ("no", "off", "false")
 CLOSE = 0.8  # of difflib's ratio: heigth is height, and time is not item
@@ -68,6 +69,10 @@ def _safety(word: str) -> str:
     return {"safe": "safe", "any": "any"}[word.lower()]
 
 
+def _orientation(word: str) -> str:
+    return {each: each for each in ORIENTATIONS}[word.lower()]
+
+
 def _switch(word: str) -> bool:
     return {**dict.fromkeys(YES, True), **dict.fromkeys(NO, False)}[word.lower()]
 
@@ -75,6 +80,9 @@ def _switch(word: str) -> bool:
 FILTERS = {
     "width": NamedFilter(_pixels("width"), "width>512 or width<=2000"),
     "height": NamedFilter(_pixels("height"), "height>512 or height<=2000"),
+    "orientation": NamedFilter(
+        _word("orientation", _orientation), "orientation:landscape, portrait or square"
+    ),
     "similarity": NamedFilter(_least("min_similarity"), "similarity>0.3"),
     "cutoff": NamedFilter(_least("cutoff"), "cutoff:0.25"),
     "nsfw": NamedFilter(_word("nsfw", _safety), "nsfw:any or nsfw:safe"),

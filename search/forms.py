@@ -6,25 +6,36 @@ from django import forms
 from django.core.files.uploadedfile import UploadedFile
 
 from . import asking
-from .errors import InvalidQuery
-from .language import MOST_ASKED, Asked
-from .links import DEFAULTS, search_url
-from .pictures import MOST_BYTES
-from .query import (
-    LAST_ITEM,
-    LONGEST_SIDE,
-    MOST_TEXT,
-    SearchQuery,
-    Term,
-    decode_embedding,
+from .address_terms import (
+    TermsField,
+    concept_term,
+    embedding_term,
+    item_term,
+    listed,
 )
+from .errors import InvalidQuery
+from .language import MOST_ASKED
+from .links import DEFAULTS, TERMS, search_url, told_in_address
+from .parts import Asked
+from .pictures import MOST_BYTES
+from .query import LONGEST_SIDE, MOST_TEXT, MOST_WEIGHT, SearchQuery, Term
 
 FIELDS = (("image", "Pictures"), ("text", "Captions"), ("both", "Both"))
 MODES = (("ann", "Approximate"), ("exact", "Exact"))
-SAFETY = (("safe", "Safe pictures only"), ("any", "All pictures"))
+SAFETY = (("safe", "On"), ("any", "Off"))
 FOLDING = (("yes", "Near-duplicates folded"), ("no", "Near-duplicates shown"))
-CHOSEN = ("nsfw", "min_width", "min_height", "caption", "site", "dedupe")
-MOST_EMBEDDING = 12_000  # characters: 2,250 dimensions
+SHAPES = (("landscape", "Landscape"), ("portrait", "Portrait"), ("square", "Square"))
+ORDERS = (
+    ("similarity", "Most similar first"),
+    ("size", "Largest first"),
+    ("popularity", "Most often picked first"),
+)
+CHOSEN = (
+    *("nsfw", "min_width", "max_width", "min_height", "max_height", "orientation"),
+    *("caption", "site", "license", "min_similarity", "dedupe", "cutoff"),
+)
+MOST_PICTURES = 4  # at once; an address has no room for many more
+PLAINLY = {"yes": True, "no": False}
 
 
 def _first_sentence(form: forms.Form) -> str:
@@ -42,85 +53,82 @@ def _pixels(name: str) -> forms.IntegerField:
     )
 
 
+def _similarity(name: str) -> forms.FloatField:
+    return forms.FloatField(
+        required=False,
+        min_value=-1,
+        max_value=1,
+        error_messages=dict.fromkeys(
+            ("invalid", "min_value", "max_value"),
+            f"The {name} is a number between −1 and 1.",
+        ),
+    )
+
+
+def _words(sentence: str, most: int = MOST_TEXT) -> forms.CharField:
+    return forms.CharField(
+        required=False, max_length=most, error_messages={"max_length": sentence}
+    )
+
+
+def _choice(choices: tuple[tuple[str, str], ...], sentence: str) -> forms.ChoiceField:
+    return forms.ChoiceField(
+        required=False, choices=choices, error_messages={"invalid_choice": sentence}
+    )
+
+
 class SearchForm(forms.Form):
     """The parameters of the search page. Its errors are sentences for the user."""
 
-    q = forms.CharField(
-        required=False,
-        max_length=MOST_ASKED,
-        error_messages={"max_length": f"Describe it in {MOST_ASKED:,} characters."},
-    )
+    q = _words(f"Describe it in {MOST_ASKED:,} characters.", MOST_ASKED)
     dataset = forms.SlugField(
         required=False,
         error_messages={"invalid": "There is no dataset of that name."},
     )
-    field = forms.ChoiceField(
-        required=False,
-        choices=FIELDS,
-        error_messages={
-            "invalid_choice": "Search in pictures, in captions or in both."
-        },
-    )
-    mode = forms.ChoiceField(
-        required=False,
-        choices=MODES,
-        error_messages={"invalid_choice": "A search is approximate or exact."},
-    )
-    nsfw = forms.ChoiceField(
-        required=False,
-        choices=SAFETY,
-        error_messages={"invalid_choice": "Show safe pictures or any."},
-    )
+    field = _choice(FIELDS, "Search in pictures, in captions or in both.")
+    mode = _choice(MODES, "A search is approximate or exact.")
+    sort = _choice(ORDERS, "Pictures come by similarity, by size or by popularity.")
+    nsfw = _choice(SAFETY, "Show safe pictures or any.")
     min_width = _pixels("least width")
+    max_width = _pixels("greatest width")
     min_height = _pixels("least height")
-    caption = forms.CharField(
-        required=False,
-        max_length=MOST_TEXT,
-        error_messages={"max_length": f"Up to {MOST_TEXT:,} characters of a caption."},
-    )
-    site = forms.CharField(
-        required=False,
-        max_length=MOST_TEXT,
-        error_messages={"max_length": "The filter site is a host such as flickr.com."},
-    )
-    dedupe = forms.ChoiceField(
-        required=False,
-        choices=FOLDING,
-        error_messages={"invalid_choice": "Near-duplicates are folded: yes or no."},
-    )
-    item = forms.IntegerField(
-        required=False,
-        min_value=0,
-        max_value=LAST_ITEM,
-        error_messages=dict.fromkeys(
-            ("invalid", "min_value", "max_value"), "That is not the number of an item."
-        ),
-    )
-    embedding = forms.CharField(
-        required=False,
-        max_length=MOST_EMBEDDING,
-        error_messages={"max_length": "The picture in this address is not readable."},
-    )
-    cursor = forms.CharField(
-        required=False,
-        max_length=2_000,
-        error_messages={"max_length": "This address does not lead to a next page."},
-    )
+    max_height = _pixels("greatest height")
+    orientation = _choice(SHAPES, "Pictures are landscape, portrait or square.")
+    caption = _words(f"Up to {MOST_TEXT:,} characters of a caption.")
+    site = _words("The filter site is a host such as flickr.com.")
+    license = _words(f"Up to {MOST_TEXT:,} characters of a license.")
+    min_similarity = _similarity("least similarity of picture and caption")
+    dedupe = _choice(FOLDING, "Near-duplicates are folded: yes or no.")
+    cutoff = _similarity("cutoff")
+    item = TermsField(item_term)
+    embedding = TermsField(embedding_term)
+    concept = TermsField(concept_term)
+    cursor = _words("This address does not lead to a next page.", 2_000)
 
     @property
-    def asked(self) -> dict[str, str]:
-        """As it was given, be it valid or not, for showing it again."""
+    def asked(self) -> dict[str, Any]:
+        """As it was given, be it valid or not, for showing it again.
+
+        Texts by the name of their parameter; of TERMS, lists of them.
+        """
         return {
-            name: (self[name].value() or "").strip() or default
+            name: listed(self[name].value())
+            if name in TERMS
+            else str(self[name].value() or "").strip() or default
             for name, default in DEFAULTS.items()
         }
 
     @property
     def is_search(self) -> bool:
-        return any(self.asked[name] for name in ("q", "item", "embedding"))
+        asked = self.asked
+        return any(asked[name] for name in ("q", *TERMS))
 
     def address(self, **changes: object) -> str:
         return search_url(self.asked, **changes)
+
+    def told(self, *without: str) -> str:
+        """The parameters as they stand in an address, some of them left out."""
+        return told_in_address({**self.asked, **dict.fromkeys(without, "")})
 
     def check(self) -> None:
         if not self.is_valid():
@@ -130,16 +138,18 @@ class SearchForm(forms.Form):
         """How the words in the box are read."""
         return asking.read(self.cleaned_data["q"], dataset, host)
 
-    def search_query(self, dataset: str, asked: Asked) -> SearchQuery:
+    def search_query(self, dataset: str, asked: Asked, **options: Any) -> SearchQuery:
         given = self.cleaned_data
         return asking.query(
             dataset,
             asked,
-            self._terms(),
+            tuple(term for name in TERMS for term in given[name]),
             self.filters,
             field=given["field"] or "image",
             mode=given["mode"] or "ann",
+            sort=given["sort"] or "similarity",
             cursor=given["cursor"],
+            **options,
         )
 
     @property
@@ -148,30 +158,53 @@ class SearchForm(forms.Form):
         given = self.cleaned_data
         chosen = {name: given[name] for name in CHOSEN if given[name] not in ("", None)}
         if "dedupe" in chosen:
-            chosen["dedupe"] = chosen["dedupe"] == "yes"
+            chosen["dedupe"] = PLAINLY[chosen["dedupe"]]
         return chosen
 
-    def _terms(self) -> tuple[Term, ...]:
-        given = self.cleaned_data
-        terms = []
-        if given["item"] is not None:
-            terms.append(Term(item=given["item"]))
-        if given["embedding"]:
-            terms.append(Term(embedding=decode_embedding(given["embedding"])))
-        return tuple(terms)
+
+class ManyFiles(forms.FileInput):
+    allow_multiple_selected = True
+
+
+class PicturesField(forms.FileField):
+    """Several files by one name, as a list of at least one."""
+
+    widget = ManyFiles
+
+    def clean(self, data: Any, initial: Any = None) -> list[UploadedFile]:
+        files = data if isinstance(data, list) else [data]
+        clean = super().clean
+        return [clean(file, initial) for file in files or [None]]
 
 
 class PictureForm(forms.Form):
+    """Pictures to search by, and how: alone, or beside what is searched for already."""
+
     # An ImageField would open the picture before the service guards against bombs.
-    picture = forms.FileField(
+    picture = PicturesField(
         error_messages=dict.fromkeys(
             ("required", "invalid", "missing", "empty"), "Choose a picture first."
         )
     )
+    weight = forms.FloatField(
+        required=False,
+        min_value=-MOST_WEIGHT,
+        max_value=MOST_WEIGHT,
+        error_messages=dict.fromkeys(
+            ("invalid", "min_value", "max_value"),
+            f"A weight lies between −{MOST_WEIGHT:g} and {MOST_WEIGHT:g}.",
+        ),
+    )
+    beside = forms.BooleanField(required=False)
 
-    def content(self) -> bytes:
+    def terms(self) -> list[Term]:
+        """A term for each picture. Raises InvalidQuery."""
         if not self.is_valid():
             raise InvalidQuery(_first_sentence(self))
-        picture: UploadedFile = self.cleaned_data["picture"]
+        files: list[UploadedFile] = self.cleaned_data["picture"]
+        if len(files) > MOST_PICTURES:
+            raise InvalidQuery(f"Search by up to {MOST_PICTURES} pictures at once.")
+        weight = self.cleaned_data["weight"]
+        weight = 1.0 if weight is None else weight
         # One byte too many is enough for the service to refuse it.
-        return picture.read(MOST_BYTES + 1)
+        return [Term(image=file.read(MOST_BYTES + 1), weight=weight) for file in files]

@@ -12,13 +12,13 @@ import re
 import string
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from .errors import InvalidQuery, UnreadableWord
 from .filter_words import FILTERS, check_name
 from .links import item_of
+from .parts import PREFIX, Asked, Part, Span, closings
 from .query import MOST_TEXT, MOST_URL, Filters, Term
 
 # The weight of a minus alone. On Postcards, of -0.2 … -1 it leaves out most of what
@@ -26,13 +26,9 @@ from .query import MOST_TEXT, MOST_URL, Filters, Term
 AWAY = -1.0
 MOST_ASKED = MOST_TEXT + MOST_URL  # characters
 
-Span = tuple[int, int]  # the first character, and the one after the last
-
 BETWEEN = re.compile(r"[\s,;]*")
 PLAIN = re.compile(r"\S*")
 WORD = re.compile(r"(?:[,;]*[^\s,;]+)*")  # up to a space, or to commas before it
-# A weight is one before a letter or a parenthesis only: 10:30 and 3:4 are words.
-PREFIX = re.compile(r"([-−+]?)(?:([0-9]+(?:\.[0-9]+)?|\.[0-9]+):(?=\(|[^\W\d_]))?")
 ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 OPENING, CLOSING = '"“”„', '"“”'
 QUOTED = re.compile(f"[{OPENING}]([^{CLOSING}]*)[{CLOSING}]")
@@ -41,46 +37,7 @@ NAMED = re.compile(
     r"([a-z_]+)(?:([<>]=?|[=:])(?=[^\s,;])|\s*([<>]=?)\s*(?=-?\.?[0-9]))", re.IGNORECASE
 )
 ITEM = re.compile("[0-9]{1,16}")
-
-
-@dataclass(frozen=True)
-class Part:
-    """A term or filters, and where in the text they stand; plain words are one part."""
-
-    spans: tuple[Span, ...]
-    term: Term | None = None
-    filters: dict[str, Any] = field(default_factory=dict)
-    is_plain: bool = False
-
-
-@dataclass(frozen=True)
-class Asked:
-    """How a text was read."""
-
-    text: str
-    parts: tuple[Part, ...]
-
-    @property
-    def terms(self) -> tuple[Term, ...]:
-        return tuple(part.term for part in self.parts if part.term)
-
-    @cached_property
-    def filters(self) -> dict[str, Any]:
-        """Fields of query.Filters, only those that the text names."""
-        merged: dict[str, Any] = {}
-        for part in self.parts:
-            merged |= part.filters
-        if "caption" in merged:
-            words = [part.filters.get("caption", "") for part in self.parts]
-            merged["caption"] = " ".join(filter(None, words))
-        return merged
-
-    def without(self, *parts: Part) -> str:
-        """The text that is left when these parts are taken out."""
-        left, at = "", 0
-        for start, end in sorted(span for part in parts for span in part.spans):
-            left, at = left + self.text[at:start], end
-        return " ".join((left + self.text[at:]).split())
+CONCEPT = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 def parse(text: str, dataset: str = "", host: str = "") -> Asked:
@@ -139,6 +96,8 @@ class _Reader:
             name, sign = named[1].lower(), named[2] or named[3]
             if (name, sign) == ("item", ":"):
                 return self._item(at, self.text[named.end() : end], end, weight)
+            if (name, sign) == ("concept", ":"):
+                return self._concept(at, self.text[named.end() : end], end, weight)
             if name in FILTERS:
                 return self._filter(at, named, is_weighed)
             end_of_value = WORD.match(self.text, named.end()).end()
@@ -162,14 +121,7 @@ class _Reader:
 
     @cached_property
     def _closings(self) -> dict[int, int]:
-        """Where each parenthesis opens, and where what it holds has ended."""
-        closings, opened = {}, []
-        for at, char in enumerate(self.text):
-            if char == "(":
-                opened.append(at)
-            elif char == ")" and opened:
-                closings[opened.pop()] = at + 1
-        return closings
+        return closings(self.text)
 
     def _plain(self) -> Part:
         spans = tuple(self.words)
@@ -208,6 +160,16 @@ class _Reader:
                 "After “item:” stands the number of an item, as in item:123.", at, end
             )
         return _term(at, end, item=int(number), weight=weight)
+
+    def _concept(self, at: int, number: str, end: int, weight: float) -> Part:
+        if not CONCEPT.fullmatch(number):
+            raise UnreadableWord(
+                "After “concept:” stands the id of a concept, as its page shows it. "
+                "With a space after the colon these are plain words.",
+                at,
+                end,
+            )
+        return _term(at, end, concept=number.lower(), weight=weight)
 
     def _filter(self, at: int, named: re.Match[str], is_weighed: bool) -> Part:
         start, sign = named.end(), named[2] or named[3]

@@ -7,22 +7,31 @@ from urllib.parse import urlencode, urlsplit
 
 from django.urls import Resolver404, resolve, reverse
 
+# What is searched for beside words; each may stand several times, with a weight.
+TERMS = ("item", "embedding", "concept")
 # The order in which they stand in an address, with the values that go without saying.
 DEFAULTS = {
     "q": "",
-    "item": "",
-    "embedding": "",
+    **dict.fromkeys(TERMS, ""),
     "field": "image",
     "mode": "ann",
     "nsfw": "safe",
     "min_width": "",
+    "max_width": "",
     "min_height": "",
+    "max_height": "",
+    "orientation": "",
     "caption": "",
     "site": "",
+    "license": "",
+    "min_similarity": "",
     "dedupe": "yes",
+    "cutoff": "",
+    "sort": "similarity",
     "dataset": "",
     "cursor": "",
 }
+WEIGHED = re.compile(r"(?:(-?[0-9]{1,4}(?:\.[0-9]{1,6})?):)?(.*)", re.ASCII | re.DOTALL)
 POSTCARD = re.compile(r"/postcards/\d+\.jpg", re.ASCII)
 UNWANTED = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029\"'<>`\\]")
 
@@ -50,14 +59,32 @@ def safe_url(url: str) -> str:
 
 
 def search_url(asked: Mapping[str, object], **changes: object) -> str:
-    """The search page for these parameters; what goes without saying is left out."""
-    wanted = {**asked, **changes}
+    """The search page for these parameters; what goes without saying is left out.
+
+    A list stands for a parameter that is given several times.
+    """
+    told = told_in_address({**asked, **changes})
+    return reverse("search") + (f"?{told}" if told else "")
+
+
+def told_in_address(asked: Mapping[str, object]) -> str:
+    """These parameters of the search page, as they stand behind the question mark."""
     told = {
         name: value
         for name, default in DEFAULTS.items()
-        if (value := wanted.get(name)) not in (None, "", default)
+        if (value := asked.get(name)) not in (None, "", [], (), default)
     }
-    return reverse("search") + (f"?{urlencode(told)}" if told else "")
+    return urlencode(told, doseq=True)
+
+
+def weighed(value: str) -> tuple[float, str]:
+    """The weight of a term in an address, and the term: -0.5:7 or, with 1, just 7."""
+    weight, term = WEIGHED.fullmatch(value).groups()
+    return float(weight or 1), term
+
+
+def with_weight(weight: float, term: object) -> str:
+    return f"{term}" if weight == 1 else f"{round(weight, 4):g}:{term}"
 
 
 def item_of(address: str, host: str) -> ItemPage | None:

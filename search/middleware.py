@@ -1,9 +1,10 @@
+import json
 from collections.abc import Callable
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
-from .errors import SearchError
+from .errors import SearchError, TooManyRequests
 
 
 class SearchErrorPage:
@@ -20,5 +21,28 @@ class SearchErrorPage:
     ) -> HttpResponse | None:
         if not isinstance(error, SearchError):
             return None
+        if isinstance(error, TooManyRequests):
+            return _too_many(request, error)
         page = {"error": error}
         return render(request, "search/item.html", page, status=error.status)
+
+
+def _too_many(request: HttpRequest, error: TooManyRequests) -> HttpResponse:
+    """In the form that was asked for; a page that is shown stays as it is."""
+    if request.headers.get("X-Requested-With") == "XMLHttpRequest":
+        response: HttpResponse = JsonResponse(
+            {"detail": error.message, "code": error.code}
+        )
+    elif request.htmx and not request.htmx.history_restore_request:
+        response = HttpResponse(error.message, content_type="text/plain")
+        response["HX-Reswap"] = "none"
+        response["HX-Push-Url"] = "false"
+        told = {"laionweb:toast": {"text": error.message}}
+        response["HX-Trigger"] = json.dumps(told)
+    elif request.headers.get("Sec-Fetch-Dest") == "image":
+        response = HttpResponse(error.message, content_type="text/plain")
+    else:
+        response = render(request, "429.html", {"error": error})
+    response.status_code = error.status
+    response["Retry-After"] = str(error.retry_after_s)
+    return response

@@ -169,6 +169,8 @@ class Shard(models.Model):
     lease_until = models.DateTimeField(null=True, blank=True)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
+    # Since when searches find its rows; a replacement of them is nothing new.
+    published_at = models.DateTimeField(null=True, blank=True)
     error = models.TextField(blank=True)
     changed_at = models.DateTimeField(auto_now=True)
 
@@ -341,6 +343,37 @@ class Conversion(models.Model):
 
     class Meta:
         indexes = [models.Index(fields=["dataset", "item"], name="conversions_of_item")]
+
+    def __str__(self) -> str:
+        return f"{self.dataset} {self.item}: {self.count} × {self.keyword}"
+
+
+class Pick(models.Model):
+    """How often an item was picked here after a search for some words.
+
+    Only this sum is kept: neither who it was nor when.
+    """
+
+    class Kind(models.TextChoices):
+        OPENED = "opened", "looked at"
+        SAVED = "saved", "put into a collection"
+        EXPORTED = "exported", "exported"
+
+    dataset = models.ForeignKey(
+        Dataset, on_delete=models.CASCADE, related_name="picks", db_index=False
+    )
+    item = models.BigIntegerField()
+    keyword = models.CharField(max_length=200, blank=True)
+    kind = models.CharField(max_length=8, choices=Kind.choices)
+    count = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["dataset", "item", "keyword", "kind"],
+                name="one_row_per_pick",
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.dataset} {self.item}: {self.count} × {self.keyword}"

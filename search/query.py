@@ -15,6 +15,7 @@ FIELDS = ("image", "text", "both")
 MODES = ("ann", "exact")
 NSFW = ("safe", "any")
 SORTS = ("similarity", "size", "popularity")
+ORIENTATIONS = ("landscape", "portrait", "square")
 MOST_TERMS = 16
 MOST_TEXT = 1_000
 MOST_URL = 2_000
@@ -26,6 +27,7 @@ LONGEST_SIDE = 2**32 - 1  # pixels
 DEFAULT_LIMIT = 40
 MOST_PER_PAGE = 100
 WORD = re.compile(r"[^\W_]")  # a letter or a digit of any script
+SHORTENED = "~"  # before what shorten_embedding writes
 SITE = re.compile(r"[^\W_]([\w.-]*[^\W_])?")
 
 
@@ -99,6 +101,7 @@ class Filters:
     max_width: int | None = None
     min_height: int | None = None
     max_height: int | None = None
+    orientation: str = ""
     min_similarity: float | None = None
     license: str = ""
     caption: str = ""
@@ -114,6 +117,10 @@ class Filters:
             value = getattr(self, name)
             if value is not None and not 0 <= value <= LONGEST_SIDE:
                 raise InvalidQuery(f"The filter {name} is a number of pixels.")
+        if self.orientation and self.orientation not in ORIENTATIONS:
+            raise InvalidQuery(
+                "The filter orientation is landscape, portrait or square."
+            )
         for name in ("min_similarity", "cutoff"):
             value = getattr(self, name)
             if value is not None and not -1 <= value <= 1:
@@ -165,16 +172,25 @@ class SearchQuery:
 
 def encode_embedding(vector: Iterable[float]) -> str:
     """A vector as text for an address: base64url of its little-endian float32."""
-    data = np.asarray(vector, "<f4").tobytes()
-    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+    return _base64url(np.asarray(vector, "<f4"))
+
+
+def shorten_embedding(vector: Iterable[float]) -> str:
+    """Half as long, of float16: so that an address has room for several pictures."""
+    return SHORTENED + _base64url(np.asarray(vector, "<f2"))
+
+
+def _base64url(numbers: np.ndarray) -> str:
+    return base64.urlsafe_b64encode(numbers.tobytes()).decode().rstrip("=")
 
 
 def decode_embedding(text: str) -> tuple[float, ...]:
-    """The vector that encode_embedding wrote; InvalidQuery for any other text."""
-    digits = text.rstrip("=")
+    """The vector that one of these wrote; InvalidQuery for any other text."""
+    numbers = "<f2" if text.startswith(SHORTENED) else "<f4"
+    digits = text.removeprefix(SHORTENED).rstrip("=")
     try:
         data = base64.b64decode(digits + "=" * (-len(digits) % 4), b"-_", validate=True)
-        return tuple(np.frombuffer(data, "<f4").tolist())
+        return tuple(np.frombuffer(data, numbers).tolist())
     except (binascii.Error, ValueError) as error:
         raise InvalidQuery(
             "The embedding is not base64url of little-endian float32 numbers."

@@ -57,6 +57,8 @@ class Ranking:
     # The results in another order; there will be no more of them then.
     sorted: list[int] | None = None
     folded: dict[int, int] = field(default_factory=dict)
+    # Similarities of what could be shown, were it not below the cutoff.
+    below: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
     seen: int = 0
     # How many candidates were asked for, and whether hidden ones were left out at once.
     reach: tuple[int, bool] = (0, False)
@@ -73,6 +75,7 @@ class Ranking:
         if (cutoff := self.filters.cutoff) is not None:
             near = similarities >= cutoff
             self.complete |= not near.all()
+            self.below = similarities[~near & (found.hidden == VISIBLE)]
             new &= near
         hidden = found.hidden.copy()
         beside = np.fromiter(self.beside, np.uint64, len(self.beside))
@@ -151,6 +154,11 @@ class Ranking:
         if self.sorted is not None:
             return len(self.sorted) > count
         return len(self.results) > count or not self.complete
+
+    def similarities_found(self) -> np.ndarray:
+        """Of all candidates that nothing but the cutoff hides, the highest first."""
+        shown = np.isin(self.hidden, (VISIBLE, DUPLICATE))
+        return np.concatenate([self.similarities[shown], np.sort(self.below)[::-1]])
 
     def hidden_until(self, count: int) -> Hidden:
         """What is left out before the end of the first `count` results."""

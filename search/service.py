@@ -7,7 +7,7 @@ from that list, so that they neither repeat nor change while items arrive.
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +21,12 @@ from .corpus import Corpus, table_of
 from .errors import SearchError
 from .items import Hit, Item, checked_id, no_item, shown_facts
 from .models import Dataset, Shard
-from .query import SearchQuery, Term
-from .random_items import random_ids
+from .query import Filters, SearchQuery, Term
+from .random_items import diverse, random_ids
 from .ranking import Hidden, Ranking, keep, resume
 from .terms import VECTOR_FIELDS
+
+WALL_CANDIDATES = 4  # times as many as are shown of a dataset before a search
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +52,8 @@ class Page:
     search_ms: float
     field: str  # of the search, which a cursor remembers
     embedding: np.ndarray
+    # Of the candidates that could be shown, also those below the cutoff; highest first.
+    similarities: np.ndarray
 
 
 def find(query: SearchQuery) -> Page:
@@ -85,6 +89,7 @@ def find(query: SearchQuery) -> Page:
         search_ms=(searched - encoded) * 1000,
         field=ranking.field,
         embedding=next(iter(ranking.vectors.values())),
+        similarities=ranking.similarities_found(),
     )
 
 
@@ -97,6 +102,12 @@ def _matching(corpus: Corpus, ranking: Ranking) -> Matching | None:
         there = int(np.count_nonzero(ranking.hidden != REMOVED))
         return Matching(there, estimated=False)
     return Matching(share_passing(corpus.table, condition).rows, estimated=True)
+
+
+def share_of(dataset: Dataset, filters: Filters) -> float:
+    """About which part of a dataset's items passes these filters, 0 to 1."""
+    condition = condition_of(filters)
+    return share_passing(table_of(dataset), condition).share if condition else 1.0
 
 
 def embed(query: SearchQuery) -> np.ndarray:
@@ -123,20 +134,31 @@ def item(slug: str, item_id: int) -> Item:
     return Item(**shown_facts(row), similarity=None)
 
 
+def hits_by_id(slug: str, ids: Iterable[int]) -> dict[int, Hit]:
+    """Items as they are shown, without a similarity; those not there are left out."""
+    rows = queries.facts(Corpus.named(slug).table, list(ids))
+    return {
+        item_id: Hit(**shown_facts(row), similarity=None)
+        for item_id, row in rows.items()
+    }
+
+
 def neighbours(slug: str, item_id: int, count: int) -> tuple[Hit, ...]:
     """The nearest of an item, itself left out."""
     return Corpus.named(slug).neighbours(checked_id(item_id), count)
 
 
 def random_hits(slug: str, count: int) -> tuple[Hit, ...]:
-    """Some items by chance, for a page on which nothing is asked yet."""
+    """Items by chance that differ, for a page on which nothing is asked yet."""
     corpus = Corpus.named(slug)
-    # Twice as many as needed: some ids are of rows left out, some not for all eyes.
-    ids = random_ids(corpus.dataset, 2 * count, random.Random())
-    rows = list(queries.facts(corpus.table, ids).values())
-    random.shuffle(rows)
-    safe = [row for row in rows if row["nsfw"].upper() not in NOT_SAFE]
-    return tuple(Hit(**shown_facts(row), similarity=None) for row in safe[:count])
+    # More than needed, to choose among; some are of rows left out or not for all eyes.
+    ids = random_ids(corpus.dataset, WALL_CANDIDATES * count, random.Random())
+    rows = queries.facts(corpus.table, ids)
+    safe = [i for i in ids if i in rows and rows[i]["nsfw"].upper() not in NOT_SAFE]
+    vectors = queries.embeddings(corpus.table, "image", safe)
+    chosen = diverse({i: vectors[i] for i in safe if i in vectors}, count)
+    random.shuffle(chosen)
+    return tuple(Hit(**shown_facts(rows[i]), similarity=None) for i in chosen)
 
 
 def datasets() -> list[Dataset]:

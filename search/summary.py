@@ -3,7 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
+from . import service
 from .chips import TOLD, Chip, Reading
+from .query import Filters
 from .service import Page
 
 THINGS = {"image": "pictures", "text": "captions", "both": "pictures and captions"}
@@ -25,11 +29,19 @@ def headline(reading: Reading, chips: list[Chip], page: Page) -> str:
     if is_all and _narrowing(chips):
         shown = len(page.hits)
         return f"Only {shown} picture{'s pass' if shown > 1 else ' passes'} the filters"
+    order = {
+        "size": "The largest of the nearest",
+        "popularity": "The most often picked of the nearest",
+    }.get(reading.form.asked["sort"], "Nearest")
+    if cut := [chip.filters["cutoff"] for chip in chips if "cutoff" in chip.filters]:
+        reaching = int(np.count_nonzero(page.similarities >= cut[0]))
+        nearest = f"{len(page.similarities):,} nearest {things}"
+        return f"{reaching:,} of the {nearest} are as similar as {cut[0]:g}"
     if page.matching is None:
-        return f"Nearest of {count} {things}"
+        return f"{order} of {count} {things}"
     about = "about " if page.matching.estimated else ""
     passing = f"{about}{page.matching.items:,} {things} that pass the filters"
-    return f"Nearest of {passing}, of {count}"
+    return f"{order} of {passing}, of {count}"
 
 
 def hidden(reading: Reading, page: Page) -> Iterator[Remark]:
@@ -43,6 +55,18 @@ def hidden(reading: Reading, page: Page) -> Iterator[Remark]:
         yield Remark(f"{count:,} removed")
 
 
+def hides(chip: Chip, reading: Reading, page: Page) -> str:
+    """How many pictures a filter hides by itself, where that is known, or ""."""
+    if not NARROWING & chip.filters.keys():
+        return ""
+    if "cutoff" in chip.filters:
+        below = int(np.count_nonzero(page.similarities < chip.filters["cutoff"]))
+        return f"hides {below:,} of the {len(page.similarities):,} nearest"
+    share = service.share_of(reading.dataset, Filters(**chip.filters))
+    count = round((1 - share) * reading.dataset.item_count())
+    return f"hides about {count:,}" if count else "hides none"
+
+
 def why_nothing(reading: Reading, chips: list[Chip], page: Page) -> tuple[Remark, ...]:
     """The reason in the first, and in the others what may help."""
     title, count = reading.dataset.title, reading.dataset.item_count()
@@ -53,6 +77,8 @@ def why_nothing(reading: Reading, chips: list[Chip], page: Page) -> tuple[Remark
     if page.hidden.nsfw:
         show = Remark("Show those, too", reading.changed("nsfw", "any"))
         return (Remark("All that was found is marked as not safe."), show, *ways)
+    if cut := _cut_off(narrowing, page):
+        return (cut, *ways)
     if not narrowing:
         return (Remark(f"None of the {count:,} pictures of {title} can be shown."),)
     if len(narrowing) == 1:
@@ -60,6 +86,16 @@ def why_nothing(reading: Reading, chips: list[Chip], page: Page) -> tuple[Remark
     else:
         reason = f"None of the {count:,} pictures of {title} passes all filters."
     return (Remark(reason), *ways)
+
+
+def _cut_off(narrowing: list[Chip], page: Page) -> Remark | None:
+    """Where something was found, but all of it lies below the cutoff."""
+    cutoffs = [chip.filters["cutoff"] for chip in narrowing if "cutoff" in chip.filters]
+    if not cutoffs or not len(page.similarities):
+        return None
+    nearest = float(page.similarities.max())
+    reason = f"Nothing is as similar as {cutoffs[0]:g}"
+    return Remark(f"{reason}: the nearest picture has {nearest:.3f}.")
 
 
 def _narrowing(chips: list[Chip]) -> list[Chip]:

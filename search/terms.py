@@ -32,30 +32,38 @@ class Terms:
     def vectors_of(self, query: SearchQuery) -> dict[str, np.ndarray]:
         """For each field that is searched, the weighted sum of the terms' unit vectors.
 
-        They are float32 and of unit length. The fields differ in the vectors of items
-        alone, so that what is encoded is encoded once.
+        They are float32 and of unit length.
+        """
+        parts = self.parts_of(query)
+        return {field: _direction(vectors) for field, vectors in parts.items()}
+
+    def parts_of(self, query: SearchQuery) -> dict[str, np.ndarray]:
+        """The terms' unit vectors, times their weights: (terms, dimension), by field.
+
+        The fields differ in the vectors of items alone, so that what is encoded is
+        encoded once.
         """
         fields = VECTOR_FIELDS if query.field == "both" else (query.field,)
-        shared = np.zeros(self.dataset.dimension)
         deadline = time.monotonic() + LIMITS.seconds  # of all pictures together
-        for term in query.terms:
-            if term.item is None:
-                shared += term.weight * self._vector(term, deadline)
-        return {field: self._with_items(shared, query, field) for field in fields}
-
-    def _with_items(
-        self, shared: np.ndarray, query: SearchQuery, field: str
-    ) -> np.ndarray:
-        total = shared.copy()
-        for term in query.terms:
-            if term.item is not None:
-                total += term.weight * self.item_vector(term.item, field)
-        length = float(np.linalg.norm(total))
-        if length < LEAST_LENGTH:
-            raise InvalidQuery(
-                "The terms cancel each other out: nothing is left to search for."
+        shared = [
+            self._vector(term, deadline) if term.item is None else None
+            for term in query.terms
+        ]
+        return {
+            field: np.array(
+                [
+                    term.weight * self._of_field(term, vector, field)
+                    for term, vector in zip(query.terms, shared, strict=True)
+                ]
             )
-        return (total / length).astype(np.float32)
+            for field in fields
+        }
+
+    def _of_field(
+        self, term: Term, shared: np.ndarray | None, field: str
+    ) -> np.ndarray:
+        vector = self.item_vector(term.item, field) if shared is None else shared
+        return vector.astype(np.float64)
 
     def item_vector(self, item_id: int, field: str) -> np.ndarray:
         """The unit vector of an item that is there; NotFound otherwise."""
@@ -112,3 +120,13 @@ class Terms:
                 "The embedding has no direction: its length is zero or endless."
             )
         return vector / length
+
+
+def _direction(parts: np.ndarray) -> np.ndarray:
+    total = parts.sum(axis=0)
+    length = float(np.linalg.norm(total))
+    if length < LEAST_LENGTH:
+        raise InvalidQuery(
+            "The terms cancel each other out: nothing is left to search for."
+        )
+    return (total / length).astype(np.float32)

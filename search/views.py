@@ -1,181 +1,139 @@
-"""The search page and the page of an item.
+"""The search page.
 
 The address holds the whole state of a search, so that Back, reload and a copied link
 show the same. htmx asks at the same addresses and gets only what changes.
 """
 
-import logging
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 from django.views.decorators.vary import vary_on_headers
 
-from . import service
-from .chips import Reading, chips
-from .errors import NotFound, SearchError, SearchUnavailable, UnreadableWord
-from .forms import FIELDS, PictureForm, SearchForm
-from .links import DEFAULTS
-from .models import Dataset
-from .query import SearchQuery, Term, encode_embedding
-from .service import Hit
-from .summary import headline, hidden, why_nothing
-
-WALL = 36
-STRIP = 12
-EXAMPLES = {
-    "postcards": (
-        "a red house by a lake at night",
-        "boats at night",
-        "rainbow over a lake",
-        "black cat, moon",
-        "hot air balloon in the early morning",
-        "thunderstorm at the beach",
-    )
-}
-
-Context = dict[str, Any]
-logger = logging.getLogger(__name__)
+from . import exact_check, service, shown
+from .errors import InvalidQuery, SearchError, SearchUnavailable
+from .forms import PictureForm, SearchForm
+from .limits import limited
+from .links import with_weight
+from .query import MOST_WEIGHT, SearchQuery, shorten_embedding
+from .shown import Context, page_context
 
 
 @require_safe
+@limited("search", when=lambda request: request.GET.keys() - {"dataset"})
 @vary_on_headers("HX-Request", "HX-History-Restore-Request")
 def search(request: HttpRequest) -> HttpResponse:
     form = SearchForm(request.GET)
-    context = _page(form)
+    context = page_context(form)
     try:
-        hits_only = _wants_parts(request) and bool(form.asked["cursor"])
-        context |= _found(form, context["dataset"], request.get_host(), hits_only)
+        context |= _found(form, context, request)
     except SearchError as error:
-        context |= _failed(form, error)
+        context |= shown.failed(form, error)
     return _answer(request, context, address=form.address(cursor=""))
 
 
 @require_POST
+@limited("image")
 def search_by_picture(request: HttpRequest) -> HttpResponse:
-    """Sends on to an address that holds the picture's embedding; keeps nothing."""
-    form = SearchForm(request.POST)
-    context = _page(form)
+    """Sends on to an address that holds the pictures' embeddings; keeps nothing."""
+    form, pictures = SearchForm(request.POST), PictureForm(request.POST, request.FILES)
+    context = page_context(form)
     try:
         form.check()
-        dataset = _existing(context["dataset"])
-        picture = Term(image=PictureForm(request.POST, request.FILES).content())
-        query = SearchQuery(dataset=dataset.slug, terms=(picture,), limit=1)
-        embedding = encode_embedding(service.embed(query))
+        dataset = shown.existing(context["dataset"])
+        embeddings = []
+        for term in pictures.terms():
+            alone = replace(term, weight=1.0)
+            vector = service.embed(SearchQuery(dataset.slug, (alone,), limit=1))
+            embeddings.append(with_weight(term.weight, shorten_embedding(vector)))
     except SearchError as error:
         context["error"] = error
         # Whoever goes back or reloads must not post the picture again.
         return _answer(request, context, address="false")
-    address = form.address(dataset=dataset.slug, embedding=embedding, q="", item="")
-    # Django's redirect refuses addresses as long as those of large embeddings.
-    return HttpResponse(status=303, headers={"Location": address})
+    changes = {"dataset": dataset.slug, "embedding": embeddings, "cursor": ""}
+    if pictures.cleaned_data["beside"]:
+        changes["embedding"] = form.asked["embedding"] + embeddings
+    else:
+        changes |= {"q": "", "item": "", "concept": ""}
+    return _sent_on(form.address(**changes))
 
 
 @require_safe
-def item(request: HttpRequest, slug: str, item_id: int) -> HttpResponse:
-    context = _page(SearchForm({"dataset": slug}))
+@limited("search")
+def weigh(request: HttpRequest) -> HttpResponse:
+    """Sends on to a search in which one term has another weight."""
+    form = SearchForm(QueryDict(request.GET.get("search", "")))
+    context = page_context(form)
     try:
-        context["dataset"] = _existing(context["dataset"])
-        context["item"] = service.item(slug, item_id)
+        form.check()
+        read = shown.reading(form, shown.existing(context["dataset"]), request)
+        weight = _weight(request.GET.get("weight", ""))
+        try:
+            address = read.weighed(request.GET.get("term", ""), weight)
+        except (KeyError, ValueError, IndexError) as error:
+            raise InvalidQuery("This search has no such term.") from error
     except SearchError as error:
-        return _with_status(
-            render(request, "search/item.html", context | {"error": error}), error
-        )
-    context["strip"] = _strip(slug, item_id)
-    return render(request, "search/item.html", context)
+        context |= shown.failed(form, error)
+        return _answer(request, context, address="false")
+    return _sent_on(address)
 
 
-def _page(form: SearchForm) -> Context:
-    """What every page needs, whether its search succeeds or not."""
-    datasets = service.datasets()
-    dataset = _chosen(datasets, form.asked["dataset"])
-    return {
-        "form": form,
-        "asked": form.asked,
-        # What stays when something else is searched for.
-        "choices": {
-            name: form.asked[name]
-            for name in DEFAULTS
-            if name not in ("q", "item", "embedding", "dataset", "cursor")
-        },
-        "fields": FIELDS,
-        "datasets": datasets,
-        "dataset": dataset,
-        "is_search": form.is_search,
-    }
+@require_safe
+@limited("search")
+@vary_on_headers("HX-Request", "HX-History-Restore-Request")
+def check_exactly(request: HttpRequest) -> HttpResponse:
+    """How many of the true nearest a search by the index found, as a fragment."""
+    form = SearchForm(request.GET)
+    context = page_context(form)
+    try:
+        form.check()
+        dataset = shown.existing(context["dataset"])
+        query = shown.query_of(shown.reading(form, dataset, request), request)
+        context["check"] = exact_check.check(query)
+        if not _wants_parts(request):
+            context |= _found(form, context, request)
+    except SearchError as error:
+        context |= shown.failed(form, error)
+    context["exact_check"] = form.told("cursor")
+    if not _wants_parts(request):
+        return _answer(request, context, address=form.address(cursor=""))
+    response = render(request, "search/_exact.html", context)
+    error = context.get("error")
+    return with_status(response, error) if error else response
 
 
-def _chosen(datasets: Sequence[Dataset], slug: str) -> Dataset | None:
-    if not slug:
-        return next(iter(datasets), None)
-    return next((dataset for dataset in datasets if dataset.slug == slug), None)
-
-
-def _existing(dataset: Dataset | None) -> Dataset:
-    if dataset is None:
-        raise NotFound("There is no dataset of that name.")
-    return dataset
-
-
-def _found(
-    form: SearchForm, dataset: Dataset | None, host: str, hits_only: bool
-) -> Context:
-    if dataset is None and not form.asked["dataset"]:
+def _found(form: SearchForm, context: Context, request: HttpRequest) -> Context:
+    dataset, asked = context["dataset"], context["asked"]
+    if dataset is None and not asked["dataset"]:
         return {}  # there are no datasets at all, and the page says so
     form.check()
-    dataset = _existing(dataset)
+    dataset = shown.existing(dataset)
     if not form.is_search:
-        return _start(dataset)
-    asked = form.read(dataset.slug, host)
-    page = service.find(form.search_query(dataset.slug, asked))
-    found = {
-        "hits": page.hits,
-        "more": form.address(cursor=page.next) if page.next else "",
-    }
-    if hits_only:
-        return found
-    reading = Reading(form, asked, dataset)
-    read = chips(reading)
-    return found | {
-        "chips": read,
-        "headline": headline(reading, read, page),
-        "hidden": tuple(hidden(reading, page)),
-        "nothing": () if page.hits else why_nothing(reading, read, page),
-        "exact": page.exact,
-        "encode_ms": page.encode_ms,
-        "search_ms": page.search_ms,
-        "took_ms": page.encode_ms + page.search_ms,
-    }
+        return shown.start(form, dataset)
+    read = shown.reading(form, dataset, request)
+    query = shown.query_of(read, request)
+    page = service.find(query)
+    if _wants_parts(request) and asked["cursor"]:
+        return shown.hits_of(read, page)
+    return shown.results_of(read, query, page)
 
 
-def _failed(form: SearchForm, error: SearchError) -> Context:
-    if not isinstance(error, UnreadableWord):
-        return {"error": error}
-    words, start, end = form.asked["q"], error.start, error.end
-    return {"error": error, "unread": (words[:start], words[start:end], words[end:])}
-
-
-def _start(dataset: Dataset) -> Context:
-    form = SearchForm({"dataset": dataset.slug})
-    return {
-        "hits": service.random_hits(dataset.slug, WALL),
-        "item_count": f"{dataset.item_count():,}",
-        "examples": [
-            {"words": words, "address": form.address(q=words)}
-            for words in EXAMPLES.get(dataset.slug, ())
-        ],
-    }
-
-
-def _strip(slug: str, item_id: int) -> tuple[Hit, ...]:
-    """The nearest of an item. Its page is worth showing without them too."""
+def _weight(text: str) -> float:
     try:
-        return service.neighbours(slug, item_id, STRIP)
-    except SearchError as error:
-        logger.warning("No neighbours of item %s: %s", item_id, error.message)
-        return ()
+        weight = float(text)
+    except ValueError:
+        weight = MOST_WEIGHT + 1
+    if not abs(weight) <= MOST_WEIGHT:
+        raise InvalidQuery(
+            f"A weight is a number between −{MOST_WEIGHT:g} and {MOST_WEIGHT:g}."
+        )
+    return weight
+
+
+def _sent_on(address: str) -> HttpResponse:
+    # Django's redirect refuses addresses as long as those of large embeddings.
+    return HttpResponse(status=303, headers={"Location": address})
 
 
 def _wants_parts(request: HttpRequest) -> bool:
@@ -186,6 +144,7 @@ def _answer(request: HttpRequest, context: Context, address: str) -> HttpRespons
     """A whole page, or for htmx the results, or for its next page the hits."""
     error: SearchError | None = context.get("error")
     if not _wants_parts(request):
+        context |= shown.filters_panel(context["dataset"])
         response = render(request, "search/page.html", context)
     elif context["asked"]["cursor"]:
         context["address"] = request.get_full_path()
@@ -194,10 +153,10 @@ def _answer(request: HttpRequest, context: Context, address: str) -> HttpRespons
         context["address"] = address
         response = render(request, "search/_answer.html", context)
         response["HX-Push-Url"] = address
-    return _with_status(response, error) if error else response
+    return with_status(response, error) if error else response
 
 
-def _with_status(response: HttpResponse, error: SearchError) -> HttpResponse:
+def with_status(response: HttpResponse, error: SearchError) -> HttpResponse:
     response.status_code = error.status
     if error.status == 503:
         response["Retry-After"] = str(SearchUnavailable.retry_after_s)

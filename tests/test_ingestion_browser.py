@@ -40,9 +40,9 @@ def opened(browser, live_server_process) -> Iterator[Callable[..., Page]]:
 
 def log_in(page: Page, password: str) -> None:
     page.goto("/admin/")
-    page.get_by_label("Username").fill("admin")
+    page.get_by_label("Name or e-mail").fill("admin")
     page.get_by_label("Password").fill(password)
-    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     expect(page.get_by_role("heading", name="Site administration")).to_be_visible()
 
 

@@ -62,7 +62,10 @@ def test_words_are_searched_for_by_get(api, path):
         "thumbnail",
         "page",
     }
-    assert body["results"][0]["thumbnail"].startswith("http://localhost/postcards/")
+    first = body["results"][0]
+    thumbnail = f"http://localhost/t/postcards/{first['id']}/320.webp"
+    assert first["thumbnail"] == thumbnail
+    assert api.get(thumbnail)["Content-Type"] == "image/webp"
     assert api.get(body["results"][0]["page"]).status_code == 200
 
 

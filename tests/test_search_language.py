@@ -296,3 +296,74 @@ def test_what_is_left_without_a_part_reads_the_same(text):
             left = parse(asked.without(part), "p", "x")
             names = asked.filters.keys() - part.filters.keys()
             assert left.filters == {name: asked.filters[name] for name in names}
+
+
+# --- The same text with other weights
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "weight", "written"),
+    [
+        ("red house -car", 0, 2, "2:(red house) -car"),
+        ("red -car house", 0, -1, "-(red house) -car"),
+        ("red house -car", 1, 1, "red house +car"),
+        ("red house -car", 1, -0.25, "red house -0.25:car"),
+        ("a 2:(sail boat) width>5", 1, 1, "a +(sail boat) width>5"),
+        ("a item:7", 1, -1, "a -item:7"),
+        ("a -0.5:item:7", 1, 1, "a item:7"),
+        ("a -https://x.org/1.jpg", 1, 2, "a 2:https://x.org/1.jpg"),
+        ("house (1984)", 0, 2, "2:(house (1984))"),
+        ("a smile :) -b", 0, 2, "2:(a smile : ) -b"),
+        ("a 2:boat", 1, 0, "a 0:boat"),
+    ],
+)
+def test_a_term_is_written_with_another_weight(text, place, weight, written):
+    asked = read(text)
+    part = [part for part in asked.parts if part.term][place]
+    assert asked.weighed(part, weight) == written
+    assert sorted(term.weight for term in read(written).terms) == sorted(
+        weight if each is part else each.term.weight
+        for each in asked.parts
+        if each.term
+    )
+
+
+@settings(deadline=None)
+@given(st.lists(PIECES).map("".join), st.sampled_from([-2, -1, -0.05, 0.5, 1, 1.75]))
+def test_a_text_with_another_weight_reads_the_same_but_for_it(text, weight):
+    try:
+        asked = parse(text, "p", "x")
+    except InvalidQuery:
+        return
+    for part in asked.parts:
+        if part.term is None or not (part.term.text or "a").strip("() "):
+            continue
+        again = parse(asked.weighed(part, weight), "p", "x")
+        assert again.filters.keys() == asked.filters.keys()
+        assert again.terms and len(again.terms) <= len(asked.terms)
+        assert weight in [term.weight for term in again.terms]
+        things = [things_of(each) for each in (asked, again)]
+        assert things[0] == things[1]
+
+
+def things_of(asked: Asked) -> list[str]:
+    """What is asked for, whatever its weight and however it is put in parentheses."""
+    words = " ".join(
+        f"{term.text or term.item or term.image_url}" for term in asked.terms
+    )
+    return sorted(words.replace("(", " ").replace(")", " ").split())
+
+
+def test_a_concept_is_a_term():
+    number = "0b5c2b52-9d0e-4c1c-9a56-3f1f2b3c4d5e"
+    assert read(f"a concept:{number.upper()}").terms[1] == Term(concept=number)
+    assert read(f"-0.5:concept:{number}").terms == (Term(concept=number, weight=-0.5),)
+    assert read("concept: art").terms == (Term(text="concept: art"),)
+    pointed, sentence = unreadable("a concept:art b")
+    assert pointed == "concept:art" and "id of a concept" in sentence
+
+
+def test_the_shape_of_pictures_is_a_filter():
+    assert read("a orientation:Portrait").filters == {"orientation": "portrait"}
+    assert "orientation:landscape" in unreadable("orientation:round")[1]
+    assert "Is orientation:" in unreadable("orientaton:square")[1]

@@ -1,6 +1,7 @@
 """The pages as the server sends them, without a browser: what they say and hold."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,12 +15,20 @@ from django.test.utils import CaptureQueriesContext
 from tiny_shards import DIMENSION, bring_in, vectors, write_shard
 
 from postcards.shards import jpeg
-from search import service
+from search import concepts, service
 from search.clickhouse import client as clickhouse
 from search.clickhouse import schema
+from search.errors import NotFound
 from search.links import safe_url
 from search.models import Dataset
-from search.query import Filters, SearchQuery, Term, encode_embedding
+from search.query import (
+    Filters,
+    SearchQuery,
+    Term,
+    decode_embedding,
+    encode_embedding,
+)
+from search.random_items import diverse
 from tests.test_search_pictures import png_bomb
 
 pytestmark = pytest.mark.django_db
@@ -69,7 +78,7 @@ class Page(HTMLParser):
     @property
     def more(self) -> str:
         """The address of the next page."""
-        (address,) = self.all("a", "hx-get")
+        (address,) = self.all("a", "hx-get", **{"hx-target": "closest .more"})
         return address
 
     @property
@@ -118,7 +127,7 @@ def test_the_start_page_has_a_wall_of_pictures_and_examples_that_find_some(site)
     assert len(set(page.ids)) == 36
     assert "A few of the 2,000 pictures of Postcards" in page.text
     examples = re.findall(
-        r'<li><a href="(/\?q=[^"]+)">', site.get("/").content.decode()
+        r'<li><a href="(/\?q=[^"]+)" dir', site.get("/").content.decode()
     )
     assert len(examples) >= 4
     assert len(Page(site.get(examples[0].replace("&amp;", "&"))).ids) == 40
@@ -140,20 +149,16 @@ def test_words_show_the_nearest_pictures_with_their_captions(site):
         assert caption in page.all("img", "alt")
 
 
-def test_the_pictures_are_shown_in_their_size_and_tell_no_one_where_they_are_shown(
-    site,
-):
+def test_the_pictures_are_shown_in_their_size_by_this_host_alone(site):
     page = search(site, q="a boat")
     pictures = [
         attributes
         for tag, attributes in page.elements
-        if tag == "img" and attributes["src"].startswith("/postcards/")
+        if tag == "img" and attributes.get("src", "").startswith("/t/postcards/")
     ]
-    assert len(pictures) == 40
+    assert len(pictures) == len(page.pictures) == 40
     for picture in pictures:
         assert (picture["width"], picture["height"]) == ("640", "480")
-        assert picture["loading"] == "lazy"
-        assert picture["referrerpolicy"] == "no-referrer"
 
 
 def test_an_item_shows_its_like_and_can_be_removed(site):
@@ -322,6 +327,166 @@ def test_a_refused_picture_leaves_the_address_as_it_is(site):
     assert not Page(answer).is_whole
 
 
+# --- Terms in the address, with weights
+
+
+def test_terms_in_the_address_have_signs_and_weights_of_their_own(site):
+    boat, lake = embedding_of(42), embedding_of(9)
+    page = search(site, item=["7", "-0.5:8"], embedding=[f"2:{boat}", f"-1:{lake}"])
+    terms = [
+        Term(item=7),
+        Term(item=8, weight=-0.5),
+        Term(embedding=decode_embedding(boat), weight=2),
+        Term(embedding=decode_embedding(lake), weight=-1),
+    ]
+    assert page.ids == found(*terms)
+    assert page.all("input", "value", name="item", form="search") == ["7", "-0.5:8"]
+    assert "Like 2 pictures – laionweb" in page.text
+    without = [parse_qs(urlsplit(address).query) for address in removals(page)]
+    assert [each.get("item") for each in without] == [
+        ["-0.5:8"],
+        ["7"],
+        *2 * [["7", "-0.5:8"]],
+    ]
+    assert without[2]["embedding"] == [f"-1:{lake}"]
+
+
+def removals(page: Page) -> list[str]:
+    return page.all("a", "href", **{"class": "remove"})
+
+
+def turned(page: Page) -> list[str]:
+    """The addresses in which one term after the other has the other sign."""
+    return page.all("a", "href", **{"class": "sign"})
+
+
+def words_of(address: str) -> str:
+    return parse_qs(urlsplit(address).query).get("q", [""])[0]
+
+
+def test_a_sign_can_be_turned(site):
+    page = search(site, q="red house -car 2:item:7 width>5", item="3")
+    of_item, *others = turned(page)
+    assert parse_qs(urlsplit(of_item).query)["item"] == ["-1:3"]
+    assert [words_of(address) for address in others] == [
+        "-(red house) -car 2:item:7 width>5",
+        "red house +car 2:item:7 width>5",
+        "red house -car -2:item:7 width>5",
+    ]
+    page = Page(site.get(others[0]))
+    terms = [
+        Term(item=3),
+        Term(text="red house", weight=-1),
+        Term(text="car", weight=-1),
+    ]
+    terms += [Term(item=7, weight=2)]
+    assert page.ids == found(*terms, filters=Filters(min_width=6))
+
+
+def weigh(site, term: str, weight: object, **parameters):
+    asked = search(site, **parameters).all("input", "value", name="search")[0]
+    return site.get("/search/weigh", {"search": asked, "term": term, "weight": weight})
+
+
+@pytest.mark.parametrize(
+    ("term", "weight", "left"),
+    [
+        ("q-0", "0.5", {"q": ["0.5:(red house) -car"]}),
+        ("q-1", "-1.75", {"q": ["red house -1.75:car"]}),
+        ("q-1", "1", {"q": ["red house +car"]}),
+        ("item-0", "-2", {"item": ["-2:7"], "q": ["red house -car"]}),
+        ("item-0", "1", {"item": ["7"]}),
+    ],
+)
+def test_a_weight_leads_to_the_search_with_it(site, term, weight, left):
+    answer = weigh(site, term, weight, q="red house -car", item="7", mode="exact")
+    assert answer.status_code == 303
+    asked = parse_qs(urlsplit(answer["Location"]).query)
+    assert asked.items() >= left.items()
+    assert asked["mode"] == ["exact"]
+    assert len(Page(site.get(answer["Location"])).ids) == 40
+
+
+@pytest.mark.parametrize(
+    ("term", "weight", "sentence"),
+    [
+        ("q-9", "1", "no such term"),
+        ("mode-0", "1", "no such term"),
+        ("q-x", "1", "no such term"),
+        ("", "1", "no such term"),
+        ("q-0", "much", "between −100 and 100"),
+        ("q-0", "nan", "between −100 and 100"),
+        ("q-0", "1e9", "between −100 and 100"),
+    ],
+)
+def test_a_weight_that_makes_no_sense_is_refused(site, term, weight, sentence):
+    answer = weigh(site, term, weight, q="red house -car")
+    assert answer.status_code == 400
+    assert sentence in Page(answer).text
+
+
+def test_several_pictures_are_searched_by_at_once(site):
+    def sent(*items: int):
+        pictures = [
+            SimpleUploadedFile(f"{i}.jpg", jpeg(i), "image/jpeg") for i in items
+        ]
+        fields = {"dataset": "postcards", "picture": pictures}
+        return site.post("/search/picture", fields)
+
+    address = sent(9, 123)["Location"]
+    assert len(parse_qs(urlsplit(address).query)["embedding"]) == 2
+    assert len(address) < 4_000
+    assert {9, 123} <= {*Page(site.get(address)).ids[:10]}
+    answer = sent(1, 2, 3, 4, 5)
+    assert answer.status_code == 400
+    assert "up to 4 pictures" in Page(answer).text
+
+
+def test_a_picture_can_join_what_is_searched_for(site):
+    kept = {"q": "at night", "item": ["7"], "embedding": [embedding_of(3)]}
+    answer = send_picture(site, jpeg(9), beside="yes", weight="-0.5", **kept)
+    asked = parse_qs(urlsplit(answer["Location"]).query)
+    assert asked["q"] == ["at night"] and asked["item"] == ["7"]
+    assert asked["embedding"][0] == embedding_of(3)
+    weight, _, embedding = asked["embedding"][1].partition(":")
+    assert weight == "-0.5"
+    cosine = np.dot(decode_embedding(embedding), decode_embedding(embedding_of(9)))
+    assert cosine > 0.99
+
+
+@pytest.fixture
+def concept(monkeypatch):
+    """A concept that only one user sees, as the room above would find it."""
+    number = "0b5c2b52-9d0e-4c1c-9a56-3f1f2b3c4d5e"
+
+    def find(wanted, user, dataset):
+        if (wanted, user.username, dataset) != (number, "ann", "postcards"):
+            raise NotFound("There is no such concept.")
+        vector = decode_embedding(embedding_of(42))
+        return concepts.Found(vector, "night boats", "/concepts/1", exclude=(42,))
+
+    monkeypatch.setattr(concepts, "_lookup", find)
+    return number
+
+
+def test_a_concept_is_a_term_for_those_who_may_see_it(site, django_user_model, concept):
+    site.force_login(django_user_model.objects.create(username="ann"))
+    wanted = Filters(exclude=(42,))
+    ids = found(Term(embedding=decode_embedding(embedding_of(42))), filters=wanted)
+    for asked in ({"concept": concept}, {"q": f"concept:{concept}"}):
+        page = search(site, **asked)
+        assert page.ids == ids
+        assert "night boats" in page.text
+        assert "/concepts/1" in page.all("a", "href")
+    (less,) = turned(search(site, q=f"concept:{concept}"))
+    assert words_of(less) == f"-concept:{concept}"
+    site.logout()
+    for asked in ({"concept": concept}, {"q": f"a boat -concept:{concept}"}):
+        answer = site.get("/", asked)
+        assert answer.status_code == 404
+        assert "no such concept" in Page(answer).text
+
+
 # --- The language of the box, and filters
 
 
@@ -356,7 +521,7 @@ def test_chips_show_how_the_words_were_read_and_take_them_out(site):
         "caption with “moon”": "red house -car 2:boat width>512 nsfw:any",
         "not safe, too": 'red house -car 2:boat width>512 "moon"',
     }
-    for words in ("+ red house", "− car", "2 × boat"):
+    for words in ("+ red house × 1", "− car × 1", "+ boat × 2"):
         assert words in page.text
     assert all("mode=exact" in address for address in chips(page).values())
 
@@ -536,13 +701,192 @@ def test_no_results_have_a_reason_and_a_way_out(varied):
     assert "Without “width ≥ 901”" in page.text
     page = varied_search(varied, q="width>900 site:a.org", min_height=1)
     assert "passes all filters." in page.text
-    buttons = page.all("a", "href", **{"class": "button"})
+    buttons = [
+        link for link in page.all("a", "href", **{"class": "button"}) if "?" in link
+    ]
     assert [urlsplit(address).query.count("site") for address in buttons] == [1, 0, 1]
     assert Page(varied.get(buttons[0])).ids
     page = varied_search(varied, q="width=104")
     assert "All that was found is marked as not safe." in page.text
-    (show, _) = page.all("a", "href", **{"class": "button"})
+    show, *_ = page.all("a", "href", **{"class": "button"})
     assert Page(varied.get(show)).ids == [4]
+
+
+def test_each_filter_says_how_much_it_hides(varied):
+    page = varied_search(varied, q="width>=120", site="a.org")
+    assert "width ≥ 120 hides about 20" in page.text
+    assert "from a.org hides about 21" in page.text
+    page = varied_search(varied, cutoff=0.2)
+    below = sum(similarity < 0.2 for similarity in similarities(varied))
+    assert f"similarity ≥ 0.2 hides {below} of the" in page.text
+
+
+def similarities(varied) -> list[float]:
+    filters = Filters(dedupe=False)
+    query = SearchQuery("varied", (Term(item=0),), filters=filters, mode="exact")
+    return [hit.similarity for hit in service.find(query).hits]
+
+
+def test_the_cutoff_stands_over_how_similar_the_candidates_are(varied):
+    known = similarities(varied)
+    page = varied_search(varied)
+    (slider,) = [a for tag, a in page.elements if a.get("id") == "cutoff-slider"]
+    edges = [float(edge) for edge in slider["data-edges"].split()]
+    reaching = [int(count) for count in slider["data-reaching"].split()]
+    total = int(slider["data-total"])
+    assert total == len(known) == reaching[0] and len(edges) == 40
+    assert reaching == [sum(each >= edge for each in known) for edge in edges]
+    page = varied_search(varied, cutoff=edges[20], dedupe="no")
+    assert len(page.ids) == reaching[20] < total
+    assert f"{reaching[20]} of the {total} nearest reach" in page.text
+    (slider,) = [a for tag, a in page.elements if a.get("id") == "cutoff-slider"]
+    assert slider["value"] == "20" and slider["data-total"] == str(total)
+    page = varied_search(varied, cutoff=0.999)
+    assert page.ids == []
+    assert (
+        f"Nothing is as similar as 0.999: the nearest picture has {max(known):.3f}"
+        in (page.text)
+    )
+
+
+def test_all_filters_of_the_panel_narrow_the_search(varied):
+    assert varied_search(varied, max_width=109).ids == found_in_varied(max_width=109)
+    assert varied_search(varied, max_height=99).ids == []
+    assert varied_search(varied, orientation="portrait").ids == []
+    landscape = varied_search(varied, orientation="landscape")
+    assert landscape.ids == found_in_varied(min_width=106)
+    assert varied_search(varied, q="orientation:landscape").ids == landscape.ids
+    assert varied_search(varied, orientation="square").ids == found_in_varied(
+        max_width=105
+    )
+    largest = varied_search(varied, sort="size").ids
+    assert largest == sorted(largest, reverse=True) and largest[0] == ROWS - 1
+
+
+def found_in_varied(**filters) -> list[int]:
+    query = SearchQuery(
+        "varied", (Term(item=0),), mode="exact", filters=Filters(**filters)
+    )
+    return [hit.id for hit in service.find(query).hits]
+
+
+def test_filters_without_a_column_are_not_offered(varied, postcards_dataset):
+    names = varied_search(varied).all("input", "name", form="search")
+    assert {"min_width", "max_height", "site", "caption"} <= {*names}
+    assert not {"license", "min_similarity"} & {*names}
+    assert "license" in search(varied).all("input", "name", form="search")
+    orders = search(varied).all("option", "value")
+    assert "size" in orders and "popularity" not in orders
+
+
+@pytest.fixture
+def unmarked(client, tmp_path):
+    """A visitor of a dataset that does not say what is safe."""
+    dataset = Dataset.objects.create(
+        slug="unmarked",
+        title="Unmarked",
+        dimension=DIMENSION,
+        source=str(tmp_path),
+        without_removal_list=True,
+    )
+    captions = [f"a picture of the boat number {i}" for i in range(ROWS)]
+    captions[:3] = ["width>5", "-no", "12345"]
+    metadata = {
+        "url": [f"http://a.org/{i}.jpg" for i in range(ROWS)],
+        "caption": captions,
+        "NSFW": [""] * ROWS,
+    }
+    write_shard(tmp_path, 0, ROWS, image=vectors(ROWS, 1), metadata=metadata)
+    bring_in(dataset)
+    yield client
+    schema.drop(service.table_of(dataset))
+
+
+def test_safe_mode_veils_what_nobody_has_marked(unmarked, postcards_dataset):
+    told = "This dataset does not say what is safe, so its pictures are blurred."
+    for asked in ({}, {"item": 0}):
+        page = search(unmarked, dataset="unmarked", **asked)
+        assert told in page.text
+        assert page.all("ul", "class").count("grid veiled") == 1
+        (show,) = [link for link in page.all("a", "href") if "nsfw=any" in link]
+        page = Page(unmarked.get(show))
+        assert told not in page.text and "grid veiled" not in page.all("ul", "class")
+        assert page.ids
+    assert told not in search(unmarked, dataset="postcards").text
+
+
+def test_any_dataset_has_examples_that_can_be_searched_for(unmarked):
+    answer = unmarked.get("/", {"dataset": "unmarked"})
+    examples = re.findall(r'<li><a href="(/\?q=[^"]+)" dir', answer.content.decode())
+    assert len(examples) == 6
+    assert all("a+picture+of+the+boat" in example for example in examples)
+
+
+def test_the_wall_shows_what_differs():
+    drawn = np.random.default_rng(1)
+    groups = drawn.normal(size=(6, 16))
+    near = groups.repeat(10, axis=0) + 0.05 * drawn.normal(size=(60, 16))
+    chosen = diverse(dict(enumerate(near.astype(np.float32))), 6)
+    assert {item // 10 for item in chosen} == {*range(6)}
+    assert diverse({}, 6) == [] and len(diverse({3: near[0]}, 6)) == 1
+
+
+# --- The exact check
+
+
+def check(site, headers=HTMX, **parameters):
+    return site.get("/search/exact", parameters, headers=headers)
+
+
+def test_the_exact_check_says_how_many_of_the_nearest_the_index_found(site):
+    page = search(site, q="a boat")
+    (address,) = page.all("a", "hx-get", **{"class": "check-exactly"})
+    answer = site.get(address, headers=HTMX)
+    assert answer.status_code == 200
+    part = Page(answer)
+    assert not part.is_whole
+    assert re.search(r"The index found (39|40) of the 40 nearest", part.text)
+    whole = Page(site.get(address))
+    assert whole.is_whole and whole.ids == page.ids
+    assert re.search(r"found (39|40) of the 40 nearest", whole.text)
+    assert "check-exactly" not in search(site, q="a boat", mode="exact").all(
+        "a", "class"
+    )
+
+
+def test_the_exact_check_shows_what_the_index_missed(site, monkeypatch):
+    exactly = service.find
+
+    def lossy(query):
+        page = exactly(replace(query, mode="exact"))
+        if query.mode == "exact":
+            return page
+        return replace(page, hits=page.hits[:3] + page.hits[5:], exact=False)
+
+    missed = exactly(
+        SearchQuery(
+            "postcards",
+            (Term(text="a boat"),),
+            mode="exact",
+            filters=Filters(dedupe=False),
+        )
+    ).hits[3:5]
+    monkeypatch.setattr(service, "find", lossy)
+    part = Page(check(site, q="a boat"))
+    assert "found 38 of the 40 nearest" in part.text
+    assert part.all("a", "href") == [f"/d/postcards/{hit.id}" for hit in missed]
+
+
+def test_the_exact_check_says_why_it_could_not_be_made(site, settings):
+    assert check(site, q="a boat heigth>5").status_code == 400
+    assert check(site, q="a boat", dataset="nope").status_code == 404
+    assert check(site).status_code == 400
+    settings.CLICKHOUSE_URL = NO_ENGINE
+    answer = check(site, q="a boat")
+    assert answer.status_code == 503
+    part = Page(answer)
+    assert UNAVAILABLE in part.text and "Try again" in part.text
+    assert part.all("a", "hx-target") == ["#exact-check"]
 
 
 # --- What is refused, and how
@@ -564,6 +908,11 @@ REFUSED = [
     ({"item": "2000"}, 404, "no item 2000"),
     ({"item": "zz", "q": "a boat"}, 400, "not the number of an item"),
     ({"item": "-1"}, 400, "not the number of an item"),
+    ({"item": "101:3"}, 400, "between −100 and 100"),
+    ({"item": ["1"] * 17}, 400, "at most 16 terms"),
+    ({"concept": "zz"}, 400, "not the id of a concept"),
+    ({"q": "concept:zz"}, 400, "id of a concept"),
+    ({"q": "a boat", "concept": "0" * 8 + 3 * "-0000" + "-" + "0" * 12}, 404, "oncept"),
     ({"item": "9" * 30}, 400, "not the number of an item"),
     ({"item": "9" * 5_000}, 400, "not the number of an item"),
     ({"embedding": "!!!"}, 400, "not base64url"),
@@ -578,6 +927,10 @@ REFUSED = [
     ({"q": "a boat", "min_width": "wide"}, 400, "least width is a number"),
     ({"q": "a boat", "min_height": "9" * 50}, 400, "least height is a number"),
     ({"q": "a boat", "site": "a b"}, 400, "a host such as"),
+    ({"q": "a boat", "orientation": "round"}, 400, "landscape, portrait or square"),
+    ({"q": "a boat orientation:round"}, 400, "orientation:landscape"),
+    ({"q": "a boat", "cutoff": "2"}, 400, "cutoff is a number between −1 and 1"),
+    ({"q": "a boat", "sort": "age"}, 400, "by similarity, by size"),
     ({"q": "a boat", "caption": "?!"}, 400, "holds no word"),
     ({"q": "width>5 nsfw:any"}, 400, "only filters"),
     ({"q": "a http://127.0.0.1/1.jpg"}, 422, "address"),
@@ -791,9 +1144,15 @@ def test_hostile_items_are_shown_as_text_and_lead_nowhere(hostile):
     for path in pages:
         for headers in (None, HTMX):
             page = page_without_danger(hostile.get(path, headers=headers))
-            shown |= {*page.all("img", "src")}
-            assert not {"b", "i", "u"} & {tag for tag, _ in page.elements}
+            shown |= {*page.all("a", "href")}
+            assert not foreign(page)
     assert {*GOOD_URLS} <= shown
+
+
+def foreign(page: Page) -> list[str]:
+    """Elements that hostile texts would make, were they not shown as text."""
+    made = [tag for tag, _ in page.elements if tag in ("b", "i", "u")]
+    return made[1:] if made[:1] == ["b"] and page.is_whole else made  # one is our own
 
 
 def page_without_danger(answer) -> Page:
@@ -804,7 +1163,7 @@ def page_without_danger(answer) -> Page:
         assert not [name for name in attributes if name.startswith("on")]
         for name in ("href", "src", "action", "formaction", "hx-get"):
             address = attributes.get(name) or "/"
-            is_own = re.match(r"[/#](?!/)", address)
+            is_own = re.match(r"([/#]|http://testserver/)(?!/)", address)
             assert is_own or address in GOOD_URLS, (tag, attributes)
     assert page.scripts == ""
     return page
@@ -829,7 +1188,7 @@ def test_hostile_words_are_shown_as_text_on_chips(site):
     )
     page = page_without_danger(site.get("/", {"q": query}))
     assert {"<img src=x onerror=alert(1)>", "license <i>"} <= chips(page).keys()
-    assert not {"b", "i"} & {tag for tag, _ in page.elements}
+    assert not foreign(page)
 
 
 # --- The browser is told to be careful
@@ -846,7 +1205,7 @@ PAGES = [
     "/d/postcards/7",
     "/d/postcards/2000",
     "/nothing/here",
-    "/admin/login/",
+    "/accounts/login/",
 ]
 
 
@@ -857,11 +1216,11 @@ def test_pages_allow_no_script_or_style_but_files_of_their_own(site, path):
         rule.strip().partition(" ")[::2]
         for rule in answer["Content-Security-Policy"].split(";")
     )
-    assert policy["default-src"] == "'self'"
-    for kind in ("script-src", "style-src"):
-        assert policy.get(kind, "'self'") == "'self'"
-    assert policy["object-src"] == policy["base-uri"] == "'none'"
-    assert policy["frame-ancestors"] == "'none'"
+    for kind in ("default-src", "base-uri", "frame-ancestors"):
+        assert policy[kind] == "'none'"
+    for kind in ("script-src", "style-src", "connect-src", "form-action"):
+        assert policy[kind] == "'self'"
+    assert policy["img-src"] == "'self' data: blob:"
     assert "unsafe" not in answer["Content-Security-Policy"]
     assert answer["X-Content-Type-Options"] == "nosniff"
     page = Page(answer)
@@ -876,7 +1235,7 @@ def test_pages_allow_no_script_or_style_but_files_of_their_own(site, path):
 def test_what_the_pages_load_is_there(site):
     page = search(site, q="a boat")
     files = page.all("script", "src") + page.all("link", "href")
-    assert len(files) == 4
+    assert len(files) >= 4
     for path in files:
         assert site.get(path).status_code == 200
 
@@ -902,7 +1261,7 @@ def test_a_dataset_that_is_not_in_yet_is_not_offered(client, nothing):
 
 def test_one_of_several_datasets_is_chosen_by_its_address(hostile, postcards_dataset):
     page = search(hostile, dataset="hostile", item=0)
-    assert page.all("option", "value") == ["postcards", "hostile"]
+    assert {"postcards", "hostile"} <= {*page.all("option", "value")}
     assert page.all("option", "selected", value="hostile") == [None]
     assert all(address.startswith("/d/hostile/") for address in page.pictures)
     page = search(hostile, item=0)

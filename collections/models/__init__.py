@@ -5,6 +5,7 @@ from .concept import Concept, ConceptVersion
 from .preferences import Preferences
 from .refinement import Refinement, Round
 from .saved_search import HistoryEntry, SavedSearch
+from .token import Token
 
 __all__ = [
     "Collection",
@@ -16,4 +17,5 @@ __all__ = [
     "Refinement",
     "Round",
     "SavedSearch",
+    "Token",
 ]

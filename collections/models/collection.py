@@ -1,6 +1,35 @@
-from django.db import models
+from datetime import timedelta
+from typing import Any, Self
 
-from .ownership import Shared
+from django.db import models
+from django.db.models.functions import Left, Lower
+from django.utils import timezone
+
+from .ownership import Shared, SharedQuerySet
+
+DELETED_KEPT = timedelta(days=30)
+SORTED_BY = 100  # characters of a caption
+
+
+class CollectionQuerySet(SharedQuerySet):
+    """What is deleted is seen by nobody; for a while its owner can bring it back."""
+
+    def owned_by(self, user: Any) -> Self:
+        return super().owned_by(user).filter(deleted_at=None)
+
+    def visible_to(self, user: Any) -> Self:
+        return super().visible_to(user).filter(deleted_at=None)
+
+    def behind_link(self, token: str) -> Self:
+        return super().behind_link(token).filter(deleted_at=None)
+
+    def deleted_by(self, user: Any) -> Self:
+        """What the user deleted and can bring back."""
+        since = timezone.now() - DELETED_KEPT
+        return super().owned_by(user).filter(deleted_at__gte=since)
+
+    def long_deleted(self) -> Self:
+        return self.filter(deleted_at__lt=timezone.now() - DELETED_KEPT)
 
 
 class Collection(Shared):
@@ -8,9 +37,14 @@ class Collection(Shared):
 
     name = models.CharField(max_length=120)
     description = models.TextField(max_length=2_000, blank=True)
+    # Counted anew whenever members come or go.
+    size = models.PositiveIntegerField(default=0, editable=False)
+    # The member to be shown for all; without one, or if it is gone, the first four are.
     cover = models.ForeignKey(
         "CollectionItem",
-        on_delete=models.SET_NULL,
+        # Removing a member can be undone: it then is the cover again.
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
         null=True,
         blank=True,
         related_name="+",
@@ -18,11 +52,17 @@ class Collection(Shared):
     # Set by deleting: until it is swept away, the deletion can be undone.
     deleted_at = models.DateTimeField(null=True, blank=True)
 
+    objects = CollectionQuerySet.as_manager()
+
     class Meta:
         ordering = ["-changed_at"]
 
     def __str__(self) -> str:
         return self.name
+
+    def pictures(self) -> str:
+        """How many there are, in words."""
+        return f"{self.size:,} picture" + ("" if self.size == 1 else "s")
 
 
 class CollectionItem(models.Model):
@@ -31,8 +71,9 @@ class CollectionItem(models.Model):
     `position` orders the collection by hand; it has gaps, to put others in between.
     """
 
+    # No index of its own: those below begin with it.
     collection = models.ForeignKey(
-        Collection, on_delete=models.CASCADE, related_name="items"
+        Collection, on_delete=models.CASCADE, related_name="items", db_index=False
     )
     dataset = models.CharField(max_length=40)
     item = models.BigIntegerField()
@@ -44,7 +85,9 @@ class CollectionItem(models.Model):
     license = models.TextField(blank=True)
     note = models.TextField(max_length=2_000, blank=True)
     position = models.FloatField()
-    added_at = models.DateTimeField(auto_now_add=True)
+    added_at = models.DateTimeField(default=timezone.now)
+    # What came in together can be taken back together.
+    batch = models.UUIDField(null=True, blank=True, editable=False)
 
     class Meta:
         ordering = ["position", "pk"]
@@ -54,8 +97,17 @@ class CollectionItem(models.Model):
                 name="one_row_per_collected_item",
             )
         ]
+        # One for each order in which a collection can be paged through; that of the
+        # constraint serves the order by dataset.
         indexes = [
-            models.Index(fields=["collection", "position"], name="items_of_collection"),
+            models.Index(fields=["collection", "position", "id"], name="items_by_hand"),
+            models.Index(fields=["collection", "id"], name="items_by_arrival"),
+            models.Index(
+                "collection",
+                Lower(Left("caption", SORTED_BY)),
+                "id",
+                name="items_by_caption",
+            ),
             models.Index(fields=["dataset", "item"], name="collections_of_item"),
         ]
 

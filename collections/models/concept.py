@@ -1,6 +1,8 @@
 import numpy as np
 from django.db import models
+from django.urls import reverse
 
+from .collection import CollectionQuerySet as DeletableQuerySet
 from .ownership import Shared
 
 
@@ -16,12 +18,19 @@ class Concept(Shared):
     weights = models.CharField(max_length=200, blank=True)
     vector = models.BinaryField(help_text="Little-endian float32, of unit length.")
     version = models.PositiveIntegerField(default=1)
+    # Set by deleting: until it is swept away, the deletion can be undone.
+    deleted_at = models.DateTimeField(null=True, blank=True)
+
+    objects = DeletableQuerySet.as_manager()
 
     class Meta:
         ordering = ["name", "created_at"]
 
     def __str__(self) -> str:
         return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("concept", args=[self.pk])
 
     @property
     def embedding(self) -> np.ndarray:
@@ -51,3 +60,7 @@ class ConceptVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.concept}, version {self.number}"
+
+    @property
+    def embedding(self) -> np.ndarray:
+        return np.frombuffer(self.vector, "<f4")

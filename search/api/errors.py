@@ -17,6 +17,7 @@ from search.errors import (
     PictureTooLarge,
     SearchError,
     SearchUnavailable,
+    TooManyRequests,
     UnreadableWord,
 )
 
@@ -49,6 +50,8 @@ def _answer_to(error: SearchError) -> Response:
     if isinstance(error, UnreadableWord):
         told["position"] = [error.start, error.end]
     response = Response(told, status=error.status)
+    if isinstance(error, TooManyRequests):
+        response["Retry-After"] = str(error.retry_after_s)
     if error.status == status.HTTP_503_SERVICE_UNAVAILABLE:
         response["Retry-After"] = str(SearchUnavailable.retry_after_s)
     return response

@@ -99,6 +99,7 @@ class FiltersSerializer(StrictSerializer):
     max_width = StrictIntegerField(required=False)
     min_height = StrictIntegerField(required=False)
     max_height = StrictIntegerField(required=False)
+    orientation = serializers.CharField(required=False, allow_blank=True)
     min_similarity = serializers.FloatField(required=False)
     license = serializers.CharField(required=False, allow_blank=True)
     caption = serializers.CharField(required=False, allow_blank=True)

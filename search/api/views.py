@@ -9,15 +9,21 @@ from rest_framework.views import APIView
 from search import popularity, service
 from search.concepts import resolved
 from search.errors import NotFound
+from search.limits import check_pictures
 from search.links import safe_url
 from search.models import Dataset
 from search.query import FIELDS, SearchQuery
+from search.thumbnails import address
 
 from .serializers import SearchParametersSerializer, SearchSerializer
+
+THUMBNAIL = 320  # pixels across, at most
 
 
 class DatasetList(APIView):
     """The datasets that can be searched."""
+
+    throttle_scope = "item"
 
     def get(self, request: Request) -> Response:
         return Response([_dataset(dataset) for dataset in service.datasets()])
@@ -25,6 +31,8 @@ class DatasetList(APIView):
 
 class ItemDetail(APIView):
     """One item with all its metadata."""
+
+    throttle_scope = "item"
 
     def get(self, request: Request, slug: str, item_id: int) -> Response:
         item = service.item(slug, item_id)
@@ -53,6 +61,8 @@ class Search(APIView):
 class Unknown(APIView):
     """Any other address of the API."""
 
+    throttle_scope = None
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         raise NotFound("There is no such address in the API.")
 
@@ -60,6 +70,7 @@ class Unknown(APIView):
 
 
 def _answer(query: SearchQuery, include: list[str], request: Request) -> Response:
+    check_pictures(request, query)
     page = service.find(resolved(query, request.user))
     results = [_item(hit, query.dataset, request) for hit in page.hits]
     if "embedding" in include:
@@ -92,8 +103,8 @@ def _add_embeddings(results: list[dict[str, Any]], slug: str, field: str) -> Non
 
 def _item(hit: service.Hit, slug: str, request: Request) -> dict[str, Any]:
     shown = asdict(hit)
-    picture = safe_url(hit.url)
     shown.pop("metadata", None)
+    picture = address(slug, hit.id, THUMBNAIL) if safe_url(hit.url) else None
     return {
         **shown,
         "thumbnail": request.build_absolute_uri(picture) if picture else None,

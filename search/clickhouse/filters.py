@@ -11,6 +11,11 @@ VISIBLE, NSFW, REMOVED = range(3)
 NOT_SAFE = ("NSFW", "UNSURE")  # LAION's words; what has none of them is shown
 UNSAFE = f"upper(nsfw) IN {NOT_SAFE}"
 NOT_REMOVED = "deleted = 0"
+# Sides that differ by less than a twentieth make a square.
+ORIENTATION = (
+    "multiIf(width = 0 OR height = 0, '', width > 1.05 * height, 'landscape', "
+    "height > 1.05 * width, 'portrait', 'square')"
+)
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,10 @@ def condition_of(filters: Filters) -> Condition:
         "max_height": (
             "height BETWEEN 1 AND {max_height:UInt32}",
             filters.max_height,
+        ),
+        "orientation": (
+            f"{ORIENTATION} = {{orientation:String}}",
+            filters.orientation or None,
         ),
         "min_similarity": (
             "caption_similarity >= {min_similarity:Float32}",

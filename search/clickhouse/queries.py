@@ -163,6 +163,25 @@ def item(table: ItemTable, item_id: int) -> dict[str, Any] | None:
     return found[0] if found else None
 
 
+def picture_facts(table: ItemTable, item_id: int) -> dict[str, Any] | None:
+    """url, MD5 in small letters ('' if not known) and `deleted` of an item, or None.
+
+    What has been removed is found, too.
+    """
+    found = client.rows(
+        "SELECT url, lower(metadata['md5']) AS md5, deleted "
+        f"FROM {table.name} WHERE id = {{id:UInt64}}",
+        {"id": item_id},
+        max_threads=1,
+    )
+    return found[0] if found else None
+
+
+def has_safety(table: ItemTable) -> bool:
+    """Whether any row has a word on its safety."""
+    return bool(client.rows(f"SELECT 1 FROM {table.name} WHERE nsfw != '' LIMIT 1"))
+
+
 def ids_by_metadata(
     table: ItemTable, name: str, values: list[str]
 ) -> list[tuple[str, int]]:
@@ -193,6 +212,43 @@ def embeddings(table: ItemTable, field: str, ids: list[int]) -> dict[int, np.nda
         item_id: np.asarray(vector, np.float32)
         for item_id, vector in zip(*found, strict=True)
     }
+
+
+def deleted(table: ItemTable, ids: list[int]) -> dict[int, int]:
+    """Whether items are removed (1) or not (0), by id; one not there is left out."""
+    found = client.columns(
+        f"SELECT id, deleted FROM {table.name} WHERE id IN {{ids:Array(UInt64)}}",
+        {"ids": ids},
+        max_threads=1,
+    )
+    return dict(zip(*found, strict=True)) if found else {}
+
+
+def distances(
+    table: ItemTable, field: str, vector: np.ndarray, ids: list[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The ids (uint64) of these items that are there, and how far off (float32)."""
+    found = client.columns(
+        f"SELECT id, {table.metric}({VECTOR_COLUMNS[field]}, "
+        "reinterpret(unhex({vector:String}), 'Array(Float32)')) "
+        f"FROM {table.name} WHERE id IN {{ids:Array(UInt64)}} AND {NOT_REMOVED}",
+        {"ids": ids, "vector": hex_of(vector)},
+    )
+    ids_found, distances = found or ([], [])
+    return np.asarray(ids_found, np.uint64), np.asarray(distances, np.float32)
+
+
+def sum_of_directions(table: ItemTable, field: str, ids: list[int]) -> np.ndarray:
+    """The sum of the unit vectors of items, float64; zeros when none is there."""
+    (total,) = client.columns(
+        f"WITH CAST({VECTOR_COLUMNS[field]} AS Array(Float32)) AS vector, "
+        "L2Norm(vector) AS length "
+        "SELECT sumForEach(arrayMap(x -> toFloat64(x / length), vector)) "
+        f"FROM {table.name} "
+        f"WHERE id IN {{ids:Array(UInt64)}} AND {NOT_REMOVED} AND length > 0",
+        {"ids": ids},
+    )
+    return np.asarray(total[0] or np.zeros(table.dimension), np.float64)
 
 
 def partitions_without_index(table: ItemTable) -> list[int]:

@@ -28,6 +28,7 @@ AT_ONCE = 4  # from one host
 PIECE = 2**16
 MOST_HEADERS = 100
 MOST_HEAD_BYTES = 2**20
+TOO_MUCH = (408, 425, 429)  # for the host, at the moment
 REDIRECTS = (301, 302, 303, 307, 308)
 OWN_HEADERS = {
     "User-Agent": "laionweb/1.0",
@@ -92,15 +93,18 @@ def _explained(host: str, limits: Limits) -> Iterator[None]:
         yield
     except TimeoutError as error:
         sentence = f"{host} took longer than {limits.seconds:g} seconds."
-        raise CannotFetch(sentence) from error
+        raise CannotFetch(sentence, passing=True) from error
     except socket.gaierror as error:
-        raise CannotFetch(f"There is no address for the name {host}.") from error
+        passing = error.errno == socket.EAI_AGAIN
+        sentence = f"There is no address for the name {host}."
+        raise CannotFetch(sentence, passing) from error
     except ssl.SSLCertVerificationError as error:
         raise CannotFetch(f"The certificate of {host} is not valid.") from error
     except (http.client.IncompleteRead, ConnectionResetError) as error:
-        raise CannotFetch(f"{host} broke off before the end of the file.") from error
+        sentence = f"{host} broke off before the end of the file."
+        raise CannotFetch(sentence, passing=True) from error
     except OSError as error:
-        raise CannotFetch(f"{host} cannot be reached.") from error
+        raise CannotFetch(f"{host} cannot be reached.", passing=True) from error
     except (http.client.HTTPException, ValueError) as error:
         raise CannotFetch(f"{host} does not answer as the web does.") from error
 
@@ -138,9 +142,10 @@ def _ask(
                 # Raw UTF-8, which some hosts send, has been read as Latin-1.
                 return urljoin(target.url, location.encode("latin-1").decode())
             if not 200 <= response.status < 300:
-                raise CannotFetch(
-                    f"{target.host} answers with the status {response.status}."
-                )
+                status = response.status
+                passing = status >= 500 or status in TOO_MUCH
+                sentence = f"{target.host} answers with the status {status}."
+                raise CannotFetch(sentence, passing)
             content = _read(response, target.host, limits)
     told = response.headers
     received = {

@@ -62,7 +62,7 @@ def fetched_picture(url: str) -> Picture:
     return picture_of(answer.content, reduced=asked != url)
 
 
-def smaller(url: str) -> str:
+def smaller(url: str, width: int = 320) -> str:
     """The address of a smaller copy, where the host is known to make such."""
     try:
         parts = urlsplit(url)
@@ -70,7 +70,7 @@ def smaller(url: str) -> str:
         return url  # the fetcher will say what is wrong with it
     if parts.hostname != UNSPLASH:
         return url
-    query = {**dict(parse_qsl(parts.query)), **SMALLER}
+    query = {**dict(parse_qsl(parts.query)), **SMALLER, "w": str(width)}
     return parts._replace(query=urlencode(query)).geturl()
 
 

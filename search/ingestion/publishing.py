@@ -222,7 +222,9 @@ class Publication:
             self.claim.release(failures=0, error="")
             for shard in shards:
                 row = Shard.objects.filter(pk=shard.pk)
-                row.update(rows_visible=_visible(shard))
+                if rows := _visible(shard):
+                    row.filter(rows_visible=0).update(published_at=timezone.now())
+                row.update(rows_visible=rows)
                 # Bringing it in again replaces its rows, even by the same ones.
                 arrived = shard.state == Shard.State.ARRIVED
                 changes = {"state": Shard.State.INGESTED} if arrived else NOTHING

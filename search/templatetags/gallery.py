@@ -1,10 +1,19 @@
 """What the templates need to show the items of a dataset."""
 
 import json
+from collections.abc import Sequence
+from urllib.parse import urlencode, urlsplit
 
 from django import template
+from django.urls import reverse
 
+from .. import popularity
+from ..clickhouse.filters import NOT_SAFE
+from ..items import Hit
 from ..links import safe_url, search_url
+from ..models import Dataset
+from ..popularity_page import MOST_IDS
+from ..thumbnails import SIZES, address
 
 register = template.Library()
 
@@ -17,6 +26,46 @@ def similar_url(
 ) -> str:
     asked = {"dataset": dataset, "item": item, "field": field, "dedupe": dedupe}
     return search_url(asked)
+
+
+@register.simple_tag
+def words_url(dataset: str, words: str) -> str:
+    return search_url({"dataset": dataset, "q": words})
+
+
+@register.simple_tag
+def thumbnail(dataset: str, item: int, size: int) -> str:
+    """The address of an item's picture, made small; sizes are those of SIZES."""
+    return address(dataset, item, size)
+
+
+@register.simple_tag
+def thumbnail_srcset(dataset: str, item: int) -> str:
+    """All sizes, as `srcset` takes them."""
+    return ", ".join(f"{address(dataset, item, size)} {size}w" for size in SIZES)
+
+
+@register.filter
+def host(url: str) -> str:
+    """The site of an address that may be shown; '' for any other."""
+    return urlsplit(safe_url(url)).hostname or ""
+
+
+@register.filter
+def is_unsafe(nsfw: str) -> bool:
+    """Whether what a dataset says of an item hides it until someone asks for it."""
+    return str(nsfw).upper() in NOT_SAFE
+
+
+@register.simple_tag
+def popularity_url(dataset: Dataset, hits: Sequence[Hit] | Hit | str) -> str:
+    """Where it is told how often these were picked; '' if none ever was."""
+    shown = [hits] if isinstance(hits, Hit) else hits or ()
+    ids = [hit.id for hit in shown][:MOST_IDS]
+    if not ids or not popularity.is_known(dataset, ids):
+        return ""
+    asked = {"dataset": dataset.slug, "ids": ",".join(map(str, ids))}
+    return f"{reverse('popularity')}?{urlencode(asked, safe=',')}"
 
 
 @register.filter

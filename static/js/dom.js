@@ -20,6 +20,7 @@ export class Refused extends Error {
   }
 }
 
+const KEPT_ALIVE = 60_000 // bytes, of the 64 kB that browsers allow
 const UNREACHABLE = 'The server did not answer. Please try again.'
 
 /**
@@ -39,6 +40,8 @@ export async function send (url, data = {}, { method = 'POST', seconds = 20 } = 
       body: method === 'GET' ? undefined : body,
       headers: { 'X-CSRFToken': token, 'X-Requested-With': 'XMLHttpRequest' },
       credentials: 'same-origin',
+      // Whoever leaves the page right afterwards has it done all the same.
+      keepalive: body.toString().length < KEPT_ALIVE,
       signal: AbortSignal.timeout(seconds * 1000)
     })
   } catch {

@@ -4,19 +4,19 @@ import { find, findAll } from './dom.js'
 import './keys.js'
 import './toast.js'
 
-const wide = matchMedia('(min-width: 1501px)')
 const menu = find('.menu')
+const roomy = matchMedia(find('.finder') ? '(min-width: 1501px)' : '(min-width: 761px)')
 
-/** On wide screens the menu is not folded. */
 function fit () {
-  if (menu) menu.open = wide.matches
+  menu?.classList.toggle('unfolded', roomy.matches)
+  if (menu) menu.open = roomy.matches
 }
 
-wide.addEventListener('change', fit)
+roomy.addEventListener('change', fit)
 fit()
 
 document.addEventListener('click', (event) => {
-  if (menu && !wide.matches && !event.target.closest('.menu')) menu.open = false
+  if (menu && !roomy.matches && !event.target.closest('.menu')) menu.open = false
   // A click beside a dialog closes it.
   for (const dialog of findAll('dialog[open]')) {
     if (event.target === dialog) dialog.close()

@@ -176,7 +176,7 @@ def make_server(listener: socket.socket, host: str) -> BaseWSGIServer:
         ident="laionweb",
         max_request_body_size=LARGEST_REQUEST,
         channel_timeout=IDLE_CONNECTION_S,
-        clear_untrusted_proxy_headers=True,
+        clear_untrusted_proxy_headers=not settings.TRUSTED_PROXIES,
     )
 
 

@@ -1,0 +1,224 @@
+"""How quick a collection of 50,000 is: its pages, additions, merges, and likeness.
+
+    .venv/bin/python benchmarks/collecting.py --members 50000
+
+Runs on a throwaway PostgreSQL, or with --sqlite on a file, and on the embedded engine
+with drawn vectors of 512 dimensions. Times are milliseconds, the median of --rounds.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from uuid import UUID
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+SLUG = "bench"
+
+
+def main() -> None:
+    asked = arguments()
+    with ExitStack() as opened:
+        folder = Path(opened.enter_context(tempfile.TemporaryDirectory()))
+        os.environ["VAR_DIR"] = str(folder)
+        os.environ["DJANGO_SETTINGS_MODULE"] = "laionweb.settings"
+        for name in ("DATABASE_URL", "CLICKHOUSE_URL", "CACHE_URL"):
+            os.environ.pop(name, None)
+        if not asked.sqlite:
+            from conftest import free_port, started_postgres
+
+            port = free_port()
+            opened.enter_context(started_postgres(port))
+            os.environ["DATABASE_URL"] = (
+                f"postgres://postgres@127.0.0.1:{port}/postgres"
+            )
+        start_django()
+        measure(asked)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--members", type=int, default=50_000)
+    parser.add_argument("--dimension", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--sqlite", action="store_true")
+    return parser.parse_args()
+
+
+def start_django() -> None:
+    import django
+    from django.core.management import call_command
+
+    django.setup()
+    call_command("migrate", verbosity=0)
+
+
+def measure(asked: argparse.Namespace) -> None:
+    from django.conf import settings
+    from django.test import Client
+
+    settings.ALLOWED_HOSTS = ["testserver"]
+    settings.LIMITS = dict.fromkeys(settings.LIMITS, "")
+    ids = draw(asked.members + 5_000 * (asked.rounds + 1), asked.dimension)
+    user, large = fill(ids[: asked.members])
+    client = Client()
+    client.force_login(user)
+    print(f"{asked.members:,} members, {asked.dimension} dimensions, p50 of", end=" ")
+    print(f"{asked.rounds} rounds, {'SQLite' if asked.sqlite else 'PostgreSQL'}\n")
+    print("| | p50 ms |\n|---|---|")
+    pages(client, large, asked.rounds)
+    changes(user, large, ids[asked.members :], asked.rounds)
+    merges(user, large)
+    likeness(large, asked.rounds)
+
+
+def draw(rows: int, dimension: int) -> list[int]:
+    """Makes the dataset, not indexed: nothing here searches; returns its ids."""
+    import numpy as np
+    import pyarrow as pa
+    from crowd import Crowd, stored
+
+    random = np.random.default_rng(0)
+    vectors = random.standard_normal((rows, dimension), np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    numbers = [str(row) for row in range(rows)]
+    facts = {
+        "url": [f"https://host.example/{number}.jpg" for number in numbers],
+        "caption": [f"the caption of picture {number}" for number in numbers],
+        "nsfw": ["UNLIKELY"] * rows,
+        "license": ["CC-BY"] * rows,
+        "similarity": np.full(rows, 0.3, np.float32),
+        "width": np.full(rows, 640, np.uint32),
+        "height": np.full(rows, 480, np.uint32),
+        "deleted": np.zeros(rows, np.uint8),
+    }
+    ids = np.arange(rows, dtype=np.uint64)
+    stored(Crowd(ids, vectors, vectors, pa.table(facts)), SLUG, build=False)
+    return ids.tolist()
+
+
+def fill(ids: list[int]):
+    from django.contrib.auth import get_user_model
+
+    from usercollections.models import Collection
+
+    user = get_user_model().objects.create_user("bench")
+    large = Collection.objects.create(owner=user, name="large")
+    for start in range(0, len(ids), 5_000):
+        add(user, large, ids[start : start + 5_000])
+    large.refresh_from_db()
+    return user, large
+
+
+def add(user, collection, ids: list[int]) -> UUID:
+    from usercollections.collecting import members
+    from usercollections.collecting.asked_items import Key
+
+    return members.add(user, collection.pk, [Key(SLUG, item) for item in ids]).batch
+
+
+def told(name: str, times: list[float]) -> None:
+    print(f"| {name} | {statistics.median(times) * 1000:.0f} |", flush=True)
+
+
+@contextmanager
+def timed(times: list[float]) -> Iterator[None]:
+    """Adds how many seconds it took."""
+    started = time.perf_counter()
+    yield
+    times.append(time.perf_counter() - started)
+
+
+def pages(client, large, rounds: int) -> None:
+    from usercollections.collecting.paging import ORDERS, cut, with_sorted_caption
+
+    address, headers = f"/collections/{large.pk}/", {"HX-Request": "true"}
+    asked = {
+        "list of collections": ("/collections/", {}),
+        "first page": (address, {}),
+    }
+    for name, order in ORDERS.items():
+        rows = with_sorted_caption(large.items.all())
+        half = cut(rows, order, "", large.size // 2).next
+        title = f"a page in the middle: {order.title.lower()}"
+        asked[title] = (address, {"order": name, "cursor": half})
+    for title, (where, parameters) in asked.items():
+        times: list[float] = []
+        for _ in range(rounds + 1):
+            with timed(times):
+                answer = client.get(where, parameters, headers=headers)
+            assert answer.status_code == 200
+        told(title, times[1:])
+    times = []
+    with timed(times):
+        for _ in client.get(f"{address}export.csv").streaming_content:
+            pass
+    told("export of all as CSV", times)
+
+
+def changes(user, large, more: list[int], rounds: int) -> None:
+    """Adding goes into a collection that is nearly full: 5,000 make room first."""
+    from django.db import transaction
+
+    from usercollections.collecting import members, ordering
+    from usercollections.collecting.asked_items import Key
+    from usercollections.collecting.reaching import locked
+
+    room, added, taken, moved = [], [], [], []
+    with transaction.atomic(), timed(room):
+        first = [Key(SLUG, item) for item in range(5_000)]
+        members.remove(locked(user, large.pk), first)
+    told("take 5,000 out", room)
+    for place in range(rounds):
+        with timed(added):
+            batch = add(user, large, more[place * 5_000 : (place + 1) * 5_000])
+        with transaction.atomic(), timed(moved):
+            one = [Key(SLUG, more[place * 5_000])]
+            ordering.move(locked(user, large.pk), one, "place", 20_000)
+        with transaction.atomic(), timed(taken):
+            members.take_back(locked(user, large.pk), batch)
+    told("add 5,000", added)
+    told("undo that", taken)
+    told("move one to place 20,000", moved)
+
+
+def merges(user, large) -> None:
+    from usercollections.collecting import merging, ordering
+    from usercollections.models import Collection
+
+    target = Collection.objects.create(owner=user, name="target")
+    merged, undone, renumbered = [], [], []
+    for _ in range(3):
+        with timed(merged):
+            batch, _ = merging.merge(user, target.pk, large.pk)
+        with timed(undone):
+            merging.unmerge(user, target.pk, batch, large.pk)
+    with timed(renumbered):
+        ordering.renumber(large)
+    told("merge all into an empty one", merged)
+    told("undo that", undone)
+    told("new positions for all", renumbered)
+
+
+def likeness(large, rounds: int) -> None:
+    from search import among
+
+    ids = list(large.items.values_list("item", flat=True))
+    means, likenesses = [], []
+    for _ in range(rounds):
+        with timed(means):
+            vector = among.mean(SLUG, ids)
+        with timed(likenesses):
+            among.similarities(SLUG, vector, ids)
+    told("mean of all", means)
+    told("likeness of all to a vector", likenesses)
+
+
+if __name__ == "__main__":
+    main()

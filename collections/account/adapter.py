@@ -1,0 +1,15 @@
+from allauth.account.adapter import DefaultAccountAdapter
+from django.conf import settings
+from django.http import HttpRequest
+
+
+class Adapter(DefaultAccountAdapter):
+    """What this site wants of allauth beside its settings."""
+
+    error_messages = DefaultAccountAdapter.error_messages | dict.fromkeys(
+        ("username_password_mismatch", "email_password_mismatch"),
+        "The name and the password do not belong together.",
+    )
+
+    def is_open_for_signup(self, request: HttpRequest) -> bool:
+        return settings.ACCOUNTS_OPEN

@@ -1,0 +1,127 @@
+"""The forms of accounts: allauth's with our words, and those of the account page."""
+
+from datetime import timedelta
+from typing import Any
+
+from allauth.account import forms as allauth
+from django import forms
+
+from ..models import Token
+from .deletion import is_last_superuser
+from .tokens import MOST_TOKENS
+
+LASTING = {"30": "30 days", "90": "90 days", "365": "a year", "": "until I revoke it"}
+
+
+def _plain(form: forms.Form, labels: dict[str, str]) -> None:
+    """A label says what a placeholder says, and stays when something is typed."""
+    for name, field in form.fields.items():
+        field.widget.attrs.pop("placeholder", None)
+        field.label = labels.get(name, field.label)
+    first = next(iter(form.fields.values()), None)
+    if first is not None and not form.is_bound:
+        first.widget.attrs["autofocus"] = True
+
+
+class SignInForm(allauth.LoginForm):
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        _plain(self, {"login": "Name or e-mail"})
+        self.fields["login"].widget.attrs["autocomplete"] = "username"
+        self.fields["password"].help_text = ""  # the page has the link
+
+
+class SignUpForm(allauth.SignupForm):
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        _plain(self, {"username": "Name", "email": "E-mail"})
+        self.fields["password1"].help_text = "At least 8 characters, none too common."
+
+
+class ForgottenForm(allauth.ResetPasswordForm):
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        _plain(self, {"email": "E-mail"})
+
+
+class NewPasswordForm(allauth.ResetPasswordKeyForm):
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        _plain(self, {"password1": "New password", "password2": "The same again"})
+
+
+class ChangePasswordForm(allauth.ChangePasswordForm):
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        again = {"password1": "New password", "password2": "The same again"}
+        _plain(self, {"oldpassword": "Password until now"} | again)
+        self.fields["oldpassword"].help_text = ""
+
+
+class ChangeEmailForm(allauth.AddEmailForm):
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        _plain(self, {"email": "New e-mail"})
+
+
+class TokenForm(forms.Form):
+    """A new token of a user."""
+
+    name = forms.CharField(
+        max_length=Token._meta.get_field("name").max_length,
+        label="What it is for",
+        error_messages={
+            "required": "Give the token a name, so that you know it later.",
+            "max_length": "Up to 80 characters for the name.",
+        },
+    )
+    days = forms.ChoiceField(
+        required=False,
+        choices=list(LASTING.items()),
+        initial="90",
+        label="Lasts",
+        error_messages={"invalid_choice": "Choose how long the token lasts."},
+    )
+
+    def __init__(self, *args: Any, user: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.user = user
+
+    def clean(self) -> dict[str, Any]:
+        if Token.objects.owned_by(self.user).count() >= MOST_TOKENS:
+            raise forms.ValidationError(
+                f"You have {MOST_TOKENS} tokens. Revoke one before you make another."
+            )
+        return super().clean()
+
+    @property
+    def lasts(self) -> timedelta | None:
+        days = self.cleaned_data["days"]
+        return timedelta(days=int(days)) if days else None
+
+
+class DeletionForm(forms.Form):
+    """The password, as whoever finds an open page must not delete the account."""
+
+    password = forms.CharField(
+        label="Your password",
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+        error_messages={"required": "Type your password to delete the account."},
+    )
+
+    def __init__(self, *args: Any, user: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.user = user
+
+    def clean_password(self) -> str:
+        if not self.user.check_password(self.cleaned_data["password"]):
+            raise forms.ValidationError("That is not your password.")
+        return self.cleaned_data["password"]
+
+    def clean(self) -> dict[str, Any]:
+        if is_last_superuser(self.user):
+            raise forms.ValidationError(
+                "You are the last admin here. Make another one before you go."
+            )
+        return super().clean()

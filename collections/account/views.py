@@ -1,0 +1,124 @@
+"""The account page: who I am, history, tokens, my data, and the way out."""
+
+from typing import Any
+
+from allauth.core import ratelimit
+from django.contrib import messages
+from django.contrib.auth import logout
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import (
+    require_http_methods,
+    require_POST,
+    require_safe,
+)
+
+from search.limits import limited
+
+from ..models import Token
+from .belongings import counts
+from .deletion import LastSuperuser, delete_account, is_last_superuser
+from .export import exported
+from .forms import DeletionForm, TokenForm
+from .preferences import keep_history, keeps_history
+from .tokens import make_token, revoke
+
+
+@require_safe
+@login_required
+@never_cache
+def account(request: HttpRequest) -> HttpResponse:
+    return _page(request)
+
+
+@require_POST
+@login_required
+@never_cache
+def make(request: HttpRequest) -> HttpResponse:
+    """A new token, in an answer that no cache and no history keeps."""
+    form = TokenForm(request.POST, user=request.user)
+    if not form.is_valid():
+        return _page(request, status=400, token_form=form)
+    name = form.cleaned_data["name"]
+    secret = make_token(request.user, name, form.lasts)
+    return _page(request, secret=secret, secret_name=name)
+
+
+@require_POST
+@login_required
+def revoke_token(request: HttpRequest, token: str) -> HttpResponse:
+    found = get_object_or_404(Token.objects.owned_by(request.user), pk=token)
+    revoke(found)
+    messages.success(request, f"The token “{found.name}” no longer works.")
+    return redirect("account")
+
+
+@require_POST
+@login_required
+def history(request: HttpRequest) -> HttpResponse:
+    keeps = request.POST.get("keeps") == "yes"
+    keep_history(request.user, keeps)
+    told = "are remembered from now on." if keeps else "are no longer remembered."
+    messages.success(request, f"Your searches {told}")
+    return redirect("account")
+
+
+@require_safe
+@login_required
+@limited("export")
+@never_cache
+def export(request: HttpRequest) -> StreamingHttpResponse:
+    response = StreamingHttpResponse(
+        exported(request.user), content_type="application/zip"
+    )
+    name = f"laionweb-{timezone.now():%Y-%m-%d}.zip"
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+@never_cache
+def delete(request: HttpRequest) -> HttpResponse:
+    if request.method != "POST":
+        return _deletion(request, DeletionForm(user=request.user))
+    form = DeletionForm(request.POST, user=request.user)
+    # As allauth does where it asks for the password again.
+    refused = ratelimit.consume_or_429(
+        request, action="reauthenticate", user=request.user
+    )
+    if refused:
+        return refused
+    if not form.is_valid():
+        return _deletion(request, form, status=400)
+    try:
+        delete_account(request.user)
+    except LastSuperuser:
+        return _deletion(request, form, status=409)
+    logout(request)
+    messages.success(request, "Your account and all that was in it are deleted.")
+    return redirect("search")
+
+
+def _page(request: HttpRequest, status: int = 200, **more: Any) -> HttpResponse:
+    context = {
+        "tokens": Token.objects.owned_by(request.user),
+        "token_form": TokenForm(user=request.user),
+        "keeps_history": keeps_history(request.user),
+        "address": request.user.emailaddress_set.order_by("-primary").first(),
+    }
+    return render(request, "account_page/account.html", context | more, status=status)
+
+
+def _deletion(
+    request: HttpRequest, form: DeletionForm, status: int = 200
+) -> HttpResponse:
+    context = {
+        "form": form,
+        "counts": list(counts(request.user)),
+        "is_last": is_last_superuser(request.user),
+    }
+    return render(request, "account_page/delete.html", context, status=status)

@@ -1,0 +1,63 @@
+"""The items that a script names, as it sends them."""
+
+import json
+from typing import Any, NamedTuple
+
+from django.db.models import Q, QuerySet
+
+from search.errors import InvalidQuery
+from search.query import LAST_ITEM
+
+from ..models import CollectionItem
+
+MOST_AT_ONCE = 5_000
+
+
+class Key(NamedTuple):
+    """An item of a dataset."""
+
+    dataset: str
+    item: int
+
+
+def read(text: str) -> list[Key]:
+    """Each item of `[{"dataset": slug, "id": number}, …]` once, in the given order.
+
+    Raises InvalidQuery for anything else, for none, and for more than MOST_AT_ONCE.
+    """
+    try:
+        given = json.loads(text)
+        keys = list(dict.fromkeys(_key(each) for each in given))
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        raise InvalidQuery("These are not the numbers of items.") from error
+    if not keys:
+        raise InvalidQuery("Choose a picture first.")
+    if len(keys) > MOST_AT_ONCE:
+        raise InvalidQuery(
+            f"Up to {MOST_AT_ONCE:,} pictures at a time; these are {len(keys):,}."
+        )
+    return keys
+
+
+def _key(given: dict[str, Any]) -> Key:
+    dataset, item = given["dataset"], int(given["id"])
+    if not isinstance(dataset, str) or not 0 <= item <= LAST_ITEM:
+        raise ValueError("no item")
+    return Key(dataset[:40], item)
+
+
+def by_dataset(keys: list[Key]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for dataset, item in keys:
+        found.setdefault(dataset, []).append(item)
+    return found
+
+
+def rows_of(
+    items: QuerySet[CollectionItem], keys: list[Key]
+) -> QuerySet[CollectionItem]:
+    """Those rows that are of these items."""
+    wanted = Q(pk__in=[])
+    for dataset, ids in by_dataset(keys).items():
+        wanted |= Q(dataset=dataset, item__in=ids)
+    return items.filter(wanted)

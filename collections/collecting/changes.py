@@ -1,0 +1,170 @@
+"""What the owner of a collection changes in it as a whole."""
+
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_POST
+
+from search.errors import InvalidQuery, NotFound
+
+from ..models import Collection
+from ..models.ownership import new_token
+from . import merging
+from .answers import count_of, done, told
+from .asked_items import read, rows_of
+from .forms import CollectionForm, VisibilityForm, check
+from .members import take_back
+from .reaching import NONE, locked, own, reached
+
+
+@require_POST
+@told
+def edit(request: HttpRequest, collection_id: UUID) -> HttpResponse:
+    """Gives it another name and description."""
+    collection = own(request.user, collection_id)
+    form = CollectionForm(request.POST, instance=collection)
+    check(form)
+    # These alone: members may come in meanwhile.
+    collection.save(update_fields=["name", "description", "changed_at"])
+    return done(request, "Saved.", _page(collection_id), name=collection.name)
+
+
+@require_POST
+@told
+@transaction.atomic
+def delete(request: HttpRequest, collection_id: UUID) -> HttpResponse:
+    collection = locked(request.user, collection_id)
+    collection.deleted_at = timezone.now()
+    collection.save(update_fields=["deleted_at"])
+    undo = {"url": reverse("collection-restore", args=[collection_id]), "data": {}}
+    text = f"Deleted “{collection.name}”."
+    return done(request, text, reverse("collections"), undo)
+
+
+@require_POST
+@told
+def restore(request: HttpRequest, collection_id: UUID) -> HttpResponse:
+    deleted = Collection.objects.deleted_by(request.user).filter(pk=collection_id)
+    collection = deleted.first()
+    if collection is None:
+        raise NotFound(NONE)
+    deleted.update(deleted_at=None)
+    return done(request, f"“{collection.name}” is back.", _page(collection_id))
+
+
+@require_POST
+@told
+def show_to(request: HttpRequest, collection_id: UUID) -> HttpResponse:
+    """Decides who may see it. Once private again, a link given away leads nowhere."""
+    collection = own(request.user, collection_id)
+    form = VisibilityForm(request.POST, instance=collection)
+    check(form)
+    if collection.visibility == Collection.Visibility.PRIVATE:
+        collection.share_token = None
+    else:
+        collection.share_token = collection.share_token or new_token()
+    collection.save(update_fields=["visibility", "share_token"])
+    text = {
+        Collection.Visibility.PRIVATE: "Only you see this collection now.",
+        Collection.Visibility.UNLISTED: "Whoever has the link sees it now.",
+        Collection.Visibility.PUBLIC: "Everyone sees this collection now.",
+    }[collection.visibility]
+    return done(request, text, _page(collection_id) + "#share")
+
+
+@require_POST
+@told
+def renew_link(request: HttpRequest, collection_id: UUID) -> HttpResponse:
+    """Revokes the link that was given away."""
+    collection = own(request.user, collection_id)
+    if collection.visibility == Collection.Visibility.PRIVATE:
+        raise InvalidQuery("This collection has no link: only you see it.")
+    collection.share_token = new_token()
+    collection.save(update_fields=["share_token"])
+    text = "There is a new link; the old one leads nowhere."
+    return done(request, text, _page(collection_id) + "#share")
+
+
+@require_POST
+@told
+def choose_cover(request: HttpRequest, collection_id: UUID) -> HttpResponse:
+    """One member stands for all; without one, the first four do."""
+    collection = own(request.user, collection_id)
+    member = None
+    if request.POST.get("items"):
+        keys = read(request.POST["items"])
+        member = rows_of(collection.items.all(), keys).first()
+        if member is None:
+            raise InvalidQuery("This picture is not in the collection any more.")
+    before, collection.cover = collection.cover_id, member
+    collection.save(update_fields=["cover"])
+    text = "This picture is the cover now." if member else "The first four are shown."
+    return done(request, text, _page(collection_id), cover=before)
+
+
+@require_POST
+@told
+def merge(request: HttpRequest, collection_id: UUID) -> HttpResponse:
+    """Takes all of another collection in; that one is deleted."""
+    own(request.user, collection_id)
+    try:
+        source = own(request.user, UUID(request.POST.get("source", "")))
+    except ValueError:
+        raise InvalidQuery("Choose the collection to be merged into this.") from None
+    batch, new = merging.merge(request.user, collection_id, source.pk)
+    undo = {
+        "url": reverse("collection-unmerge", args=[collection_id]),
+        "data": {"batch": str(batch), "source": str(source.pk)},
+    }
+    text = f"Merged “{source.name}” into this: {count_of(new)} more."
+    return done(request, text, _page(collection_id), undo)
+
+
+@require_POST
+@told
+def unmerge(request: HttpRequest, collection_id: UUID) -> HttpResponse:
+    own(request.user, collection_id)
+    batch, source = asked_uuid(request, "batch"), asked_uuid(request, "source")
+    merging.unmerge(request.user, collection_id, batch, source)
+    return done(request, "Taken apart again.", _page(collection_id))
+
+
+@require_POST
+@told
+@transaction.atomic
+def take_back_batch(request: HttpRequest, collection_id: UUID) -> HttpResponse:
+    """Undoes an addition."""
+    collection = locked(request.user, collection_id)
+    gone = take_back(collection, asked_uuid(request, "batch"))
+    text = f"Took {count_of(gone)} out of “{collection.name}” again."
+    return done(request, text, _page(collection_id))
+
+
+@login_required
+@require_POST
+@told
+def copy(
+    request: HttpRequest, collection_id: UUID | None = None, token: str = ""
+) -> HttpResponse:
+    """Anyone may copy what they may see to a collection of their own."""
+    made = merging.copy(
+        request.user, reached(request.user, collection_id, token).collection
+    )
+    undo = {"url": reverse("collection-delete", args=[made.pk]), "data": {}}
+    text = f"“{made.name}” is among your collections."
+    return done(request, text, _page(made.pk), undo)
+
+
+def asked_uuid(request: HttpRequest, name: str) -> UUID:
+    try:
+        return UUID(request.POST.get(name, ""))
+    except ValueError:
+        raise InvalidQuery("This can no longer be undone.") from None
+
+
+def _page(collection_id: UUID) -> str:
+    return reverse("collection", args=[collection_id])

@@ -1,0 +1,55 @@
+"""The pictures by which a collection is told from others: its cover, or its first."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models.functions import Upper
+
+from search.clickhouse.filters import NOT_SAFE
+
+from ..models import Collection, CollectionItem
+
+TILES = 4
+
+
+def with_tiles(collections: QuerySet[Collection]) -> QuerySet[Collection]:
+    """Adds the primary keys of the first safe members, tile_0 to tile_3."""
+    first = (
+        CollectionItem.objects.annotate(safety=Upper("nsfw"))
+        .filter(collection=OuterRef("pk"))
+        .exclude(safety__in=NOT_SAFE)
+        .order_by("position", "pk")
+        .values("pk")
+    )
+    tiles = {
+        f"tile_{place}": Subquery(first[place : place + 1]) for place in range(TILES)
+    }
+    return collections.annotate(**tiles)
+
+
+def lay_tiles(collections: Iterable[Collection]) -> None:
+    """Gives each collection `tiles`: members to show, the chosen cover alone if any."""
+    collections = list(collections)
+    wanted = {pk for each in collections for pk in _keys(each)}
+    members = CollectionItem.objects.in_bulk(wanted)
+    for each in collections:
+        cover = members.get(each.cover_id)
+        if cover is not None and _is_cover(cover, each):
+            each.tiles = [cover]
+        else:
+            each.tiles = [members[pk] for pk in _tiles(each) if pk in members]
+
+
+def _is_cover(member: CollectionItem, collection: Collection) -> bool:
+    safe = member.nsfw.upper() not in NOT_SAFE
+    return safe and member.collection_id == collection.pk
+
+
+def _keys(collection: Collection) -> list[Any]:
+    return [*_tiles(collection), *filter(None, [collection.cover_id])]
+
+
+def _tiles(collection: Any) -> list[int]:
+    keys = (getattr(collection, f"tile_{place}") for place in range(TILES))
+    return [pk for pk in keys if pk is not None]

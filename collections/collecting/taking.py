@@ -1,0 +1,79 @@
+"""What anyone may take from a collection they see: a file, or pictures like these."""
+
+from uuid import UUID
+
+from django.db.models import Count
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.utils.http import content_disposition_header
+from django.utils.text import slugify
+from django.views.decorators.http import require_http_methods, require_safe
+
+from search import popularity
+from search.errors import NotFound
+from search.limits import limited
+from search.links import search_url
+from search.query import encode_embedding
+
+from ..models import Collection
+from . import likeness
+from .asked_items import Key, by_dataset
+from .exporting import FORMS, written
+from .reaching import reached
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@limited("export")
+def export(
+    request: HttpRequest,
+    form: str,
+    collection_id: UUID | None = None,
+    token: str = "",
+) -> StreamingHttpResponse:
+    """The members as a file; notes are in that of the owner alone."""
+    way = reached(request.user, collection_id, token)
+    if request.method == "POST":  # a GET changes nothing
+        _record(way.collection)
+    pieces = written(way.collection, form, with_notes=way.is_mine)
+    name = f"{slugify(way.collection.name)[:60] or 'collection'}.{form}"
+    return StreamingHttpResponse(
+        pieces,
+        content_type=FORMS[form],
+        headers={"Content-Disposition": content_disposition_header(True, name)},
+    )
+
+
+def _record(collection: Collection) -> None:
+    """Counts the members as picked, unless there are too many for having been."""
+    if collection.size > popularity.MOST_AT_ONCE:
+        return
+    rows = collection.items.values_list("dataset", "item")
+    for slug, ids in by_dataset([Key(*row) for row in rows]).items():
+        popularity.record(slug, ids, "", popularity.Kind.EXPORTED)
+
+
+@require_safe
+def more_like_it(
+    request: HttpRequest, collection_id: UUID | None = None, token: str = ""
+) -> HttpResponse:
+    """Sends on to a search by the mean of the pictures.
+
+    By its id the search knows the collection and leaves its members out. Who came
+    through a link does not reach it by its id; their search has the mean itself.
+    """
+    way = reached(request.user, collection_id, token)
+    slug = request.GET.get("dataset", "") or _main_dataset(way.collection)
+    asked = {"concept": str(way.collection.pk)}
+    if way.token:
+        asked = {"embedding": encode_embedding(likeness.mean(way.collection, slug))}
+    # Django's redirect refuses addresses as long as those of large embeddings.
+    address = search_url(asked | {"dataset": slug})
+    return HttpResponse(status=303, headers={"Location": address})
+
+
+def _main_dataset(collection: Collection) -> str:
+    """The one that most members are of. Raises NotFound."""
+    counted = collection.items.values_list("dataset").annotate(count=Count("pk"))
+    main = counted.order_by("-count").first()
+    if main is None:
+        raise NotFound("There are no pictures in this collection yet.")
+    return main[0]

@@ -1,0 +1,123 @@
+"""Which addresses are kept: those of our own searches, each in one spelling."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from django.http import QueryDict
+from django.urls import reverse
+
+from search import service
+from search.chips import TOLD
+from search.errors import InvalidQuery, NotFound
+from search.forms import SearchForm
+from search.language import parse
+from search.links import DEFAULTS, TERMS, told_in_address
+from search.query import Term
+
+from ..models import Collection, Concept
+
+MOST_CHARACTERS = 32_000
+LONGEST_NAME = 60
+CHOICES = {
+    "field": {"text": "in captions", "both": "in pictures and captions"},
+    "mode": {"exact": "exact"},
+    "sort": {"size": "largest first", "popularity": "most often picked first"},
+}
+
+
+@dataclass(frozen=True)
+class Asking:
+    """A search as it is kept: a query string that the search page would write."""
+
+    dataset: str
+    address: str
+
+    @property
+    def url(self) -> str:
+        """Whatever is kept, this leads to the search page and nowhere else."""
+        return f"{reverse('search')}?{self.address}"
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.address.encode()).hexdigest()
+
+    @cached_property
+    def form(self) -> SearchForm:
+        return SearchForm(QueryDict(self.address))
+
+    def words(self, user: Any) -> list[str]:
+        """What it asks for, in words: first what is looked for, then how."""
+        return list(_words(self, user))
+
+    def name(self, user: Any) -> str:
+        """A short one, from the words."""
+        name = ", ".join(self.words(user)) or "A search"
+        if len(name) > LONGEST_NAME:
+            name = name[: LONGEST_NAME - 1].rstrip(" ,") + "…"
+        return name[:1].upper() + name[1:]
+
+
+def spelled(address: str, dataset: str = "") -> Asking:
+    """A query string in the one spelling, without a cursor and whatever is not ours."""
+    form = SearchForm(QueryDict(address.lstrip("/?")))
+    slug = form.asked["dataset"] or dataset
+    return Asking(slug, told_in_address({**form.asked, "dataset": slug, "cursor": ""}))
+
+
+def checked(address: str) -> Asking:
+    """The search of a query string from outside.
+
+    Raises InvalidQuery for what is not one that could be answered, NotFound for one of
+    a dataset that is not there. Asks nothing of the engine.
+    """
+    if len(address) > MOST_CHARACTERS:
+        raise InvalidQuery("This search is too long to be kept.")
+    asking = spelled(address, _first_dataset())
+    form = asking.form
+    form.check()
+    if not form.is_search:
+        raise InvalidQuery("There is nothing to search for in this address.")
+    service.dataset_named(asking.dataset)
+    form.search_query(asking.dataset, parse(form.asked["q"], asking.dataset))
+    return asking
+
+
+def _first_dataset() -> str:
+    """The one that the search page shows where none is named."""
+    if not (datasets := service.datasets()):
+        raise NotFound("There is no dataset yet.")
+    return datasets[0].slug
+
+
+def _words(asking: Asking, user: Any) -> Iterator[str]:
+    form = asking.form
+    if words := form.asked["q"]:
+        yield " ".join(words.split())
+    if not form.is_valid():
+        return  # it is from a time when more could be asked
+    for name in TERMS:
+        for term in form.cleaned_data[name]:
+            sign = "not " if term.weight < 0 else ""
+            yield sign + _of_term(term, user)
+    for name, words in CHOICES.items():
+        if told := words.get(form.asked[name]):
+            yield told
+    for name, value in form.filters.items():
+        if form.asked[name] != DEFAULTS[name]:
+            way = TOLD[name]
+            yield way.format(value) if isinstance(way, str) else way[value]
+
+
+def _of_term(term: Term, user: Any) -> str:
+    if term.item is not None:
+        return f"like item {term.item}"
+    if term.embedding is not None:
+        return "a picture"
+    for model in (Concept, Collection):
+        found = model.objects.visible_to(user).filter(pk=term.concept)
+        if name := found.values_list("name", flat=True).first():
+            return f"like “{name}”"
+    return "a refined search"

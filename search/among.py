@@ -1,0 +1,118 @@
+"""Items that are given by their ids: what is known of them, and how alike they are.
+
+It is for whoever keeps ids, and not for searches: nothing is paged or folded here.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from django.db.models import QuerySet
+
+from .clickhouse import queries
+from .corpus import Corpus
+from .errors import NotFound
+from .ingestion.removals import digest, removals_of
+from .items import shown_facts
+from .models import Removal
+
+MOST_AT_ONCE = 5_000  # ids: their digits have to fit into one field of a request
+
+
+class Standing(StrEnum):
+    """How an item that was there once stands in its dataset now."""
+
+    THERE = "there"
+    GONE = "gone"  # its dataset was brought in without it, or is no more
+    REMOVED = "removed"  # it must not be shown
+
+
+def facts(slug: str, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """What is shown of items, by id; those unknown or removed are left out.
+
+    Raises NotFound for an unknown dataset, SearchUnavailable.
+    """
+    table, found = Corpus.named(slug).table, {}
+    for some in _batches(ids):
+        found |= queries.facts(table, some)
+    return {item_id: shown_facts(row) for item_id, row in found.items()}
+
+
+def standings(slug: str, urls: Mapping[int, str]) -> dict[int, Standing]:
+    """How each item, given with its address, stands. Raises SearchUnavailable.
+
+    What a removal list names never comes in again: it counts as removed, though the
+    engine does not know it.
+    """
+    deleted: dict[int, int] = {}
+    try:
+        corpus = Corpus.named(slug)
+        listed = removals_of(corpus.dataset)
+        for some in _batches(list(urls)):
+            deleted |= queries.deleted(corpus.table, some)
+    except NotFound:
+        listed = Removal.objects.filter(dataset=None)
+    gone = {item_id: url for item_id, url in urls.items() if item_id not in deleted}
+    removed = _on_lists(listed, gone)
+    removed |= {item_id for item_id, value in deleted.items() if value}
+    return {
+        item_id: Standing.REMOVED
+        if item_id in removed
+        else (Standing.THERE if item_id in deleted else Standing.GONE)
+        for item_id in urls
+    }
+
+
+def similarities(
+    slug: str, vector: np.ndarray, ids: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """How like a unit vector the pictures of items are, compared one by one.
+
+    Returns the ids (uint64) that are there, and their similarities (float32), in no
+    order. Raises NotFound for an unknown dataset, SearchUnavailable.
+    """
+    corpus = Corpus.named(slug)
+    found, distances = [np.empty(0, np.uint64)], [np.empty(0, np.float32)]
+    for some in _batches(ids):
+        known = queries.distances(corpus.table, "image", vector, some)
+        found.append(known[0])
+        distances.append(known[1])
+    return np.concatenate(found), corpus.similarities(np.concatenate(distances))
+
+
+def mean(slug: str, ids: Sequence[int]) -> np.ndarray | None:
+    """The mean direction of the pictures of items: a unit vector, float32.
+
+    None if none of them is there, or if they point everywhere alike. Raises NotFound
+    for an unknown dataset, SearchUnavailable.
+    """
+    corpus = Corpus.named(slug)
+    total = np.zeros(corpus.dataset.dimension)
+    for some in _batches(ids):
+        total += queries.sum_of_directions(corpus.table, "image", some)
+    length = float(np.linalg.norm(total))
+    return (total / length).astype(np.float32) if length > 1e-6 else None
+
+
+def _batches(ids: Sequence[int]) -> Iterator[list[int]]:
+    # In order, the rows of a batch lie close together.
+    ordered = sorted(ids)
+    for start in range(0, len(ordered), MOST_AT_ONCE):
+        yield ordered[start : start + MOST_AT_ONCE]
+
+
+def _on_lists(listed: QuerySet[Removal], urls: Mapping[int, str]) -> set[int]:
+    """Those items that removal lists name, by their ids or addresses."""
+    ids = {digest(Removal.Kind.ITEM, str(item_id)): item_id for item_id in urls}
+    addresses = {
+        digest(Removal.Kind.URL, url): url for url in set(urls.values()) if url
+    }
+    kinds = (Removal.Kind.ITEM, Removal.Kind.URL)
+    named = set()
+    for some in _batches([*ids, *addresses]):
+        found = listed.filter(kind__in=kinds, digest__in=some)
+        named |= set(found.values_list("digest", flat=True))
+    hidden_urls = {url for key, url in addresses.items() if key in named}
+    hidden = {item_id for key, item_id in ids.items() if key in named}
+    return hidden | {item_id for item_id, url in urls.items() if url in hidden_urls}

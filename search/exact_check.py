@@ -1,0 +1,47 @@
+"""The same search once more, exactly: how many of the true nearest the index found."""
+
+from dataclasses import dataclass, replace
+
+from . import service
+from .query import SearchQuery
+from .service import Hit
+
+LOOKED_AT = 40
+CLOSE = 1e-6  # of similarities that are the same but for rounding
+
+
+@dataclass(frozen=True)
+class ExactCheck:
+    """Of `nearest` pictures, how many the index `found`, and those that it `missed`."""
+
+    nearest: int
+    found: int
+    missed: tuple[Hit, ...]
+    was_exact: bool  # the search had compared with every item already
+    seconds: float
+
+
+def check(query: SearchQuery) -> ExactCheck:
+    """Compares the first LOOKED_AT results of both ways.
+
+    Near-duplicates are not folded: which of them stands for the others is chance. What
+    is as near as the last of the nearest counts as found. Raises what `find` raises.
+    """
+    filters = replace(query.filters, dedupe=False)
+    query = replace(query, filters=filters, sort="similarity", cursor="")
+    by_index = service.find(replace(query, mode="ann", limit=LOOKED_AT))
+    # Some more, to tell what lies just behind the last of the nearest.
+    exactly = service.find(replace(query, mode="exact", limit=2 * LOOKED_AT))
+    nearest = exactly.hits[:LOOKED_AT]
+    true = {hit.id: hit.similarity for hit in exactly.hits}
+    last = nearest[-1].similarity - CLOSE if nearest else 0.0
+    ids = {hit.id for hit in by_index.hits}
+    found = sum(true.get(item_id, -2.0) >= last for item_id in ids)
+    missed = [hit for hit in nearest if hit.id not in ids]
+    return ExactCheck(
+        nearest=len(nearest),
+        found=min(found, len(nearest)),
+        missed=tuple(missed[: max(len(nearest) - found, 0)]),
+        was_exact=by_index.exact,
+        seconds=exactly.search_ms / 1000,
+    )

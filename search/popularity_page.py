@@ -1,0 +1,91 @@
+"""What people picked among the items on a page, and that somebody picks one."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.cache import caches
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.crypto import salted_hmac
+from django.views.decorators.http import require_POST, require_safe
+
+from . import limits, popularity, service
+from .clickhouse import queries
+from .clickhouse.filters import NOT_SAFE
+from .errors import InvalidQuery
+from .items import checked_id, no_item
+from .models import Dataset, Pick
+from .safety import has_safety
+
+logger = logging.getLogger(__name__)
+
+MOST_IDS = 100
+FAVOURITES = 5
+ONCE_IN_S = 3600
+
+
+@require_safe
+@limits.limited("thumbnail")
+def popularity_of(request: HttpRequest) -> HttpResponse:
+    dataset = service.dataset_named(request.GET.get("dataset", ""))
+    ids = _ids(request.GET.get("ids", ""))
+    counts = popularity.counts(dataset, ids)
+    context = {
+        "dataset": dataset,
+        "words": popularity.keywords(dataset, ids),
+        "favourites": _favourites(dataset, counts) if len(ids) > 1 else (),
+        "total": sum(counts.values()),
+    }
+    return render(request, "search/_picked.html", context)
+
+
+@require_POST
+@limits.limited("pick")
+def picked(request: HttpRequest, slug: str, item_id: int) -> HttpResponse:
+    kind, words = request.POST.get("kind", ""), request.POST.get("words", "")
+    if kind not in Pick.Kind:
+        raise InvalidQuery("An item is opened, saved or exported.")
+    table = service.table_of(service.dataset_named(slug))
+    if not queries.facts(table, [checked_id(item_id)]):
+        raise no_item(item_id)
+    if _is_new(request, slug, item_id, kind, words):
+        popularity.record(slug, [item_id], words, kind)
+    return HttpResponse(status=204)
+
+
+def _ids(text: str) -> list[int]:
+    numbers = text.split(",")
+    if len(numbers) > MOST_IDS or not all(
+        number.isascii() and number.isdigit() for number in numbers
+    ):
+        raise InvalidQuery(f"Give up to {MOST_IDS} numbers of items, with commas.")
+    return [checked_id(int(number[:20])) for number in numbers]
+
+
+def _favourites(dataset: Dataset, counts: dict[int, int]) -> Sequence[dict[str, Any]]:
+    """The most picked; their pictures are left out where they had to be veiled."""
+    if not has_safety(dataset):
+        return ()
+    ids = sorted(counts, key=lambda item_id: (-counts[item_id], item_id))
+    facts = queries.facts(service.table_of(dataset), ids)
+    return [
+        {"id": item_id, "count": counts[item_id], "caption": facts[item_id]["caption"]}
+        for item_id in ids
+        if item_id in facts and facts[item_id]["nsfw"].upper() not in NOT_SAFE
+    ][:FAVOURITES]
+
+
+def _is_new(request: HttpRequest, *pick: object) -> bool:
+    """Whether this browser has not picked the same within ONCE_IN_S.
+
+    What is kept for so long is a hash, from which nobody can tell who it was.
+    """
+    browser = request.META.get("CSRF_COOKIE") or limits.address(request)
+    told = salted_hmac("search.picks", repr((browser, pick)), algorithm="sha256")
+    try:
+        return caches["limits"].add(f"pick-{told.hexdigest()}", 1, ONCE_IN_S)
+    # A cache is one of many libraries', each with errors of its own.
+    except Exception:
+        logger.exception("The cache does not answer: a pick may count twice.")
+        return True

@@ -1,0 +1,137 @@
+"""Marks on pictures into a tuned vector, to search with instead of the first one.
+
+All vectors are of unit length: `start` is float32 (dimension,), `good` and `bad` are
+float32 (count, dimension) with any count, and so is what comes back (dimension,). No
+marks leave the start as it is; their order does not matter, and one given twice counts
+once. `tuned` is the way that searches go; benchmarks/refine.py compares it with the
+two others.
+"""
+
+import numpy as np
+
+# Least and greatest. At 1 the pull of the marks and that of the start are in balance.
+STRENGTHS = (0.25, 4.0)
+# CLIP's similarities lie close together: what is to count as a clear difference.
+SCALE = 10.0
+# How easily the threshold between good and bad gives way, beside the vector's 1.
+GIVING_WAY = 0.1
+# Where nothing is marked good there is no direction to go to, but only away.
+LEAST_COSINE = 0.5
+MOST_STEPS = 60
+CONVERGED = 1e-10
+
+
+def tuned(
+    start: np.ndarray, good: np.ndarray, bad: np.ndarray, strength: float = 1.0
+) -> np.ndarray:
+    """A logistic fit of the marks, anchored at the start; more strength turns it more.
+
+    The vector sought is start + turn, where turn is orthogonal to the start, and the
+    loss is that of the marks, either kind weighing the same, and |turn|² / strength.
+    So the angle from the start grows with strength. The best turn lies in the span of
+    the marks, and is found as the share that each mark has in it.
+    """
+    marks, signs = _marks(start, good, bad)
+    if not len(marks):
+        return start.astype(np.float32)
+    kinds = [signs == sign for sign in (1, -1) if (signs == sign).any()]
+    weights = sum(kind / kind.sum() for kind in kinds)
+    along = marks @ start.astype(np.float64)
+    across = marks - np.outer(along, start)
+    threshold = np.mean([along[kind].mean() for kind in kinds])
+    kernel = across @ across.T + GIVING_WAY
+    shares = _fit(kernel, along - threshold, signs, weights, strength)
+    turn = shares @ across
+    if not len(good):
+        furthest = np.sqrt(1 / LEAST_COSINE**2 - 1)
+        turn *= min(1.0, furthest / max(np.linalg.norm(turn), 1e-12))
+    return _unit(start + turn)
+
+
+def _fit(
+    kernel: np.ndarray,
+    offsets: np.ndarray,
+    signs: np.ndarray,
+    weights: np.ndarray,
+    strength: float,
+) -> np.ndarray:
+    """The shares that make the loss least, by Newton's method; the loss is convex."""
+
+    def loss(shares: np.ndarray) -> float:
+        margins = SCALE * signs * (offsets + kernel @ shares)
+        cost = weights @ np.logaddexp(0, -margins)
+        return float(cost + shares @ kernel @ shares / (2 * strength))
+
+    shares = np.zeros(len(signs))
+    least = loss(shares)
+    for _ in range(MOST_STEPS):
+        reached = kernel @ shares
+        missing = _sigmoid(-SCALE * signs * (offsets + reached))
+        curving = weights * SCALE**2 * missing * (1 - missing)
+        step = np.linalg.solve(
+            curving[:, None] * kernel + np.eye(len(signs)) / strength,
+            curving * reached + SCALE * weights * signs * missing,
+        )
+        step -= shares
+        while (tried := loss(shares + step)) > least and np.abs(step).max() > CONVERGED:
+            step /= 2
+        shares, least = shares + step, tried
+        if np.abs(step).max() <= CONVERGED:
+            break
+    return shares
+
+
+def rocchio(
+    start: np.ndarray,
+    good: np.ndarray,
+    bad: np.ndarray,
+    towards: float = 1.0,
+    away: float = 1.0,
+) -> np.ndarray:
+    """The start, with the mean of the good added and that of the bad taken away."""
+    moved = start.astype(np.float64)
+    for marks, weight in ((good, towards), (bad, -away)):
+        if len(marks):
+            moved = moved + weight * np.unique(marks, axis=0).mean(axis=0)
+    return _unit(moved)
+
+
+def few_steps(
+    start: np.ndarray,
+    good: np.ndarray,
+    bad: np.ndarray,
+    rate: float = 0.1,
+    steps: int = 5,
+) -> np.ndarray:
+    """A linear classifier without bias that begins as the start, as MyScale tunes it.
+
+    Binary cross-entropy with logits, plain gradient descent, the weights brought to
+    unit length before each step.
+    """
+    marks, signs = _marks(start, good, bad)
+    weights = start.astype(np.float64)
+    for _ in range(steps if len(marks) else 0):
+        weights = _unit(weights)
+        wrong = _sigmoid(marks @ weights) - (signs > 0)
+        weights = weights - rate * wrong @ marks / len(marks)
+    return _unit(weights)
+
+
+def _marks(
+    start: np.ndarray, good: np.ndarray, bad: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Each mark once, in an order of its own, float64; 1 for good, −1 for bad."""
+    kinds = [
+        np.unique(np.reshape(marks, (-1, len(start))).astype(np.float64), axis=0)
+        for marks in (good, bad)
+    ]
+    signs = np.repeat([1.0, -1.0], [len(kind) for kind in kinds])
+    return np.concatenate(kinds), signs
+
+
+def _sigmoid(values: np.ndarray) -> np.ndarray:
+    return np.exp(-np.logaddexp(0, -values))
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    return (vector / np.linalg.norm(vector)).astype(np.float32)

@@ -1,0 +1,113 @@
+"""What was selected on a page, as a file."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.http import require_POST
+
+from . import service
+from .errors import InvalidQuery, SearchError
+from .items import checked_id
+from .limits import limited
+
+MOST_SELECTED = 5_000
+FACTS = ("url", "caption", "width", "height", "license", "nsfw")
+COLUMNS = ("dataset", "id", *FACTS, "similarity")
+# What a spreadsheet takes for the beginning of a formula.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """An item, with the similarity at which the page showed it, if it did."""
+
+    dataset: str
+    id: int
+    similarity: float | None
+
+
+@require_POST
+@limited("export")
+def as_json(request: HttpRequest) -> HttpResponse:
+    """A list of objects with COLUMNS."""
+    return _file(request, "json", lambda rows: json.dumps(rows, indent=2))
+
+
+@require_POST
+@limited("export")
+def as_csv(request: HttpRequest) -> HttpResponse:
+    return _file(request, "csv; charset=utf-8", _csv)
+
+
+def _file(request: HttpRequest, kind: str, written: Any) -> HttpResponse:
+    try:
+        rows = list(_rows(_chosen(request.POST.get("items", ""))))
+    except SearchError as error:
+        told = {"detail": error.message, "code": error.code}
+        return JsonResponse(told, status=error.status)
+    suffix, _, _ = kind.partition(";")
+    main = "application" if suffix == "json" else "text"
+    response = HttpResponse(written(rows), content_type=f"{main}/{kind}")
+    response["Content-Disposition"] = f'attachment; filename="selection.{suffix}"'
+    return response
+
+
+def _chosen(given: str) -> list[Chosen]:
+    """From JSON, a list of {dataset, id, similarity}; the similarity may be left out.
+
+    Raises InvalidQuery for anything else.
+    """
+    try:
+        listed = json.loads(given)
+        if not isinstance(listed, list) or len(listed) > MOST_SELECTED:
+            raise InvalidQuery(f"Select up to {MOST_SELECTED:,} pictures.")
+        return [_one(each) for each in listed]
+    except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as error:
+        raise InvalidQuery("That is not a list of selected pictures.") from error
+
+
+def _one(given: Any) -> Chosen:
+    similarity = given.get("similarity") if isinstance(given, dict) else None
+    known = similarity is not None and -1 <= (value := float(similarity)) <= 1
+    item_id = checked_id(int(given["id"]))
+    return Chosen(str(given["dataset"]), item_id, value if known else None)
+
+
+def _rows(chosen: list[Chosen]) -> Iterator[Row]:
+    """In the order of the selection; what has gone meanwhile has no facts any more."""
+    slugs = dict.fromkeys(each.dataset for each in chosen)
+    hits = {
+        slug: service.hits_by_id(slug, {e.id for e in chosen if e.dataset == slug})
+        for slug in slugs
+    }
+    for each in chosen:
+        hit = hits[each.dataset].get(each.id)
+        facts = {name: getattr(hit, name, None) for name in FACTS}
+        yield {
+            "dataset": each.dataset,
+            "id": each.id,
+            **facts,
+            "similarity": each.similarity,
+        }
+
+
+def _csv(rows: list[Row]) -> str:
+    lines = io.StringIO()
+    write = csv.writer(lines).writerow
+    write(COLUMNS)
+    for row in rows:
+        write(_plain(row[name]) for name in COLUMNS)
+    return lines.getvalue()
+
+
+def _plain(value: Any) -> Any:
+    """A text that no spreadsheet takes for a formula; numbers stay numbers."""
+    is_formula = isinstance(value, str) and value.startswith(FORMULA)
+    return f"'{value}" if is_formula else value

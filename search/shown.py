@@ -1,0 +1,129 @@
+"""What the search page shows: of a search, or before there is one."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.http import HttpRequest
+
+from . import popularity, service
+from .chips import Reading, chips
+from .concepts import resolved
+from .errors import NotFound, SearchError, TooManyRequests, UnreadableWord
+from .filled import filled
+from .forms import FIELDS, ORDERS, SHAPES, SearchForm
+from .limits import check_pictures
+from .links import DEFAULTS, TERMS, search_url
+from .models import Dataset
+from .query import SearchQuery
+from .safety import has_safety
+from .service import Page
+from .spread import spread
+from .start import examples, wall
+from .summary import headline, hidden, hides, why_nothing
+
+Context = dict[str, Any]
+
+
+def page_context(form: SearchForm) -> Context:
+    """What every page with a search box needs, whether a search succeeds or not."""
+    datasets = service.datasets()
+    asked = form.asked
+    return {
+        "form": form,
+        "asked": asked,
+        # What stays when something else is searched for.
+        "choices": {
+            name: asked[name]
+            for name in DEFAULTS
+            if name not in ("q", *TERMS, "dataset", "cursor")
+        },
+        "datasets": datasets,
+        "dataset": _chosen(datasets, asked["dataset"]),
+        "is_search": form.is_search,
+        "saved_address": form.told("cursor"),
+        "reset": search_url({name: asked[name] for name in ("q", *TERMS, "dataset")}),
+        "search_params": form.told("dataset", "cursor") if form.is_search else "",
+    }
+
+
+def filters_panel(dataset: Dataset | None) -> Context:
+    """What can be chosen in the panel of filters, for this dataset."""
+    orders = [
+        order
+        for order in ORDERS
+        if order[0] != "popularity" or (dataset and popularity.is_known(dataset))
+    ]
+    columns = filled(dataset) if dataset else {}
+    return {"fields": FIELDS, "shapes": SHAPES, "orders": orders, "columns": columns}
+
+
+def _chosen(datasets: Sequence[Dataset], slug: str) -> Dataset | None:
+    if not slug:
+        return next(iter(datasets), None)
+    return next((dataset for dataset in datasets if dataset.slug == slug), None)
+
+
+def existing(dataset: Dataset | None) -> Dataset:
+    if dataset is None:
+        raise NotFound("There is no dataset of that name.")
+    return dataset
+
+
+def start(form: SearchForm, dataset: Dataset) -> Context:
+    hits = wall(dataset)
+    return {
+        "hits": hits,
+        "item_count": f"{dataset.item_count():,}",
+        "examples": [
+            {"words": words, "address": form.address(q=words, cursor="")}
+            for words in examples(dataset, hits)
+        ],
+        "veiled": form.asked["nsfw"] != "any" and not has_safety(dataset),
+        "unveiled": form.address(nsfw="any"),
+    }
+
+
+def reading(form: SearchForm, dataset: Dataset, request: HttpRequest) -> Reading:
+    """How a search in the address is read, once it has been checked."""
+    asked = form.read(dataset.slug, request.get_host())
+    return Reading(form, asked, dataset, request.user)
+
+
+def query_of(read: Reading, request: HttpRequest) -> SearchQuery:
+    """The search itself, as this user asks it."""
+    query = read.form.search_query(read.dataset.slug, read.asked)
+    check_pictures(request, query)
+    return resolved(query, request.user)
+
+
+def hits_of(read: Reading, page: Page) -> Context:
+    """Of a further page, which goes on under those before it."""
+    more = read.form.address(cursor=page.next) if page.next else ""
+    return {"hits": page.hits, "more": more}
+
+
+def results_of(read: Reading, query: SearchQuery, page: Page) -> Context:
+    form, found = read.form, chips(read)
+    return hits_of(read, page) | {
+        "chips": [(chip, hides(chip, read, page)) for chip in found],
+        "headline": headline(read, found, page),
+        "hidden": tuple(hidden(read, page)),
+        "nothing": () if page.hits else why_nothing(read, found, page),
+        "spread": spread(page.similarities, query.filters.cutoff),
+        "veiled": query.filters.nsfw == "safe" and not has_safety(read.dataset),
+        "unveiled": read.changed("nsfw", "any"),
+        "exact": page.exact,
+        "exact_check": "" if page.exact else form.told("cursor"),
+        "encode_ms": page.encode_ms,
+        "search_ms": page.search_ms,
+        "took_ms": page.encode_ms + page.search_ms,
+    }
+
+
+def failed(form: SearchForm, error: SearchError) -> Context:
+    if isinstance(error, TooManyRequests):
+        raise error  # the middleware answers, and what is shown stays
+    if not isinstance(error, UnreadableWord):
+        return {"error": error}
+    words, begin, end = form.asked["q"], error.start, error.end
+    return {"error": error, "unread": (words[:begin], words[begin:end], words[end:])}

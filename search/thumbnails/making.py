@@ -1,0 +1,132 @@
+"""From an item's number to its picture: from the disk, or made now."""
+
+import hashlib
+import logging
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.urls import resolve
+
+from search.errors import CannotFetch, InvalidQuery, NotFound
+from search.fetch import LIMITS, fetch
+from search.ingestion.image_pictures import smaller
+
+from . import SIZES
+from .fetching import TOO_MANY, OnItsWay, SilentHosts, line
+from .renditions import renditions
+from .store import Store, store
+from .subject import Subject, check, subject
+
+FETCHERS = 12  # they mostly wait for others
+DRAWN_WITHIN_S = 20
+WAIT_S = 3.0
+TURN_S = 0.5
+DEAD_S = 24 * 3600
+PASSING_S = 600
+
+logger = logging.getLogger(__name__)
+
+_silent = SilentHosts()
+# Half of the web server's threads are left for searches.
+_waiting = threading.BoundedSemaphore(max(1, settings.SERVER_THREADS // 2))
+
+
+class NoPicture(NotFound):
+    """The item is there, its picture is not to be had for some seconds to come."""
+
+    def __init__(self, message: str, seconds: int):
+        super().__init__(message)
+        self.seconds = seconds
+
+
+def thumbnail(
+    slug: str, item_id: int, size: int, before_making: Callable[[], None]
+) -> bytes:
+    """WebP. Raises NotFound, Removed, NoPicture, or OnItsWay: asked again, it is there.
+
+    `before_making` is called when it is not on the disk, and may raise a SearchError.
+    """
+    if size not in SIZES:
+        raise NotFound(f"Pictures have the sizes {', '.join(map(str, SIZES))}.")
+    meant, kept = subject(slug, item_id), store()
+    key = key_of(meant.url)
+    if meant.removed:
+        kept.forget(key)
+    check(meant)
+    if content := kept.get(key, size):
+        return content
+    if known := kept.reason(key):
+        raise NoPicture(*known)
+    before_making()
+    return _awaited(meant, kept, key)[size]
+
+
+def key_of(url: str) -> str:
+    """Under which its thumbnails are kept; a picture in two datasets has but one."""
+    return hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()[:40]
+
+
+def _awaited(meant: Subject, kept: Store, key: str) -> dict[int, bytes]:
+    work = partial(_made, meant, kept, key)
+    if meant.is_own:  # nobody else is waited for
+        drawing = line("drawing", min(4, os.cpu_count() or 1))
+        return _result(drawing.ask(key, key, work), DRAWN_WITHIN_S)
+    future = line("fetching", FETCHERS).ask(key, meant.host, work)
+    if not _waiting.acquire(timeout=TURN_S):
+        raise OnItsWay(TOO_MANY)
+    try:
+        return _result(future, WAIT_S)
+    finally:
+        _waiting.release()
+
+
+def _result(future: Future, seconds: float) -> dict[int, bytes]:
+    try:
+        return future.result(seconds)
+    except TimeoutError as error:
+        raise OnItsWay("The picture is being fetched.") from error
+
+
+def _made(meant: Subject, kept: Store, key: str) -> dict[int, bytes]:
+    """All sizes, which are then on disk; where there are none, the reason is."""
+    with kept.alone(key, LIMITS.seconds):
+        if pictures := kept.all(key):  # another process was quicker
+            return pictures
+        try:
+            pictures = renditions(_original(meant))
+        except InvalidQuery as error:
+            passing = isinstance(error, CannotFetch) and error.passing
+            seconds = PASSING_S if passing else DEAD_S
+            _keep(kept.keep_reason, key, error.message, seconds)
+            raise NoPicture(error.message, seconds) from error
+        _keep(kept.put, key, pictures)
+        return pictures
+
+
+def _keep(put: Callable[..., None], *arguments: object) -> None:
+    try:
+        put(*arguments)
+    except OSError:
+        logger.exception("A thumbnail cannot be kept.")
+
+
+def _original(meant: Subject) -> bytes:
+    """Raises CannotFetch."""
+    if meant.is_own:
+        view, arguments, named = resolve(meant.url)
+        asked = HttpRequest()
+        asked.method = "GET"
+        return view(asked, *arguments, **named).content
+    _silent.check(meant.host)
+    try:
+        content = fetch(smaller(meant.url, width=max(SIZES)), LIMITS).content
+    except CannotFetch as error:
+        _silent.note(meant.host, answered=not error.passing)
+        raise
+    _silent.note(meant.host, answered=True)
+    return content

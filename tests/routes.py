@@ -1,0 +1,196 @@
+"""The addresses of the site, read from its URL patterns, with something at each.
+
+Whoever adds a route with a parameter says here what stands in its place: an object of
+a user in OWNED, or what everybody may see in SHARED. A test fails until it is done.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from django.contrib.auth.models import User
+from django.urls import URLPattern, URLResolver, get_resolver
+from django.urls.resolvers import RoutePattern
+from django.utils import timezone
+
+from usercollections.account.tokens import make_token
+from usercollections.models import (
+    Collection,
+    CollectionItem,
+    Concept,
+    ConceptVersion,
+    HistoryEntry,
+    SavedSearch,
+    Token,
+)
+from usercollections.models.ownership import new_token
+
+PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
+# Django's own, with permissions of its own.
+NOT_OURS = ("admin/",)
+
+
+@dataclass(frozen=True)
+class Route:
+    """`pattern` is the whole one, as it is written in the urls modules."""
+
+    pattern: str
+    name: str | None
+    view: Callable[..., Any]
+
+    @property
+    def is_open(self) -> bool:
+        """Also to visitors of a closed site."""
+        return getattr(self.view, "login_required", True) is False
+
+    @property
+    def is_api(self) -> bool:
+        return self.pattern.startswith("api/")
+
+    @property
+    def prefixes(self) -> list[str]:
+        """The pattern up to each of its parameters."""
+        return [self.pattern[: match.end()] for match in self.parameters]
+
+    @property
+    def parameters(self) -> list[re.Match]:
+        return list(PARAMETER.finditer(self.pattern))
+
+    @property
+    def is_owned(self) -> bool:
+        return any(prefix in OWNED for prefix in self.prefixes)
+
+    @property
+    def is_known(self) -> bool:
+        known = OWNED.keys() | SHARED.keys()
+        return self.pattern in WRITTEN_OUT or all(p in known for p in self.prefixes)
+
+    def address(self, owner: User | None = None) -> str:
+        """Where it leads to an object of this user, which is made if need be."""
+        if self.pattern in WRITTEN_OUT:
+            return WRITTEN_OUT[self.pattern]
+        address, start = "/", 0
+        for match, prefix in zip(self.parameters, self.prefixes, strict=True):
+            made = OWNED.get(self.pattern) or OWNED.get(prefix)
+            value = made(owner) if made else SHARED[prefix]
+            address += self.pattern[start : match.start()] + str(value)
+            start = match.end()
+        return address + self.pattern[start:]
+
+
+def routes() -> list[Route]:
+    return list(_walked(get_resolver().url_patterns, ""))
+
+
+def _walked(patterns: list, before: str) -> Iterator[Route]:
+    for entry in patterns:
+        pattern = before + str(entry.pattern)
+        if pattern.startswith(NOT_OURS):
+            continue
+        if isinstance(entry, URLResolver):
+            yield from _walked(entry.url_patterns, pattern)
+        elif isinstance(entry, URLPattern):
+            assert isinstance(entry.pattern, RoutePattern) or pattern in WRITTEN_OUT, (
+                f"tests/routes.py does not say what fits {pattern}"
+            )
+            yield Route(pattern, entry.name, entry.callback)
+
+
+def token(owner: User) -> Any:
+    if not Token.objects.filter(owner=owner).exists():
+        make_token(owner, "notebook", None)
+    return Token.objects.filter(owner=owner).latest("created_at").pk
+
+
+def collection(owner: User) -> Collection:
+    """It is private, so that its link leads nowhere."""
+    there = Collection.objects.filter(owner=owner, deleted_at=None).first()
+    if there:
+        return there
+    made = Collection.objects.create(owner=owner, name="boats", share_token=new_token())
+    CollectionItem.objects.create(
+        collection=made, dataset="postcards", item=7, caption="a boat", position=1
+    )
+    return made
+
+
+def concept(owner: User) -> Concept:
+    there = Concept.objects.filter(owner=owner, deleted_at=None).first()
+    if there:
+        return there
+    vector = np.eye(1, 128, dtype="<f4").tobytes()
+    made = Concept.objects.create(
+        owner=owner,
+        name="night",
+        share_token=new_token(),
+        model="local-dir:postcards/model",
+        vector=vector,
+    )
+    ConceptVersion.objects.create(concept=made, number=1, vector=vector)
+    return made
+
+
+def deleted(thing: Collection | Concept) -> Any:
+    type(thing).objects.filter(pk=thing.pk).update(deleted_at=timezone.now())
+    return thing.pk
+
+
+def saved_search(owner: User) -> Any:
+    made, _ = SavedSearch.objects.get_or_create(
+        owner=owner,
+        name="boats",
+        dataset="postcards",
+        address="q=a+boat",
+        defaults={"looked_at": timezone.now()},
+    )
+    return made.pk
+
+
+def history_entry(owner: User) -> Any:
+    made, _ = HistoryEntry.objects.get_or_create(
+        owner=owner,
+        digest="0" * 64,
+        defaults={
+            "dataset": "postcards",
+            "address": "q=a+boat",
+            "label": "a boat",
+            "searched_at": timezone.now(),
+        },
+    )
+    return made.pk
+
+
+OWNED: dict[str, Callable[[User], Any]] = {
+    "account/tokens/<uuid:token>": token,
+    "collections/<uuid:collection_id>": lambda owner: collection(owner).pk,
+    "collections/<uuid:collection_id>/restore": lambda owner: deleted(
+        collection(owner)
+    ),
+    "collections/shared/<slug:token>": lambda owner: collection(owner).share_token,
+    "concepts/<uuid:concept_id>": lambda owner: concept(owner).pk,
+    "concepts/<uuid:concept_id>/undelete": lambda owner: deleted(concept(owner)),
+    "concepts/shared/<slug:token>": lambda owner: concept(owner).share_token,
+    "searches/<uuid:key>": saved_search,
+    "searches/history/<uuid:key>": history_entry,
+}
+SHARED: dict[str, Any] = {
+    "d/<slug:slug>": "postcards",
+    "d/<slug:slug>/<int:item_id>": 7,
+    "t/<slug:slug>": "postcards",
+    "t/<slug:slug>/<int:item_id>": 7,
+    "t/<slug:slug>/<int:item_id>/<int:size>": 320,
+    "ingestion/<slug:slug>": "postcards",
+    "api/datasets/<slug:slug>": "postcards",
+    "api/datasets/<slug:slug>/items/<int:item_id>": 7,
+    "postcards/<int:postcard_id>": 7,
+}
+WRITTEN_OUT = {
+    r"accounts/^confirm-email/(?P<key>[-:\w]+)/$": "/accounts/confirm-email/a:b/",
+    r"accounts/^password/reset/key/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$": (
+        "/accounts/password/reset/key/1-abc/"
+    ),
+    "api/^search/?$": "/api/search/?dataset=postcards&q=a+boat",
+    "api/": "/api/nothing-here/",
+}

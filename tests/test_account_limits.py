@@ -1,0 +1,345 @@
+"""How often somebody may ask, and who is let in at all."""
+
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.cache import cache, caches
+from django.core.exceptions import ImproperlyConfigured
+from django.test import Client, RequestFactory
+from rest_framework.settings import api_settings
+from routes import routes
+
+from search import limits
+from search.query import SearchQuery, Term
+from usercollections.account.tokens import make_token
+
+pytestmark = pytest.mark.django_db
+SEARCH = "/?dataset=nowhere&q=a+boat"
+ASKED = 404  # there is no such dataset, but it was asked
+API = "/api/search/?dataset=nowhere&q=a+boat"
+HTMX = {"HX-Request": "true"}
+
+
+class Clock:
+    now = 1_800_000_000.0  # the beginning of a minute
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(limits, "now", clock)
+    return clock
+
+
+@pytest.fixture(autouse=True)
+def empty_buckets(settings):
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    settings.LIMITS = dict.fromkeys(settings.LIMITS, "3/min")
+    for kept in (cache, caches["limits"]):
+        kept.clear()
+    yield
+    for kept in (cache, caches["limits"]):
+        kept.clear()
+
+
+@pytest.fixture
+def ada() -> User:
+    return User.objects.create_user("ada", password="a long password 1")
+
+
+def statuses(client: Client, address: str, times: int, **options) -> list[int]:
+    return [client.get(address, **options).status_code for _ in range(times)]
+
+
+# --- The count
+
+
+def test_one_search_too_many_is_refused_until_time_has_passed(client, clock):
+    assert statuses(client, SEARCH, 3) == [ASKED] * 3
+    refused = client.get(SEARCH)
+    assert refused.status_code == 429
+    wait = int(refused["Retry-After"])
+    assert f"more than 3 searches in a minute. Please go on in {wait}" in (
+        refused.content.decode()
+    )
+    clock.now += wait - 1
+    assert client.get(SEARCH).status_code == 429
+    clock.now += 1
+    assert client.get(SEARCH).status_code == ASKED
+
+
+def test_the_turn_of_a_minute_lets_no_rush_through(client, clock):
+    clock.now += 59
+    assert statuses(client, SEARCH, 4) == [ASKED] * 3 + [429]
+    clock.now += 2
+    assert client.get(SEARCH).status_code == 429
+
+
+def test_being_refused_does_not_prolong_the_wait(client, clock):
+    waits = []
+    for _ in range(20):
+        answer = client.get(SEARCH)
+        waits.append(int(answer.get("Retry-After", 0)))
+    assert waits[:3] == [0, 0, 0]
+    assert len(set(waits[3:])) == 1
+
+
+def test_many_at_once_get_no_more_than_one_after_the_other(clock):
+    caches["limits"].add("limit-try-1", 0)
+    with ThreadPoolExecutor(16) as pool:
+        waits = list(pool.map(lambda _: limits._taken("try", 50, 60), range(200)))
+    assert 45 <= waits.count(0) <= 50
+
+
+def test_the_start_page_is_no_search(client, clock):
+    assert statuses(client, "/", 5) == [200] * 5
+    assert statuses(client, "/?dataset=nowhere", 5) == [ASKED] * 5
+
+
+def test_items_are_counted_by_themselves(client, clock):
+    assert statuses(client, "/d/nowhere/7", 4) == [ASKED] * 3 + [429]
+    assert client.get("/api/datasets/nowhere/items/7/").status_code == 429
+    assert client.get(SEARCH).status_code == ASKED
+
+
+def test_an_empty_setting_switches_a_limit_off(client, clock, settings):
+    settings.LIMITS["search"] = ""
+    assert statuses(client, SEARCH, 5) == [ASKED] * 5
+
+
+def test_a_cache_that_is_away_stops_no_search(client, clock, monkeypatch):
+    def away(*arguments):
+        raise ConnectionError
+
+    monkeypatch.setattr(caches["limits"], "add", away)
+    assert statuses(client, SEARCH, 5) == [ASKED] * 5
+
+
+def test_a_rate_that_cannot_be_read_stops_the_start(monkeypatch):
+    import importlib
+
+    from laionweb import settings as module
+
+    monkeypatch.setenv("LIMIT_SEARCH", "often")
+    with pytest.raises(ImproperlyConfigured, match="LIMIT_SEARCH is a number and"):
+        importlib.reload(module)
+    monkeypatch.undo()
+    importlib.reload(module)
+
+
+# --- Whose
+
+
+def test_pages_and_the_api_count_in_one_bucket(client, clock):
+    assert client.get(API).status_code == ASKED
+    assert statuses(client, SEARCH, 3) == [ASKED, ASKED, 429]
+    refused = client.get(API)
+    assert refused.status_code == 429
+    assert refused["Retry-After"]
+    assert refused.json()["code"] == "throttled"
+    assert "more than 3 searches" in refused.json()["detail"]
+
+
+def test_accounts_count_apart_and_tokens_with_their_account(client, clock, ada):
+    token = make_token(ada, "notebook", None)
+    assert statuses(client, SEARCH, 4)[-1] == 429
+    client.force_login(ada)
+    assert statuses(client, SEARCH, 2) == [ASKED, ASKED]
+    assert statuses(Client(), API, 2, headers={"Authorization": f"Token {token}"}) == [
+        404,
+        429,
+    ]
+
+
+def test_a_forged_header_is_no_new_visitor(client, clock):
+    seen = [
+        client.get(SEARCH, headers={"X-Forwarded-For": f"198.51.100.{n}"}).status_code
+        for n in range(4)
+    ]
+    assert seen == [ASKED] * 3 + [429]
+    api = client.get(API, headers={"X-Forwarded-For": "198.51.100.9"})
+    assert api.status_code == 429
+
+
+def test_behind_a_proxy_its_own_entry_counts(client, clock, monkeypatch):
+    """The last one is the proxy's, whatever its client claims before it."""
+    monkeypatch.setattr(api_settings, "NUM_PROXIES", 1)
+
+    def seen(claimed: str, really: str) -> int:
+        header = {"X-Forwarded-For": f"{claimed}, {really}"}
+        return client.get(SEARCH, headers=header).status_code
+
+    assert [seen(f"192.0.2.{n}", "198.51.100.1") for n in range(4)][-1] == 429
+    assert seen("192.0.2.1", "198.51.100.2") == ASKED
+
+
+def test_the_number_of_proxies_reaches_all_who_count(settings):
+    assert api_settings.NUM_PROXIES == settings.TRUSTED_PROXIES == 0
+    assert settings.ALLAUTH_TRUSTED_PROXY_COUNT == 0
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", True),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+    ],
+)
+def test_a_subscriber_is_one_visitor(one, other, same):
+    requests = RequestFactory()
+    seen = {limits.address(requests.get("/", REMOTE_ADDR=ip)) for ip in (one, other)}
+    assert (len(seen) == 1) == same
+
+
+# --- In which form it is told
+
+
+def test_htmx_keeps_what_is_shown_and_says_why(client, clock):
+    statuses(client, SEARCH, 3, headers=HTMX)
+    refused = client.get(SEARCH, headers=HTMX)
+    assert refused.status_code == 429
+    assert refused["HX-Reswap"] == "none"
+    assert refused["HX-Push-Url"] == "false"
+    assert '"laionweb:toast": {"text": "That is more than 3' in refused["HX-Trigger"]
+    assert b"<html" not in refused.content
+
+
+def test_scripts_are_told_in_json(client, clock):
+    ours = {"X-Requested-With": "XMLHttpRequest"}
+    statuses(client, SEARCH, 3)
+    refused = client.get(SEARCH, headers=ours)
+    assert (refused.status_code, refused.json()["code"]) == (429, "throttled")
+
+
+def test_pictures_are_counted_where_they_are_asked_for(client, clock):
+    refused = [client.post("/search/picture").status_code for _ in range(4)]
+    assert refused[3] == 429
+    request = RequestFactory().get("/")
+    request.user = User.objects.create_user("bo")
+    words = SearchQuery(dataset="x", terms=(Term(text="a boat"),))
+    picture = SearchQuery(dataset="x", terms=(Term(image=b"jpeg"),))
+    for _ in range(9):
+        limits.check_pictures(request, words)
+    for _ in range(3):
+        limits.check_pictures(request, picture)
+    with pytest.raises(limits.TooManyRequests, match="3 searches by picture"):
+        limits.check_pictures(request, picture)
+
+
+# --- Signing in
+
+
+@pytest.fixture
+def login_limits(settings):
+    settings.ACCOUNT_RATE_LIMITS = {"login_failed": "10/m/ip,5/5m/key"}
+
+
+forged = count()  # a header to be disregarded
+
+
+def sign_in(client: Client, ip: str, password: str = "wrong", name: str = "ada"):
+    return client.post(
+        "/accounts/login/",
+        {"login": name, "password": password},
+        REMOTE_ADDR=ip,
+        headers={"X-Forwarded-For": f"203.0.113.{next(forged)}"},
+    )
+
+
+def test_one_account_is_guessed_at_from_many_addresses_in_vain(ada, login_limits):
+    client = Client()
+    for number in range(20):
+        sign_in(client, f"198.51.100.{number}")
+    answer = sign_in(client, "198.51.100.99", "a long password 1")
+    assert answer.status_code == 200
+    assert "Too many failed login attempts" in answer.content.decode()
+    cache.clear()  # as time does
+    answer = sign_in(client, "198.51.100.99", "a long password 1")
+    assert answer.status_code == 302
+
+
+def test_many_accounts_are_guessed_at_from_one_address_in_vain(ada, login_limits):
+    for number in range(20):
+        sign_in(Client(), "198.51.100.1", name=f"somebody{number}")
+    answer = sign_in(Client(), "198.51.100.1", "a long password 1")
+    assert answer.status_code in (200, 429)
+    assert "_auth_user_id" not in answer.client.session
+    elsewhere = sign_in(Client(), "198.51.100.2", "a long password 1")
+    assert elsewhere.status_code == 302
+
+
+def test_the_admins_own_door_leads_to_the_same_one(client, ada):
+    for answer in (
+        client.get("/admin/login/"),
+        client.post("/admin/login/", {"username": "ada", "password": "x"}),
+    ):
+        assert answer.status_code == 302
+        assert answer.url.startswith("/accounts/login/?next=")
+    client.force_login(ada)
+    assert client.get("/admin/login/").status_code == 403  # she is no admin
+
+
+# --- A closed site
+
+# What signing in takes; the example's pictures, which the site itself fetches.
+OPEN = {
+    "accounts/login/",
+    "accounts/logout/",
+    "accounts/inactive/",
+    "accounts/signup/",
+    "accounts/reauthenticate/",
+    "accounts/confirm-email/",
+    "accounts/password/reset/",
+    "accounts/password/reset/done/",
+    "accounts/password/reset/key/done/",
+    "accounts/login/code/confirm/",
+    r"accounts/^confirm-email/(?P<key>[-:\w]+)/$",
+    r"accounts/^password/reset/key/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$",
+    "postcards/<int:postcard_id>.jpg",
+    "favicon.ico",
+}
+
+
+@pytest.fixture
+def closed(settings):
+    settings.SEARCH_ANONYMOUS = False
+    settings.LIMITS = dict.fromkeys(limits.SCOPES, "")
+
+
+def test_a_closed_site_shows_nothing_to_visitors(closed, postcards_dataset, ada):
+    wrong = []
+    for route in routes():
+        answer = Client().get(route.address(ada))
+        if route.pattern in OPEN:
+            right = answer.status_code in (200, 302)
+        elif route.is_api:
+            right = answer.status_code == (404 if route.pattern == "api/" else 401)
+        else:
+            place = answer.get("Location", "")
+            right = place.startswith("/accounts/login/?next=")
+        if not right:
+            wrong.append((route.pattern, answer.status_code, answer.get("Location")))
+    assert wrong == []
+
+
+def test_a_closed_site_opens_by_signing_in(client, closed, ada):
+    client.force_login(ada)
+    assert client.get(SEARCH).status_code == ASKED
+    token = make_token(ada, "notebook", None)
+    header = {"Authorization": f"Token {token}"}
+    assert Client().get("/api/datasets/").status_code == 401
+    assert Client().get("/api/datasets/", headers=header).status_code == 200
+
+
+def test_a_closed_site_tells_scripts_in_their_own_way(client, closed):
+    answer = client.get(SEARCH, headers=HTMX)
+    assert answer["HX-Redirect"].startswith("/accounts/login/?next=")
+    asked = client.get(SEARCH, headers={"X-Requested-With": "XMLHttpRequest"})
+    assert (asked.status_code, asked.json()["code"]) == (401, "not_authenticated")

@@ -1,0 +1,110 @@
+"""Several at once on one collection: the database decides, and nothing is doubled."""
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+from collected import collection, filled, keys, order_of
+from django.contrib.auth import get_user_model
+from django.db import connections
+
+from search.errors import NotFound
+
+
+@pytest.fixture
+def user(postcards_dataset, django_db_blocker) -> Iterator:
+    """Committed, so that all threads see it, and away again after the test."""
+    with django_db_blocker.unblock():
+        user = get_user_model().objects.create_user("racer")
+        yield user
+        user.delete()
+
+
+def at_once(*works: Callable[[], object]) -> list[object]:
+    """What each returned or raised, all having begun together."""
+    barrier, results = threading.Barrier(len(works)), [None] * len(works)
+
+    def run(place: int, work: Callable[[], object]) -> None:
+        barrier.wait()
+        try:
+            results[place] = work()
+        except Exception as error:
+            results[place] = error
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=run, args=each) for each in enumerate(works)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    return results
+
+
+def test_an_item_added_twice_at_once_is_one_member(user):
+    from usercollections.collecting.members import add
+
+    made = collection(user)
+    added = at_once(*[lambda: add(user, made.pk, keys(*range(50)))] * 6)
+    assert sorted(len(each.new) for each in added) == [0] * 5 + [50]
+    assert order_of(made) == list(range(50))
+    made.refresh_from_db()
+    assert made.size == 50
+
+
+def test_adding_while_deleting_is_refused_or_comes_first(user):
+    from django.test import RequestFactory
+
+    from usercollections.collecting.changes import delete
+    from usercollections.collecting.members import add
+    from usercollections.models import Collection
+
+    for _ in range(5):
+        made = collection(user)
+        request = RequestFactory().post(
+            "/", headers={"X-Requested-With": "XMLHttpRequest"}
+        )
+        request.user = user
+        added, deleted = at_once(
+            lambda made=made: add(user, made.pk, keys(1, 2)),
+            lambda request=request, made=made: delete(request, made.pk),
+        )
+        assert deleted.status_code == 200
+        found = Collection.objects.get(pk=made.pk)
+        assert found.deleted_at is not None
+        if isinstance(added, NotFound):
+            assert found.size == found.items.count() == 0
+        else:
+            assert found.size == found.items.count() == 2
+
+
+def test_moves_at_once_lose_nobody(user):
+    from django.db import transaction
+
+    from usercollections.collecting import ordering
+    from usercollections.collecting.reaching import locked
+
+    made = filled(user, 30)
+
+    def shuffle(item: int) -> None:
+        for _ in range(4):
+            with transaction.atomic():
+                mine = locked(user, made.pk)
+                ordering.move(mine, keys(item, dataset="nowhere"), "first")
+                ordering.move(mine, keys(item, dataset="nowhere"), "place", 15)
+
+    assert at_once(*[lambda item=item: shuffle(item) for item in (3, 20, 28)]) == (
+        [None] * 3
+    )
+    assert sorted(order_of(made)) == list(range(1, 31))
+
+
+def test_two_merges_into_each_other_do_not_lock_up(user):
+    from usercollections.collecting.merging import merge
+
+    one, other = filled(user, 300, "one"), filled(user, 200, "other")
+    results = at_once(
+        lambda: merge(user, one.pk, other.pk), lambda: merge(user, other.pk, one.pk)
+    )
+    assert sum(isinstance(each, NotFound) for each in results) == 1
+    assert sum(isinstance(each, tuple) for each in results) == 1

@@ -1,0 +1,273 @@
+"""What people pick after a search: counted, and told without telling of anybody."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django.core.cache import caches
+from django.db import connection
+from django.test import Client
+
+from search import popularity
+from search.models import Conversion, ConversionFile, Dataset, Pick
+from search.picked_words import picked_words
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def nothing_counted() -> None:
+    caches["limits"].clear()
+
+
+@pytest.fixture
+def imported(postcards_dataset) -> None:
+    """Conversions of the items 1 and 2."""
+    file = ConversionFile.objects.create(
+        dataset=postcards_dataset, name="f", sha256="0" * 64
+    )
+    for item, keyword, count in [(1, "lake", 3), (2, "lake", 1), (2, "moon", 1)]:
+        Conversion.objects.create(
+            dataset=postcards_dataset,
+            file=file,
+            item=item,
+            keyword=keyword,
+            count=count,
+        )
+
+
+def pick(client: Client, item: int, words: str, kind: str = "opened"):
+    return client.post(f"/d/postcards/{item}/picked", {"kind": kind, "words": words})
+
+
+def totals() -> dict[tuple[int, str, str], int]:
+    rows = Pick.objects.values_list("item", "keyword", "kind", "count")
+    return {tuple(row[:3]): row[3] for row in rows}
+
+
+# --- What is kept
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("A Red  House", "a red house"),
+        ("red house -car width>512 site:flickr.com nsfw:any", "red house"),
+        ("2:boat lake", "boat, lake"),
+        ('"golden gate"', "golden gate"),
+        ("-car", ""),
+        ("item:12", ""),
+        ("houses of the 1920s, 1920x1080", "houses of the 1920s, 1920x1080"),
+        ("x" * 500, "x" * 200),
+        ("日本の家", "日本の家"),
+        ("letters to anna@example.org", ""),
+        ("boats like https://example.org/a.jpg", "boats like"),
+        ("boats (https://example.org/a.jpg)", ""),
+        ("see www.example.org", ""),
+        ("example.com shop", ""),
+        ("call +49 30 1234-567", ""),
+        ("passport 1234567", ""),
+        ("anna 24.12.1990", ""),
+        ('"not closed', ""),
+        ("a\0b", "a b"),
+    ],
+)
+def test_of_a_search_only_words_are_kept_and_nothing_personal(text, words):
+    assert picked_words(text) == words
+
+
+def test_a_pick_is_a_sum_and_no_more():
+    kept = {field.name for field in Pick._meta.get_fields()}
+    assert kept == {"id", "dataset", "item", "keyword", "kind", "count"}
+
+
+def test_picks_add_up_by_item_words_and_kind(client, postcards_dataset):
+    popularity.record("postcards", [3, 4, 3], "Red house -car", "saved")
+    popularity.record("postcards", [4], "red  house", "saved")
+    popularity.record("postcards", [4], "red house", "exported")
+    assert totals() == {
+        (3, "red house", "saved"): 1,
+        (4, "red house", "saved"): 2,
+        (4, "red house", "exported"): 1,
+    }
+    assert popularity.counts(postcards_dataset, [3, 4, 5]) == {3: 1, 4: 3}
+
+
+def test_who_takes_thousands_has_not_picked_them(postcards_dataset):
+    popularity.record("postcards", range(1_001), "red house", "exported")
+    popularity.record("nowhere", [1], "red house", "saved")
+    assert not Pick.objects.exists()
+    popularity.record("postcards", range(1_000), "red house", "exported")
+    assert Pick.objects.count() == 1_000
+
+
+@pytest.mark.django_db(transaction=False)
+def test_picks_at_once_are_all_counted(postcards_dataset, django_db_blocker):
+    """Of overlapping items, from several threads, each with a connection of its own."""
+
+    def record(number: int) -> None:
+        ids = range(100) if number % 2 else range(99, -1, -1)
+        with django_db_blocker.unblock():
+            popularity.record("postcards", ids, "crowded", "saved")
+            connection.close()
+
+    with django_db_blocker.unblock():
+        try:
+            with ThreadPoolExecutor(6) as pickers:
+                list(pickers.map(record, range(12)))
+            # Committed by the others; this test's own transaction sees it all the same.
+            counts = Pick.objects.filter(keyword="crowded").values_list("count")
+            assert set(counts) == {(12,)} and len(counts) == 100
+        finally:
+            with ThreadPoolExecutor(1) as cleaner:
+                cleaner.submit(_forget_crowd).result()
+
+
+def _forget_crowd() -> None:
+    Pick.objects.filter(keyword="crowded").delete()
+    connection.close()
+
+
+# --- Who picks
+
+
+def test_the_same_browser_counts_once_in_an_hour(
+    client, postcards_dataset, monkeypatch
+):
+    for words in ("boats", "boats", "boats at night"):
+        assert pick(client, 7, words).status_code == 204
+    assert totals() == {(7, "boats", "opened"): 1, (7, "boats at night", "opened"): 1}
+    assert pick(client, 8, "boats").status_code == 204
+    assert pick(Client(REMOTE_ADDR="198.51.100.7"), 7, "boats").status_code == 204
+    assert totals()[7, "boats", "opened"] == 2
+
+
+def test_a_browser_is_known_by_its_token_not_its_address(postcards_dataset):
+    """Behind one address are many people."""
+    for _ in range(3):
+        browser = Client(enforce_csrf_checks=True)
+        browser.get("/")
+        token = browser.cookies["csrftoken"].value
+        form = {"kind": "opened", "words": "boats", "csrfmiddlewaretoken": token}
+        for _ in range(2):
+            answer = browser.post("/d/postcards/7/picked", form)
+            assert answer.status_code == 204
+    assert totals() == {(7, "boats", "opened"): 3}
+
+
+def test_a_pick_from_another_site_is_refused(postcards_dataset):
+    stranger = Client(enforce_csrf_checks=True)
+    assert pick(stranger, 7, "boats").status_code == 403
+    assert stranger.get("/d/postcards/7/picked").status_code == 405
+    assert not Pick.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "status"),
+    [
+        ("/d/postcards/7/picked", "stolen", 400),
+        ("/d/postcards/999999/picked", "opened", 404),
+        ("/d/postcards/99999999999999999999/picked", "opened", 404),
+        ("/d/nowhere/7/picked", "opened", 404),
+    ],
+)
+def test_what_cannot_be_picked_is_not(client, postcards_dataset, path, kind, status):
+    answer = client.post(path, {"kind": kind, "words": "boats"})
+    assert answer.status_code == status and not Pick.objects.exists()
+
+
+def test_picks_are_limited(client, postcards_dataset, settings):
+    settings.LIMITS = dict(settings.LIMITS, pick="2/min")
+    statuses = [pick(client, item, "boats").status_code for item in (1, 2, 3)]
+    assert statuses == [204, 204, 429]
+
+
+# --- What is told
+
+
+def test_own_picks_and_imported_ones_are_one_popularity(postcards_dataset, imported):
+    for item, times in ((2, 4), (9, 1)):
+        for _ in range(times):
+            popularity.record("postcards", [item], "moon", "opened")
+    assert popularity.counts(postcards_dataset, [1, 2, 9, 10]) == {1: 3, 2: 6, 9: 1}
+    assert popularity.keywords(postcards_dataset, [1, 2, 9]) == [
+        ("moon", 6),
+        ("lake", 4),
+    ]
+
+
+def test_words_of_one_pick_alone_are_not_told(postcards_dataset):
+    """They may tell of whoever typed them."""
+    popularity.record("postcards", [5], "my neighbour's house", "opened")
+    assert popularity.counts(postcards_dataset, [5]) == {5: 1}
+    assert popularity.keywords(postcards_dataset, [5]) == []
+    popularity.record("postcards", [6], "my neighbour's house", "opened")
+    assert popularity.keywords(postcards_dataset, [5]) == []
+    assert popularity.keywords(postcards_dataset, [5, 6]) != []
+
+
+def test_the_panel_tells_of_items_and_words(client, postcards_dataset, imported):
+    answer = client.get("/popularity", {"dataset": "postcards", "ids": "2,1,77"})
+    told = answer.content.decode()
+    assert told.index('data-item="1"') < told.index('data-item="2"')
+    assert "Picked 3 times" in told and "Picked 2 times" in told
+    assert 'href="/?q=lake' in told and told.index(">lake<") < told.index(">moon<")
+    assert "/t/postcards/1/160.webp" in told and 'data-item="77"' not in told
+
+
+def test_a_hostile_word_is_text(client, postcards_dataset):
+    for _ in range(2):
+        popularity.record("postcards", [1], "<img src=x onerror=alert(1)>", "saved")
+    told = client.get("/popularity?dataset=postcards&ids=1").content.decode()
+    assert "&lt;img src=x onerror=alert(1)&gt;" in told and "<img src=x" not in told
+
+
+def test_a_page_asks_for_the_panel_only_where_something_was_picked(
+    client, postcards_dataset
+):
+    def places() -> int:
+        page = client.get("/?q=boats&dataset=postcards").content.decode()
+        return page.count("data-from=")
+
+    assert places() == 0 and not popularity.is_known(postcards_dataset)
+    assert client.get("/api/datasets/").json()[0]["popularity"] is False
+    popularity.record("postcards", range(1_000), "boats", "opened")
+    assert places() == 1 and popularity.is_known(postcards_dataset)
+    assert client.get("/api/datasets/").json()[0]["popularity"] is True
+
+
+@pytest.mark.parametrize("ids", ["", "a", "1,,2", "-1", "1" * 5_000, "1," * 100 + "1"])
+def test_the_panel_wants_up_to_a_hundred_numbers(client, postcards_dataset, ids):
+    answer = client.get("/popularity", {"dataset": "postcards", "ids": ids})
+    assert answer.status_code in (400, 404)
+
+
+def test_what_would_be_veiled_has_no_picture_in_the_panel(
+    client, postcards_dataset, imported, monkeypatch
+):
+    monkeypatch.setattr("search.popularity_page.has_safety", lambda dataset: False)
+    told = client.get("/popularity?dataset=postcards&ids=1,2").content.decode()
+    assert "<img" not in told and "Picked 5 times" in told and "lake" in told
+
+
+def test_hits_are_sorted_by_both(client, postcards_dataset):
+    def found(**options) -> list[int]:
+        asked = {"dataset": "postcards", "q": "boats", "dedupe": "no", **options}
+        return [
+            hit["id"] for hit in client.get("/api/search/", asked).json()["results"]
+        ]
+
+    nearest = found(limit=10)
+    told = {"dataset": postcards_dataset, "sha256": "1" * 64}
+    file = ConversionFile.objects.create(name="f", **told)
+    file.conversions.create(dataset=postcards_dataset, item=nearest[7], count=3)
+    for _ in range(4):
+        popularity.record("postcards", [nearest[4]], "", "saved")
+    expected = [nearest[4], nearest[7], nearest[0]]
+    assert found(limit=3, sort="popularity") == expected
+
+
+def test_a_dataset_takes_its_picks_along(postcards_dataset):
+    other = Dataset.objects.create(slug="other", title="Other")
+    popularity.record("other", [1], "boats", "saved")
+    other.delete()
+    assert not Pick.objects.exists()

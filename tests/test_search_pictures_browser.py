@@ -1,0 +1,137 @@
+"""No page asks another host for anything, or does what the policy of pages forbids."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+expect.set_options(timeout=20_000)
+
+HEARD = """
+addEventListener('securitypolicyviolation', (event) => {
+  console.error(`forbidden: ${event.violatedDirective} ${event.blockedURI}`)
+})
+"""
+FOR_ALL = [
+    "/",
+    "/?q=boats+at+night",
+    "/?q=boats&sort=size&nsfw=any",
+    "/?item=3",
+    "/d/postcards/",
+    "/d/postcards/3?q=boats",
+    "/d/postcards/99999999",
+    "/accounts/login/",
+    "/accounts/signup/",
+    "/nowhere",
+]
+FOR_STAFF = [
+    "/ingestion/postcards/",
+    "/admin/",
+    "/admin/search/dataset/",
+    "/admin/search/dataset/add/",
+    "/admin/search/dataset/1/change/",
+    "/admin/search/dataset/1/history/",
+    "/admin/search/removal/",
+    "/admin/search/removal/add/",
+    "/admin/auth/user/1/change/",
+    "/admin/password_change/",
+]
+
+
+@pytest.fixture
+def visitor(page: Page) -> Page:
+    page.add_init_script(HEARD)
+    return page
+
+
+def visit(page: Page, path: str) -> None:
+    answer = page.goto(path)
+    policy = answer.headers["content-security-policy"]
+    assert "'unsafe" not in policy and "http" not in policy
+    images = re.search(r"img-src ([^;]*)", policy)[1].split()
+    assert sorted(images) == ["'self'", "blob:", "data:"]
+    assert answer.headers["referrer-policy"] == "same-origin"
+    assert "camera=()" in answer.headers["permissions-policy"]
+    if answer.status >= 400:  # which the console tells, too
+        page.complaints[:] = [
+            text for text in page.complaints if f"status of {answer.status}" not in text
+        ]
+
+
+def test_what_a_visitor_sees_comes_from_here(visitor):
+    for path in FOR_ALL:
+        visit(visitor, path)
+        assert not visitor.complaints, path
+
+
+def test_the_pages_of_staff_live_with_the_policy(visitor, live_server_process):
+    visit(visitor, "/accounts/login/")
+    visitor.locator("input[name=login]").fill("admin")
+    visitor.locator("input[name=password]").fill(live_server_process.password)
+    visitor.keyboard.press("Enter")
+    visitor.wait_for_url(lambda url: "login" not in url)
+    for path in FOR_STAFF:
+        visit(visitor, path)
+        assert not visitor.complaints, path
+
+
+def test_pictures_of_the_grid_are_small_and_our_own(visitor):
+    visit(visitor, "/?q=boats+at+night")
+    pictures = visitor.locator("#results .hit img")
+    expect(pictures.first).to_have_js_property("complete", True)
+    sources = pictures.evaluate_all("all => all.slice(0, 12).map(e => e.currentSrc)")
+    own = re.compile(r"/t/postcards/\d+/(160|320|640)\.webp$")
+    assert sources and all(own.search(source) for source in sources)
+    assert pictures.first.evaluate("e => e.naturalWidth") in (160, 320, 640)
+
+
+def test_a_picture_that_is_still_being_fetched_is_asked_for_again(visitor):
+    """A dead one is not; its caption stands in its place."""
+    asked: dict[str, int] = {}
+
+    def answer(route: Route) -> None:
+        item = route.request.url.split("/")[-2]
+        asked[item] = asked.get(item, 0) + 1
+        if item in dead:
+            route.fulfill(status=404)
+        elif item in late and asked[item] <= 2:
+            route.fulfill(status=503, headers={"Retry-After": "1"})
+        else:
+            route.continue_()
+
+    found = visitor.request.get("/api/search/?dataset=postcards&q=boats&limit=2")
+    ids = [str(hit["id"]) for hit in found.json()["results"]]
+    late, dead = ids[:1], ids[1:]
+    visitor.route("**/t/postcards/**", answer)
+    visit(visitor, "/?q=boats")
+    pictures = visitor.locator("#results .hit a.picture")
+    expect(pictures.nth(1)).to_contain_class("broken")
+    image = pictures.first.locator("img")
+    expect(image).not_to_have_js_property("naturalWidth", 0)
+    expect(pictures.first).not_to_contain_class("broken")
+    assert asked[late[0]] in (3, 4) and asked[dead[0]] <= 4
+    mine = ("status of 404", "status of 503")
+    visitor.complaints[:] = [
+        text for text in visitor.complaints if not any(word in text for word in mine)
+    ]
+
+
+def test_what_is_opened_after_a_search_becomes_popular(visitor):
+    """Said of the items, and of the words as soon as they led to two of them."""
+    visit(visitor, "/?q=a+lonely+lighthouse+-car")
+    assert visitor.locator(".popularity").count() == 0
+    for place in (0, 1, 0):
+        with visitor.expect_response(re.compile("/picked$")) as answer:
+            visitor.locator("#results .hit a.picture").nth(place).click()
+        assert answer.value.status == 204
+        visitor.keyboard.press("Escape")
+        expect(visitor.locator("#detail[open]")).to_have_count(0)
+    visitor.reload()
+    popular = visitor.locator("#results .popularity")
+    expect(popular.locator(".words-picked a")).to_have_text(["a lonely lighthouse"])
+    favourites = popular.locator(".favourites a")
+    expect(favourites).to_have_count(2)
+    expect(favourites.first).to_have_attribute("title", re.compile("^Picked 1 time: "))
+    favourites.first.click()
+    expect(visitor.locator("#detail[open]")).to_have_count(1)
+    expect(visitor.locator("#detail .popularity")).to_contain_text("Picked 1 time")
