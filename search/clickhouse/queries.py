@@ -5,12 +5,13 @@ alone in ORDER BY, a LIMIT, no condition on the distance. A vector travels as th
 digits of its float32 bytes, which parse faster than 512 decimal numbers.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from . import client
+from . import client, nodes
 from .filters import NOT_REMOVED, Condition, hidden
 from .schema import CODE_BYTES, INDEXES, VECTOR_COLUMNS, ItemTable
 
@@ -80,10 +81,20 @@ def nearest(
     """
     sql = nearest_sql(table, field, condition, nsfw)
     parameters = {"vector": hex_of(vector), "count": count, **condition.parameters}
-    if exact:
-        return _candidates(client.exact_columns(sql, parameters, **EXACT_SETTINGS))
-    settings = index_settings(table, count, multiplier)
-    return _candidates(client.nearest_columns(sql, parameters, **settings))
+    settings = EXACT_SETTINGS if exact else index_settings(table, count, multiplier)
+    search = client.exact_columns if exact else client.nearest_columns
+    found = nodes.everywhere(lambda: _candidates(search(sql, parameters, **settings)))
+    return found[0] if len(found) == 1 else _nearest_of(found, count)
+
+
+def _nearest_of(found: list[Candidates], count: int) -> Candidates:
+    """The nearest of what all nodes found; no item lies on two of them."""
+    joined = {
+        name: np.concatenate([getattr(part, name) for part in found])
+        for name in Candidates.__dataclass_fields__
+    }
+    order = np.argsort(joined["distances"], kind="stable")[:count]
+    return Candidates(**{name: column[order] for name, column in joined.items()})
 
 
 def nearest_sql(
@@ -134,32 +145,48 @@ def hex_of(vector: np.ndarray) -> str:
 
 def facts(table: ItemTable, ids: list[int]) -> dict[int, dict[str, Any]]:
     """What is shown of items, by id; an id that is not there is left out."""
-    found = client.rows(
+    sql = (
         f"SELECT {FACT_COLUMNS} FROM {table.name} "
-        f"WHERE id IN {{ids:Array(UInt64)}} AND {NOT_REMOVED}",
-        {"ids": ids},
-        max_threads=1,
+        f"WHERE id IN {{ids:Array(UInt64)}} AND {NOT_REMOVED}"
     )
-    return {row["id"]: row for row in found}
+    found = nodes.where_they_lie(
+        ids,
+        table.partition_bits,
+        lambda own: client.rows(sql, {"ids": own}, max_threads=1),
+    )
+    return {row["id"]: row for rows in found for row in rows}
+
+
+def _by_id(
+    table: ItemTable, sql: str, ids: list[int], **settings: Any
+) -> Iterator[tuple[int, Any]]:
+    """(id, value), the two columns of a statement that takes {ids}."""
+    found = nodes.where_they_lie(
+        ids,
+        table.partition_bits,
+        lambda own: client.columns(sql, {"ids": own}, **settings),
+    )
+    for columns in found:
+        yield from zip(*columns, strict=True)
 
 
 def pixels(table: ItemTable, ids: list[int]) -> dict[int, int]:
     """Width times height of items, by id; 0 where they are not known."""
-    found = client.columns(
+    sql = (
         f"SELECT id, toUInt64(width) * height FROM {table.name} "
-        "WHERE id IN {ids:Array(UInt64)}",
-        {"ids": ids},
+        "WHERE id IN {ids:Array(UInt64)}"
     )
-    return dict(zip(*found, strict=True)) if found else {}
+    return dict(_by_id(table, sql, ids))
 
 
 def item(table: ItemTable, item_id: int) -> dict[str, Any] | None:
     """All that is known of one item but its vectors; None if it is not there."""
-    found = client.rows(
-        f"SELECT {FACT_COLUMNS}, metadata FROM {table.name} "
-        f"WHERE id = {{id:UInt64}} AND {NOT_REMOVED}",
-        {"id": item_id},
-    )
+    with nodes.at(nodes.of_partition(item_id >> table.partition_bits)):
+        found = client.rows(
+            f"SELECT {FACT_COLUMNS}, metadata FROM {table.name} "
+            f"WHERE id = {{id:UInt64}} AND {NOT_REMOVED}",
+            {"id": item_id},
+        )
     return found[0] if found else None
 
 
@@ -170,52 +197,39 @@ def ids_by_metadata(
 
     All rows are read for it: give some thousand values at once.
     """
-    found = client.columns(
+    sql = (
         f"SELECT metadata[{{name:String}}] AS value, id FROM {table.name} "
-        f"WHERE value IN {{values:Array(String)}} AND {NOT_REMOVED}",
-        {"name": name, "values": values},
-        max_execution_time=client.LONG_TIMEOUT_S,
+        f"WHERE value IN {{values:Array(String)}} AND {NOT_REMOVED}"
     )
-    return list(zip(*found, strict=True)) if found else []
+    given = {"name": name, "values": values}
+    limit = {"max_execution_time": client.LONG_TIMEOUT_S}
+    found = nodes.everywhere(lambda: client.columns(sql, given, **limit))
+    return [pair for columns in found for pair in zip(*columns, strict=True)]
 
 
 def embeddings(table: ItemTable, field: str, ids: list[int]) -> dict[int, np.ndarray]:
     """The stored vectors of items, float32, by id; those not there are left out."""
-    found = client.columns(
+    sql = (
         f"SELECT id, CAST({VECTOR_COLUMNS[field]} AS Array(Float32)) "
-        f"FROM {table.name} WHERE id IN {{ids:Array(UInt64)}} AND {NOT_REMOVED}",
-        {"ids": ids},
-        max_threads=1,
+        f"FROM {table.name} WHERE id IN {{ids:Array(UInt64)}} AND {NOT_REMOVED}"
     )
-    if not found:
-        return {}
     return {
         item_id: np.asarray(vector, np.float32)
-        for item_id, vector in zip(*found, strict=True)
+        for item_id, vector in _by_id(table, sql, ids, max_threads=1)
     }
-
-
-def partitions_without_index(table: ItemTable) -> list[int]:
-    """Partitions with a part that is searched row by row for want of an index."""
-    found = client.rows(
-        f"SELECT DISTINCT toUInt64(partition) AS partition {FROM_PARTS} "
-        f"AND {_without_index(table)} ORDER BY partition",
-        {"table": table.name},
-    )
-    return [row["partition"] for row in found]
 
 
 def index_state(table: ItemTable) -> dict[str, int]:
     """Rows and bytes of the table's parts, and how many parts lack an index."""
-    found = client.rows(
+    sql = (
         "SELECT count() AS parts, sum(parts.rows) AS rows, "
         "sum(bytes_on_disk) AS bytes, "
         f"countIf({_without_index(table)}) AS parts_without_index, "
         f"sumIf(parts.rows, {_without_index(table)}) AS rows_without_index "
-        f"{FROM_PARTS}",
-        {"table": table.name},
+        f"{FROM_PARTS}"
     )
-    return found[0]
+    states = nodes.everywhere(lambda: client.rows(sql, {"table": table.name})[0])
+    return {name: sum(state[name] for state in states) for name in states[0]}
 
 
 def _without_index(table: ItemTable) -> str:
