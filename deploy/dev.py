@@ -112,7 +112,8 @@ def start(services: Services) -> None:
     services.start("ingest", *CELERY, "worker", "--queues", "ingest,publish")
     services.start("beat", *CELERY, "beat")
     services.environment["SEARCH_ENCODER"] = "search.encoder.remote.CeleryEncoder"
-    services.start("encode", *MANAGE, "encode_worker")
+    of_encode = ["--queues", "encode", "--pool", "solo", "--hostname", "encode@%h"]
+    services.start("encode", *CELERY, "worker", *of_encode)
     config = str(ROOT / "deploy" / "gunicorn.conf.py")
     gunicorn = [sys.executable, "-m", "gunicorn", "laionweb.wsgi", "--config", config]
     services.start("web", *gunicorn)
