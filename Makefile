@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV = .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak lint bench
+.PHONY: help run dev test soak lint bench
 
 help: ## show these commands
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /make \1|/' \
@@ -12,6 +12,10 @@ help: ## show these commands
 run: ## start laionweb; the first time it installs what it needs
 	@$(PYTHON) bootstrap.py
 	@exec $(VENV) manage.py serve
+
+dev: ## start all services of production on this machine
+	@$(PYTHON) bootstrap.py --dev
+	@exec $(VENV) deploy/dev.py
 
 test: lint ## run ruff and all tests
 	@$(VENV) -m pytest

@@ -70,9 +70,11 @@ else:
     CACHES["limits"] = CACHES["default"]
 
 # chdb:///folder is the engine embedded in this process; clickhouse://user:password@
-# host:8123/database is a server or a cluster.
+# host:8123/database is a server, and several of them between commas share the datasets.
 EMBEDDED_ENGINE = f"chdb://{quote(str(VAR_DIR / 'clickhouse'))}"
 CLICKHOUSE_URL = env.str("CLICKHOUSE_URL", default=EMBEDDED_ENGINE)
+# The name that the servers' own configuration gives to a cluster.
+CLICKHOUSE_CLUSTER = env.str("CLICKHOUSE_CLUSTER", default="")
 
 # In memory: the tasks run in a thread of the one web process.
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="memory://")

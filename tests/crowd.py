@@ -5,7 +5,7 @@ of another. Captions, hosts and sizes are of very different frequency, down to o
 alone.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -223,7 +223,9 @@ def put_shard_in_engine(crowd: Crowd, dataset: Dataset, number: int) -> None:
     )
     columns = item_columns(batch, number)
     columns = columns.append_column("deleted", facts["deleted"])
-    writer.insert(table_of(dataset), columns, f"{dataset.slug} {number}")
+    # Straight into the table that is searched, as a run never does.
+    here = replace(table_of(dataset), partition=partition_of(dataset, number))
+    writer.insert(here, columns, f"{dataset.slug} {number}")
 
 
 def put_in_ledger(crowd: Crowd, dataset: Dataset) -> None:

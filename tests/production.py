@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -44,6 +45,36 @@ def wait_until(what: str, true: Callable[[], Any]) -> Any:
             return found
         time.sleep(0.05)
     raise AssertionError(f"in {WAIT_LIMIT_S} s it did not come to this: {what}")
+
+
+@contextmanager
+def started_server(folder: Path, port: int) -> Iterator[str]:
+    """An engine behind HTTP, thrown away on leaving; yields its CLICKHOUSE_URL."""
+    folder.mkdir(parents=True, exist_ok=True)
+    process = server_process(folder, port)
+    try:
+        yield f"clickhouse://127.0.0.1:{port}/default"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def server_process(folder: Path, port: int) -> subprocess.Popen:
+    with (folder / "server.log").open("a") as log:
+        process = subprocess.Popen(
+            [sys.executable, str(TESTS / "clickhouse_http.py")]
+            + [str(folder / "clickhouse"), str(port)],
+            stdout=log,
+            stderr=log,
+        )
+    wait_until("the engine answers", lambda: answers(f"http://127.0.0.1:{port}/ping"))
+    return process
+
+
+def answers(url: str) -> bool:
+    with suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:
+        return answer.status == 200
+    return False
 
 
 def make_datasets(
@@ -99,23 +130,52 @@ class Production:
         self.engine = folder / "clickhouse"
         self.worker: subprocess.Popen | None = None
         self.beat: subprocess.Popen | None = None
+        self.web: subprocess.Popen | None = None
+        self.server: subprocess.Popen | None = None
+        self.server_port = free_port()
+        self.web_url = f"http://127.0.0.1:{free_port()}"
 
     def environment(self, engine: str = "") -> dict[str, str]:
+        if not engine and self.server:
+            engine = f"clickhouse://127.0.0.1:{self.server_port}/default"
         return os.environ | {
             "VAR_DIR": str(self.folder / "var"),
             "DATABASE_URL": self.database,
             "CLICKHOUSE_URL": engine or f"chdb://{self.engine}",
             "CELERY_BROKER_URL": self.redis.url,
+            "CACHE_URL": self.redis.url.replace("redis://", "rediscache://"),
             "PYTHONPATH": f"{ROOT}:{TESTS}",
         }
+
+    def start_server(self) -> None:
+        """The engine behind HTTP; all that is started afterwards asks there."""
+        self.server = server_process(self.folder, self.server_port)
+
+    def stop_server(self) -> None:
+        self.server.kill()
+        self.server.wait()
+
+    def start_web(self, workers: int) -> None:
+        with (self.folder / "web.log").open("a") as log:
+            self.web = subprocess.Popen(
+                [sys.executable, "-m", "gunicorn", "laionweb.wsgi"]
+                + ["--workers", str(workers), "--threads", "4"]
+                + ["--bind", self.web_url.removeprefix("http://")],
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
+                env=self.environment(),
+            )
+        wait_until("the pages answer", lambda: answers(f"{self.web_url}/"))
 
     def make_datasets(self, slugs: list[str], source: Path, dimension: int) -> None:
         # It needs no engine, and the worker's can be opened once.
         environment = self.environment(f"chdb://{self.folder / 'unused'}")
         make_datasets(environment, slugs, source, dimension)
 
-    def start_worker(self) -> None:
-        self.worker = self._celery("worker", "--pool", "solo", "--concurrency", "1")
+    def start_worker(self, *options: str) -> None:
+        options = options or ("--pool", "solo", "--concurrency", "1")
+        self.worker = self._celery("worker", *options)
 
     @contextmanager
     def second_worker(self, queues: str) -> Iterator[None]:
@@ -137,7 +197,7 @@ class Production:
         self.worker.wait()
 
     def stop(self) -> None:
-        for process in (self.beat, self.worker):
+        for process in (self.web, self.beat, self.worker, self.server):
             if process is not None:
                 process.send_signal(signal.SIGCONT)
                 process.kill()

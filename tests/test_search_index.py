@@ -182,7 +182,6 @@ def test_parts_without_an_index_are_counted_and_searched():
         assert (state["parts"], state["rows"]) == (2, 3_000)
         assert state["parts_without_index"] == 1
         assert state["rows_without_index"] == 1_500
-        assert queries.partitions_without_index(table) == [partition_of(dataset, 5)]
         for vector in near_vectors(crowd, 5):
             true = answer(crowd, {"image": vector}, Filters(), 20).rows
             page = find("halfway", vector, limit=20)

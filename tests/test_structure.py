@@ -158,7 +158,7 @@ def test_requirements_are_exact_pins():
 def test_the_makefile_has_its_commands():
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"^(\w+):.* ## ", makefile, re.M))
-    assert targets == {"help", "run", "test", "soak", "lint", "bench"}
+    assert targets == {"help", "run", "dev", "test", "soak", "lint", "bench"}
 
 
 def test_continuous_integration_runs_the_tests():

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from django.conf import settings
-
 from search.errors import InvalidQuery, NotFound, SearchError, SearchUnavailable
+
+from . import nodes
 
 CONNECT_TIMEOUT_S = 2
 QUERY_TIMEOUT_S = 10
@@ -26,18 +26,29 @@ TOO_MANY_SEARCHES = "Too many threads"
 SEARCH_RETRIES = 5
 SEARCH_RETRY_PAUSE_S = 0.05
 
+
+class Slots(dict[str, threading.BoundedSemaphore]):
+    """How many searches may run at once, on each node."""
+
+    def __init__(self, count: int):
+        self.count = count
+
+    def __missing__(self, url: str) -> threading.BoundedSemaphore:
+        return self.setdefault(url, threading.BoundedSemaphore(self.count))
+
+
 # One graph takes searches from at most twice as many threads as there are cores and
 # refuses the others; as many as cores lose no throughput (measured).
-_search_slots = threading.BoundedSemaphore(os.cpu_count() or 1)
+_search_slots = Slots(os.cpu_count() or 1)
 # An exact search keeps all cores busy by itself.
-_exact_slots = threading.BoundedSemaphore(2)
+_exact_slots = Slots(2)
 _local = threading.local()
 _function_options: dict[str, str] = {}
 
 
 def ping() -> None:
-    """Raises SearchUnavailable, with the reason, when the engine cannot be used."""
-    rows("SELECT 1")
+    """Raises SearchUnavailable, with the reason, when an engine cannot be used."""
+    nodes.everywhere(lambda: rows("SELECT 1"))
 
 
 def rows(
@@ -132,20 +143,21 @@ def offer_functions(config: Path) -> None:
 
 
 @contextmanager
-def _slot(slots: threading.BoundedSemaphore) -> Iterator[None]:
-    if not slots.acquire(timeout=QUERY_TIMEOUT_S):
+def _slot(slots: Slots) -> Iterator[None]:
+    slot = slots[nodes.current_url()]
+    if not slot.acquire(timeout=QUERY_TIMEOUT_S):
         raise SearchUnavailable(
             "Too many searches are running at the moment; please try again."
         )
     try:
         yield
     finally:
-        slots.release()
+        slot.release()
 
 
 def _client(timeout_s: int) -> Any:
     """This thread's client; a server's waits as long for an answer as it is told."""
-    url = settings.CLICKHOUSE_URL
+    url = nodes.current_url()
     clients = _local.__dict__.setdefault("clients", {})
     key = (url, timeout_s if url.startswith("clickhouse") else 0, os.getpid())
     if key not in clients:
@@ -217,7 +229,7 @@ def _is_locked(folder: Path) -> bool:
 
 def _translated(message: str) -> SearchError:
     if "EmbeddedServer" in message:
-        folder = Path(unquote(urlsplit(settings.CLICKHOUSE_URL).path))
+        folder = Path(unquote(urlsplit(nodes.current_url()).path))
         if _is_locked(folder):
             return SearchUnavailable(
                 f"Another process has the ClickHouse folder {folder} open: stop it, "

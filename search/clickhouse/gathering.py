@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from . import client
+from . import client, nodes
 from .filters import NOT_REMOVED, Condition
 from .queries import MOST_RESULTS, Candidates, nearest
 from .schema import ItemTable
@@ -107,12 +107,12 @@ def _period(seconds: int) -> int:
 @lru_cache(maxsize=100)
 def _sizes(table: ItemTable, period: int) -> tuple[int, int]:
     """The rows of the largest part, and of all parts."""
-    found = client.rows(
+    sql = (
         "SELECT max(rows) AS largest, sum(rows) AS total FROM system.parts "
-        "WHERE active AND database = currentDatabase() AND table = {table:String}",
-        {"table": table.name},
-    )[0]
-    return found["largest"], found["total"]
+        "WHERE active AND database = currentDatabase() AND table = {table:String}"
+    )
+    found = nodes.everywhere(lambda: client.rows(sql, {"table": table.name})[0])
+    return max(row["largest"] for row in found), sum(row["total"] for row in found)
 
 
 @lru_cache(maxsize=1_000)
@@ -133,10 +133,9 @@ def _share_passing(
 
 
 def _count(table: ItemTable, where: str, parameters: dict[str, object]) -> int:
-    counted = client.rows(
-        f"SELECT count() AS n FROM {table.name} WHERE {where}", parameters
-    )
-    return counted[0]["n"]
+    sql = f"SELECT count() AS n FROM {table.name} WHERE {where}"
+    counted = nodes.everywhere(lambda: client.rows(sql, parameters))
+    return sum(rows[0]["n"] for rows in counted)
 
 
 def _stretches(rows: int) -> str:

@@ -5,12 +5,13 @@ alone in ORDER BY, a LIMIT, no condition on the distance. A vector travels as th
 digits of its float32 bytes, which parse faster than 512 decimal numbers.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from . import client
+from . import client, nodes
 from .filters import NOT_REMOVED, Condition, hidden
 from .schema import CODE_BYTES, INDEXES, VECTOR_COLUMNS, ItemTable
 
@@ -80,10 +81,20 @@ def nearest(
     """
     sql = nearest_sql(table, field, condition, nsfw)
     parameters = {"vector": hex_of(vector), "count": count, **condition.parameters}
-    if exact:
-        return _candidates(client.exact_columns(sql, parameters, **EXACT_SETTINGS))
-    settings = index_settings(table, count, multiplier)
-    return _candidates(client.nearest_columns(sql, parameters, **settings))
+    settings = EXACT_SETTINGS if exact else index_settings(table, count, multiplier)
+    search = client.exact_columns if exact else client.nearest_columns
+    found = nodes.everywhere(lambda: _candidates(search(sql, parameters, **settings)))
+    return found[0] if len(found) == 1 else _nearest_of(found, count)
+
+
+def _nearest_of(found: list[Candidates], count: int) -> Candidates:
+    """The nearest of what all nodes found; no item lies on two of them."""
+    joined = {
+        name: np.concatenate([getattr(part, name) for part in found])
+        for name in Candidates.__dataclass_fields__
+    }
+    order = np.argsort(joined["distances"], kind="stable")[:count]
+    return Candidates(**{name: column[order] for name, column in joined.items()})
 
 
 def nearest_sql(
@@ -134,32 +145,52 @@ def hex_of(vector: np.ndarray) -> str:
 
 def facts(table: ItemTable, ids: list[int]) -> dict[int, dict[str, Any]]:
     """What is shown of items, by id; an id that is not there is left out."""
-    found = client.rows(
+    sql = (
         f"SELECT {FACT_COLUMNS} FROM {table.name} "
-        f"WHERE id IN {{ids:Array(UInt64)}} AND {NOT_REMOVED}",
-        {"ids": ids},
-        max_threads=1,
+        f"WHERE id IN {{ids:Array(UInt64)}} AND {NOT_REMOVED}"
     )
-    return {row["id"]: row for row in found}
+    found = nodes.where_they_lie(
+        ids,
+        table.partition_bits,
+        lambda own: client.rows(sql, {"ids": own}, max_threads=1),
+    )
+    return {row["id"]: row for rows in found for row in rows}
+
+
+def _by_id(
+    table: ItemTable,
+    sql: str,
+    ids: list[int],
+    parameters: dict[str, Any] | None = None,
+    **settings: Any,
+) -> Iterator[tuple[int, Any]]:
+    """(id, value), the two columns of a statement about {ids}."""
+    found = nodes.where_they_lie(
+        ids,
+        table.partition_bits,
+        lambda own: client.columns(sql, {**(parameters or {}), "ids": own}, **settings),
+    )
+    for columns in found:
+        yield from zip(*columns, strict=True)
 
 
 def pixels(table: ItemTable, ids: list[int]) -> dict[int, int]:
     """Width times height of items, by id; 0 where they are not known."""
-    found = client.columns(
+    sql = (
         f"SELECT id, toUInt64(width) * height FROM {table.name} "
-        "WHERE id IN {ids:Array(UInt64)}",
-        {"ids": ids},
+        "WHERE id IN {ids:Array(UInt64)}"
     )
-    return dict(zip(*found, strict=True)) if found else {}
+    return dict(_by_id(table, sql, ids))
 
 
 def item(table: ItemTable, item_id: int) -> dict[str, Any] | None:
     """All that is known of one item but its vectors; None if it is not there."""
-    found = client.rows(
-        f"SELECT {FACT_COLUMNS}, metadata FROM {table.name} "
-        f"WHERE id = {{id:UInt64}} AND {NOT_REMOVED}",
-        {"id": item_id},
-    )
+    with nodes.at(nodes.of_partition(item_id >> table.partition_bits)):
+        found = client.rows(
+            f"SELECT {FACT_COLUMNS}, metadata FROM {table.name} "
+            f"WHERE id = {{id:UInt64}} AND {NOT_REMOVED}",
+            {"id": item_id},
+        )
     return found[0] if found else None
 
 
@@ -168,18 +199,20 @@ def picture_facts(table: ItemTable, item_id: int) -> dict[str, Any] | None:
 
     What has been removed is found, too.
     """
-    found = client.rows(
-        "SELECT url, lower(metadata['md5']) AS md5, deleted "
-        f"FROM {table.name} WHERE id = {{id:UInt64}}",
-        {"id": item_id},
-        max_threads=1,
-    )
+    with nodes.at(nodes.of_partition(item_id >> table.partition_bits)):
+        found = client.rows(
+            "SELECT url, lower(metadata['md5']) AS md5, deleted "
+            f"FROM {table.name} WHERE id = {{id:UInt64}}",
+            {"id": item_id},
+            max_threads=1,
+        )
     return found[0] if found else None
 
 
 def has_safety(table: ItemTable) -> bool:
     """Whether any row has a word on its safety."""
-    return bool(client.rows(f"SELECT 1 FROM {table.name} WHERE nsfw != '' LIMIT 1"))
+    sql = f"SELECT 1 FROM {table.name} WHERE nsfw != '' LIMIT 1"
+    return any(nodes.everywhere(lambda: client.rows(sql)))
 
 
 def ids_by_metadata(
@@ -189,89 +222,79 @@ def ids_by_metadata(
 
     All rows are read for it: give some thousand values at once.
     """
-    found = client.columns(
+    sql = (
         f"SELECT metadata[{{name:String}}] AS value, id FROM {table.name} "
-        f"WHERE value IN {{values:Array(String)}} AND {NOT_REMOVED}",
-        {"name": name, "values": values},
-        max_execution_time=client.LONG_TIMEOUT_S,
+        f"WHERE value IN {{values:Array(String)}} AND {NOT_REMOVED}"
     )
-    return list(zip(*found, strict=True)) if found else []
+    given = {"name": name, "values": values}
+    limit = {"max_execution_time": client.LONG_TIMEOUT_S}
+    found = nodes.everywhere(lambda: client.columns(sql, given, **limit))
+    return [pair for columns in found for pair in zip(*columns, strict=True)]
 
 
 def embeddings(table: ItemTable, field: str, ids: list[int]) -> dict[int, np.ndarray]:
     """The stored vectors of items, float32, by id; those not there are left out."""
-    found = client.columns(
+    sql = (
         f"SELECT id, CAST({VECTOR_COLUMNS[field]} AS Array(Float32)) "
-        f"FROM {table.name} WHERE id IN {{ids:Array(UInt64)}} AND {NOT_REMOVED}",
-        {"ids": ids},
-        max_threads=1,
+        f"FROM {table.name} WHERE id IN {{ids:Array(UInt64)}} AND {NOT_REMOVED}"
     )
-    if not found:
-        return {}
     return {
         item_id: np.asarray(vector, np.float32)
-        for item_id, vector in zip(*found, strict=True)
+        for item_id, vector in _by_id(table, sql, ids, max_threads=1)
     }
 
 
 def deleted(table: ItemTable, ids: list[int]) -> dict[int, int]:
     """Whether items are removed (1) or not (0), by id; one not there is left out."""
-    found = client.columns(
-        f"SELECT id, deleted FROM {table.name} WHERE id IN {{ids:Array(UInt64)}}",
-        {"ids": ids},
-        max_threads=1,
-    )
-    return dict(zip(*found, strict=True)) if found else {}
+    sql = f"SELECT id, deleted FROM {table.name} WHERE id IN {{ids:Array(UInt64)}}"
+    return dict(_by_id(table, sql, ids, max_threads=1))
 
 
 def distances(
     table: ItemTable, field: str, vector: np.ndarray, ids: list[int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """The ids (uint64) of these items that are there, and how far off (float32)."""
-    found = client.columns(
+    sql = (
         f"SELECT id, {table.metric}({VECTOR_COLUMNS[field]}, "
         "reinterpret(unhex({vector:String}), 'Array(Float32)')) "
-        f"FROM {table.name} WHERE id IN {{ids:Array(UInt64)}} AND {NOT_REMOVED}",
-        {"ids": ids, "vector": hex_of(vector)},
+        f"FROM {table.name} WHERE id IN {{ids:Array(UInt64)}} AND {NOT_REMOVED}"
     )
-    ids_found, distances = found or ([], [])
-    return np.asarray(ids_found, np.uint64), np.asarray(distances, np.float32)
+    found = dict(_by_id(table, sql, ids, {"vector": hex_of(vector)}))
+    return (
+        np.fromiter(found.keys(), np.uint64, len(found)),
+        np.fromiter(found.values(), np.float32, len(found)),
+    )
 
 
 def sum_of_directions(table: ItemTable, field: str, ids: list[int]) -> np.ndarray:
     """The sum of the unit vectors of items, float64; zeros when none is there."""
-    (total,) = client.columns(
+    sql = (
         f"WITH CAST({VECTOR_COLUMNS[field]} AS Array(Float32)) AS vector, "
         "L2Norm(vector) AS length "
         "SELECT sumForEach(arrayMap(x -> toFloat64(x / length), vector)) "
         f"FROM {table.name} "
-        f"WHERE id IN {{ids:Array(UInt64)}} AND {NOT_REMOVED} AND length > 0",
-        {"ids": ids},
+        f"WHERE id IN {{ids:Array(UInt64)}} AND {NOT_REMOVED} AND length > 0"
     )
-    return np.asarray(total[0] or np.zeros(table.dimension), np.float64)
-
-
-def partitions_without_index(table: ItemTable) -> list[int]:
-    """Partitions with a part that is searched row by row for want of an index."""
-    found = client.rows(
-        f"SELECT DISTINCT toUInt64(partition) AS partition {FROM_PARTS} "
-        f"AND {_without_index(table)} ORDER BY partition",
-        {"table": table.name},
+    found = nodes.where_they_lie(
+        ids, table.partition_bits, lambda own: client.columns(sql, {"ids": own})
     )
-    return [row["partition"] for row in found]
+    total = np.zeros(table.dimension)
+    for ((vector,),) in found:
+        total += vector or 0.0
+    return total
 
 
 def index_state(table: ItemTable) -> dict[str, int]:
     """Rows and bytes of the table's parts, and how many parts lack an index."""
-    found = client.rows(
+    sql = (
         "SELECT count() AS parts, sum(parts.rows) AS rows, "
         "sum(bytes_on_disk) AS bytes, "
         f"countIf({_without_index(table)}) AS parts_without_index, "
         f"sumIf(parts.rows, {_without_index(table)}) AS rows_without_index "
-        f"{FROM_PARTS}",
-        {"table": table.name},
+        f"{FROM_PARTS}"
     )
-    return found[0]
+    states = nodes.everywhere(lambda: client.rows(sql, {"table": table.name})[0])
+    return {name: sum(state[name] for state in states) for name in states[0]}
 
 
 def _without_index(table: ItemTable) -> str:

@@ -5,9 +5,15 @@ The layout is measured: vectors as uncompressed bfloat16 (half the bytes of floa
 an answer are read without their neighbours.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
-from . import client
+from django.conf import settings
+
+from . import client, nodes
+
+Answer = TypeVar("Answer")
 
 VECTOR_COLUMNS = {"image": "image_embedding", "text": "text_embedding"}
 INDEXES = {"image": "image_index", "text": "text_index"}
@@ -42,6 +48,8 @@ class ItemTable:
     quantization: str = "bf16"
     shards_per_partition: int = 4  # a power of two; they share a graph
     suffix: str = ""
+    # Of a table beside the one searched: it lies on the node of this partition.
+    partition: int | None = None
 
     @property
     def name(self) -> str:
@@ -56,11 +64,22 @@ class ItemTable:
 
         A slug has no capitals, so that no dataset's own table has such a name.
         """
-        return replace(self, suffix=f"_ARRIVING_{shard}_{epoch}")
+        partition = shard >> (self.partition_bits - SHARD_BITS)
+        suffix = f"_ARRIVING_{shard}_{epoch}"
+        return replace(self, suffix=suffix, partition=partition)
 
     def rebuilt(self, partition: int, attempt: int | str) -> "ItemTable":
         """Where the next state of a partition is made, beside the one searched."""
-        return replace(self, suffix=f"_REBUILT_{partition}_{attempt}")
+        suffix = f"_REBUILT_{partition}_{attempt}"
+        return replace(self, suffix=suffix, partition=partition)
+
+
+def wherever_it_lies(table: ItemTable, ask: Callable[[], Answer]) -> list[Answer]:
+    """The answer of a table beside's node; those of all for the one searched."""
+    if table.partition is None:
+        return nodes.everywhere(ask)
+    with nodes.at(nodes.of_partition(table.partition)):
+        return [ask()]
 
 
 def create(table: ItemTable) -> None:
@@ -68,18 +87,51 @@ def create(table: ItemTable) -> None:
 
     Such a one was made by an earlier version; its rows have to be brought in again.
     """
+    wherever_it_lies(table, lambda: _create(table))
+    if settings.CLICKHOUSE_CLUSTER and table.partition is None:
+        client.command(distributed(table))
+
+
+def _create(table: ItemTable) -> None:
     there = client.rows(
         "SELECT name FROM system.columns "
         "WHERE database = currentDatabase() AND table = {table:String}",
         {"table": table.name},
     )
     if there and not {row["name"] for row in there}.issuperset(INSERTED_COLUMNS):
-        drop(table)
+        client.command(dropping(table))
     client.command(creation(table))
 
 
 def drop(table: ItemTable) -> None:
-    client.command(f"DROP TABLE IF EXISTS {table.name} SYNC")
+    if settings.CLICKHOUSE_CLUSTER and table.partition is None:
+        client.command(f"DROP TABLE IF EXISTS {everything(table)}{on_cluster()} SYNC")
+    wherever_it_lies(table, lambda: client.command(dropping(table)))
+
+
+def dropping(table: ItemTable) -> str:
+    where = on_cluster() if table.partition is None else ""
+    return f"DROP TABLE IF EXISTS {table.name}{where} SYNC"
+
+
+def on_cluster() -> str:
+    """Has a statement run on all replicas of all shards, where there is a cluster."""
+    cluster = settings.CLICKHOUSE_CLUSTER
+    return f" ON CLUSTER `{cluster}`" if cluster else ""
+
+
+def everything(table: ItemTable) -> str:
+    """The table through which writers of SQL see the rows of all shards."""
+    return f"{table.name}_ALL"
+
+
+def distributed(table: ItemTable) -> str:
+    """Searches do not go through it (see nodes.py)."""
+    return (
+        f"CREATE TABLE IF NOT EXISTS {everything(table)}{on_cluster()} "
+        f"AS {table.name} ENGINE = Distributed(`{settings.CLICKHOUSE_CLUSTER}`, "
+        f"currentDatabase(), {table.name})"
+    )
 
 
 def creation(table: ItemTable) -> str:
@@ -98,7 +150,10 @@ def creation(table: ItemTable) -> str:
         f"length({column}) = {table.dimension}" for column in VECTOR_COLUMNS.values()
     )
     blocks = "SETTINGS (min_compress_block_size=4096, max_compress_block_size=8192)"
-    return f"""CREATE TABLE IF NOT EXISTS {table.name} (
+    replicated = bool(settings.CLICKHOUSE_CLUSTER) and table.partition is None
+    engine = "ReplicatedMergeTree" if replicated else "MergeTree"
+    where = on_cluster() if replicated else ""
+    return f"""CREATE TABLE IF NOT EXISTS {table.name}{where} (
   id UInt64,
   url String CODEC(LZ4) {blocks},
   caption String CODEC(LZ4) {blocks},
@@ -117,7 +172,7 @@ def creation(table: ItemTable) -> str:
   INDEX caption_words caption
     TYPE text(tokenizer = splitByNonAlpha, preprocessor = lowerUTF8(caption)),
   CONSTRAINT vector_length CHECK {lengths}
-) ENGINE = MergeTree
+) ENGINE = {engine}
 PARTITION BY bitShiftRight(id, {table.partition_bits})
 ORDER BY id
 SETTINGS index_granularity = 256, default_compression_codec = 'LZ4',

@@ -6,9 +6,10 @@ other's place in one step: no search sees half a shard, or a part without its in
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
-from . import client, schema
+from . import client, nodes, schema
 from .schema import INDEX_LIST, INDEXES, SHARD_BITS, ItemTable
 
 LEFT_OUT_ON_INSERT = {"exclude_materialize_skip_indexes_on_insert": INDEX_LIST}
@@ -17,33 +18,41 @@ OF_SHARD = "id BETWEEN {first:UInt64} AND {last:UInt64}"
 
 def insert(table: ItemTable, batch: Any, token: str) -> None:
     """Inserts a pyarrow.Table; the same token twice inserts once."""
-    client.insert_arrow(
-        table.name, batch, insert_deduplication_token=token, **LEFT_OUT_ON_INSERT
-    )
+    with _at_its_node(table):
+        client.insert_arrow(
+            table.name, batch, insert_deduplication_token=token, **LEFT_OUT_ON_INSERT
+        )
+
+
+def _at_its_node(table: ItemTable) -> AbstractContextManager[None]:
+    """Where a table beside the one searched lies."""
+    return nodes.at(nodes.of_partition(table.partition))
 
 
 def count(table: ItemTable) -> tuple[int, int]:
     """Rows, and how many different ids they have."""
-    counted = client.rows(
-        f"SELECT count() AS rows, uniqExact(id) AS ids FROM {table.name}"
-    )[0]
-    return counted["rows"], counted["ids"]
+    sql = f"SELECT count() AS rows, uniqExact(id) AS ids FROM {table.name}"
+    counted = schema.wherever_it_lies(table, lambda: client.rows(sql)[0])
+    return sum(row["rows"] for row in counted), sum(row["ids"] for row in counted)
 
 
 def count_by_shard(table: ItemTable) -> dict[int, tuple[int, int]]:
     """The same for each shard that has rows in the table."""
-    counted = client.rows(
+    sql = (
         f"SELECT bitShiftRight(id, {SHARD_BITS}) AS shard, count() AS rows, "
         f"uniqExact(id) AS ids FROM {table.name} GROUP BY shard"
     )
-    return {row["shard"]: (row["rows"], row["ids"]) for row in counted}
+    counted = schema.wherever_it_lies(table, lambda: client.rows(sql))
+    return {row["shard"]: (row["rows"], row["ids"]) for rows in counted for row in rows}
 
 
 def count_between(table: ItemTable, first: int, last: int) -> int:
-    counted = client.rows(
-        f"SELECT count() AS n FROM {table.name} WHERE {OF_SHARD}",
-        {"first": first, "last": last},
-    )
+    """How many rows of a table have ids from `first` to `last`, of one shard."""
+    with nodes.at(nodes.of_partition(first >> table.partition_bits)):
+        counted = client.rows(
+            f"SELECT count() AS n FROM {table.name} WHERE {OF_SHARD}",
+            {"first": first, "last": last},
+        )
     return counted[0]["n"]
 
 
@@ -64,12 +73,13 @@ def assemble(
             drop_named(name)
     schema.create(rebuilt)
     left_out = [shard for shard in without if count_between(table, *bounds(shard))]
-    if left_out:
-        _copy_without(table, rebuilt, partition, left_out)
-    else:
-        _attach(rebuilt, partition, table)
-    for shard in arriving:
-        _attach(rebuilt, partition, shard)
+    with _at_its_node(rebuilt):
+        if left_out:
+            _copy_without(table, rebuilt, partition, left_out)
+        else:
+            _attach(rebuilt, partition, table)
+        for shard in arriving:
+            _attach(rebuilt, partition, shard)
 
 
 def _attach(target: ItemTable, partition: int, source: ItemTable) -> None:
@@ -96,40 +106,44 @@ def _copy_without(
 
 def build_indexes(rebuilt: ItemTable, partition: int) -> None:
     """Merges a rebuilt partition into one part and builds the graphs over it."""
-    client.command(f"OPTIMIZE TABLE {rebuilt.name} PARTITION {partition:d} FINAL")
     # Together: a part that got one index and not the other would look like indexed.
     both = ", ".join(
         f"MATERIALIZE INDEX {index} IN PARTITION {partition:d}"
         for index in INDEXES.values()
     )
-    client.command(f"ALTER TABLE {rebuilt.name} {both}", mutations_sync=1)
+    with nodes.at(nodes.of_partition(partition)):
+        client.command(f"OPTIMIZE TABLE {rebuilt.name} PARTITION {partition:d} FINAL")
+        client.command(f"ALTER TABLE {rebuilt.name} {both}", mutations_sync=1)
 
 
 def vectors_indexed() -> int:
-    """How many vectors the engine has put into graphs since it started."""
-    found = client.rows(
-        "SELECT value FROM system.events WHERE event = 'USearchAddCount'"
-    )
-    return found[0]["value"] if found else 0
+    """How many vectors the engines have put into graphs since they started."""
+    sql = "SELECT value FROM system.events WHERE event = 'USearchAddCount'"
+    found = nodes.everywhere(lambda: client.rows(sql))
+    return sum(rows[0]["value"] for rows in found if rows)
 
 
 def publish(table: ItemTable, partition: int, rebuilt: ItemTable) -> None:
     """Puts a rebuilt partition in the place of the one searched, in one step."""
-    client.command(
-        f"ALTER TABLE {table.name} REPLACE PARTITION {partition:d} FROM {rebuilt.name}"
-    )
+    with _at_its_node(rebuilt):
+        client.command(
+            f"ALTER TABLE {table.name} "
+            f"REPLACE PARTITION {partition:d} FROM {rebuilt.name}"
+        )
 
 
 def drop_partition(table: ItemTable, partition: int) -> None:
-    client.command(f"ALTER TABLE {table.name} DROP PARTITION {partition:d}")
+    with nodes.at(nodes.of_partition(partition)):
+        client.command(f"ALTER TABLE {table.name} DROP PARTITION {partition:d}")
 
 
 def hide(table: ItemTable, sql: str, parameters: dict[str, Any]) -> None:
     """Hides the rows that pass a condition; they keep their place in the graphs."""
-    client.command(
-        f"ALTER TABLE {table.name} UPDATE deleted = 1 WHERE deleted = 0 AND ({sql})",
-        parameters,
-        mutations_sync=1,
+    statement = (
+        f"ALTER TABLE {table.name} UPDATE deleted = 1 WHERE deleted = 0 AND ({sql})"
+    )
+    schema.wherever_it_lies(
+        table, lambda: client.command(statement, parameters, mutations_sync=1)
     )
 
 
@@ -139,17 +153,17 @@ def tables_beside(table: ItemTable | None = None) -> list[str]:
     Of one dataset or, without its table, of all and of those that were dropped.
     """
     name = table.name if table else "item_[a-z0-9_]+"
-    found = client.rows(
+    sql = (
         "SELECT name FROM system.tables WHERE database = currentDatabase() "
-        "AND match(name, concat('^', {name:String}, '_(ARRIVING|REBUILT)_'))",
-        {"name": name},
+        "AND match(name, concat('^', {name:String}, '_(ARRIVING|REBUILT)_'))"
     )
-    return [row["name"] for row in found]
+    found = nodes.everywhere(lambda: client.rows(sql, {"name": name}))
+    return [row["name"] for rows in found for row in rows]
 
 
 def drop_named(name: str) -> None:
     """Drops one of tables_beside."""
-    client.command(f"DROP TABLE IF EXISTS {name} SYNC")
+    nodes.everywhere(lambda: client.command(f"DROP TABLE IF EXISTS {name} SYNC"))
 
 
 def bounds(shard: int) -> tuple[int, int]:

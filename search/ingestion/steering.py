@@ -145,7 +145,8 @@ def drop_dataset(dataset: Dataset) -> None:
     table = table_of(dataset)
     dataset.shards.update(state=State.PENDING, lease_until=None, rows_visible=0)
     dataset.delete()
-    for name in [table.name, *writer.tables_beside(table)]:
+    schema.drop(table)
+    for name in writer.tables_beside(table):
         writer.drop_named(name)
 
 

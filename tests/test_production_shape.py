@@ -1,0 +1,115 @@
+"""The production shape, run: every part is a process of its own, as many as there are.
+
+PostgreSQL, Redis, gunicorn with two workers, a Celery worker with two processes, and
+beat. The engine is the embedded one behind the HTTP endpoint of clickhouse_http.py, so
+that the client's HTTP code, several web processes and separate workers meet a true
+engine; a ClickHouse server it is not.
+"""
+
+import json
+import time
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from urllib.error import HTTPError
+
+import numpy as np
+import production
+import pytest
+from production import Production, wait_until
+from tiny_shards import vectors, write_shard
+
+ROWS, SHARDS, DIMENSION, SLUG = 500, 6, 64, "shaped"
+ASKERS = 16
+
+
+@pytest.fixture(scope="module")
+def embeddings() -> list[np.ndarray]:
+    return [vectors(ROWS, 10 + number, DIMENSION) for number in range(SHARDS)]
+
+
+@pytest.fixture(scope="module")
+def site(embeddings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]:
+    source = tmp_path_factory.mktemp("shards")
+    for number, image in enumerate(embeddings):
+        facts = {
+            "url": [f"http://example.org/{number}/{i}.jpg" for i in range(ROWS)],
+            "caption": [f"picture {i} of {number}" for i in range(ROWS)],
+        }
+        write_shard(source, number, ROWS, image=image, text=image, metadata=facts)
+    folder = tmp_path_factory.mktemp("production")
+    with production.started(folder, "hurried") as site:
+        site.start_server()
+        site.make_datasets([SLUG], source, DIMENSION)
+        site.start_worker("--pool", "prefork", "--concurrency", "2")
+        site.start_beat()
+        site.start_web(workers=2)
+        site.queue(SLUG)
+        wait_until("all is ingested", lambda: site.ingested(SLUG))
+        assert "Traceback" not in site.log()
+        yield site
+
+
+def ask(site: Production, vector: np.ndarray, **options) -> dict:
+    term = {"embedding": vector.astype(float).tolist()}
+    body = {"dataset": SLUG, "terms": [term], "limit": 5, **options}
+    request = urllib.request.Request(
+        f"{site.web_url}/api/search/",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)
+    except HTTPError as error:
+        raise AssertionError(error.read().decode()) from error
+
+
+def truth(embeddings: list[np.ndarray], vector: np.ndarray, count: int) -> list[int]:
+    """The ids of the nearest, counted out with what a table keeps, bfloat16."""
+    bits = [image.astype(np.float32).view(np.uint32) for image in embeddings]
+    shards = [(each & 0xFFFF0000).view(np.float32) for each in bits]
+    unit = [image / np.linalg.norm(image, axis=1, keepdims=True) for image in shards]
+    similarities = np.concatenate([image @ vector for image in unit])
+    nearest = np.argsort(-similarities)[:count]
+    return [int(place // ROWS << 32 | place % ROWS) for place in nearest]
+
+
+def test_what_many_ask_at_once_is_answered_with_the_nearest(site, embeddings):
+    asked = [embeddings[n % SHARDS][n].astype(np.float32) for n in range(3 * ASKERS)]
+    asked = [vector / np.linalg.norm(vector) for vector in asked]
+    with ThreadPoolExecutor(ASKERS) as askers:
+        answers = list(askers.map(lambda vector: ask(site, vector), asked))
+    for vector, answer in zip(asked, answers, strict=True):
+        found = [hit["id"] for hit in answer["results"]]
+        assert found[0] == truth(embeddings, vector, 1)[0]
+        assert len(set(found) & set(truth(embeddings, vector, 5))) >= 4
+
+
+def test_a_next_page_is_answered_by_whichever_process_is_asked(site, embeddings):
+    vector = embeddings[0][0].astype(np.float32)
+    first = ask(site, vector, mode="exact", limit=20)
+    ids = [hit["id"] for hit in first["results"]]
+    for _ in range(4):
+        page = ask(site, vector, cursor=first["next"], limit=20)
+        following = [hit["id"] for hit in page["results"]]
+        assert len(following) == 20 and not set(ids) & set(following)
+    assert ids + following == truth(embeddings, vector / np.linalg.norm(vector), 40)
+
+
+def test_filters_and_words_with_quotes_travel_as_parameters(site, embeddings):
+    vector = embeddings[2][7].astype(np.float32)
+    found = ask(site, vector, filters={"caption": "7 2", "site": "example.org"})
+    assert [hit["caption"] for hit in found["results"]] == ["picture 7 of 2"]
+    hostile = 'it\'s \\ "so" {x:String}'
+    assert ask(site, vector, filters={"caption": hostile})["results"] == []
+
+
+def test_an_engine_that_is_away_is_told_at_once_and_comes_back(site, embeddings):
+    site.stop_server()
+    started = time.monotonic()
+    with pytest.raises(AssertionError, match="search engine did not answer"):
+        ask(site, embeddings[0][1].astype(np.float32))
+    assert time.monotonic() - started < 30  # CONNECT_TIMEOUT_S, and slack
+    site.start_server()
+    assert ask(site, embeddings[0][1].astype(np.float32))["results"][0]["id"] == 1

@@ -1,0 +1,196 @@
+"""A dataset on two engines: each holds some partitions, and a search asks both.
+
+The engines are embedded ones behind tests/clickhouse_http.py. What needs a real cluster
+(ON CLUSTER, ReplicatedMergeTree, Distributed) is read by the engine's own parser alone.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import free_port
+from django.test import override_settings
+from production import started_server
+from tiny_shards import bring_in, publish, tidied_up, tiny_dataset, vectors, write_shard
+
+from search import service
+from search.clickhouse import client, nodes, queries, schema, writer
+from search.errors import NotFound, SearchUnavailable
+from search.ingestion import removals, steering
+from search.models import Dataset
+from search.query import Filters, SearchQuery, Term
+
+pytestmark = pytest.mark.django_db
+ROWS, SHARDS, DIMENSION = 300, 5, 16
+
+
+@pytest.fixture(scope="module")
+def urls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    folder = tmp_path_factory.mktemp("cluster")
+    with ExitStack() as stack:
+        servers = [
+            stack.enter_context(started_server(folder / name, free_port()))
+            for name in ("first", "second")
+        ]
+        yield servers
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shards")
+    for number in range(SHARDS):
+        image, text = (vectors(ROWS, seed + number, DIMENSION) for seed in (10, 20))
+        facts = {
+            "url": [f"http://h{i % 3}.example.org/{number}/{i}" for i in range(ROWS)],
+            "caption": [f"picture {i} of {number}" for i in range(ROWS)],
+            "width": [float(i) for i in range(ROWS)],
+            "height": [1.0] * ROWS,
+        }
+        write_shard(folder, number, ROWS, image=image, text=text, metadata=facts)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def two(urls, settings) -> list[str]:
+    settings.CLICKHOUSE_URL = ",".join(urls)
+    return urls
+
+
+@pytest.fixture(scope="module")
+def spread(urls, source, django_db_setup, django_db_blocker) -> Iterator[Dataset]:
+    """Five shards, each a partition of its own: three on one engine, two on another.
+
+    It is committed, and all tests share it: leave it as it is.
+    """
+    with (
+        override_settings(CLICKHOUSE_URL=",".join(urls)),
+        django_db_blocker.unblock(),
+    ):
+        dataset = made(source, "spread")
+        yield dataset
+        tidied_up(dataset)
+        dataset.delete()
+
+
+def made(source: Path, slug: str) -> Dataset:
+    fields = {"dimension": DIMENSION, "shards_per_partition": 1}
+    dataset = tiny_dataset(source, slug=slug, **fields)
+    bring_in(dataset)
+    return dataset
+
+
+def rows_at(url: str, name: str = "item_spread") -> dict[int, int]:
+    """How many rows of which shards lie on a node."""
+    with nodes.at(url):
+        sql = f"SELECT bitShiftRight(id, 32) AS s, count() AS n FROM {name} GROUP BY s"
+        return {row["s"]: row["n"] for row in client.rows(sql)}
+
+
+def matrix(field: str) -> np.ndarray:
+    """All unit vectors as a table keeps them, cut off to bfloat16."""
+    seed = {"image": 10, "text": 20}[field]
+    drawn = [vectors(ROWS, seed + number, DIMENSION) for number in range(SHARDS)]
+    bits = np.concatenate(drawn).astype(np.float32).view(np.uint32)
+    kept = (bits & 0xFFFF0000).view(np.float32)
+    return kept / np.linalg.norm(kept, axis=1, keepdims=True)
+
+
+def id_of(place: int) -> int:
+    return place // ROWS << 32 | place % ROWS
+
+
+def asked(vector: np.ndarray, **options) -> SearchQuery:
+    term = Term(embedding=tuple(vector.astype(float).tolist()))
+    return SearchQuery("spread", (term,), **{"mode": "exact", "limit": 50} | options)
+
+
+def test_each_partition_lies_on_one_engine(spread, two):
+    assert rows_at(two[0]) == {0: ROWS, 2: ROWS, 4: ROWS}
+    assert rows_at(two[1]) == {1: ROWS, 3: ROWS}
+    assert writer.tables_beside(service.table_of(spread)) == []
+    state = service.index_state(spread)
+    assert (state["rows"], state["rows_without_index"]) == (SHARDS * ROWS, 0)
+
+
+@pytest.mark.parametrize("field", ["image", "text"])
+def test_a_search_finds_the_nearest_of_both_in_their_order(spread, field):
+    rows = matrix(field)
+    for place in (3, 400, 1_111):
+        similarities = rows @ rows[place]
+        true = [id_of(row) for row in np.argsort(-similarities)[:50]]
+        page = service.find(asked(rows[place], field=field))
+        assert [hit.id for hit in page.hits] == true
+        by_index = service.find(asked(rows[place], field=field, mode="ann"))
+        assert len({hit.id for hit in by_index.hits} & set(true)) >= 47
+
+
+def test_filters_and_pages_reach_over_both(spread):
+    rows = matrix("image")
+    wide = Filters(min_width=ROWS - 20, site="h1.example.org")
+    first = service.find(asked(rows[0], filters=wide, limit=20))
+    second = service.find(asked(rows[0], filters=wide, limit=20, cursor=first.next))
+    passing = [
+        place
+        for place in np.argsort(-(rows @ rows[0]))
+        if place % ROWS >= ROWS - 20 and place % ROWS % 3 == 1
+    ]
+    assert [hit.id for hit in first.hits + second.hits] == list(map(id_of, passing))
+    assert first.matching.items == len(passing)
+
+
+def test_items_are_asked_for_where_they_lie(spread):
+    ids = [id_of(place) for place in (1, 301, 605, 1_201)]
+    table = service.table_of(spread)
+    assert [service.item("spread", each).id for each in ids] == ids
+    assert queries.facts(table, ids).keys() == set(ids)
+    assert queries.pixels(table, ids) == {each: each & 0xFFFF for each in ids}
+    stored = queries.embeddings(table, "image", ids)
+    for place, each in zip((1, 301, 605, 1_201), ids, strict=True):
+        unit = stored[each] / np.linalg.norm(stored[each])
+        assert np.allclose(unit, matrix("image")[place], atol=1e-6)
+    with pytest.raises(NotFound):
+        service.item("spread", id_of(1) + 2**40)
+
+
+def test_a_removal_reaches_both_and_a_shard_dropped_leaves_its_engine(source, two):
+    changed = made(source, "changed")
+    for place in (2, 302):
+        removals.take_down(changed, id_of(place), "a test")
+        with pytest.raises(NotFound):
+            service.item("changed", id_of(place))
+    steering.drop(changed, changed.shards.filter(number=3))
+    publish(changed)
+    assert rows_at(two[0], "item_changed") == {0: ROWS, 2: ROWS, 4: ROWS}
+    assert rows_at(two[1], "item_changed") == {1: ROWS}
+    steering.drop_dataset(changed)
+    for url in two:
+        with nodes.at(url):
+            assert client.rows("SHOW TABLES LIKE 'item_changed%'") == []
+
+
+def test_an_engine_that_is_away_is_not_taken_for_an_empty_one(spread, two, settings):
+    settings.CLICKHOUSE_URL = f"{two[0]},clickhouse://127.0.0.1:{free_port()}/default"
+    with pytest.raises(SearchUnavailable, match="did not answer"):
+        service.find(asked(matrix("image")[0]))
+
+
+def test_statements_of_a_cluster_are_read_by_the_engine(settings, source):
+    settings.CLICKHOUSE_CLUSTER = "pictures"
+    table = service.table_of(tiny_dataset(source, slug="clustered"))
+    creation = schema.creation(table)
+    assert "ENGINE = ReplicatedMergeTree" in creation
+    assert "ON CLUSTER `pictures`" in creation
+    beside = schema.creation(table.arriving(3, 1))
+    assert "ON CLUSTER" not in beside and "ENGINE = MergeTree" in beside
+    for statement in (
+        creation,
+        beside,
+        schema.distributed(table),
+        schema.dropping(table),
+    ):
+        tree = client.rows(
+            "SELECT formatQuery({sql:String}) AS read", {"sql": statement}
+        )
+        assert tree[0]["read"].startswith(("CREATE TABLE", "DROP TABLE"))
