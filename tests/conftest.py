@@ -40,6 +40,8 @@ CHROMIUM_OPTIONS = [
 
 def pytest_configure(config: pytest.Config) -> None:
     """Sets the environment before pytest-django has the settings read it."""
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        return  # the tests run in two processes, which must not inherit it
     if "laionweb.settings" in sys.modules:
         pytest.exit("Unset DJANGO_SETTINGS_MODULE: these tests set it themselves.", 4)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
