@@ -234,6 +234,7 @@ LIMITS = {
     "export": env.str("LIMIT_EXPORT", default="30/hour"),
     "refine": env.str("LIMIT_REFINE", default="60/min"),
     "pick": "120/min",  # counting them costs little, and nobody looks at more
+    "copy": "20/min",  # of collections, of up to 50,000 pictures, and of concepts
 }
 for _name, _rate in LIMITS.items():
     if _rate and not re.fullmatch(r"[1-9]\d*/(s|sec|m|min|h|hour)", _rate):

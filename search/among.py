@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from django.db.models import QuerySet
 
-from .clickhouse import queries
+from .clickhouse import by_id
 from .corpus import Corpus
 from .errors import NotFound
 from .ingestion.removals import digest, removals_of
@@ -35,7 +35,7 @@ def facts(slug: str, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
     """
     table, found = Corpus.named(slug).table, {}
     for some in _batches(ids):
-        found |= queries.facts(table, some)
+        found |= by_id.facts(table, some)
     return {item_id: shown_facts(row) for item_id, row in found.items()}
 
 
@@ -46,13 +46,14 @@ def standings(slug: str, urls: Mapping[int, str]) -> dict[int, Standing]:
     engine does not know it.
     """
     deleted: dict[int, int] = {}
+    listed = Removal.objects.filter(dataset=None)
     try:
         corpus = Corpus.named(slug)
         listed = removals_of(corpus.dataset)
         for some in _batches(list(urls)):
-            deleted |= queries.deleted(corpus.table, some)
+            deleted |= by_id.deleted(corpus.table, some)
     except NotFound:
-        listed = Removal.objects.filter(dataset=None)
+        deleted = {}  # the dataset or its table is no more: all of them are gone
     gone = {item_id: url for item_id, url in urls.items() if item_id not in deleted}
     removed = _on_lists(listed, gone)
     removed |= {item_id for item_id, value in deleted.items() if value}
@@ -75,7 +76,7 @@ def similarities(
     corpus = Corpus.named(slug)
     found, distances = [np.empty(0, np.uint64)], [np.empty(0, np.float32)]
     for some in _batches(ids):
-        known = queries.distances(corpus.table, "image", vector, some)
+        known = by_id.distances(corpus.table, "image", vector, some)
         found.append(known[0])
         distances.append(known[1])
     return np.concatenate(found), corpus.similarities(np.concatenate(distances))
@@ -90,7 +91,7 @@ def mean(slug: str, ids: Sequence[int]) -> np.ndarray | None:
     corpus = Corpus.named(slug)
     total = np.zeros(corpus.dataset.dimension)
     for some in _batches(ids):
-        total += queries.sum_of_directions(corpus.table, "image", some)
+        total += by_id.sum_of_directions(corpus.table, "image", some)
     length = float(np.linalg.norm(total))
     return (total / length).astype(np.float32) if length > 1e-6 else None
 

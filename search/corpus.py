@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from . import popularity
-from .clickhouse import queries
+from .clickhouse import by_id, queries
 from .clickhouse.filters import VISIBLE, Condition, condition_of
 from .clickhouse.gathering import Gathered, gather
 from .clickhouse.queries import Candidates
@@ -35,10 +35,12 @@ class Corpus:
 
     @classmethod
     def named(cls, slug: str) -> "Corpus":
+        if not Dataset.may_be_named(slug):
+            raise NotFound("There is no dataset of that name.")
         try:
             return cls(Dataset.objects.get(slug=slug))
         except Dataset.DoesNotExist:
-            raise NotFound(f"There is no dataset named “{slug[:40]}”.") from None
+            raise NotFound(f"There is no dataset named “{slug}”.") from None
 
     @cached_property
     def table(self) -> ItemTable:
@@ -87,7 +89,7 @@ class Corpus:
         ranking.advance(len(ranking.ids), self._image_vectors)
         ids = [int(ranking.ids[row]) for row in ranking.results]
         values = (
-            queries.pixels(self.table, ids)
+            by_id.pixels(self.table, ids)
             if by == "size"
             else popularity.counts(self.dataset, ids)
         )
@@ -95,7 +97,7 @@ class Corpus:
         ranking.sorted = [ranking.results[place] for place in order]
 
     def _image_vectors(self, ids: list[int]) -> dict[int, np.ndarray]:
-        return queries.embeddings(self.table, "image", ids)
+        return by_id.embeddings(self.table, "image", ids)
 
     def _fetch(
         self, ranking: Ranking, reach: tuple[int, bool], start: int, end: int
@@ -143,7 +145,7 @@ class Corpus:
         shown = (found.hidden == VISIBLE) & (found.ids != item_id)
         similarities = self.similarities(found.distances)[shown]
         ids = [int(found_id) for found_id in found.ids[shown]][:count]
-        rows = queries.facts(self.table, ids)
+        rows = by_id.facts(self.table, ids)
         return tuple(
             Hit(**shown_facts(rows[found_id]), similarity=float(similarity))
             for found_id, similarity in zip(ids, similarities, strict=False)
@@ -155,7 +157,7 @@ class Corpus:
         while True:
             rows = ranking.rows(start, count)
             similar = Counter(ranking.folded.values())
-            known = queries.facts(self.table, [int(ranking.ids[row]) for row in rows])
+            known = by_id.facts(self.table, [int(ranking.ids[row]) for row in rows])
             gone = [row for row in rows if int(ranking.ids[row]) not in known]
             if not gone:
                 return tuple(

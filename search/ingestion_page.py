@@ -35,6 +35,7 @@ from .ingestion.source import parse_range
 from .ingestion.standing import Standing, pace, spans
 from .models import Dataset, Reject, Shard
 from .removal_forms import TakeDownForm
+from .spreadsheets import harmless
 
 State = Shard.State
 CELLS = 800  # on one page; a form may have a thousand fields
@@ -50,8 +51,6 @@ DONE = {
     "replace": ("%d shard is being replaced", "%d shards are being replaced"),
     "drop": ("%d shard is hidden now", "%d shards are hidden now"),
 }
-# What a spreadsheet takes for the beginning of a formula.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 View = Callable[..., HttpResponse]
 
@@ -234,9 +233,4 @@ def _lines(dataset: Dataset) -> Iterator[str]:
     )
     for shard, row, url, reason in rows.iterator(chunk_size=2_000):
         item = (shard << SHARD_BITS) + row
-        yield write([shard, row, item, _plain(url), _plain(reason)])
-
-
-def _plain(text: str) -> str:
-    """A text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.startswith(FORMULA) else text
+        yield write([shard, row, item, harmless(url), harmless(reason)])

@@ -28,6 +28,7 @@ SCOPES = {
     "thumbnail": "small pictures",
     "export": "exports",
     "refine": "rounds of refining",
+    "copy": "copies",
     "pick": "pictures picked",
 }
 PERIODS = {"s": (1, "second"), "m": (60, "minute"), "h": (3600, "hour")}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .clickhouse import queries
+from .clickhouse import by_id, queries
 from .clickhouse.filters import Condition
 from .clickhouse.schema import ItemTable
 
@@ -42,7 +42,7 @@ class Answers:
 
 def stored(table: ItemTable, field: str, ids: list[int]) -> list[Question]:
     """The vectors of those items that are there, in the order of `ids`."""
-    found = queries.embeddings(table, field, ids)
+    found = by_id.embeddings(table, field, ids)
     return [
         Question(found[item] / np.linalg.norm(found[item]), item, field)
         for item in ids

@@ -14,12 +14,11 @@ from . import service
 from .errors import InvalidQuery, SearchError
 from .items import checked_id
 from .limits import limited
+from .spreadsheets import harmless
 
 MOST_SELECTED = 5_000
 FACTS = ("url", "caption", "width", "height", "license", "nsfw")
 COLUMNS = ("dataset", "id", *FACTS, "similarity")
-# What a spreadsheet takes for the beginning of a formula.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 Row = dict[str, Any]
 
@@ -103,11 +102,5 @@ def _csv(rows: list[Row]) -> str:
     write = csv.writer(lines).writerow
     write(COLUMNS)
     for row in rows:
-        write(_plain(row[name]) for name in COLUMNS)
+        write(harmless(row[name]) for name in COLUMNS)
     return lines.getvalue()
-
-
-def _plain(value: Any) -> Any:
-    """A text that no spreadsheet takes for a formula; numbers stay numbers."""
-    is_formula = isinstance(value, str) and value.startswith(FORMULA)
-    return f"'{value}" if is_formula else value

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .clickhouse import queries
+from .clickhouse import by_id, queries
 from .clickhouse.filters import NOT_SAFE, REMOVED, condition_of
 from .clickhouse.gathering import share_passing
 from .clickhouse.queries import MOST_RESULTS
@@ -118,7 +118,7 @@ def embed(query: SearchQuery) -> np.ndarray:
 def embeddings(slug: str, field: str, ids: Sequence[int]) -> dict[int, np.ndarray]:
     """The stored vectors of items, float32, by id; of "both" those of the images."""
     column = "text" if field == "text" else "image"
-    return queries.embeddings(Corpus.named(slug).table, column, list(ids))
+    return by_id.embeddings(Corpus.named(slug).table, column, list(ids))
 
 
 def dataset_named(slug: str) -> Dataset:
@@ -128,7 +128,7 @@ def dataset_named(slug: str) -> Dataset:
 
 def item(slug: str, item_id: int) -> Item:
     """Raises NotFound for an unknown dataset or item."""
-    row = queries.item(Corpus.named(slug).table, checked_id(item_id))
+    row = by_id.item(Corpus.named(slug).table, checked_id(item_id))
     if row is None:
         raise no_item(item_id)
     return Item(**shown_facts(row), similarity=None)
@@ -136,7 +136,7 @@ def item(slug: str, item_id: int) -> Item:
 
 def hits_by_id(slug: str, ids: Iterable[int]) -> dict[int, Hit]:
     """Items as they are shown, without a similarity; those not there are left out."""
-    rows = queries.facts(Corpus.named(slug).table, list(ids))
+    rows = by_id.facts(Corpus.named(slug).table, list(ids))
     return {
         item_id: Hit(**shown_facts(row), similarity=None)
         for item_id, row in rows.items()
@@ -153,9 +153,9 @@ def random_hits(slug: str, count: int) -> tuple[Hit, ...]:
     corpus = Corpus.named(slug)
     # More than needed, to choose among; some are of rows left out or not for all eyes.
     ids = random_ids(corpus.dataset, WALL_CANDIDATES * count, random.Random())
-    rows = queries.facts(corpus.table, ids)
+    rows = by_id.facts(corpus.table, ids)
     safe = [i for i in ids if i in rows and rows[i]["nsfw"].upper() not in NOT_SAFE]
-    vectors = queries.embeddings(corpus.table, "image", safe)
+    vectors = by_id.embeddings(corpus.table, "image", safe)
     chosen = diverse({i: vectors[i] for i in safe if i in vectors}, count)
     random.shuffle(chosen)
     return tuple(Hit(**shown_facts(rows[i]), similarity=None) for i in chosen)

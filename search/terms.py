@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from . import keeping, pictures
-from .clickhouse import queries
+from .clickhouse import by_id
 from .clickhouse.schema import VECTOR_COLUMNS, ItemTable
 from .encoder import encoder_for
 from .errors import InvalidQuery, SearchUnavailable
@@ -67,7 +67,7 @@ class Terms:
 
     def item_vector(self, item_id: int, field: str) -> np.ndarray:
         """The unit vector of an item that is there; NotFound otherwise."""
-        found = queries.embeddings(self.table, field, [checked_id(item_id)])
+        found = by_id.embeddings(self.table, field, [checked_id(item_id)])
         if item_id not in found:
             raise no_item(item_id)
         return found[item_id] / np.linalg.norm(found[item_id])

@@ -22,6 +22,7 @@ from .shown import Context, page_context
 
 @require_safe
 @limited("search", when=lambda request: request.GET.keys() - {"dataset"})
+@limited("item", when=lambda request: not request.GET.keys() - {"dataset"})
 @vary_on_headers("HX-Request", "HX-History-Restore-Request")
 def search(request: HttpRequest) -> HttpResponse:
     form = SearchForm(request.GET)

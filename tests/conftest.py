@@ -324,17 +324,36 @@ def browser() -> Iterator:
 
 
 @pytest.fixture
-def page(browser, live_server_process: Server) -> Iterator:
-    """A page on the live server; whatever it complains of fails the test.
+def page(opened):
+    """A page on the live server; whatever it complains of fails the test."""
+    return opened()
+
+
+@pytest.fixture
+def opened(browser, live_server_process: Server) -> Iterator[Callable]:
+    """Opens pages on the live server, in contexts of their own."""
+    with opening(browser, live_server_process.url) as open_page:
+        yield open_page
+
+
+@contextmanager
+def opening(browser, url: str) -> Iterator[Callable]:
+    """Yields what opens pages of a server; what they complain of fails the test.
 
     A test that provokes an error on purpose takes it out of page.complaints.
     """
-    context = browser.new_context(base_url=live_server_process.url)
-    page = context.new_page()
-    page.complaints = watched(page, live_server_process.url)
-    yield page
-    context.close()
-    assert not page.complaints
+    pages = []
+
+    def open_page(**options):
+        page = browser.new_context(base_url=url, **options).new_page()
+        page.complaints = watched(page, url)
+        pages.append(page)
+        return page
+
+    yield open_page
+    for page in pages:
+        page.context.close()
+    assert not sum((page.complaints for page in pages), [])
 
 
 def watched(page, own_url: str) -> list[str]:

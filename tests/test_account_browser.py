@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import started_server, watched
+from conftest import opening, started_server
 from playwright.sync_api import Page, expect
 
 AXE = Path(__file__).with_name("axe.min.js")
@@ -34,21 +34,8 @@ def limited_server(embedded_environment, tmp_path_factory) -> Iterator:
 
 @pytest.fixture
 def opened(browser, limited_server) -> Iterator[Callable[..., Page]]:
-    """Opens pages; what they complain of fails the test."""
-    contexts, complaints = [], []
-
-    def open_page(**options) -> Page:
-        context = browser.new_context(base_url=limited_server.url, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.complaints = watched(page, limited_server.url)
-        complaints.append(page.complaints)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert not sum(complaints, [])
+    with opening(browser, limited_server.url) as open_page:
+        yield open_page
 
 
 def reach(page: Page, role: str, name: str) -> None:

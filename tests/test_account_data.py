@@ -16,6 +16,10 @@ from django.db import models
 from django.test import Client
 from django.utils import timezone
 
+from search import among
+from search.errors import SearchUnavailable
+from search.ingestion.removals import digest
+from search.models import Removal
 from usercollections.account import belongings, export
 from usercollections.account.deletion import LastSuperuser, delete_account
 from usercollections.account.preferences import keep_history, keeps_history
@@ -169,6 +173,28 @@ def test_the_export_reads_as_it_should(hers, ada):
     for holder in (concept, concept["concept-versions"][0], rounds[0]):
         vector = np.load(BytesIO(content.read(holder["vector"])), allow_pickle=False)
         np.testing.assert_array_equal(vector, VECTOR)
+
+
+def exported_captions(client: Client) -> list[str]:
+    content = archive(client.get("/account/export"))
+    (name,) = [name for name in content.namelist() if name.startswith("collections/")]
+    items = json.loads(content.read(name))["collection-items"]
+    return [item["caption"] + item["url"] for item in items]
+
+
+def test_the_export_has_nothing_that_must_not_be_shown(hers, ada, monkeypatch):
+    kind = Removal.Kind.ITEM
+    Removal.objects.create(kind=kind, value="1", digest=digest(kind, "1"))
+    CollectionItem.objects.update(url="https://example.org/", dataset="gone")
+    first, second, third = exported_captions(hers)
+    assert first.startswith("boat “0”") and first.endswith("https://example.org/")
+    assert second == "" and third.startswith("boat “2”")
+
+    def away(*_):
+        raise SearchUnavailable("The engine is away.")
+
+    monkeypatch.setattr(among, "standings", away)
+    assert exported_captions(hers) == ["", "", ""]
 
 
 def test_the_export_gives_no_secret_away(hers, ada):

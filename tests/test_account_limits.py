@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
 import pytest
+from collected import collection
 from django.contrib.auth.models import User
 from django.core.cache import cache, caches
 from django.core.exceptions import ImproperlyConfigured
@@ -97,8 +98,26 @@ def test_many_at_once_get_no_more_than_one_after_the_other(clock):
 
 
 def test_the_start_page_is_no_search(client, clock):
-    assert statuses(client, "/", 5) == [200] * 5
-    assert statuses(client, "/?dataset=nowhere", 5) == [ASKED] * 5
+    assert statuses(client, "/", 2) == [200] * 2
+    # Its pictures are asked for like single items.
+    assert statuses(client, "/?dataset=nowhere", 2) == [ASKED, 429]
+    assert client.get(SEARCH).status_code == ASKED
+
+
+@pytest.mark.usefixtures("postcards_dataset")
+def test_what_costs_beside_searches_is_limited_too(client, clock, ada):
+    made = collection(ada, 1, 2, visibility="public")
+    shared = collection(ada, 1, 2, visibility="unlisted", share_token="a-token")
+    like_it = [f"/collections/{made.pk}/like-it", "/collections/shared/a-token/like-it"]
+    assert shared.size == 2
+    assert statuses(client, like_it[0], 2) + statuses(client, like_it[1], 2) == [
+        *[303] * 3,
+        429,
+    ]
+    assert statuses(client, "/refine/history", 4) == [200] * 3 + [429]
+    client.force_login(ada)
+    copied = [client.post(f"/collections/{made.pk}/copy").status_code for _ in "1234"]
+    assert copied == [302] * 3 + [429]
 
 
 def test_items_are_counted_by_themselves(client, clock):

@@ -1,11 +1,9 @@
 """Collections in Chromium: by mouse, by keyboard, on a phone."""
 
 import re
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import watched
 from playwright.sync_api import Page, expect
 
 AXE = Path(__file__).with_name("axe.min.js")
@@ -31,24 +29,6 @@ def sign_in(page: Page, password: str) -> None:
     page.locator("input[name=password]").fill(password)
     page.keyboard.press("Enter")
     page.wait_for_url(lambda url: "/login" not in url)
-
-
-@pytest.fixture
-def opened(browser, live_server_process) -> Iterator[Callable[..., Page]]:
-    """Opens pages in contexts of their own; what they complain of fails the test."""
-    contexts, complaints = [], []
-
-    def open_page(**options) -> Page:
-        context = browser.new_context(base_url=live_server_process.url, **options)
-        contexts.append(context)
-        page = context.new_page()
-        complaints.append(watched(page, live_server_process.url))
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert not sum(complaints, [])
 
 
 @pytest.fixture

@@ -108,3 +108,14 @@ def test_two_merges_into_each_other_do_not_lock_up(user):
     )
     assert sum(isinstance(each, NotFound) for each in results) == 1
     assert sum(isinstance(each, tuple) for each in results) == 1
+
+
+def test_a_search_saved_twice_at_once_is_saved_once(user):
+    from usercollections.models import SavedSearch
+    from usercollections.saving import saved
+    from usercollections.saving.addresses import checked
+
+    asking = checked("q=boats&dataset=postcards")
+    done = at_once(*[lambda: saved.save(user, asking, "")] * 6)
+    assert sorted(is_new for _, is_new in done) == [False] * 5 + [True]
+    assert SavedSearch.objects.get(owner=user).name == "Boats"

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import watched
 from playwright.sync_api import Page, expect
 
 from postcards.shards import MODEL
@@ -19,23 +18,15 @@ expect.set_options(timeout=20_000)
 
 
 @pytest.fixture
-def opened(browser, live_server_process) -> Iterator[Callable[..., Page]]:
-    """Opens pages of the staff; what they complain of fails the test."""
-    contexts, complaints = [], []
+def opened(opened, live_server_process) -> Callable[..., Page]:
+    """Opens pages of the staff."""
 
     def open_page(**options) -> Page:
-        context = browser.new_context(base_url=live_server_process.url, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.complaints = watched(page, live_server_process.url)
-        complaints.append(page.complaints)
+        page = opened(**options)
         log_in(page, live_server_process.password)
         return page
 
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert not sum(complaints, [])
+    return open_page
 
 
 def log_in(page: Page, password: str) -> None:

@@ -1,10 +1,7 @@
 """Refining in Chromium: marks, rounds, their history, and what is saved of them."""
 
 import re
-from collections.abc import Callable, Iterator
 
-import pytest
-from conftest import watched
 from playwright.sync_api import Page, expect
 from test_search_browser import AXE, expect_settled, search, shown
 
@@ -15,24 +12,6 @@ PHONE = {
     "has_touch": True,
     "is_mobile": True,
 }
-
-
-@pytest.fixture
-def opened(browser, live_server_process) -> Iterator[Callable[..., Page]]:
-    """Opens pages in contexts of their own; what they complain of fails the test."""
-    contexts, complaints = [], []
-
-    def open_page(**options) -> Page:
-        context = browser.new_context(base_url=live_server_process.url, **options)
-        contexts.append(context)
-        page = context.new_page()
-        complaints.append(watched(page, live_server_process.url))
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert not sum(complaints, [])
 
 
 def sign_in(page: Page, server) -> None:

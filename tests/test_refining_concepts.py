@@ -207,6 +207,24 @@ def test_a_copy_is_ones_own(client, ada, eve):
     assert eve.get(copy.get_absolute_url()).status_code == 200
 
 
+def test_the_marks_behind_it_are_its_owners_alone(client, ada, eve):
+    from usercollections.models import Concept
+
+    concept = saved(client)
+    address = concept.get_absolute_url()
+    post(client, f"{address}visibility", visibility="public")
+    mine = client.get(f"{address}export.json").json()["made_of"]
+    assert mine["words"] == "boats" and len(mine["good"]) == 3
+    assert "“boats”" in client.get(address).content.decode()
+    theirs = eve.get(f"{address}export.json").json()["made_of"]
+    assert theirs == {"dataset": "postcards", "rounds": 1, "strength": 1.0}
+    assert "“boats”" not in eve.get(address).content.decode()
+    for user, how in ((eve, theirs), (client, mine)):
+        made = post(user, f"{address}copy")["to"].split("/")[2]
+        copy = Concept.objects.get(pk=made)
+        assert copy.versions.get().made_of == how
+
+
 def test_it_is_taken_out_and_brought_in_again(client, ada, eve):
     from usercollections.models import Concept
 

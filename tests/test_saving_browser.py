@@ -1,11 +1,10 @@
 """Saved searches and the history in Chromium, by keyboard and by hand."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import watched
 from playwright.sync_api import Page, expect
 
 AXE = Path(__file__).with_name("axe.min.js")
@@ -38,17 +37,11 @@ def session(browser, live_server_process) -> dict:
 
 
 @pytest.fixture
-def signed_in(browser, live_server_process, session) -> Iterator[Callable[..., Page]]:
-    """Pages of the admin, who has kept nothing yet; complaints fail the test."""
-    contexts, complaints = [], []
+def signed_in(opened, session) -> Callable[..., Page]:
+    """Opens pages of the admin, who has kept nothing yet."""
 
     def open_page(**options) -> Page:
-        url = live_server_process.url
-        context = browser.new_context(base_url=url, storage_state=session, **options)
-        contexts.append(context)
-        page = context.new_page()
-        complaints.append(watched(page, url))
-        return page
+        return opened(storage_state=session, **options)
 
     page = open_page()
     page.goto("/searches/")
@@ -56,10 +49,7 @@ def signed_in(browser, live_server_process, session) -> Iterator[Callable[..., P
     send(page, "/searches/history/clear")
     for row in page.locator("ol.saved > li").all():
         send(page, f"/searches/{row.get_attribute('data-key')}/delete")
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert not sum(complaints, [])
+    return open_page
 
 
 def send(page: Page, url: str, **data: str) -> None:
@@ -104,6 +94,7 @@ def test_a_search_is_saved_by_keyboard_and_taken_back(signed_in):
     page.keyboard.press("Escape")
     expect(page.locator(".save summary")).to_be_focused()
     page.keyboard.press("Enter")
+    expect(page.locator(".save [name=name]")).to_be_focused()
     page.keyboard.type("Boats")
     page.keyboard.press("Enter")
     expect(toast(page)).to_contain_text("Saved as “Boats”.")
@@ -113,6 +104,19 @@ def test_a_search_is_saved_by_keyboard_and_taken_back(signed_in):
     expect(page.locator(".save summary")).to_be_visible()
     page.goto("/searches/")
     expect(page.locator(".notice.none")).to_be_visible()
+
+
+def test_a_search_that_finds_nothing_yet_is_saved_and_remembered(signed_in):
+    page = signed_in()
+    with page.expect_response("**/searches/history/"):
+        page.goto("/?q=boat+width>90000")
+    expect(page.locator(".notice h2")).to_have_text("Nothing found")
+    page.locator(".save summary").click()
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator(".save .kept")).to_be_visible()
+    page.goto("/searches/")
+    expect(saved(page)).to_have_count(1)
+    expect(page.locator(".past li")).to_have_count(1)
 
 
 def test_what_is_saved_is_listed_with_its_pictures_and_run(signed_in):
@@ -279,6 +283,22 @@ def test_the_history_is_listed_saved_from_cleared_and_switched_off(signed_in):
         search(page, "a dog")
     page.goto("/searches/")
     expect(past).to_have_count(0)
+
+
+def test_the_menu_is_a_button_where_there_is_little_room(signed_in):
+    page = signed_in(viewport={"width": 1400, "height": 800})
+    page.goto("/?q=boats")
+    link = page.get_by_role("link", name="Collections")
+    expect(link).to_be_hidden()
+    page.locator(".menu summary").focus()
+    page.keyboard.press("Enter")
+    expect(link).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(link).to_be_hidden()
+    expect(page.locator(".menu summary")).to_be_focused()
+    page.set_viewport_size({"width": 1600, "height": 800})
+    expect(link).to_be_visible()
+    expect(page.locator(".menu summary")).to_be_hidden()
 
 
 def test_visitors_have_none_of_it(page):

@@ -155,6 +155,20 @@ def test_there_is_an_end_to_how_many_are_kept(
     assert names(ada) == ["Boat"]
 
 
+def test_what_many_searches_name_is_looked_up_at_once(
+    client, ada, eve, postcards_dataset, django_assert_max_num_queries
+):
+    from usercollections.models import Collection
+
+    for number in range(30):
+        owner = eve if number == 7 else ada
+        made = Collection.objects.create(owner=owner, name=f"boats {number}")
+        save(client, f"concept={made.pk}&dataset=postcards", f"search {number}")
+    with django_assert_max_num_queries(15):
+        page = client.get("/searches/").content.decode()
+    assert "like “boats 29”" in page and "boats 7" not in page
+
+
 # --- Whose it is
 
 

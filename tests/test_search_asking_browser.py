@@ -15,14 +15,12 @@ from test_search_browser import (
     expect_preview,
     expect_settled,
     found,
-    opened,
     parameters,
     paste,
     provoked,
     shown,
 )
 
-__all__ = ["opened"]  # a fixture
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True}
 
 

@@ -2,14 +2,12 @@
 
 import base64
 import re
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from conftest import watched
 from PIL import Image
 from playwright.sync_api import Error, Page, Route, expect
 
@@ -21,24 +19,6 @@ EXAMPLE = 123
 AXE = Path(__file__).with_name("axe.min.js")
 
 expect.set_options(timeout=20_000)
-
-
-@pytest.fixture
-def opened(browser, live_server_process) -> Iterator[Callable[..., Page]]:
-    """Opens pages in contexts of their own; what they complain of fails the test."""
-    contexts, complaints = [], []
-
-    def open_page(**options) -> Page:
-        context = browser.new_context(base_url=live_server_process.url, **options)
-        contexts.append(context)
-        page = context.new_page()
-        complaints.append(watched(page, live_server_process.url))
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert not sum(complaints, [])
 
 
 def expect_settled(page: Page) -> None:
@@ -567,6 +547,14 @@ def test_all_of_it_works_without_javascript(opened):
     expect(page).not_to_have_url(re.compile("caption="))
 
 
+def test_without_javascript_a_phone_has_the_filters_below_the_pictures(opened):
+    page = opened(java_script_enabled=False, viewport={"width": 360, "height": 740})
+    for place in ("/", "/?q=boats"):
+        page.goto(place)
+        last = page.locator("#results .hit").last.bounding_box()
+        assert page.locator("#panel").bounding_box()["y"] > last["y"] + last["height"]
+
+
 PLACES = [
     "/",
     f"/?q=boats+at+night&item={EXAMPLE}",
@@ -583,11 +571,10 @@ def test_nothing_sticks_out_on_a_phone(opened):
         assert page.evaluate("document.documentElement.scrollWidth") == 360, place
         assert page.locator("#q").bounding_box()["width"] > 120
         assert page.locator(".beside-box").bounding_box()["height"] < 60  # one row
-        for panel in page.locator("details.options:visible").all():
-            panel.locator("summary").click()
-            box = panel.locator("> div").bounding_box()
-            assert box["x"] >= 0 and box["x"] + box["width"] <= 360
-            page.keyboard.press("Escape")
+        page.locator(".help summary").click()
+        box = page.locator(".help > div").bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 360
+        page.keyboard.press("Escape")
         for hit in page.locator(".hit .frame").all()[:4]:
             box = hit.bounding_box()
             assert box["width"] > 120 and box["x"] + box["width"] <= 360

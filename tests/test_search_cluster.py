@@ -16,7 +16,7 @@ from production import started_server
 from tiny_shards import bring_in, publish, tidied_up, tiny_dataset, vectors, write_shard
 
 from search import service
-from search.clickhouse import client, nodes, queries, schema, writer
+from search.clickhouse import by_id, client, nodes, schema, writer
 from search.errors import NotFound, SearchUnavailable
 from search.ingestion import removals, steering
 from search.models import Dataset
@@ -144,9 +144,9 @@ def test_items_are_asked_for_where_they_lie(spread):
     ids = [id_of(place) for place in (1, 301, 605, 1_201)]
     table = service.table_of(spread)
     assert [service.item("spread", each).id for each in ids] == ids
-    assert queries.facts(table, ids).keys() == set(ids)
-    assert queries.pixels(table, ids) == {each: each & 0xFFFF for each in ids}
-    stored = queries.embeddings(table, "image", ids)
+    assert by_id.facts(table, ids).keys() == set(ids)
+    assert by_id.pixels(table, ids) == {each: each & 0xFFFF for each in ids}
+    stored = by_id.embeddings(table, "image", ids)
     for place, each in zip((1, 301, 605, 1_201), ids, strict=True):
         unit = stored[each] / np.linalg.norm(stored[each])
         assert np.allclose(unit, matrix("image")[place], atol=1e-6)

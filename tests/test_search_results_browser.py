@@ -2,11 +2,9 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import watched
 from playwright.sync_api import Page, expect
 
 AXE = Path(__file__).with_name("axe.min.js")
@@ -23,24 +21,6 @@ EVENTS = """names => {
 }"""
 
 expect.set_options(timeout=20_000)
-
-
-@pytest.fixture
-def opened(browser, live_server_process) -> Iterator[Callable[..., Page]]:
-    """Opens pages in contexts of their own; what they complain of fails the test."""
-    contexts, complaints = [], []
-
-    def open_page(**options) -> Page:
-        context = browser.new_context(base_url=live_server_process.url, **options)
-        contexts.append(context)
-        page = context.new_page()
-        complaints.append(watched(page, live_server_process.url))
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert not sum(complaints, [])
 
 
 @pytest.fixture

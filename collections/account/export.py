@@ -5,9 +5,11 @@ can be forgotten. At no time is more of it in memory than a few thousand rows.
 """
 
 import json
+import logging
 import zipfile
 from collections.abc import Iterator
 from io import BytesIO
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,14 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.utils.text import slugify
 
+from search.among import Standing
+from search.errors import SearchUnavailable
+
+from ..collecting.rows import standings_of
+from ..models import CollectionItem
 from . import belongings
+
+logger = logging.getLogger(__name__)
 
 # Nobody's business outside: they open accounts, or could help to.
 SECRETS = {"password", "digest"}
@@ -29,6 +38,8 @@ Everything that laionweb keeps of {name}.
 account.json          the account itself
 *.json                what you have several of, one row each
 */*.json              one file each, with what belongs to it inside
+                      of pictures that must not be shown any more, and of all while
+                      the search engine is away, without address and caption
 vectors/*.npy         embeddings, as NumPy reads them: float32, of unit length;
                       the JSON files name them
 """
@@ -103,11 +114,32 @@ def _encoded(pieces: Iterator[str]) -> Iterator[bytes]:
 
 
 def _array(rows: models.QuerySet) -> Iterator[str]:
+    found = rows.iterator(CHUNK_ROWS)
+    if rows.model is CollectionItem:
+        found = _without_removed(found)
     yield "["
-    for number, row in enumerate(rows.iterator(CHUNK_ROWS)):
+    for number, row in enumerate(found):
         yield ",\n" if number else "\n"
         yield from _object(row)
     yield "\n]"
+
+
+def _without_removed(members: Iterator[CollectionItem]) -> Iterator[CollectionItem]:
+    """Members as they are, but for what must not be shown: their url and caption.
+
+    Where the engine cannot tell, nobody's are given out.
+    """
+    while some := list(islice(members, CHUNK_ROWS)):
+        try:
+            standings = standings_of(some)
+        except SearchUnavailable as error:
+            logger.warning("Pictures are left out of an export: %s", error.message)
+            standings = {}
+        for member in some:
+            standing = standings.get((member.dataset, member.item))
+            if standing in (None, Standing.REMOVED):
+                member.url, member.caption = "", ""
+            yield member
 
 
 def _object(row: models.Model) -> Iterator[str]:

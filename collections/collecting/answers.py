@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 
-from search.errors import SearchError
+from search.errors import SearchError, TooManyRequests
 
 View = Callable[..., HttpResponse]
 
@@ -24,7 +24,8 @@ def told(view: View) -> View:
         try:
             return view(request, *args, **kwargs)
         except SearchError as error:
-            if not wants_json(request):
+            # The middleware tells a script, too, how long to wait.
+            if isinstance(error, TooManyRequests) or not wants_json(request):
                 raise
             return JsonResponse({"detail": error.message}, status=error.status)
 

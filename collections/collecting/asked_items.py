@@ -6,11 +6,13 @@ from typing import Any, NamedTuple
 from django.db.models import Q, QuerySet
 
 from search.errors import InvalidQuery
+from search.models import Dataset
 from search.query import LAST_ITEM
 
 from ..models import CollectionItem
 
 MOST_AT_ONCE = 5_000
+MOST_DATASETS = 100  # each is asked by itself
 
 
 class Key(NamedTuple):
@@ -23,7 +25,7 @@ class Key(NamedTuple):
 def read(text: str) -> list[Key]:
     """Each item of `[{"dataset": slug, "id": number}, …]` once, in the given order.
 
-    Raises InvalidQuery for anything else, for none, and for more than MOST_AT_ONCE.
+    Raises InvalidQuery for anything else, for none, and for too many.
     """
     try:
         given = json.loads(text)
@@ -36,14 +38,16 @@ def read(text: str) -> list[Key]:
         raise InvalidQuery(
             f"Up to {MOST_AT_ONCE:,} pictures at a time; these are {len(keys):,}."
         )
+    if len({key.dataset for key in keys}) > MOST_DATASETS:
+        raise InvalidQuery(f"Pictures of up to {MOST_DATASETS} datasets at a time.")
     return keys
 
 
 def _key(given: dict[str, Any]) -> Key:
     dataset, item = given["dataset"], int(given["id"])
-    if not isinstance(dataset, str) or not 0 <= item <= LAST_ITEM:
+    if not Dataset.may_be_named(dataset) or not 0 <= item <= LAST_ITEM:
         raise ValueError("no item")
-    return Key(dataset[:40], item)
+    return Key(dataset, item)
 
 
 def by_dataset(keys: list[Key]) -> dict[str, list[int]]:

@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from search.errors import InvalidQuery, NotFound
+from search.limits import limited
 
 from ..models import Collection
 from ..models.ownership import new_token
@@ -147,6 +148,7 @@ def take_back_batch(request: HttpRequest, collection_id: UUID) -> HttpResponse:
 @login_required
 @require_POST
 @told
+@limited("copy")
 def copy(
     request: HttpRequest, collection_id: UUID | None = None, token: str = ""
 ) -> HttpResponse:

@@ -7,11 +7,12 @@ from io import StringIO
 from itertools import chain
 from typing import Any
 
+from search.spreadsheets import harmless
+
 from ..models import Collection
 from .rows import COLUMNS, Row, batches
 
 FORMS = {"json": "application/json", "csv": "text/csv; charset=utf-8"}
-FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def written(collection: Collection, form: str, *, with_notes: bool) -> Iterator[str]:
@@ -45,17 +46,10 @@ def _csv(
     names = [name for name in COLUMNS if with_notes or name != "note"]
     yield _lines([names])
     for rows in found:
-        yield _lines([_harmless(row[name]) for name in names] for row in rows)
+        yield _lines([harmless(row[name]) for name in names] for row in rows)
 
 
 def _lines(rows: Iterable[list[Any]]) -> str:
     text = StringIO()
     csv.writer(text).writerows(rows)
     return text.getvalue()
-
-
-def _harmless(value: Any) -> Any:
-    """Text that a spreadsheet would take for a formula gets an apostrophe before it."""
-    if isinstance(value, str) and value.startswith(FORMULAS):
-        return f"'{value}"
-    return value

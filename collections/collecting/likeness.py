@@ -21,6 +21,7 @@ from .paging import Cut, read_cursor, write_cursor
 
 MOST_RANKED = 1_000  # members that are shown in such an order
 KEPT_S = 1_800
+LIKENESS = ("likeness",)  # what this order goes by, in cursors
 
 # (slug, ids) → the vector that these members are compared with; None for none.
 Direction = Callable[[str, list[int]], np.ndarray | None]
@@ -89,7 +90,7 @@ def _cut(
     *,
     nearest: bool,
 ) -> Cut:
-    start = read_cursor(cursor, 0)[0] if cursor else 0
+    start = read_cursor(cursor, LIKENESS)[0] if cursor else 0
     kept = f"{_kept_under(collection)}:{key}"
     ranked = keeping.kept(kept)
     if ranked is None:
@@ -103,7 +104,8 @@ def _cut(
         if pk in members
     ]
     end = start + count
-    return Cut(rows, start, write_cursor(end) if end < len(ranked[0]) else "")
+    further = write_cursor(LIKENESS, end) if end < len(ranked[0]) else ""
+    return Cut(rows, start, further)
 
 
 def _ranked(

@@ -7,7 +7,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from search.errors import InvalidQuery
+from search.errors import InvalidQuery, SearchError
 
 from ..models import Collection
 from . import members
@@ -46,7 +46,11 @@ def create(request: HttpRequest) -> HttpResponse:
     address = reverse("collection", args=[made.pk])
     text = f"Made the collection “{made.name}”."
     if keys:
-        added = members.add(request.user, made.pk, keys)
+        try:
+            added = members.add(request.user, made.pk, keys)
+        except SearchError:
+            made.delete()  # who tries again wants one, and not two
+            raise
         record(added, request.POST.get("words", ""))
         text = f"Made “{made.name}” with {count_of(len(added.new))}."
     undo = {"url": reverse("collection-delete", args=[made.pk]), "data": {}}

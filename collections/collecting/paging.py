@@ -77,29 +77,31 @@ def cut(rows: QuerySet, order: Order, cursor: str, count: int) -> Cut:
     """The page at which a cursor points; the first one for ''. Raises InvalidQuery."""
     start = 0
     if cursor:
-        start, *values = read_cursor(cursor, len(order.keys))
+        start, *values = read_cursor(cursor, order.keys)
         rows = order.beyond(rows, values)
     found = list(order.sorted(rows)[: count + 1])
     shown = found[:count]
     if len(found) <= count:
         return Cut(shown, start, "")
     last = [_told(getattr(shown[-1], key)) for key in order.keys]
-    return Cut(shown, start, write_cursor(start + count, *last))
+    return Cut(shown, start, write_cursor(order.keys, start + count, *last))
 
 
-def write_cursor(*values: Any) -> str:
-    return signing.dumps(values, salt="collecting")
+def write_cursor(keys: tuple[str, ...], *values: Any) -> str:
+    """The place of the next page, and the values that these keys have before it."""
+    return signing.dumps(values, salt=_salt(keys))
 
 
-def read_cursor(cursor: str, more: int) -> list[Any]:
-    """The place that a cursor holds, and the values behind it. Raises InvalidQuery."""
+def read_cursor(cursor: str, keys: tuple[str, ...]) -> list[Any]:
+    """What write_cursor was given. Raises InvalidQuery, also for one of other keys."""
     try:
-        values = signing.loads(cursor, salt="collecting")
-    except signing.BadSignature:
-        values = []
-    if len(values) != more + 1:
-        raise InvalidQuery("This address does not lead to a next page.")
-    return values
+        return signing.loads(cursor, salt=_salt(keys))
+    except signing.BadSignature as error:
+        raise InvalidQuery("This address does not lead to a next page.") from error
+
+
+def _salt(keys: tuple[str, ...]) -> str:
+    return f"collecting {' '.join(keys)}"
 
 
 def _told(value: Any) -> Any:

@@ -13,6 +13,7 @@ from search.errors import NotFound
 from search.limits import limited
 from search.links import search_url
 from search.query import encode_embedding
+from search.service import dataset_named
 
 from ..models import Collection
 from . import likeness
@@ -52,6 +53,7 @@ def _record(collection: Collection) -> None:
 
 
 @require_safe
+@limited("search")
 def more_like_it(
     request: HttpRequest, collection_id: UUID | None = None, token: str = ""
 ) -> HttpResponse:
@@ -61,7 +63,9 @@ def more_like_it(
     through a link does not reach it by its id; their search has the mean itself.
     """
     way = reached(request.user, collection_id, token)
-    slug = request.GET.get("dataset", "") or _main_dataset(way.collection)
+    if slug := request.GET.get("dataset", ""):
+        dataset_named(slug)
+    slug = slug or _main_dataset(way.collection)
     asked = {"concept": str(way.collection.pk)}
     if way.token:
         asked = {"embedding": encode_embedding(likeness.mean(way.collection, slug))}

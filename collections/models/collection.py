@@ -1,35 +1,10 @@
-from datetime import timedelta
-from typing import Any, Self
-
 from django.db import models
 from django.db.models.functions import Left, Lower
 from django.utils import timezone
 
-from .ownership import Shared, SharedQuerySet
+from .ownership import DeletableQuerySet, Shared
 
-DELETED_KEPT = timedelta(days=30)
 SORTED_BY = 100  # characters of a caption
-
-
-class CollectionQuerySet(SharedQuerySet):
-    """What is deleted is seen by nobody; for a while its owner can bring it back."""
-
-    def owned_by(self, user: Any) -> Self:
-        return super().owned_by(user).filter(deleted_at=None)
-
-    def visible_to(self, user: Any) -> Self:
-        return super().visible_to(user).filter(deleted_at=None)
-
-    def behind_link(self, token: str) -> Self:
-        return super().behind_link(token).filter(deleted_at=None)
-
-    def deleted_by(self, user: Any) -> Self:
-        """What the user deleted and can bring back."""
-        since = timezone.now() - DELETED_KEPT
-        return super().owned_by(user).filter(deleted_at__gte=since)
-
-    def long_deleted(self) -> Self:
-        return self.filter(deleted_at__lt=timezone.now() - DELETED_KEPT)
 
 
 class Collection(Shared):
@@ -52,7 +27,7 @@ class Collection(Shared):
     # Set by deleting: until it is swept away, the deletion can be undone.
     deleted_at = models.DateTimeField(null=True, blank=True)
 
-    objects = CollectionQuerySet.as_manager()
+    objects = DeletableQuerySet.as_manager()
 
     class Meta:
         ordering = ["-changed_at"]

@@ -2,8 +2,7 @@ import numpy as np
 from django.db import models
 from django.urls import reverse
 
-from .collection import CollectionQuerySet as DeletableQuerySet
-from .ownership import Shared
+from .ownership import DeletableQuerySet, Shared
 
 
 class Concept(Shared):

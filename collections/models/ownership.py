@@ -2,11 +2,15 @@
 
 import secrets
 import uuid
+from datetime import timedelta
 from typing import Any, Self
 
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
+
+DELETED_KEPT = timedelta(days=30)
 
 
 class OwnedQuerySet(models.QuerySet):
@@ -31,6 +35,27 @@ class SharedQuerySet(OwnedQuerySet):
         """The one that this share link leads to, as long as it is shared."""
         shared = self.exclude(visibility=Shared.Visibility.PRIVATE)
         return shared.filter(share_token=token) if token else self.none()
+
+
+class DeletableQuerySet(SharedQuerySet):
+    """What is deleted is seen by nobody; for a while its owner can bring it back."""
+
+    def owned_by(self, user: Any) -> Self:
+        return super().owned_by(user).filter(deleted_at=None)
+
+    def visible_to(self, user: Any) -> Self:
+        return super().visible_to(user).filter(deleted_at=None)
+
+    def behind_link(self, token: str) -> Self:
+        return super().behind_link(token).filter(deleted_at=None)
+
+    def deleted_by(self, user: Any) -> Self:
+        """What the user deleted and can bring back."""
+        since = timezone.now() - DELETED_KEPT
+        return super().owned_by(user).filter(deleted_at__gte=since)
+
+    def long_deleted(self) -> Self:
+        return self.filter(deleted_at__lt=timezone.now() - DELETED_KEPT)
 
 
 def new_token() -> str:

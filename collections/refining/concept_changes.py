@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from search.errors import InvalidQuery, NotFound
+from search.limits import limited
 from search.service import dataset_named
 
 from ..collecting.answers import done, told
@@ -87,9 +88,10 @@ def bring_in(request: HttpRequest) -> HttpResponse:
 @told
 def edit(request: HttpRequest, concept_id: UUID) -> HttpResponse:
     """Gives it another name and description."""
-    form = ConceptForm(request.POST, instance=own(request.user, concept_id))
-    check(form)
-    concept = form.save()
+    concept = own(request.user, concept_id)
+    check(ConceptForm(request.POST, instance=concept))
+    # These alone: it may get another version meanwhile.
+    concept.save(update_fields=["name", "description", "changed_at"])
     return done(request, "Saved.", concept.get_absolute_url(), name=concept.name)
 
 
@@ -160,6 +162,7 @@ def renew_link(request: HttpRequest, concept_id: UUID) -> HttpResponse:
 @login_required
 @require_POST
 @told
+@limited("copy")
 def copy(
     request: HttpRequest, concept_id: UUID | None = None, token: str = ""
 ) -> HttpResponse:

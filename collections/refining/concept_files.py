@@ -12,9 +12,14 @@ from search.errors import InvalidQuery
 from search.models import Dataset
 
 from ..models import Concept
+from .kept import openly
 
 MOST_BYTES = 1024 * 1024
 MAGIC = b"\x93NUMPY"
+UNREADABLE_BY = (
+    *(ValueError, TypeError, KeyError, AttributeError),
+    *(ArithmeticError, RecursionError),
+)
 UNREADABLE = "This file is neither a .npy file with one vector nor a .json concept."
 
 
@@ -35,9 +40,10 @@ def npy(concept: Concept) -> bytes:
     return file.getvalue()
 
 
-def told(concept: Concept) -> dict[str, Any]:
-    """What the .json file holds."""
+def told(concept: Concept, *, is_mine: bool) -> dict[str, Any]:
+    """What the .json file holds; its owner's also says by which marks it was made."""
     latest = concept.versions.filter(number=concept.version).first()
+    how = latest.made_of if latest else {}
     return {
         "name": concept.name,
         "description": concept.description,
@@ -46,7 +52,7 @@ def told(concept: Concept) -> dict[str, Any]:
         "dimension": len(concept.embedding),
         "version": concept.version,
         "created": (latest or concept).created_at.isoformat(),
-        "made_of": latest.made_of if latest else {},
+        "made_of": how if is_mine else openly(how),
         "vector": concept.embedding.tolist(),
     }
 
@@ -63,7 +69,9 @@ def read(data: bytes, dataset: Dataset) -> Read:
         vector = np.array(given["vector"], np.float64)
         texts = {name: str(given.get(name) or "") for name in ("name", "description")}
         made_by = (str(given["model"]), str(given.get("weights") or ""))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        for text in (*texts.values(), *made_by):
+            text.encode()  # JSON can hold half a character; databases cannot
+    except UNREADABLE_BY as error:
         raise InvalidQuery(UNREADABLE) from error
     if made_by != (dataset.model, dataset.weights):
         raise InvalidQuery(
@@ -86,8 +94,10 @@ def _array(data: bytes) -> np.ndarray:
             if dtype.kind != "f" or not whole:
                 raise InvalidQuery(UNREADABLE)
             return np.frombuffer(data, dtype, offset=file.tell()).reshape(shape)
+    except InvalidQuery:
+        raise
     # A lying header meets numpy with whatever error comes first.
-    except (ValueError, TypeError, EOFError, OverflowError, SyntaxError) as error:
+    except Exception as error:
         raise InvalidQuery(UNREADABLE) from error
 
 

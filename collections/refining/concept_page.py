@@ -8,7 +8,6 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.text import slugify
@@ -24,7 +23,7 @@ from search.query import SearchQuery, Term, shorten_embedding
 
 from ..models import Concept, ConceptVersion
 from . import concept_files
-from .kept import Reached, reached
+from .kept import Reached, openly, reached
 
 STRIP = 12
 MOST_DATASETS = 6  # that a page asks for their nearest
@@ -81,7 +80,7 @@ def page(
         "concept": concept,
         "dimension": len(concept.embedding),
         "strips": list(_strips(way)),
-        "versions": _versions(concept.versions.all(), concept),
+        "versions": _versions(way),
         "as_npy": way.address("concept-npy"),
         "as_json": way.address("concept-json"),
         "copy_it": way.address("concept-copy"),
@@ -106,13 +105,15 @@ def export(
     concept_id: UUID | None = None,
     token: str = "",
 ) -> HttpResponse:
-    concept = reached(request.user, concept_id, token).concept
+    way = reached(request.user, concept_id, token)
+    concept = way.concept
     if form == "npy":
         response = HttpResponse(
             concept_files.npy(concept), content_type="application/octet-stream"
         )
     else:
-        content = json.dumps(concept_files.told(concept), ensure_ascii=False, indent=2)
+        told = concept_files.told(concept, is_mine=way.is_mine)
+        content = json.dumps(told, ensure_ascii=False, indent=2)
         response = HttpResponse(content, content_type="application/json")
     name = f"{slugify(concept.name)[:60] or 'concept'}-v{concept.version}.{form}"
     response["Content-Disposition"] = f'attachment; filename="{name}"'
@@ -153,14 +154,19 @@ def _strips(way: Reached) -> Iterator[Strip]:
         yield Strip(dataset, found.hits, address)
 
 
-def _versions(rows: QuerySet[ConceptVersion], concept: Concept) -> list[Version]:
+def _versions(way: Reached) -> list[Version]:
+    concept = way.concept
+    rows = list(concept.versions.all()[:MOST_VERSIONS])
+    if not way.is_mine:
+        for row in rows:
+            row.made_of = openly(row.made_of)
     return [
         Version(
             row,
             float(row.embedding @ concept.embedding),
             row.number == concept.version,
         )
-        for row in rows[:MOST_VERSIONS]
+        for row in rows
     ]
 
 

@@ -16,6 +16,7 @@ from ..models import Concept, ConceptVersion, Round
 
 NONE = "There is no such concept, or it is not open to you."
 Visibility = Concept.Visibility
+TOLD_TO_ALL = ("dataset", "rounds", "strength", "restored_from")
 
 
 class ConceptForm(forms.ModelForm):
@@ -81,6 +82,11 @@ def made_of(round_: Round) -> dict[str, Any]:
     }
 
 
+def openly(how: dict[str, Any]) -> dict[str, Any]:
+    """What others may know of made_of: neither the search nor the marks."""
+    return {name: how[name] for name in TOLD_TO_ALL if name in how}
+
+
 def new(user: Any, form: ConceptForm, vector: np.ndarray, **more: Any) -> Concept:
     """Keeps a unit vector under the name in a form that is valid.
 
@@ -127,17 +133,21 @@ def restore(user: Any, concept_id: UUID, number: int) -> Concept:
 
 
 def copy(user: Any, concept: Concept) -> Concept:
-    """A concept of the user's own, with the current version alone."""
+    """A concept of the user's own, with the current version alone.
+
+    How it came about is copied from the user's own alone, as far as it is private.
+    """
     form = ConceptForm({"name": concept.name, "description": concept.description})
     form.is_valid()
     latest = concept.versions.filter(number=concept.version).first()
+    how = latest.made_of if latest else {}
     return new(
         user,
         form,
         concept.embedding,
         model=concept.model,
         weights=concept.weights,
-        made_of=latest.made_of if latest else {},
+        made_of=how if concept.owner_id == user.pk else openly(how),
     )
 
 

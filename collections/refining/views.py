@@ -51,6 +51,7 @@ def refine(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
+@limited("item")
 @never_cache
 def history(request: HttpRequest) -> HttpResponse:
     """The steps of the refinement that a search is part of; of another's, nothing."""

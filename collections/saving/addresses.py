@@ -1,10 +1,11 @@
 """Which addresses are kept: those of our own searches, each in one spelling."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from uuid import UUID
 
 from django.http import QueryDict
 from django.urls import reverse
@@ -48,9 +49,16 @@ class Asking:
     def form(self) -> SearchForm:
         return SearchForm(QueryDict(self.address))
 
+    @property
+    def terms(self) -> list[Term]:
+        """Those beside the words; none of a time when more could be asked."""
+        if not self.form.is_valid():
+            return []
+        return [term for name in TERMS for term in self.form.cleaned_data[name]]
+
     def words(self, user: Any) -> list[str]:
         """What it asks for, in words: first what is looked for, then how."""
-        return list(_words(self, user))
+        return words_of([self], user)[0]
 
     def name(self, user: Any) -> str:
         """A short one, from the words."""
@@ -92,16 +100,29 @@ def _first_dataset() -> str:
     return datasets[0].slug
 
 
-def _words(asking: Asking, user: Any) -> Iterator[str]:
+def words_of(askings: Sequence[Asking], user: Any) -> list[list[str]]:
+    """The words of many searches; what they name is looked up for all of them at once.
+
+    What is not open to the user has no name.
+    """
+    terms = [term for asking in askings for term in asking.terms]
+    concepts = {term.concept for term in terms if term.concept is not None}
+    names: dict[UUID, str] = {}
+    for model in (Collection, Concept) if concepts else ():
+        found = model.objects.visible_to(user).filter(pk__in=concepts)
+        names |= dict(found.values_list("pk", "name"))
+    return [list(_words(asking, names)) for asking in askings]
+
+
+def _words(asking: Asking, names: Mapping[UUID, str]) -> Iterator[str]:
     form = asking.form
     if words := form.asked["q"]:
         yield " ".join(words.split())
     if not form.is_valid():
         return  # it is from a time when more could be asked
-    for name in TERMS:
-        for term in form.cleaned_data[name]:
-            sign = "not " if term.weight < 0 else ""
-            yield sign + _of_term(term, user)
+    for term in asking.terms:
+        sign = "not " if term.weight < 0 else ""
+        yield sign + _of_term(term, names)
     for name, words in CHOICES.items():
         if told := words.get(form.asked[name]):
             yield told
@@ -111,13 +132,10 @@ def _words(asking: Asking, user: Any) -> Iterator[str]:
             yield way.format(value) if isinstance(way, str) else way[value]
 
 
-def _of_term(term: Term, user: Any) -> str:
+def _of_term(term: Term, names: Mapping[UUID, str]) -> str:
     if term.item is not None:
         return f"like item {term.item}"
     if term.embedding is not None:
         return "a picture"
-    for model in (Concept, Collection):
-        found = model.objects.visible_to(user).filter(pk=term.concept)
-        if name := found.values_list("name", flat=True).first():
-            return f"like “{name}”"
-    return "a refined search"
+    name = names.get(UUID(term.concept))
+    return f"like “{name}”" if name else "a refined search"

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.db.models import Min, QuerySet
 from django.utils import timezone
@@ -32,9 +33,13 @@ def same(user: Any, asking: Asking) -> SavedSearch | None:
     return of(user).filter(address=asking.address).first()
 
 
+@transaction.atomic
 def save(user: Any, asking: Asking, name: str) -> tuple[SavedSearch, bool]:
     """Puts a search first among the saved ones; False with the one that was there."""
     name = _checked(name) or asking.name(user)
+    # Two tabs, or a double click, save it one after the other.
+    users = get_user_model().objects.select_for_update(no_key=True)
+    users.get(pk=user.pk)
     if found := same(user, asking):
         return found, False
     mine = of(user)

@@ -20,7 +20,7 @@ from ..account.preferences import keeps_history
 from ..collecting.answers import done
 from ..models import HistoryEntry, SavedSearch
 from . import history, news, saved
-from .addresses import Asking, checked
+from .addresses import Asking, checked, words_of
 from .members import for_members
 
 SHOWN_AT_FIRST = 50  # of the history
@@ -45,10 +45,11 @@ def searches(request: HttpRequest) -> HttpResponse:
     count = entries.count()
     if "all" not in request.GET:
         entries = entries[:SHOWN_AT_FIRST]
+    mine = list(saved.of(request.user))
+    words = words_of([saved.asking_of(each) for each in mine], request.user)
     context = {
         "rows": [
-            _row(each, titles, saved.asking_of(each).words(request.user))
-            for each in saved.of(request.user)
+            _row(each, titles, said) for each, said in zip(mine, words, strict=True)
         ],
         "days": [
             (day, [_row(entry, titles, [entry.label]) for entry in of_day])

@@ -8,6 +8,7 @@ query whose plan is known to use the index, under a time limit of its own, and a
 that does not answer is told apart from one that found nothing.
 """
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -78,6 +79,11 @@ def _asked(url: str, ask: Callable[[], Answer]) -> Answer:
         return ask()
 
 
-@lru_cache(maxsize=1)
 def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(SEARCHES_AT_ONCE * len(urls()), "nodes")
+    """This process's own: a fork has none of its parent's threads."""
+    return _pool(SEARCHES_AT_ONCE * len(urls()), os.getpid())
+
+
+@lru_cache(maxsize=1)
+def _pool(threads: int, _process: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, "nodes")

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
-from search.clickhouse import queries
+from search.clickhouse import by_id
 from search.corpus import Corpus
 from search.errors import NotFound
 from search.ingestion.removals import digest, removals_of
@@ -71,7 +71,7 @@ def check(found: Subject) -> None:
 @lru_cache(KNOWN)
 def _looked_up(slug: str, item_id: int, _period: int) -> Subject | None:
     corpus = Corpus.named(slug)
-    row = queries.picture_facts(corpus.table, item_id)
+    row = by_id.picture_facts(corpus.table, item_id)
     if row is None:
         return None
     dataset, url = corpus.dataset, row["url"]

@@ -10,6 +10,9 @@ export const keyOf = (owner) => `${owner.dataset.dataset}/${owner.dataset.item}`
 export const itemOf = (owner) => ({ dataset: owner.dataset.dataset, id: Number(owner.dataset.item) })
 export const pictureOf = (hit) => find('a.picture', hit)
 
+/** Whether the picture of this item is veiled in the grid by itself. */
+export const isUnsafe = (id) => Boolean(find(`main .hit[data-item="${id}"][data-unsafe]`))
+
 /** Marks are for searches: on other pages nobody would act on them. */
 export const canMark = () => document.body.matches('.searching')
 

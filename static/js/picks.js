@@ -2,6 +2,7 @@
 // results, and an item, stands how often they were.
 
 import { find, findAll, heed } from './dom.js'
+import { isUnsafe } from './hits.js'
 
 const TERMS = ['q', 'item', 'embedding', 'concept']
 
@@ -27,6 +28,7 @@ async function showCounts () {
     } catch {
       continue // pages do without
     }
+    for (const link of findAll('.favourites a', place)) link.toggleAttribute('data-unsafe', isUnsafe(link.dataset.item))
     window.htmx?.process(place)
   }
 }

@@ -1,145 +1,20 @@
-// Marks on hits, gathered in a bar, and the rounds that are made of them.
+// The rounds that are made of marks: the bar that refines, and goes back and on.
 
 import { find, findAll, heed, Refused, send, tell } from './dom.js'
 import { bind } from './keys.js'
-import { hits } from './hits.js'
+import {
+  address, asked, bar, dataset, ids, isSearch, keep, listMarks, marks, read, restore, search, seen, showMarks,
+  slider, state, watch
+} from './marks.js'
 
-const MOST = 500 // as in collections/refining/rounds.py
-const MOST_SEEN = 5_000
 const NONE = { steps: [] }
-const PULLS = { '-2': 'gentle', '-1': 'mild', 0: 'balanced', 1: 'strong', 2: 'strongest' }
 
-const bar = find('#refine')
-const slider = find('.strength input', bar)
 const dialog = find('#save-concept')
-const marks = new Map() // id → whether it is good, in the order in which they were given
-const seen = new Set() // ids that came into sight
-let here = null // the address whose marks these are
 let rounds = NONE
 
-/** The address of the results, also while a panel over them has put its own there. */
-const address = () => window.history.state?.results ?? location.pathname + location.search
-const asked = () => new URL(address(), location.href).searchParams
-const dataset = () => hits()[0]?.dataset.dataset ?? asked().get('dataset') ?? ''
-const isSearch = () => Boolean(find('#results') && !find('#results.start'))
-const ids = (good) => [...marks].filter(([, is]) => is === good).map(([id]) => id)
-
-// -- what is kept for each search in this tab
-
-function read (of) {
-  try {
-    return JSON.parse(sessionStorage.getItem(`refine:${of}`))
-  } catch {
-    return null
-  }
-}
-
-const state = () => ({
-  marks: [...marks],
-  pull: slider.value,
-  seen: [...seen],
-  refined: rounds.steps.length > 0
-})
-
-function keep (of = here, what = state()) {
-  try {
-    sessionStorage.setItem(`refine:${of}`, JSON.stringify(what))
-  } catch {
-    // Storage is full or forbidden: marks then last as long as the page.
-  }
-}
-
-// -- marks
-
-heed('mark', ({ items, good }) => {
-  if (!isSearch()) return tell('toast', { text: 'Marks refine a search: search for something first.' })
-  for (const { id } of items) {
-    marks.delete(id)
-    if (good !== null && marks.size < MOST) marks.set(id, good)
-  }
-  if (marks.size >= MOST) tell('toast', { text: `A round takes up to ${MOST} marks.` })
-  changed()
-})
-
-function changed () {
-  keep()
-  show()
-}
-
-function showMarks () {
-  for (const owner of findAll('main .hit[data-item], #detail .item[data-item]')) {
-    const good = marks.get(Number(owner.dataset.item))
-    const word = good === undefined ? undefined : good ? 'good' : 'bad'
-    if (owner.dataset.mark === word) continue
-    if (word) owner.dataset.mark = word
-    else delete owner.dataset.mark
-  }
-}
-
-function thumbnail (id, good) {
-  const shown = find('template.mark', bar).content.firstElementChild.cloneNode(true)
-  const button = find('button', shown)
-  button.dataset.id = id
-  button.title = button.ariaLabel = `Unmark picture ${id}, marked ${good ? 'good' : 'bad'}`
-  find('img', shown).src = `/t/${encodeURIComponent(dataset())}/${id}/160.webp`
-  return shown
-}
-
-/** The newest first; those that stay are not loaded again. */
-function list (good) {
-  const list = find(good ? '.marks .good' : '.marks .bad', bar)
-  const known = new Map(findAll('li', list).map((each) => [find('button', each).dataset.id, each]))
-  list.replaceChildren(...ids(good).reverse().map((id) => known.get(String(id)) ?? thumbnail(id, good)))
-}
-
-find('.marks', bar).addEventListener('click', ({ target }) => {
-  const button = target.closest('button')
-  if (!button) return
-  const others = findAll('.marks button', bar)
-  const next = others[others.indexOf(button) + 1] ?? others.at(-2)
-  marks.delete(Number(button.dataset.id))
-  changed()
-  if (next) find(`.marks button[data-id="${next.dataset.id}"]`, bar)?.focus()
-  else find('a.picture', hits()[0] ?? document)?.focus({ preventScroll: true })
-})
-
-find('.clear', bar).addEventListener('click', () => {
-  const before = state()
-  const of = here
-  marks.clear()
-  changed()
-  tell('toast', {
-    text: 'The marks are gone.',
-    undo () {
-      keep(of, before)
-      if (here !== of) return
-      restore(before)
-      show()
-    }
-  })
-})
-
-slider.addEventListener('input', () => {
-  slider.ariaValueText = PULLS[slider.value]
-  keep()
-})
-
-find('.unfold', bar).addEventListener('click', ({ currentTarget }) => {
-  const open = bar.classList.toggle('open')
-  currentTarget.ariaExpanded = open
-})
-
-// -- what came into sight
-
-const sight = new IntersectionObserver((entries) => {
-  for (const { isIntersecting, target } of entries) {
-    if (isIntersecting && seen.size < MOST_SEEN) seen.add(Number(target.dataset.item))
-  }
-}, { threshold: 0.5 })
-
-function watch () {
-  sight.disconnect()
-  for (const hit of hits()) sight.observe(hit)
+function take (told) {
+  rounds = told
+  search.refined = told.steps.length > 0
 }
 
 // -- rounds
@@ -151,7 +26,7 @@ async function refine () {
   button.setAttribute('aria-busy', 'true')
   const given = { ...state(), refined: true }
   try {
-    keep(here, given)
+    keep(search.address, given)
     const round = await send(bar.dataset.refine, {
       search: query(),
       good: ids(true).join(),
@@ -194,20 +69,12 @@ bar.addEventListener('click', (event) => {
 /** Whether this search may be part of a refinement: only then the server is asked. */
 const mayBeRound = (stored) => asked().has('concept') || Boolean(stored?.refined)
 
-function restore (stored) {
-  marks.clear()
-  seen.clear()
-  for (const [id, good] of stored?.marks ?? []) marks.set(id, good)
-  for (const id of stored?.seen ?? []) seen.add(id)
-  slider.value = stored?.pull ?? 0
-}
-
 /** False when the results are others by the time that the answer comes. */
 async function ask () {
-  const of = here
+  const of = search.address
   const told = await send(`${bar.dataset.history}?${new URLSearchParams({ search: query() })}`, {}, { method: 'GET' })
-  if (here !== of) return false
-  rounds = told
+  if (search.address !== of) return false
+  take(told)
   return true
 }
 
@@ -219,9 +86,9 @@ function adoptMarks () {
 }
 
 async function recall () {
-  const stored = read(here)
+  const stored = read(search.address)
   restore(stored)
-  rounds = NONE
+  take(NONE)
   show()
   if (!mayBeRound(stored)) return
   try {
@@ -285,22 +152,23 @@ function showSteps () {
 function show () {
   showMarks()
   const isUsed = isSearch() && (marks.size > 0 || rounds.steps.length > 0)
-  const good = ids(true).length
   bar.hidden = !isUsed
   document.body.toggleAttribute('data-refining', isUsed)
   if (!isUsed) return
-  list(true)
-  list(false)
-  find('.tally [role=status]', bar).textContent = marks.size ? `${good} good, ${marks.size - good} bad` : 'No marks'
+  listMarks()
   find('.unfold', bar).hidden = false
   find('.go', bar).disabled = !marks.size
   find('.clear', bar).hidden = !marks.size
-  slider.ariaValueText = PULLS[slider.value]
   const save = find('.keeps', bar)
   save.hidden = !rounds.current
   if (save.matches('a')) save.search = new URLSearchParams({ next: address() })
   showSteps()
 }
+
+find('.unfold', bar).addEventListener('click', ({ currentTarget }) => {
+  const open = bar.classList.toggle('open')
+  currentTarget.ariaExpanded = open
+})
 
 new ResizeObserver(() => {
   document.body.style.setProperty('--refine', `${bar.offsetHeight}px`)
@@ -357,11 +225,12 @@ if (dialog) {
 
 function arrange () {
   watch()
-  if (address() === here) return show()
-  here = address()
+  if (address() === search.address) return show()
+  search.address = address()
   recall()
 }
 
+heed('marked', show)
 heed('settled', arrange)
 heed('opened', showMarks)
 arrange()

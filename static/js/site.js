@@ -1,7 +1,7 @@
 // On every page: the keyboard's help, toasts, and menus that close by themselves.
 
 import { find, findAll } from './dom.js'
-import './keys.js'
+import { bind } from './keys.js'
 import './toast.js'
 
 const menu = find('.menu')
@@ -14,6 +14,12 @@ function fit () {
 
 roomy.addEventListener('change', fit)
 fit()
+
+bind('Escape', null, () => {
+  if (!menu?.open || roomy.matches) return false
+  menu.open = false
+  find('summary', menu).focus()
+})
 
 document.addEventListener('click', (event) => {
   if (menu && !roomy.matches && !event.target.closest('.menu')) menu.open = false

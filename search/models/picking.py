@@ -1,0 +1,83 @@
+"""How often items were picked: elsewhere, by files of conversions, and here."""
+
+from django.db import models
+
+from .registry import Dataset
+
+
+class ConversionFile(models.Model):
+    """A file of conversions that was loaded; by its content, not by its name."""
+
+    dataset = models.ForeignKey(
+        Dataset, on_delete=models.CASCADE, related_name="conversion_files"
+    )
+    name = models.CharField(max_length=300)
+    sha256 = models.CharField(max_length=64)
+    rows = models.PositiveBigIntegerField(default=0)
+    rows_matched = models.PositiveBigIntegerField(default=0)
+    loaded_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["dataset", "name"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["dataset", "sha256"], name="one_row_per_conversion_file"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.dataset}"
+
+
+class Conversion(models.Model):
+    """How often an item was picked after a search for some words, by one file.
+
+    A file may have several rows for the same: the sum of them counts.
+    """
+
+    dataset = models.ForeignKey(
+        Dataset, on_delete=models.CASCADE, related_name="conversions", db_index=False
+    )
+    file = models.ForeignKey(
+        ConversionFile, on_delete=models.CASCADE, related_name="conversions"
+    )
+    item = models.BigIntegerField()
+    keyword = models.CharField(max_length=200, blank=True)
+    count = models.PositiveIntegerField()
+
+    class Meta:
+        indexes = [models.Index(fields=["dataset", "item"], name="conversions_of_item")]
+
+    def __str__(self) -> str:
+        return f"{self.dataset} {self.item}: {self.count} × {self.keyword}"
+
+
+class Pick(models.Model):
+    """How often an item was picked here after a search for some words.
+
+    Only this sum is kept: neither who it was nor when.
+    """
+
+    class Kind(models.TextChoices):
+        OPENED = "opened", "looked at"
+        SAVED = "saved", "put into a collection"
+        EXPORTED = "exported", "exported"
+
+    dataset = models.ForeignKey(
+        Dataset, on_delete=models.CASCADE, related_name="picks", db_index=False
+    )
+    item = models.BigIntegerField()
+    keyword = models.CharField(max_length=200, blank=True)
+    kind = models.CharField(max_length=8, choices=Kind.choices)
+    count = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["dataset", "item", "keyword", "kind"],
+                name="one_row_per_pick",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.dataset} {self.item}: {self.count} × {self.keyword}"

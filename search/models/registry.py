@@ -1,0 +1,178 @@
+"""The datasets there are, and what was measured of them."""
+
+import re
+
+from django.core.validators import MinValueValidator, RegexValidator
+from django.db import models
+from django.urls import reverse
+
+from .ledger import Shard
+
+SLUG = r"\A[a-z][a-z0-9_]*\Z"
+TERMS_OF_SLUG = "A slug has small letters, digits and _, and starts with a letter."
+
+
+class Dataset(models.Model):
+    """A named searchable corpus, embedded by one model; it has one ClickHouse table."""
+
+    class Metric(models.TextChoices):
+        COSINE = "cosineDistance", "cosine"
+        L2 = "L2Distance", "L2"
+
+    class Quantization(models.TextChoices):
+        BF16 = "bf16", "bf16"
+        I8 = "i8", "i8, with rescoring"
+
+    class Kind(models.TextChoices):
+        LAION = "laion", "LAION shards: embeddings and metadata"
+        IMAGES = "images", "Images: a list of their addresses, a folder, tar files"
+        PARQUET = "parquet", "Parquet files with embeddings"
+
+    slug = models.CharField(
+        max_length=40,
+        unique=True,
+        validators=[RegexValidator(SLUG, TERMS_OF_SLUG)],
+        help_text="Names the dataset in addresses and its table in ClickHouse.",
+    )
+    title = models.CharField(max_length=120)
+    model = models.CharField(
+        max_length=200,
+        default="ViT-B-32-quickgelu",
+        help_text="An open_clip architecture, or local-dir:FOLDER for one with its own "
+        "configuration. LAION-400M was embedded by ViT-B-32-quickgelu, weights openai.",
+    )
+    weights = models.CharField(
+        max_length=200,
+        blank=True,
+        default="openai",
+        help_text="A tag of open_clip, or a file; empty for local-dir:FOLDER.",
+    )
+    dimension = models.PositiveIntegerField(
+        default=512, validators=[MinValueValidator(1)]
+    )
+    metric = models.CharField(
+        max_length=20, choices=Metric.choices, default=Metric.COSINE
+    )
+    index_connections = models.PositiveIntegerField(
+        default=32,
+        validators=[MinValueValidator(2)],
+        help_text="Edges of a node in the HNSW graph (M).",
+    )
+    index_construction = models.PositiveIntegerField(
+        default=64,
+        validators=[MinValueValidator(1)],
+        help_text="Candidates looked at when a node is added (ef_construction).",
+    )
+    index_quantization = models.CharField(
+        max_length=4,
+        choices=Quantization.choices,
+        default=Quantization.BF16,
+        help_text="How exactly the graph keeps vectors. With i8 it takes half of the "
+        "memory; what it finds is compared anew with the vectors of the table.",
+    )
+    shards_per_partition = models.PositiveIntegerField(
+        choices=[(1 << bits, str(1 << bits)) for bits in range(8)],
+        default=4,
+        help_text="Shards that share one part and one graph, which is built in memory: "
+        "about 2 kB a row and index at 512 dimensions. Each graph costs a search time, "
+        "so 410 shards want 32, on a machine for that.",
+    )
+    kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.LAION)
+    source = models.CharField(
+        max_length=500,
+        blank=True,
+        help_text="A folder, a file or a pattern such as /data/photos.tsv* on the "
+        "server, or an address https://host/path/embeddings.",
+    )
+    shard_range = models.CharField(
+        max_length=200,
+        blank=True,
+        help_text="Which shards an address has, such as 0-409 or 0,3,7-9.",
+    )
+    image_pattern = models.CharField(
+        max_length=200, default="img_emb/img_emb_{n}.npy", blank=True
+    )
+    text_pattern = models.CharField(
+        max_length=200, default="text_emb/text_emb_{n}.npy", blank=True
+    )
+    metadata_pattern = models.CharField(
+        max_length=200, default="metadata/metadata_{n}.parquet", blank=True
+    )
+    columns = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="Which column of the source is what, where the names differ: "
+        '{"url": "photo_image_url", "caption": "photo_description"}. Parquet files '
+        'have "embedding" and perhaps "text_embedding"; without, a search by captions '
+        "compares with the pictures.",
+    )
+    keep_files = models.BooleanField(
+        default=False, help_text="Keep fetched shards after they have come in."
+    )
+    without_removal_list = models.BooleanField(
+        default=False,
+        help_text="Bring LAION shards in though no list of items to be left out is "
+        "loaded. LAION was found to link to illegal pictures; lists of them exist.",
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["created_at", "pk"]
+
+    def __str__(self) -> str:
+        return self.title
+
+    def get_absolute_url(self) -> str:
+        return reverse("dataset", args=[self.slug])
+
+    @classmethod
+    def may_be_named(cls, slug: str) -> bool:
+        """Whether a dataset could have this slug; no database is asked."""
+        longest = cls._meta.get_field("slug").max_length
+        return len(slug) <= longest and re.match(SLUG, slug) is not None
+
+    def item_count(self) -> int:
+        """Items that can be found, by the ledger."""
+        visible = self.shards.aggregate(total=models.Sum("rows_visible"))
+        return visible["total"] or 0
+
+    def shard_states(self) -> str:
+        """How many shards are in which state, as "3 ingested, 1 failed"."""
+        states = list(self.shards.values_list("state", flat=True))
+        counts = {state: states.count(state) for state in Shard.State.values}
+        return ", ".join(f"{n:,} {state}" for state, n in counts.items() if n) or "none"
+
+
+class Evaluation(models.Model):
+    """How much of the exact answer a dataset's index found, and how fast it was.
+
+    `figures` is a list of evaluation.Figures as dictionaries.
+    """
+
+    class Words(models.TextChoices):
+        CAPTIONS = "captions", "captions of the dataset"
+        GIVEN = "given", "queries from a file"
+
+    dataset = models.ForeignKey(
+        Dataset, on_delete=models.CASCADE, related_name="evaluations"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    words = models.CharField(max_length=8, choices=Words.choices)
+    rows = models.PositiveBigIntegerField()
+    rows_without_index = models.PositiveBigIntegerField()
+    figures = models.JSONField()
+
+    class Meta:
+        ordering = ["-created_at", "-pk"]
+
+    def __str__(self) -> str:
+        return f"{self.dataset}, {self.created_at:%Y-%m-%d %H:%M}"
+
+    def asked_with(self) -> str:
+        """How many queries of each kind, as "100 pictures and 30 queries from a file".
+
+        Both kinds are asked in several ways, always the same ones.
+        """
+        counts = {each["asked"]: each["queries"] for each in self.figures}
+        words = f"{counts['words']:,} {self.get_words_display()}"
+        return f"{counts['picture']:,} pictures and {words}"
