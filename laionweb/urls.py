@@ -3,7 +3,12 @@ from django.templatetags.static import static
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from search import health
+
 urlpatterns = [
+    path("healthz", health.up, name="healthz"),
+    path("readyz", health.ready, name="readyz"),
+    path("metrics", health.measured, name="metrics"),
     path("", include("search.urls")),
     path("", include("usercollections.urls")),
     path("accounts/", include("allauth.urls")),

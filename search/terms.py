@@ -3,11 +3,12 @@
 import hashlib
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from . import keeping, pictures
+from . import keeping
 from .clickhouse import queries
 from .clickhouse.schema import VECTOR_COLUMNS, ItemTable
 from .encoder import encoder_for
@@ -37,9 +38,12 @@ class Terms:
         """
         fields = VECTOR_FIELDS if query.field == "both" else (query.field,)
         shared = np.zeros(self.dataset.dimension)
+        texts = self._text_vectors(query.terms)
         deadline = time.monotonic() + LIMITS.seconds  # of all pictures together
         for term in query.terms:
-            if term.item is None:
+            if term.text is not None:
+                shared += term.weight * texts[term.text]
+            elif term.item is None:
                 shared += term.weight * self._vector(term, deadline)
         return {field: self._with_items(shared, query, field) for field in fields}
 
@@ -64,10 +68,16 @@ class Terms:
             raise no_item(item_id)
         return found[item_id] / np.linalg.norm(found[item_id])
 
+    def _text_vectors(self, terms: Sequence[Term]) -> dict[str, np.ndarray]:
+        """All at once: a remote encoder is waited for once only."""
+        texts = list({term.text: None for term in terms if term.text is not None})
+        if not texts:
+            return {}
+        encoder = encoder_for(self.dataset.model, self.dataset.weights)
+        vectors = self._of_model(encoder.encode_texts(texts))
+        return dict(zip(texts, vectors, strict=True))
+
     def _vector(self, term: Term, deadline: float) -> np.ndarray:
-        if term.text is not None:
-            encoder = encoder_for(self.dataset.model, self.dataset.weights)
-            return self._of_model(encoder.encode_texts([term.text]))
         if term.image is not None:
             return self._picture_vector(term.image)
         if term.image_url is not None:
@@ -78,7 +88,7 @@ class Terms:
 
     def _picture_vector(self, data: bytes) -> np.ndarray:
         encoder = encoder_for(self.dataset.model, self.dataset.weights)
-        return self._of_model(encoder.encode_images([pictures.decode(data)]))
+        return self._of_model(encoder.encode_pictures([data]))[0]
 
     def _fetched_vector(self, url: str, deadline: float) -> np.ndarray:
         """Kept for a while: a page asks anew when it is reloaded."""
@@ -97,7 +107,7 @@ class Terms:
                 f"The model {self.dataset.model} makes vectors of {vectors.shape[1]} "
                 f"numbers; those of this dataset have {self.dataset.dimension}."
             )
-        return vectors[0]
+        return vectors
 
     def _given_vector(self, embedding: tuple[float, ...]) -> np.ndarray:
         vector = np.asarray(embedding, np.float64)
