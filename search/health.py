@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from celery import current_app
 from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
 from django.core.cache import cache
 from django.db import connection
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
@@ -29,6 +30,7 @@ _threads = ThreadPoolExecutor(8, "ready")
 _asked: dict[str, tuple[float, Future]] = {}
 
 
+@login_not_required
 @require_safe
 @never_cache
 def up(request: HttpRequest) -> HttpResponse:
@@ -36,6 +38,7 @@ def up(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"up": True})
 
 
+@login_not_required
 @require_safe
 @never_cache
 def ready(request: HttpRequest) -> HttpResponse:
@@ -50,6 +53,7 @@ def ready(request: HttpRequest) -> HttpResponse:
     return answer
 
 
+@login_not_required
 @require_safe
 @never_cache
 def measured(request: HttpRequest) -> HttpResponse:
