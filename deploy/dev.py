@@ -60,6 +60,9 @@ class Services:
                 raise CannotStart(f"{name} has ended; see {FOLDER / name}.log.")
 
     def stop(self) -> None:
+        """In peace: whoever presses Ctrl-C again is already being obeyed."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         for _, process in reversed(self.running):
             process.send_signal(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):

@@ -10,3 +10,4 @@ app.autodiscover_tasks(["search.ingestion"])
 app.autodiscover_tasks(
     ["usercollections.collecting", "usercollections.refining"], related_name="sweeping"
 )
+app.steps["worker"].add("search.encoding:Encoding")

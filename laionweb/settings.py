@@ -125,6 +125,15 @@ CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 SEARCH_ENCODER = env.str(
     "SEARCH_ENCODER", default="search.encoder.openclip.OpenClipEncoder"
 )
+# Where it computes and in what: auto is the first GPU and float16, or a CPU in float32.
+ENCODER_DEVICE = env.str("ENCODER_DEVICE", default="auto")
+ENCODER_PRECISION = env.str("ENCODER_PRECISION", default="auto")
+ENCODER_MEMORY_MB = env.int("ENCODER_MEMORY_MB", default=8_000)
+# Of the encode workers: how much becomes one forward pass, how much may wait for its
+# turn, and how long a query waits for its embedding.
+ENCODER_BATCH = env.int("ENCODER_BATCH", default=64)
+ENCODER_QUEUE = env.int("ENCODER_QUEUE", default=256)
+ENCODER_WAIT_S = env.float("ENCODER_WAIT_S", default=3.0)
 # host:port of stores inside the own network that pictures may be fetched from.
 FETCH_ALLOWED_HOSTS = env.list("FETCH_ALLOWED_HOSTS", default=[])
 # Pictures of items are fetched, made small, and kept in VAR_DIR/thumbnails.
@@ -150,6 +159,8 @@ INSTALLED_APPS = [
     "postcards",
 ]
 MIDDLEWARE = [
+    "search.logs.NamedRequests",
+    "search.middleware.RequestTimes",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -305,15 +316,30 @@ LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_TZ = True
 
+# Addresses and networks that may read /metrics, besides staff.
+METRICS_ALLOWED = env.list("METRICS_ALLOWED", default=[])
+
 # Libraries speak up when something is wrong; our own rooms as loud as LOG_LEVEL says.
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
+LOG_FORMAT = env.str("LOG_FORMAT", default="line")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}
+        "line": {
+            "format": "{asctime} {levelname} {name} {request}: {message}",
+            "style": "{",
+        },
+        "json": {"()": "search.logs.Json"},
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"request": {"()": "search.logs.WithRequest"}},
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": LOG_FORMAT,
+            "filters": ["request"],
+        }
+    },
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         name: {"level": LOG_LEVEL}

@@ -5,11 +5,16 @@ from django.templatetags.static import static
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from search import health
+
 # The limits on guessing passwords are those of the site's own page.
 admin.site.login = secure_admin_login(admin.site.login)
 
 ICON = static("favicon.svg")
 urlpatterns = [
+    path("healthz", health.up, name="healthz"),
+    path("readyz", health.ready, name="readyz"),
+    path("metrics", health.measured, name="metrics"),
     path("", include("search.urls")),
     path("", include("usercollections.urls")),
     path("accounts/", include("allauth.urls")),

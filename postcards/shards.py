@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from search.encoder import Encoder, encoder_for
+from search.encoder import encoder_here
+from search.encoder.openclip import OpenClipEncoder
 
 from .captions import caption
 from .draw import draw
@@ -23,9 +24,9 @@ ENCODED_SIZE = (240, 180)
 JPEG_QUALITY = 88
 
 
-def encoder() -> Encoder:
+def encoder() -> OpenClipEncoder:
     """The small CLIP that was trained on postcards."""
-    return encoder_for(MODEL, "")
+    return encoder_here(MODEL, "")
 
 
 def jpeg(postcard_id: int) -> bytes:

@@ -1,10 +1,29 @@
 import json
+import time
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
+from . import metrics
 from .errors import SearchError, TooManyRequests
+
+
+class RequestTimes:
+    """Tells Prometheus how long each answer took; streams, until they begin."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]):
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        started = time.perf_counter()
+        response = self.get_response(request)
+        match = request.resolver_match
+        # Names alone: addresses are without number, and so would be the series.
+        name = match.view_name if match and match.view_name else "other"
+        times = metrics.REQUESTS.labels(name, request.method, response.status_code)
+        times.observe(time.perf_counter() - started)
+        return response
 
 
 class SearchErrorPage:

@@ -1,5 +1,7 @@
 """Bytes from outside into a picture, without trusting them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -13,28 +15,47 @@ MOST_STRETCHED = 50
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF")
 
 
+def check(data: bytes) -> None:
+    """Raises what decode would, as far as the head of the file tells; it is quick."""
+    with _refusals():
+        _opened(data)
+
+
 def decode(data: bytes) -> Image.Image:
     """The first frame, upright, in RGB; transparent parts become white.
 
     Raises PictureTooLarge or NotAPicture; pixels are counted before any is unpacked.
     """
+    with _refusals():
+        picture = _opened(data)
+        picture.load()
+        upright = ImageOps.exif_transpose(picture)
+        return _on_white(upright)
+
+
+def _opened(data: bytes) -> Image.Image:
+    """Of a size that may be unpacked."""
     if len(data) > MOST_BYTES:
         raise PictureTooLarge(
             f"The picture is larger than {MOST_BYTES // 2**20} MB; please use a "
             "smaller one."
         )
+    picture = Image.open(BytesIO(data), formats=FORMATS)
+    if picture.width * picture.height > MOST_PIXELS:
+        raise PictureTooLarge(_too_many_pixels(picture.width, picture.height))
+    if max(picture.size) > MOST_STRETCHED * min(picture.size):
+        # Models enlarge the short side to their own, and the long one with it.
+        raise PictureTooLarge(
+            f"One side of the picture is over {MOST_STRETCHED} times the other."
+        )
+    return picture
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Pillow's errors as ours."""
     try:
-        picture = Image.open(BytesIO(data), formats=FORMATS)
-        if picture.width * picture.height > MOST_PIXELS:
-            raise PictureTooLarge(_too_many_pixels(picture.width, picture.height))
-        if max(picture.size) > MOST_STRETCHED * min(picture.size):
-            # Models enlarge the short side to their own, and the long one with it.
-            raise PictureTooLarge(
-                f"One side of the picture is over {MOST_STRETCHED} times the other."
-            )
-        picture.load()
-        upright = ImageOps.exif_transpose(picture)
-        return _on_white(upright)
+        yield
     except PictureTooLarge:
         raise
     except Image.DecompressionBombError as error:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from . import metrics
 from .clickhouse import by_id, queries
 from .clickhouse.filters import NOT_SAFE, REMOVED, condition_of
 from .clickhouse.gathering import share_passing
@@ -79,6 +80,8 @@ def find(query: SearchQuery) -> Page:
     # What a deeper search added may differ from what another page added.
     cursor = keep(ranking, end, token if reach == ranking.reach else "")
     searched = time.perf_counter()
+    metrics.ENCODING.observe(encoded - started)
+    metrics.SEARCHING.observe(searched - encoded)
     return Page(
         hits=hits,
         next=cursor,

@@ -3,11 +3,12 @@
 import hashlib
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from . import keeping, pictures
+from . import keeping
 from .clickhouse import by_id
 from .clickhouse.schema import VECTOR_COLUMNS, ItemTable
 from .encoder import encoder_for
@@ -45,10 +46,8 @@ class Terms:
         """
         fields = VECTOR_FIELDS if query.field == "both" else (query.field,)
         deadline = time.monotonic() + LIMITS.seconds  # of all pictures together
-        shared = [
-            self._vector(term, deadline) if term.item is None else None
-            for term in query.terms
-        ]
+        texts = self._text_vectors(query.terms)
+        shared = [self._shared(term, texts, deadline) for term in query.terms]
         return {
             field: np.array(
                 [
@@ -58,6 +57,16 @@ class Terms:
             )
             for field in fields
         }
+
+    def _shared(
+        self, term: Term, texts: dict[str, np.ndarray], deadline: float
+    ) -> np.ndarray | None:
+        """The vector of a term that is the same in all fields; None for an item."""
+        if term.item is not None:
+            return None
+        return (
+            texts[term.text] if term.text is not None else self._vector(term, deadline)
+        )
 
     def _of_field(
         self, term: Term, shared: np.ndarray | None, field: str
@@ -72,10 +81,16 @@ class Terms:
             raise no_item(item_id)
         return found[item_id] / np.linalg.norm(found[item_id])
 
+    def _text_vectors(self, terms: Sequence[Term]) -> dict[str, np.ndarray]:
+        """All at once: a remote encoder is waited for once only."""
+        texts = list({term.text: None for term in terms if term.text is not None})
+        if not texts:
+            return {}
+        encoder = encoder_for(self.dataset.model, self.dataset.weights)
+        vectors = self._of_model(encoder.encode_texts(texts))
+        return dict(zip(texts, vectors, strict=True))
+
     def _vector(self, term: Term, deadline: float) -> np.ndarray:
-        if term.text is not None:
-            encoder = encoder_for(self.dataset.model, self.dataset.weights)
-            return self._of_model(encoder.encode_texts([term.text]))
         if term.image is not None:
             return self._picture_vector(term.image)
         if term.image_url is not None:
@@ -86,7 +101,7 @@ class Terms:
 
     def _picture_vector(self, data: bytes) -> np.ndarray:
         encoder = encoder_for(self.dataset.model, self.dataset.weights)
-        return self._of_model(encoder.encode_images([pictures.decode(data)]))
+        return self._of_model(encoder.encode_pictures([data]))[0]
 
     def _fetched_vector(self, url: str, deadline: float) -> np.ndarray:
         """Kept for a while: a page asks anew when it is reloaded."""
@@ -105,7 +120,7 @@ class Terms:
                 f"The model {self.dataset.model} makes vectors of {vectors.shape[1]} "
                 f"numbers; those of this dataset have {self.dataset.dimension}."
             )
-        return vectors[0]
+        return vectors
 
     def _given_vector(self, embedding: tuple[float, ...]) -> np.ndarray:
         vector = np.asarray(embedding, np.float64)

@@ -17,6 +17,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email import policy
+from email.parser import BytesParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from queue import Empty, LifoQueue
@@ -110,6 +112,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def _serve(self, body: bytes) -> None:
         given = dict(parse_qsl(urlsplit(self.path).query, keep_blank_values=True))
+        if self.headers.get("Content-Type", "").startswith("multipart/form-data"):
+            given |= self._fields(body)  # so does the client send long parameters
+            body = b""
         settings, params = {}, {}
         for name, value in given.items():
             if name.startswith("param_"):
@@ -130,6 +135,16 @@ class Handler(BaseHTTPRequestHandler):
         else:
             accepted = given.get("enable_http_compression") == "1"
             self._answer(200, answer, encoding=self._encoding() if accepted else "")
+
+    def _fields(self, body: bytes) -> dict[str, str]:
+        head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
+        parts = BytesParser(policy=policy.HTTP).parsebytes(head + body).iter_parts()
+        return {
+            part.get_param("name", header="Content-Disposition"): part.get_payload(
+                decode=True
+            ).decode()
+            for part in parts
+        }
 
     def _encoding(self) -> str:
         offered = self.headers.get("Accept-Encoding", "")

@@ -263,6 +263,14 @@ def test_what_is_on_the_list_of_removals_is_not_fetched(pictures, site, tmp_path
     assert sorted(site.asked) == ["/postcards/0.jpg", "/postcards/3.jpg"]
 
 
+def test_the_encode_workers_are_left_to_the_queries(pictures, site, tmp_path, settings):
+    settings.SEARCH_ENCODER = "search.encoder.remote.CeleryEncoder"
+    settings.CELERY_BROKER_URL = "redis://127.0.0.1:1/0"
+    list_postcards(tmp_path, site, 4)
+    bring_in(pictures)
+    assert ids_of(pictures) == [0, 1, 2, 3]
+
+
 @pytest.mark.usefixtures("small_batches")
 def test_a_run_that_broke_off_goes_on_where_it_was(pictures, site, tmp_path):
     list_postcards(tmp_path, site)

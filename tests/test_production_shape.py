@@ -19,7 +19,7 @@ import pytest
 from production import Production, wait_until
 from tiny_shards import vectors, write_shard
 
-ROWS, SHARDS, DIMENSION, SLUG = 500, 6, 64, "shaped"
+ROWS, SHARDS, DIMENSION, SLUG = 500, 6, 512, "shaped"
 ASKERS = 16
 
 

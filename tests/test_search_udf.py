@@ -23,7 +23,7 @@ from postcards.draw import draw
 from postcards.scene import Scene, Thing
 from postcards.shards import MODEL
 from search import pictures
-from search.encoder import encoder_for
+from search.encoder import encoder_here
 from search.errors import InvalidQuery
 from search.management.commands.clickhouse_shell import PROMPT, Command, split
 
@@ -137,7 +137,7 @@ def answers(place: Place) -> dict[str, str]:
 
 def test_encode_text_is_the_encoder_whatever_the_text(answers):
     vectors = np.array(json.loads(answers["texts"])[0], np.float32)
-    expected = encoder_for(MODEL, "").encode_texts([NASTY, LONG, "", "a'b"])
+    expected = encoder_here(MODEL, "").encode_texts([NASTY, LONG, "", "a'b"])
     assert np.allclose(vectors, expected, atol=1e-5)
     assert answers["not utf-8"] == "512\n"
 
@@ -146,7 +146,7 @@ def test_encode_image_is_the_encoder_on_the_decoded_picture(answers, place):
     vectors = np.array(json.loads(answers["image"])[0], np.float32)
     picture = pictures.decode((place.folder / "pictures" / "card.png").read_bytes())
     assert np.allclose(
-        vectors, encoder_for(MODEL, "").encode_images([picture]), atol=1e-5
+        vectors, encoder_here(MODEL, "").encode_images([picture]), atol=1e-5
     )
 
 

@@ -65,6 +65,29 @@ def test_manage_py_check_passes():
     assert done.returncode == 0, done.stderr
 
 
+def test_a_web_process_that_asks_encode_workers_never_loads_a_model():
+    script = (
+        "import os, sys, django\n"
+        "os.environ.update(DJANGO_SETTINGS_MODULE='laionweb.settings',\n"
+        "    SEARCH_ENCODER='search.encoder.remote.CeleryEncoder',\n"
+        "    CELERY_BROKER_URL='redis://127.0.0.1:1/0')\n"
+        "django.setup()\n"
+        "import laionweb.urls, laionweb.wsgi\n"
+        "from postcards.shards import jpeg\n"
+        "from search.encoder import encoder_for\n"
+        "from search.errors import SearchUnavailable\n"
+        "encoder, refused = encoder_for('ViT-B-32', 'openai'), 0\n"
+        "for ask, thing in [(encoder.encode_texts, 'a house'),\n"
+        "                   (encoder.encode_pictures, jpeg(1))]:\n"
+        "    try: ask([thing])\n"
+        "    except SearchUnavailable: refused += 1\n"
+        f"print(refused, sorted({HEAVY} & set(sys.modules)))\n"
+    )
+    done = run_python("-c", script)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "2 []"
+
+
 def test_migrations_are_complete(db):
     from django.core.management import call_command
 
@@ -95,7 +118,9 @@ def test_wrappers_know_neither_models_nor_requests_nor_each_other(room, stranger
 
 
 def test_torch_stays_with_the_encoder():
-    allowed = {"search/encoder/openclip.py"}
+    allowed = {
+        f"search/encoder/{name}.py" for name in ("openclip", "loading", "short_texts")
+    }
     found = importers("torch", "torchvision", "open_clip")
     assert {name for name in found if not name.startswith("postcards/")} <= allowed
 

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from search import pictures
-from search.encoder import encoder_for
+from search.encoder import encoder_here
 from search.errors import InvalidQuery, SearchError
 
 ENCODED_TOGETHER = 8  # and sent, so that a long chunk does not look like silence
@@ -61,7 +61,7 @@ def arguments() -> argparse.Namespace:
 
 
 def encode_from(given: argparse.Namespace) -> Encode:
-    encoder = encoder_for(given.model, given.weights)
+    encoder = encoder_here(given.model, given.weights)
 
     def texts(rows: list[bytes]) -> np.ndarray:
         return encoder.encode_texts([row.decode(errors="replace") for row in rows])

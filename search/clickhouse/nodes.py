@@ -25,7 +25,7 @@ _local = threading.local()
 
 
 def urls() -> list[str]:
-    return [url.strip() for url in settings.CLICKHOUSE_URL.split(",")]
+    return [url for each in settings.CLICKHOUSE_URL.split(",") if (url := each.strip())]
 
 
 def current_url() -> str:

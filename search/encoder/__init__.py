@@ -8,8 +8,12 @@ import numpy as np
 from django.conf import settings
 from django.utils.module_loading import import_string
 
+from .remembered import Remembered
+
 if TYPE_CHECKING:
-    from PIL import Image
+    from .openclip import OpenClipEncoder
+
+HERE = "search.encoder.openclip.OpenClipEncoder"
 
 _encoders: dict[tuple[str, str, str], "Encoder"] = {}
 _lock = threading.Lock()
@@ -19,7 +23,8 @@ class Encoder(Protocol):
     """One CLIP model; safe to use from many threads.
 
     Both methods return float32 of shape (count, dimension), rows of unit length, and
-    raise SearchUnavailable when the model cannot be had.
+    raise SearchUnavailable when the model cannot be had. Pictures are files as they
+    come from outside; NotAPicture and PictureTooLarge say what is wrong with one.
     """
 
     @property
@@ -27,13 +32,25 @@ class Encoder(Protocol):
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray: ...
 
-    def encode_images(self, images: Sequence["Image.Image"]) -> np.ndarray: ...
+    def encode_pictures(self, files: Sequence[bytes]) -> np.ndarray: ...
 
 
 def encoder_for(model: str, weights: str) -> Encoder:
-    """The encoder of a model, made at first use and kept; weights load when needed."""
-    key = (settings.SEARCH_ENCODER, model, weights)
+    """The encoder that answers queries, as SEARCH_ENCODER says; texts are remembered.
+
+    It is made at first use and kept; weights load when they are needed.
+    """
+    return Remembered(_made(settings.SEARCH_ENCODER, model, weights), model, weights)
+
+
+def encoder_here(model: str, weights: str) -> "OpenClipEncoder":
+    """One that computes in this process, for work in bulk and in encode workers."""
+    return _made(HERE, model, weights)
+
+
+def _made(kind: str, model: str, weights: str) -> Encoder:
+    key = (kind, model, weights)
     with _lock:
         if key not in _encoders:
-            _encoders[key] = import_string(settings.SEARCH_ENCODER)(model, weights)
+            _encoders[key] = import_string(kind)(model, weights)
         return _encoders[key]

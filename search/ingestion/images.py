@@ -4,10 +4,12 @@ While a batch is embedded, the pictures of the next ones are fetched and decoded
 picture that cannot be had is a rejected row with its reason.
 """
 
+import logging
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +17,8 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
-from search.encoder import Encoder, encoder_for
+from search.encoder import encoder_here
+from search.encoder.openclip import OpenClipEncoder
 from search.errors import InvalidQuery, ShardUnreadable
 from search.models import Dataset
 
@@ -29,9 +32,10 @@ from .tables import found
 BATCH_ROWS = 128
 # With the batch that is embedded, three are in memory: some 600 KB a picture at most.
 BATCHES_AHEAD = 2
-EMBEDDED_TOGETHER = 64
 WORKERS = 32
 MOST_REASON = 300
+
+logger = logging.getLogger(__name__)
 
 
 class Pictures(Protocol):
@@ -66,7 +70,7 @@ class Images:
         if number not in self._parts:
             raise ShardUnreadable(f"The source has no shard {number} any more.")
         pictures = self._parts[number]()
-        encoder = encoder_for(self.dataset.model, self.dataset.weights)
+        encoder = encoder_here(self.dataset.model, self.dataset.weights)
         if encoder.dimension != dimension:
             raise ShardUnreadable(
                 f"The dataset's model makes vectors of {encoder.dimension} numbers; "
@@ -106,9 +110,10 @@ class ImageShard:
 
     number: int
     pictures: Pictures
-    encoder: Encoder
+    encoder: OpenClipEncoder
     removed: RemovalList
     fingerprint: str
+    _embedding_s: float = field(default=0.0, init=False)
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -119,6 +124,7 @@ class ImageShard:
 
     def batches(self, start: int) -> Iterator[Batch]:
         """Batches of BATCH_ROWS; closing it ends the threads that fetch for it."""
+        started, self._embedding_s, first = time.monotonic(), 0.0, start
         with ThreadPoolExecutor(WORKERS, "pictures") as pool:
             try:
                 ahead: deque[Waiting] = deque()
@@ -131,6 +137,15 @@ class ImageShard:
                     yield self._batch(ahead.popleft())
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
+                self._tell_pace(start - first, time.monotonic() - started)
+
+    def _tell_pace(self, count: int, seconds: float) -> None:
+        """The rest of the time went into waiting for pictures, or for the engine."""
+        logger.info(
+            "Shard %s: %s pictures in %.0f s, %.1f a second; the model took %.0f %%",
+            *(self.number, count, seconds, count / max(seconds, 1e-3)),
+            100 * self._embedding_s / max(seconds, 1e-3),
+        )
 
     def _begun(self, pool: ThreadPoolExecutor, start: int, table: pa.Table) -> Waiting:
         """What is on a list of removals is not even fetched."""
@@ -168,11 +183,12 @@ class ImageShard:
         )
 
     def _embedded(self, encode: Callable, things: list) -> np.ndarray:
-        parts = [
-            encode(things[first : first + EMBEDDED_TOGETHER])
-            for first in range(0, len(things), EMBEDDED_TOGETHER)
-        ]
-        return np.concatenate([np.empty((0, self.encoder.dimension), "f4"), *parts])
+        if not things:
+            return np.empty((0, self.encoder.dimension), np.float32)
+        started = time.monotonic()
+        vectors = encode(things)
+        self._embedding_s += time.monotonic() - started
+        return vectors
 
 
 def _outcome(job: Future[Picture] | None) -> Picture | str:

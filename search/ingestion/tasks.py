@@ -8,6 +8,7 @@ from typing import Any
 from celery import Task, shared_task
 from kombu.exceptions import OperationalError
 
+from search import metrics
 from search.errors import SearchUnavailable
 from search.models import Dataset
 from search.service import table_of
@@ -21,7 +22,8 @@ logger = logging.getLogger(__name__)
 @shared_task(queue="ingest")
 def ingest_shard(shard_pk: int) -> None:
     try:
-        run.ingest(shard_pk)
+        with metrics.INGESTED.time():
+            run.ingest(shard_pk)
         with answered():
             dataset = Dataset.objects.filter(shards=shard_pk).first()
             if dataset is not None:

@@ -1,0 +1,32 @@
+"""What manage.py check finds wrong with the settings, before anybody asks."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import Error, register
+
+REMOTE = "search.encoder.remote.CeleryEncoder"
+PRECISIONS = ("auto", "float32", "float16", "bfloat16")
+
+
+@register()
+def encoder(app_configs: Any, **kwargs: Any) -> list[Error]:
+    errors = []
+    over_redis = settings.CELERY_BROKER_URL.startswith(("redis://", "rediss://"))
+    if settings.SEARCH_ENCODER == REMOTE and not over_redis:
+        errors.append(
+            Error(
+                "The CeleryEncoder asks its workers through Redis.",
+                hint="Set CELERY_BROKER_URL to redis://host:6379/0 or the like.",
+                id="search.E001",
+            )
+        )
+    if settings.ENCODER_PRECISION not in PRECISIONS:
+        errors.append(
+            Error(
+                f"ENCODER_PRECISION is {settings.ENCODER_PRECISION}.",
+                hint=f"It is one of {', '.join(PRECISIONS)}.",
+                id="search.E002",
+            )
+        )
+    return errors

@@ -1,0 +1,94 @@
+"""What Prometheus is told: how long things took, and how things stand."""
+
+import logging
+import os
+from collections.abc import Iterable
+
+from django.conf import settings
+from django.db.models import Count, Sum
+from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
+from redis import RedisError
+
+from . import service
+from .encoder.remote import asking
+from .errors import SearchError
+from .models import Shard
+
+logger = logging.getLogger(__name__)
+
+
+def exposition() -> bytes:
+    registry = CollectorRegistry()
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        MultiProcessCollector(registry)
+    else:
+        registry.register(REGISTRY)
+    registry.register(Standing())
+    return generate_latest(registry)
+
+
+class Standing:
+    """What the ledger, the engine and the queue say at the moment of asking."""
+
+    def describe(self) -> list[GaugeMetricFamily]:
+        return []  # so that registering does not ask them
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        yield from _shards()
+        yield from _parts()
+        if not settings.CELERY_BROKER_URL.startswith("memory"):
+            yield from _queue()
+
+
+def _shards() -> Iterable[GaugeMetricFamily]:
+    shards = GaugeMetricFamily(
+        "laionweb_shards", "Shards of a dataset.", labels=["dataset", "state"]
+    )
+    rows = GaugeMetricFamily(
+        "laionweb_rows", "Rows of them that are in.", labels=["dataset", "state"]
+    )
+    found = Shard.objects.values_list("dataset__slug", "state").order_by()
+    for slug, state, count, done in found.annotate(Count("pk"), Sum("rows_done")):
+        shards.add_metric([slug, state], count)
+        rows.add_metric([slug, state], done)
+    return [shards, rows]
+
+
+def _parts() -> Iterable[GaugeMetricFamily]:
+    """Nothing of a dataset whose table cannot be asked."""
+    families = {
+        name: GaugeMetricFamily(f"laionweb_{name}", told, labels=["dataset"])
+        for name, told in (
+            ("parts", "Parts of a dataset's table."),
+            ("parts_without_index", "Parts that searches must read as a whole."),
+            ("rows_without_index", "Rows of those."),
+        )
+    }
+    for dataset in service.datasets():
+        try:
+            state = service.index_state(dataset)
+        except SearchError as error:
+            logger.warning("%s: %s", dataset, error.message)
+            continue
+        for name, family in families.items():
+            family.add_metric([dataset.slug], state[name])
+    return families.values()
+
+
+def _queue() -> Iterable[GaugeMetricFamily]:
+    """What waits for encode workers, and how many of these live."""
+    try:
+        waiting, workers = asking(settings.CELERY_BROKER_URL).standing()
+    except RedisError as error:
+        logger.warning("The queue of the encode workers does not answer: %s", error)
+        return
+    depth = GaugeMetricFamily(
+        "laionweb_encode_waiting", "Requests to encode workers.", labels=["kind"]
+    )
+    depth.add_metric(["text"], waiting["t"])
+    depth.add_metric(["picture"], waiting["p"])
+    yield depth
+    told = "Encode workers that live."
+    yield GaugeMetricFamily("laionweb_encode_workers", told, value=workers)
