@@ -123,6 +123,7 @@ def test_what_is_saved_is_listed_with_its_pictures_and_run(signed_in):
     page = signed_in()
     page.goto("/?q=boats+at+night&mode=exact&dataset=postcards")
     page.locator(".save summary").click()
+    expect(page.locator(".save input[name=name]")).to_be_focused()
     page.keyboard.press("Enter")
     expect(toast(page)).to_contain_text("Saved as")
     page.locator(".save .kept").click()
