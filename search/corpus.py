@@ -180,17 +180,12 @@ def merged(parts: list[Gathered]) -> tuple[Candidates, bool]:
     """
     if len(parts) == 1:
         return parts[0].candidates, parts[0].complete
-    joined = {
-        name: np.concatenate([getattr(part.candidates, name) for part in parts])
-        for name in Candidates.__dataclass_fields__
-    }
-    order = np.argsort(joined["distances"], kind="stable")
-    _, first = np.unique(joined["ids"][order], return_index=True)
-    order = order[np.sort(first)]
+    found = queries.nearest_of([part.candidates for part in parts])
+    _, first = np.unique(found.ids, return_index=True)
+    found = found.taken(np.sort(first))
     cuts = [part.candidates.distances[-1] for part in parts if not part.complete]
     if cuts:
-        order = order[joined["distances"][order] <= min(cuts)]
-    found = Candidates(**{name: column[order] for name, column in joined.items()})
+        found = found.taken(found.distances <= min(cuts))
     return found, not cuts
 
 

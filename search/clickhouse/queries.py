@@ -59,6 +59,24 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def taken(self, rows: np.ndarray | slice) -> "Candidates":
+        """Some of the items, in the order of these rows."""
+        return Candidates(**{name: getattr(self, name)[rows] for name in COLUMNS})
+
+
+COLUMNS = tuple(Candidates.__dataclass_fields__)
+
+
+def nearest_of(parts: list[Candidates]) -> Candidates:
+    """All items of several lists, nearest first; one found twice stands there twice."""
+    joined = Candidates(
+        **{
+            name: np.concatenate([getattr(part, name) for part in parts])
+            for name in COLUMNS
+        }
+    )
+    return joined.taken(np.argsort(joined.distances, kind="stable"))
+
 
 def nearest(
     table: ItemTable,
@@ -82,17 +100,10 @@ def nearest(
     settings = EXACT_SETTINGS if exact else index_settings(table, count, multiplier)
     search = client.exact_columns if exact else client.nearest_columns
     found = nodes.everywhere(lambda: _candidates(search(sql, parameters, **settings)))
-    return found[0] if len(found) == 1 else _nearest_of(found, count)
-
-
-def _nearest_of(found: list[Candidates], count: int) -> Candidates:
-    """The nearest of what all nodes found; no item lies on two of them."""
-    joined = {
-        name: np.concatenate([getattr(part, name) for part in found])
-        for name in Candidates.__dataclass_fields__
-    }
-    order = np.argsort(joined["distances"], kind="stable")[:count]
-    return Candidates(**{name: column[order] for name, column in joined.items()})
+    if len(found) == 1:
+        return found[0]
+    # No item lies on two nodes.
+    return nearest_of(found).taken(np.s_[:count])
 
 
 def nearest_sql(
