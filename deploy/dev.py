@@ -91,7 +91,9 @@ def main() -> int:
 
 def start(services: Services) -> None:
     redis, postgres, web = free_port(), free_port(), int(os.environ.get("PORT", "8000"))
-    services.start("redis", program("redis-server"), "--port", str(redis))
+    # It keeps nothing: what is to be done stands in the ledger.
+    options = ["--port", str(redis), "--save", ""]
+    services.start("redis", program("redis-server"), *options)
     start_postgres(services, postgres)
     services.wait_for("redis", redis)
     services.environment |= {

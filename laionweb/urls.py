@@ -18,6 +18,7 @@ urlpatterns = [
     path("", include("search.urls")),
     path("", include("usercollections.urls")),
     path("accounts/", include("allauth.urls")),
+    path("api/", include("usercollections.api.urls")),
     path("api/", include("search.api.urls")),
     path("postcards/", include("postcards.urls")),
     path("admin/", admin.site.urls),

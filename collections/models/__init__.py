@@ -2,6 +2,7 @@
 
 from .collection import Collection, CollectionItem
 from .concept import Concept, ConceptVersion
+from .export import Export
 from .preferences import Preferences
 from .refinement import Refinement, Round
 from .saved_search import HistoryEntry, SavedSearch
@@ -12,6 +13,7 @@ __all__ = [
     "CollectionItem",
     "Concept",
     "ConceptVersion",
+    "Export",
     "HistoryEntry",
     "Preferences",
     "Refinement",

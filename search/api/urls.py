@@ -1,8 +1,10 @@
 from django.urls import path, re_path
+from drf_spectacular.views import SpectacularAPIView
 
 from . import views
 
 urlpatterns = [
+    path("schema/", SpectacularAPIView.as_view(), name="api-schema"),
     path("datasets/", views.DatasetList.as_view(), name="api-datasets"),
     path(
         "datasets/<slug:slug>/items/<int:item_id>/",

@@ -1,0 +1,5 @@
+"""The API of what belongs to a user."""
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []
