@@ -76,7 +76,8 @@ class Corpus:
         for reach in REACHES:
             if len(ranking.results) >= end or ranking.complete:
                 return
-            if reach > ranking.reach:
+            # A search that goes less far than is asked for would be made in vain.
+            if reach > ranking.reach and reach[0] >= end:
                 self._fetch(ranking, reach, start, end)
                 ranking.advance(end + 1, self._image_vectors)
 

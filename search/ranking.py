@@ -20,7 +20,8 @@ from .query import Filters
 KEPT_S = 3_600
 BESIDE = 3  # why an item is hidden: it is excluded, or is part of the query itself
 DUPLICATE = 4  # or is folded into a nearer one
-LOOKED_AT = 64  # candidates compared with those before them at once
+LOOKED_AT = 64  # candidates compared with those before them at once, at least
+MOST_LOOKED_AT = 128  # and at most: with 10,000 results before them, in 20 MB
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ class Ranking:
     def advance(self, count: int, vectors: Vectors) -> None:
         """Goes on until there are `count` results, or no more candidates."""
         while len(self.results) < count and self.seen < len(self.ids):
-            self._look_on(max(LOOKED_AT, count - len(self.results)), vectors)
+            wanted = max(LOOKED_AT, count - len(self.results))
+            self._look_on(min(wanted, MOST_LOOKED_AT), vectors)
 
     def _look_on(self, count: int, vectors: Vectors) -> None:
         rows = np.arange(self.seen, min(self.seen + count, len(self.ids)))
