@@ -19,7 +19,7 @@ from .clickhouse.filters import NOT_SAFE, REMOVED, condition_of
 from .clickhouse.gathering import share_passing
 from .clickhouse.queries import MOST_RESULTS
 from .corpus import Corpus, table_of
-from .errors import SearchError
+from .errors import InvalidQuery, SearchError
 from .items import Hit, Item, checked_id, no_item, shown_facts
 from .models import Dataset, Shard
 from .query import Filters, SearchQuery, Term
@@ -96,6 +96,44 @@ def find(query: SearchQuery) -> Page:
     )
 
 
+@dataclass(frozen=True)
+class Ranked:
+    """The results of a search in their order, by their ids: a row is an item."""
+
+    ids: np.ndarray  # uint64
+    similarities: np.ndarray  # float32
+    exact: bool
+    hidden: Hidden
+
+
+def ranked(query: SearchQuery, count: int) -> Ranked:
+    """The first `count` results, at once and without a word on what they are.
+
+    1 to MOST_RESULTS; `limit` and `cursor` of the query are not looked at. What is
+    removed between this and a look at the items is left out there. Raises what find
+    does.
+    """
+    if not 1 <= count <= MOST_RESULTS:
+        raise InvalidQuery(f"A search has 1 to {MOST_RESULTS:,} results.")
+    corpus = Corpus.named(query.dataset)
+    started = time.perf_counter()
+    vectors = corpus.terms.vectors_of(query)
+    encoded = time.perf_counter()
+    ranking = corpus.ranking_of(query, vectors)
+    corpus.fill(ranking, 0, count)
+    if query.sort != "similarity":
+        corpus.sort(ranking, query.sort)
+    rows = ranking.rows(0, count)
+    metrics.ENCODING.observe(encoded - started)
+    metrics.SEARCHING.observe(time.perf_counter() - encoded)
+    return Ranked(
+        ids=ranking.ids[rows],
+        similarities=ranking.similarities[rows],
+        exact=ranking.exact,
+        hidden=ranking.hidden_until(count),
+    )
+
+
 def _matching(corpus: Corpus, ranking: Ranking) -> Matching | None:
     condition = condition_of(ranking.filters)
     if not condition:
@@ -144,6 +182,11 @@ def hits_by_id(slug: str, ids: Iterable[int]) -> dict[int, Hit]:
         item_id: Hit(**shown_facts(row), similarity=None)
         for item_id, row in rows.items()
     }
+
+
+def item_at(slug: str, url: str) -> int | None:
+    """The item whose picture lies at this URL; None where there is none to be shown."""
+    return by_id.of_url(Corpus.named(slug).table, url)
 
 
 def neighbours(slug: str, item_id: int, count: int) -> tuple[Hit, ...]:

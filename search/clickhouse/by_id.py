@@ -10,6 +10,7 @@ from .filters import NOT_REMOVED
 from .queries import hex_of
 from .schema import VECTOR_COLUMNS, ItemTable
 
+LOOKED_FOR_S = 3  # an item, by its URL
 FACT_COLUMNS = "id, url, caption, nsfw, license, caption_similarity, width, height"
 
 
@@ -51,6 +52,21 @@ def picture_facts(table: ItemTable, item_id: int) -> dict[str, Any] | None:
             max_threads=1,
         )
     return found[0] if found else None
+
+
+def of_url(table: ItemTable, url: str) -> int | None:
+    """The first item of this URL that is not removed; None if there is none.
+
+    Of all rows it reads the hash of the URL, eight bytes each. What is not found within
+    LOOKED_FOR_S, among billions, counts as not there.
+    """
+    sql = (
+        f"SELECT id FROM {table.name} PREWHERE url_hash = cityHash64({{url:String}}) "
+        f"WHERE url = {{url:String}} AND {NOT_REMOVED} ORDER BY id LIMIT 1"
+    )
+    limit = {"max_execution_time": LOOKED_FOR_S, "timeout_overflow_mode": "break"}
+    found = nodes.everywhere(lambda: client.rows(sql, {"url": url}, **limit))
+    return min((row["id"] for rows in found for row in rows), default=None)
 
 
 def pixels(table: ItemTable, ids: list[int]) -> dict[int, int]:

@@ -20,6 +20,7 @@ from django.conf import settings
 
 Answer = TypeVar("Answer")
 SEARCHES_AT_ONCE = 16  # of one process, on all nodes; further ones wait
+MOST_IDS = 5_000  # asked for at once: their digits are one field of a request
 
 _local = threading.local()
 
@@ -61,16 +62,18 @@ def everywhere(ask: Callable[[], Answer]) -> list[Answer]:
 def where_they_lie(
     ids: Iterable[int], partition_bits: int, ask: Callable[[list[int]], Answer]
 ) -> list[Answer]:
-    """Asks each node for those of the ids that it may have."""
+    """Asks each node for those of the ids that it may have, MOST_IDS at a time."""
     by_url: dict[str, list[int]] = {}
     for item_id in ids:
         by_url.setdefault(of_partition(item_id >> partition_bits), []).append(item_id)
-    if len(by_url) == 1:
-        ((url, own),) = by_url.items()
-        return [_asked(url, lambda: ask(own))]
-    asked = [
-        _threads().submit(_asked, url, partial(ask, own)) for url, own in by_url.items()
+    pieces = [
+        (url, own[start : start + MOST_IDS])
+        for url, own in by_url.items()
+        for start in range(0, len(own), MOST_IDS)
     ]
+    if len(by_url) == 1:
+        return [_asked(url, partial(ask, own)) for url, own in pieces]
+    asked = [_threads().submit(_asked, url, partial(ask, own)) for url, own in pieces]
     return [answer.result() for answer in asked]
 
 
