@@ -5,7 +5,6 @@ embedded engine lets one process open a folder; each thread has a client of its 
 because a shared one serves one query after the other.
 """
 
-import fcntl
 import os
 import threading
 import time
@@ -17,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from search.errors import InvalidQuery, NotFound, SearchError, SearchUnavailable
 
-from . import nodes
+from . import folders, nodes
 
 CONNECT_TIMEOUT_S = 2
 QUERY_TIMEOUT_S = 10
@@ -108,6 +107,14 @@ def command(
         _client(LONG_TIMEOUT_S).command(
             sql, parameters=parameters, settings=query_settings
         )
+
+
+def arrow(sql: str, parameters: dict[str, Any], **query_settings: Any) -> Any:
+    """A query's result as a pyarrow.Table, without a Python object for each value."""
+    query_settings.setdefault("max_execution_time", QUERY_TIMEOUT_S)
+    with _translated_errors():
+        client = _client(query_settings["max_execution_time"] + CONNECT_TIMEOUT_S)
+        return client.query_arrow(sql, parameters, query_settings, use_strings=True)
 
 
 def insert_arrow(table: str, batch: Any, **query_settings: Any) -> None:
@@ -215,22 +222,10 @@ def _translated_errors() -> Iterator[None]:
         raise _translated(str(error)) from error
 
 
-def _is_locked(folder: Path) -> bool:
-    """Whether another process holds the lock that the engine puts on its folder."""
-    try:
-        with (folder / "status").open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
 def _translated(message: str) -> SearchError:
     if "EmbeddedServer" in message:
         folder = Path(unquote(urlsplit(nodes.current_url()).path))
-        if _is_locked(folder):
+        if folders.is_locked(folder):
             return SearchUnavailable(
                 f"Another process has the ClickHouse folder {folder} open: stop it, "
                 "or set CLICKHOUSE_URL to another folder or to a server."
