@@ -102,19 +102,9 @@ class DatasetAdmin(admin.ModelAdmin):
             },
         ),
     ]
-    # What decides the table cannot change once the table is made.
-    fixed_fields = [
-        "slug",
-        "dimension",
-        "metric",
-        "index_connections",
-        "index_construction",
-        "index_quantization",
-        "shards_per_partition",
-    ]
 
     def get_readonly_fields(self, request, obj=None):
-        fixed = self.fixed_fields if obj and obj.shards.exists() else []
+        fixed = checks.fixed_fields(obj) if obj else ()
         return [*self.readonly_fields, *fixed]
 
     @admin.display(description="Import")

@@ -14,7 +14,7 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.core.paginator import Paginator
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.http import (
     Http404,
     HttpRequest,
@@ -32,7 +32,7 @@ from .clickhouse.schema import SHARD_BITS
 from .errors import InvalidQuery, SearchError
 from .ingestion import removals, steering
 from .ingestion.source import parse_range
-from .ingestion.standing import Standing, pace, spans
+from .ingestion.standing import Standing, pace, reasons, spans
 from .models import Dataset, Reject, Shard
 from .removal_forms import TakeDownForm
 from .spreadsheets import harmless
@@ -41,7 +41,6 @@ State = Shard.State
 CELLS = 800  # on one page; a form may have a thousand fields
 LETTERS = dict(zip(State.values, "pqiuadfr", strict=True))
 SEEN = re.compile(r"(?:\d{1,3}[a-z])*", re.ASCII)
-MOST_REASONS = 12
 DONE = {
     "start": ("%d shard is queued", "%d shards are queued"),
     "pause": ("%d shard is paused", "%d shards are paused"),
@@ -75,7 +74,7 @@ def for_staff(view: View) -> View:
 @require_safe
 @for_staff
 def ingestion(request: HttpRequest, dataset: Dataset) -> HttpResponse:
-    context = _context(request, dataset) | {"reasons": _reasons(dataset)}
+    context = _context(request, dataset) | {"reasons": reasons(dataset)}
     return render(request, "search/ingestion.html", context)
 
 
@@ -95,7 +94,7 @@ def live(request: HttpRequest, dataset: Dataset) -> HttpResponse:
     ]
     if not context["standing"].moving:
         # They may be many, and are not counted while they change every moment.
-        context["reasons"] = _reasons(dataset)
+        context["reasons"] = reasons(dataset)
     return render(request, "search/_ingestion_live.html", context)
 
 
@@ -145,7 +144,6 @@ def _context(request: HttpRequest, dataset: Dataset) -> dict[str, Any]:
     standing = Standing.of(dataset)
     cells = Paginator(standing.shards, CELLS).get_page(request.GET.get("page"))
     speed = pace(dataset, standing.rows_done) if standing.moving else None
-    to_come = standing.rows_to_come
     return {
         "dataset": dataset,
         "standing": standing,
@@ -160,14 +158,8 @@ def _context(request: HttpRequest, dataset: Dataset) -> dict[str, Any]:
             for error, numbers in standing.errors
         ],
         "speed": speed,
-        "seconds_left": to_come / speed if to_come and speed else None,
+        "seconds_left": standing.seconds_left(speed),
     }
-
-
-def _reasons(dataset: Dataset) -> list[dict[str, Any]]:
-    rejected = Reject.objects.filter(shard__dataset=dataset).values("reason")
-    counted = rejected.annotate(rows=Count("pk")).order_by("-rows", "reason")
-    return list(counted[:MOST_REASONS])
 
 
 def _packed(letters: Iterator[str]) -> str:

@@ -1,7 +1,6 @@
 """From marks on the hits of a search to a round: another search, retuned by them."""
 
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,16 +9,15 @@ from django.db import transaction
 
 from search import asking as reading
 from search import concepts, service
-from search.errors import InvalidQuery, SearchError
+from search.errors import NotFound, SearchError
+from search.marks import check_marks, tuned_by_items
 from search.query import MOST_EXCLUDED, SearchQuery, Term
-from search.refine import tuned
 
 from ..models import Refinement, Round
 from ..models.refinement import round_id
 from ..saving.addresses import Asking
 from .visitors import Visitor
 
-MOST_MARKS = 500
 NAMESPACE = uuid.UUID("5d0c6b2c-7a0f-4d0e-9a35-6b6e7d5c8a11")
 LONGEST_LABEL = 120
 
@@ -59,14 +57,16 @@ def searched(asking: Asking, user: Any, host: str) -> Searched:
 
 def refine(before: Searched, marks: Marks, visitor: Visitor) -> Round:
     """Makes a round, and its refinement if it is the first. Raises InvalidQuery."""
-    if not marks.good and not marks.bad:
-        raise InvalidQuery("Mark at least one picture as good or as bad first.")
-    if len(marks.good) + len(marks.bad) > MOST_MARKS:
-        raise InvalidQuery(f"A round takes up to {MOST_MARKS} marks.")
+    check_marks(marks.good, marks.bad)
     parent = own_round(before.asked, visitor)
     start = parent.refinement.start if parent else _vector_of(before.query)
-    good, bad = (_vectors(before.query, ids) for ids in (marks.good, marks.bad))
-    vector = tuned(np.frombuffer(start, "<f4"), good, bad, marks.strength)
+    tuned = tuned_by_items(
+        before.query,
+        np.frombuffer(start, "<f4"),
+        marks.good,
+        marks.bad,
+        marks.strength,
+    )
     with transaction.atomic():
         refinement = parent.refinement if parent else _begun(before, start, visitor)
         if refinement.owner is None and visitor.owner:  # who has signed in meanwhile
@@ -80,8 +80,18 @@ def refine(before: Searched, marks: Marks, visitor: Visitor) -> Round:
             bad=list(marks.bad),
             seen=_seen(before, marks, parent),
             strength=marks.strength,
-            vector=vector.astype("<f4").tobytes(),
+            vector=tuned.vector.astype("<f4").tobytes(),
         )
+
+
+def own(visitor: Visitor, round_id: uuid.UUID) -> Round:
+    """The visitor's round of this id. Raises NotFound."""
+    mine = Refinement.objects.owned_by(visitor.user, visitor.session)
+    found = Round.objects.filter(pk=round_id, refinement__in=mine)
+    one = found.select_related("refinement").first()
+    if one is None:
+        raise NotFound("There is no such round among yours.")
+    return one
 
 
 def own_round(query: SearchQuery, visitor: Visitor) -> Round | None:
@@ -133,14 +143,6 @@ def _begun(before: Searched, start: bytes, visitor: Visitor) -> Refinement:
 
 def _vector_of(query: SearchQuery) -> bytes:
     return service.embed(query).astype("<f4").tobytes()
-
-
-def _vectors(query: SearchQuery, ids: Sequence[int]) -> np.ndarray:
-    """Unit vectors of the field that is searched; of items that have gone, none."""
-    found = service.embeddings(query.dataset, query.field, ids)
-    rows = np.array([found[item] for item in ids if item in found], np.float32)
-    lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
-    return rows / np.maximum(lengths, np.float32(1e-12))
 
 
 def _seen(before: Searched, marks: Marks, parent: Round | None) -> list[int]:

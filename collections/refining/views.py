@@ -10,6 +10,7 @@ from django.views.decorators.http import require_POST, require_safe
 from search.errors import InvalidQuery, SearchError
 from search.items import checked_id
 from search.limits import limited
+from search.marks import MOST_MARKS
 from search.refine import STRENGTHS
 from search.service import dataset_named
 
@@ -32,8 +33,8 @@ def refine(request: HttpRequest) -> HttpResponse:
     `search` is its query string, `good`, `bad` and `shown` are ids between commas.
     """
     given = request.POST
-    good = _ids(given.get("good", ""), rounds.MOST_MARKS)
-    bad = _ids(given.get("bad", ""), rounds.MOST_MARKS)
+    good = _ids(given.get("good", ""), MOST_MARKS)
+    bad = _ids(given.get("bad", ""), MOST_MARKS)
     marks = rounds.Marks(
         good=good,
         bad=tuple(item for item in bad if item not in good),

@@ -11,135 +11,166 @@ from search.errors import InvalidQuery, PictureTooLarge
 from search.pictures import MOST_BYTES
 from search.query import (
     DEFAULT_LIMIT,
+    FIELDS,
     LAST_ITEM,
+    LONGEST_SIDE,
+    MODES,
     MOST_EXCLUDED,
+    MOST_PER_PAGE,
     MOST_TERMS,
+    MOST_TEXT,
+    MOST_URL,
+    MOST_WEIGHT,
+    NSFW,
+    ORIENTATIONS,
+    SORTS,
     Filters,
     SearchQuery,
     Term,
     decode_embedding,
 )
 
+from .strict import (
+    ListInAddressField,
+    ShortListField,
+    StrictIntegerField,
+    StrictSerializer,
+    WordField,
+    between,
+)
+
 MOST_NUMBERS = 16_384  # of an embedding; models have up to a few thousand
 INCLUDED = ("embedding",)  # what an answer can hold beside the facts of an item
-
-
-class StrictSerializer(serializers.Serializer):
-    """Refuses keys that it does not know, by name."""
-
-    def to_internal_value(self, data: Any) -> dict[str, Any]:
-        unknown = set(data) - set(self.fields) if hasattr(data, "keys") else set()
-        if unknown:
-            raise serializers.ValidationError(
-                {_readable(name): ["This key is not known."] for name in unknown}
-            )
-        return super().to_internal_value(data)
-
-
-def _readable(key: Any) -> str:
-    """Half a character, which JSON can carry, cannot be sent back."""
-    return str(key)[:100].encode("utf-8", "replace").decode()
-
-
-class StrictIntegerField(serializers.IntegerField):
-    """Takes 3, but neither true nor 3.5."""
-
-    def to_internal_value(self, data: Any) -> int:
-        if isinstance(data, bool | float):
-            self.fail("invalid")
-        return super().to_internal_value(data)
-
-
-class ListInAddressField(serializers.ListField):
-    """3,17,42: a list between commas; an empty text is an empty list."""
-
-    def to_internal_value(self, data: Any) -> list[Any]:
-        if isinstance(data, str):
-            data = [part.strip() for part in data.split(",")] if data.strip() else []
-        return super().to_internal_value(data)
-
-
-class ShortListField(serializers.ListField):
-    """Refuses a list that is too long before it looks at what is in it."""
-
-    def to_internal_value(self, data: Any) -> list[Any]:
-        if isinstance(data, list) and len(data) > self.max_length:
-            self.fail("max_length", max_length=self.max_length)
-        return super().to_internal_value(data)
-
-    default_error_messages = {"max_length": "At most {max_length:,} are taken."}
+KINDS = ("text", "image", "image_url", "item", "embedding", "concept")
+PAGE = between(1, MOST_PER_PAGE, "a number")
+PIXELS = between(0, LONGEST_SIDE, "a number of pixels,")
+IDS = {"min_value": 0, "max_value": LAST_ITEM}
 
 
 class TermSerializer(StrictSerializer):
+    """One part of a query: exactly one kind of thing, and its weight."""
+
+    more_of_schema = {"oneOf": [{"required": [kind]} for kind in KINDS]}
+    more_of_fields = {"text": {"minLength": 1, "maxLength": MOST_TEXT}}
+
     text = serializers.CharField(required=False, allow_blank=True)
     image = serializers.CharField(
         required=False, help_text="The picture's bytes in base64."
     )
     image_url = serializers.CharField(
-        required=False, help_text="Where the picture is fetched from."
+        required=False, max_length=MOST_URL, help_text="Where the picture is fetched."
     )
-    item = StrictIntegerField(required=False)
+    item = StrictIntegerField(required=False, help_text="The id of an item.")
     embedding = ShortListField(
-        child=serializers.FloatField(), required=False, max_length=MOST_NUMBERS
+        child=serializers.FloatField(),
+        required=False,
+        min_length=1,
+        max_length=MOST_NUMBERS,
+        help_text="As many numbers as the dataset has dimensions.",
     )
     concept = serializers.CharField(
         required=False, max_length=100, help_text="The id of a Concept you may see."
     )
-    weight = serializers.FloatField(default=1.0)
+    weight = serializers.FloatField(
+        default=1.0,
+        help_text="What is below 0 pushes away.",
+        **between(-MOST_WEIGHT, MOST_WEIGHT),
+    )
 
     def validate_image(self, text: str) -> bytes:
         return picture_bytes(text)
 
 
 class FiltersSerializer(StrictSerializer):
-    """As query.Filters, which has the last word on the values."""
+    """Which items may be among the results."""
 
-    nsfw = serializers.CharField(required=False)
-    min_width = StrictIntegerField(required=False)
-    max_width = StrictIntegerField(required=False)
-    min_height = StrictIntegerField(required=False)
-    max_height = StrictIntegerField(required=False)
-    orientation = serializers.CharField(required=False, allow_blank=True)
-    min_similarity = serializers.FloatField(required=False)
-    license = serializers.CharField(required=False, allow_blank=True)
-    caption = serializers.CharField(required=False, allow_blank=True)
-    site = serializers.CharField(required=False, allow_blank=True)
+    nsfw = WordField(NSFW, required=False, help_text="`safe`, if it is left out.")
+    min_width = StrictIntegerField(required=False, **PIXELS)
+    max_width = StrictIntegerField(required=False, **PIXELS)
+    min_height = StrictIntegerField(required=False, **PIXELS)
+    max_height = StrictIntegerField(required=False, **PIXELS)
+    orientation = WordField(ORIENTATIONS, required=False, allow_blank=True)
+    min_similarity = serializers.FloatField(
+        required=False,
+        help_text="Of the dataset's own score of image and caption.",
+        **between(-1, 1),
+    )
+    license = serializers.CharField(
+        required=False, allow_blank=True, max_length=MOST_TEXT
+    )
+    caption = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        max_length=MOST_TEXT,
+        help_text="Words that must all occur.",
+    )
+    site = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        max_length=MOST_TEXT,
+        help_text="A host such as flickr.com; its subdomains are taken along.",
+    )
     exclude = ShortListField(
-        child=StrictIntegerField(min_value=0, max_value=LAST_ITEM),
+        child=StrictIntegerField(**IDS),
         required=False,
         max_length=MOST_EXCLUDED,
+        help_text="Ids of items that are left out.",
     )
-    dedupe = serializers.BooleanField(required=False)
-    cutoff = serializers.FloatField(required=False)
+    dedupe = serializers.BooleanField(
+        required=False, help_text="Whether near-duplicates are folded: true by itself."
+    )
+    cutoff = serializers.FloatField(
+        required=False,
+        help_text="The least similarity to the query.",
+        **between(-1, 1),
+    )
 
     def validate_exclude(self, ids: list[int]) -> tuple[int, ...]:
         return tuple(ids)
 
 
-class SearchSerializer(StrictSerializer):
-    """The body of POST /api/search/."""
+class AskedSerializer(StrictSerializer):
+    """What is searched for in a dataset, and how: common to searching and refining."""
 
-    dataset = serializers.CharField(max_length=200)
+    dataset = serializers.CharField(max_length=200, help_text="Its slug.")
     terms = TermSerializer(
         many=True, required=False, default=list, max_length=MOST_TERMS
     )
-    field = serializers.CharField(default="image")
-    mode = serializers.CharField(default="ann")
-    sort = serializers.CharField(default="similarity")
+    field = WordField(FIELDS, default="image", help_text="The embedding searched.")
+    mode = WordField(MODES, default="ann", help_text="`exact` compares every item.")
+    sort = WordField(SORTS, default="similarity", help_text="Among the hits.")
     filters = FiltersSerializer(required=False, default=dict)
-    limit = StrictIntegerField(default=DEFAULT_LIMIT)
-    cursor = serializers.CharField(default="", allow_blank=True, allow_null=True)
+    limit = StrictIntegerField(default=DEFAULT_LIMIT, **PAGE)
     include = ShortListField(
         child=serializers.ChoiceField(INCLUDED),
         required=False,
         default=list,
         max_length=len(INCLUDED),
+        help_text="What an answer holds of each item beside the facts.",
+    )
+
+
+class SearchSerializer(AskedSerializer):
+    """A search: terms, or the cursor of an earlier one for its next page."""
+
+    more_of_schema = {
+        "anyOf": [
+            {"required": ["terms"], "properties": {"terms": {"minItems": 1}}},
+            {"required": ["cursor"], "properties": {"cursor": {"minLength": 1}}},
+        ]
+    }
+
+    cursor = serializers.CharField(
+        default="",
+        allow_blank=True,
+        allow_null=True,
+        help_text="`next` of the answer before; terms and filters are those of then.",
     )
 
     def query(self) -> SearchQuery:
         given = dict(self.validated_data)
         del given["include"]
-        terms = tuple(Term(**_term(term)) for term in given.pop("terms"))
+        terms = terms_of(given.pop("terms"))
         filters = Filters(**given.pop("filters"))
         given["cursor"] = given["cursor"] or ""
         return SearchQuery(terms=terms, filters=filters, **given)
@@ -148,19 +179,28 @@ class SearchSerializer(StrictSerializer):
 class SearchParametersSerializer(FiltersSerializer):
     """The parameters of GET /api/search/; `q` is in the language of the search box."""
 
-    dataset = serializers.CharField(max_length=200)
+    in_address = True
+
+    dataset = serializers.CharField(max_length=200, help_text="Its slug.")
     # As it stands, since errors tell places in it.
-    q = serializers.CharField(required=False, allow_blank=True, trim_whitespace=False)
+    q = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        trim_whitespace=False,
+        help_text="As in the search box: red house -car width>512.",
+    )
     embedding = serializers.CharField(
         required=False, help_text="base64url of the float32 little-endian vector."
     )
-    field = serializers.CharField(default="image")
-    mode = serializers.CharField(default="ann")
-    sort = serializers.CharField(default="similarity")
-    limit = serializers.IntegerField(default=DEFAULT_LIMIT)
-    cursor = serializers.CharField(default="", allow_blank=True)
+    field = WordField(FIELDS, default="image", help_text="The embedding searched.")
+    mode = WordField(MODES, default="ann", help_text="`exact` compares every item.")
+    sort = WordField(SORTS, default="similarity", help_text="Among the hits.")
+    limit = serializers.IntegerField(default=DEFAULT_LIMIT, **PAGE)
+    cursor = serializers.CharField(
+        default="", allow_blank=True, help_text="`next` of the answer before."
+    )
     exclude = ListInAddressField(
-        child=serializers.IntegerField(min_value=0, max_value=LAST_ITEM),
+        child=serializers.IntegerField(**IDS),
         required=False,
         max_length=MOST_EXCLUDED,
         help_text="Ids of items between commas.",
@@ -181,6 +221,11 @@ class SearchParametersSerializer(FiltersSerializer):
             (Term(embedding=decode_embedding(vector)),) if vector is not None else ()
         )
         return asking.query(asked=asked, terms=terms, filters=filters, **given)
+
+
+def terms_of(given: list[dict[str, Any]]) -> tuple[Term, ...]:
+    """Terms as TermSerializer leaves them. Raises InvalidQuery."""
+    return tuple(Term(**_term(term)) for term in given)
 
 
 def _term(given: dict[str, Any]) -> dict[str, Any]:

@@ -1,16 +1,46 @@
 from django.urls import path, re_path
-from drf_spectacular.views import SpectacularAPIView
+from django.views.generic import RedirectView
 
-from . import views
+from . import (
+    datasets,
+    description,
+    popularity,
+    progress,
+    refine,
+    shards,
+    views,
+)
+from .docs import pages
 
 urlpatterns = [
-    path("schema/", SpectacularAPIView.as_view(), name="api-schema"),
-    path("datasets/", views.DatasetList.as_view(), name="api-datasets"),
+    path("schema/", description.Description.as_view(), name="api-schema"),
+    path("docs", RedirectView.as_view(pattern_name="api-docs")),
+    path("docs/", pages.docs, name="api-docs"),
+    path("docs/reference/", pages.reference, name="api-reference"),
+    path("datasets/", datasets.Datasets.as_view(), name="api-datasets"),
+    path(
+        "datasets/<slug:slug>/",
+        datasets.DatasetDetail.as_view(),
+        name="api-dataset",
+    ),
+    path(
+        "datasets/<slug:slug>/progress/",
+        progress.Progress.as_view(),
+        name="api-progress",
+    ),
+    path("datasets/<slug:slug>/shards/", shards.Shards.as_view(), name="api-shards"),
+    path(
+        "datasets/<slug:slug>/shards/<slug:action>/",
+        shards.Steering.as_view(),
+        name="api-steering",
+    ),
     path(
         "datasets/<slug:slug>/items/<int:item_id>/",
         views.ItemDetail.as_view(),
         name="api-item",
     ),
     re_path("^search/?$", views.Search.as_view(), name="api-search"),
+    path("refine/", refine.Refine.as_view(), name="api-refine"),
+    path("popularity/", popularity.Popularity.as_view(), name="api-popularity"),
     re_path("", views.Unknown.as_view()),
 ]

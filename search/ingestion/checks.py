@@ -1,6 +1,11 @@
-"""What a dataset's fields must be like for its source to be read, field by field."""
+"""What the fields of a dataset must be like, and which of them can change when.
+
+The same for whoever enters it: by a page, by a command or by the API.
+"""
 
 from collections.abc import Callable, Iterator
+
+from django.core.exceptions import ValidationError
 
 from search.errors import ShardUnreadable
 from search.models import Dataset
@@ -10,6 +15,33 @@ from .source import parse_range
 from .tables import NAMES
 
 PATTERNS = ("image_pattern", "text_pattern", "metadata_pattern")
+# What decides the table, which cannot change once there are shards.
+FIXED = (
+    "slug",
+    "dimension",
+    "metric",
+    "index_connections",
+    "index_construction",
+    "index_quantization",
+    "shards_per_partition",
+)
+
+
+def problems(dataset: Dataset) -> dict[str, list[str]]:
+    """Sentences by field: those of the model, and `complaints` about other fields."""
+    found: dict[str, list[str]] = {}
+    try:
+        dataset.full_clean()
+    except ValidationError as error:
+        found = error.message_dict
+    for field, sentence in complaints(dataset).items():
+        found.setdefault(field, [sentence])
+    return found
+
+
+def fixed_fields(dataset: Dataset) -> tuple[str, ...]:
+    """Those that can no longer change."""
+    return FIXED if dataset.pk and dataset.shards.exists() else ()
 
 
 def complaints(dataset: Dataset) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""How the import of a dataset stands, by the ledger alone: two queries, no engine."""
+"""How the import of a dataset stands, by the ledger alone: few queries, no engine."""
 
 import time
 from collections import Counter, defaultdict
@@ -6,17 +6,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
-from django.core.cache import cache
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 from django.utils import timezone
 
-from search.models import Dataset, Partition, Shard
+from search import keeping
+from search.models import Dataset, Partition, Reject, Shard
 
 State = Shard.State
 MOVING = frozenset([State.QUEUED, State.INGESTING, State.ARRIVED, State.REMOVING])
 SETTLED = frozenset([State.PENDING, State.INGESTED])
 PACE_WINDOW_S = 60
+MOST_REASONS = 12
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,10 @@ class Standing:
             )
         )
 
+    def seconds_left(self, speed: float | None) -> float | None:
+        """At so many rows a second; None when that cannot be said."""
+        return self.rows_to_come / speed if self.rows_to_come and speed else None
+
     @cached_property
     def errors(self) -> list[tuple[str, list[int]]]:
         """Reasons, and the shards that each of them has stopped; the most first."""
@@ -134,16 +140,23 @@ def pace(dataset: Dataset, rows: int) -> float | None:
     now, key = time.time(), f"pace:{dataset.pk}"
     asked = [
         (moment, count)
-        for moment, count in cache.get(key, [])
+        for moment, count in keeping.kept(key) or []
         if 0 <= now - moment <= PACE_WINDOW_S
     ]
     asked.append((now, rows))
-    cache.set(key, asked, PACE_WINDOW_S)
+    keeping.keep(key, asked, PACE_WINDOW_S)
     spent = now - asked[0][0]
     if spent < 1:
         return None
     gains = (later - earlier for (_, earlier), (_, later) in pairwise(asked))
     return sum(gain for gain in gains if gain > 0) / spent
+
+
+def reasons(dataset: Dataset) -> list[dict[str, Any]]:
+    """The reasons for which the most rows did not come in, and how many did not."""
+    rejected = Reject.objects.filter(shard__dataset=dataset).values("reason")
+    counted = rejected.annotate(rows=Count("pk")).order_by("-rows", "reason")
+    return list(counted[:MOST_REASONS])
 
 
 def spans(numbers: Iterable[int]) -> str:

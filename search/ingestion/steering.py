@@ -1,17 +1,19 @@
-"""What an admin does with the shards of a dataset, by page or by command."""
+"""What an admin does with the shards of a dataset: by page, command or API."""
 
 from django.db.models import Case, F, QuerySet, Value, When
 from django.utils import timezone
 
 from search.clickhouse import schema, writer
-from search.errors import InvalidQuery
+from search.errors import InvalidQuery, NotFound, ShardUnreadable
 from search.models import Dataset, Partition, Shard
 from search.service import table_of
 
 from . import publishing, tasks
 from .claims import answered, unclaimed
 from .removals import removals_of
+from .source import parse_range
 from .sources import source_of
+from .standing import spans
 
 State = Shard.State
 STARTED_BY = {
@@ -32,12 +34,29 @@ def find_shards(dataset: Dataset) -> int:
 
     Returns how many the source has; raises ShardUnreadable when it cannot be read.
     """
-    numbers = source_of(dataset).shards()
+    try:
+        numbers = source_of(dataset).shards()
+    except OSError as error:
+        raise ShardUnreadable(f"The source cannot be read: {error}.") from error
     Shard.objects.bulk_create(
         [Shard(dataset=dataset, number=number) for number in numbers],
         ignore_conflicts=True,
     )
     return len(numbers)
+
+
+def shards_of(dataset: Dataset, named: str) -> QuerySet[Shard]:
+    """Those of a range such as "0-9,12", or all of them for "".
+
+    Raises ShardUnreadable for what is no range, NotFound when one is not in the ledger.
+    """
+    if not named:
+        return dataset.shards.all()
+    numbers = set(parse_range(named))
+    there = set(dataset.shards.values_list("number", flat=True))
+    if missing := numbers - there:
+        raise NotFound(f"{dataset} has no shard {spans(missing)}.")
+    return dataset.shards.filter(number__in=numbers)
 
 
 def queue(dataset: Dataset, shards: QuerySet[Shard], action: str = "start") -> int:

@@ -1,5 +1,6 @@
 """How commands tell what goes wrong, and how far the work is."""
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,11 +10,12 @@ from django.core.management.base import OutputWrapper
 from django.db import DatabaseError
 from tqdm import tqdm
 
-from search.errors import SearchError
+from search.errors import SearchError, SearchUnavailable
 from search.ingestion.standing import Standing
 from search.models import Shard
 
 LINE_EVERY_S = 5
+TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: the same command may succeed later
 
 
 class Error(CommandError):
@@ -21,10 +23,16 @@ class Error(CommandError):
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """Ends the command with one sentence and exit code 1 when something is wrong."""
+def told(unavailable: int = 1) -> Iterator[None]:
+    """Ends the command with one sentence and exit code 1 when something is wrong.
+
+    `unavailable` is the exit code when the engine or the encoder is away: the same
+    command may succeed later.
+    """
     try:
         yield
+    except SearchUnavailable as error:
+        raise Error(error.message, returncode=unavailable) from error
     except SearchError as error:
         raise Error(error.message) from error
     except DatabaseError as error:
@@ -33,6 +41,17 @@ def told() -> Iterator[None]:
             f"The database cannot be used: {reason}. If it is new, run manage.py "
             "migrate first."
         ) from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Nothing is logged but errors: the command says in a sentence what is wrong."""
+    before = logging.root.manager.disable
+    logging.disable(max(before, logging.WARNING))
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 class Progress:

@@ -1,14 +1,14 @@
 import sys
 from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand
 from django.db.models import QuerySet
 
 from search.clickhouse import client
 from search.ingestion import checks, steering
 from search.ingestion.standing import Standing, spans
-from search.management.choosing import add_shards, shards_of
+from search.ingestion.steering import shards_of
+from search.management.choosing import add_shards
 from search.management.telling import Error, Progress, how_far, told
 from search.management.working import alone, watch, worker_here
 from search.models import Dataset, Shard
@@ -90,13 +90,8 @@ class Command(BaseCommand):
             keep_files=options["keep_files"],
             without_removal_list=options["without_removal_list"],
         )
-        try:
-            dataset.full_clean()
-        except ValidationError as error:
-            field, sentences = next(iter(error.message_dict.items()))
-            raise Error(f"{field}: {sentences[0]}") from error
-        for field, sentence in checks.complaints(dataset).items():
-            raise Error(f"{field}: {sentence}")
+        for field, sentences in checks.problems(dataset).items():
+            raise Error(f"{field}: {sentences[0]}")
         dataset.save()
         self.stdout.write(f"Dataset {slug} is entered; `ingest {slug}` brings it in.")
 

@@ -5,7 +5,8 @@ from django.db.models import QuerySet
 
 from search.ingestion import steering
 from search.ingestion.standing import Standing, spans
-from search.management.choosing import add_shards, shards_of
+from search.ingestion.steering import shards_of
+from search.management.choosing import add_shards
 from search.management.telling import Error, Progress, how_far, told
 from search.management.working import alone, watch, worker_here
 from search.models import Dataset, Shard

@@ -1,0 +1,176 @@
+"""The datasets: for everyone to see, for staff to enter, change and drop."""
+
+from typing import Any
+
+from django.db import transaction
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from search import service
+from search.clickhouse import client
+from search.errors import NotFound
+from search.ingestion import steering
+from search.models import Dataset
+
+from .dataset_settings import (
+    SeenDatasetAnswer,
+    SettingsSerializer,
+    StaffDatasetAnswer,
+)
+from .permissions import FOR_STAFF, StaffWrites, may
+from .refusals import REFUSAL
+from .strict import StrictSerializer
+from .telling import told_dataset
+
+EXAMPLE = OpenApiExample(
+    "LAION-400M",
+    {
+        "slug": "laion400m",
+        "title": "LAION-400M",
+        "source": "https://example.org/laion400m/embeddings",
+        "shard_range": "0-409",
+        "shards_per_partition": 32,
+    },
+    request_only=True,
+)
+
+
+class DatasetsParameters(StrictSerializer):
+    in_address = True
+    all = serializers.BooleanField(
+        default=False, help_text="Those without items, too: for staff."
+    )
+
+
+class DropParameters(StrictSerializer):
+    in_address = True
+    sure = serializers.CharField(
+        max_length=200,
+        help_text="The dataset's slug once more.",
+        error_messages={"required": "Write the dataset's slug here once more."},
+    )
+
+
+class Datasets(APIView):
+    permission_classes = [*APIView.permission_classes, StaffWrites]
+    throttle_scope = "item"
+
+    @extend_schema(
+        operation_id="datasets_list",
+        tags=["datasets"],
+        parameters=[DatasetsParameters],
+        responses={
+            200: SeenDatasetAnswer(many=True),
+            403: OpenApiResponse(REFUSAL, "All of them are for staff."),
+        },
+    )
+    def get(self, request: Request) -> Response:
+        """The datasets that can be searched."""
+        given = _parameters(DatasetsParameters, request)
+        if not given["all"]:
+            datasets = service.datasets()
+        elif may(request.user, "change"):
+            datasets = Dataset.objects.all()
+        else:
+            self.permission_denied(request, FOR_STAFF.format("change"))
+        return Response([_seen(dataset, request.user) for dataset in datasets])
+
+    @extend_schema(
+        operation_id="dataset_create",
+        tags=["staff"],
+        request=SettingsSerializer,
+        responses={201: StaffDatasetAnswer},
+        examples=[EXAMPLE],
+    )
+    def post(self, request: Request) -> Response:
+        """Enter a dataset.
+
+        Nothing is brought in yet: `start` its shards for that.
+        """
+        given = SettingsSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        with transaction.atomic():  # nothing is entered that could not be told
+            told = _told(given.save())
+        return Response(told, status=201)
+
+
+class DatasetDetail(APIView):
+    permission_classes = [*APIView.permission_classes, StaffWrites]
+    throttle_scope = "item"
+
+    @extend_schema(
+        operation_id="dataset_retrieve", tags=["datasets"], responses=SeenDatasetAnswer
+    )
+    def get(self, request: Request, slug: str) -> Response:
+        """One dataset, with items or without."""
+        return Response(_seen(service.dataset_named(slug), request.user))
+
+    @extend_schema(
+        operation_id="dataset_update",
+        tags=["staff"],
+        request=SettingsSerializer,
+        responses=StaffDatasetAnswer,
+    )
+    def patch(self, request: Request, slug: str) -> Response:
+        """Change the settings of a dataset.
+
+        What decides its table (slug, dimension, metric, the index and
+        shards_per_partition) is fixed once there are shards.
+        """
+        with transaction.atomic():
+            dataset = _locked(slug)
+            given = SettingsSerializer(dataset, data=request.data, partial=True)
+            given.is_valid(raise_exception=True)
+            told = _told(given.save())
+        return Response(told)
+
+    @extend_schema(
+        operation_id="dataset_destroy",
+        tags=["staff"],
+        parameters=[DropParameters],
+        responses={204: None},
+    )
+    def delete(self, request: Request, slug: str) -> Response:
+        """Drop a dataset with all its items.
+
+        Nobody does so by a slip: `sure` names it again.
+        """
+        dataset = service.dataset_named(slug)
+        given = _parameters(DropParameters, request)
+        if given["sure"] != slug:
+            sentence = (
+                f"Write sure={slug} to drop the dataset and its "
+                f"{dataset.item_count():,} items."
+            )
+            raise ValidationError({"sure": [sentence]})
+        client.ping()  # nothing is dropped by half
+        steering.drop_dataset(dataset)
+        return Response(status=204)
+
+
+def _parameters(kind: type[serializers.Serializer], request: Request) -> dict[str, Any]:
+    given = kind(data=request.query_params.dict())
+    given.is_valid(raise_exception=True)
+    return given.validated_data
+
+
+def _locked(slug: str) -> Dataset:
+    """Nobody enters shards of it meanwhile, which would fix its table."""
+    dataset = service.dataset_named(slug)
+    locked = Dataset.objects.select_for_update().filter(pk=dataset.pk).first()
+    if locked is None:
+        raise NotFound(f"There is no dataset named “{slug}”.")
+    return locked
+
+
+def _seen(dataset: Dataset, user: Any) -> dict[str, Any]:
+    """Where things lie on the server is for staff alone."""
+    return _told(dataset) if may(user, "change") else told_dataset(dataset)
+
+
+def _told(dataset: Dataset) -> dict[str, Any]:
+    return {**told_dataset(dataset), "settings": SettingsSerializer(dataset).data}

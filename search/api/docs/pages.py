@@ -1,0 +1,33 @@
+"""The pages themselves: how to use the API, task by task, and all of it in one list."""
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from search import service
+from search.query import MOST_PER_PAGE
+from search.ranking import MOST_RESULTS
+
+from .examples import DATASET
+from .reference import operations_by_tag
+
+
+@require_safe
+def docs(request: HttpRequest) -> HttpResponse:
+    """The examples are for the first dataset that is here."""
+    dataset = next(iter(service.datasets()), None)
+    context = {
+        "address": f"{request.scheme}://{request.get_host()}",
+        "dataset": dataset.slug if dataset else DATASET,
+        "most_per_page": MOST_PER_PAGE,
+        "most_results": f"{MOST_RESULTS:,}",
+        "export_days": settings.EXPORT_DAYS,
+        "needs_account": not settings.SEARCH_ANONYMOUS,
+    }
+    return render(request, "api/docs.html", context)
+
+
+@require_safe
+def reference(request: HttpRequest) -> HttpResponse:
+    return render(request, "api/reference.html", {"tags": operations_by_tag()})

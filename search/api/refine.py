@@ -1,0 +1,144 @@
+"""Marks on items into a tuned vector, and what is found with it; nothing is kept."""
+
+from dataclasses import replace
+from typing import Any
+
+from drf_spectacular.utils import OpenApiExample, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from search import service
+from search.concepts import resolved
+from search.errors import InvalidQuery
+from search.limits import check_pictures
+from search.marks import MOST_MARKS, check_marks, tuned_by_items
+from search.query import MOST_EXCLUDED, MOST_TERMS, Filters, SearchQuery, Term
+from search.refine import STRENGTHS
+
+from .answers import RefineAnswer
+from .serializers import IDS, AskedSerializer, TermSerializer, terms_of
+from .strict import ShortListField, StrictIntegerField, between
+from .telling import told_page
+
+EXAMPLE = OpenApiExample(
+    "Houses like these two",
+    value={
+        "dataset": "postcards",
+        "terms": [{"text": "a house"}],
+        "good": [12, 17],
+        "bad": [40],
+    },
+    request_only=True,
+)
+
+
+class MarksField(ShortListField):
+    """Ids of items, each counting once."""
+
+    def __init__(self, max_length: int, **options: Any):
+        child = StrictIntegerField(**IDS)
+        super().__init__(
+            child=child, required=False, default=list, max_length=max_length, **options
+        )
+
+    def to_internal_value(self, data: Any) -> list[int]:
+        return list(dict.fromkeys(super().to_internal_value(data)))
+
+
+class RefineSerializer(AskedSerializer):
+    """A search, and marks on what it found."""
+
+    more_of_schema = {
+        "anyOf": [
+            {"required": [kind], "properties": {kind: {"minItems": 1}}}
+            for kind in ("good", "bad")
+        ]
+    }
+
+    terms = TermSerializer(many=True, allow_empty=False, max_length=MOST_TERMS)
+    good = MarksField(MOST_MARKS, help_text="Ids of items: more like these.")
+    bad = MarksField(
+        MOST_MARKS,
+        help_text=f"Ids of items: less like these. Up to {MOST_MARKS} marks together.",
+    )
+    strength = serializers.FloatField(
+        default=1.0,
+        help_text="How far the marks turn the search.",
+        **between(*STRENGTHS),
+    )
+    exclude_marked = serializers.BooleanField(
+        default=True, help_text="Whether marked items are left out of the results."
+    )
+    seen = MarksField(
+        MOST_EXCLUDED, help_text="Ids of items that are left out of the results, too."
+    )
+
+    def validate(self, given: dict[str, Any]) -> dict[str, Any]:
+        if set(given["good"]) & set(given["bad"]):
+            raise serializers.ValidationError("An item is marked as good and as bad.")
+        return given
+
+    def query(self) -> SearchQuery:
+        """The search that is marked. Raises InvalidQuery."""
+        given = self.validated_data
+        check_marks(given["good"], given["bad"])
+        return SearchQuery(
+            dataset=given["dataset"],
+            terms=terms_of(given["terms"]),
+            filters=Filters(**given["filters"]),
+            **{name: given[name] for name in ("field", "mode", "sort", "limit")},
+        )
+
+    def left_out(self, query: SearchQuery) -> tuple[int, ...]:
+        """Ids that are no results: as a search's, and what was marked or seen."""
+        given = self.validated_data
+        marked = [*given["good"], *given["bad"]] if given["exclude_marked"] else []
+        items = [term.item for term in query.terms if term.item is not None]
+        asked = [*query.filters.exclude, *items, *marked, *given["seen"]]
+        ids = tuple(dict.fromkeys(asked))
+        if len(ids) > MOST_EXCLUDED:
+            raise InvalidQuery(
+                f"At most {MOST_EXCLUDED:,} items can be left out: of exclude, seen, "
+                "the terms and the marks together."
+            )
+        return ids
+
+
+class Refine(APIView):
+    throttle_scope = "refine"
+
+    @extend_schema(
+        operation_id="refine",
+        request=RefineSerializer,
+        responses=RefineAnswer,
+        examples=[EXAMPLE],
+    )
+    def post(self, request: Request) -> Response:
+        """Turn a search by marks on its results.
+
+        What it answers with is the tuned vector, for use as an `embedding` in any
+        search, and what is found with it. Further pages come by `next` from
+        `/api/search/`. Nothing is kept: for another round, send all marks again.
+        """
+        given = RefineSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        asked = given.query()
+        check_pictures(request, asked)
+        query = resolved(asked, request.user)
+        marks = given.validated_data
+        good, bad = marks["good"], marks["bad"]
+        tuned = tuned_by_items(
+            query, service.embed(query), good, bad, marks["strength"]
+        )
+        vector = tuple(tuned.vector.tolist())
+        filters = replace(query.filters, exclude=given.left_out(query))
+        page = service.find(
+            replace(query, terms=(Term(embedding=vector),), filters=filters)
+        )
+        told = told_page(page, query.dataset, marks["include"], request)
+        there = {*tuned.good, *tuned.bad}
+        gone = [item for item in [*good, *bad] if item not in there]
+        counted = {"good": tuned.good, "bad": tuned.bad, "gone": gone}
+        return Response({**told, "embedding": vector, "marks": counted})

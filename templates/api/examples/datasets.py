@@ -1,0 +1,2 @@
+for dataset in ask("GET", "datasets/"):
+    print(dataset["slug"], dataset["items"], dataset["dimension"])

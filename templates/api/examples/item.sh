@@ -1,0 +1,6 @@
+curl -sS -H "Authorization: Token $LAIONWEB_TOKEN" \
+  http://127.0.0.1:8000/api/search/ --json '{
+    "dataset": "postcards",
+    "terms": [{"item": 7}],
+    "limit": 2
+  }'
