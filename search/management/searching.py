@@ -1,0 +1,142 @@
+"""A search by command: its options into a query, and the pages that answer it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AnonymousUser
+
+from search import asking, pictures, service
+from search.api.telling import told_page
+from search.clickhouse import client, folders
+from search.errors import InvalidQuery, NotFound, SearchUnavailable, UnreadableWord
+from search.query import MOST_PER_PAGE, SearchQuery, Term
+from search.service import Page
+
+
+class OnServer:
+    """Stands in for a request: which host the server has, a command does not know."""
+
+    def build_absolute_uri(self, path: str) -> str:
+        return path
+
+
+def dataset_named(slug: str | None) -> str:
+    """Its slug; without a name, that of the only one there is."""
+    if slug is not None:
+        return service.dataset_named(slug).slug
+    slugs = [dataset.slug for dataset in service.datasets()]
+    if not slugs:
+        raise NotFound("There is no dataset to be searched yet.")
+    if len(slugs) > 1:
+        raise InvalidQuery(f"Say which --dataset is meant: {', '.join(slugs)}.")
+    return slugs[0]
+
+
+def query(
+    slug: str,
+    words: str,
+    images: Sequence[str],
+    items: Sequence[int],
+    filters: Mapping[str, Any],
+    **options: Any,
+) -> SearchQuery:
+    """What is asked: `images` are paths, `options` fields of SearchQuery.
+
+    Raises InvalidQuery, also for a file that is no picture.
+    """
+    terms = (
+        *(Term(image=picture_in(path)) for path in images),
+        *(Term(item=number) for number in items),
+    )
+    try:
+        asked = asking.read(words, slug, f"{settings.HOST}:{settings.PORT}")
+    except UnreadableWord as error:
+        word = words[error.start : error.end]
+        raise InvalidQuery(f"“{word}”: {error.message}") from error
+    return asking.query(slug, asked, terms, filters, **options)
+
+
+def check_engine(instead: str = "search on its page or by its API") -> None:
+    """Raises SearchUnavailable, which says what to do when a server has it open."""
+    if process := folders.held_by():
+        raise SearchUnavailable(
+            f"Another process ({process}) has the search engine open, as a server that "
+            f"runs has it: {instead}, or stop it."
+        )
+    client.ping()
+
+
+def picture_in(path: str) -> bytes:
+    """Raises InvalidQuery, which names the file."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(pictures.MOST_BYTES + 1)
+    except OSError as error:
+        raise InvalidQuery(f"{path} cannot be read: {error.strerror}.") from error
+    try:
+        pictures.check(data)
+    except InvalidQuery as error:
+        raise InvalidQuery(f"{path}: {error.message}") from error
+    return data
+
+
+def user_named(name: str | None) -> Any:
+    if name is None:
+        return AnonymousUser()
+    user = get_user_model().objects.filter(username=name, is_active=True).first()
+    if user is None:
+        raise NotFound(f"There is no user “{name}”.")
+    return user
+
+
+def pages_of(query: SearchQuery, count: int) -> Iterator[Page]:
+    """Pages that have `count` results together, or all there are."""
+    query = replace(query, limit=min(count, MOST_PER_PAGE))
+    while True:
+        page = service.find(query)
+        yield page
+        count -= len(page.hits)
+        if not (page.next and page.hits and count > 0):
+            return
+        limit = min(count, MOST_PER_PAGE)
+        query = SearchQuery(query.dataset, (), cursor=page.next, limit=limit)
+
+
+def joined(slug: str, pages: list[Page]) -> dict[str, Any]:
+    """The pages as one of the API's answers; the addresses are paths on the server."""
+    answers = [told_page(page, slug, [], OnServer()) for page in pages]
+    timings = [answer["timing"] for answer in answers]
+    return {
+        **answers[0],
+        "results": [result for answer in answers for result in answer["results"]],
+        "next": answers[-1]["next"],
+        "hidden": answers[-1]["hidden"],
+        "timing": {
+            name: round(sum(timing[name] for timing in timings), 2)
+            for name in timings[0]
+        },
+    }
+
+
+def remark(slug: str, pages: list[Page]) -> str:
+    """How many were found, how fast, and what is not shown."""
+    count = sum(len(page.hits) for page in pages)
+    spent = sum(page.encode_ms + page.search_ms for page in pages)
+    items = service.dataset_named(slug).item_count()
+    found = f"{count:,} of {items:,} items" if count else "Nothing was found"
+    said = [f"{found}, in {spent / 1000:,.1f} s"]
+    if matching := pages[0].matching:
+        about = "about " if matching.estimated else ""
+        said.append(f"{about}{matching.items:,} pass the filters")
+    hidden = pages[-1].hidden
+    if hidden.nsfw:
+        said.append(f"{hidden.nsfw:,} not safe hidden (--nsfw any shows them)")
+    if hidden.duplicates:
+        folded = "near-duplicate" + ("s" if hidden.duplicates > 1 else "")
+        said.append(f"{hidden.duplicates:,} {folded} folded (--no-dedupe shows them)")
+    if hidden.removed:
+        said.append(f"{hidden.removed:,} removed")
+    return f"{'; '.join(said)}."
