@@ -1,0 +1,120 @@
+"""What clip-retrieval's clients ask, as they write it, and as our search takes it.
+
+use_mclip, aesthetic_score, aesthetic_weight and use_violence_detector are known to them
+and have no counterpart here: whatever they hold is not looked at.
+"""
+
+import json
+from typing import Any
+
+from rest_framework import serializers
+
+from search.api.serializers import MOST_NUMBERS, picture_bytes
+from search.api.strict import ShortListField
+from search.clickhouse.queries import MOST_RESULTS
+from search.errors import InvalidQuery
+from search.query import LAST_ITEM, Term
+
+IMAGE = "image"  # the modality; any other searches captions
+DIGITS = len(str(LAST_ITEM))
+
+
+class KnnSerializer(serializers.Serializer):
+    """The body of POST /knn-service. What is null, or empty, is not given."""
+
+    text = serializers.CharField(
+        default=None, allow_null=True, allow_blank=True, trim_whitespace=False
+    )
+    image = serializers.CharField(default=None, allow_null=True, allow_blank=True)
+    image_url = serializers.CharField(default=None, allow_null=True, allow_blank=True)
+    embedding_input = ShortListField(
+        child=serializers.FloatField(),
+        default=None,
+        allow_null=True,
+        max_length=MOST_NUMBERS,
+    )
+    modality = serializers.CharField()
+    num_images = serializers.IntegerField(min_value=0)
+    num_result_ids = serializers.IntegerField(
+        default=None, allow_null=True, min_value=0
+    )
+    indice_name = serializers.CharField(allow_null=True, allow_blank=True)
+    deduplicate = serializers.BooleanField(default=False, allow_null=True)
+    use_safety_model = serializers.BooleanField(default=True, allow_null=True)
+
+    @property
+    def field(self) -> str:
+        return "image" if self.validated_data["modality"] == IMAGE else "text"
+
+    @property
+    def nsfw(self) -> str:
+        """Safe unless it is switched off in so many words."""
+        return "any" if self.validated_data["use_safety_model"] is False else "safe"
+
+    @property
+    def described(self) -> int:
+        """How many of the results, the first ones, are told of in full."""
+        return self.validated_data["num_images"]
+
+    @property
+    def count(self) -> int:
+        """How many results are asked for, as far as a search goes."""
+        wanted = self.validated_data["num_result_ids"]
+        if wanted is None:
+            wanted = self.described
+        if not wanted:
+            raise InvalidQuery("num_images: Ask for one result at least.")
+        return min(wanted, MOST_RESULTS)
+
+    def term(self) -> Term:
+        """What is searched for: of several, the text, then the image, then its URL."""
+        given = self.validated_data
+        if given["text"]:
+            return Term(text=given["text"])
+        if given["image"]:
+            # Encoders of base64 may break lines.
+            return Term(image=picture_bytes("".join(given["image"].split())))
+        if given["image_url"]:
+            return Term(image_url=given["image_url"])
+        if given["embedding_input"]:
+            return Term(embedding=tuple(given["embedding_input"]))
+        raise InvalidQuery(
+            "There is nothing to search for: give a text, an image, an image_url or "
+            "an embedding_input."
+        )
+
+
+def ids_of(asked: dict[str, Any]) -> list[int | None]:
+    """The ids in the body of POST /metadata; None for what can be none of ours.
+
+    clip-front writes those of over 15 digits as texts.
+    """
+    ids = asked.get("ids")
+    if not isinstance(ids, list):
+        raise InvalidQuery("ids: Give a list of ids.")
+    if len(ids) > MOST_RESULTS:
+        raise InvalidQuery(f"ids: At most {MOST_RESULTS:,} are taken.")
+    return [_id(given) for given in ids]
+
+
+def _id(given: Any) -> int | None:
+    if isinstance(given, str) and given.isdecimal() and given.isascii():
+        given = int(given) if len(given) <= DIGITS else LAST_ITEM + 1
+    if isinstance(given, bool) or not isinstance(given, int):
+        raise InvalidQuery("ids: An id is a whole number.")
+    return given if 0 <= given <= LAST_ITEM else None
+
+
+def body_of(data: bytes) -> dict[str, Any]:
+    """The JSON object that a request's body is, whatever its headers call it."""
+    try:
+        asked = json.loads(data, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise InvalidQuery("The body of the request is not JSON.") from error
+    if not isinstance(asked, dict):
+        raise InvalidQuery("The body of the request is not a JSON object.")
+    return asked
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is not JSON")

@@ -1,0 +1,117 @@
+from typing import Any
+
+from rest_framework.authentication import SessionAuthentication
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.settings import api_settings
+from rest_framework.views import APIView
+
+from search import service
+from search.errors import NotFound
+from search.items import Hit
+from search.limits import check
+from search.query import Filters, SearchQuery
+
+from .asked import KnnSerializer, body_of, ids_of
+from .pictures import known, shown_url
+
+
+class JsonAlone(BaseContentNegotiation):
+    """Whatever a client says that it accepts."""
+
+    def select_renderer(self, request: Request, renderers: list, suffix: Any = None):
+        return renderers[0], renderers[0].media_type
+
+
+class Endpoint(APIView):
+    """Open to pages of any origin, and therefore to no session: tokens alone count."""
+
+    schema = None  # it is another project's interface, and described there
+    content_negotiation_class = JsonAlone
+    authentication_classes = [
+        way
+        for way in api_settings.DEFAULT_AUTHENTICATION_CLASSES
+        if not issubclass(way, SessionAuthentication)
+    ]
+
+
+class IndicesList(Endpoint):
+    """The names of the datasets; the first is searched when none is named."""
+
+    throttle_scope = "item"
+
+    def get(self, request: Request) -> Response:
+        return Response([dataset.slug for dataset in service.datasets()])
+
+
+class KnnService(Endpoint):
+    """The nearest items of a text, a picture or an embedding."""
+
+    throttle_scope = "search"
+
+    def post(self, request: Request) -> Response:
+        asked = KnnSerializer(data=body_of(request.body))
+        asked.is_valid(raise_exception=True)
+        slug = _dataset(asked.validated_data["indice_name"])
+        term = asked.term()
+        if term.image is not None or term.image_url is not None:
+            check(request, "image")
+        query = SearchQuery(
+            dataset=slug,
+            terms=(known(term, slug, request),),
+            field=asked.field,
+            filters=Filters(
+                nsfw=asked.nsfw, dedupe=bool(asked.validated_data["deduplicate"])
+            ),
+        )
+        ranked = service.ranked(query, asked.count)
+        ids = ranked.ids.tolist()
+        first = service.hits_by_id(slug, ids[: asked.described])
+        rows = []
+        for place, item_id in enumerate(ids):
+            row = {"id": item_id, "similarity": float(ranked.similarities[place])}
+            if place >= asked.described:
+                rows.append(row)
+            elif item_id in first:  # else it has been removed meanwhile
+                rows.append({**_columns(first[item_id], request), **row})
+        return Response(rows)
+
+
+class Metadata(Endpoint):
+    """What is known of items by their ids; what is not there is left out."""
+
+    throttle_scope = "item"
+
+    def post(self, request: Request) -> Response:
+        asked = body_of(request.body)
+        ids = ids_of(asked)
+        if not ids:
+            return Response([])
+        slug = _dataset(asked.get("indice_name"))
+        found = service.hits_by_id(slug, {i for i in ids if i is not None})
+        return Response(
+            [
+                {"id": item_id, "metadata": _columns(found[item_id], request)}
+                for item_id in ids
+                if item_id in found
+            ]
+        )
+
+
+def _dataset(name: Any) -> str:
+    """The slug of the dataset of this name, or of the first one."""
+    if name:
+        return service.dataset_named(str(name)).slug
+    for dataset in service.datasets():
+        return dataset.slug
+    raise NotFound("There is no dataset yet.")
+
+
+def _columns(hit: Hit, request: Request) -> dict[str, str]:
+    """By the names that clip-retrieval gives the columns of LAION."""
+    return {
+        "url": shown_url(hit.url, request),
+        "caption": hit.caption,
+        "NSFW": hit.nsfw,
+    }
