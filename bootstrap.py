@@ -1,6 +1,7 @@
 """Makes .venv and installs the requirements; every failure becomes one sentence.
 
-Standard library only: it runs before anything is installed.
+Beside it .venv-tools, for other people's programs that some tests start. Standard
+library only: it runs before anything is installed.
 """
 
 from __future__ import annotations
@@ -13,18 +14,16 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
-VENV = ROOT / ".venv"
-PYTHON = VENV / "bin" / "python"
-STAMP = VENV / "installed"
-UNFINISHED = VENV / "unfinished"
 LOG = ROOT / "var" / "setup.log"
 OLDEST = (3, 11)
 # Debian's package: how to tell that it is there.
 SYSTEM_PACKAGES = {
     "chromium": lambda: shutil.which("chromium"),
+    "curl": lambda: shutil.which("curl"),
     "postgresql": lambda: postgres_folder(),
     "redis-server": lambda: shutil.which("redis-server"),
 }
@@ -34,12 +33,47 @@ class SetupError(Exception):
     """The message is one sentence for the user."""
 
 
+@dataclass(frozen=True)
+class Environment:
+    """A virtual environment beside this file, and how pip fills it."""
+
+    name: str
+    announced: str
+    options: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        return ROOT / self.name
+
+    @property
+    def python(self) -> Path:
+        return self.folder / "bin" / "python"
+
+    @property
+    def stamp(self) -> Path:
+        return self.folder / "installed"
+
+    @property
+    def unfinished(self) -> Path:
+        return self.folder / "unfinished"
+
+
+OWN = Environment(".venv", "Installing the Python packages (about a minute) …")
+# Their files name all that is installed: what these ask for has no common answer.
+TOOLS = Environment(
+    ".venv-tools",
+    "Installing other people's tools for the tests (about a minute) …",
+    ("--no-deps", "--no-compile"),
+)
+
+
 def main(arguments: list[str]) -> int:
     dev = "--dev" in arguments
     try:
-        prepare(["requirements.txt"] + ["requirements-dev.txt"] * dev)
+        prepare(OWN, ["requirements.txt"] + ["requirements-dev.txt"] * dev)
         if dev:
             install_system_packages()
+            prepare_tools()
     except SetupError as error:
         print(error, file=sys.stderr)
         return 1
@@ -52,28 +86,37 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def prepare(files: list[str]) -> None:
+def prepare(environment: Environment, files: list[str]) -> None:
     hashes = [hashlib.sha256((ROOT / name).read_bytes()).hexdigest() for name in files]
-    installed = STAMP.read_text().split() if STAMP.exists() else []
-    works = venv_works()
+    stamp = environment.stamp
+    installed = stamp.read_text().split() if stamp.exists() else []
+    works = venv_works(environment)
     if works and set(hashes) <= set(installed):
         return
     if not works:
         check_python()
-        make_venv()
-    UNFINISHED.touch()
-    STAMP.unlink(missing_ok=True)
-    install(files[-1])
-    STAMP.write_text("\n".join(hashes))
-    UNFINISHED.unlink()
+        make_venv(environment)
+    environment.unfinished.touch()
+    stamp.unlink(missing_ok=True)
+    install(environment, files[-1])
+    stamp.write_text("\n".join(hashes))
+    environment.unfinished.unlink()
 
 
-def venv_works() -> bool:
-    """Whether .venv starts; not after an interrupted run or without its Python."""
-    if UNFINISHED.exists() or not PYTHON.exists():
+def prepare_tools() -> None:
+    """Without them the tests that start them are left out; the others need nothing."""
+    try:
+        prepare(TOOLS, ["requirements-tools.txt"])
+    except SetupError as error:
+        print(f"{error}\nThe tests that need {TOOLS.name} will be left out.")
+
+
+def venv_works(environment: Environment) -> bool:
+    """Whether it starts; not after an interrupted run or without its Python."""
+    if environment.unfinished.exists() or not environment.python.exists():
         return False
-    tried = subprocess.run([str(PYTHON), "-c", "import pip"], capture_output=True)
-    return tried.returncode == 0
+    tried = [str(environment.python), "-c", "import pip"]
+    return subprocess.run(tried, capture_output=True).returncode == 0
 
 
 def check_python() -> None:
@@ -89,19 +132,20 @@ def check_python() -> None:
         )
 
 
-def make_venv() -> None:
-    print("Making the virtual environment .venv …", flush=True)
-    shutil.rmtree(VENV, ignore_errors=True)
-    VENV.mkdir()
-    UNFINISHED.touch()
-    run_logged([sys.executable, "-m", "venv", str(VENV)])
+def make_venv(environment: Environment) -> None:
+    print(f"Making the virtual environment {environment.name} …", flush=True)
+    shutil.rmtree(environment.folder, ignore_errors=True)
+    environment.folder.mkdir()
+    environment.unfinished.touch()
+    run_logged([sys.executable, "-m", "venv", str(environment.folder)])
 
 
-def install(requirements: str) -> None:
-    print("Installing the Python packages (about a minute) …", flush=True)
+def install(environment: Environment, requirements: str) -> None:
+    print(environment.announced, flush=True)
     run_logged(
-        [str(PYTHON), "-m", "pip", "install", "--no-input", "--retries", "2"]
-        + ["--disable-pip-version-check", "--requirement", str(ROOT / requirements)]
+        [str(environment.python), "-m", "pip", "install", "--no-input"]
+        + ["--retries", "2", "--disable-pip-version-check", *environment.options]
+        + ["--requirement", str(ROOT / requirements)]
     )
 
 

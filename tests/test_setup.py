@@ -118,6 +118,25 @@ def test_an_interrupted_install_is_repaired(project: Path):
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
 
 
+def test_tools_that_cannot_be_had_stop_nothing(tmp_path, monkeypatch, capsys):
+    """Those of other people, which some tests start; their environment is there."""
+    monkeypatch.setattr(bootstrap, "ROOT", tmp_path)
+    monkeypatch.setattr(bootstrap, "LOG", tmp_path / "log")
+    for name, value in OFFLINE.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "requirements-tools.txt").write_text("laionweb-no-such-tool==1\n")
+    bootstrap.TOOLS.python.parent.mkdir(parents=True)
+    bootstrap.TOOLS.python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    bootstrap.TOOLS.python.chmod(0o755)
+    bootstrap.prepare_tools()
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "The package index cannot be reached: connection refused;"
+        " check the network or PIP_INDEX_URL.",
+        "The tests that need .venv-tools will be left out.",
+    ]
+    assert bootstrap.TOOLS.unfinished.exists() and not bootstrap.TOOLS.stamp.exists()
+
+
 def wait_until(condition, timeout_s: float = 120) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
