@@ -1,0 +1,192 @@
+"""All items of a dataset, little by little, in the order of their ids.
+
+Which shards are looked at is fixed at the start. A scan that broke off goes on with the
+id after the last batch, and then has the same batches as one that did not: their bounds
+lie on a grid of ids. What is brought in meanwhile comes along if its turn is yet to
+come, so that no id comes twice.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+
+from .clickhouse import scanning
+from .clickhouse.filters import NSFW, REMOVED, VISIBLE, condition_of
+from .clickhouse.scanning import Near, Passing
+from .clickhouse.writer import bounds
+from .corpus import Corpus
+from .ingestion.removals import RemovalList
+from .models import Dataset
+from .query import Filters
+from .terms import VECTOR_FIELDS
+
+MOST_AT_ONCE = 5_000  # items of a batch, whose contents are in memory
+WINDOW = 10 * MOST_AT_ONCE  # ids that are looked through at once
+# More than by which a distance is rounded; the similarity itself decides.
+ROUNDED = 1e-5
+
+# (number, rows that can be found) of the shards to be looked at, by rising numbers.
+Shards = Sequence[tuple[int, int]]
+
+
+def shards_of(dataset: Dataset) -> list[tuple[int, int]]:
+    """The shards that have items, by the ledger."""
+    there = dataset.shards.filter(rows_visible__gt=0).order_by("number")
+    return list(there.values_list("number", "rows_visible"))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Items found, and what stood between them and is not shown.
+
+    `table` is as `contents` has it, with a column `similarity` (float32) if items were
+    compared; the next batch begins with the id `next`.
+    """
+
+    table: pa.Table
+    next: int
+    removed: int = 0
+    nsfw: int = 0
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Items that pass the filters, in the order of their ids.
+
+    With `vectors` (float32, of unit length, by field) those alone that are at least
+    `at_least` similar to them, by the nearest of their fields; every item is compared.
+    Neither folding nor the cutoff of the filters is looked at.
+    """
+
+    corpus: Corpus
+    shards: Shards
+    filters: Filters = Filters()
+    vectors: Mapping[str, np.ndarray] = field(default_factory=dict)
+    at_least: float = -math.inf
+    with_embeddings: bool = False
+
+    @property
+    def to_look_at(self) -> int:
+        return sum(rows for _, rows in self.shards)
+
+    def looked_at(self, item_id: int) -> int:
+        """How many items lie before an id, by the ledger."""
+        firsts, before = self._shard_starts
+        place = int(np.searchsorted(firsts, item_id, "right")) - 1
+        if place < 0:
+            return 0
+        rows = self.shards[place][1]
+        return int(before[place]) + min(rows, item_id - int(firsts[place]))
+
+    @cached_property
+    def _shard_starts(self) -> tuple[np.ndarray, np.ndarray]:
+        """The first id of each shard, and how many items lie in those before it."""
+        firsts = np.array([bounds(number)[0] for number, _ in self.shards], np.int64)
+        rows = np.array([rows for _, rows in self.shards], np.int64)
+        return firsts, np.cumsum(rows) - rows
+
+    def batches(self, start: int = 0, size: int = MOST_AT_ONCE) -> Iterator[Batch]:
+        """From an id on, with up to `size` items each, MOST_AT_ONCE at the most.
+
+        A batch may be empty, where nothing passes. Raises SearchUnavailable, NotFound.
+        """
+        for number, _ in self.shards:
+            first, last = bounds(number)
+            if last < start:
+                continue
+            end = scanning.end_of(self.corpus.table, number)
+            at = max(first, start)
+            while at < end:
+                stop = min(at - (at - first) % WINDOW + WINDOW, end)
+                yield from self._of_window(at, stop, size)
+                at = stop
+
+    def _of_window(self, start: int, stop: int, size: int) -> Iterator[Batch]:
+        found = self._passing(start, stop)
+        shown = np.flatnonzero(found.hidden == VISIBLE)
+        begin = start
+        for at in range(0, max(len(shown), 1), size):
+            rows = shown[at : at + size]
+            is_last = at + size >= len(shown)
+            end = stop if is_last else int(found.ids[rows[-1]]) + 1
+            between = (found.ids >= begin) & (found.ids < end)
+            hidden = found.hidden[between]
+            yield Batch(
+                self._table(found, rows),
+                end,
+                removed=int(np.count_nonzero(hidden == REMOVED)),
+                nsfw=int(np.count_nonzero(hidden == NSFW)),
+            )
+            begin = end
+
+    def _passing(self, start: int, stop: int) -> Passing:
+        """Those that are asked for, and those of them that are hidden."""
+        found = scanning.passing(
+            self.corpus.table,
+            start,
+            stop - 1,
+            condition=condition_of(self.filters),
+            nsfw=self.filters.nsfw,
+            near=self._near() if self.vectors else None,
+        )
+        wanted = ~np.isin(found.ids, np.array(self.filters.exclude, np.uint64))
+        distances = found.distances
+        if distances is not None:
+            wanted &= self.corpus.similarities(distances) >= self.at_least
+            distances = distances[wanted]
+        return Passing(found.ids[wanted], found.hidden[wanted], distances)
+
+    def _near(self) -> Near:
+        farthest = math.inf
+        if self.corpus.dataset.metric == Dataset.Metric.COSINE:
+            farthest = 1 - self.at_least + ROUNDED
+        elif self.at_least > 0:
+            farthest = (1 / self.at_least - 1) * (1 + ROUNDED) + ROUNDED
+        return Near(self.vectors, farthest)
+
+    def _table(self, found: Passing, rows: np.ndarray) -> pa.Table:
+        ids = found.ids[rows]
+        table = contents(self.corpus, ids, with_embeddings=self.with_embeddings)
+        if found.distances is None:
+            return table
+        similarities = self.corpus.similarities(found.distances[rows])
+        places = np.searchsorted(ids, table["id"].to_numpy())
+        column = pa.array(similarities[places].astype(np.float32))
+        return table.append_column("similarity", column)
+
+
+def contents(
+    corpus: Corpus, ids: Sequence[int], *, with_embeddings: bool = False
+) -> pa.Table:
+    """Facts and metadata of items in the order of `ids`, MOST_AT_ONCE at the most.
+
+    `caption_similarity` is null where it is not known. `image_embedding` and
+    `text_embedding` are lists of float32, all of the dataset's dimension. What is not
+    there, or is removed, is left out.
+    """
+    fields = VECTOR_FIELDS if with_embeddings else ()
+    table = scanning.contents(corpus.table, ids, fields)
+    similarities = table["caption_similarity"].to_numpy()
+    known = pa.array(similarities, mask=~np.isfinite(similarities))
+    place = table.column_names.index("caption_similarity")
+    return table.set_column(place, "caption_similarity", known)
+
+
+def without_listed(table: pa.Table, removals: RemovalList) -> pa.Table:
+    """Without what is on a removal list, though the engine may not know it yet."""
+    if not any(map(len, removals.digests.values())):
+        return table
+    named = removals.names(
+        table["id"].to_pylist(), table["url"].to_pylist(), md5_sums(table["metadata"])
+    )
+    return table.filter(pa.array(~named)) if named.any() else table
+
+
+def md5_sums(metadata: pa.ChunkedArray) -> Iterator[str]:
+    """As far as they are known, of one item after the other."""
+    for entries in metadata.to_pylist():
+        yield dict(entries or ()).get("md5", "")
