@@ -20,6 +20,9 @@ FACTS = (
     ("width", "width", pa.uint32()),
     ("height", "height", pa.uint32()),
 )
+METADATA = "metadata"
+MAP = pa.map_(pa.string(), pa.string())
+ENTRIES = pa.list_(pa.struct({"key": pa.string(), "value": pa.string()}))
 EMPTY = {pa.string(): "", pa.float32(): float("nan"), pa.uint32(): 0}
 
 
@@ -61,12 +64,48 @@ def _sizes(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.if_else(usable, numbers, 0)
 
 
-def _metadata(table: pa.Table, names: list[str]) -> pa.MapArray:
-    """All other columns as a map from name to text; nulls are left out."""
+def _metadata(table: pa.Table, names: list[str]) -> pa.Array:
+    """All other columns as a map from name to text; nulls are left out.
+
+    A map of texts named metadata, which exports have, is kept as it is; the others
+    come behind what is in it.
+    """
+    known = [
+        name for name in names if name.lower() == METADATA and _is_map(table[name])
+    ]
+    told = _as_map(table, [name for name in names if name not in known])
+    return _joined(table[known[0]], told) if known else told
+
+
+def _is_map(column: pa.ChunkedArray) -> bool:
+    kind = column.type
+    texts = (pa.string(), pa.large_string())
+    return pa.types.is_map(kind) and {kind.key_type, kind.item_type} <= set(texts)
+
+
+def _joined(first: pa.ChunkedArray, second: pa.Array) -> pa.Array:
+    """Two maps row by row; of entries of the same name the earlier one stays."""
+    maps = [first.combine_chunks().cast(ENTRIES), second.cast(ENTRIES)]
+    entries = pa.concat_arrays([each.flatten() for each in maps])
+    rows = np.concatenate([pc.list_parent_indices(each).to_numpy() for each in maps])
+    names, values = entries.field("key"), entries.field("value")
+    code = names.dictionary_encode().indices.to_numpy()
+    there = np.flatnonzero(values.is_valid().to_numpy(zero_copy_only=False))
+    _, earliest = np.unique(np.array([rows, code])[:, there], axis=1, return_index=True)
+    stay = there[np.sort(earliest)]
+    stay = pa.array(stay[np.argsort(rows[stay], kind="stable")])
+    counts = np.bincount(rows[stay], minlength=len(second))
+    offsets = np.concatenate([[0], counts.cumsum()]).astype(np.int32)
+    return pa.MapArray.from_arrays(
+        pa.array(offsets), names.take(stay), values.take(stay)
+    )
+
+
+def _as_map(table: pa.Table, names: list[str]) -> pa.Array:
     count = len(names)
     texts = [_text(table[name]) for name in names]
     if not texts:
-        return pa.array([[]] * len(table), pa.map_(pa.string(), pa.string()))
+        return pa.array([[]] * len(table), MAP)
     # One column after the other, brought into the order of rows.
     by_row = np.arange(count * len(table)).reshape(count, -1).T.ravel()
     values = pa.concat_arrays(texts).take(pa.array(by_row))

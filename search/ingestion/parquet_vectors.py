@@ -24,7 +24,15 @@ from .tables import PARQUET, files_of, numbered, roles_of, with_names
 from .vectors import bad_rows, batch_without, check_bad_rows
 
 BATCH_ROWS = 10_000
-WANTED = ("url", "caption", "width", "height", "embedding", "text_embedding")
+WANTED = (
+    "url",
+    "caption",
+    "width",
+    "height",
+    "similarity",
+    "embedding",
+    "text_embedding",
+)
 FLOATS = {pa.float16(): np.float16, pa.float32(): np.float32, pa.float64(): np.float32}
 
 

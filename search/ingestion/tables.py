@@ -38,7 +38,8 @@ NAMES = {
     "height": ("original_height", "height", "photo_height"),
     "nsfw": ("nsfw",),
     "license": ("license",),
-    "similarity": ("similarity",),
+    # Of picture and caption; an export of a search has that to the query, too.
+    "similarity": ("caption_similarity", "similarity"),
     "embedding": (
         "embedding",
         "image_embedding",
