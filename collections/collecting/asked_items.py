@@ -1,6 +1,7 @@
 """The items that a script names, as it sends them."""
 
 import json
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from django.db.models import Q, QuerySet
@@ -29,11 +30,17 @@ def read(text: str) -> list[Key]:
     """
     try:
         given = json.loads(text)
-        keys = list(dict.fromkeys(_key(each) for each in given))
+        keys = [_key(each) for each in given]
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise InvalidQuery("These are not the numbers of items.") from error
     if not keys:
         raise InvalidQuery("Choose a picture first.")
+    return checked_keys(keys)
+
+
+def checked_keys(given: Iterable[Key]) -> list[Key]:
+    """Each once, in the given order. Raises InvalidQuery for too many."""
+    keys = list(dict.fromkeys(given))
     if len(keys) > MOST_AT_ONCE:
         raise InvalidQuery(
             f"Up to {MOST_AT_ONCE:,} pictures at a time; these are {len(keys):,}."

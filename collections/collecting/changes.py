@@ -6,17 +6,16 @@ from django.contrib.auth.decorators import login_required
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from search.errors import InvalidQuery, NotFound
 from search.limits import limited
 
+from .. import owning
 from ..models import Collection
-from ..models.ownership import new_token
-from . import merging
+from . import making, merging
 from .answers import count_of, done, told
-from .asked_items import read, rows_of
+from .asked_items import read
 from .forms import CollectionForm, VisibilityForm, check
 from .members import take_back
 from .reaching import NONE, locked, own, reached
@@ -29,8 +28,7 @@ def edit(request: HttpRequest, collection_id: UUID) -> HttpResponse:
     collection = own(request.user, collection_id)
     form = CollectionForm(request.POST, instance=collection)
     check(form)
-    # These alone: members may come in meanwhile.
-    collection.save(update_fields=["name", "description", "changed_at"])
+    making.rename(collection)
     return done(request, "Saved.", _page(collection_id), name=collection.name)
 
 
@@ -39,8 +37,7 @@ def edit(request: HttpRequest, collection_id: UUID) -> HttpResponse:
 @transaction.atomic
 def delete(request: HttpRequest, collection_id: UUID) -> HttpResponse:
     collection = locked(request.user, collection_id)
-    collection.deleted_at = timezone.now()
-    collection.save(update_fields=["deleted_at"])
+    owning.delete(collection)
     undo = {"url": reverse("collection-restore", args=[collection_id]), "data": {}}
     text = f"Deleted “{collection.name}”."
     return done(request, text, reverse("collections"), undo)
@@ -49,11 +46,9 @@ def delete(request: HttpRequest, collection_id: UUID) -> HttpResponse:
 @require_POST
 @told
 def restore(request: HttpRequest, collection_id: UUID) -> HttpResponse:
-    deleted = Collection.objects.deleted_by(request.user).filter(pk=collection_id)
-    collection = deleted.first()
+    collection = owning.bring_back(request.user, Collection, collection_id)
     if collection is None:
         raise NotFound(NONE)
-    deleted.update(deleted_at=None)
     return done(request, f"“{collection.name}” is back.", _page(collection_id))
 
 
@@ -64,11 +59,7 @@ def show_to(request: HttpRequest, collection_id: UUID) -> HttpResponse:
     collection = own(request.user, collection_id)
     form = VisibilityForm(request.POST, instance=collection)
     check(form)
-    if collection.visibility == Collection.Visibility.PRIVATE:
-        collection.share_token = None
-    else:
-        collection.share_token = collection.share_token or new_token()
-    collection.save(update_fields=["visibility", "share_token"])
+    owning.show_to(collection, form.cleaned_data["visibility"])
     text = {
         Collection.Visibility.PRIVATE: "Only you see this collection now.",
         Collection.Visibility.UNLISTED: "Whoever has the link sees it now.",
@@ -81,11 +72,7 @@ def show_to(request: HttpRequest, collection_id: UUID) -> HttpResponse:
 @told
 def renew_link(request: HttpRequest, collection_id: UUID) -> HttpResponse:
     """Revokes the link that was given away."""
-    collection = own(request.user, collection_id)
-    if collection.visibility == Collection.Visibility.PRIVATE:
-        raise InvalidQuery("This collection has no link: only you see it.")
-    collection.share_token = new_token()
-    collection.save(update_fields=["share_token"])
+    owning.renew_link(own(request.user, collection_id))
     text = "There is a new link; the old one leads nowhere."
     return done(request, text, _page(collection_id) + "#share")
 
@@ -95,15 +82,10 @@ def renew_link(request: HttpRequest, collection_id: UUID) -> HttpResponse:
 def choose_cover(request: HttpRequest, collection_id: UUID) -> HttpResponse:
     """One member stands for all; without one, the first four do."""
     collection = own(request.user, collection_id)
-    member = None
-    if request.POST.get("items"):
-        keys = read(request.POST["items"])
-        member = rows_of(collection.items.all(), keys).first()
-        if member is None:
-            raise InvalidQuery("This picture is not in the collection any more.")
-    before, collection.cover = collection.cover_id, member
-    collection.save(update_fields=["cover"])
-    text = "This picture is the cover now." if member else "The first four are shown."
+    key = read(request.POST["items"])[0] if request.POST.get("items") else None
+    before = collection.cover_id
+    making.choose_cover(collection, key)
+    text = "This picture is the cover now." if key else "The first four are shown."
     return done(request, text, _page(collection_id), cover=before)
 
 

@@ -9,11 +9,10 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from search import popularity
 from search.errors import InvalidQuery
 
 from ..models import Collection
-from . import members, ordering, undoing
+from . import making, members, ordering, undoing
 from .answers import count_of, done, told
 from .asked_items import Key, by_dataset, read, rows_of
 from .forms import NoteForm, check
@@ -55,7 +54,7 @@ def add(request: HttpRequest, collection_id: UUID) -> HttpResponse:
     collection = own(request.user, collection_id)
     keys = read(request.POST.get("items", ""))
     added = members.add(request.user, collection_id, keys)
-    record(added, request.POST.get("words", ""))
+    making.record(added, request.POST.get("words", ""))
     undo = {
         "url": reverse("collection-take-back", args=[collection_id]),
         "data": {"batch": str(added.batch)},
@@ -69,12 +68,6 @@ def add(request: HttpRequest, collection_id: UUID) -> HttpResponse:
         there=added.there,
         unknown=added.unknown,
     )
-
-
-def record(added: members.Added, words: str) -> None:
-    """Counts what was added as picked for the words of the search it came from."""
-    for slug, ids in by_dataset(list(added.new)).items():
-        popularity.record(slug, ids, words, popularity.Kind.SAVED)
 
 
 def _told_of(added: members.Added, name: str) -> str:

@@ -7,15 +7,14 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from search.errors import InvalidQuery, SearchError
+from search.errors import InvalidQuery
 
 from ..models import Collection
-from . import members
+from . import making
 from .answers import count_of, done, told, wants_json
 from .asked_items import read
 from .covers import lay_tiles, with_tiles
 from .forms import CollectionForm, check
-from .item_changes import record
 from .paging import COLLECTION_ORDERS, cut, with_sorted_name
 
 PER_PAGE = 36
@@ -41,18 +40,12 @@ def create(request: HttpRequest) -> HttpResponse:
         return _mine(request, form, status=400)
     check(form)
     keys = read(request.POST["items"]) if request.POST.get("items") else []
-    form.instance.owner = request.user
-    made = form.save()
+    words = request.POST.get("words", "")
+    made = making.make(request.user, form.instance, keys, words)
     address = reverse("collection", args=[made.pk])
     text = f"Made the collection “{made.name}”."
     if keys:
-        try:
-            added = members.add(request.user, made.pk, keys)
-        except SearchError:
-            made.delete()  # who tries again wants one, and not two
-            raise
-        record(added, request.POST.get("words", ""))
-        text = f"Made “{made.name}” with {count_of(len(added.new))}."
+        text = f"Made “{made.name}” with {count_of(made.size)}."
     undo = {"url": reverse("collection-delete", args=[made.pk]), "data": {}}
     return done(request, text, address, undo, id=str(made.pk))
 
@@ -74,9 +67,14 @@ def _mine(
 @require_safe
 def public(request: HttpRequest) -> HttpResponse:
     """What its owners have opened to everyone."""
-    everyone = Collection.Visibility.PUBLIC
-    found = Collection.objects.filter(visibility=everyone, deleted_at=None, size__gt=0)
-    return render(request, "collecting/public.html", _listed(request, found))
+    return render(
+        request, "collecting/public.html", _listed(request, open_to_everyone())
+    )
+
+
+def open_to_everyone() -> QuerySet[Collection]:
+    """Those that have pictures."""
+    return Collection.objects.open_to_everyone().filter(size__gt=0)
 
 
 def _listed(request: HttpRequest, collections: QuerySet[Collection]) -> dict:

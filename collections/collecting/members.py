@@ -20,6 +20,8 @@ GAP = 1_024.0  # between the positions of neighbours, at first
 SNAPSHOT = ("url", "caption", "width", "height", "nsfw", "license")
 TOGETHER = 1_000  # rows in a statement
 
+Known = dict[Key, dict[str, Any]]  # of items, what a member has of SNAPSHOT
+
 
 @dataclass(frozen=True)
 class Added:
@@ -37,7 +39,14 @@ def add(user: Any, collection_id: UUID, keys: list[Key]) -> Added:
     Raises NotFound if the collection is not there (any more) for the user,
     InvalidQuery if it would be too large, SearchUnavailable.
     """
-    known = _snapshots(keys)
+    return put_in(user, collection_id, keys, snapshots(keys))
+
+
+def put_in(user: Any, collection_id: UUID, keys: list[Key], known: Known) -> Added:
+    """The same with what the engine knows, so that a transaction need not wait for it.
+
+    Raises NotFound, InvalidQuery.
+    """
     batch = uuid4()
     with transaction.atomic():
         collection = locked(user, collection_id)
@@ -115,8 +124,11 @@ def count_anew(collection: Collection) -> None:
     collection.save(update_fields=["size", "changed_at"])
 
 
-def _snapshots(keys: list[Key]) -> dict[Key, dict[str, Any]]:
-    """What is kept of items; those unknown or removed are left out."""
+def snapshots(keys: list[Key]) -> Known:
+    """What is kept of items; those unknown or removed are left out.
+
+    Raises SearchUnavailable.
+    """
     known = {}
     for slug, ids in by_dataset(keys).items():
         try:

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from search.errors import InvalidQuery
 
+from .. import owning
 from ..models import Collection, CollectionItem
 from .members import (
     GAP,
@@ -39,25 +40,28 @@ def merge(user: Any, target_id: UUID, source_id: UUID) -> tuple[UUID, int]:
         check_room(target, new)
         _pour(source, target, batch, with_notes=True)
         count_anew(target)
-        source.deleted_at = timezone.now()
-        source.save(update_fields=["deleted_at"])
+        owning.delete(source)
     return batch, new
 
 
 def unmerge(user: Any, target_id: UUID, batch: UUID, source_id: UUID) -> None:
-    """Undoes a merge: the source is back, what came of it has left. Raises NotFound."""
+    """Undoes a merge: the source is back, what came of it has left.
+
+    Raises NotFound, InvalidQuery.
+    """
     with transaction.atomic():
         take_back(locked(user, target_id), batch)
-        deleted = Collection.objects.deleted_by(user).filter(pk=source_id)
-        deleted.update(deleted_at=None)
+        owning.bring_back(user, Collection, source_id)
 
 
 def copy(user: Any, source: Collection) -> Collection:
     """A private collection of the user's with the same members, in the same order.
 
-    Notes are copied from the user's own alone: those of others are private.
+    Notes are copied from the user's own alone: those of others are private. Raises
+    InvalidQuery.
     """
     with transaction.atomic():
+        owning.check_room(user, Collection)
         made = Collection.objects.create(
             owner=user,
             name=f"{source.name[:110]} (copy)",

@@ -11,7 +11,6 @@ from uuid import UUID
 from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
@@ -24,6 +23,7 @@ from search.limits import limited
 from search.links import safe_url
 from search.query import MOST_TEXT
 
+from .. import owning
 from ..models import Collection, CollectionItem
 from . import likeness
 from .forms import CollectionForm, VisibilityForm
@@ -179,14 +179,7 @@ def _around(request: HttpRequest, way: Reached) -> dict[str, Any]:
         around |= {
             "form": CollectionForm(instance=collection),
             "visibility": VisibilityForm(instance=collection),
-            "link": request.build_absolute_uri(_link(collection)),
+            "link": request.build_absolute_uri(owning.link_of(collection)),
             "others": others.filter(size__gt=0).order_by("-changed_at")[:200],
         }
     return around
-
-
-def _link(collection: Collection) -> str:
-    """What the owner gives away."""
-    if collection.visibility == Collection.Visibility.UNLISTED:
-        return reverse("collection", kwargs={"token": collection.share_token})
-    return reverse("collection", args=[collection.pk])

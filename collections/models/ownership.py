@@ -31,6 +31,9 @@ class SharedQuerySet(OwnedQuerySet):
         mine = Q(owner=user) if user.is_authenticated else Q(pk__in=[])
         return self.filter(mine | public)
 
+    def open_to_everyone(self) -> Self:
+        return self.filter(visibility=Shared.Visibility.PUBLIC)
+
     def behind_link(self, token: str) -> Self:
         """The one that this share link leads to, as long as it is shared."""
         shared = self.exclude(visibility=Shared.Visibility.PRIVATE)
@@ -45,6 +48,9 @@ class DeletableQuerySet(SharedQuerySet):
 
     def visible_to(self, user: Any) -> Self:
         return super().visible_to(user).filter(deleted_at=None)
+
+    def open_to_everyone(self) -> Self:
+        return super().open_to_everyone().filter(deleted_at=None)
 
     def behind_link(self, token: str) -> Self:
         return super().behind_link(token).filter(deleted_at=None)

@@ -6,18 +6,17 @@ from django import forms
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from search.errors import InvalidQuery, NotFound
 from search.limits import limited
 from search.service import dataset_named
 
+from .. import owning
 from ..collecting.answers import done, told
 from ..collecting.forms import check
-from ..models import Concept, Refinement, Round
-from ..models.ownership import new_token
-from . import concept_files, kept
+from ..models import Concept
+from . import concept_files, kept, rounds
 from .kept import ConceptForm, own, reached
 from .visitors import visitor
 
@@ -45,12 +44,7 @@ class VisibilityForm(forms.ModelForm):
 @told
 def save(request: HttpRequest) -> HttpResponse:
     """Keeps a round of the user's under a name, or as a concept's next version."""
-    me = visitor(request)
-    mine = Refinement.objects.owned_by(me.user, me.session)
-    rounds = Round.objects.filter(refinement__in=mine).select_related("refinement")
-    found = rounds.filter(pk=_uuid(request, "round")).first()
-    if found is None:
-        raise NotFound("There is no such round among yours.")
+    found = rounds.own(visitor(request), _uuid(request, "round"))
     if request.POST.get("concept"):
         concept = kept.next_version(request.user, _uuid(request, "concept"), found)
         text = f"“{concept.name}” has a version {concept.version}."
@@ -90,8 +84,7 @@ def edit(request: HttpRequest, concept_id: UUID) -> HttpResponse:
     """Gives it another name and description."""
     concept = own(request.user, concept_id)
     check(ConceptForm(request.POST, instance=concept))
-    # These alone: it may get another version meanwhile.
-    concept.save(update_fields=["name", "description", "changed_at"])
+    kept.rename(concept)
     return done(request, "Saved.", concept.get_absolute_url(), name=concept.name)
 
 
@@ -113,8 +106,7 @@ def restore(request: HttpRequest, concept_id: UUID) -> HttpResponse:
 @told
 def delete(request: HttpRequest, concept_id: UUID) -> HttpResponse:
     concept = own(request.user, concept_id)
-    concept.deleted_at = timezone.now()
-    concept.save(update_fields=["deleted_at"])
+    owning.delete(concept)
     undo = {"url": reverse("concept-undelete", args=[concept_id]), "data": {}}
     return done(request, f"Deleted “{concept.name}”.", reverse("concepts"), undo)
 
@@ -122,11 +114,9 @@ def delete(request: HttpRequest, concept_id: UUID) -> HttpResponse:
 @require_POST
 @told
 def undelete(request: HttpRequest, concept_id: UUID) -> HttpResponse:
-    deleted = Concept.objects.deleted_by(request.user).filter(pk=concept_id)
-    concept = deleted.first()
+    concept = owning.bring_back(request.user, Concept, concept_id)
     if concept is None:
         raise NotFound(kept.NONE)
-    deleted.update(deleted_at=None)
     return done(request, f"“{concept.name}” is back.", concept.get_absolute_url())
 
 
@@ -137,11 +127,7 @@ def show_to(request: HttpRequest, concept_id: UUID) -> HttpResponse:
     form = VisibilityForm(request.POST, instance=own(request.user, concept_id))
     check(form)
     concept: Concept = form.instance
-    if concept.visibility == Visibility.PRIVATE:
-        concept.share_token = None
-    else:
-        concept.share_token = concept.share_token or new_token()
-    concept.save(update_fields=["visibility", "share_token"])
+    owning.show_to(concept, form.cleaned_data["visibility"])
     to = concept.get_absolute_url() + "#share"
     return done(request, TOLD[concept.visibility], to)
 
@@ -151,10 +137,7 @@ def show_to(request: HttpRequest, concept_id: UUID) -> HttpResponse:
 def renew_link(request: HttpRequest, concept_id: UUID) -> HttpResponse:
     """Revokes the link that was given away."""
     concept = own(request.user, concept_id)
-    if concept.visibility == Visibility.PRIVATE:
-        raise InvalidQuery("This concept has no link: only you see it.")
-    concept.share_token = new_token()
-    concept.save(update_fields=["share_token"])
+    owning.renew_link(concept)
     to = concept.get_absolute_url() + "#share"
     return done(request, "There is a new link; the old one leads nowhere.", to)
 

@@ -12,7 +12,8 @@ from search.errors import InvalidQuery
 from search.models import Dataset
 
 from ..models import Concept
-from .kept import openly
+from .kept import how_made
+from .vectors import unit
 
 MOST_BYTES = 1024 * 1024
 MAGIC = b"\x93NUMPY"
@@ -43,7 +44,6 @@ def npy(concept: Concept) -> bytes:
 def told(concept: Concept, *, is_mine: bool) -> dict[str, Any]:
     """What the .json file holds; its owner's also says by which marks it was made."""
     latest = concept.versions.filter(number=concept.version).first()
-    how = latest.made_of if latest else {}
     return {
         "name": concept.name,
         "description": concept.description,
@@ -52,7 +52,7 @@ def told(concept: Concept, *, is_mine: bool) -> dict[str, Any]:
         "dimension": len(concept.embedding),
         "version": concept.version,
         "created": (latest or concept).created_at.isoformat(),
-        "made_of": how if is_mine else openly(how),
+        "made_of": how_made(concept, is_mine=is_mine),
         "vector": concept.embedding.tolist(),
     }
 
@@ -63,7 +63,7 @@ def read(data: bytes, dataset: Dataset) -> Read:
         raise InvalidQuery("The file is larger than 1 MB; a concept is far smaller.")
     by = {"model": dataset.model, "weights": dataset.weights}
     if data.startswith(MAGIC):
-        return Read(_checked(_array(data), dataset), **by)
+        return Read(_of_file(_array(data), dataset), **by)
     try:
         given = json.loads(data)
         vector = np.array(given["vector"], np.float64)
@@ -78,7 +78,7 @@ def read(data: bytes, dataset: Dataset) -> Read:
             f"This concept is of the model {made_by[0][:100]}; {dataset.title} was "
             f"made with {dataset.model}."
         )
-    return Read(_checked(vector, dataset), **by, **texts)
+    return Read(_of_file(vector, dataset), **by, **texts)
 
 
 def _array(data: bytes) -> np.ndarray:
@@ -101,16 +101,6 @@ def _array(data: bytes) -> np.ndarray:
         raise InvalidQuery(UNREADABLE) from error
 
 
-def _checked(vector: np.ndarray, dataset: Dataset) -> np.ndarray:
+def _of_file(vector: np.ndarray, dataset: Dataset) -> np.ndarray:
     vector = vector.astype(np.float64).squeeze()
-    if vector.shape != (dataset.dimension,):
-        raise InvalidQuery(
-            f"The file holds {vector.size:,} numbers; vectors of {dataset.title} have "
-            f"{dataset.dimension}."
-        )
-    length = float(np.linalg.norm(vector))
-    if not 1e-6 < length < math.inf:
-        raise InvalidQuery(
-            "The vector has no direction: its length is zero or endless."
-        )
-    return (vector / length).astype(np.float32)
+    return unit(vector, dataset.dimension, f"vectors of {dataset.title}")

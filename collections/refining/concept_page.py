@@ -21,6 +21,7 @@ from search.links import search_url
 from search.models import Dataset
 from search.query import SearchQuery, Term, shorten_embedding
 
+from .. import owning
 from ..models import Concept, ConceptVersion
 from . import concept_files
 from .kept import Reached, openly, reached
@@ -88,7 +89,7 @@ def page(
     if way.is_mine:
         context |= {
             "choices": Concept.Visibility.choices,
-            "link": _link(request, concept),
+            "link": request.build_absolute_uri(owning.link_of(concept)),
         }
     response = render(request, "refining/concept.html", context)
     if token:
@@ -168,10 +169,3 @@ def _versions(way: Reached) -> list[Version]:
         )
         for row in rows
     ]
-
-
-def _link(request: HttpRequest, concept: Concept) -> str:
-    if concept.visibility == Concept.Visibility.UNLISTED:
-        way = Reached(concept, token=concept.share_token or "")
-        return request.build_absolute_uri(way.address())
-    return request.build_absolute_uri(concept.get_absolute_url())

@@ -12,8 +12,10 @@ from django.urls import reverse
 from search.errors import InvalidQuery, NotFound
 from search.service import dataset_named
 
+from .. import owning
 from ..models import Concept, ConceptVersion, Round
 
+MOST_VERSIONS = 1_000
 NONE = "There is no such concept, or it is not open to you."
 Visibility = Concept.Visibility
 TOLD_TO_ALL = ("dataset", "rounds", "strength", "restored_from")
@@ -90,13 +92,15 @@ def openly(how: dict[str, Any]) -> dict[str, Any]:
 def new(user: Any, form: ConceptForm, vector: np.ndarray, **more: Any) -> Concept:
     """Keeps a unit vector under the name in a form that is valid.
 
-    `more` are model, weights and made_of.
+    `more` are model, weights and made_of. Raises InvalidQuery when the user has too
+    many concepts.
     """
     concept: Concept = form.save(commit=False)
     concept.owner = user
     concept.model, concept.weights = more["model"], more["weights"]
     concept.vector = vector.astype("<f4").tobytes()
     with transaction.atomic():
+        owning.check_room(user, Concept)
         concept.save()
         _note_version(concept, more["made_of"])
     return concept
@@ -111,7 +115,7 @@ def of_round(user: Any, form: ConceptForm, round_: Round) -> Concept:
 @transaction.atomic
 def next_version(user: Any, concept_id: UUID, round_: Round) -> Concept:
     """The round becomes the concept's newest version. Raises SearchError."""
-    concept = _locked(user, concept_id)
+    concept = locked(user, concept_id)
     dataset = dataset_named(round_.refinement.dataset)
     if (concept.model, concept.weights) != (dataset.model, dataset.weights):
         raise InvalidQuery(
@@ -122,9 +126,20 @@ def next_version(user: Any, concept_id: UUID, round_: Round) -> Concept:
 
 
 @transaction.atomic
+def next_vector(
+    user: Any, concept_id: UUID, vector: np.ndarray, how: dict[str, Any]
+) -> Concept:
+    """A unit vector of the concept's model becomes its newest version.
+
+    `how` is its made_of. Raises SearchError.
+    """
+    return _advance(locked(user, concept_id), vector.astype("<f4").tobytes(), how)
+
+
+@transaction.atomic
 def restore(user: Any, concept_id: UUID, number: int) -> Concept:
-    """An older version becomes the newest, too; none is lost. Raises NotFound."""
-    concept = _locked(user, concept_id)
+    """An older version becomes the newest, too; none is lost. Raises SearchError."""
+    concept = locked(user, concept_id)
     older = concept.versions.filter(number=number).first()
     if older is None:
         raise NotFound(f"“{concept.name}” has no version {number}.")
@@ -139,19 +154,23 @@ def copy(user: Any, concept: Concept) -> Concept:
     """
     form = ConceptForm({"name": concept.name, "description": concept.description})
     form.is_valid()
-    latest = concept.versions.filter(number=concept.version).first()
-    how = latest.made_of if latest else {}
     return new(
         user,
         form,
         concept.embedding,
         model=concept.model,
         weights=concept.weights,
-        made_of=how if concept.owner_id == user.pk else openly(how),
+        made_of=how_made(concept, is_mine=concept.owner_id == user.pk),
     )
 
 
-def _locked(user: Any, concept_id: UUID) -> Concept:
+def rename(concept: Concept) -> None:
+    """Keeps the name and the description that it was given."""
+    # These alone: it may get another version meanwhile.
+    concept.save(update_fields=["name", "description", "changed_at"])
+
+
+def locked(user: Any, concept_id: UUID) -> Concept:
     """Kept from all other changes until the transaction ends. Raises NotFound."""
     owned = Concept.objects.owned_by(user).select_for_update()
     found = owned.filter(pk=concept_id).first()
@@ -160,7 +179,18 @@ def _locked(user: Any, concept_id: UUID) -> Concept:
     return found
 
 
+def how_made(concept: Concept, *, is_mine: bool) -> dict[str, Any]:
+    """Where its current vector comes from, as far as who asks may know."""
+    latest = concept.versions.filter(number=concept.version).first()
+    how = latest.made_of if latest else {}
+    return how if is_mine else openly(how)
+
+
 def _advance(concept: Concept, vector: bytes, how: dict[str, Any]) -> Concept:
+    if concept.version >= MOST_VERSIONS:
+        raise InvalidQuery(
+            f"A concept has up to {MOST_VERSIONS:,} versions. Copy it to go on."
+        )
     concept.vector = vector
     concept.version += 1
     concept.save(update_fields=["vector", "version", "changed_at"])

@@ -16,7 +16,7 @@ from search.errors import InvalidQuery, NotFound
 from search.forms import SearchForm
 from search.language import parse
 from search.links import DEFAULTS, TERMS, told_in_address
-from search.query import Term
+from search.query import SearchQuery, Term
 
 from ..models import Collection, Concept
 
@@ -91,6 +91,24 @@ def checked(address: str) -> Asking:
     service.dataset_named(asking.dataset)
     form.search_query(asking.dataset, parse(form.asked["q"], asking.dataset))
     return asking
+
+
+def query_string(address: str) -> str:
+    """That of a whole address, on whatever host; of a query string, itself."""
+    if address.startswith(("http://", "https://", "/")):
+        _, _, address = address.partition("?")
+    return address.partition("#")[0]
+
+
+def query_of(asking: Asking, host: str) -> SearchQuery:
+    """What is asked of the service; `host` is the one that our pages are under.
+
+    Its concepts are still to be resolved for a user. Raises SearchError for what
+    cannot be asked any more.
+    """
+    form = asking.form
+    form.check()
+    return form.search_query(asking.dataset, form.read(asking.dataset, host))
 
 
 def _first_dataset() -> str:

@@ -4,6 +4,7 @@ The ledger says which shards came in since; only where there are some, hits are 
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,12 +16,14 @@ from django.utils.formats import date_format
 from search import concepts, service
 from search.clickhouse.filters import NOT_SAFE
 from search.clickhouse.schema import SHARD_BITS
+from search.errors import InvalidQuery, NotFound
+from search.keeping import keep, kept
 from search.models import Shard
 from search.query import MOST_PER_PAGE
 from search.service import Hit
 
 from ..models import SavedSearch
-from .addresses import Asking
+from .addresses import Asking, query_of
 from .saved import asking_of
 
 LOOKED_THROUGH = 200  # of the nearest hits
@@ -57,6 +60,37 @@ def glance(saved: SavedSearch, user: Any, host: str) -> Glance:
     return Glance(tuple(safe[:STRIP]), new if shards else None)
 
 
+def kept_glance(
+    saved: SavedSearch, user: Any, host: str, before: Callable[[], None]
+) -> Glance:
+    """The same, remembered for some minutes; `before` is called where it is not.
+
+    Raises SearchError.
+    """
+    found_as = kept_key(saved)
+    if (found := kept(found_as)) is None:
+        before()
+        found = glance(saved, user, host)
+        keep(found_as, found, KEPT_S)
+    return found
+
+
+def count_new(
+    saved: SavedSearch, user: Any, host: str, before: Callable[[], None]
+) -> int | None:
+    """How many of its hits are new; None where nothing came in since.
+
+    None, too, for what cannot be searched any more. `before` is called before a search
+    is made. Raises SearchUnavailable.
+    """
+    if not new_shards(saved.dataset, saved.looked_at):
+        return None
+    try:
+        return kept_glance(saved, user, host, before).new
+    except (InvalidQuery, NotFound):
+        return None
+
+
 def kept_key(saved: SavedSearch) -> str:
     """Under which a glance is kept: another when the search or the dataset changes."""
     shards = Shard.objects.filter(dataset__slug=saved.dataset)
@@ -66,10 +100,8 @@ def kept_key(saved: SavedSearch) -> str:
 
 
 def _first_hits(asking: Asking, user: Any, host: str, count: int) -> list[Hit]:
-    form = asking.form
-    form.check()
-    query = form.search_query(asking.dataset, form.read(asking.dataset, host))
-    query = replace(concepts.resolved(query, user), limit=min(count, MOST_PER_PAGE))
+    query = concepts.resolved(query_of(asking, host), user)
+    query = replace(query, limit=min(count, MOST_PER_PAGE))
     page = service.find(query)
     hits = list(page.hits)
     while page.next and len(hits) < count:

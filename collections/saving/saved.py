@@ -124,6 +124,13 @@ def step(saved: SavedSearch, down: bool) -> None:
         move(saved, ordered[place - 2] if place > 1 else None)
 
 
+def put_at(saved: SavedSearch, place: int) -> None:
+    """Makes it the one at this place, counted from 1; beyond the end, the last."""
+    others = list(of(saved.owner).exclude(pk=saved.pk).only("position", "created_at"))
+    before = others[: place - 1]
+    move(saved, before[-1] if before else None)
+
+
 def delete(saved: SavedSearch) -> str:
     """Returns what `restore` brings it back from."""
     told = sealed(

@@ -12,7 +12,6 @@ from django.views.decorators.http import require_POST, require_safe
 
 from search import limits, service
 from search.errors import SearchError, TooManyRequests
-from search.keeping import keep, kept
 from search.models import Dataset
 from search.safety import has_safety
 
@@ -85,12 +84,13 @@ def glance(request: HttpRequest, key: UUID) -> HttpResponse:
     """The first pictures of a saved search, and how many of all are new."""
     search = _mine(request, key)
     context: dict[str, Any] = {"saved": search, "since": news.since(search.looked_at)}
-    found_as = news.kept_key(search)
     try:
-        if (found := kept(found_as)) is None:
-            limits.check(request, "search")
-            found = news.glance(search, request.user, request.get_host())
-            keep(found_as, found, news.KEPT_S)
+        found = news.kept_glance(
+            search,
+            request.user,
+            request.get_host(),
+            before=lambda: limits.check(request, "search"),
+        )
         unsafe = saved.asking_of(search).form.asked["nsfw"] == "any"
         dataset = service.dataset_named(search.dataset)
         context["veiled"] = not (unsafe or has_safety(dataset))

@@ -1,0 +1,196 @@
+"""What the API of a user's things answers with, told by serializers for the schema.
+
+The answers themselves are made in telling.py; tests hold the two together.
+"""
+
+from rest_framework import serializers
+from rest_framework.serializers import (
+    BooleanField,
+    CharField,
+    ChoiceField,
+    DateTimeField,
+    DictField,
+    FloatField,
+    IntegerField,
+    ListField,
+    UUIDField,
+)
+
+from search.among import Standing
+from search.api.answers import count_field, id_field
+
+from ..models.ownership import Shared
+
+
+def _next() -> CharField:
+    return CharField(
+        allow_null=True, help_text="The `cursor` of the next page; null at the end."
+    )
+
+
+class SharedAnswer(serializers.Serializer):
+    """What collections and concepts have in common."""
+
+    id = UUIDField()
+    name = CharField()
+    description = CharField()
+    is_mine = BooleanField(help_text="Whether you may change it.")
+    visibility = ChoiceField(
+        Shared.Visibility.values,
+        allow_null=True,
+        help_text="null for what is not yours.",
+    )
+    link = CharField(
+        allow_null=True,
+        help_text="The address of the page to give away; null if only you see it, and "
+        "for what is not yours.",
+    )
+    share_token = CharField(
+        allow_null=True,
+        help_text="By it programs read what is shared, at …/shared/<token>/; null as "
+        "the link is.",
+    )
+    page = CharField(help_text="The address of its page.")
+    created_at = DateTimeField()
+    changed_at = DateTimeField()
+
+
+class KeyAnswer(serializers.Serializer):
+    """An item of a dataset."""
+
+    dataset = CharField()
+    id = id_field()
+
+
+class CollectionAnswer(SharedAnswer):
+    """A named set of items in an order made by hand."""
+
+    size = count_field("How many items are in it.")
+    cover = KeyAnswer(
+        allow_null=True, help_text="The member that stands for all, if one was chosen."
+    )
+
+
+class CollectionPage(serializers.Serializer):
+    results = CollectionAnswer(many=True)
+    next = _next()
+
+
+class MemberAnswer(KeyAnswer):
+    """An item of a collection, with what was known of it when it came in."""
+
+    standing = ChoiceField(
+        [standing.value for standing in Standing],
+        help_text="`there`: it can be found. `gone`: its dataset has it no more. "
+        "`removed`: it must not be shown any more, and the facts are left empty.",
+    )
+    place = IntegerField(
+        min_value=1, help_text="In the order made by hand, counted from 1."
+    )
+    url = CharField(help_text="Where the picture was found; it may have gone.")
+    caption = CharField()
+    width = count_field("Pixels; 0 when it is not known.")
+    height = count_field("Pixels; 0 when it is not known.")
+    nsfw = CharField(help_text="The dataset's own word for it, such as UNLIKELY.")
+    license = CharField()
+    note = CharField(allow_null=True, help_text="null in what is not yours.")
+    added_at = DateTimeField()
+    thumbnail = CharField(
+        allow_null=True,
+        help_text="The address of a small picture; null where there can be none.",
+    )
+    page = CharField(
+        allow_null=True, help_text="The address of the item's page, if it is there."
+    )
+
+
+class MemberPage(serializers.Serializer):
+    results = MemberAnswer(many=True)
+    next = _next()
+
+
+class AddedAnswer(serializers.Serializer):
+    """What came of adding items."""
+
+    new = count_field("How many came in.")
+    there = count_field("How many were in it before.")
+    unknown = count_field("How many are not in their datasets.")
+    size = count_field("How many items are in it now.")
+
+
+class RemovedAnswer(serializers.Serializer):
+    removed = count_field("How many were in it before.")
+    size = count_field("How many items are in it now.")
+
+
+class SavedSearchAnswer(serializers.Serializer):
+    """A search with a name, to run again."""
+
+    id = UUIDField()
+    name = CharField()
+    dataset = CharField()
+    address = CharField(help_text="The query string of the search page.")
+    url = CharField(help_text="The address of the search page for it.")
+    words = ListField(
+        child=CharField(), help_text="What it asks for, and how, in words."
+    )
+    place = IntegerField(min_value=1, help_text="Among yours, counted from 1.")
+    created_at = DateTimeField()
+    looked_at = DateTimeField(help_text="When its hits were looked at last.")
+
+
+class SavedSearchDetail(SavedSearchAnswer):
+    new = IntegerField(
+        min_value=0,
+        allow_null=True,
+        help_text="How many of its nearest 200 hits came in since it was looked at; "
+        "null when nothing came in, or when it cannot be searched any more.",
+    )
+
+
+class SavedSearchPage(serializers.Serializer):
+    results = SavedSearchAnswer(many=True)
+    next = _next()
+
+
+class ConceptRow(SharedAnswer):
+    """A tuned embedding with a name, a term of searches in datasets of its model."""
+
+    model = CharField(help_text="The model that made the embedding.")
+    weights = CharField(help_text="Those of the model; empty when it has but one.")
+    dimension = IntegerField(min_value=1, help_text="Numbers of the embedding.")
+    version = IntegerField(min_value=1, help_text="The number of the current version.")
+
+
+class ConceptPage(serializers.Serializer):
+    results = ConceptRow(many=True)
+    next = _next()
+
+
+MADE_OF = (
+    "Where the vector comes from, as far as it is known: `dataset`, `search`, `words`, "
+    "`rounds`, `good`, `bad`, `strength`, `file`, `restored_from`. Of what is not "
+    "yours, neither the search nor the marks."
+)
+
+
+class ConceptAnswer(ConceptRow):
+    made_of = DictField(help_text=MADE_OF)
+    embedding = ListField(
+        child=FloatField(), help_text="That of the current version, of unit length."
+    )
+
+
+class VersionAnswer(serializers.Serializer):
+    """A vector that a concept has or had."""
+
+    number = IntegerField(min_value=1)
+    created_at = DateTimeField()
+    is_current = BooleanField()
+    likeness = FloatField(help_text="The cosine of its vector and the current one.")
+    made_of = DictField(help_text=MADE_OF)
+
+
+class VersionPage(serializers.Serializer):
+    results = VersionAnswer(many=True)
+    next = _next()

@@ -1,0 +1,159 @@
+"""Collections: made, listed, shown, changed and deleted."""
+
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from drf_spectacular.utils import OpenApiExample, extend_schema
+from rest_framework import status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from .. import owning
+from ..collecting import making
+from ..collecting.asked_items import checked_keys
+from ..collecting.lists import open_to_everyone
+from ..collecting.paging import COLLECTION_ORDERS, cut, with_sorted_name
+from ..collecting.reaching import Reached, locked, reached
+from ..models import Collection
+from .access import NOT_INDEXED, OfUsers, parameters
+from .answers import CollectionAnswer, CollectionPage
+from .serializers import (
+    CollectionChange,
+    CollectionParameters,
+    NewCollection,
+    checked,
+    keys_of,
+)
+from .telling import told_collection, told_collections, told_page
+
+TAGS = ["collections"]
+NEW = OpenApiExample(
+    "Two items",
+    request_only=True,
+    value={
+        "name": "Boats",
+        "description": "At sea and in harbours.",
+        "items": [
+            {"dataset": "postcards", "id": 7},
+            {"dataset": "postcards", "id": 42},
+        ],
+    },
+)
+CHANGE = OpenApiExample(
+    "Open to whoever has the link",
+    request_only=True,
+    value={"name": "Boats at night", "visibility": "unlisted"},
+)
+
+
+class CollectionList(OfUsers):
+    @extend_schema(
+        operation_id="collections_list",
+        tags=TAGS,
+        parameters=[CollectionParameters],
+        responses=CollectionPage,
+    )
+    def get(self, request: Request) -> Response:
+        """List your collections, or everyone's public ones.
+
+        The public ones are listed when they have items.
+        """
+        given = checked(CollectionParameters, parameters(request))
+        if given.get("visibility"):
+            found = open_to_everyone()
+        else:
+            self.wants_user(request)
+            found = Collection.objects.owned_by(request.user)
+        order = COLLECTION_ORDERS[given["sort"]]
+        page = cut(with_sorted_name(found), order, given["cursor"], given["limit"])
+        ways = [
+            Reached(each, is_mine=each.owner_id == request.user.pk)
+            for each in page.rows
+        ]
+        return Response(told_page(told_collections(ways, request), page))
+
+    @extend_schema(
+        operation_id="collections_create",
+        tags=TAGS,
+        request=NewCollection,
+        responses={201: CollectionAnswer},
+        examples=[NEW],
+    )
+    def post(self, request: Request) -> Response:
+        """Make a collection, with items in it or empty.
+
+        Items that are not in their datasets are left out: `size` tells how many came
+        in. When it cannot be made with its items, it is not made at all.
+        """
+        given = checked(NewCollection, request.data)
+        keys = checked_keys(keys_of(given.pop("items")))
+        words = given.pop("words")
+        made = making.make(request.user, Collection(**given), keys, words)
+        told = told_collection(Reached(made, is_mine=True), request)
+        return Response(told, status.HTTP_201_CREATED)
+
+
+class CollectionDetail(OfUsers):
+    @extend_schema(
+        operation_id="collection_retrieve", tags=TAGS, responses=CollectionAnswer
+    )
+    def get(self, request: Request, collection_id: UUID) -> Response:
+        """Show a collection of yours, or one that is public."""
+        way = reached(request.user, collection_id)
+        return Response(told_collection(way, request))
+
+    @extend_schema(
+        operation_id="collection_update",
+        tags=TAGS,
+        request=CollectionChange,
+        responses=CollectionAnswer,
+        examples=[CHANGE],
+    )
+    def patch(self, request: Request, collection_id: UUID) -> Response:
+        """Change the name, the description, the cover, or who sees it.
+
+        All of it is changed, or nothing.
+        """
+        with transaction.atomic():
+            collection = locked(request.user, collection_id)
+            _change(collection, checked(CollectionChange, request.data))
+        told = told_collection(Reached(collection, is_mine=True), request)
+        return Response(told)
+
+    @extend_schema(operation_id="collection_delete", tags=TAGS, responses={204: None})
+    def delete(self, request: Request, collection_id: UUID) -> Response:
+        """Delete a collection.
+
+        For 30 days it can be brought back on the page of your collections.
+        """
+        with transaction.atomic():
+            owning.delete(locked(request.user, collection_id))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class SharedCollection(OfUsers):
+    @extend_schema(
+        operation_id="shared_collection_retrieve",
+        tags=TAGS,
+        responses=CollectionAnswer,
+    )
+    def get(self, request: Request, token: str) -> Response:
+        """Show a collection to whoever has its share token."""
+        told = told_collection(reached(request.user, token=token), request)
+        return Response(told, headers=NOT_INDEXED)
+
+
+def _change(collection: Collection, given: dict[str, Any]) -> None:
+    """Makes the changes to a locked collection. Raises InvalidQuery."""
+    for name in ("name", "description"):
+        setattr(collection, name, given.get(name, getattr(collection, name)))
+    if "name" in given or "description" in given:
+        making.rename(collection)
+    if "cover" in given:
+        cover = given["cover"]
+        making.choose_cover(collection, keys_of([cover])[0] if cover else None)
+    if "visibility" in given:
+        owning.show_to(collection, given["visibility"])
+    if given.get("renew_link"):
+        owning.renew_link(collection)

@@ -1,0 +1,240 @@
+"""Concepts and their versions: made, listed, shown, changed and deleted."""
+
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import QuerySet
+from drf_spectacular.utils import (
+    OpenApiExample,
+    PolymorphicProxySerializer,
+    extend_schema,
+)
+from rest_framework import status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from search.api.refusals import REFUSAL
+from search.service import dataset_named
+
+from .. import owning
+from ..collecting.forms import check
+from ..collecting.paging import Order, cut, with_sorted_name
+from ..models import Concept
+from ..refining import kept, rounds
+from ..refining.kept import ConceptForm, Reached, reached
+from ..refining.vectors import unit
+from ..refining.visitors import visitor
+from .access import NOT_INDEXED, OfUsers, parameters
+from .answers import ConceptAnswer, ConceptPage, VersionAnswer, VersionPage
+from .serializers import (
+    ConceptChange,
+    ConceptOfEmbedding,
+    ConceptOfRound,
+    OpenOrMine,
+    PageParameters,
+    VersionOfEmbedding,
+    VersionOfRound,
+    VersionRestored,
+    checked,
+)
+from .telling import told_concept, told_concept_row, told_page, told_version
+
+TAGS = ["concepts"]
+BY_NAME = Order("Name", ("sorted_name", "pk"))
+NEWEST = Order("Newest first", ("number",), descending=True)
+
+
+def _either(name: str, *serializers: type) -> PolymorphicProxySerializer:
+    return PolymorphicProxySerializer(
+        component_name=name, serializers=serializers, resource_type_field_name=None
+    )
+
+
+class ConceptList(OfUsers):
+    @extend_schema(
+        operation_id="concepts_list",
+        tags=TAGS,
+        parameters=[OpenOrMine],
+        responses=ConceptPage,
+    )
+    def get(self, request: Request) -> Response:
+        """List your concepts by name, or everyone's public ones."""
+        given = checked(OpenOrMine, parameters(request))
+        found: QuerySet[Concept]
+        if given.get("visibility"):
+            found = Concept.objects.open_to_everyone()
+        else:
+            self.wants_user(request)
+            found = Concept.objects.owned_by(request.user)
+        page = cut(with_sorted_name(found), BY_NAME, given["cursor"], given["limit"])
+        told = [
+            told_concept_row(
+                Reached(each, is_mine=each.owner_id == request.user.pk), request
+            )
+            for each in page.rows
+        ]
+        return Response(told_page(told, page))
+
+    @extend_schema(
+        operation_id="concepts_create",
+        tags=TAGS,
+        request=_either("NewConcept", ConceptOfEmbedding, ConceptOfRound),
+        responses={201: ConceptAnswer, 404: REFUSAL},
+    )
+    def post(self, request: Request) -> Response:
+        """Make a concept of an embedding, or of a round of refining.
+
+        An embedding is kept as a vector of unit length, for searches in all datasets
+        whose model is that of the one that is named.
+        """
+        given = checked(
+            _asked(request, round=ConceptOfRound) or ConceptOfEmbedding, request.data
+        )
+        form = ConceptForm({"name": given["name"], "description": given["description"]})
+        check(form)
+        with transaction.atomic():
+            made = self._made(request, form, given)
+            owning.show_to(made, given["visibility"])
+        told = told_concept(Reached(made, is_mine=True), request)
+        return Response(told, status.HTTP_201_CREATED)
+
+    def _made(
+        self, request: Request, form: ConceptForm, given: dict[str, Any]
+    ) -> Concept:
+        if "round" in given:
+            found = rounds.own(visitor(request), given["round"])
+            return kept.of_round(request.user, form, found)
+        dataset = dataset_named(given["dataset"])
+        return kept.new(
+            request.user,
+            form,
+            unit(given["embedding"], dataset.dimension, f"vectors of {dataset.title}"),
+            model=dataset.model,
+            weights=dataset.weights,
+            made_of={"dataset": dataset.slug},
+        )
+
+
+class ConceptDetail(OfUsers):
+    @extend_schema(operation_id="concept_retrieve", tags=TAGS, responses=ConceptAnswer)
+    def get(self, request: Request, concept_id: UUID) -> Response:
+        """Show a concept of yours, or one that is public, with its embedding."""
+        return Response(told_concept(reached(request.user, concept_id), request))
+
+    @extend_schema(
+        operation_id="concept_update",
+        tags=TAGS,
+        request=ConceptChange,
+        responses=ConceptAnswer,
+        examples=[
+            OpenApiExample(
+                "Open to everyone",
+                request_only=True,
+                value={"name": "Boats at night", "visibility": "public"},
+            )
+        ],
+    )
+    def patch(self, request: Request, concept_id: UUID) -> Response:
+        """Change the name, the description, or who sees it.
+
+        All of it is changed, or nothing.
+        """
+        with transaction.atomic():
+            concept = kept.locked(request.user, concept_id)
+            _change(concept, checked(ConceptChange, request.data))
+        return Response(told_concept(Reached(concept, is_mine=True), request))
+
+    @extend_schema(operation_id="concept_delete", tags=TAGS, responses={204: None})
+    def delete(self, request: Request, concept_id: UUID) -> Response:
+        """Delete a concept.
+
+        For 30 days it can be brought back on the page of your concepts.
+        """
+        with transaction.atomic():
+            owning.delete(kept.locked(request.user, concept_id))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class SharedConcept(OfUsers):
+    @extend_schema(
+        operation_id="shared_concept_retrieve", tags=TAGS, responses=ConceptAnswer
+    )
+    def get(self, request: Request, token: str) -> Response:
+        """Show a concept to whoever has its share token."""
+        told = told_concept(reached(request.user, token=token), request)
+        return Response(told, headers=NOT_INDEXED)
+
+
+class Versions(OfUsers):
+    @extend_schema(
+        operation_id="concept_versions_list",
+        tags=TAGS,
+        parameters=[PageParameters],
+        responses=VersionPage,
+    )
+    def get(self, request: Request, concept_id: UUID) -> Response:
+        """List the versions of a concept, the newest first."""
+        way = reached(request.user, concept_id)
+        given = checked(PageParameters, parameters(request))
+        versions = way.concept.versions.all()
+        page = cut(versions, NEWEST, given["cursor"], given["limit"])
+        told = [told_version(version, way) for version in page.rows]
+        return Response(told_page(told, page))
+
+    @extend_schema(
+        operation_id="concept_versions_create",
+        tags=TAGS,
+        request=_either(
+            "NewVersion", VersionOfEmbedding, VersionOfRound, VersionRestored
+        ),
+        responses={201: VersionAnswer},
+        examples=[
+            OpenApiExample("Back to the first", request_only=True, value={"restore": 1})
+        ],
+    )
+    def post(self, request: Request, concept_id: UUID) -> Response:
+        """Give a concept a newest version: an embedding, a round, or an older one.
+
+        The older ones stay. A concept has up to 1,000 of them.
+        """
+        kept.own(request.user, concept_id)
+        asked = _asked(request, round=VersionOfRound, restore=VersionRestored)
+        given = checked(asked or VersionOfEmbedding, request.data)
+        with transaction.atomic():
+            concept = self._advanced(request, concept_id, given)
+            version = concept.versions.get(number=concept.version)
+        told = told_version(version, Reached(concept, is_mine=True))
+        return Response(told, status.HTTP_201_CREATED)
+
+    def _advanced(
+        self, request: Request, concept_id: UUID, given: dict[str, Any]
+    ) -> Concept:
+        user = request.user
+        if "round" in given:
+            found = rounds.own(visitor(request), given["round"])
+            return kept.next_version(user, concept_id, found)
+        if "restore" in given:
+            return kept.restore(user, concept_id, given["restore"])
+        concept = kept.own(user, concept_id)
+        those = f"versions of “{concept.name}”"
+        vector = unit(given["embedding"], len(concept.embedding), those)
+        return kept.next_vector(user, concept_id, vector, {})
+
+
+def _asked(request: Request, **serializers: type) -> type | None:
+    """The serializer of the first of these keys that the body has."""
+    given = request.data if isinstance(request.data, dict) else {}
+    return next((each for key, each in serializers.items() if key in given), None)
+
+
+def _change(concept: Concept, given: dict[str, Any]) -> None:
+    """Makes the changes to a locked concept. Raises InvalidQuery."""
+    for name in ("name", "description"):
+        setattr(concept, name, given.get(name, getattr(concept, name)))
+    if "name" in given or "description" in given:
+        kept.rename(concept)
+    if "visibility" in given:
+        owning.show_to(concept, given["visibility"])
+    if given.get("renew_link"):
+        owning.renew_link(concept)

@@ -1,0 +1,191 @@
+"""The items of a collection: listed, added, taken out, annotated and moved."""
+
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Q
+from drf_spectacular.utils import OpenApiExample, extend_schema
+from rest_framework import status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from search.errors import NotFound
+from search.items import checked_id
+
+from ..collecting import making, members, ordering
+from ..collecting.asked_items import Key, checked_keys, rows_of
+from ..collecting.paging import ORDERS, cut
+from ..collecting.reaching import Reached, locked, own, reached
+from ..models import Collection, CollectionItem
+from .access import NOT_INDEXED, OfUsers, parameters
+from .answers import AddedAnswer, MemberAnswer, MemberPage, RemovedAnswer
+from .serializers import (
+    ItemsGiven,
+    ItemsRemoved,
+    MemberChange,
+    PageParameters,
+    checked,
+    keys_of,
+)
+from .telling import Told, told_members, told_page
+
+TAGS = ["collections"]
+TWO = OpenApiExample(
+    "Two items",
+    request_only=True,
+    value={
+        "items": [{"dataset": "postcards", "id": 7}, {"dataset": "postcards", "id": 42}]
+    },
+)
+
+
+class Items(OfUsers):
+    @extend_schema(
+        operation_id="collection_items_list",
+        tags=TAGS,
+        parameters=[PageParameters],
+        responses=MemberPage,
+    )
+    def get(self, request: Request, collection_id: UUID) -> Response:
+        """List the items of a collection in the order made by hand."""
+        return Response(_page(reached(request.user, collection_id), request))
+
+    @extend_schema(
+        operation_id="collection_items_add",
+        tags=TAGS,
+        request=ItemsGiven,
+        responses={200: AddedAnswer},
+        examples=[TWO],
+    )
+    def post(self, request: Request, collection_id: UUID) -> Response:
+        """Add items at the end of a collection.
+
+        Up to 5,000 at once; a collection holds up to 50,000. An item that is in it
+        already stays where it is.
+        """
+        own(request.user, collection_id)
+        given = checked(ItemsGiven, request.data)
+        keys = checked_keys(keys_of(given["items"]))
+        added = members.add(request.user, collection_id, keys)
+        making.record(added, given["words"])
+        told = {
+            "new": len(added.new),
+            "there": added.there,
+            "unknown": added.unknown,
+            "size": own(request.user, collection_id).size,
+        }
+        return Response(told)
+
+
+class SharedItems(OfUsers):
+    @extend_schema(
+        operation_id="shared_collection_items_list",
+        tags=TAGS,
+        parameters=[PageParameters],
+        responses=MemberPage,
+    )
+    def get(self, request: Request, token: str) -> Response:
+        """List the items of a collection to whoever has its share token."""
+        told = _page(reached(request.user, token=token), request)
+        return Response(told, headers=NOT_INDEXED)
+
+
+class ItemsRemove(OfUsers):
+    @extend_schema(
+        operation_id="collection_items_remove",
+        tags=TAGS,
+        request=ItemsRemoved,
+        responses={200: RemovedAnswer},
+        examples=[TWO],
+    )
+    def post(self, request: Request, collection_id: UUID) -> Response:
+        """Take items out of a collection; those that are not in it do not count."""
+        with transaction.atomic():
+            collection = locked(request.user, collection_id)
+            keys = checked_keys(keys_of(checked(ItemsRemoved, request.data)["items"]))
+            gone = members.remove(collection, keys)
+        return Response({"removed": len(gone), "size": collection.size})
+
+
+class ItemDetail(OfUsers):
+    @extend_schema(
+        operation_id="collection_item_retrieve", tags=TAGS, responses=MemberAnswer
+    )
+    def get(
+        self, request: Request, collection_id: UUID, dataset: str, item_id: int
+    ) -> Response:
+        """Show one item of a collection."""
+        way = reached(request.user, collection_id)
+        member = _member(way.collection, Key(dataset, item_id))
+        return Response(_told(member, way, request))
+
+    @extend_schema(
+        operation_id="collection_item_update",
+        tags=TAGS,
+        request=MemberChange,
+        responses=MemberAnswer,
+        examples=[
+            OpenApiExample(
+                "Noted, and first of all",
+                request_only=True,
+                value={"note": "The best of them.", "place": 1},
+            )
+        ],
+    )
+    def patch(
+        self, request: Request, collection_id: UUID, dataset: str, item_id: int
+    ) -> Response:
+        """Write the note under an item, or move it to another place.
+
+        A place beyond the end is the last one.
+        """
+        key = Key(dataset, item_id)
+        with transaction.atomic():
+            collection = locked(request.user, collection_id)
+            member = _member(collection, key)
+            given = checked(MemberChange, request.data)
+            if "note" in given:
+                member.note = given["note"]
+                member.save(update_fields=["note"])
+            if "place" in given:
+                ordering.move(collection, [key], "place", given["place"])
+                member.refresh_from_db()
+        return Response(_told(member, Reached(collection, is_mine=True), request))
+
+    @extend_schema(
+        operation_id="collection_item_delete", tags=TAGS, responses={204: None}
+    )
+    def delete(
+        self, request: Request, collection_id: UUID, dataset: str, item_id: int
+    ) -> Response:
+        """Take one item out of a collection."""
+        key = Key(dataset, item_id)
+        with transaction.atomic():
+            collection = locked(request.user, collection_id)
+            _member(collection, key)
+            members.remove(collection, [key])
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+def _page(way: Reached, request: Request) -> Told:
+    given = checked(PageParameters, parameters(request))
+    items = way.collection.items.all()
+    page = cut(items, ORDERS["hand"], given["cursor"], given["limit"])
+    told = told_members(page.rows, page.start + 1, way.is_mine, request)
+    return told_page(told, page)
+
+
+def _member(collection: Collection, key: Key) -> CollectionItem:
+    """Raises NotFound."""
+    checked_id(key.item)
+    found = rows_of(collection.items.all(), [key]).first()
+    if found is None:
+        raise NotFound("This item is not in the collection.")
+    return found
+
+
+def _told(member: CollectionItem, way: Reached, request: Request) -> Told:
+    here, before = member.position, way.collection.items
+    ahead = Q(position__lt=here) | Q(position=here, pk__lt=member.pk)
+    place = before.filter(ahead).count() + 1
+    return told_members([member], place, way.is_mine, request)[0]

@@ -1,0 +1,245 @@
+"""What the API of a user's things takes, field by field."""
+
+from typing import Any
+
+from rest_framework import serializers
+from rest_framework.serializers import BooleanField, CharField, UUIDField
+
+from search.api.serializers import INCLUDED, MOST_NUMBERS
+from search.api.strict import (
+    ListInAddressField,
+    ShortListField,
+    StrictIntegerField,
+    StrictSerializer,
+    WordField,
+    between,
+)
+from search.query import DEFAULT_LIMIT, LAST_ITEM, MOST_PER_PAGE, MOST_TEXT
+
+from ..collecting.asked_items import MOST_AT_ONCE, Key
+from ..collecting.members import MOST_MEMBERS
+from ..collecting.paging import COLLECTION_ORDERS
+from ..models.ownership import Shared
+from ..refining.kept import MOST_VERSIONS
+from ..saving.addresses import MOST_CHARACTERS
+from ..saving.saved import MOST_NAME, MOST_SAVED
+
+MOST_ADDRESS = MOST_CHARACTERS + 2_000  # with what stands before the question mark
+WHO_SEES = "`private`: you; `unlisted`: whoever has the link; `public`: everyone."
+WORDS = "Words of the search that the items come from; they are picks for these."
+
+
+def checked(
+    serializer: type[serializers.Serializer], given: Any, **options: Any
+) -> dict[str, Any]:
+    """What was given, as the serializer reads it. Raises ValidationError."""
+    reading = serializer(data=given, **options)
+    reading.is_valid(raise_exception=True)
+    return reading.validated_data
+
+
+def _name(**options: Any) -> CharField:
+    return CharField(max_length=120, **options)
+
+
+def _description(**options: Any) -> CharField:
+    return CharField(max_length=2_000, allow_blank=True, **options)
+
+
+def _visibility(**options: Any) -> WordField:
+    return WordField(Shared.Visibility.values, help_text=WHO_SEES, **options)
+
+
+# --- In addresses
+
+
+class PageParameters(StrictSerializer):
+    in_address = True
+    limit = serializers.IntegerField(default=DEFAULT_LIMIT, **between(1, MOST_PER_PAGE))
+    cursor = CharField(
+        default="", allow_blank=True, help_text="`next` of the answer before."
+    )
+
+
+class OpenOrMine(PageParameters):
+    visibility = WordField(
+        ["public"],
+        required=False,
+        help_text="`public`: everyone's that are public. If it is left out: yours.",
+    )
+
+
+class CollectionParameters(OpenOrMine):
+    sort = WordField(
+        list(COLLECTION_ORDERS),
+        default="changed",
+        help_text="What was changed last comes first, if nothing else is said.",
+    )
+
+
+class ResultParameters(PageParameters):
+    include = ListInAddressField(
+        child=serializers.ChoiceField(INCLUDED),
+        required=False,
+        default=list,
+        help_text="What an answer holds of each item beside the facts.",
+    )
+
+
+# --- Collections
+
+
+class ItemKey(StrictSerializer):
+    """An item of a dataset."""
+
+    dataset = CharField(max_length=200, help_text="Its slug.")
+    id = StrictIntegerField(min_value=0, max_value=LAST_ITEM)
+
+
+def keys_of(given: list[dict[str, Any]]) -> list[Key]:
+    """Items as ItemKey leaves them."""
+    return [Key(each["dataset"], each["id"]) for each in given]
+
+
+class NewCollection(StrictSerializer):
+    name = _name()
+    description = _description(default="")
+    visibility = _visibility(default=Shared.Visibility.PRIVATE.value)
+    items = ItemKey(many=True, required=False, default=list, max_length=MOST_AT_ONCE)
+    words = CharField(
+        default="", allow_blank=True, max_length=MOST_TEXT, help_text=WORDS
+    )
+
+
+class CollectionChange(StrictSerializer):
+    """What is left out stays as it is."""
+
+    name = _name(required=False)
+    description = _description(required=False)
+    visibility = _visibility(required=False)
+    cover = ItemKey(
+        required=False,
+        allow_null=True,
+        help_text="A member to stand for all; null for the first four.",
+    )
+    renew_link = BooleanField(
+        required=False, help_text="true: the link given away before leads nowhere."
+    )
+
+
+class ItemsGiven(StrictSerializer):
+    items = ItemKey(many=True, allow_empty=False, max_length=MOST_AT_ONCE)
+    words = CharField(
+        default="", allow_blank=True, max_length=MOST_TEXT, help_text=WORDS
+    )
+
+
+class ItemsRemoved(StrictSerializer):
+    items = ItemKey(many=True, allow_empty=False, max_length=MOST_AT_ONCE)
+
+
+class MemberChange(StrictSerializer):
+    """What is left out stays as it is."""
+
+    note = CharField(required=False, allow_blank=True, max_length=2_000)
+    place = StrictIntegerField(
+        required=False,
+        help_text="In the order made by hand, counted from 1.",
+        **between(1, MOST_MEMBERS, "a place"),
+    )
+
+
+# --- Saved searches
+
+SEARCH_HELP = (
+    "The query string of the search page, `dataset=postcards&q=a+boat`, or its whole "
+    "address. It takes what the page takes: `q`, `item`, `embedding` and `concept` as "
+    "terms, `field`, `mode`, `sort` and the filters. What is not a part of a search, "
+    "such as a cursor, is left out."
+)
+
+
+class NewSearch(StrictSerializer):
+    search = CharField(max_length=MOST_ADDRESS, help_text=SEARCH_HELP)
+    name = CharField(
+        default="",
+        allow_blank=True,
+        max_length=MOST_NAME,
+        help_text="Without one it is called by its words.",
+    )
+
+
+class SearchChange(StrictSerializer):
+    """What is left out stays as it is."""
+
+    search = CharField(required=False, max_length=MOST_ADDRESS, help_text=SEARCH_HELP)
+    name = CharField(
+        required=False,
+        allow_blank=True,
+        max_length=MOST_NAME,
+        help_text="Without one it is called by its words.",
+    )
+    place = StrictIntegerField(
+        required=False,
+        help_text="Among your saved searches, counted from 1.",
+        **between(1, MOST_SAVED, "a place"),
+    )
+
+
+# --- Concepts
+
+
+def _embedding() -> ShortListField:
+    return ShortListField(
+        child=serializers.FloatField(),
+        min_length=1,
+        max_length=MOST_NUMBERS,
+        help_text="Of any length: its direction is kept.",
+    )
+
+
+class ConceptOfEmbedding(StrictSerializer):
+    """A vector of your own, for searches in datasets of one model."""
+
+    name = _name()
+    description = _description(default="")
+    visibility = _visibility(default=Shared.Visibility.PRIVATE.value)
+    dataset = CharField(
+        max_length=200, help_text="The slug of one whose model made the embedding."
+    )
+    embedding = _embedding()
+
+
+class ConceptOfRound(StrictSerializer):
+    """A round of refining that was made on the page."""
+
+    name = _name()
+    description = _description(default="")
+    visibility = _visibility(default=Shared.Visibility.PRIVATE.value)
+    round = UUIDField(help_text="The id of one of your rounds.")
+
+
+class ConceptChange(StrictSerializer):
+    """What is left out stays as it is."""
+
+    name = _name(required=False)
+    description = _description(required=False)
+    visibility = _visibility(required=False)
+    renew_link = BooleanField(
+        required=False, help_text="true: the link given away before leads nowhere."
+    )
+
+
+class VersionOfEmbedding(StrictSerializer):
+    embedding = _embedding()
+
+
+class VersionOfRound(StrictSerializer):
+    round = UUIDField(help_text="The id of one of your rounds.")
+
+
+class VersionRestored(StrictSerializer):
+    restore = StrictIntegerField(
+        help_text="The number of an older version, to become the newest, too.",
+        **between(1, MOST_VERSIONS, "the number of a version"),
+    )

@@ -1,0 +1,79 @@
+"""What an owner does alike with collections and with concepts, from page and API."""
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth import get_user_model
+from django.db import transaction
+from django.urls import reverse
+from django.utils import timezone
+
+from search.errors import InvalidQuery
+
+from .models import Collection, Concept
+from .models.ownership import new_token
+
+MOST_OWNED = 1_000
+
+Thing = Collection | Concept
+
+
+def check_room(user: Any, model: type[Thing]) -> None:
+    """To be called in the transaction in which there is one more.
+
+    Raises InvalidQuery when the user has as many as one may have.
+    """
+    # Two made at once are counted one after the other.
+    get_user_model().objects.select_for_update(no_key=True).get(pk=user.pk)
+    if model.objects.owned_by(user).count() >= MOST_OWNED:
+        names = model._meta.verbose_name_plural
+        raise InvalidQuery(
+            f"You have {MOST_OWNED:,} {names}, which is the most. Delete one first."
+        )
+
+
+def show_to(thing: Thing, visibility: str) -> None:
+    """Decides who may see it. Once private again, a link given away leads nowhere."""
+    thing.visibility = visibility
+    if visibility == thing.Visibility.PRIVATE:
+        thing.share_token = None
+    else:
+        thing.share_token = thing.share_token or new_token()
+    thing.save(update_fields=["visibility", "share_token"])
+
+
+def renew_link(thing: Thing) -> None:
+    """Revokes the link that was given away. Raises InvalidQuery if there is none."""
+    if thing.visibility == thing.Visibility.PRIVATE:
+        name = thing._meta.verbose_name
+        raise InvalidQuery(f"This {name} has no link: only you see it.")
+    thing.share_token = new_token()
+    thing.save(update_fields=["share_token"])
+
+
+def link_of(thing: Thing) -> str:
+    """The path of its page as its owner gives it away."""
+    page = str(thing._meta.model_name)
+    if thing.visibility == thing.Visibility.UNLISTED:
+        return reverse(page, kwargs={"token": thing.share_token})
+    return reverse(page, args=[thing.pk])
+
+
+def delete(thing: Thing) -> None:
+    """For a while its owner can bring it back."""
+    thing.deleted_at = timezone.now()
+    thing.save(update_fields=["deleted_at"])
+
+
+@transaction.atomic
+def bring_back(user: Any, model: type[Thing], key: UUID) -> Thing | None:
+    """What the user deleted is there again; None if it was not, or too long ago.
+
+    Raises InvalidQuery when there is no room for it.
+    """
+    found = model.objects.deleted_by(user).filter(pk=key).first()
+    if found is not None:
+        check_room(user, model)
+        found.deleted_at = None
+        found.save(update_fields=["deleted_at"])
+    return found
