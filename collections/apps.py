@@ -11,5 +11,6 @@ class CollectionsConfig(AppConfig):
 
         from .account import events  # noqa: F401
         from .concepts import find
+        from .exporting import events as of_exports  # noqa: F401
 
         found_by(find)

@@ -6,5 +6,6 @@ urlpatterns = [
     path("", include("usercollections.collecting.urls")),
     path("", include("usercollections.saving.urls")),
     path("", include("usercollections.refining.urls")),
+    path("", include("usercollections.exporting.urls")),
     path("", include("usercollections.account.urls")),
 ]

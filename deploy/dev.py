@@ -114,7 +114,7 @@ def start(services: Services) -> None:
     subprocess.run(
         [*MANAGE, "migrate", "--verbosity", "0"], env=services.environment, check=True
     )
-    services.start("ingest", *CELERY, "worker", "--queues", "ingest,publish")
+    services.start("ingest", *CELERY, "worker", "--queues", "ingest,publish,export")
     services.start("beat", *CELERY, "beat")
     services.environment["SEARCH_ENCODER"] = "search.encoder.remote.CeleryEncoder"
     of_encode = ["--queues", "encode", "--pool", "solo", "--hostname", "encode@%h"]

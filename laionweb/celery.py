@@ -6,8 +6,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "laionweb.settings")
 
 app = Celery("laionweb")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["search.ingestion"])
+app.autodiscover_tasks(["search.ingestion", "usercollections.exporting"])
 app.autodiscover_tasks(
-    ["usercollections.collecting", "usercollections.refining"], related_name="sweeping"
+    [f"usercollections.{room}" for room in ("collecting", "refining", "exporting")],
+    related_name="sweeping",
 )
 app.steps["worker"].add("search.encoding:Encoding")

@@ -94,8 +94,10 @@ CELERY_BROKER_TRANSPORT_OPTIONS = (
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
-# A worker takes from both in turn: what has arrived is not published last of all.
-CELERY_TASK_QUEUES = [Queue(name, routing_key=name) for name in ("ingest", "publish")]
+# A worker takes from each in turn: what has arrived is not published last of all.
+CELERY_TASK_QUEUES = [
+    Queue(name, routing_key=name) for name in ("ingest", "publish", "export")
+]
 CELERY_TASK_DEFAULT_QUEUE = "ingest"
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 20
@@ -109,13 +111,18 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": SWEPT_EVERY_S,
         "options": {"expires": SWEPT_EVERY_S},  # else they pile up while all work
     },
+    "sweeper-of-exports": {
+        "task": "usercollections.exporting.recover",
+        "schedule": SWEPT_EVERY_S,
+        "options": {"expires": SWEPT_EVERY_S},
+    },
     **{
         f"tidying-{room}": {
             "task": f"usercollections.{room}.sweep",
             "schedule": TIDIED_EVERY_S,
             "options": {"expires": TIDIED_EVERY_S},
         }
-        for room in ("collecting", "refining")
+        for room in ("collecting", "refining", "exporting")
     },
 }
 # Nothing to be kept in a file: all of it is done every few seconds.
@@ -139,6 +146,9 @@ FETCH_ALLOWED_HOSTS = env.list("FETCH_ALLOWED_HOSTS", default=[])
 # Pictures of items are fetched, made small, and kept in VAR_DIR/thumbnails.
 FETCH_THUMBNAILS = env.bool("FETCH_THUMBNAILS", default=True)
 THUMBNAIL_CACHE_MB = env.int("THUMBNAIL_CACHE_MB", default=2048)
+# Where exports are written, by workers, and taken from, by web processes; for how long.
+EXPORT_DIR = Path(env.str("EXPORT_DIR", default=str(VAR_DIR / "exports"))).resolve()
+EXPORT_DAYS = env.int("EXPORT_DAYS", default=7)
 EXAMPLE_POSTCARDS = env.int("EXAMPLE_POSTCARDS", default=10_000)
 
 INSTALLED_APPS = [
@@ -154,7 +164,6 @@ INSTALLED_APPS = [
     "django_htmx",
     "rest_framework",
     "drf_spectacular",
-    "drf_spectacular_sidecar",
     "csp",
     "search",
     "usercollections.apps.CollectionsConfig",
@@ -163,6 +172,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "search.logs.NamedRequests",
     "search.middleware.RequestTimes",
+    "search.clip_retrieval.answers.told_in_json",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -313,16 +323,21 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "EXCEPTION_HANDLER": "search.api.errors.answer",
     "DEFAULT_SCHEMA_CLASS": "search.api.schema.Described",
+    # A parameter of a search could not be named so.
+    "URL_FORMAT_OVERRIDE": None,
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "laionweb",
-    "DESCRIPTION": "Search and curate image–caption datasets.",
+    "DESCRIPTION": "Search and curate image–caption datasets. What is refused is told "
+    "in JSON; of methods that an address does not know, by 405 and the header Allow.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.1",
-    "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/api/",
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    # Bodies are told apart from answers: what is left out, what is blank, what is new.
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "POSTPROCESSING_HOOKS": ["search.api.schema.tidied"],
+    "GET_LIB_DOC_EXCLUDES": "search.api.schema.not_told",
 }
 
 LANGUAGE_CODE = "en-us"

@@ -20,6 +20,7 @@ urlpatterns = [
     path("accounts/", include("allauth.urls")),
     path("api/", include("usercollections.api.urls")),
     path("api/", include("search.api.urls")),
+    path("", include("search.clip_retrieval.urls")),
     path("postcards/", include("postcards.urls")),
     path("admin/", admin.site.urls),
     # Browsers ask for it on pages that name no icon, such as the admin's.

@@ -15,6 +15,7 @@ class Export(Owned):
         DONE = "done", "Done"
         FAILED = "failed", "Failed"
         CANCELLED = "cancelled", "Cancelled"
+        EXPIRED = "expired", "Expired"  # it was done; its files are deleted
 
     name = models.CharField(max_length=120)
     asked = models.JSONField()

@@ -1,0 +1,186 @@
+"""The members of a collection as rows of an export.
+
+What was known of a member when it came in, and what its dataset knows beside that as
+long as the item is there.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import pyarrow as pa
+
+from search import scanning
+from search.corpus import Corpus
+from search.errors import InvalidQuery, NotFound
+from search.ingestion.removals import RemovalList
+from search.models import Dataset
+from search.versions import removals_version
+
+from ..collecting import rows as collected
+from ..collecting.paging import ORDERS
+from ..collecting.reaching import reached
+from .asked import Asked
+from .batch import Batch, Plan
+from .columns import EMBEDDINGS, schema_of, shaped
+
+Row = dict[str, Any]
+# Of a dataset's own, by the names that the engine's columns have.
+FROM_DATASET = ("caption_similarity", "metadata")
+
+
+class Members:
+    """In the order made by hand; a place counts the batches before it.
+
+    Raises NotFound for a collection that is not (any more) for this user's eyes.
+    """
+
+    def __init__(self, asked: Asked, user: Any):
+        self.asked = asked
+        way = reached(user, UUID(asked.what["collection"]))
+        self.collection, self.is_mine = way.collection, way.is_mine
+
+    @cached_property
+    def datasets(self) -> list[str]:
+        slugs = self.collection.items.order_by("dataset").values_list("dataset")
+        return [slug for (slug,) in slugs.distinct()]
+
+    @cached_property
+    def _known(self) -> dict[str, Dataset]:
+        """The datasets that are still there, by slug."""
+        found = Dataset.objects.filter(slug__in=self.datasets)
+        return {dataset.slug: dataset for dataset in found.order_by("slug")}
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        if not self.asked.with_embeddings:
+            return schema_of(self.asked, with_notes=self.is_mine)
+        lengths = {dataset.dimension for dataset in self._known.values()}
+        if not lengths:
+            raise NotFound("None of these pictures is in a dataset any more.")
+        if len(lengths) > 1:
+            raise InvalidQuery(
+                "These pictures are of datasets whose embeddings have different "
+                "lengths: export them without."
+            )
+        return schema_of(self.asked, lengths.pop(), with_notes=self.is_mine)
+
+    def plan(self) -> Plan:
+        return {
+            "order": self._order(),
+            "size": self.collection.items.count(),
+            "removals": {
+                slug: removals_version(dataset)["digest"]
+                for slug, dataset in self._known.items()
+            },
+        }
+
+    def holds(self, plan: Plan) -> bool:
+        """Members that came, went or were moved, and removals, shift the places."""
+        return plan == self.plan()
+
+    def _order(self) -> str:
+        """A digest of which members there are and in which order they come."""
+        members = ORDERS["hand"].sorted(self.collection.items.all())
+        digest = hashlib.sha256()
+        for (key,) in members.values_list("pk").iterator(chunk_size=2_000):
+            digest.update(f"{key} ".encode())
+        return digest.hexdigest()
+
+    def to_look_at(self, plan: Plan) -> int:
+        return plan["size"]
+
+    def batches(self, plan: Plan, place: int, size: int) -> Iterator[Batch]:
+        before, number = 0, 0
+        for found in collected.batches(self.collection, with_notes=self.is_mine):
+            there = min(collected.AT_ONCE, plan["size"] - before)
+            for first in range(0, max(len(found), 1), size):
+                number += 1
+                if number <= place:
+                    continue
+                some = found[first : first + size]
+                is_last = first + size >= len(found)
+                table, listed = self._table(some)
+                removed = max(0, there - len(found)) if is_last else 0
+                yield Batch(
+                    table,
+                    number,
+                    before + (there if is_last else first + len(some)),
+                    {"removed": listed + removed},
+                )
+            before += there
+
+    def _table(self, rows: list[Row]) -> tuple[pa.Table, int]:
+        """These rows in the columns of the export, and how many are on a list."""
+        own = pa.table(
+            {
+                name: pa.array([_value(row, name) for row in rows], kind)
+                for name, kind in _kinds(self.schema)
+            }
+        )
+        known = self._from_datasets(rows)
+        for name in known.column_names:
+            own = own.append_column(name, known[name])
+        stay = ~self._listed(rows, known)
+        table = shaped(own, self.schema)
+        return table.filter(pa.array(stay)), int(np.count_nonzero(~stay))
+
+    def _from_datasets(self, rows: list[Row]) -> pa.Table:
+        """What the datasets know, row by row; nulls for items that they lost."""
+        names = [*FROM_DATASET, *(EMBEDDINGS if self.asked.with_embeddings else ())]
+        types = [self.schema.field(EMBEDDINGS.get(name, name)).type for name in names]
+        empty = pa.schema(zip(names, types, strict=True))
+        found, place_of = [empty.empty_table()], {}
+        for slug in self._known:
+            ids = [row["id"] for row in rows if row["dataset"] == slug]
+            table = self._contents(slug, ids)
+            if table is not None:
+                start = len(place_of)
+                keys = ((slug, item_id) for item_id in table["id"].to_pylist())
+                place_of |= {key: start + n for n, key in enumerate(keys)}
+                found.append(table.select(names).cast(empty))
+        places = [place_of.get((row["dataset"], row["id"])) for row in rows]
+        return pa.concat_tables(found).take(pa.array(places, pa.int64()))
+
+    def _contents(self, slug: str, ids: list[int]) -> pa.Table | None:
+        if not ids:
+            return None
+        try:
+            return scanning.contents(
+                Corpus(self._known[slug]),
+                ids,
+                with_embeddings=self.asked.with_embeddings,
+            )
+        except NotFound:
+            return None  # its table is dropped
+
+    @cached_property
+    def _removals(self) -> dict[str, RemovalList]:
+        return {slug: RemovalList.of(own) for slug, own in self._known.items()}
+
+    def _listed(self, rows: list[Row], known: pa.Table) -> np.ndarray:
+        """Which rows a removal list names, though the engine may not know it yet."""
+        named = np.zeros(len(rows), bool)
+        for slug, removals in self._removals.items():
+            own = [n for n, row in enumerate(rows) if row["dataset"] == slug]
+            if own:
+                named[own] = removals.names(
+                    [rows[n]["id"] for n in own],
+                    [rows[n]["url"] for n in own],
+                    scanning.md5_sums(known["metadata"].take(own)),
+                )
+        return named
+
+
+def _kinds(schema: pa.Schema) -> Iterator[tuple[str, pa.DataType]]:
+    """The columns that a member has by itself."""
+    others = {*FROM_DATASET, *EMBEDDINGS.values()}
+    return ((f.name, f.type) for f in schema if f.name not in others)
+
+
+def _value(row: Row, name: str) -> Any:
+    return datetime.fromisoformat(row[name]) if name == "added_at" else row[name]
