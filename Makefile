@@ -18,9 +18,9 @@ dev: ## start all services of production on this machine
 	@exec $(VENV) deploy/dev.py
 
 test: lint ## run ruff and all tests
-	@$(VENV) -m pytest --numprocesses 2 --dist loadfile
+	@$(VENV) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-soak: lint ## run the long tests: workers and servers killed many times
+soak: lint ## run the long tests: what is killed many times, benchmarks in small
 	@$(VENV) -m pytest -m soak -rP
 
 lint: ## run ruff alone

@@ -17,7 +17,10 @@ from urllib.parse import urlsplit
 
 import django
 import pytest
+from filelock import FileLock
+from xdist.scheduler import LoadFileScheduling
 
+import bootstrap
 from bootstrap import postgres_folder
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,6 +29,8 @@ START_TIMEOUT_S = 180
 STOP_TIMEOUT_S = 30
 EMBEDDED = ("DATABASE_URL", "CLICKHOUSE_URL", "CELERY_BROKER_URL", "CACHE_URL")
 LIMITED = ("SEARCH", "IMAGE", "ITEM", "THUMBNAIL", "EXPORT", "REFINE")
+# How a test, or a fixture of its module, asks for one of the crowds below.
+CROWDED = re.compile(r"\bdef \w+\([^)]*\b(crowds?|flock)\b")
 CHROMIUM_OPTIONS = [
     "--no-sandbox",
     "--headless",
@@ -73,6 +78,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list) -> None:
         chosen = {item for item in items if item.get_closest_marker("soak") is None}
         config.hook.pytest_deselected(items=[i for i in items if i not in chosen])
         items[:] = [item for item in items if item in chosen]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log) -> LoadFileScheduling:
+    """A module's tests run in one process, and all with crowds in the same one."""
+
+    class ByWhatTheyStandOn(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "crowds" if file in crowded else file
+
+    crowded = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "tests").glob("test_*.py")
+        if CROWDED.search(path.read_text(encoding="utf-8"))
+    }
+    return ByWhatTheyStandOn(config, log)
 
 
 def free_port() -> int:
@@ -133,11 +154,17 @@ def run_postgres(program: str, *arguments: object) -> None:
 
 @pytest.fixture(scope="session")
 def postcards_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two shards of a thousand postcards, drawn once."""
+    """Two shards of a thousand postcards, drawn once for all processes of the run."""
     from django.core.management import call_command
 
-    folder = tmp_path_factory.mktemp("postcards")
-    call_command("make_postcards", out=folder, shards=2, rows=1000)
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder = shared / "postcards"
+    with FileLock(shared / "postcards.lock"):
+        if not (shared / "postcards.drawn").exists():
+            call_command("make_postcards", out=folder, shards=2, rows=1000)
+            (shared / "postcards.drawn").touch()
     return folder
 
 
@@ -301,6 +328,19 @@ class started_server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+# --- Other people's tools
+
+
+@pytest.fixture(scope="session")
+def tools() -> Path:
+    """The folder in which the programs of requirements-tools.txt lie."""
+    if not bootstrap.TOOLS.stamp.exists():
+        pytest.skip(
+            f"{bootstrap.TOOLS.name} could not be installed (make lint tries anew)"
+        )
+    return bootstrap.TOOLS.python.parent
 
 
 # --- A browser

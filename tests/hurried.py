@@ -1,11 +1,29 @@
 """The same in a hurry: small batches, short leases, and a sweeper that comes often."""
 
+import time
 from datetime import timedelta
 
+from celery.signals import worker_process_init
 from telling import app
 
 from search.ingestion import claims, laion
 
 claims.LEASE = timedelta(seconds=6)
 laion.BATCH_ROWS = 100
-app.conf.beat_schedule["sweeper"].update(schedule=2, options={"expires": 2})
+for sweeper in ("sweeper", "sweeper-of-exports"):
+    app.conf.beat_schedule[sweeper].update(schedule=2, options={"expires": 2})
+
+
+@worker_process_init.connect
+def hurry_exports(**_) -> None:
+    """Small parts, and a moment between batches in which a worker can be killed."""
+    from usercollections.exporting import running, writing
+
+    writing.PART_ROWS, writing.MOST_AT_ONCE = 500, 100
+    tell = running.Run._tell
+
+    def telling(self, progress) -> None:
+        tell(self, progress)
+        time.sleep(0.05)
+
+    running.Run._tell = telling

@@ -7,6 +7,7 @@ a user in OWNED, or what everybody may see in SHARED. A test fails until it is d
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -14,20 +15,29 @@ from django.contrib.auth.models import User
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.urls.resolvers import RoutePattern
 from django.utils import timezone
+from rest_framework.authentication import SessionAuthentication
+from rest_framework.views import APIView
 
 from usercollections.account.tokens import make_token
+from usercollections.exporting.asked import of_collection
+from usercollections.exporting.files import MANIFEST, workspace
 from usercollections.models import (
     Collection,
     CollectionItem,
     Concept,
     ConceptVersion,
+    Export,
     HistoryEntry,
+    Refinement,
+    Round,
     SavedSearch,
     Token,
 )
 from usercollections.models.ownership import new_token
 
+METHODS = ("get", "post", "put", "patch", "delete")
 PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
+DIMENSION = 512
 # Django's own, with permissions of its own.
 NOT_OURS = ("admin/",)
 
@@ -47,7 +57,19 @@ class Route:
 
     @property
     def is_api(self) -> bool:
-        return self.pattern.startswith("api/")
+        """Programs ask for it, and are answered in JSON."""
+        return issubclass(getattr(self.view, "cls", object), APIView)
+
+    @property
+    def methods(self) -> list[str]:
+        """Those that a view of the API has, but for those that all have."""
+        return [name for name in METHODS if hasattr(self.view.cls, name)]
+
+    @property
+    def knows_sessions(self) -> bool:
+        """Whether it takes whoever is signed in on a page for the sender."""
+        ways = self.view.cls.authentication_classes if self.is_api else ()
+        return not self.is_api or SessionAuthentication in ways
 
     @property
     def prefixes(self) -> list[str]:
@@ -105,13 +127,17 @@ def token(owner: User) -> Any:
 
 
 def collection(owner: User) -> Collection:
-    """It is private, so that its link leads nowhere."""
-    there = Collection.objects.filter(owner=owner, deleted_at=None).first()
-    if there:
-        return there
-    made = Collection.objects.create(owner=owner, name="boats", share_token=new_token())
-    CollectionItem.objects.create(
-        collection=made, dataset="postcards", item=7, caption="a boat", position=1
+    """It is private, so that its link leads nowhere; it holds item 7."""
+    made = Collection.objects.filter(owner=owner, deleted_at=None).first()
+    if made is None:
+        made = Collection.objects.create(
+            owner=owner, name="boats", share_token=new_token()
+        )
+    CollectionItem.objects.get_or_create(
+        collection=made,
+        dataset="postcards",
+        item=7,
+        defaults={"caption": "a boat", "position": 1},
     )
     return made
 
@@ -120,7 +146,7 @@ def concept(owner: User) -> Concept:
     there = Concept.objects.filter(owner=owner, deleted_at=None).first()
     if there:
         return there
-    vector = np.eye(1, 128, dtype="<f4").tobytes()
+    vector = np.eye(1, DIMENSION, dtype="<f4").tobytes()
     made = Concept.objects.create(
         owner=owner,
         name="night",
@@ -130,6 +156,20 @@ def concept(owner: User) -> Concept:
     )
     ConceptVersion.objects.create(concept=made, number=1, vector=vector)
     return made
+
+
+def round_(owner: User) -> Any:
+    """One of refining, which no address has in it."""
+    vector = np.eye(1, DIMENSION, 1, dtype="<f4").tobytes()
+    refinement, _ = Refinement.objects.get_or_create(
+        owner=owner,
+        dataset="postcards",
+        defaults={"address": "q=a+boat", "label": "a boat", "start": vector},
+    )
+    made, _ = Round.objects.get_or_create(
+        refinement=refinement, number=1, defaults={"vector": vector, "good": [7]}
+    )
+    return made.pk
 
 
 def deleted(thing: Collection | Concept) -> Any:
@@ -162,6 +202,24 @@ def history_entry(owner: User) -> Any:
     return made.pk
 
 
+def export(owner: User) -> Any:
+    """One that is done, with its manifest alone."""
+    there = Export.objects.filter(owner=owner, state=Export.State.DONE).first()
+    if there:
+        return there.pk
+    made = Export.objects.create(
+        owner=owner,
+        name="boats",
+        asked=of_collection(owner, collection(owner).pk, "csv").as_json(),
+        state=Export.State.DONE,
+        attempts=1,
+        manifest={"files": [{"name": "a", "rows": 1, "bytes": 1, "sha256": ""}]},
+        expires_at=timezone.now() + timedelta(days=1),
+    )
+    (workspace(made.pk, 1) / MANIFEST).write_text("{}")
+    return made.pk
+
+
 OWNED: dict[str, Callable[[User], Any]] = {
     "account/tokens/<uuid:token>": token,
     "collections/<uuid:collection_id>": lambda owner: collection(owner).pk,
@@ -172,10 +230,21 @@ OWNED: dict[str, Callable[[User], Any]] = {
     "concepts/<uuid:concept_id>": lambda owner: concept(owner).pk,
     "concepts/<uuid:concept_id>/undelete": lambda owner: deleted(concept(owner)),
     "concepts/shared/<slug:token>": lambda owner: concept(owner).share_token,
+    "exports/<uuid:export_id>": export,
+    "api/collections/<uuid:collection_id>": lambda owner: collection(owner).pk,
+    "api/collections/shared/<slug:token>": lambda owner: collection(owner).share_token,
+    "api/concepts/<uuid:concept_id>": lambda owner: concept(owner).pk,
+    "api/concepts/shared/<slug:token>": lambda owner: concept(owner).share_token,
+    "api/exports/<uuid:export_id>": export,
+    "api/searches/<uuid:key>": saved_search,
     "searches/<uuid:key>": saved_search,
     "searches/history/<uuid:key>": history_entry,
 }
 SHARED: dict[str, Any] = {
+    "exports/<uuid:export_id>/files/<str:name>": "manifest.json",
+    "api/collections/<uuid:collection_id>/items/<slug:dataset>": "postcards",
+    "api/collections/<uuid:collection_id>/items/<slug:dataset>/<int:item_id>": 7,
+    "api/exports/<uuid:export_id>/files/<str:name>": "manifest.json",
     "d/<slug:slug>": "postcards",
     "d/<slug:slug>/<int:item_id>": 7,
     "t/<slug:slug>": "postcards",
@@ -184,6 +253,7 @@ SHARED: dict[str, Any] = {
     "ingestion/<slug:slug>": "postcards",
     "api/datasets/<slug:slug>": "postcards",
     "api/datasets/<slug:slug>/items/<int:item_id>": 7,
+    "api/datasets/<slug:slug>/shards/<slug:action>": "pause",
     "postcards/<int:postcard_id>": 7,
 }
 WRITTEN_OUT = {
@@ -193,4 +263,7 @@ WRITTEN_OUT = {
     ),
     "api/^search/?$": "/api/search/?dataset=postcards&q=a+boat",
     "api/": "/api/nothing-here/",
+    "^[/]*indices-list/*$": "/indices-list",
+    "^[/]*knn-service/*$": "/knn-service",
+    "^[/]*metadata/*$": "/metadata",
 }

@@ -29,6 +29,7 @@ from usercollections.models import (
     CollectionItem,
     Concept,
     ConceptVersion,
+    Export,
     HistoryEntry,
     Refinement,
     Round,
@@ -72,6 +73,7 @@ def with_everything(name: str) -> User:
         )
     concept = Concept.objects.create(owner=user, name="night", vector=VECTOR.tobytes())
     ConceptVersion.objects.create(concept=concept, number=1, vector=VECTOR.tobytes())
+    Export.objects.create(owner=user, name="boats", asked={"kind": "collection"})
     about = {"dataset": "postcards", "address": "q=a+boat"}
     SavedSearch.objects.create(
         owner=user, name="boats", looked_at=timezone.now(), **about

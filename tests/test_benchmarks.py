@@ -4,10 +4,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = ("--rows=2000", "--queries=2", "--peers=none", "--seconds=0", "--postcards=0")
 
 
+@pytest.mark.soak
 def test_the_benchmark_of_searches_measures_every_system():
     done = subprocess.run(
         [sys.executable, "benchmarks/search.py", *SMALL],

@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).resolve().parent.parent / "benchmarks" / "ingest.py"
 
 
+@pytest.mark.soak
 def test_it_measures_all_paths_of_a_small_shard(embedded_environment, tmp_path):
     environment = embedded_environment(tmp_path)
     done = subprocess.run(

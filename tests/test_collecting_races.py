@@ -2,13 +2,17 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
+from api_calls import Caller
 from collected import collection, filled, keys, order_of
 from django.contrib.auth import get_user_model
 from django.db import connections
 
 from search.errors import NotFound
+
+JSON = "application/json"
 
 
 @pytest.fixture
@@ -119,3 +123,31 @@ def test_a_search_saved_twice_at_once_is_saved_once(user):
     done = at_once(*[lambda: saved.save(user, asking, "")] * 6)
     assert sorted(is_new for _, is_new in done) == [False] * 5 + [True]
     assert SavedSearch.objects.get(owner=user).name == "Boats"
+
+
+def test_those_made_at_once_are_no_more_than_there_may_be(user, monkeypatch):
+    from search.errors import InvalidQuery
+    from usercollections import owning
+    from usercollections.collecting.making import make
+    from usercollections.models import Collection
+
+    monkeypatch.setattr(owning, "MOST_OWNED", 3)
+    made = at_once(*[lambda: make(user, Collection(name="one more"), keys(7))] * 6)
+    assert sum(isinstance(each, Collection) for each in made) == 3
+    assert sum(isinstance(each, InvalidQuery) for each in made) == 3
+    assert Collection.objects.filter(owner=user).count() == 3
+
+
+def test_a_search_changed_while_it_is_deleted_is_changed_first_or_not_there(user):
+    from usercollections.models import SavedSearch
+
+    one = Caller(user)
+    for _ in range(5):
+        made = one.post("searches/", {"search": "dataset=postcards&q=boats"})
+        path = f"/api/searches/{made['id']}/"
+        given = {"data": {"name": "Ships", "place": 1}}
+        change = partial(one.client.patch, path, **given, content_type=JSON)
+        *changed, deleted = at_once(*[change] * 3, partial(one.client.delete, path))
+        assert deleted.status_code == 204
+        assert {answer.status_code for answer in changed} <= {200, 404}
+    assert not SavedSearch.objects.filter(owner=user).exists()

@@ -6,12 +6,19 @@ that the client's HTTP code, several web processes and separate workers meet a t
 engine; a ClickHouse server it is not.
 """
 
+import hashlib
 import json
+import os
+import re
+import signal
 import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.cookiejar import CookieJar
+from pathlib import Path
 from urllib.error import HTTPError
+from urllib.parse import urlencode
 
 import numpy as np
 import production
@@ -21,6 +28,7 @@ from tiny_shards import vectors, write_shard
 
 ROWS, SHARDS, DIMENSION, SLUG = 500, 6, 512, "shaped"
 ASKERS = 16
+PREFORK = ("--pool", "prefork", "--concurrency", "2")
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +49,7 @@ def site(embeddings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Produ
     with production.started(folder, "hurried") as site:
         site.start_server()
         site.make_datasets([SLUG], source, DIMENSION)
-        site.start_worker("--pool", "prefork", "--concurrency", "2")
+        site.start_worker(*PREFORK)
         site.start_beat()
         site.start_web(workers=2)
         site.queue(SLUG)
@@ -113,3 +121,59 @@ def test_an_engine_that_is_away_is_told_at_once_and_comes_back(site, embeddings)
     assert time.monotonic() - started < 30  # CONNECT_TIMEOUT_S, and slack
     site.start_server()
     assert ask(site, embeddings[0][1].astype(np.float32))["results"][0]["id"] == 1
+
+
+class Visitor:
+    """Whoever fills in forms on the site."""
+
+    def __init__(self, site: Production):
+        cookies = urllib.request.HTTPCookieProcessor(CookieJar())
+        self.url, self.browser = site.web_url, urllib.request.build_opener(cookies)
+
+    def get(self, path: str) -> bytes:
+        with self.browser.open(f"{self.url}{path}", timeout=60) as answer:
+            return answer.read()
+
+    def send(self, path: str, to: str = "", **given: str) -> bytes:
+        """Fills in the form of a page."""
+        page = self.get(path).decode()
+        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page)[1]
+        body = urlencode({**given, "csrfmiddlewaretoken": token}).encode()
+        with self.browser.open(f"{self.url}{to or path}", body, timeout=60) as answer:
+            return answer.read()
+
+    def export(self) -> dict:
+        """The latest."""
+        return json.loads(self.get("/api/exports/"))["results"][0]
+
+
+def kill_all_of(site: Production) -> None:
+    """The worker and its pool, by -9."""
+    pid = site.worker.pid
+    pool = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    for each in (pid, *map(int, pool)):
+        os.kill(each, signal.SIGKILL)
+    site.worker.wait()
+
+
+def test_an_export_whose_worker_is_killed_is_completed_by_the_next(site):
+    ada = Visitor(site)
+    account = {"username": "ada", "email": "ada@example.org"}
+    ada.send("/accounts/signup/", **account, password1="a long password 1")
+    of_all = {"dataset": SLUG, "form": "csv"}
+    ada.send(f"/exports/new?dataset={SLUG}", "/exports/new", **of_all)
+    assert ada.export()["state"] in ("queued", "running")
+    wait_until("a part is written", lambda: ada.export()["progress"]["rows"] > 700)
+    kill_all_of(site)
+    killed = ada.export()
+    assert (killed["state"], killed["files"]) == ("running", [])
+    site.start_worker(*PREFORK)
+    wait_until("it is done", lambda: ada.export()["state"] == "done")
+    done = ada.export()
+    assert [file["rows"] for file in done["files"]] == [ROWS] * SHARDS
+    rows: list[bytes] = []
+    for file in done["files"]:
+        content = ada.get(file["url"].removeprefix(site.web_url))
+        assert hashlib.sha256(content).hexdigest() == file["sha256"]
+        rows += content.splitlines()[1:]
+    assert len(set(rows)) == len(rows) == ROWS * SHARDS

@@ -3,8 +3,9 @@ import json
 
 import numpy as np
 import pytest
+from django.db import OperationalError
 
-from search import concepts
+from search import concepts, service
 from search.errors import NotFound
 from search.query import encode_embedding
 from tests.test_search_pictures import png_bomb
@@ -341,11 +342,15 @@ def test_a_body_that_is_too_large_is_refused(api, settings):
 
 
 def test_an_unknown_address_answers_in_json(api):
-    for path in ("/api/", "/api/nothing/", "/api/datasets/postcards/"):
+    for path in ("/api/", "/api/nothing/", "/api/datasets/postcards/nothing/"):
         for ask in (api.get, api.post):
             answer = ask(path)
             assert answer.status_code == 404
             assert answer.json()["code"] == "not_found"
+            assert "slash" not in answer.json()["detail"]
+    answer = api.get("/api/exports")
+    assert answer.status_code == 404
+    assert answer.json()["detail"].endswith("All of them end with a slash.")
 
 
 def test_passwords_cannot_be_tried_at_the_api(api, django_user_model):
@@ -361,6 +366,20 @@ def test_an_engine_that_is_away_is_said_to_be(api, settings):
     assert answer.status_code == 503
     assert answer["Retry-After"] == "5"
     assert answer.json()["code"] == "unavailable"
+
+
+def test_a_database_that_is_away_is_said_to_be(api, monkeypatch):
+    def nobody_there():
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr(service, "datasets", nobody_there)
+    answer = api.get("/api/datasets/")
+    assert answer.status_code == 503
+    assert answer["Retry-After"] == "5"
+    assert answer.json() == {
+        "detail": "The database does not answer.",
+        "code": "unavailable",
+    }
 
 
 def test_hits_are_sorted_on_request(api, postcards_dataset):

@@ -194,3 +194,24 @@ def test_statements_of_a_cluster_are_read_by_the_engine(settings, source):
             "SELECT formatQuery({sql:String}) AS read", {"sql": statement}
         )
         assert tree[0]["read"].startswith(("CREATE TABLE", "DROP TABLE"))
+
+
+def test_an_export_has_the_items_of_all_engines_in_order(spread, tmp_path):
+    """Read as Arrow over HTTP, of a scan and of a search that ranks items of both."""
+    from exported import made, rows
+
+    from usercollections.exporting.asked import of_dataset, of_search
+
+    everything = of_dataset("spread", Filters(max_width=99), "parquet", True)
+    found = rows(made(everything, tmp_path / "all"), tmp_path / "all")
+    places = [ROWS * number + row for number in range(SHARDS) for row in range(1, 100)]
+    assert [row["id"] for row in found] == [id_of(place) for place in places]
+    stored = np.array([row["embedding"] for row in found])
+    stored /= np.linalg.norm(stored, axis=1, keepdims=True)
+    assert np.allclose(stored, matrix("image")[places], atol=1e-6)
+    query = asked(matrix("image")[7])
+    ranked = made(of_search(query, None, "json", limit=200), tmp_path / "search")
+    hits = rows(ranked, tmp_path / "search")
+    assert len(hits) == 200 and len({hit["id"] >> 32 for hit in hits}) == SHARDS
+    similarities = [hit["similarity"] for hit in hits]
+    assert similarities == sorted(similarities, reverse=True)

@@ -67,7 +67,7 @@ def test_the_page_tells_what_the_dataset_is(client, postcards_dataset):
         assert told in page.text
     assert re.search(r"On disk\d+\.\d\xa0?\s?MB", page.text)
     assert "/?dataset=postcards" in page.all("a", "href")
-    assert "/api/datasets/" in page.all("a", "href")
+    assert "/api/docs/" in page.all("a", "href")
     assert "/api/search?dataset=postcards&q=…" in page.text
     assert "manage.py evaluate postcards" in page.text
     assert page.all("a", "href", **{"class": "skip"}) == ["#main"]

@@ -174,7 +174,7 @@ def readable(default: ast.expr) -> str | None:
 
 
 def test_requirements_are_exact_pins():
-    for name in ("requirements.txt", "requirements-dev.txt"):
+    for name in ("requirements.txt", "requirements-dev.txt", "requirements-tools.txt"):
         for line in (ROOT / name).read_text().splitlines():
             if line and not line.startswith(("#", "-r ")):
                 assert re.match(r"[\w.-]+(\[\w+\])?==[\w.]+(; .+)?$", line), line

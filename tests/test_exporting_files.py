@@ -1,0 +1,407 @@
+"""Exports of every kind in every form: what is in the files, and what is not."""
+
+import json
+from dataclasses import replace
+
+import hostile_items
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from collected import collection
+from exported import bytes_of, made, rows
+from truth import all_similarities, reasons
+
+from search import scanning
+from search.errors import InvalidQuery, NotFound
+from search.ingestion import removals
+from search.models import Dataset, Removal
+from search.query import Filters, SearchQuery, Term
+from search.spreadsheets import harmless
+
+pytestmark = pytest.mark.django_db
+FORMS = ("json", "csv", "parquet", "img2dataset")
+KINDS = ("dataset", "concept", "search", "collection")
+ABOVE = -0.1
+
+
+@pytest.fixture(scope="module")
+def crowd(django_db_setup, django_db_blocker):
+    with hostile_items.dataset(django_db_blocker) as crowd:
+        yield crowd
+
+
+@pytest.fixture
+def user(django_user_model):
+    return django_user_model.objects.create_user("ada")
+
+
+@pytest.fixture
+def concept(user, crowd):
+    from usercollections.models import Concept
+
+    dataset = Dataset.objects.get(slug="hostile")
+    return Concept.objects.create(
+        owner=user,
+        name="=boats/..",
+        model=dataset.model,
+        weights=dataset.weights,
+        vector=query_vector(crowd).astype("<f4").tobytes(),
+        version=3,
+    )
+
+
+@pytest.fixture
+def asked(user, crowd, concept):
+    """What is asked for, by kind."""
+    from usercollections.exporting import asked
+
+    def of(kind: str, form: str, with_embeddings: bool = False):
+        if kind == "dataset":
+            return asked.of_dataset("hostile", Filters(), form, with_embeddings)
+        if kind == "concept":
+            more = {"form": form, "with_embeddings": with_embeddings}
+            return asked.of_concept(user, concept.pk, "hostile", ABOVE, **more)
+        if kind == "search":
+            query = SearchQuery(
+                "hostile", (Term(concept=str(concept.pk)),), mode="exact"
+            )
+            return asked.of_search(query, user, form, with_embeddings, limit=50)
+        mine = collection(user, *collected_ids(crowd), dataset="hostile", name="mine")
+        mine.items.filter(item=1).update(note="=a note")
+        return asked.of_collection(user, mine.pk, form, with_embeddings)
+
+    return of
+
+
+def query_vector(crowd) -> np.ndarray:
+    vector = crowd.image[2] + crowd.image[30]
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+def collected_ids(crowd) -> list[int]:
+    """Of both shards, in an order of their own; removed ones cannot be collected."""
+    order = [110, 1, 61, 5, 20, 100, 10, 3]
+    return [int(crowd.ids[row]) for row in order]
+
+
+def true_rows(crowd, kind: str) -> list[int]:
+    """The rows that an export has, in its order."""
+    if kind == "collection":
+        return [crowd.row_of[item_id] for item_id in collected_ids(crowd)]
+    shown = np.flatnonzero(reasons(crowd, Filters()) == 0)
+    if kind == "dataset":
+        return shown.tolist()
+    similarities = similarities_of(crowd)[shown]
+    if kind == "concept":
+        return shown[similarities >= ABOVE].tolist()
+    return shown[np.argsort(-similarities)][:50].tolist()
+
+
+def similarities_of(crowd) -> np.ndarray:
+    return all_similarities(crowd, {"image": query_vector(crowd)})
+
+
+def facts(crowd, row: int) -> dict:
+    told = {
+        name: crowd.facts[name][row].as_py()
+        for name in ("url", "caption", "width", "height", "nsfw", "license")
+    }
+    score = np.float32(crowd.column("similarity")[row])
+    return told | {
+        "id": int(crowd.ids[row]),
+        "caption_similarity": None if np.isnan(score) else float(score),
+        "metadata": hostile_items.metadata(crowd, row),
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("form", FORMS)
+def test_an_export_has_the_items_asked_for(asked, crowd, user, tmp_path, kind, form):
+    manifest = made(asked(kind, form), tmp_path, user)
+    wanted = true_rows(crowd, kind)
+    if form == "img2dataset":
+        wanted = [row for row in wanted if row % 6 < hostile_items.ON_THE_WEB]
+        left_out = len(true_rows(crowd, kind)) - len(wanted)
+        assert manifest["counts"]["left_out"]["no_address"] == left_out > 0
+    found = rows(manifest, tmp_path)
+    assert [int(row["id"]) for row in found] == crowd.ids[wanted].tolist()
+    assert list(found[0]) == [column["name"] for column in manifest["columns"]]
+    for row, told in zip(wanted, found, strict=True):
+        check = {"json": check_plain, "csv": check_csv}.get(form, check_typed)
+        check(facts(crowd, row), told, form)
+    if kind in ("concept", "search"):
+        similarities = np.array([float(row["similarity"]) for row in found])
+        assert np.allclose(similarities, similarities_of(crowd)[wanted], atol=1e-5)
+    if kind == "collection" and form != "img2dataset":
+        notes = {int(row["id"]): row["note"] for row in found}
+        assert notes[1] == ("'=a note" if form == "csv" else "=a note")
+
+
+def check_plain(true, told, form) -> None:
+    near = true.pop("caption_similarity"), told["caption_similarity"]
+    assert near[0] == near[1] or np.float32(near[0]) == np.float32(near[1])
+    assert {name: told[name] for name in true} == true
+
+
+def check_csv(true, told, form) -> None:
+    assert json.loads(told["metadata"]) == true.pop("metadata")
+    near = true.pop("caption_similarity")
+    assert told["caption_similarity"] == ("" if near is None else str(np.float32(near)))
+    assert {name: told[name] for name in true} == {
+        name: str(harmless(value)) for name, value in true.items()
+    }
+    texts = [told[name] for name in true if isinstance(true[name], str)]
+    assert not any(text.startswith(tuple("=+-@\t\r")) for text in texts)
+
+
+def check_typed(true, told, form) -> None:
+    if form == "img2dataset":
+        true = {
+            name: true[name] for name in ("url", "caption", "id", "nsfw", "license")
+        }
+        assert told["published_width"] == told["id"] % (1 << 32) * 10 + (
+            600 if told["id"] >> 32 else 0
+        )
+    assert {name: told[name] for name in true} == true
+
+
+def test_keys_of_the_list_are_places_in_it(asked, user, crowd, tmp_path, monkeypatch):
+    from usercollections.exporting import writing
+
+    monkeypatch.setattr(writing, "PART_ROWS", 20)
+    manifest = made(asked("dataset", "img2dataset"), tmp_path, user)
+    assert len(manifest["files"]) > 2
+    found = [row["key"] for row in rows(manifest, tmp_path)]
+    assert found == [f"{place:09}" for place in range(len(found))]
+    told = manifest["command"].partition("--save_additional_columns ")[2].strip("'")
+    names = [column["name"] for column in manifest["columns"]]
+    assert names == ["url", "caption", "key", *json.loads(told)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_embeddings_are_those_of_the_engine(asked, crowd, user, tmp_path, kind):
+    manifest = made(asked(kind, "parquet", True), tmp_path, user)
+    (file,) = manifest["files"]
+    table = pq.read_table(tmp_path / file["name"])
+    wanted = true_rows(crowd, kind)
+    for name, true in (("embedding", crowd.image), ("text_embedding", crowd.text)):
+        column = table[name].combine_chunks()
+        assert column.type == pa.list_(pa.float32(), hostile_items.DIMENSION)
+        assert np.array_equal(
+            column.flatten().to_numpy().reshape(len(wanted), -1), true[wanted]
+        )
+
+
+def test_parquet_has_types_and_is_packed(asked, user, tmp_path):
+    manifest = made(asked("collection", "parquet", True), tmp_path, user)
+    file = pq.ParquetFile(tmp_path / manifest["files"][0]["name"])
+    types = {field.name: str(field.type) for field in file.schema_arrow}
+    assert types["id"] == types["width"] == "int64"
+    assert types["caption_similarity"] == "float"
+    assert types["metadata"].startswith("map<string, string")
+    assert types["added_at"] == "timestamp[us, tz=UTC]"
+    group = file.metadata.row_group(0)
+    packed = {group.column(n).compression for n in range(group.num_columns)}
+    assert packed == {"ZSTD"}
+
+
+def test_the_manifest_tells_what_it_is(asked, user, crowd, concept, tmp_path):
+    manifest = made(asked("concept", "json"), tmp_path, user)
+    what = manifest["asked"]["what"]
+    assert what["concept"] == {"id": str(concept.pk), "name": "=boats/..", "version": 3}
+    assert (what["field"], what["at_least"]) == ("image", ABOVE)
+    assert what["filters"]["nsfw"] == "safe"
+    (told,) = manifest["datasets"]
+    assert (told["slug"], told["dimension"], told["metric"]) == (
+        "hostile",
+        16,
+        "cosine",
+    )
+    assert told["model"] == Dataset.objects.get(slug="hostile").model
+    assert told["version"]["items"] == hostile_items.ROWS
+    assert told["removals"]["count"] == 0
+    reason = reasons(crowd, Filters())[similarities_of(crowd) >= ABOVE]
+    left_out = {"removed": int((reason == 2).sum()), "nsfw": int((reason == 1).sum())}
+    assert manifest["counts"]["left_out"] == left_out
+    assert manifest["counts"]["looked_at"] == hostile_items.ROWS
+    assert manifest["changed_meanwhile"] is False
+    assert all(file["name"].startswith("boats-from-01-") for file in manifest["files"])
+    searched = made(asked("search", "json"), tmp_path / "search", user)
+    assert searched["exact"] is True
+    (term,) = searched["asked"]["what"]["terms"]
+    assert term["concept"]["version"] == 3 and term["weight"] == 1
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_same_export_has_the_same_bytes(asked, user, tmp_path, form):
+    for kind in KINDS:
+        one = asked(kind, form)
+        first = made(one, tmp_path / kind / "first", user)
+        second = made(one, tmp_path / kind / "second", user)
+        assert bytes_of(first) == bytes_of(second)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_list_names_is_never_exported(asked, user, crowd, tmp_path, kind):
+    """Also before the engine was told, and of collections made before."""
+    one = asked(kind, "json")
+    wanted = true_rows(crowd, kind)
+    gone = wanted[2]
+    before = made(one, tmp_path / "before", user)
+    removals.add(Removal.Kind.MD5, [hostile_items.metadata(crowd, gone)["md5"]], None)
+    after = made(one, tmp_path / "after", user)
+    ids = [row["id"] for row in rows(after, tmp_path / "after")]
+    assert ids == [int(crowd.ids[row]) for row in wanted if row != gone]
+    counts = [
+        made_["counts"]["left_out"].get("removed", 0) for made_ in (before, after)
+    ]
+    assert counts[1] == counts[0] + 1
+    versions = [made_["datasets"][0]["removals"]["digest"] for made_ in (before, after)]
+    assert versions[0] != versions[1]
+
+
+def test_an_export_of_nothing_has_one_empty_file(crowd, user, tmp_path):
+    from usercollections.exporting.asked import of_dataset
+
+    for form in FORMS:
+        nothing = of_dataset("hostile", Filters(caption="nowhere"), form)
+        manifest = made(nothing, tmp_path / form)
+        (file,) = manifest["files"]
+        assert file["rows"] == 0
+    assert json.loads((tmp_path / "json" / "hostile-00000.json").read_text()) == []
+
+
+def test_a_search_that_found_nothing_tells_what_it_left_out(crowd, user, tmp_path):
+    from usercollections.exporting.asked import of_search
+
+    not_safe = Filters(min_width=50, max_width=50)  # the item 5 alone
+    query = SearchQuery("hostile", (Term(item=2),), mode="exact", filters=not_safe)
+    counts = made(of_search(query, user, "json"), tmp_path, user)["counts"]
+    assert counts["rows"] == counts["looked_at"] == 0
+    assert counts["left_out"] == {"removed": 0, "nsfw": 1, "duplicates": 0}
+
+
+def test_a_collection_keeps_what_its_dataset_lost(crowd, user, tmp_path):
+    from usercollections.collecting import members
+    from usercollections.exporting.asked import of_collection
+
+    mine = collection(user, *collected_ids(crowd)[:2], dataset="hostile")
+    lost = mine.items.get(item=1)
+    lost.pk, lost.item, lost.position = None, 999, lost.position + 1
+    lost.save()
+    members.count_anew(mine)
+    manifest = made(of_collection(user, mine.pk, "parquet", True), tmp_path, user)
+    *_, row = rows(manifest, tmp_path)
+    assert (row["id"], row["caption"]) == (999, lost.caption)
+    assert row["embedding"] is row["metadata"] is row["caption_similarity"] is None
+
+
+def test_a_public_collection_is_exported_without_its_notes(
+    asked, crowd, user, django_user_model, tmp_path
+):
+    from usercollections.exporting.asked import of_collection
+    from usercollections.models import Collection
+
+    asked("collection", "json")
+    mine = Collection.objects.get(name="mine")
+    other = django_user_model.objects.create_user("eve")
+    with pytest.raises(NotFound):
+        of_collection(other, mine.pk, "json")
+    Collection.objects.update(visibility="public")
+    public = of_collection(other, mine.pk, "json")
+    found = rows(made(public, tmp_path, other), tmp_path)
+    assert len(found) == 8 and "note" not in found[0]
+    Collection.objects.update(visibility="private")
+    with pytest.raises(NotFound):
+        made(public, tmp_path / "again", other)
+
+
+def test_few_rows_are_in_memory_at_once(crowd, tmp_path, monkeypatch):
+    from usercollections.exporting import writers, writing
+    from usercollections.exporting.asked import of_dataset
+
+    sizes, held = [], []
+    contents, add = scanning.contents, writers.ParquetFile.add
+
+    def counted(*given, **more):
+        table = contents(*given, **more)
+        sizes.append(len(table))
+        return table
+
+    def added(file, table):
+        add(file, table)
+        held.append(file.held)
+
+    monkeypatch.setattr(scanning, "contents", counted)
+    monkeypatch.setattr(writers.ParquetFile, "add", added)
+    monkeypatch.setattr(writers, "GROUP_ROWS", 12)
+    monkeypatch.setattr(writing, "MOST_AT_ONCE", 10)
+    monkeypatch.setattr(writing, "MOST_EMBEDDED", 10)
+    one = of_dataset("hostile", Filters(nsfw="any"), "parquet", True)
+    manifest = made(one, tmp_path)
+    assert manifest["counts"]["rows"] == sum(sizes) > 100
+    assert max(sizes) == 10 and max(held) < 12
+    file = pq.ParquetFile(tmp_path / manifest["files"][0]["name"])
+    groups = [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]
+    assert all(12 <= rows < 12 + 10 for rows in groups[:-1])
+
+
+def test_what_cannot_be_exported_is_refused(asked, crowd, user, concept, tmp_path):
+    from usercollections.exporting.asked import (
+        Asked,
+        of_concept,
+        of_dataset,
+        of_search,
+    )
+
+    def searched(**term) -> SearchQuery:
+        return SearchQuery("hostile", (Term(**term),))
+
+    query = searched(item=3)
+    for refused, why in (
+        (lambda: of_dataset("hostile", form="xml"), "json, csv, parquet"),
+        (lambda: of_dataset("hostile", form="csv", with_embeddings=True), "Parquet"),
+        (lambda: of_dataset("hostile", Filters(cutoff=0.5)), "cutoff"),
+        (lambda: of_dataset("nowhere"), "no dataset"),
+        (lambda: of_search(searched(item=9_999), user, "csv"), "no item 9999"),
+        (lambda: of_search(searched(embedding=(1.0,)), user, "csv"), "has 1 numbers"),
+        (lambda: of_search(searched(concept="x"), user, "csv"), "no such concept"),
+        (lambda: of_search(query, user, "csv", limit=0), "10,000"),
+        (lambda: of_search(query, user, "csv", limit=10_001), "10,000"),
+        (lambda: of_search(replace(query, terms=(), cursor="x"), user, "csv"), "not"),
+        (lambda: of_concept(user, concept.pk, "hostile", float("nan")), "between"),
+        (lambda: of_concept(user, concept.pk, "hostile", 1.1), "between"),
+        (lambda: of_concept(user, concept.pk, "hostile", 0, "sound"), "field"),
+        (lambda: of_search(searched(text="a\0b"), user, "csv"), "kept"),
+        (lambda: Asked.from_json({"kind": "dataset"}), "not an export"),
+        (lambda: Asked.from_json(None), "not an export"),
+    ):
+        with pytest.raises((InvalidQuery, NotFound), match=why):
+            refused()
+    made(asked("dataset", "json"), tmp_path, user)
+    with pytest.raises(InvalidQuery, match="something else"):
+        made(asked("dataset", "csv"), tmp_path, user)
+
+
+def test_what_is_asked_goes_through_json(asked, crowd):
+    from usercollections.exporting.asked import Asked, search_query
+
+    for kind in KINDS:
+        one = asked(kind, "parquet", True)
+        again = Asked.from_json(json.loads(json.dumps(one.as_json())))
+        assert again == one
+    terms = (
+        Term(text="a house"),
+        Term(item=4, weight=-0.5),
+        Term(embedding=tuple(query_vector(crowd).tolist()), weight=2.0),
+    )
+    filters = Filters(exclude=(3, 4), min_width=5, site="example.org")
+    query = SearchQuery("hostile", terms, field="both", filters=filters, sort="size")
+    from usercollections.exporting.asked import of_search
+
+    one = Asked.from_json(
+        json.loads(json.dumps(of_search(query, None, "csv").as_json()))
+    )
+    assert search_query(one) == query
+    assert one.name == "a house -0.5:(item:4) 2:(embedding)"
