@@ -31,6 +31,7 @@ EMBEDDED = ("DATABASE_URL", "CLICKHOUSE_URL", "CELERY_BROKER_URL", "CACHE_URL")
 LIMITED = ("SEARCH", "IMAGE", "ITEM", "THUMBNAIL", "EXPORT", "REFINE")
 # How a test, or a fixture of its module, asks for one of the crowds below.
 CROWDED = re.compile(r"\bdef \w+\([^)]*\b(crowds?|flock)\b")
+LONG = re.compile("_(browser|faults|commands|setup|shape)$")
 CHROMIUM_OPTIONS = [
     "--no-sandbox",
     "--headless",
@@ -46,7 +47,7 @@ CHROMIUM_OPTIONS = [
 def pytest_configure(config: pytest.Config) -> None:
     """Sets the environment before pytest-django has the settings read it."""
     if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
-        return  # the tests run in two processes, which must not inherit it
+        return  # the tests run in other processes, which must not inherit it
     if "laionweb.settings" in sys.modules:
         pytest.exit("Unset DJANGO_SETTINGS_MODULE: these tests set it themselves.", 4)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -78,6 +79,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list) -> None:
         chosen = {item for item in items if item.get_closest_marker("soak") is None}
         config.hook.pytest_deselected(items=[i for i in items if i not in chosen])
         items[:] = [item for item in items if item in chosen]
+    # What takes long, and mostly waits, must not be what is left at the end.
+    items.sort(key=lambda item: LONG.search(item.path.stem) is None)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log) -> LoadFileScheduling:

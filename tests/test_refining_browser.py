@@ -226,7 +226,7 @@ def test_a_round_is_saved_as_a_concept_and_searched_with(page, live_server_proce
     page.wait_for_url("**/concepts/")
     expect(page.locator("#toasts")).to_contain_text("Deleted “My boats”.")
     page.locator("#toasts button").click()
-    expect(page.locator(".concepts .name")).to_have_text("My boats")
+    expect(page.locator(".concepts .name", has_text="My boats")).to_be_visible()
 
 
 def test_axe_finds_nothing_wrong(page, live_server_process):
