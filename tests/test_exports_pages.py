@@ -10,12 +10,13 @@ from collected import collection, first_ids
 from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
+from routes import round_
 
 from search import service
 from search.errors import SearchUnavailable
 from search.query import SearchQuery, Term, encode_embedding
 from usercollections.exporting import files, new, steering, tasks
-from usercollections.models import Concept, Export
+from usercollections.models import Concept, Export, Round
 
 pytestmark = pytest.mark.django_db
 State = Export.State
@@ -147,6 +148,20 @@ def test_a_search_by_a_picture_and_a_number_of_an_item(hers):
     address = f"item=7&embedding={encode_embedding(vector)}&dataset=postcards"
     done = started(hers, search=address, limit="3")
     assert done.rows == 3
+
+
+def test_what_a_refined_search_leaves_out_is_told_before(hers, ada):
+    seen = first_ids("postcards", 3)
+    key = round_(ada)
+    Round.objects.filter(pk=key).update(seen=seen)
+    address = f"concept={key}&dataset=postcards"
+    assert "3 pictures that it was made of, or that you have seen" in text_of(
+        hers.get(f"/exports/new?search={quote(address)}")
+    )
+    done = started(hers, search=address, limit="2000")
+    (file,) = files.listed(done)
+    lines = (files.folder_of(done.pk) / "1" / file["name"]).read_text().splitlines()
+    assert not {line.split(",")[0] for line in lines} & set(map(str, seen))
 
 
 def test_a_collection_is_exported(hers, ada):

@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
+from search import concepts
 from search.errors import SearchError, SearchUnavailable, TooManyRequests
 from search.filled import filled
 from search.forms import SHAPES
@@ -77,6 +78,7 @@ def _page(
     }
     if source.kind == "search":
         context["words"] = source.asking.words(request.user)
+        context["beside"] = _beside(source, request.user)
     if source.kind in ("concept", "dataset"):
         context |= {
             "columns": filled(source.dataset),
@@ -88,6 +90,18 @@ def _page(
         context |= _of_concept(source, chosen)
     status = error.status if error else 200
     return render(request, "exporting/new.html", context, status=status)
+
+
+def _beside(source: Source, user: Any) -> int:
+    """How many pictures a search leaves out, since what it asks for is made of them."""
+    terms = [term for term in source.asking.terms if term.concept is not None]
+    try:
+        found = [
+            concepts.find(term.concept, user, source.dataset.slug) for term in terms
+        ]
+    except SearchError:
+        return 0  # whoever asks for the export is told why it cannot be made
+    return len({item for each in found for item in each.exclude})
 
 
 def _of_concept(source: Source, chosen: dict[str, Any]) -> dict[str, Any]:
