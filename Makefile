@@ -18,7 +18,7 @@ dev: ## start all services of production on this machine
 	@exec $(VENV) deploy/dev.py
 
 test: lint ## run ruff and all tests
-	@$(VENV) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	@$(VENV) -m pytest --numprocesses 2 --dist loadfile
 
 soak: lint ## run the long tests: what is killed many times, benchmarks in small
 	@$(VENV) -m pytest -m soak -rP

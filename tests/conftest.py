@@ -31,7 +31,6 @@ EMBEDDED = ("DATABASE_URL", "CLICKHOUSE_URL", "CELERY_BROKER_URL", "CACHE_URL")
 LIMITED = ("SEARCH", "IMAGE", "ITEM", "THUMBNAIL", "EXPORT", "REFINE")
 # How a test, or a fixture of its module, asks for one of the crowds below.
 CROWDED = re.compile(r"\bdef \w+\([^)]*\b(crowds?|flock)\b")
-LONG = re.compile("_(browser|faults|commands|setup|shape)$")
 CHROMIUM_OPTIONS = [
     "--no-sandbox",
     "--headless",
@@ -59,6 +58,8 @@ def pytest_configure(config: pytest.Config) -> None:
         # The embedded engine opens one folder in a process.
         CLICKHOUSE_URL=f"chdb://{var_dir / 'clickhouse'}",
         CELERY_BROKER_URL="memory://",
+        # Models that compute side by side would wait for each other's threads.
+        OMP_NUM_THREADS="1",
         HOST="127.0.0.1",
         DEBUG="false",
         # A hurried test run is no abuse; what tests limits, sets them itself.
@@ -79,8 +80,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list) -> None:
         chosen = {item for item in items if item.get_closest_marker("soak") is None}
         config.hook.pytest_deselected(items=[i for i in items if i not in chosen])
         items[:] = [item for item in items if item in chosen]
-    # What takes long, and mostly waits, must not be what is left at the end.
-    items.sort(key=lambda item: LONG.search(item.path.stem) is None)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log) -> LoadFileScheduling:
