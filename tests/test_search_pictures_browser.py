@@ -110,7 +110,8 @@ def test_a_picture_that_is_still_being_fetched_is_asked_for_again(visitor):
     expect(image).not_to_have_js_property("naturalWidth", 0)
     expect(pictures.first).not_to_contain_class("broken")
     assert asked[late[0]] >= 3
-    before = asked[dead[0]]  # in several sizes, as the page settles
+    visitor.wait_for_load_state("networkidle")
+    before = asked[dead[0]]  # in several sizes, as the page settled
     visitor.wait_for_timeout(1_500)
     assert asked[dead[0]] == before
     mine = ("status of 404", "status of 503")
