@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 BARS = 40
-HEIGHT = 48  # of the highest, in the units of the drawing; a bar is 5 wide
-WIDTH = 5
+HEIGHT = 48  # of the highest, in the units of the drawing
+WIDTH = 5  # of each
 DECIMALS = 4  # of a cutoff in an address
 
 

@@ -19,8 +19,11 @@ from search import concepts, service
 from search.clickhouse import client as clickhouse
 from search.clickhouse import schema
 from search.errors import NotFound
+from search.forms import MOST_PICTURES
 from search.links import safe_url
+from search.marks import MOST_MARKS
 from search.models import Dataset
+from search.pictures import MOST_BYTES
 from search.query import (
     Filters,
     SearchQuery,
@@ -29,6 +32,8 @@ from search.query import (
     encode_embedding,
 )
 from search.random_items import diverse
+from search.selection import MOST_SELECTED
+from search.spread import BARS, WIDTH
 from tests.test_search_pictures import png_bomb
 
 pytestmark = pytest.mark.django_db
@@ -719,6 +724,20 @@ def test_each_filter_says_how_much_it_hides(varied):
     page = varied_search(varied, cutoff=0.2)
     below = sum(similarity < 0.2 for similarity in similarities(varied))
     assert f"similarity ≥ 0.2 hides {below} of the" in page.text
+
+
+def test_the_scripts_hold_to_the_limits_of_the_server(varied):
+    told = {a["id"]: a for _, a in varied_search(varied).elements if "id" in a}
+    assert told["refine"]["data-most"] == str(MOST_MARKS)
+    assert told["selection"]["data-most"] == str(MOST_SELECTED)
+    assert told["picture-file"]["data-most"] == str(MOST_PICTURES)
+    assert told["picture-file"]["data-most-bytes"] == str(MOST_BYTES)
+
+
+def test_bars_of_the_cutoff_know_their_edge(varied):
+    bars = [a for _, a in varied_search(varied).elements if "data-place" in a]
+    assert 1 < len(bars) <= BARS
+    assert all(int(bar["data-place"]) * WIDTH == int(bar["x"]) for bar in bars)
 
 
 def similarities(varied) -> list[float]:

@@ -9,15 +9,33 @@ from django.urls import reverse
 
 from .. import popularity
 from ..clickhouse.filters import NOT_SAFE
+from ..forms import MOST_PICTURES
 from ..items import Hit
 from ..links import safe_url, search_url
+from ..marks import MOST_MARKS
 from ..models import Dataset
+from ..pictures import MOST_BYTES
 from ..popularity_page import MOST_IDS
+from ..selection import MOST_SELECTED
 from ..thumbnails import SIZES, address
 
 register = template.Library()
 
+# What the scripts hold to as well, so that they need not ask to be refused.
+LIMITS = {
+    "marks": MOST_MARKS,
+    "pictures": MOST_PICTURES,
+    "picture-bytes": MOST_BYTES,
+    "selected": MOST_SELECTED,
+}
+
 register.filter("as_link", safe_url)
+
+
+@register.simple_tag
+def most(name: str) -> int:
+    """Give the limit of this name, for a `data-` attribute that a script reads."""
+    return LIMITS[name]
 
 
 @register.simple_tag

@@ -38,7 +38,7 @@ function show () {
   find('#reached').textContent = told
   slider.setAttribute('aria-valuetext', known ? `${field.value}: ${told}` : 'not chosen')
   findAll('.threshold rect').forEach((bar) => {
-    bar.classList.toggle('below', Number(bar.getAttribute('x')) / 5 < place)
+    bar.classList.toggle('below', Number(bar.dataset.place) < place)
   })
   for (const rank of ranks) rank.removeAttribute('aria-current')
   chosen?.setAttribute('aria-current', 'true')

@@ -4,11 +4,11 @@
 import { find, findAll, heed, tell } from './dom.js'
 import { hits, isUnsafe } from './hits.js'
 
-const MOST = 500 // as in collections/refining/rounds.py
 const MOST_SEEN = 5_000
 const PULLS = { '-2': 'gentle', '-1': 'mild', 0: 'balanced', 1: 'strong', 2: 'strongest' }
 
 export const bar = find('#refine')
+const MOST = Number(bar.dataset.most)
 export const slider = find('.strength input', bar)
 export const marks = new Map() // id → whether it is good, in the order in which they were given
 export const search = { address: null, refined: false } // the one whose marks these are

@@ -103,7 +103,7 @@ function showCutoff () {
   slider.setAttribute('aria-valuetext', told)
   if (slider.dataset.moved) find('#cutoff-told').textContent = told
   findAll('#cutoff rect').forEach((bar) => {
-    bar.classList.toggle('below', Number(bar.getAttribute('x')) / 5 < place)
+    bar.classList.toggle('below', Number(bar.dataset.place) < place)
   })
 }
 

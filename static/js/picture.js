@@ -7,14 +7,14 @@ import { toast } from './toast.js'
 
 const KEPT_SIZE = 800
 const UPLOAD_SIZE = 1600
-const MOST_BYTES = 10 * 2 ** 20 // as in search/pictures.py
-const MOST_PICTURES = 4 // as in search/forms.py
 const PENDING = 'pictures:pending'
 const KEY = 'picture:'
 
 const search = find('#search')
 const form = find('#picture')
 const input = find('#picture-file')
+const MOST_PICTURES = Number(input.dataset.most)
+const MOST_BYTES = Number(input.dataset.mostBytes)
 
 // -- what this tab keeps
 

@@ -4,10 +4,10 @@ import { find, findAll, heed, Refused, send, tell } from './dom.js'
 import { bind } from './keys.js'
 import { collect, hitOf, hits, itemOf, keyOf, mark } from './hits.js'
 
-const MOST = 5_000 // as in search/selection.py
 const chosen = new Map()
 let anchor = null // where a range begins
 const bar = find('#selection')
+const MOST = Number(bar.dataset.most)
 
 /** The selected hits that are on the page. */
 export const selected = () => hits().filter((hit) => chosen.has(keyOf(hit)))
@@ -58,7 +58,6 @@ export function clear () {
 }
 
 function show () {
-  if (!bar) return
   const held = bar.contains(document.activeElement)
   bar.hidden = !chosen.size
   document.body.toggleAttribute('data-selecting', Boolean(chosen.size))
