@@ -4,9 +4,16 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django_htmx.middleware import HtmxDetails
 
 from . import metrics
 from .errors import SearchError, TooManyRequests
+
+
+class HtmxRequest(HttpRequest):
+    """A request as HtmxMiddleware hands it on, for type annotations alone."""
+
+    htmx: HtmxDetails
 
 
 class RequestTimes:
@@ -36,7 +43,7 @@ class SearchErrorPage:
         return self.get_response(request)
 
     def process_exception(
-        self, request: HttpRequest, error: Exception
+        self, request: HtmxRequest, error: Exception
     ) -> HttpResponse | None:
         if not isinstance(error, SearchError):
             return None
@@ -46,7 +53,7 @@ class SearchErrorPage:
         return render(request, "search/item.html", page, status=error.status)
 
 
-def _too_many(request: HttpRequest, error: TooManyRequests) -> HttpResponse:
+def _too_many(request: HtmxRequest, error: TooManyRequests) -> HttpResponse:
     """In the form that was asked for; a page that is shown stays as it is."""
     if request.headers.get("X-Requested-With") == "XMLHttpRequest":
         response: HttpResponse = JsonResponse(
