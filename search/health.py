@@ -18,6 +18,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from laionweb.version import VERSION
+
 from .clickhouse import client
 from .encoder import encoder_for
 from .exposition import exposition
@@ -34,8 +36,8 @@ _asked: dict[str, tuple[float, Future]] = {}
 @require_safe
 @never_cache
 def up(request: HttpRequest) -> HttpResponse:
-    """The process serves; nothing else is looked at."""
-    return JsonResponse({"up": True})
+    """Say that the process serves, and which version; look at nothing else."""
+    return JsonResponse({"up": True, "version": VERSION})
 
 
 @login_not_required

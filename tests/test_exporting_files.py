@@ -12,6 +12,7 @@ from collected import collection
 from exported import bytes_of, made, rows
 from truth import all_similarities, reasons
 
+from laionweb.version import VERSION
 from search import scanning
 from search.errors import InvalidQuery, NotFound
 from search.ingestion import removals
@@ -208,6 +209,7 @@ def test_parquet_has_types_and_is_packed(asked, user, tmp_path):
 
 def test_the_manifest_tells_what_it_is(asked, user, crowd, concept, tmp_path):
     manifest = made(asked("concept", "json"), tmp_path, user)
+    assert manifest["application"] == {"name": "laionweb", "version": VERSION}
     what = manifest["asked"]["what"]
     assert what["concept"] == {"id": str(concept.pk), "name": "=boats/..", "version": 3}
     assert (what["field"], what["at_least"]) == ("image", ABOVE)

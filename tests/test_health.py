@@ -7,6 +7,7 @@ import pytest
 from django.core.checks import run_checks
 from prometheus_client.parser import text_string_to_metric_families
 
+from laionweb.version import VERSION
 from search import health
 from search.encoder import encoder_here
 
@@ -30,7 +31,8 @@ def loaded(postcards_dataset, monkeypatch):
 def test_a_process_that_is_up_says_so_whatever_else_is_down(client, settings):
     settings.CELERY_BROKER_URL = NOBODY
     response = client.get("/healthz")
-    assert (response.status_code, response.json()) == (200, {"up": True})
+    assert response.status_code == 200
+    assert response.json() == {"up": True, "version": VERSION}
     assert "no-store" in response["Cache-Control"]
 
 

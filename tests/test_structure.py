@@ -1,13 +1,18 @@
 """The rules that keep the house in order, checked on its source."""
 
 import ast
+import platform
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import django
 import pytest
+
+from laionweb.version import VERSION
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("laionweb", "search", "collections", "postcards")
@@ -63,6 +68,20 @@ def test_collections_does_not_shadow_the_standard_library():
 def test_manage_py_check_passes():
     done = run_python("manage.py", "check")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("asked", ["version", "--version"])
+def test_manage_py_tells_the_version_of_laionweb(asked):
+    done = run_python("manage.py", asked)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    version, python = project["project"]["version"], platform.python_version()
+    told = f"laionweb {version} (Django {django.get_version()}, Python {python})"
+    assert (done.returncode, done.stdout) == (0, f"{told}\n"), done.stderr
+
+
+def test_the_version_is_a_release_and_not_that_of_the_api(settings):
+    assert re.fullmatch(r"\d+\.\d+\.\d+", VERSION)
+    assert settings.SPECTACULAR_SETTINGS["VERSION"] == "1"
 
 
 def test_a_web_process_that_asks_encode_workers_never_loads_a_model():

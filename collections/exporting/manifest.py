@@ -3,8 +3,8 @@
 from datetime import datetime
 
 import pyarrow as pa
-from django.conf import settings
 
+from laionweb.version import VERSION
 from search.models import Dataset
 from search.versions import dataset_version, removals_version
 
@@ -44,10 +44,7 @@ def manifest(
 ) -> Told:
     """Of an export that is finished; `after` are its datasets at the end."""
     told = {
-        "application": {
-            "name": "laionweb",
-            "version": settings.SPECTACULAR_SETTINGS["VERSION"],
-        },
+        "application": {"name": "laionweb", "version": VERSION},
         "name": asked.name,
         "asked": asked.as_json(),
         "started_at": finished.started_at,
