@@ -23,6 +23,8 @@ from .scene import (
     Scene,
 )
 
+Attribute = tuple[str, ...]  # its name, and the values that it is of
+
 # The weight of an attribute in a scene's vector. A feature's absence is visible too.
 SCENE_WEIGHTS = {
     "time": 1.0,
@@ -55,7 +57,7 @@ ATTRIBUTES = tuple(
     + [("kind+size", kind, value) for kind in KINDS for value in SIZES]
     + [("kind+place", kind, value) for kind in KINDS for value in PLACES]
 )
-INDEX = {attribute: i for i, attribute in enumerate(ATTRIBUTES)}
+INDEX: dict[Attribute, int] = {attribute: i for i, attribute in enumerate(ATTRIBUTES)}
 COUNT = len(ATTRIBUTES)
 DIMENSION = COUNT + 1  # and fullness
 # Longer than the vector of any scene: three things of three kinds, nothing shared.
@@ -87,9 +89,13 @@ def of_description(said: Description) -> np.ndarray:
     return vector / np.linalg.norm(vector)
 
 
-def true_of(scene: Scene) -> set[tuple[str, ...]]:
+def true_of(scene: Scene) -> set[Attribute]:
     """All attributes of a scene."""
-    found = {("time", scene.time), ("weather", scene.weather), ("land", scene.land)}
+    found: set[Attribute] = {
+        ("time", scene.time),
+        ("weather", scene.weather),
+        ("land", scene.land),
+    }
     found |= {("feature", name) for name in scene.features}
     kinds = [thing.kind for thing in scene.things]
     for thing in scene.things:
@@ -100,10 +106,10 @@ def true_of(scene: Scene) -> set[tuple[str, ...]]:
     return found
 
 
-def stated_by(said: Description) -> set[tuple[str, ...]]:
+def stated_by(said: Description) -> set[Attribute]:
     """The attributes that a description states."""
     facts = (("time", said.time), ("weather", said.weather), ("land", said.land))
-    found = {fact for fact in facts if fact[1]}
+    found: set[Attribute] = {(name, value) for name, value in facts if value}
     found |= {("feature", name) for name in said.features}
     kinds = [thing.get("kind") for thing in said.things]
     for thing in said.things:
@@ -113,10 +119,10 @@ def stated_by(said: Description) -> set[tuple[str, ...]]:
     return found
 
 
-def _of_thing(thing: dict[str, str]) -> set[tuple[str, ...]]:
+def _of_thing(thing: dict[str, str]) -> set[Attribute]:
     kind = thing["kind"]
     traits = ("color", "size", "place")
-    bound = {
+    bound: set[Attribute] = {
         (f"kind+{trait}", kind, thing[trait]) for trait in traits if trait in thing
     }
     return bound | {("kind", kind)}

@@ -29,7 +29,7 @@ def learn_merges(texts: Iterable[str], vocab_size: int) -> list[tuple[str, str]]
                 coded = [letters[byte] for byte in piece.encode()]
                 coded[-1] += "</w>"
                 words[tuple(coded)] += 1
-    merges = []
+    merges: list[tuple[str, str]] = []
     while len(merges) < vocab_size - 2 * len(letters) - SPECIAL_TOKENS:
         pairs: Counter[tuple[str, str]] = Counter()
         for word, count in words.items():

@@ -84,7 +84,9 @@ class Canvas:
     def polygon(self, points: Sequence[Point], fill: Color) -> None:
         self._draw.polygon(self._pixels(points), fill=fill)
 
-    def rectangle(self, x0: float, y0: float, x1: float, y1: float, fill: Color):
+    def rectangle(
+        self, x0: float, y0: float, x1: float, y1: float, fill: Color
+    ) -> None:
         sx, sy = self._sx, self._sy
         x0, x1 = min(x0, x1) * sx, max(x0, x1) * sx
         y0, y1 = min(y0, y1) * sy, max(y0, y1) * sy

@@ -58,7 +58,7 @@ def _choose(scene: Scene, dice: Dice) -> Description:
     said_things = tuple(_choose_thing(thing, dice) for thing in things[:count])
     features = dice.shuffled(scene.features)
     most = dice.weighted((0, 1, 2), (0.45, 0.4, 0.15))
-    facts = {}
+    facts: dict[str, str] = {}
     if len({thing.kind for thing in things[:2]}) < len(things[:2]) and dice.chance(0.5):
         said_things = ({"kind": things[0].kind},) * 2
     for name in dice.shuffled(("time", "weather", "land")):
@@ -92,14 +92,14 @@ def _sentence(said: Description, dice: Dice) -> str:
     elif said.land:
         parts.append(article(dice.pick(LAND_NOUNS[said.land]), dice))
     elif said.weather and not said.features:
-        return _weather_scene(said, dice)
+        return _weather_scene(said.weather, said.time, dice)
     tail = [_feature(name, dice) for name in said.features]
     if tail and not parts:
         tail = [" and ".join(dice.pick(FEATURE_NOUNS[name]) for name in said.features)]
     if said.weather:
         tail.append(dice.pick(WEATHER_WORDS[said.weather]))
     time = dice.pick(TIME_WORDS[said.time]) if said.time else ""
-    if not parts and not tail:
+    if said.time and not parts and not tail:
         return dice.pick(TIME_NOUNS[said.time])
     leads = bool(time) and not opening and dice.chance(0.3)
     if time and not leads:
@@ -112,12 +112,10 @@ def _sentence(said: Description, dice: Dice) -> str:
     return f"{opening} {text}" if opening and parts else text
 
 
-def _weather_scene(said: Description, dice: Dice) -> str:
+def _weather_scene(weather: str, time: str | None, dice: Dice) -> str:
     """A rainy night."""
-    adjective = dice.pick(WEATHER_ADJECTIVES[said.weather])
-    noun = (
-        dice.pick(TIME_NOUNS[said.time]) if said.time else dice.pick(("sky", "scene"))
-    )
+    adjective = dice.pick(WEATHER_ADJECTIVES[weather])
+    noun = dice.pick(TIME_NOUNS[time] if time else ("sky", "scene"))
     return article(f"{adjective} {noun}", dice)
 
 
@@ -193,8 +191,10 @@ def _loose_thing(said: dict[str, str], dice: Dice) -> str:
     kind, color, size, place = thing_words(said, dice)
     core = " ".join(filter(None, (size, kind)))
     if color and dice.chance(0.5):
-        forms = ("{core} that is {color}", "{core} is {color}", "{core}, {color}")
-        forms += ("{core} in {color}", "{core} dressed in {color}", "{color}: {core}")
+        forms = (
+            *("{core} that is {color}", "{core} is {color}", "{core}, {color}"),
+            *("{core} in {color}", "{core} dressed in {color}", "{color}: {core}"),
+        )
         core = dice.pick(forms).format(core=core, color=color)
     elif color:
         core = " ".join(filter(None, (size, color, kind)))

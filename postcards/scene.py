@@ -8,7 +8,11 @@ tell whether a hit satisfies a query.
 import itertools
 import json
 import random
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
 
 TIMES = ("day", "dawn", "sunset", "night")
 WEATHERS = ("clear", "cloudy", "rain", "snow", "storm")
@@ -96,10 +100,10 @@ class Dice:
     def below(self, count: int) -> int:
         return int(self._random.random() * count)
 
-    def pick(self, options):
+    def pick(self, options: Sequence[T]) -> T:
         return options[self.below(len(options))]
 
-    def weighted(self, options, shares):
+    def weighted(self, options: Sequence[T], shares: Sequence[float]) -> T:
         point = self._random.random() * sum(shares)
         for option, share in zip(options, shares, strict=True):
             point -= share
@@ -107,7 +111,7 @@ class Dice:
                 return option
         return options[-1]
 
-    def shuffled(self, options) -> list:
+    def shuffled(self, options: Iterable[T]) -> list[T]:
         return sorted(options, key=lambda _: self._random.random())
 
 

@@ -33,7 +33,9 @@ class Sketch:
 
         self._shapes.append(shape)
 
-    def rectangle(self, x0: float, y0: float, x1: float, y1: float, fill: Color):
+    def rectangle(
+        self, x0: float, y0: float, x1: float, y1: float, fill: Color
+    ) -> None:
         (x0, y0), (x1, y1) = self._place((x0, y0)), self._place((x1, y1))
         x0, x1 = min(x0, x1), max(x0, x1)
 

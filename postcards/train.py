@@ -20,6 +20,7 @@ import json
 import math
 import multiprocessing
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ import open_clip  # noqa: E402
 from . import attributes, captions  # noqa: E402
 from .bpe import learn_merges, save_merges  # noqa: E402
 from .draw import draw  # noqa: E402
-from .scene import Dice, scene_of  # noqa: E402
+from .scene import Dice, Scene, scene_of  # noqa: E402
 
 FIRST_TRAINING_ID = 1_000_000
 MODEL = Path(__file__).parent / "model"
@@ -80,7 +81,7 @@ def packed(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.cpu().contiguous()
 
 
-def scenes(count: int):
+def scenes(count: int) -> Iterator[Scene]:
     return (scene_of(FIRST_TRAINING_ID + i) for i in range(count))
 
 
@@ -120,7 +121,12 @@ def new_model() -> open_clip.CLIP:
     return model
 
 
-def train(model: open_clip.CLIP, pictures, targets, options) -> None:
+def train(
+    model: open_clip.CLIP,
+    pictures: np.ndarray,
+    targets: np.ndarray,
+    options: argparse.Namespace,
+) -> None:
     tokenizer = open_clip.SimpleTokenizer(
         bpe_path=str(MERGES), context_length=_config()["text_cfg"]["context_length"]
     )
@@ -148,7 +154,7 @@ def train(model: open_clip.CLIP, pictures, targets, options) -> None:
         losses = reader.losses(
             image.float(), text.float(), scene_targets, said.to(device), model
         )
-        loss = sum(losses.values())
+        loss = sum(losses.values(), start=torch.zeros(()))
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -183,7 +189,9 @@ def augmented(pictures: np.ndarray, order: np.random.Generator) -> torch.Tensor:
     return images.permute(0, 3, 1, 2)  # which is channels-last in memory
 
 
-def words_for(chosen, step: int, seed: int) -> tuple[list[str], torch.Tensor]:
+def words_for(
+    chosen: np.ndarray, step: int, seed: int
+) -> tuple[list[str], torch.Tensor]:
     """Fresh words for each scene, and the unit vectors of what they say."""
     texts, said = [], []
     for i in chosen:
@@ -215,6 +223,8 @@ def disturbed(text: str, dice: Dice) -> str:
 class AttributeReader(torch.nn.Module):
     """The rotation from attributes into the embedding, and the three losses."""
 
+    rotation: torch.Tensor  # a buffer: saved along, and not trained
+
     def __init__(self, seed: int, targets: np.ndarray, dimension: int = 512):
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
@@ -226,7 +236,14 @@ class AttributeReader(torch.nn.Module):
         self.scale = torch.nn.Parameter(torch.full((attributes.COUNT,), 20.0))
         self.bias = torch.nn.Parameter(bias)
 
-    def losses(self, image, text, scene_targets, said, model) -> dict:
+    def losses(
+        self,
+        image: torch.Tensor,
+        text: torch.Tensor,
+        scene_targets: torch.Tensor,
+        said: torch.Tensor,
+        model: open_clip.CLIP,
+    ) -> dict[str, torch.Tensor]:
         read = image @ self.rotation.T
         spoken = text @ self.rotation.T
         logits = read[:, : attributes.COUNT] * self.scale + self.bias

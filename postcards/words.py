@@ -215,10 +215,11 @@ def thing_words(said: dict[str, str], dice: Dice) -> tuple[str, str, str, str]:
         ("size", SIZE_WORDS, ""),
         ("place", PLACE_WORDS, ""),
     )
-    return tuple(
+    kind, color, size, place = (
         dice.pick(words[said[name]]) if name in said else unsaid
         for name, words, unsaid in tables
     )
+    return kind, color, size, place
 
 
 def article(noun: str, dice: Dice) -> str:

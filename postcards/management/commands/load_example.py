@@ -1,3 +1,5 @@
+from typing import Any
+
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
@@ -17,7 +19,7 @@ class Command(BaseCommand):
         "Draw the example dataset and bring it in, unless there is a dataset already."
     )
 
-    def handle(self, **options) -> None:
+    def handle(self, **options: Any) -> None:
         unfinished = Dataset.objects.filter(slug=SLUG).exclude(
             shards__state=Shard.State.INGESTED
         )

@@ -1,6 +1,7 @@
 from pathlib import Path
+from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm
 
 from postcards.shards import write_shard
@@ -10,12 +11,12 @@ from search.errors import SearchError
 class Command(BaseCommand):
     help = "Draw postcards and write them as shards in the layout of LAION-400M."
 
-    def add_arguments(self, parser) -> None:
+    def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--out", type=Path, required=True)
         parser.add_argument("--shards", type=int, default=1)
         parser.add_argument("--rows", type=int, default=10_000, help="of each shard")
 
-    def handle(self, *, out: Path, shards: int, rows: int, **options) -> None:
+    def handle(self, *, out: Path, shards: int, rows: int, **options: Any) -> None:
         if shards < 1 or rows < 1:
             raise CommandError("At least one shard of at least one row is needed.")
         total = shards * rows
