@@ -56,6 +56,18 @@ def hidden_soon(monkeypatch) -> None:
     monkeypatch.setattr(tasks.hide_removed, "delay", tasks.hide_removed)
 
 
+def hidden_calls(monkeypatch) -> list[Dataset]:
+    """The datasets that removals.hide is called for from now on."""
+    calls, hide = [], removals.hide
+
+    def noted(dataset: Dataset, *given) -> None:
+        calls.append(dataset)
+        hide(dataset, *given)
+
+    monkeypatch.setattr(removals, "hide", noted)
+    return calls
+
+
 def load(text: bytes, kind: str = "url", name: str = "list.txt", **more):
     return removal_files.load(BytesIO(text), name, kind, more.get("dataset"))
 
@@ -190,8 +202,22 @@ def test_without_a_broker_it_is_hidden_right_away(tiny, monkeypatch):
     monkeypatch.setattr(tasks.hide_removed, "delay", refuse)
     bring_in(tiny)
     removals.add("item", ["3"], tiny)
+    calls = hidden_calls(monkeypatch)
     tasks.hide_soon(tiny, timezone.now() - timedelta(seconds=9))
     assert set(ids_of(tiny)) == set(range(40)) - {3}
+    assert calls == [tiny]
+
+
+def test_with_a_broker_it_is_left_to_the_workers(tiny, monkeypatch):
+    bring_in(tiny)
+    removals.add("item", ["3"], tiny)
+    sent, calls = [], hidden_calls(monkeypatch)
+    monkeypatch.setattr(tasks.hide_removed, "delay", lambda *given: sent.append(given))
+    tasks.hide_soon(tiny, timezone.now() - timedelta(seconds=9))
+    assert not calls and set(ids_of(tiny)) == set(range(40))
+    ((pk, since),) = sent
+    tasks.hide_removed(pk, since)
+    assert calls == [tiny] and set(ids_of(tiny)) == set(range(40)) - {3}
 
 
 # --- Files

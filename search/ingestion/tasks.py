@@ -1,8 +1,13 @@
-"""Imports as Celery tasks; the ledger, not the broker, knows what is to be done."""
+"""Imports as Celery tasks; the ledger, not the broker, knows what is to be done.
+
+Each task has a name of its own, so that messages already sent, and the schedule of
+another version, still find it when this module moves.
+"""
 
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from celery import Task, shared_task
@@ -19,7 +24,7 @@ from .claims import answered
 logger = logging.getLogger(__name__)
 
 
-@shared_task(queue="ingest")
+@shared_task(name="search.ingestion.tasks.ingest_shard", queue="ingest")
 def ingest_shard(shard_pk: int) -> None:
     try:
         with metrics.INGESTED.time():
@@ -32,7 +37,7 @@ def ingest_shard(shard_pk: int) -> None:
         logger.warning("Shard %s is tried again: %s", shard_pk, error)
 
 
-@shared_task(queue="publish")
+@shared_task(name="search.ingestion.tasks.publish", queue="publish")
 def publish(dataset_pk: int, partition: int) -> None:
     try:
         with answered():
@@ -43,7 +48,7 @@ def publish(dataset_pk: int, partition: int) -> None:
         logger.warning("Partition %s is tried again: %s", partition, error)
 
 
-@shared_task(queue="publish")
+@shared_task(name="search.ingestion.tasks.recover", queue="publish")
 def recover() -> None:
     """The sweeper: sent now and then, it tries again whatever did not end well."""
     from . import steering
@@ -54,7 +59,13 @@ def recover() -> None:
         logger.warning("The sweeper could not do all: %s", error)
 
 
-@shared_task(bind=True, queue="publish", max_retries=None, default_retry_delay=30)
+@shared_task(
+    name="search.ingestion.tasks.hide_removed",
+    bind=True,
+    queue="publish",
+    max_retries=None,
+    default_retry_delay=30,
+)
 def hide_removed(self: Task, dataset_pk: int, since: str) -> None:
     """Hides what has been put on a dataset's lists since a moment in ISO 8601."""
     try:
@@ -81,7 +92,7 @@ def hide_soon(dataset: Dataset | None, since: datetime) -> None:
     Without a broker it is done here and now.
     """
     for each in [dataset] if dataset else Dataset.objects.all():
-        if _tried(lambda pk=each.pk: hide_removed.delay(pk, since.isoformat())) is None:
+        if not _tried(partial(hide_removed.delay, each.pk, since.isoformat())):
             removals.hide(each, table_of(each), since)
 
 
@@ -104,8 +115,11 @@ def idle(task: Task) -> bool:
             return False
 
 
-def _tried(act: Callable[[], Any]) -> None:
+def _tried(send: Callable[[], Any]) -> bool:
+    """Send messages; return whether the broker took them."""
     try:
-        act()
+        send()
     except OperationalError:
         logger.exception("The task queue does not answer; the sweeper tries again.")
+        return False
+    return True
