@@ -1,6 +1,7 @@
 """The rules that keep the house in order, checked on its source."""
 
 import ast
+import itertools
 import platform
 import re
 import subprocess
@@ -17,6 +18,18 @@ from laionweb.version import VERSION
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("laionweb", "search", "collections", "postcards")
 HEAVY = {"torch", "open_clip", "chdb", "clickhouse_connect"}
+# Of Celery: messages and schedules of other versions call them by these names.
+TASKS = [
+    "search.ingestion.tasks.hide_removed",
+    "search.ingestion.tasks.ingest_shard",
+    "search.ingestion.tasks.publish",
+    "search.ingestion.tasks.recover",
+    "usercollections.collecting.sweep",
+    "usercollections.exporting.recover",
+    "usercollections.exporting.sweep",
+    "usercollections.exporting.write_export",
+    "usercollections.refining.sweep",
+]
 LIGHT_MODULES = (
     "laionweb.wsgi",
     "laionweb.urls",
@@ -190,6 +203,35 @@ def readable(default: ast.expr) -> str | None:
     if isinstance(value, list):
         return ",".join(value) or None
     return str(value).lower() if isinstance(value, bool) else str(value) or None
+
+
+def test_each_task_has_the_name_that_messages_on_their_way_have():
+    """A name taken from the module would change when the module moves."""
+    from laionweb.celery import app
+
+    app.loader.import_default_modules()
+    ours = [name for name in app.tasks if not name.startswith("celery.")]
+    assert sorted(ours) == TASKS
+    for path in itertools.chain(*map(python_files, ROOMS)):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                for decorator in node.decorator_list:
+                    assert not unnamed_task(decorator), f"{path}: {node.name}"
+
+
+def unnamed_task(decorator: ast.expr) -> bool:
+    called = decorator.func if isinstance(decorator, ast.Call) else decorator
+    if ast.unparse(called).rpartition(".")[2] not in ("shared_task", "task"):
+        return False
+    keywords = decorator.keywords if isinstance(decorator, ast.Call) else []
+    return not any(keyword.arg == "name" for keyword in keywords)
+
+
+def test_the_schedule_names_tasks():
+    from django.conf import settings
+
+    entries = settings.CELERY_BEAT_SCHEDULE.values()
+    assert {entry["task"] for entry in entries} <= set(TASKS)
 
 
 def test_requirements_are_exact_pins():
