@@ -1,10 +1,13 @@
 """Items that are given by their ids: what is known of them, and how alike they are.
 
 It is for whoever keeps ids, and not for searches: nothing is paged or folded here.
+Ids are handed on in order, so that those asked for in one request lie close together;
+how many that are, is decided by clickhouse.nodes alone.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -13,11 +16,9 @@ from django.db.models import QuerySet
 from .clickhouse import by_id
 from .corpus import Corpus
 from .errors import NotFound
-from .ingestion.removals import digest, removals_of
+from .ingestion.removals import MOST_AT_ONCE, digest, removals_of
 from .items import shown_facts
 from .models import Removal
-
-MOST_AT_ONCE = 5_000  # ids: their digits have to fit into one field of a request
 
 
 class Standing(StrEnum):
@@ -33,9 +34,7 @@ def facts(slug: str, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
 
     Raises NotFound for an unknown dataset, SearchUnavailable.
     """
-    table, found = Corpus.named(slug).table, {}
-    for some in _batches(ids):
-        found |= by_id.facts(table, some)
+    found = by_id.facts(Corpus.named(slug).table, sorted(ids))
     return {item_id: shown_facts(row) for item_id, row in found.items()}
 
 
@@ -50,8 +49,7 @@ def standings(slug: str, urls: Mapping[int, str]) -> dict[int, Standing]:
     try:
         corpus = Corpus.named(slug)
         listed = removals_of(corpus.dataset)
-        for some in _batches(list(urls)):
-            deleted |= by_id.deleted(corpus.table, some)
+        deleted = by_id.deleted(corpus.table, sorted(urls))
     except NotFound:
         deleted = {}  # the dataset or its table is no more: all of them are gone
     gone = {item_id: url for item_id, url in urls.items() if item_id not in deleted}
@@ -74,12 +72,8 @@ def similarities(
     order. Raises NotFound for an unknown dataset, SearchUnavailable.
     """
     corpus = Corpus.named(slug)
-    found, distances = [np.empty(0, np.uint64)], [np.empty(0, np.float32)]
-    for some in _batches(ids):
-        known = by_id.distances(corpus.table, "image", vector, some)
-        found.append(known[0])
-        distances.append(known[1])
-    return np.concatenate(found), corpus.similarities(np.concatenate(distances))
+    found, distances = by_id.distances(corpus.table, "image", vector, sorted(ids))
+    return found, corpus.similarities(distances)
 
 
 def mean(slug: str, ids: Sequence[int]) -> np.ndarray | None:
@@ -89,18 +83,9 @@ def mean(slug: str, ids: Sequence[int]) -> np.ndarray | None:
     for an unknown dataset, SearchUnavailable.
     """
     corpus = Corpus.named(slug)
-    total = np.zeros(corpus.dataset.dimension)
-    for some in _batches(ids):
-        total += by_id.sum_of_directions(corpus.table, "image", some)
+    total = by_id.sum_of_directions(corpus.table, "image", sorted(ids))
     length = float(np.linalg.norm(total))
     return (total / length).astype(np.float32) if length > 1e-6 else None
-
-
-def _batches(ids: Sequence[int]) -> Iterator[list[int]]:
-    # In order, the rows of a batch lie close together.
-    ordered = sorted(ids)
-    for start in range(0, len(ordered), MOST_AT_ONCE):
-        yield ordered[start : start + MOST_AT_ONCE]
 
 
 def _on_lists(listed: QuerySet[Removal], urls: Mapping[int, str]) -> set[int]:
@@ -110,8 +95,9 @@ def _on_lists(listed: QuerySet[Removal], urls: Mapping[int, str]) -> set[int]:
         digest(Removal.Kind.URL, url): url for url in set(urls.values()) if url
     }
     kinds = (Removal.Kind.ITEM, Removal.Kind.URL)
-    named = set()
-    for some in _batches([*ids, *addresses]):
+    named: set[int] = set()
+    wanted = iter([*ids, *addresses])
+    while some := list(islice(wanted, MOST_AT_ONCE)):
         found = listed.filter(kind__in=kinds, digest__in=some)
         named |= set(found.values_list("digest", flat=True))
     hidden_urls = {url for key, url in addresses.items() if key in named}

@@ -13,6 +13,7 @@ from django.urls import reverse
 from postcards.scene import Description, Scene
 from search import among, concepts, service
 from search.among import Standing
+from search.clickhouse import nodes
 from search.errors import NotFound
 from search.query import SearchQuery, Term, decode_embedding
 
@@ -145,7 +146,7 @@ def test_an_empty_collection_is_like_nothing(ada, user, postcards_dataset):
 
 
 def test_the_mean_is_of_directions_and_in_batches(crowd, db, monkeypatch):
-    monkeypatch.setattr(among, "MOST_AT_ONCE", 70)
+    monkeypatch.setattr(nodes, "MOST_IDS", 70)
     rows = np.flatnonzero(crowd.column("deleted") == 0)[:500]
     ids = [int(item) for item in crowd.ids[rows]]
     vectors = crowd.image[rows].astype(np.float64)

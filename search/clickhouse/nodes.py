@@ -18,9 +18,10 @@ from typing import TypeVar
 
 from django.conf import settings
 
+from search.query import MOST_IDS
+
 Answer = TypeVar("Answer")
 SEARCHES_AT_ONCE = 16  # of one process, on all nodes; further ones wait
-MOST_IDS = 5_000  # asked for at once: their digits are one field of a request
 
 _local = threading.local()
 

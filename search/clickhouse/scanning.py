@@ -102,8 +102,7 @@ def contents(
     """What is known of items, in the order of `ids`; what is not there is left out.
 
     It has FACT_COLUMNS, `metadata` (a map of texts) and, of the `fields` asked for,
-    VECTOR_COLUMNS as lists of float32 of the table's dimension. `ids` are some thousand
-    at the most: they have to fit into one field of a server's request.
+    VECTOR_COLUMNS as lists of float32 of the table's dimension.
     """
     vectors = [
         f"CAST({VECTOR_COLUMNS[field]} AS Array(Float32)) AS {VECTOR_COLUMNS[field]}"
