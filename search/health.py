@@ -21,7 +21,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from laionweb.version import VERSION
 
 from .clickhouse import client
-from .encoder import encoder_for
+from .encoder import uncached_encoder_for
 from .exposition import exposition
 from .models import Dataset
 
@@ -118,10 +118,10 @@ def _broker() -> None:
 
 
 def _encoder() -> None:
-    """The models of all datasets, asked for something new to them."""
+    """Have the models of all datasets compute; a remembered answer tells nothing."""
     try:
         models = list(Dataset.objects.values_list("model", "weights").distinct())
     finally:
         connection.close()
     for model, weights in models:
-        encoder_for(model, weights).encoder.encode_texts(["ready?"])
+        uncached_encoder_for(model, weights).encode_texts(["ready?"])

@@ -40,7 +40,12 @@ def encoder_for(model: str, weights: str) -> Encoder:
 
     It is made at first use and kept; weights load when they are needed.
     """
-    return Remembered(_made(settings.SEARCH_ENCODER, model, weights), model, weights)
+    return Remembered(uncached_encoder_for(model, weights), model, weights)
+
+
+def uncached_encoder_for(model: str, weights: str) -> Encoder:
+    """The encoder that answers queries, without the memory: it computes each time."""
+    return _made(settings.SEARCH_ENCODER, model, weights)
 
 
 def encoder_here(model: str, weights: str) -> "OpenClipEncoder":
