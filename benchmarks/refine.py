@@ -32,7 +32,7 @@ from django.conf import settings  # noqa: E402
 from postcards.evaluate import pictures_of  # noqa: E402
 from postcards.scene import Description, scene_of  # noqa: E402
 from postcards.shards import encoder  # noqa: E402
-from search.refine import few_steps, rocchio, tuned  # noqa: E402
+from search.refine import tuned  # noqa: E402
 
 CONCEPTS = Path(__file__).with_name("concepts.jsonl")
 SHOWN = 20
@@ -42,6 +42,49 @@ SEEDS = 3
 LOW = 0.5
 
 Method = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+
+def rocchio(
+    start: np.ndarray,
+    good: np.ndarray,
+    bad: np.ndarray,
+    towards: float = 1.0,
+    away: float = 1.0,
+) -> np.ndarray:
+    """Add the mean of the good to the start, and take that of the bad away."""
+    moved = start.astype(np.float64)
+    for marks, weight in ((good, towards), (bad, -away)):
+        if len(marks):
+            moved = moved + weight * np.unique(marks, axis=0).mean(axis=0)
+    return unit(moved)
+
+
+def few_steps(
+    start: np.ndarray,
+    good: np.ndarray,
+    bad: np.ndarray,
+    rate: float = 0.1,
+    steps: int = 5,
+) -> np.ndarray:
+    """Train a linear classifier without bias from the start on, as MyScale tunes it.
+
+    Binary cross-entropy with logits, plain gradient descent, the weights brought to
+    unit length before each step.
+    """
+    kinds = [np.unique(marks, axis=0).astype(np.float64) for marks in (good, bad)]
+    marks = np.concatenate(kinds)
+    is_good = np.repeat([1.0, 0.0], [len(kind) for kind in kinds])
+    weights = start.astype(np.float64)
+    for _ in range(steps if len(marks) else 0):
+        weights = unit(weights)
+        wrong = np.exp(-np.logaddexp(0, -marks @ weights)) - is_good
+        weights = weights - rate * wrong @ marks / len(marks)
+    return unit(weights)
+
+
+def unit(vector: np.ndarray) -> np.ndarray:
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
 
 METHODS: dict[str, Method] = {
     "documents' recipe: rate 0.1 × 5": few_steps,

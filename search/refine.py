@@ -3,8 +3,7 @@
 All vectors are of unit length: `start` is float32 (dimension,), `good` and `bad` are
 float32 (count, dimension) with any count, and so is what comes back (dimension,). No
 marks leave the start as it is; their order does not matter, and one given twice counts
-once. `tuned` is the way that searches go; benchmarks/refine.py compares it with the
-two others.
+once. benchmarks/refine.py compares it with two other ways.
 """
 
 import numpy as np
@@ -79,42 +78,6 @@ def _fit(
         if np.abs(step).max() <= CONVERGED:
             break
     return shares
-
-
-def rocchio(
-    start: np.ndarray,
-    good: np.ndarray,
-    bad: np.ndarray,
-    towards: float = 1.0,
-    away: float = 1.0,
-) -> np.ndarray:
-    """The start, with the mean of the good added and that of the bad taken away."""
-    moved = start.astype(np.float64)
-    for marks, weight in ((good, towards), (bad, -away)):
-        if len(marks):
-            moved = moved + weight * np.unique(marks, axis=0).mean(axis=0)
-    return _unit(moved)
-
-
-def few_steps(
-    start: np.ndarray,
-    good: np.ndarray,
-    bad: np.ndarray,
-    rate: float = 0.1,
-    steps: int = 5,
-) -> np.ndarray:
-    """A linear classifier without bias that begins as the start, as MyScale tunes it.
-
-    Binary cross-entropy with logits, plain gradient descent, the weights brought to
-    unit length before each step.
-    """
-    marks, signs = _marks(start, good, bad)
-    weights = start.astype(np.float64)
-    for _ in range(steps if len(marks) else 0):
-        weights = _unit(weights)
-        wrong = _sigmoid(marks @ weights) - (signs > 0)
-        weights = weights - rate * wrong @ marks / len(marks)
-    return _unit(weights)
 
 
 def _marks(

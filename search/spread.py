@@ -37,11 +37,6 @@ class Spread:
     cutoff: float | None
     place: int  # the edge that the cutoff is nearest to
 
-    @property
-    def percent_cut(self) -> float:
-        """How far the cutoff stands from the left, of the whole width."""
-        return 100 * self.place / BARS
-
 
 def spread(similarities: Sequence[float], cutoff: float | None) -> Spread | None:
     """None where there is nothing to choose between."""

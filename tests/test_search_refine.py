@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.refine import few_steps, rocchio
 from postcards.scene import Description, scene_of
 from postcards.shards import encoder
-from search.refine import LEAST_COSINE, STRENGTHS, few_steps, rocchio, tuned
+from search.refine import LEAST_COSINE, STRENGTHS, tuned
 
 METHODS = (tuned, rocchio, few_steps)
 DIMENSION = 32
