@@ -1,6 +1,6 @@
 """What an owner does alike with collections and with concepts, from page and API."""
 
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
@@ -16,6 +16,7 @@ from .models.ownership import new_token
 MOST_OWNED = 1_000
 
 Thing = Collection | Concept
+T = TypeVar("T", Collection, Concept)
 
 
 def check_room(user: Any, model: type[Thing]) -> None:
@@ -66,7 +67,7 @@ def delete(thing: Thing) -> None:
 
 
 @transaction.atomic
-def bring_back(user: Any, model: type[Thing], key: UUID) -> Thing | None:
+def bring_back(user: Any, model: type[T], key: UUID) -> T | None:
     """What the user deleted is there again; None if it was not, or too long ago.
 
     Raises InvalidQuery when there is no room for it.

@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 from django.db import models
 from django.db.models.functions import Left, Lower
 from django.utils import timezone
@@ -27,7 +29,9 @@ class Collection(Shared):
     # Set by deleting: until it is swept away, the deletion can be undone.
     deleted_at = models.DateTimeField(null=True, blank=True)
 
-    objects = DeletableQuerySet.as_manager()
+    tiles: "list[CollectionItem]"  # which collecting.covers lays
+
+    objects: ClassVar = DeletableQuerySet.as_manager()
 
     class Meta:
         ordering = ["-changed_at"]

@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 import numpy as np
 from django.db import models
 from django.urls import reverse
@@ -20,7 +22,7 @@ class Concept(Shared):
     # Set by deleting: until it is swept away, the deletion can be undone.
     deleted_at = models.DateTimeField(null=True, blank=True)
 
-    objects = DeletableQuerySet.as_manager()
+    objects: ClassVar = DeletableQuerySet.as_manager()
 
     class Meta:
         ordering = ["name", "created_at"]

@@ -3,7 +3,7 @@
 import secrets
 import uuid
 from datetime import timedelta
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from django.conf import settings
 from django.db import models
@@ -97,7 +97,7 @@ class Shared(Owned):
     # Of the link, once there is one; a new token revokes the link given away before.
     share_token = models.CharField(max_length=32, unique=True, null=True, blank=True)
 
-    objects = SharedQuerySet.as_manager()
+    objects: ClassVar = SharedQuerySet.as_manager()
 
     class Meta:
         abstract = True

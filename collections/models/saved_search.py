@@ -2,6 +2,8 @@ from django.db import models
 
 from .ownership import Owned
 
+LONGEST_NAME = 120  # characters
+
 
 class SavedSearch(Owned):
     """A search with a name, to run again.
@@ -9,7 +11,7 @@ class SavedSearch(Owned):
     `address` is the query string of the search page, without the dataset's cursor.
     """
 
-    name = models.CharField(max_length=120)
+    name = models.CharField(max_length=LONGEST_NAME)
     dataset = models.CharField(max_length=40)
     address = models.TextField()
     position = models.FloatField(default=0)

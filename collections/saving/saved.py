@@ -11,11 +11,12 @@ from django.utils import timezone
 from search.errors import InvalidQuery
 
 from ..models import SavedSearch
+from ..models.saved_search import LONGEST_NAME
 from .addresses import Asking
 from .undoing import sealed, unsealed
 
 MOST_SAVED = 500
-MOST_NAME = SavedSearch._meta.get_field("name").max_length
+MOST_NAME = LONGEST_NAME
 LEAST_GAP = 1e-6  # between two positions; where it is smaller, all are numbered anew
 DELETED = "deleted saved search"
 
