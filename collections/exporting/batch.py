@@ -4,7 +4,7 @@ What is decided at the start, the plan, is JSON and is kept with the files: a ru
 goes on later takes the same items in the same order.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -27,9 +27,17 @@ class Batch:
     left_out: Mapping[str, int] = field(default_factory=dict)
 
 
+# They can be closed before the last one: what they are read from is let go.
+Batches = Generator[Batch, None, None]
+
+
 class Source(Protocol):
-    schema: pa.Schema
-    datasets: list[str]  # slugs
+    @property
+    def schema(self) -> pa.Schema: ...
+
+    @property
+    def datasets(self) -> list[str]:
+        """Their slugs."""
 
     def plan(self) -> Plan:
         """What is fixed at the start."""
@@ -40,5 +48,5 @@ class Source(Protocol):
     def to_look_at(self, plan: Plan) -> int:
         """How many items there are to look at."""
 
-    def batches(self, plan: Plan, place: int, size: int) -> Iterator[Batch]:
+    def batches(self, plan: Plan, place: int, size: int) -> Batches:
         """From a place on, the first of which is 0; up to `size` rows each."""

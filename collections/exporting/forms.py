@@ -37,6 +37,7 @@ FORMS = {
         "Addresses and captions, for the tool that downloads the pictures themselves.",
     ),
 }
+NOTHING = "Choose first what is to be exported."
 FIELDS = {"image": "Pictures", "text": "Captions", "both": "The better of both"}
 FILTERS = [name for name in CHOSEN if name not in ("dedupe", "cutoff")]
 
@@ -101,7 +102,7 @@ class Source:
             return cls(kind, concept=concept, dataset=_dataset_of(concept, given))
         if kind == "dataset":
             return cls(kind, dataset=service.dataset_named(given[kind]))
-        raise InvalidQuery("Choose first what is to be exported.")
+        raise InvalidQuery(NOTHING)
 
     @property
     def named(self) -> dict[str, str]:
@@ -124,17 +125,23 @@ class Source:
     def asked(self, form: ExportForm, request: HttpRequest) -> Asked:
         """Raises InvalidQuery, NotFound, CannotFetch, SearchUnavailable."""
         if not form.is_valid():
-            raise InvalidQuery(next(iter(form.errors.values()))[0])
+            raise InvalidQuery(str(next(iter(form.errors.values()))[0]))
         given, user = form.cleaned_data, request.user
         # Embeddings are ticked beside all forms; where there are none it means nothing.
         with_embeddings = given["embeddings"] and given["form"] == "parquet"
-        how = {"form": given["form"], "with_embeddings": with_embeddings}
-        if self.kind == "collection":
+        how: dict[str, Any] = {
+            "form": given["form"],
+            "with_embeddings": with_embeddings,
+        }
+        if self.collection is not None:
             return asked.of_collection(user, self.collection.pk, **how)
-        if self.kind == "search":
-            return self._asked_search(given["limit"] or MOST_RESULTS, request, how)
+        if self.asking is not None:
+            limit = given["limit"] or MOST_RESULTS
+            return _asked_search(self.asking, limit, request, how)
+        if self.dataset is None:
+            raise InvalidQuery(NOTHING)
         filters = _filters(request.POST)
-        if self.kind == "dataset":
+        if self.concept is None:
             return asked.of_dataset(self.dataset.slug, filters, **how)
         if given["at_least"] is None:
             raise InvalidQuery("Say how similar the pictures have to be at least.")
@@ -148,14 +155,15 @@ class Source:
             **how,
         )
 
-    def _asked_search(
-        self, limit: int, request: HttpRequest, how: dict[str, Any]
-    ) -> Asked:
-        form, slug = self.asking.form, self.asking.dataset
-        form.check()
-        query = form.search_query(slug, form.read(slug, request.get_host()))
-        check_pictures(request, query)
-        return asked.of_search(query, request.user, **how, limit=limit)
+
+def _asked_search(
+    asking: Asking, limit: int, request: HttpRequest, how: dict[str, Any]
+) -> Asked:
+    form, slug = asking.form, asking.dataset
+    form.check()
+    query = form.search_query(slug, form.read(slug, request.get_host()))
+    check_pictures(request, query)
+    return asked.of_search(query, request.user, **how, limit=limit)
 
 
 def datasets_of(concept: Concept) -> list[Dataset]:

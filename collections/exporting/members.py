@@ -25,7 +25,7 @@ from ..collecting import rows as collected
 from ..collecting.paging import ORDERS
 from ..collecting.reaching import reached
 from .asked import Asked
-from .batch import Batch, Plan
+from .batch import Batch, Batches, Plan
 from .columns import EMBEDDINGS, schema_of, shaped
 
 Row = dict[str, Any]
@@ -94,7 +94,7 @@ class Members:
     def to_look_at(self, plan: Plan) -> int:
         return plan["size"]
 
-    def batches(self, plan: Plan, place: int, size: int) -> Iterator[Batch]:
+    def batches(self, plan: Plan, place: int, size: int) -> Batches:
         before, number = 0, 0
         for found in collected.batches(self.collection, with_notes=self.is_mine):
             there = min(collected.AT_ONCE, plan["size"] - before)
@@ -134,7 +134,8 @@ class Members:
         names = [*FROM_DATASET, *(EMBEDDINGS if self.asked.with_embeddings else ())]
         types = [self.schema.field(EMBEDDINGS.get(name, name)).type for name in names]
         empty = pa.schema(zip(names, types, strict=True))
-        found, place_of = [empty.empty_table()], {}
+        found = [empty.empty_table()]
+        place_of: dict[tuple[str, int], int] = {}
         for slug in self._known:
             ids = [row["id"] for row in rows if row["dataset"] == slug]
             table = self._contents(slug, ids)

@@ -16,7 +16,10 @@ from search.errors import SearchError, SearchUnavailable, TooManyRequests
 from search.filled import filled
 from search.forms import SHAPES
 from search.limits import limited
+from search.models import Dataset
 
+from ..models import Concept
+from ..saving.addresses import Asking
 from . import steering
 from .asked import MOST_RESULTS
 from .forms import FIELDS, FILTERS, FORMS, KINDS, ExportForm, Source, datasets_of
@@ -76,43 +79,44 @@ def _page(
         "forms": FORMS,
         "most": MOST_RESULTS,
     }
-    if source.kind == "search":
-        context["words"] = source.asking.words(request.user)
-        context["beside"] = _beside(source, request.user)
-    if source.kind in ("concept", "dataset"):
+    asking, concept, dataset = source.asking, source.concept, source.dataset
+    if dataset is not None and asking is not None:
+        context["words"] = asking.words(request.user)
+        context["beside"] = _beside(asking, dataset, request.user)
+    elif dataset is not None:
         context |= {
-            "columns": filled(source.dataset),
+            "columns": filled(dataset),
             "shapes": SHAPES,
             "is_filtered": any(chosen[name] for name in FILTERS),
-            "count": f"{source.dataset.item_count():,}",
+            "count": f"{dataset.item_count():,}",
         }
-    if source.kind == "concept":
-        context |= _of_concept(source, chosen)
+        if concept is not None:
+            context |= _of_concept(concept, dataset, chosen)
     status = error.status if error else 200
     return render(request, "exporting/new.html", context, status=status)
 
 
-def _beside(source: Source, user: Any) -> int:
+def _beside(asking: Asking, dataset: Dataset, user: Any) -> int:
     """How many pictures a search leaves out, since what it asks for is made of them."""
-    terms = [term for term in source.asking.terms if term.concept is not None]
+    asked = [term.concept for term in asking.terms if term.concept is not None]
     try:
-        found = [
-            concepts.find(term.concept, user, source.dataset.slug) for term in terms
-        ]
+        found = [concepts.find(concept, user, dataset.slug) for concept in asked]
     except SearchError:
         return 0  # whoever asks for the export is told why it cannot be made
     return len({item for each in found for item in each.exclude})
 
 
-def _of_concept(source: Source, chosen: dict[str, Any]) -> dict[str, Any]:
+def _of_concept(
+    concept: Concept, dataset: Dataset, chosen: dict[str, Any]
+) -> dict[str, Any]:
     """With how similar the nearest are, as long as the engine can tell."""
     field = chosen["field"] if chosen["field"] in FIELDS else "image"
     at_least = None
     with suppress(ValueError):
         at_least = float(chosen["at_least"])
-    context = {"fields": FIELDS, "datasets": datasets_of(source.concept)}
+    context: dict[str, Any] = {"fields": FIELDS, "datasets": datasets_of(concept)}
     try:
-        context["preview"] = preview(source.concept, source.dataset, field, at_least)
+        context["preview"] = preview(concept, dataset, field, at_least)
     except SearchUnavailable as error:
         logger.warning("No preview of an export: %s", error.message)
     return context

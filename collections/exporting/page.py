@@ -14,6 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from search.errors import InvalidQuery, NotFound
 from search.limits import limited
+from search.middleware import HtmxRequest
 
 from ..models import Export
 from . import files, steering
@@ -37,7 +38,7 @@ def mine(request: HttpRequest) -> HttpResponse:
 @require_safe
 @limited("item")
 @never_cache
-def one(request: HttpRequest, export_id: UUID) -> HttpResponse:
+def one(request: HtmxRequest, export_id: UUID) -> HttpResponse:
     """For htmx the export as it stands in the list; the address leads to the list."""
     export = steering.own(request.user, export_id)
     if not request.htmx:

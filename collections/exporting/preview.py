@@ -54,7 +54,7 @@ def preview(
             if count <= len(found)
         ),
         most=_reached_by(found[0]) if len(found) else None,
-        spread=spread(found, at_least),
+        spread=spread(found.tolist(), at_least),
         known=len(found),
         is_all=len(found) < MOST_RESULTS,
     )

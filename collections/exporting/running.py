@@ -56,8 +56,8 @@ def run(export_id: UUID) -> bool:
             pk=export_id, state__in=[State.QUEUED, State.RUNNING]
         )
         claim = Claim.on(due, state=State.RUNNING)
-        export = claim and claim.row.select_related("owner").first()
-        if export is None:
+        export = claim.row.select_related("owner").first() if claim else None
+        if claim is None or export is None:
             return False
         try:
             with claim.kept_alive():

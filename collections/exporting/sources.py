@@ -1,6 +1,5 @@
 """Where the rows of an export come from, by what was asked for."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,7 +15,7 @@ from search.terms import VECTOR_FIELDS
 from search.versions import removals_version
 
 from .asked import Asked, filters_of, search_query
-from .batch import Batch, Plan, Source
+from .batch import Batch, Batches, Plan, Source
 from .columns import schema_of, shaped
 from .members import Members
 
@@ -80,7 +79,7 @@ class Scanned(OfDataset):
     def to_look_at(self, plan: Plan) -> int:
         return self._scan(plan).to_look_at
 
-    def batches(self, plan: Plan, place: int, size: int) -> Iterator[Batch]:
+    def batches(self, plan: Plan, place: int, size: int) -> Batches:
         scan = self._scan(plan)
         for found in scan.batches(place, size):
             table, listed = self._shown(found.table)
@@ -130,7 +129,7 @@ class Ranked(OfDataset):
     def to_look_at(self, plan: Plan) -> int:
         return len(plan["ids"])
 
-    def batches(self, plan: Plan, place: int, size: int) -> Iterator[Batch]:
+    def batches(self, plan: Plan, place: int, size: int) -> Batches:
         similarities = dict(zip(plan["ids"], plan["similarities"], strict=True))
         # One that found nothing has a batch, too: of what is left out.
         for at in range(place, max(len(plan["ids"]), 1), size):

@@ -23,7 +23,7 @@ NONE = "There is no such export among yours."
 State = Export.State
 AT_WORK = [State.QUEUED, State.RUNNING]
 WITHOUT_FILES = [State.FAILED, State.CANCELLED, State.EXPIRED]
-NOTHING_YET = {
+NOTHING_YET: dict[str, Any] = {
     "looked_at": 0,
     "to_look_at": None,
     "rows": 0,

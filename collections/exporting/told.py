@@ -69,7 +69,7 @@ def _told_concept(
 ) -> tuple[Told, str, tuple[int, ...]]:
     """A concept, a collection, or a round of a refinement."""
     found = concepts.find(concept_id, user, slug)
-    told = {"id": concept_id, "name": found.label}
+    told: Told = {"id": concept_id, "name": found.label}
     versions = Concept.objects.visible_to(user).filter(pk=concept_id)
     version = versions.values_list("version", flat=True).first()
     if version is not None:

@@ -178,7 +178,7 @@ class Shown:
 
 
 def _asked(user: Any, *, kind: str, form: str, embeddings: bool, **given: Any) -> Asked:
-    how = {"form": form, "with_embeddings": embeddings}
+    how: dict[str, Any] = {"form": form, "with_embeddings": embeddings}
     if kind == "collection":
         return asked.of_collection(user, given["id"], **how)
     if kind == "dataset":
