@@ -11,6 +11,7 @@ from rest_framework.serializers import (
     ChoiceField,
     DateTimeField,
     FloatField,
+    ListSerializer,
     UUIDField,
 )
 
@@ -55,11 +56,13 @@ def _foreign(kind: str) -> list[str]:
 class ExportedSearch(AskedSerializer):
     """A search as in POST /api/search/, of which more than a page is taken."""
 
-    terms = TermSerializer(many=True, min_length=1, max_length=MOST_TERMS)
+    terms: ListSerializer[Any] = ListSerializer(
+        child=TermSerializer(), min_length=1, max_length=MOST_TERMS
+    )
     limit = StrictIntegerField(
         default=MOST_RESULTS, **between(1, MOST_RESULTS, "a number")
     )
-    include = None
+    include = None  # type: ignore[assignment]  # so REST framework takes it away
 
     @staticmethod
     def query_of(given: dict[str, Any]) -> SearchQuery:

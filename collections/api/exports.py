@@ -1,7 +1,6 @@
 """Exports: asked for, watched, taken, stopped and deleted."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable
 from uuid import UUID
 
 from django.http.response import HttpResponseBase
@@ -15,6 +14,7 @@ from drf_spectacular.utils import (
 )
 from rest_framework import status
 from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -60,11 +60,10 @@ OF_A_DATASET = OpenApiExample(
 
 
 class Exports(OfOneUser):
-    @property
-    def throttle_scope(self) -> str:
+    def check_throttles(self, request: Request) -> None:
         """Having one made costs; looking how far it is costs little."""
-        request = getattr(self, "request", None)
-        return "export" if request and request.method == "POST" else "item"
+        self.throttle_scope = "export" if request.method == "POST" else "item"
+        super().check_throttles(request)
 
     @extend_schema(
         operation_id="exports_list",
@@ -135,9 +134,13 @@ class OfItsOwnKind(DefaultContentNegotiation):
     """A file is of its kind, whatever is accepted; what is refused is JSON."""
 
     def select_renderer(
-        self, request: Request, renderers: Sequence[Any], format_suffix: str = ""
-    ) -> tuple[Any, str]:
-        return renderers[0], renderers[0].media_type
+        self,
+        request: Request,
+        renderers: Iterable[BaseRenderer],
+        format_suffix: str | None = None,
+    ) -> tuple[BaseRenderer, str | None]:
+        first = next(iter(renderers))
+        return first, first.media_type
 
 
 class ExportFile(OfOneUser):

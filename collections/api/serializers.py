@@ -3,7 +3,12 @@
 from typing import Any
 
 from rest_framework import serializers
-from rest_framework.serializers import BooleanField, CharField, UUIDField
+from rest_framework.serializers import (
+    BooleanField,
+    CharField,
+    ListSerializer,
+    UUIDField,
+)
 
 from search.api.serializers import INCLUDED, MOST_NUMBERS
 from search.api.strict import (
@@ -105,7 +110,9 @@ class NewCollection(StrictSerializer):
     name = _name()
     description = _description(default="")
     visibility = _visibility(default=Shared.Visibility.PRIVATE.value)
-    items = ItemKey(many=True, required=False, default=list, max_length=MOST_AT_ONCE)
+    items: ListSerializer[Any] = ListSerializer(
+        child=ItemKey(), required=False, default=list, max_length=MOST_AT_ONCE
+    )
     words = CharField(
         default="", allow_blank=True, max_length=MOST_TEXT, help_text=WORDS
     )
@@ -128,14 +135,18 @@ class CollectionChange(StrictSerializer):
 
 
 class ItemsGiven(StrictSerializer):
-    items = ItemKey(many=True, allow_empty=False, max_length=MOST_AT_ONCE)
+    items: ListSerializer[Any] = ListSerializer(
+        child=ItemKey(), allow_empty=False, max_length=MOST_AT_ONCE
+    )
     words = CharField(
         default="", allow_blank=True, max_length=MOST_TEXT, help_text=WORDS
     )
 
 
 class ItemsRemoved(StrictSerializer):
-    items = ItemKey(many=True, allow_empty=False, max_length=MOST_AT_ONCE)
+    items: ListSerializer[Any] = ListSerializer(
+        child=ItemKey(), allow_empty=False, max_length=MOST_AT_ONCE
+    )
 
 
 class MemberChange(StrictSerializer):
