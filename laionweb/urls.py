@@ -8,7 +8,9 @@ from django.views.generic import RedirectView
 from search import health
 
 # The limits on guessing passwords are those of the site's own page.
-admin.site.login = secure_admin_login(admin.site.login)
+admin.site.login = secure_admin_login(  # type: ignore[method-assign]
+    admin.site.login
+)
 
 ICON = static("favicon.svg")
 urlpatterns = [

@@ -26,7 +26,7 @@ def relations(model: type[models.Model]) -> tuple[Relation, ...]:
 def tables() -> dict[type[models.Model], str]:
     """Each model that belongs to a user, and the look-up that leads to its user."""
     found: dict[type[models.Model], str] = {}
-    ahead = [(get_user_model(), "")]
+    ahead: list[tuple[type[models.Model], str]] = [(get_user_model(), "")]
     while ahead:
         model, path = ahead.pop(0)
         for relation in relations(model):

@@ -79,6 +79,9 @@ class _Stream:
     def flush(self) -> None:
         """There is nothing behind it."""
 
+    def close(self) -> None:
+        """What was written is still to be taken."""
+
     def taken(self) -> bytes:
         taken, self._pieces = bytes(self._pieces), bytearray()
         return taken

@@ -87,7 +87,7 @@ class TokenForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.user = user
 
-    def clean(self) -> dict[str, Any]:
+    def clean(self) -> dict[str, Any] | None:
         if Token.objects.owned_by(self.user).count() >= MOST_TOKENS:
             raise forms.ValidationError(
                 f"You have {MOST_TOKENS} tokens. Revoke one before you make another."
@@ -119,7 +119,7 @@ class DeletionForm(forms.Form):
             raise forms.ValidationError("That is not your password.")
         return self.cleaned_data["password"]
 
-    def clean(self) -> dict[str, Any]:
+    def clean(self) -> dict[str, Any] | None:
         if is_last_superuser(self.user):
             raise forms.ValidationError(
                 "You are the last admin here. Make another one before you go."

@@ -4,25 +4,30 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.middleware import LoginRequiredMiddleware
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import (
+    HttpRequest,
+    HttpResponseBase,
+    HttpResponseRedirect,
+    JsonResponse,
+)
 from django_htmx.http import HttpResponseClientRedirect
+from django_htmx.middleware import HtmxDetails
 from rest_framework.permissions import BasePermission
 
 
 class SignInFirst(LoginRequiredMiddleware):
     """Where SEARCH_ANONYMOUS is false. Views that say login_not_required are open."""
 
-    def process_view(self, request: HttpRequest, *view: Any) -> HttpResponse | None:
+    def process_view(self, request: HttpRequest, *view: Any) -> HttpResponseBase | None:
         if settings.SEARCH_ANONYMOUS:
             return None
-        return super().process_view(request, *view)
-
-    def handle_no_permission(self, request: HttpRequest, view: Any) -> HttpResponse:
-        response = super().handle_no_permission(request, view)
+        response = super().process_view(request, *view)
+        if not isinstance(response, HttpResponseRedirect):
+            return response
         if request.headers.get("X-Requested-With") == "XMLHttpRequest":
             told = {"detail": "Please sign in first.", "code": "not_authenticated"}
             return JsonResponse(told, status=401)
-        if request.htmx:
+        if HtmxDetails(request):
             return HttpResponseClientRedirect(response.url)
         return response
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from allauth.account.models import EmailAddress
 from allauth.core import ratelimit
 from django.contrib import messages
 from django.contrib.auth import logout
@@ -108,7 +109,9 @@ def _page(request: HttpRequest, status: int = 200, **more: Any) -> HttpResponse:
         "tokens": Token.objects.owned_by(request.user),
         "token_form": TokenForm(user=request.user),
         "keeps_history": keeps_history(request.user),
-        "address": request.user.emailaddress_set.order_by("-primary").first(),
+        "address": EmailAddress.objects.filter(user=request.user)
+        .order_by("-primary")
+        .first(),
     }
     return render(request, "account_page/account.html", context | more, status=status)
 

@@ -64,7 +64,7 @@ def show_to(request: HttpRequest, collection_id: UUID) -> HttpResponse:
         Collection.Visibility.PRIVATE: "Only you see this collection now.",
         Collection.Visibility.UNLISTED: "Whoever has the link sees it now.",
         Collection.Visibility.PUBLIC: "Everyone sees this collection now.",
-    }[collection.visibility]
+    }[Collection.Visibility(collection.visibility)]
     return done(request, text, _page(collection_id) + "#share")
 
 

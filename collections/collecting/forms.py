@@ -43,4 +43,4 @@ class VisibilityForm(forms.ModelForm):
 def check(form: forms.BaseForm) -> None:
     """Raises InvalidQuery with the first of the form's errors."""
     if not form.is_valid():
-        raise InvalidQuery(next(iter(form.errors.values()))[0])
+        raise InvalidQuery(str(next(iter(form.errors.values()))[0]))

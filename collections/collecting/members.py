@@ -77,7 +77,7 @@ def put_in(user: Any, collection_id: UUID, keys: list[Key], known: Known) -> Add
 def remove(collection: Collection, keys: list[Key]) -> list[dict[str, Any]]:
     """Takes items out of a locked collection; returns their rows, for put_back."""
     rows = rows_of(collection.items.all(), keys)
-    gone = list(rows.values())
+    gone = [dict(row) for row in rows.values()]
     rows.delete()
     count_anew(collection)
     return gone

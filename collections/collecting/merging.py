@@ -90,7 +90,8 @@ def _pour(
 ) -> None:
     """Adds what the target lacks at its end, in the order that the source has."""
     table, copied = CollectionItem._meta.db_table, ", ".join(SNAPSHOT)
-    field = CollectionItem._meta.get_field
+    added_at = CollectionItem._meta.get_field("added_at")
+    came_in_batch = CollectionItem._meta.get_field("batch")
     note = "note" if with_notes else "''"
     with connection.cursor() as cursor:
         cursor.execute(
@@ -104,8 +105,8 @@ def _pour(
                 bound(target),
                 last_position(target),
                 GAP,
-                field("added_at").get_db_prep_value(timezone.now(), connection),
-                field("batch").get_db_prep_value(batch, connection),
+                added_at.get_db_prep_value(timezone.now(), connection),
+                came_in_batch.get_db_prep_value(batch, connection),
                 bound(source),
             ],
         )

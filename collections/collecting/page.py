@@ -21,6 +21,7 @@ from search.errors import NotFound, SearchError, SearchUnavailable
 from search.items import Hit
 from search.limits import limited
 from search.links import safe_url
+from search.middleware import HtmxRequest
 from search.query import MOST_TEXT
 
 from .. import owning
@@ -65,7 +66,7 @@ def _compares(request: HttpRequest) -> bool:
 @limited("search", when=_compares)
 @vary_on_headers("HX-Request")
 def page(
-    request: HttpRequest, collection_id: UUID | None = None, token: str = ""
+    request: HtmxRequest, collection_id: UUID | None = None, token: str = ""
 ) -> HttpResponse:
     way = reached(request.user, collection_id, token)
     view = _view(request)

@@ -34,9 +34,10 @@ def reached(user: Any, collection_id: UUID | None = None, token: str = "") -> Re
 
     Raises NotFound.
     """
+    found = None
     if token:
         found = Collection.objects.behind_link(token).first()
-    else:
+    elif collection_id is not None:
         found = Collection.objects.visible_to(user).filter(pk=collection_id).first()
     if found is None:
         raise NotFound(NONE)

@@ -68,10 +68,11 @@ def bring_in(request: HttpRequest) -> HttpResponse:
         raise InvalidQuery("Choose a .npy or a .json file first.")
     dataset = dataset_named(request.POST.get("dataset", ""))
     read = concept_files.read(file.read(concept_files.MOST_BYTES + 1), dataset)
-    name = request.POST.get("name", "").strip() or read.name or file.name
+    named = file.name or ""
+    name = request.POST.get("name", "").strip() or read.name or named
     form = ConceptForm({"name": name[:120], "description": read.description[:2_000]})
     check(form)
-    how = {"file": file.name[:200]}
+    how = {"file": named[:200]}
     by = {"model": read.model, "weights": read.weights}
     concept = kept.new(request.user, form, read.vector, made_of=how, **by)
     text = f"“{concept.name}” is among your concepts."
@@ -129,7 +130,7 @@ def show_to(request: HttpRequest, concept_id: UUID) -> HttpResponse:
     concept: Concept = form.instance
     owning.show_to(concept, form.cleaned_data["visibility"])
     to = concept.get_absolute_url() + "#share"
-    return done(request, TOLD[concept.visibility], to)
+    return done(request, TOLD[Visibility(concept.visibility)], to)
 
 
 @require_POST

@@ -1,6 +1,7 @@
 """The rounds of a refinement as steps, with how good the hits of each were."""
 
 from typing import Any
+from uuid import UUID
 
 from django.urls import reverse
 
@@ -65,7 +66,7 @@ def _marks(shown: Round | None, marked: Round) -> dict[str, int]:
 
 
 def _way_to(current: Round | None, rounds: list[Round]) -> set[Any]:
-    by_id = {each.pk: each for each in rounds}
+    by_id: dict[UUID | None, Round] = {each.pk: each for each in rounds}
     way = set()
     while current is not None:
         way.add(current.pk)

@@ -53,9 +53,10 @@ class Reached:
 
 def reached(user: Any, concept_id: UUID | None = None, token: str = "") -> Reached:
     """What the user may see; through a link for reading alone. Raises NotFound."""
+    found = None
     if token:
         found = Concept.objects.behind_link(token).first()
-    else:
+    elif concept_id is not None:
         found = Concept.objects.visible_to(user).filter(pk=concept_id).first()
     if found is None:
         raise NotFound(NONE)

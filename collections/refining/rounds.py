@@ -123,7 +123,7 @@ def address_of(found: Round, before: Searched, with_seen: bool = False) -> str:
     )
 
 
-def _begun(before: Searched, start: bytes, visitor: Visitor) -> Refinement:
+def _begun(before: Searched, start: bytes | memoryview, visitor: Visitor) -> Refinement:
     """One for each visitor and search, also when two rounds are made at once."""
     asking = before.asking
     named = f"{visitor.name}\n{asking.dataset}\n{asking.address}"

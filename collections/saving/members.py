@@ -5,8 +5,10 @@ from functools import wraps
 from typing import Any
 
 from django.contrib.auth.views import redirect_to_login
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpResponse, JsonResponse
 from django.urls import reverse
+
+from search.middleware import HtmxRequest
 
 from ..collecting.answers import told, wants_json
 
@@ -21,7 +23,7 @@ def for_members(view: View) -> View:
     answered = told(view)
 
     @wraps(view)
-    def for_member(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def for_member(request: HtmxRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         by_script = wants_json(request) or bool(request.htmx)
         if request.user.is_authenticated:
             try:

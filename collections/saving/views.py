@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
@@ -107,7 +107,7 @@ def glance(request: HttpRequest, key: UUID) -> HttpResponse:
 def save(request: HttpRequest) -> HttpResponse:
     asking = checked(request.POST.get("address", ""))
     search, is_new = saved.save(request.user, asking, request.POST.get("name", ""))
-    told = {"id": search.pk, "name": search.name}
+    told: dict[str, Any] = {"id": search.pk, "name": search.name}
     if not is_new:
         text = f"You have saved this search already, as “{search.name}”."
         return done(request, text, _page(), **told)
@@ -152,11 +152,11 @@ def move(request: HttpRequest, key: UUID) -> HttpResponse:
     return done(request, f"Moved “{search.name}”.", _page())
 
 
-def _key(text: str) -> UUID | None:
+def _key(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        return None
+        raise Http404 from None
 
 
 @require_POST
