@@ -149,7 +149,8 @@ def _ask(
             content = _read(response, target.host, limits)
     told = response.headers
     received = {
-        name.lower(): " ".join(", ".join(told.get_all(name)).split()) for name in told
+        name.lower(): " ".join(", ".join(told.get_all(name, [])).split())
+        for name in told
     }
     content_type = received.get("content-type", "").partition(";")[0].strip().lower()
     return Fetched(content, content_type, target.url, received)

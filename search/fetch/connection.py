@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from ipaddress import IPv4Address, ip_address, ip_network
+from typing import Any
 
 from search.errors import CannotFetch
 
@@ -40,7 +41,7 @@ def is_public(address: str) -> bool:
     return ip.is_global and not any(ip in network for network in NOT_PUBLIC)
 
 
-def connect(target: Target, deadline: float) -> socket.socket:
+def connect(target: Target, deadline: float) -> "Timed":
     """With TLS for https; TimeoutError comes by itself when the deadline is reached.
 
     The deadline is a time of time.monotonic(). Raises CannotFetch or OSError.
@@ -49,6 +50,7 @@ def connect(target: Target, deadline: float) -> socket.socket:
     if target.scheme == "http":
         return plain
     secure = _tls().wrap_socket(plain, server_hostname=target.host)
+    assert isinstance(secure, _SecureSocket)
     secure.deadline = deadline
     return secure
 
@@ -72,7 +74,7 @@ def _addresses(target: Target, deadline: float) -> list[tuple]:
         lookup.cancel()
     addresses = [(family, address) for family, *_, address in found]
     if not target.allowed and not all(
-        is_public(address[0]) for _, address in addresses
+        is_public(str(address[0])) for _, address in addresses
     ):
         raise CannotFetch("Only public addresses of the internet are fetched.")
     return addresses
@@ -106,7 +108,7 @@ def _opened(family: int, address: tuple, seconds: float) -> "_Socket":
     return plain
 
 
-class _Timed:
+class Timed(socket.socket):
     """Its timeout is for all that is received, not for each piece of it.
 
     So is its allowance of bytes.
@@ -115,7 +117,7 @@ class _Timed:
     deadline: float
     allowance: float = math.inf
 
-    def recv_into(self, *arguments, **options) -> int:
+    def recv_into(self, *arguments: Any, **options: Any) -> int:
         self.settimeout(seconds_left(self.deadline))
         count = super().recv_into(*arguments, **options)
         self.allowance -= count
@@ -124,11 +126,11 @@ class _Timed:
         return count
 
 
-class _Socket(_Timed, socket.socket):
+class _Socket(Timed):
     pass
 
 
-class _SecureSocket(_Timed, ssl.SSLSocket):
+class _SecureSocket(Timed, ssl.SSLSocket):
     pass
 
 

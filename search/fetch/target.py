@@ -42,7 +42,7 @@ def parse(url: str) -> Target:
     try:
         parts = urlsplit(url)
         host = _ascii_host(parts.hostname or "")
-        port = PORTS.get(parts.scheme) if parts.port is None else parts.port
+        port = PORTS.get(parts.scheme, 0) if parts.port is None else parts.port
         path = quote(parts.path or "/", KEPT)
         path += f"?{quote(parts.query, KEPT)}" if parts.query else ""
     except ValueError as error:
