@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
@@ -24,7 +25,9 @@ from .removal_forms import RemovalListForm
     description="Start: bring in the shards that are not in yet",
     permissions=["change"],
 )
-def start(admin, request: HttpRequest, datasets: QuerySet[Dataset]) -> None:
+def start(
+    admin: admin.ModelAdmin, request: HttpRequest, datasets: QuerySet[Dataset]
+) -> None:
     for dataset in datasets:
         try:
             found = steering.find_shards(dataset)
@@ -43,7 +46,8 @@ def start(admin, request: HttpRequest, datasets: QuerySet[Dataset]) -> None:
 
 class DatasetForm(forms.ModelForm):
     def clean(self) -> dict[str, Any]:
-        given = super().clean()
+        super().clean()
+        given = self.cleaned_data
         if "columns" not in self.errors:
             given["columns"] = given["columns"] or {}
         names = {field.name for field in Dataset._meta.fields}
@@ -103,7 +107,9 @@ class DatasetAdmin(admin.ModelAdmin):
         ),
     ]
 
-    def get_readonly_fields(self, request, obj=None):
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: Dataset | None = None
+    ) -> list[Any]:
         fixed = checks.fixed_fields(obj) if obj else ()
         return [*self.readonly_fields, *fixed]
 
@@ -122,17 +128,21 @@ class DatasetAdmin(admin.ModelAdmin):
     def states(self, dataset: Dataset) -> str:
         return dataset.shard_states()
 
-    def get_deleted_objects(self, objs, request):
+    def get_deleted_objects(
+        self, objs: Sequence[Any] | QuerySet[Any], request: HttpRequest
+    ) -> tuple[list[Any], dict[str, int], set[str], list[Any]]:
         deleted, counts, forbidden, protected = super().get_deleted_objects(
             objs, request
         )
         # Nobody may delete a shard by itself; with their dataset they go.
         return deleted, counts, forbidden - {Shard._meta.verbose_name}, protected
 
-    def delete_model(self, request, dataset: Dataset) -> None:
+    def delete_model(self, request: HttpRequest, dataset: Dataset) -> None:
         steering.drop_dataset(dataset)
 
-    def delete_queryset(self, request, datasets: QuerySet[Dataset]) -> None:
+    def delete_queryset(
+        self, request: HttpRequest, datasets: QuerySet[Dataset]
+    ) -> None:
         for dataset in datasets:
             steering.drop_dataset(dataset)
 
@@ -155,17 +165,23 @@ class ShardAdmin(admin.ModelAdmin):
     list_filter = ["dataset", "state"]
     list_select_related = ["dataset"]
 
-    def has_view_permission(self, request, obj=None) -> bool:
+    def has_view_permission(
+        self, request: HttpRequest, obj: Shard | None = None
+    ) -> bool:
         changes = request.user.has_perm("search.change_dataset")
         return changes or super().has_view_permission(request, obj)
 
-    def has_add_permission(self, request) -> bool:
+    def has_add_permission(self, request: HttpRequest) -> bool:
         return False  # shards come from a dataset's source
 
-    def has_change_permission(self, request, obj=None) -> bool:
+    def has_change_permission(
+        self, request: HttpRequest, obj: Shard | None = None
+    ) -> bool:
         return False
 
-    def has_delete_permission(self, request, obj=None) -> bool:
+    def has_delete_permission(
+        self, request: HttpRequest, obj: Shard | None = None
+    ) -> bool:
         return False
 
     @admin.display(description="Rows")
@@ -197,10 +213,17 @@ class RemovalAdmin(admin.ModelAdmin):
     search_fields = ["^value"]
     show_full_result_count = False  # there may be millions
 
-    def has_change_permission(self, request, obj=None) -> bool:
+    def has_change_permission(
+        self, request: HttpRequest, obj: Removal | None = None
+    ) -> bool:
         return False
 
-    def add_view(self, request, form_url="", extra_context=None) -> HttpResponse:
+    def add_view(
+        self,
+        request: HttpRequest,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
         """A whole list, as a file or in a box."""
         if not self.has_add_permission(request):
             raise PermissionDenied
@@ -210,7 +233,12 @@ class RemovalAdmin(admin.ModelAdmin):
         fields = [(None, {"fields": list(form.fields)})]
         context = self.admin_site.each_context(request) | {
             "opts": self.opts,
-            "adminform": AdminForm(form, fields, {}, model_admin=self),
+            "adminform": AdminForm(
+                form,  # type: ignore[arg-type]  # it shows the fields of any form
+                fields,
+                {},
+                model_admin=self,
+            ),
             "title": "Load a removal list",
         }
         return render(request, "search/removal_list.html", context)
@@ -231,11 +259,13 @@ class RemovalAdmin(admin.ModelAdmin):
         tell(request, f"{loaded} What is in already is being hidden.")
         return True
 
-    def delete_model(self, request, removal: Removal) -> None:
+    def delete_model(self, request: HttpRequest, removal: Removal) -> None:
         super().delete_model(request, removal)
         self._tell(request)
 
-    def delete_queryset(self, request, removals: QuerySet[Removal]) -> None:
+    def delete_queryset(
+        self, request: HttpRequest, removals: QuerySet[Removal]
+    ) -> None:
         super().delete_queryset(request, removals)
         self._tell(request)
 

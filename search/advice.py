@@ -5,6 +5,7 @@ from typing import Any
 from .clickhouse import queries
 from .evaluation import GOOD_RECALL
 from .models import Dataset, Evaluation
+from .models.registry import own_field
 
 
 def advice(evaluation: Evaluation) -> list[str]:
@@ -56,5 +57,5 @@ def _on_graph(dataset: Dataset) -> str:
 
 def _more(dataset: Dataset, name: str) -> int:
     """Twice as much, and no less than what is usual."""
-    usual = Dataset._meta.get_field(name).default
+    usual = own_field(Dataset, name).default
     return max(2 * getattr(dataset, name), usual)

@@ -1,7 +1,7 @@
 """How a search was read, in chips; each has a link to the search without it."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,7 +13,7 @@ from .parts import Asked, Part
 from .query import MOST_WEIGHT, Term
 from .service import Item
 
-TOLD = {
+TOLD: dict[str, str | dict[Any, str]] = {
     "nsfw": {"any": "not safe, too", "safe": "safe only"},
     "min_width": "width ≥ {}",
     "max_width": "width ≤ {}",
@@ -98,9 +98,9 @@ class Chip:
 def chips(reading: Reading) -> list[Chip]:
     """Plain words have one only among others: alone, the box says it all."""
     parts = reading.asked.parts
-    if all(part.is_plain and part.term.item is None for part in parts):
+    if all(part.is_plain and part.term and part.term.item is None for part in parts):
         parts = ()
-    of_terms = _of_terms([part for part in parts if part.term], reading)
+    of_terms = _of_terms(parts, reading)
     of_filters = (_of_filters(part, reading) for part in parts if not part.term)
     return [*_beside_words(reading), *of_terms, *of_filters, *_chosen(reading)]
 
@@ -112,34 +112,35 @@ def _beside_words(reading: Reading) -> Iterator[Chip]:
         values = form.asked[name]
         for place, term in enumerate(form.cleaned_data[name]):
             left = values[:place] + values[place + 1 :]
-            chip = {
-                "without": form.address(**{name: left, "cursor": ""}),
-                "name": name,
-                "value": values[place],
-            }
-            yield _of_term(term, f"{name}-{place}", reading, **chip)
+            without = form.address(**{name: left, "cursor": ""})
+            chip = _of_term(term, f"{name}-{place}", reading, without, values[place])
+            yield replace(chip, name=name, value=values[place])
 
 
-def _of_terms(parts: list[Part], reading: Reading) -> Iterator[Chip]:
-    for place, part in enumerate(parts):
-        without = reading.without(part)
-        yield _of_term(part.term, f"q-{place}", reading, without=without)
+def _of_terms(parts: tuple[Part, ...], reading: Reading) -> Iterator[Chip]:
+    terms = ((part, part.term) for part in parts if part.term)
+    for place, (part, term) in enumerate(terms):
+        yield _of_term(term, f"q-{place}", reading, reading.without(part))
 
 
-def _of_term(term: Term, key: str, reading: Reading, **chip: str) -> Chip:
+def _of_term(
+    term: Term, key: str, reading: Reading, without: str, value: str = ""
+) -> Chip:
+    """`value` is the term in the address; without one it stands in the words."""
     turned = reading.weighed(key, -term.weight or 1.0)
-    chip |= {"key": key, "weight": term.weight, "turned": turned}
+    chip = Chip(term.text or "", without, key, term.weight, turned)
     if term.item is not None:
         item = service.item(reading.dataset.slug, term.item)
-        return Chip(f"like item {item.id}", item=item, **chip)
+        return replace(chip, label=f"like item {item.id}", item=item)
     if term.embedding is not None:
-        return Chip("a picture", embedding=weighed(chip["value"])[1], **chip)
+        return replace(chip, label="a picture", embedding=weighed(value)[1])
     if term.concept is not None:
         found = concepts.find(term.concept, reading.user, reading.dataset.slug)
-        return Chip(found.label, address=found.address, **chip)
+        return replace(chip, label=found.label, address=found.address)
     if term.image_url is not None:
-        return Chip(f"a picture from {urlsplit(term.image_url).netloc}", **chip)
-    return Chip(term.text, **chip)
+        host = urlsplit(term.image_url).netloc
+        return replace(chip, label=f"a picture from {host}")
+    return chip
 
 
 def _of_filters(part: Part, reading: Reading) -> Chip:

@@ -33,8 +33,10 @@ def check(query: SearchQuery) -> ExactCheck:
     # Some more, to tell what lies just behind the last of the nearest.
     exactly = service.find(replace(query, mode="exact", limit=2 * LOOKED_AT))
     nearest = exactly.hits[:LOOKED_AT]
-    true = {hit.id: hit.similarity for hit in exactly.hits}
-    last = nearest[-1].similarity - CLOSE if nearest else 0.0
+    true = {
+        hit.id: hit.similarity for hit in exactly.hits if hit.similarity is not None
+    }
+    last = true[nearest[-1].id] - CLOSE if nearest else 0.0
     ids = {hit.id for hit in by_index.hits}
     found = sum(true.get(item_id, -2.0) >= last for item_id in ids)
     missed = [hit for hit in nearest if hit.id not in ids]

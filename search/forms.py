@@ -39,7 +39,7 @@ PLAINLY = {"yes": True, "no": False}
 
 
 def _first_sentence(form: forms.Form) -> str:
-    return next(iter(form.errors.values()))[0]
+    return str(next(iter(form.errors.values()))[0])
 
 
 def _pixels(name: str) -> forms.IntegerField:

@@ -19,6 +19,7 @@ from django.http import (
     Http404,
     HttpRequest,
     HttpResponse,
+    HttpResponseBase,
     QueryDict,
     StreamingHttpResponse,
 )
@@ -33,6 +34,7 @@ from .errors import InvalidQuery, SearchError
 from .ingestion import removals, steering
 from .ingestion.source import parse_range
 from .ingestion.standing import Standing, pace, reasons, spans
+from .middleware import HtmxRequest
 from .models import Dataset, Reject, Shard
 from .removal_forms import TakeDownForm
 from .spreadsheets import harmless
@@ -51,14 +53,14 @@ DONE = {
     "drop": ("%d shard is hidden now", "%d shards are hidden now"),
 }
 
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 
 
 def for_staff(view: View) -> View:
     """Others are sent to the login; whoever may not change datasets finds nothing."""
 
     @wraps(view)
-    def checked(request: HttpRequest, slug: str, **more: Any) -> HttpResponse:
+    def checked(request: HtmxRequest, slug: str, **more: Any) -> HttpResponseBase:
         user = request.user
         if not user.is_authenticated:
             back = reverse("ingestion", args=[slug])
@@ -132,7 +134,7 @@ def take_down(request: HttpRequest, dataset: Dataset) -> HttpResponse:
 
 @require_safe
 @for_staff
-def rejects(request: HttpRequest, dataset: Dataset) -> HttpResponse:
+def rejects(request: HttpRequest, dataset: Dataset) -> HttpResponseBase:
     """All rows that did not come in, as CSV; written while it is sent."""
     response = StreamingHttpResponse(_lines(dataset), content_type="text/csv")
     name = f"{dataset.slug}-rejects.csv"

@@ -59,7 +59,7 @@ class _Reader:
 
     def read(self) -> Asked:
         at = 0
-        while (at := BETWEEN.match(self.text, at).end()) < len(self.text):
+        while (at := _match(BETWEEN, self.text, at).end()) < len(self.text):
             if part := self._part(at):
                 self._check_once(part)
                 self.parts.append(part)
@@ -75,7 +75,7 @@ class _Reader:
         """What begins here; None for plain words."""
         if self.text[at] in OPENING:
             return self._caption(at)
-        prefix = PREFIX.match(self.text, at)
+        prefix = _match(PREFIX, self.text, at)
         start, weight = prefix.end(), _weight(*prefix.groups())
         is_weighed = start > at
         if is_weighed and not self._takes_weight(start):
@@ -89,7 +89,7 @@ class _Reader:
             )
         if is_weighed and self.text[start] == "(":
             return self._group(at, start, weight)
-        end = WORD.match(self.text, start).end()
+        end = _match(WORD, self.text, start).end()
         if ADDRESS.match(self.text, start):
             return self._address(at, self.text[start:end], end, weight)
         if named := NAMED.match(self.text, start):
@@ -100,7 +100,7 @@ class _Reader:
                 return self._concept(at, self.text[named.end() : end], end, weight)
             if name in FILTERS:
                 return self._filter(at, named, is_weighed)
-            end_of_value = WORD.match(self.text, named.end()).end()
+            end_of_value = _match(WORD, self.text, named.end()).end()
             with _pointing_at(at, end_of_value):
                 check_name(name, sign, self.text[named.end() : end_of_value])
         if is_weighed:
@@ -109,7 +109,7 @@ class _Reader:
 
     def _takes_weight(self, at: int) -> bool:
         """Whether a sign before this means something: not in -5, -_-, --> and –."""
-        word = WORD.match(self.text, at)[0]
+        word = _match(WORD, self.text, at)[0]
         if word.startswith(("(", *OPENING)):
             return True
         begins = bool(word) and word[0] not in string.punctuation + "–—−"
@@ -117,7 +117,7 @@ class _Reader:
 
     def _end_of_plain(self, at: int) -> int:
         """The end of a word, or of several in parentheses, which are not read."""
-        return PLAIN.match(self.text, self._closings.get(at, at)).end()
+        return _match(PLAIN, self.text, self._closings.get(at, at)).end()
 
     @cached_property
     def _closings(self) -> dict[int, int]:
@@ -176,7 +176,7 @@ class _Reader:
         if self.text[start] in OPENING:
             value, end = self._quoted(start)
         else:
-            end = WORD.match(self.text, start).end()
+            end = _match(WORD, self.text, start).end()
             value = self.text[start:end]
         if is_weighed:
             raise UnreadableWord("A filter takes neither a sign nor a weight.", at, end)
@@ -188,6 +188,13 @@ class _Reader:
         if self.filtered & part.filters.keys():
             raise UnreadableWord("This filter stands here twice.", *part.spans[0])
         self.filtered |= part.filters.keys() - {"caption"}
+
+
+def _match(pattern: re.Pattern[str], text: str, at: int) -> re.Match[str]:
+    """What a pattern finds that is content with nothing."""
+    found = pattern.match(text, at)
+    assert found is not None
+    return found
 
 
 def _weight(sign: str, number: str | None) -> float:

@@ -14,7 +14,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.cache import caches
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponseBase
 from rest_framework.throttling import BaseThrottle
 
 from .errors import TooManyRequests
@@ -34,12 +34,12 @@ SCOPES = {
 PERIODS = {"s": (1, "second"), "m": (60, "minute"), "h": (3600, "hour")}
 IPV6_NETWORK = 64  # bits that one subscriber has; the rest they choose themselves
 
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 logger = logging.getLogger(__name__)
 now = time.time
 
 
-def limited(scope: str, when: Callable[[HttpRequest], bool] | None = None) -> Any:
+def limited(scope: str, when: Callable[[HttpRequest], object] | None = None) -> Any:
     """Decorates a view whose requests count; `when` says which, if not all do.
 
     Beyond the limit the view is not called: TooManyRequests is raised, for which the
@@ -48,7 +48,9 @@ def limited(scope: str, when: Callable[[HttpRequest], bool] | None = None) -> An
 
     def decorate(view: View) -> View:
         @wraps(view)
-        def within_limits(request: HttpRequest, *args: Any, **kwargs: Any):
+        def within_limits(
+            request: HttpRequest, *args: Any, **kwargs: Any
+        ) -> HttpResponseBase:
             if when is None or when(request):
                 check(request, scope)
             return view(request, *args, **kwargs)

@@ -79,7 +79,9 @@ def told_in_address(asked: Mapping[str, object]) -> str:
 
 def weighed(value: str) -> tuple[float, str]:
     """The weight of a term in an address, and the term: -0.5:7 or, with 1, just 7."""
-    weight, term = WEIGHED.fullmatch(value).groups()
+    found = WEIGHED.fullmatch(value)
+    assert found is not None  # without a weight, all of it is the term
+    weight, term = found.groups()
     return float(weight or 1), term
 
 

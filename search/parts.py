@@ -57,13 +57,13 @@ class Asked:
         return self._with(dict.fromkeys(part.spans, "") | {part.spans[0]: written})
 
     def _written(self, part: Part, weight: float) -> str:
-        if part.term.text is None:
+        words = part.term.text if part.term else None
+        if words is None:
             # A sign and a weight, if any, stand before what can be read alone.
             thing = PREFIX.sub("", self.text[slice(*part.spans[0])], count=1)
             if part.is_plain:  # a number alone, in which an item was seen
                 thing = f"item:{thing}"
             return f"{_prefix(weight)}{thing}"
-        words = part.term.text
         is_alone = part.is_plain and weight == 1
         if not is_alone and not ONE_WORD.fullmatch(words):
             if closings(f"({words})").get(0) != len(words) + 2:

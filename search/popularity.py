@@ -5,6 +5,7 @@ It is known from imported files (conversions), and from what people do here (pic
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 from django.db import transaction
 from django.db.models import F, Sum
@@ -21,10 +22,12 @@ WRITTEN_TOGETHER = 200
 
 def is_known(dataset: Dataset, ids: Iterable[int] | None = None) -> bool:
     """Whether anything is known of the dataset's items, or of these."""
-    known = [dataset.conversions, dataset.picks]
+    conversions, picks = dataset.conversions.all(), dataset.picks.all()
     if ids is not None:
-        known = [rows.filter(item__in=_whole(ids)) for rows in known]
-    return any(rows.exists() for rows in known)
+        items = _whole(ids)
+        conversions = conversions.filter(item__in=items)
+        picks = picks.filter(item__in=items)
+    return conversions.exists() or picks.exists()
 
 
 def counts(dataset: Dataset, ids: Iterable[int]) -> dict[int, int]:
@@ -70,8 +73,9 @@ def _count(dataset: Dataset, ids: list[int], keyword: str, kind: str) -> None:
 
 def _summed(
     dataset: Dataset, ids: list[int], by: str, least_picks: int = 1
-) -> Counter[int | str]:
-    total: Counter[int | str] = Counter()
+) -> Counter[Any]:
+    """The sums by a field, `by`, whose values are the keys."""
+    total: Counter[Any] = Counter()
     for model, least in ((Conversion, 1), (Pick, least_picks)):
         rows = model.objects.filter(dataset=dataset, item__in=ids)
         sums = rows.values_list(by).annotate(total=Sum("count"))

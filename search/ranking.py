@@ -4,8 +4,9 @@ A cursor is a signed pair: the token under which the cache has the ranking, and 
 results the pages before have shown.
 """
 
+import dataclasses
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from django.core import signing
@@ -47,19 +48,27 @@ class Ranking:
     filters: Filters
     vectors: dict[str, np.ndarray]  # the query's, by the field that it searches
     beside: frozenset[int]  # ids that are never results
-    ids: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
-    similarities: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
-    hidden: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint8))
-    url_hashes: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
-    codes: np.ndarray = field(
+    ids: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0, np.uint64))
+    similarities: np.ndarray = dataclasses.field(
+        default_factory=lambda: np.empty(0, np.float32)
+    )
+    hidden: np.ndarray = dataclasses.field(
+        default_factory=lambda: np.empty(0, np.uint8)
+    )
+    url_hashes: np.ndarray = dataclasses.field(
+        default_factory=lambda: np.empty(0, np.uint64)
+    )
+    codes: np.ndarray = dataclasses.field(
         default_factory=lambda: np.empty((0, duplicates.CODE_BYTES), np.uint8)
     )
-    results: list[int] = field(default_factory=list)
+    results: list[int] = dataclasses.field(default_factory=list)
     # The results in another order; there will be no more of them then.
     sorted: list[int] | None = None
-    folded: dict[int, int] = field(default_factory=dict)
+    folded: dict[int, int] = dataclasses.field(default_factory=dict)
     # Similarities of what could be shown, were it not below the cutoff.
-    below: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
+    below: np.ndarray = dataclasses.field(
+        default_factory=lambda: np.empty(0, np.float32)
+    )
     seen: int = 0
     # How many candidates were asked for, and whether hidden ones were left out at once.
     reach: tuple[int, bool] = (0, False)

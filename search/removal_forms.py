@@ -30,7 +30,7 @@ class TakeDownForm(forms.Form):
 
     def check(self) -> None:
         if not self.is_valid():
-            raise InvalidQuery(next(iter(self.errors.values()))[0])
+            raise InvalidQuery(str(next(iter(self.errors.values()))[0]))
 
 
 class RemovalListForm(forms.Form):
@@ -57,7 +57,8 @@ class RemovalListForm(forms.Form):
     reason = forms.CharField(required=False, max_length=MOST_REASON)
 
     def clean(self) -> dict[str, Any]:
-        given = super().clean()
+        super().clean()
+        given = self.cleaned_data
         if "file" not in self.errors and bool(given.get("file")) == bool(
             given.get("values")
         ):

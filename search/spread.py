@@ -1,10 +1,10 @@
 """How similar the candidates of a search are, as a small histogram with a cutoff."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 BARS = 40
 HEIGHT = 48  # of the highest, in the units of the drawing
@@ -38,7 +38,7 @@ class Spread:
     place: int  # the edge that the cutoff is nearest to
 
 
-def spread(similarities: Sequence[float], cutoff: float | None) -> Spread | None:
+def spread(similarities: ArrayLike, cutoff: float | None) -> Spread | None:
     """None where there is nothing to choose between."""
     found = np.asarray(similarities, np.float64)
     if len(found) < 2 or found.max() - found.min() < 10**-DECIMALS * BARS:

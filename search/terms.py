@@ -71,7 +71,10 @@ class Terms:
     def _of_field(
         self, term: Term, shared: np.ndarray | None, field: str
     ) -> np.ndarray:
-        vector = self.item_vector(term.item, field) if shared is None else shared
+        vector = shared
+        if term.item is not None:
+            vector = self.item_vector(term.item, field)
+        assert vector is not None  # of all but items it is shared
         return vector.astype(np.float64)
 
     def item_vector(self, item_id: int, field: str) -> np.ndarray:

@@ -6,7 +6,7 @@ show the same. htmx asks at the same addresses and gets only what changes.
 
 from dataclasses import replace
 
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http import HttpResponse, QueryDict
 from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 from django.views.decorators.vary import vary_on_headers
@@ -16,6 +16,7 @@ from .errors import InvalidQuery, SearchError, SearchUnavailable
 from .forms import PictureForm, SearchForm
 from .limits import limited
 from .links import with_weight
+from .middleware import HtmxRequest
 from .query import MOST_WEIGHT, SearchQuery, shorten_embedding
 from .shown import Context, page_context
 
@@ -24,7 +25,7 @@ from .shown import Context, page_context
 @limited("search", when=lambda request: request.GET.keys() - {"dataset"})
 @limited("item", when=lambda request: not request.GET.keys() - {"dataset"})
 @vary_on_headers("HX-Request", "HX-History-Restore-Request")
-def search(request: HttpRequest) -> HttpResponse:
+def search(request: HtmxRequest) -> HttpResponse:
     form = SearchForm(request.GET)
     context = page_context(form)
     try:
@@ -36,7 +37,7 @@ def search(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 @limited("image")
-def search_by_picture(request: HttpRequest) -> HttpResponse:
+def search_by_picture(request: HtmxRequest) -> HttpResponse:
     """Sends on to an address that holds the pictures' embeddings; keeps nothing."""
     form, pictures = SearchForm(request.POST), PictureForm(request.POST, request.FILES)
     context = page_context(form)
@@ -62,7 +63,7 @@ def search_by_picture(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @limited("search")
-def weigh(request: HttpRequest) -> HttpResponse:
+def weigh(request: HtmxRequest) -> HttpResponse:
     """Sends on to a search in which one term has another weight."""
     form = SearchForm(QueryDict(request.GET.get("search", "")))
     context = page_context(form)
@@ -83,7 +84,7 @@ def weigh(request: HttpRequest) -> HttpResponse:
 @require_safe
 @limited("search")
 @vary_on_headers("HX-Request", "HX-History-Restore-Request")
-def check_exactly(request: HttpRequest) -> HttpResponse:
+def check_exactly(request: HtmxRequest) -> HttpResponse:
     """How many of the true nearest a search by the index found, as a fragment."""
     form = SearchForm(request.GET)
     context = page_context(form)
@@ -100,11 +101,11 @@ def check_exactly(request: HttpRequest) -> HttpResponse:
     if not _wants_parts(request):
         return _answer(request, context, address=form.address(cursor=""))
     response = render(request, "search/_exact.html", context)
-    error = context.get("error")
-    return with_status(response, error) if error else response
+    failed: SearchError | None = context.get("error")
+    return with_status(response, failed) if failed else response
 
 
-def _found(form: SearchForm, context: Context, request: HttpRequest) -> Context:
+def _found(form: SearchForm, context: Context, request: HtmxRequest) -> Context:
     dataset, asked = context["dataset"], context["asked"]
     if dataset is None and not asked["dataset"]:
         return {}  # there are no datasets at all, and the page says so
@@ -137,11 +138,11 @@ def _sent_on(address: str) -> HttpResponse:
     return HttpResponse(status=303, headers={"Location": address})
 
 
-def _wants_parts(request: HttpRequest) -> bool:
-    return request.htmx and not request.htmx.history_restore_request
+def _wants_parts(request: HtmxRequest) -> bool:
+    return bool(request.htmx) and not request.htmx.history_restore_request
 
 
-def _answer(request: HttpRequest, context: Context, address: str) -> HttpResponse:
+def _answer(request: HtmxRequest, context: Context, address: str) -> HttpResponse:
     """A whole page, or for htmx the results, or for its next page the hits."""
     error: SearchError | None = context.get("error")
     if not _wants_parts(request):

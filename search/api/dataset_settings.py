@@ -1,5 +1,7 @@
 """The settings of a dataset as staff enter, change and see them."""
 
+from typing import Any
+
 from django.core.validators import RegexValidator
 from django.db import IntegrityError, transaction
 from rest_framework import serializers
@@ -8,12 +10,12 @@ from rest_framework.exceptions import ValidationError
 from search.ingestion import checks
 from search.ingestion.tables import NAMES
 from search.models import Dataset
-from search.models.registry import SLUG, TERMS_OF_SLUG
+from search.models.registry import SLUG, TERMS_OF_SLUG, own_field
 
 from .answers import DatasetAnswer
 from .strict import StrictIntegerField, StrictSerializer, WordField
 
-SIZES = [value for value, _ in Dataset._meta.get_field("shards_per_partition").choices]
+SIZES = [value for value, _ in own_field(Dataset, "shards_per_partition").choices or ()]
 TAKEN = "There is a dataset of this name already."
 ENTERED = [
     *("slug", "title", "kind", "source", "shard_range", "columns"),
@@ -25,7 +27,7 @@ ENTERED = [
 
 
 def _help(name: str) -> str:
-    return str(Dataset._meta.get_field(name).help_text)
+    return str(own_field(Dataset, name).help_text)
 
 
 class ColumnsSerializer(StrictSerializer):
@@ -66,11 +68,11 @@ class SettingsSerializer(StrictSerializer, serializers.ModelSerializer):
             },
         }
 
-    def save(self) -> Dataset:
+    def save(self, **kwargs: Any) -> Dataset:
         """Enters the dataset or changes it; raises ValidationError by field."""
         dataset = self.instance or Dataset()
         fixed = checks.fixed_fields(dataset)
-        for name, value in self.validated_data.items():
+        for name, value in {**self.validated_data, **kwargs}.items():
             if name in fixed and value != getattr(dataset, name):
                 raise ValidationError({name: ["This is fixed once there are shards."]})
             setattr(dataset, name, value)

@@ -6,6 +6,7 @@ from django.utils import timezone
 from search.clickhouse import schema, writer
 from search.errors import InvalidQuery, NotFound, ShardUnreadable
 from search.models import Dataset, Partition, Shard
+from search.models.registry import own_field
 from search.service import table_of
 
 from . import publishing, tasks
@@ -85,7 +86,7 @@ def queue(dataset: Dataset, shards: QuerySet[Shard], action: str = "start") -> i
 
 def _unless_anew(name: str, none: int | None) -> Case:
     """A field as it is, but for shards that begin from nothing."""
-    kind = Shard._meta.get_field(name)
+    kind = own_field(Shard, name)
     return Case(When(fingerprint="", then=Value(none, kind)), default=name)
 
 

@@ -12,6 +12,13 @@ SLUG = r"\A[a-z][a-z0-9_]*\Z"
 TERMS_OF_SLUG = "A slug has small letters, digits and _, and starts with a letter."
 
 
+def own_field(model: type[models.Model], name: str) -> models.Field:
+    """A field that the model declares, not one of a model that points to it."""
+    field = model._meta.get_field(name)
+    assert isinstance(field, models.Field)
+    return field
+
+
 class Dataset(models.Model):
     """A named searchable corpus, embedded by one model; it has one ClickHouse table."""
 
@@ -128,7 +135,7 @@ class Dataset(models.Model):
     @classmethod
     def may_be_named(cls, slug: str) -> bool:
         """Whether a dataset could have this slug; no database is asked."""
-        longest = cls._meta.get_field("slug").max_length
+        longest = own_field(cls, "slug").max_length or 0
         return len(slug) <= longest and re.match(SLUG, slug) is not None
 
     def item_count(self) -> int:

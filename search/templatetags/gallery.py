@@ -78,9 +78,11 @@ def is_unsafe(nsfw: str) -> bool:
 @register.simple_tag
 def popularity_url(dataset: Dataset, hits: Sequence[Hit] | Hit | str) -> str:
     """Where it is told how often these were picked; '' if none ever was."""
-    shown = [hits] if isinstance(hits, Hit) else hits or ()
+    if not hits or isinstance(hits, str):
+        return ""
+    shown = [hits] if isinstance(hits, Hit) else hits
     ids = [hit.id for hit in shown][:MOST_IDS]
-    if not ids or not popularity.is_known(dataset, ids):
+    if not popularity.is_known(dataset, ids):
         return ""
     asked = {"dataset": dataset.slug, "ids": ",".join(map(str, ids))}
     return f"{reverse('popularity')}?{urlencode(asked, safe=',')}"

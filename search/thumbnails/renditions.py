@@ -61,9 +61,10 @@ def _in_srgb(image: Image.Image, colours: bytes) -> Image.Image:
     try:
         profile = ImageCms.ImageCmsProfile(BytesIO(colours))
         srgb = ImageCms.createProfile("sRGB")
-        return ImageCms.profileToProfile(image, profile, srgb, outputMode="RGB")
+        made = ImageCms.profileToProfile(image, profile, srgb, outputMode="RGB")
     except (ImageCms.PyCMSError, OSError):
         return image
+    return image if made is None else made
 
 
 def _webp(image: Image.Image) -> bytes:

@@ -57,8 +57,9 @@ class Store:
 
     def all(self, key: str) -> dict[int, bytes] | None:
         """Every size of a picture, or None if one is not there."""
-        found = {size: self.get(key, size) for size in SIZES}
-        return found if all(found.values()) else None
+        contents = {size: self.get(key, size) for size in SIZES}
+        found = {size: content for size, content in contents.items() if content}
+        return found if len(found) == len(contents) else None
 
     def put(self, key: str, pictures: Mapping[int, bytes]) -> None:
         """Raises OSError, when the disk is full for example."""

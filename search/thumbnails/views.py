@@ -31,7 +31,8 @@ def thumbnail(request: HttpRequest, slug: str, item_id: int, size: int) -> HttpR
     response = HttpResponse(content, content_type="image/webp", headers=HEADERS)
     response["Cache-Control"] = f"{_who()}, max-age={A_YEAR_S}, immutable"
     response["ETag"] = etag = f'"{blake2b(content, digest_size=12).hexdigest()}"'
-    return get_conditional_response(request, etag=etag, response=response)
+    answer = get_conditional_response(request, etag=etag, response=response)
+    return answer or response
 
 
 def _without_picture(error: SearchError) -> HttpResponse:

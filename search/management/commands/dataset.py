@@ -1,7 +1,7 @@
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandParser
 from django.db.models import QuerySet
 
 from search.clickhouse import client
@@ -12,6 +12,7 @@ from search.management.choosing import add_shards
 from search.management.telling import Error, Progress, how_far, told
 from search.management.working import alone, watch, worker_here
 from search.models import Dataset, Shard
+from search.models.registry import own_field
 from search.service import dataset_named, index_state
 
 STEERED = {
@@ -40,12 +41,12 @@ FIELDS = (
 class Command(BaseCommand):
     help = "Create, inspect, steer and drop datasets; `ingest` brings them in."
 
-    def add_arguments(self, parser):
+    def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
         create = actions.add_parser("create", help="Enter a dataset.")
         create.add_argument("slug")
         for name in FIELDS:
-            field = Dataset._meta.get_field(name)
+            field = own_field(Dataset, name)
             create.add_argument(
                 f"--{name.replace('_', '-')}",
                 default=field.get_default(),
