@@ -1,5 +1,6 @@
 """The datasets: for everyone to see, for staff to enter, change and drop."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.db import transaction
@@ -71,6 +72,7 @@ class Datasets(APIView):
     def get(self, request: Request) -> Response:
         """The datasets that can be searched."""
         given = _parameters(DatasetsParameters, request)
+        datasets: Iterable[Dataset]
         if not given["all"]:
             datasets = service.datasets()
         elif may(request.user, "change"):

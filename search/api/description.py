@@ -1,5 +1,6 @@
 """The description of the API in OpenAPI 3.1, as YAML and as JSON."""
 
+from collections.abc import Iterable
 from functools import cache
 
 from django.conf import settings
@@ -27,7 +28,7 @@ class ByParameter(DefaultContentNegotiation):
     def select_renderer(
         self,
         request: Request,
-        renderers: list[BaseRenderer],
+        renderers: Iterable[BaseRenderer],
         format_suffix: str | None = None,
     ) -> tuple[BaseRenderer, str]:
         wanted = request.query_params.get("format")
@@ -61,7 +62,7 @@ class Description(APIView):
 
 
 @cache
-def _rendered(renderer: int, anonymous: bool) -> bytes:
+def _rendered(renderer: int, anonymous: bool) -> str | bytes:
     """Once in a process; what may be done without signing in is a part of it."""
     told = SchemaGenerator().get_schema(request=None, public=True)
     return RENDERERS[renderer]().render(told, renderer_context={})

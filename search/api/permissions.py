@@ -20,7 +20,7 @@ class StaffWrites(BasePermission):
     def has_permission(self, request: Request, view: Any) -> bool:
         if request.method in SAFE_METHODS:
             return True
-        do = WANTED.get(request.method, "change")
+        do = WANTED.get(request.method or "", "change")
         self.message = FOR_STAFF.format(do)
         return may(request.user, do)
 

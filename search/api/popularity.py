@@ -25,7 +25,7 @@ KEYWORDS = 10
 
 class PopularitySerializer(StrictSerializer):
     dataset = serializers.CharField(max_length=200, help_text="Its slug.")
-    items = ShortListField(
+    items: serializers.ListField = ShortListField(
         child=StrictIntegerField(**IDS),
         min_length=1,
         max_length=MOST_ITEMS,

@@ -76,7 +76,9 @@ class ProgressAnswer(serializers.Serializer):
         "first, and at rest.",
     )
     seconds_left = serializers.FloatField(allow_null=True)
-    errors = ErrorAnswer(many=True, help_text="The one of the most shards first.")
+    errors = ErrorAnswer(  # type: ignore[assignment]  # of the answer, not of checking
+        many=True, help_text="The one of the most shards first."
+    )
     indexes = PublicationAnswer(many=True)
     left_out = LeftOutAnswer(
         many=True,

@@ -57,7 +57,10 @@ class RefineSerializer(AskedSerializer):
         ]
     }
 
-    terms = TermSerializer(many=True, allow_empty=False, max_length=MOST_TERMS)
+    # With many=True it takes max_length, too; the stubs do not know.
+    terms = TermSerializer(  # type: ignore[call-arg]
+        many=True, allow_empty=False, max_length=MOST_TERMS
+    )
     good = MarksField(MOST_MARKS, help_text="Ids of items: more like these.")
     bad = MarksField(
         MOST_MARKS,

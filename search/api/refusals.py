@@ -61,7 +61,9 @@ HOW_TO_SIGN_IN: Shape = {
 }
 
 
-def _refusal(description: str, schema: Shape = REFUSAL, headers: Shape | None = None):
+def _refusal(
+    description: str, schema: Shape = REFUSAL, headers: Shape | None = None
+) -> Shape:
     told: Shape = {
         "description": description,
         "content": {"application/json": {"schema": schema}},

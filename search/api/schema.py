@@ -1,7 +1,7 @@
 """How drf-spectacular tells of the API: what all operations have in common."""
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -68,7 +68,8 @@ class Described(AutoSchema):
         first, _, _ = self._doc().partition("\n\n")
         return " ".join(first.split()).removesuffix(".")
 
-    def get_description(self) -> str:
+    # As drf-spectacular declares it, and not the class that it is derived from.
+    def get_description(self) -> str:  # type: ignore[override]
         _, _, rest = self._doc().partition("\n\n")
         return rest
 
@@ -81,23 +82,25 @@ class Described(AutoSchema):
         return [*signed_in, {}] if self._may(AnonymousUser()) else signed_in
 
     def _may(self, user: Any) -> bool:
-        asking = SimpleNamespace(user=user, auth=None, method=self.method)
+        asking: Any = SimpleNamespace(user=user, auth=None, method=self.method)
         return all(
             permission.has_permission(asking, self.view)
             for permission in self.view.get_permissions()
         )
 
-    def _get_response_bodies(self, direction: str = "response") -> Shape:
+    def _get_response_bodies(
+        self, direction: Literal["request", "response"] = "response"
+    ) -> Shape:
         bodies = super()._get_response_bodies(direction)
         for status, description in DONE.items():
             if status in bodies and not bodies[status].get("description"):
                 bodies[status]["description"] = description
         for name, shape in SHAPES.items():
             self._register(name, ResolvedComponent.SCHEMA, shape)
-        for status in self._refused_with():
-            name, shape = REFUSALS[status]
+        for code in self._refused_with():
+            name, shape = REFUSALS[code]
             ref = self._register(name, ResolvedComponent.RESPONSE, shape)
-            bodies.setdefault(str(status), ref)
+            bodies.setdefault(str(code), ref)
         return dict(sorted(bodies.items()))
 
     def _register(self, name: str, kind: str, shape: Shape) -> Shape:
@@ -172,7 +175,10 @@ class Described(AutoSchema):
     ) -> Shape:
         shape = super()._map_serializer_field(field, direction, bypass_extensions)
         if isinstance(field, ListSerializer) and shape:
-            limits = {"maxItems": field.max_length, "minItems": field.min_length}
+            limits = {
+                "maxItems": getattr(field, "max_length", None),
+                "minItems": getattr(field, "min_length", None),
+            }
             shape |= {name: most for name, most in limits.items() if most is not None}
         if isinstance(field, ListSerializer | ListField) and not field.allow_empty:
             shape.setdefault("minItems", 1)

@@ -44,7 +44,7 @@ INCLUDED = ("embedding",)  # what an answer can hold beside the facts of an item
 KINDS = ("text", "image", "image_url", "item", "embedding", "concept")
 PAGE = between(1, MOST_PER_PAGE, "a number")
 PIXELS = between(0, LONGEST_SIDE, "a number of pixels,")
-IDS = {"min_value": 0, "max_value": LAST_ITEM}
+IDS: dict[str, Any] = {"min_value": 0, "max_value": LAST_ITEM}
 
 
 class TermSerializer(StrictSerializer):
@@ -110,7 +110,7 @@ class FiltersSerializer(StrictSerializer):
         max_length=MOST_TEXT,
         help_text="A host such as flickr.com; its subdomains are taken along.",
     )
-    exclude = ShortListField(
+    exclude: serializers.ListField = ShortListField(
         child=StrictIntegerField(**IDS),
         required=False,
         max_length=MOST_EXCLUDED,
@@ -133,7 +133,8 @@ class AskedSerializer(StrictSerializer):
     """What is searched for in a dataset, and how: common to searching and refining."""
 
     dataset = serializers.CharField(max_length=200, help_text="Its slug.")
-    terms = TermSerializer(
+    # With many=True it takes max_length, too; the stubs do not know.
+    terms: serializers.BaseSerializer = TermSerializer(  # type: ignore[call-arg]
         many=True, required=False, default=list, max_length=MOST_TERMS
     )
     field = WordField(FIELDS, default="image", help_text="The embedding searched.")
@@ -214,7 +215,7 @@ class SearchParametersSerializer(FiltersSerializer):
         given = dict(self.validated_data)
         del given["include"]
         words, vector = given.pop("q", ""), given.pop("embedding", None)
-        names = FiltersSerializer().fields
+        names = FiltersSerializer().get_fields()
         filters = {name: given.pop(name) for name in names if name in given}
         asked = asking.read(words, given["dataset"], host)
         terms = (

@@ -98,8 +98,9 @@ class ShortListField(serializers.ListField):
     """Refuses a list that is too long before it looks at what is in it."""
 
     def to_internal_value(self, data: Any) -> list[Any]:
-        if isinstance(data, list) and len(data) > self.max_length:
-            self.fail("max_length", max_length=self.max_length)
+        most = self.max_length
+        if isinstance(data, list) and most is not None and len(data) > most:
+            self.fail("max_length", max_length=most)
         return super().to_internal_value(data)
 
     default_error_messages = {"max_length": "At most {max_length:,} are taken."}
@@ -111,8 +112,9 @@ class WordField(serializers.ChoiceField):
     def __init__(self, choices: Sequence[str], **options: Any):
         *most, last = choices
         known = f"{', '.join(most)} or {last}" if most else last
-        messages = {"invalid_choice": f"This is {known}."}
-        super().__init__(choices, error_messages=messages, **options)
+        super().__init__(
+            choices, error_messages={"invalid_choice": f"This is {known}."}, **options
+        )
 
 
 def between(least: float, most: float, what: str = "") -> dict[str, Any]:

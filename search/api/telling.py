@@ -1,10 +1,9 @@
 """Datasets, items and pages of results as the API tells them; shapes in answers.py."""
 
 from dataclasses import asdict, fields
-from typing import Any
+from typing import Any, Protocol
 
 from django.urls import reverse
-from rest_framework.request import Request
 
 from search import popularity, service
 from search.links import safe_url
@@ -15,6 +14,12 @@ from search.thumbnails import address
 THUMBNAIL = 320  # pixels across, at most
 
 Told = dict[str, Any]
+
+
+class Addresses(Protocol):
+    """What of a request is needed to tell whole addresses."""
+
+    def build_absolute_uri(self, location: str, /) -> str: ...
 
 
 def told_dataset(dataset: Dataset) -> Told:
@@ -58,7 +63,7 @@ def _evaluation(dataset: Dataset) -> Told | None:
     }
 
 
-def told_item(item: service.Item, slug: str, request: Request) -> Told:
+def told_item(item: service.Item, slug: str, request: Addresses) -> Told:
     """As answers.ItemAnswer."""
     told = told_hit(item, slug, request)
     for of_a_search in ("similarity", "similar"):
@@ -66,7 +71,7 @@ def told_item(item: service.Item, slug: str, request: Request) -> Told:
     return {**told, "metadata": item.metadata}
 
 
-def told_hit(hit: service.Hit, slug: str, request: Request) -> Told:
+def told_hit(hit: service.Hit, slug: str, request: Addresses) -> Told:
     """As answers.ResultAnswer."""
     told = asdict(hit)
     told.pop("metadata", None)
@@ -79,7 +84,7 @@ def told_hit(hit: service.Hit, slug: str, request: Request) -> Told:
 
 
 def told_page(
-    page: service.Page, slug: str, include: list[str], request: Request
+    page: service.Page, slug: str, include: list[str], request: Addresses
 ) -> Told:
     """As answers.SearchAnswer."""
     results = [told_hit(hit, slug, request) for hit in page.hits]

@@ -1,7 +1,9 @@
+from collections.abc import Iterable
 from typing import Any
 
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
@@ -20,8 +22,18 @@ from .pictures import known, shown_url
 class JsonAlone(BaseContentNegotiation):
     """Whatever a client says that it accepts."""
 
-    def select_renderer(self, request: Request, renderers: list, suffix: Any = None):
-        return renderers[0], renderers[0].media_type
+    def select_renderer(
+        self,
+        request: Request,
+        renderers: Iterable[BaseRenderer],
+        format_suffix: str | None = None,
+    ) -> tuple[BaseRenderer, str]:
+        first = next(iter(renderers))
+        return first, first.media_type
+
+
+# Classes; the stubs take them for their names.
+WAYS: Any = api_settings.DEFAULT_AUTHENTICATION_CLASSES
 
 
 class Endpoint(APIView):
@@ -30,9 +42,7 @@ class Endpoint(APIView):
     schema = None  # it is another project's interface, and described there
     content_negotiation_class = JsonAlone
     authentication_classes = [
-        way
-        for way in api_settings.DEFAULT_AUTHENTICATION_CLASSES
-        if not issubclass(way, SessionAuthentication)
+        way for way in WAYS if not issubclass(way, SessionAuthentication)
     ]
 
 

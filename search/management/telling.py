@@ -60,7 +60,8 @@ class Progress:
     def __init__(self, out: OutputWrapper):
         self._out = out
         self._bar = tqdm(unit=" rows", unit_scale=True) if out.isatty() else None
-        self._told_at, self._told_rows = time.monotonic(), None
+        self._told_at = time.monotonic()
+        self._told_rows: int | None = None
 
     def show(self, standing: Standing) -> None:
         if self._bar is not None:

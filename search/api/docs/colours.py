@@ -31,7 +31,8 @@ LANGUAGES = {
 
 def coloured(code: str, language: str) -> SafeString:
     """Escaped, with spans of the classes above; plain in a language unknown here."""
-    pattern, parts, done = LANGUAGES.get(language), [], 0
+    pattern, done = LANGUAGES.get(language), 0
+    parts: list[str] = []
     for match in pattern.finditer(code) if pattern else ():
         parts.append(escape(code[done : match.start()]))
         parts.append(f'<span class="{match.lastgroup}">{escape(match[0])}</span>')

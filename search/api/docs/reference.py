@@ -136,7 +136,9 @@ def _content(told: Shape) -> tuple[str, Shape]:
     return (kind if content else "", content.get(kind, {}).get("schema", {}))
 
 
-def _rows(schema: Shape, shape: Shape, before: str = "", depth: int = 0):
+def _rows(
+    schema: Shape, shape: Shape, before: str = "", depth: int = 0
+) -> Iterator[Row]:
     """The fields of an object, of the objects of a list, and those within them."""
     if depth <= MOST_DEPTH:
         yield from _rows_of(schema, described(schema, shape), before, depth)

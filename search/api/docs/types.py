@@ -98,9 +98,8 @@ def _one_name(schema: Shape, shape: Shape, kind: str) -> str:
         each = _name(schema, _merged(schema, shape.get("items", {})))
         return "list" if each == "any" else f"list of {_plural(each)}"
     if kind == "string" and shape.get("format") in FORMATS:
-        return {"uri": "address", "date-time": "time"}.get(
-            shape["format"], shape["format"]
-        )
+        name: str = shape["format"]
+        return {"uri": "address", "date-time": "time"}.get(name, name)
     return NAMES.get(kind, kind)
 
 

@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from django.conf import settings
 from django.core.management import BaseCommand, CommandParser
@@ -58,7 +59,7 @@ class Command(BaseCommand):
         )
 
     def handle(
-        self, *, command: str | None, dataset: str | None, pictures: str, **options
+        self, *, command: str | None, dataset: str | None, pictures: str, **options: Any
     ) -> None:
         try:
             if settings.CLICKHOUSE_URL.startswith("chdb:"):
@@ -99,7 +100,8 @@ class Command(BaseCommand):
 
     def print_answers(self, statements: list[str]) -> None:
         for statement in statements:
-            answered = ANSWERED.match(statement, BLANK.match(statement).end())
+            blank = BLANK.match(statement)
+            answered = ANSWERED.match(statement, blank.end() if blank else 0)
             form = TABLE if answered and not OWN_FORMAT.search(statement) else ""
             self.stdout.write(client.printed(statement, form), ending="")
             self.stdout.flush()

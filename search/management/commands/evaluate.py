@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from django.core.management import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm
@@ -50,7 +51,7 @@ class Command(BaseCommand):
         words: Path | None,
         seed: int,
         json: bool,
-        **options,
+        **options: Any,
     ) -> None:
         if queries < 1:
             raise CommandError("At least one query is needed.")

@@ -1,6 +1,7 @@
 import argparse
+from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandParser
 from django.db.models import QuerySet
 
 from search.ingestion import steering
@@ -21,7 +22,7 @@ class Command(BaseCommand):
         "that were paused. Ctrl-C pauses."
     )
 
-    def add_arguments(self, parser):
+    def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("slug", help="the dataset")
         add_shards(parser)
         parser.add_argument(
@@ -34,7 +35,9 @@ class Command(BaseCommand):
             help="show how far it is until all is in; else leave it to the workers",
         )
 
-    def handle(self, *, slug: str, shards: str, replace: bool, wait: bool, **options):
+    def handle(
+        self, *, slug: str, shards: str, replace: bool, wait: bool, **options: Any
+    ) -> None:
         stop_on_signals()
         with told():
             dataset = dataset_named(slug)

@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser
 from pathlib import Path
+from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
@@ -29,7 +30,7 @@ class Command(BaseCommand):
             "its column is another",
         )
 
-    def handle(self, *, slug: str, files: list[Path], name: str, **_) -> None:
+    def handle(self, *, slug: str, files: list[Path], name: str, **_: Any) -> None:
         dataset = Dataset.objects.filter(slug=slug).first()
         if dataset is None:
             raise CommandError(f"There is no dataset {slug}.")

@@ -1,6 +1,7 @@
 from pathlib import Path
+from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandParser
 from django.utils import timezone
 
 from search.clickhouse import client
@@ -17,7 +18,7 @@ class Command(BaseCommand):
         "hidden where it is in already."
     )
 
-    def add_arguments(self, parser):
+    def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "file",
             type=Path,
@@ -27,7 +28,9 @@ class Command(BaseCommand):
         parser.add_argument("--dataset", default="", help="its slug; else all of them")
         parser.add_argument("--reason", default="")
 
-    def handle(self, *, file: Path, kind: str, dataset: str, reason: str, **options):
+    def handle(
+        self, *, file: Path, kind: str, dataset: str, reason: str, **options: Any
+    ) -> None:
         with told():
             if alone():
                 client.ping()  # before anything is loaded: a server may have it open

@@ -8,10 +8,12 @@ import signal
 import socket
 import sys
 from threading import Thread
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import BaseCommand, CommandError, call_command
+from django.core.management.base import CommandParser
 from django.core.wsgi import get_wsgi_application
 from django.db import DatabaseError
 from waitress import create_server
@@ -38,7 +40,7 @@ class Error(CommandError):
 class Command(BaseCommand):
     help = "Starts laionweb: the web pages, the search engine and the imports."
 
-    def add_arguments(self, parser):
+    def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", default=settings.HOST)
         parser.add_argument("--port", type=int, default=settings.PORT)
         parser.add_argument(
@@ -47,7 +49,7 @@ class Command(BaseCommand):
             help="Do not make the example dataset Postcards.",
         )
 
-    def handle(self, *, host: str, port: int, no_example: bool, **options) -> None:
+    def handle(self, *, host: str, port: int, no_example: bool, **options: Any) -> None:
         stop_on_signals()
         for name, level in LEAST_LOGGED.items():
             logging.getLogger(name).setLevel(level)
@@ -194,7 +196,7 @@ def banner(listener: socket.socket, host: str, password: str) -> str:
         account = f"admin, password {password}\n           (shown this once)"
     else:
         names = get_user_model().objects.filter(is_superuser=True)
-        name = names.order_by("pk").first().get_username()
+        name = names.earliest("pk").get_username()
         account = f"{name}; a new password: {python} manage.py changepassword {name}"
     return (
         f"\n  laionweb runs at http://{shown}:{listener.getsockname()[1]}/\n"
