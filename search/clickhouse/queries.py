@@ -121,7 +121,7 @@ def nearest_sql(
 def index_settings(
     table: ItemTable, count: int, multiplier: float = 1.0
 ) -> dict[str, Any]:
-    settings = {
+    settings: dict[str, Any] = {
         **INDEX_SETTINGS,
         "hnsw_candidate_list_size_for_search": (
             NARROW_EF if count <= NARROW_EF else max(PAGED_EF, count)

@@ -12,7 +12,9 @@ from typing import Any
 from . import client, nodes, schema
 from .schema import INDEX_LIST, INDEXES, SHARD_BITS, ItemTable
 
-LEFT_OUT_ON_INSERT = {"exclude_materialize_skip_indexes_on_insert": INDEX_LIST}
+LEFT_OUT_ON_INSERT: dict[str, Any] = {
+    "exclude_materialize_skip_indexes_on_insert": INDEX_LIST
+}
 OF_SHARD = "id BETWEEN {first:UInt64} AND {last:UInt64}"
 
 
@@ -26,6 +28,7 @@ def insert(table: ItemTable, batch: Any, token: str) -> None:
 
 def _at_its_node(table: ItemTable) -> AbstractContextManager[None]:
     """Where a table beside the one searched lies."""
+    assert table.partition is not None
     return nodes.at(nodes.of_partition(table.partition))
 
 

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from django.conf import settings
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 HERE = "search.encoder.openclip.OpenClipEncoder"
 
-_encoders: dict[tuple[str, str, str], "Encoder"] = {}
+_encoders: dict[tuple[str, str, str], Any] = {}
 _lock = threading.Lock()
 
 
@@ -53,7 +53,8 @@ def encoder_here(model: str, weights: str) -> "OpenClipEncoder":
     return _made(HERE, model, weights)
 
 
-def _made(kind: str, model: str, weights: str) -> Encoder:
+def _made(kind: str, model: str, weights: str) -> Any:
+    """Of the class of this name, which only the callers know to be an encoder."""
     key = (kind, model, weights)
     with _lock:
         if key not in _encoders:

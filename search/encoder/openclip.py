@@ -28,7 +28,7 @@ TOGETHER = 64  # in a forward pass
 SHORT = (16, 32)
 
 logger = logging.getLogger(__name__)
-shelf = Shelf()
+shelf: Shelf["OpenClipEncoder"] = Shelf()
 # A picture of 40 megapixels takes 120 MB and more while it is unpacked, and a thread
 # keeps some of that: so few threads do it (measured).
 decoders = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "decoder")

@@ -195,7 +195,7 @@ class Serving:
     def take(self, kinds: str, most: dict[str, int]) -> tuple[list[Request], int]:
         """Requests of the first of these kinds that has any; how many had expired."""
         keys = [BELL, self._held, WAITING["t"], WAITING["p"]]
-        given = [kinds, most["t"], most["p"]]
+        given: list[str | int] = [kinds, most["t"], most["p"]]
         expired, *entries = self._redis.eval(scripts.TAKE, 4, *keys, *given)
         requests = [Request.read(entry) for entry in entries]
         if not requests or requests[0].kind == "t":
@@ -225,7 +225,7 @@ class Serving:
         """How many requests of dead workers are handed on."""
         keys = [WORKERS, BELL, WAITING["t"], WAITING["p"]]
         lost = json.dumps({"code": SearchUnavailable.code, "message": LOST})
-        given = [self.name, SILENT_MS, PREFIX, lost, ANSWER_KEPT_MS]
+        given: list[str | int] = [self.name, SILENT_MS, PREFIX, lost, ANSWER_KEPT_MS]
         return self._redis.eval(scripts.LIVE, 4, *keys, *given)
 
     def leave(self) -> None:

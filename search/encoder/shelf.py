@@ -4,9 +4,11 @@ import threading
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from django.conf import settings
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Loaded:
     bytes: int  # of its weights
 
 
-class Shelf:
+class Shelf(Generic[Key]):
     """Safe to use from many threads.
 
     What is taken away while a thread works with it lives until that has ended.
@@ -29,15 +31,15 @@ class Shelf:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._loaded: OrderedDict[Hashable, Loaded] = OrderedDict()
+        self._loaded: OrderedDict[Key, Loaded] = OrderedDict()
 
-    def get(self, key: Hashable) -> Loaded | None:
+    def get(self, key: Key) -> Loaded | None:
         with self._lock:
             if key in self._loaded:
                 self._loaded.move_to_end(key)
             return self._loaded.get(key)
 
-    def put(self, key: Hashable, loaded: Loaded) -> list[Hashable]:
+    def put(self, key: Key, loaded: Loaded) -> list[Key]:
         """Returns what had to go; the new one stays, whatever its size."""
         most = settings.ENCODER_MEMORY_MB * 2**20
         gone = []

@@ -32,10 +32,17 @@ class Interrupted(Exception):
 class Answer(Protocol):
     """An HTTP response before its body was read."""
 
-    status: int
-    headers: Headers
-    chunked: bool
-    length_remaining: int | None
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Headers: ...
+
+    @property
+    def chunked(self) -> bool: ...
+
+    @property
+    def length_remaining(self) -> int | None: ...
 
 
 def accept(answer: Answer, file: PartialFile, url: str) -> None:

@@ -93,8 +93,8 @@ class Download:
             failures, most = 0, file.done
             while not file.whole:
                 try:
-                    if self._attempt(pool, file, there):
-                        return there.sha256
+                    if kept := self._attempt(pool, file, there):
+                        return kept.sha256
                 except Interrupted as error:
                     failures = 1 if file.done - most >= GAIN_BYTES else failures + 1
                     most = max(most, file.done)
@@ -106,24 +106,24 @@ class Download:
         if file.origin.url != self.url:
             file.restart(Origin(self.url))
         there = finished(self.target)
-        usable = there and there.origin.url == self.url and there.origin.validator
-        if usable and self.sha256 in ("", there.sha256):
-            return there
-        return None
+        if there is None or self.sha256 not in ("", there.sha256):
+            return None
+        usable = there.origin.url == self.url and there.origin.validator
+        return there if usable else None
 
     def _attempt(
         self, pool: urllib3.PoolManager, file: PartialFile, there: Finished | None
-    ) -> bool:
-        """True if the file that is there is still the server's."""
+    ) -> Finished | None:
+        """The file that is there, if it is still the server's."""
         condition = self._condition(file, there)
         with _translated(self.url), closing(self._asked(pool, condition)) as response:
             if response.status == 304 and there and not file.done:
-                self._report(there.origin.total, there.origin.total)
-                return True
+                self._report(there.origin.total or 0, there.origin.total)
+                return there
             accept(response, file, self.url)
             if not file.whole:
                 self._receive(file, response)
-        return False
+        return None
 
     def _condition(self, file: PartialFile, there: Finished | None) -> dict[str, str]:
         """What is asked for: the rest of this version, or the file if it is new."""

@@ -108,7 +108,8 @@ class ImageFiles:
         return row
 
     def _fact(self, facts: dict[str, str], role: str) -> str:
-        names = (self.columns.get(role), *NAMES[role])
+        given = self.columns.get(role)
+        names = (given, *NAMES[role]) if given else NAMES[role]
         return next((facts[name] for name in names if facts.get(name)), "")
 
 
@@ -126,7 +127,8 @@ def _tar_file(path: Path, columns: Mapping[str, str]) -> ImageFiles:
     members: dict[str, Stretch] = {}
     with readable(path.name), tarfile.open(path, "r:") as tar:
         while member := tar.next():
-            tar.members.clear()  # it would keep them all
+            # It would keep them all.
+            tar.members.clear()  # type: ignore[attr-defined]  # not in typeshed
             if member.isreg() and not member.issparse():
                 at = Stretch(path, member.offset_data, member.size)
                 members[member.name] = at

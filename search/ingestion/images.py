@@ -7,7 +7,7 @@ picture that cannot be had is a rejected row with its reason.
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -41,8 +41,11 @@ logger = logging.getLogger(__name__)
 class Pictures(Protocol):
     """The pictures of one shard, as image_lists and image_files have them."""
 
-    fingerprint: str
-    bytes: int
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def bytes(self) -> int: ...
 
     def __len__(self) -> int: ...
 
@@ -85,7 +88,7 @@ class Images:
         """Nothing was put on disk."""
 
     @cached_property
-    def _parts(self) -> dict[int, Callable[[], Pictures]]:
+    def _parts(self) -> Mapping[int, Callable[[], Pictures]]:
         source, columns = self.dataset.source, self.dataset.columns
         if tars := found(source, TAR):
             return tar_files(tars, columns)
@@ -122,7 +125,7 @@ class ImageShard:
     def bytes(self) -> int:
         return self.pictures.bytes
 
-    def batches(self, start: int) -> Iterator[Batch]:
+    def batches(self, start: int) -> Generator[Batch, None, None]:
         """Batches of BATCH_ROWS; closing it ends the threads that fetch for it."""
         started, self._embedding_s, first = time.monotonic(), 0.0, start
         with ThreadPoolExecutor(WORKERS, "pictures") as pool:
@@ -160,8 +163,8 @@ class ImageShard:
 
     def _batch(self, waiting: Waiting) -> Batch:
         outcomes = list(map(_outcome, waiting.pictures))
-        kept = [i for i, told in enumerate(outcomes) if isinstance(told, Picture)]
-        pictures = [outcomes[i] for i in kept]
+        had = {i: told for i, told in enumerate(outcomes) if isinstance(told, Picture)}
+        kept, pictures = list(had), list(had.values())
         urls = [waiting.urls[i] for i in kept]
         table = waiting.table.take(pa.array(kept, pa.int64()))
         captions = _captions(table)

@@ -6,7 +6,7 @@ and more. They may lie side by side or in folders named img_emb, text_emb, metad
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,7 +104,7 @@ class LaionShard:
     def bytes(self) -> int:
         return self.image.nbytes + self.text.nbytes + self.metadata_bytes
 
-    def batches(self, start: int) -> Iterator[Batch]:
+    def batches(self, start: int) -> Generator[Batch, None, None]:
         """Batches of BATCH_ROWS; the same files always have the same bounds."""
         end = 0
         with readable("The metadata"):

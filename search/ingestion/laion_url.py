@@ -107,8 +107,8 @@ class LaionUrl:
 
     def _progress_after(self, before: int, last: bool) -> Progress:
         def report(done: int, total: int | None) -> None:
-            known = last and total is not None
-            self.progress(before + done, before + total if known else None)
+            known = before + total if last and total is not None else None
+            self.progress(before + done, known)
 
         return report
 

@@ -6,7 +6,7 @@ captions, those of the pictures stand in for them: a search by captions then fin
 one by pictures does.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -93,7 +93,7 @@ class VectorTable:
     def __len__(self) -> int:
         return self.file.metadata.num_rows
 
-    def batches(self, start: int) -> Iterator[Batch]:
+    def batches(self, start: int) -> Generator[Batch, None, None]:
         """Batches of BATCH_ROWS; the same file always has the same bounds."""
         for first, records in self._read([*self.told, self.image, self.text]):
             if first >= start:

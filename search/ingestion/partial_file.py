@@ -64,7 +64,7 @@ class PartialFile:
     def __enter__(self) -> "PartialFile":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         # What cannot be kept is fetched anew; the reason for leaving matters more.
         with self._file, suppress(SearchUnavailable):
             if _has_name(self._file, self.path):
@@ -120,7 +120,7 @@ class PartialFile:
             os.fsync(self._file.fileno())
             self._note()
 
-    def _note(self, **more) -> None:
+    def _note(self, **more: str | int) -> None:
         """Vouches for what has arrived: sync it before."""
         fresh = _fresh_note_path(self.path)
         fresh.write_text(json.dumps(asdict(self.origin) | {"done": self.done} | more))

@@ -93,7 +93,9 @@ def _due(dataset: Dataset, number: int) -> bool:
 def _claimed(dataset: Dataset, number: int) -> "Publication | None":
     Partition.objects.get_or_create(dataset=dataset, number=number)
     claim = Claim.on(dataset.partitions.filter(number=number))
-    partition = claim and claim.row.first()
+    if claim is None:
+        return None
+    partition = claim.row.first()
     return Publication(dataset, partition, claim) if partition else None
 
 

@@ -92,7 +92,7 @@ def _values(file: BinaryIO, name: str, loaded: Loaded) -> Iterator[tuple[int, st
         first = first and not value
 
 
-def _unpacked(file: BinaryIO) -> BinaryIO:
+def _unpacked(file: BinaryIO) -> BinaryIO | gzip.GzipFile:
     start = file.read(len(GZIP_MAGIC))
     file.seek(0)
     return gzip.GzipFile(fileobj=file) if start == GZIP_MAGIC else file
@@ -104,7 +104,7 @@ class _Lines:
     Bytes that are not UTF-8 become surrogates, which no value may have.
     """
 
-    def __init__(self, file: BinaryIO, loaded: Loaded):
+    def __init__(self, file: BinaryIO | gzip.GzipFile, loaded: Loaded):
         self._loaded, self.number = loaded, 0
         self._text = io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape")
 

@@ -78,7 +78,7 @@ class RemovalList:
         )
 
     def listed(
-        self, shard: int, rows: Sequence[int], urls: Iterable[str]
+        self, shard: int, rows: Sequence[int] | np.ndarray, urls: Iterable[str]
     ) -> np.ndarray:
         """Which rows of a shard are on the list by their ids or addresses."""
         first, _ = writer.bounds(shard)

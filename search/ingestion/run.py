@@ -63,7 +63,9 @@ def _claimed(shard_pk: int) -> "Run | None":
     """A message may come twice: due is what is queued, or was left by the dead."""
     due = Shard.objects.filter(pk=shard_pk, state__in=[State.QUEUED, State.INGESTING])
     claim = Claim.on(due, state=State.INGESTING)
-    shard = claim and claim.row.select_related("dataset").first()
+    if claim is None:
+        return None
+    shard = claim.row.select_related("dataset").first()
     return Run(shard, claim) if shard else None
 
 

@@ -49,8 +49,12 @@ class Batch:
 class OpenShard(Protocol):
     """A shard that was found whole; read in batches, never all at once."""
 
-    fingerprint: str  # another one means other rows; at most 64 characters
-    bytes: int
+    @property
+    def fingerprint(self) -> str:
+        """Another one means other rows; at most 64 characters."""
+
+    @property
+    def bytes(self) -> int: ...
 
     def __len__(self) -> int: ...
 

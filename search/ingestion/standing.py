@@ -156,7 +156,7 @@ def reasons(dataset: Dataset) -> list[dict[str, Any]]:
     """The reasons for which the most rows did not come in, and how many did not."""
     rejected = Reject.objects.filter(shard__dataset=dataset).values("reason")
     counted = rejected.annotate(rows=Count("pk")).order_by("-rows", "reason")
-    return list(counted[:MOST_REASONS])
+    return [dict(row) for row in counted[:MOST_REASONS]]
 
 
 def spans(numbers: Iterable[int]) -> str:
