@@ -17,16 +17,17 @@ dev: ## start all services of production on this machine
 	@$(PYTHON) bootstrap.py --dev
 	@exec $(VENV) deploy/dev.py
 
-test: lint ## run ruff and all tests
+test: lint ## run ruff, mypy and all tests
 	@$(VENV) -m pytest --numprocesses 2 --dist loadfile
 
 soak: lint ## run the long tests: what is killed many times, benchmarks in small
 	@$(VENV) -m pytest -m soak -rP
 
-lint: ## run ruff alone
+lint: ## run ruff and mypy alone
 	@$(PYTHON) bootstrap.py --dev
 	@$(VENV) -m ruff check --quiet .
 	@$(VENV) -m ruff format --check --quiet .
+	@$(VENV) -m mypy --no-error-summary
 
 bench: ## measure what the README states
 	@$(PYTHON) bootstrap.py
