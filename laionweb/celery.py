@@ -11,4 +11,4 @@ app.autodiscover_tasks(
     [f"usercollections.{room}" for room in ("collecting", "refining", "exporting")],
     related_name="sweeping",
 )
-app.steps["worker"].add("search.encoding:Encoding")
+app.steps["worker"].add("laionweb.encode_worker:Encoding")

@@ -170,7 +170,7 @@ INSTALLED_APPS = [
     "postcards",
 ]
 MIDDLEWARE = [
-    "search.logs.NamedRequests",
+    "search.observability.request_id.NamedRequests",
     "search.middleware.RequestTimes",
     "search.clip_retrieval.answers.told_in_json",
     "django.middleware.security.SecurityMiddleware",
@@ -317,7 +317,7 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["usercollections.account.middleware.MaySearch"],
-    "DEFAULT_THROTTLE_CLASSES": ["search.limits.Limit"],
+    "DEFAULT_THROTTLE_CLASSES": ["search.rate_limits.Limit"],
     "NUM_PROXIES": TRUSTED_PROXIES,
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
@@ -358,9 +358,9 @@ LOGGING = {
             "format": "{asctime} {levelname} {name} {request}: {message}",
             "style": "{",
         },
-        "json": {"()": "search.logs.Json"},
+        "json": {"()": "search.observability.request_id.Json"},
     },
-    "filters": {"request": {"()": "search.logs.WithRequest"}},
+    "filters": {"request": {"()": "search.observability.request_id.WithRequest"}},
     "handlers": {
         "console": {
             "class": "logging.StreamHandler",

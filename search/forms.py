@@ -14,10 +14,10 @@ from .address_terms import (
     listed,
 )
 from .errors import InvalidQuery
+from .images.decode import MOST_BYTES
 from .language import MOST_ASKED
 from .links import DEFAULTS, TERMS, search_url, told_in_address
 from .parts import Asked
-from .pictures import MOST_BYTES
 from .query import LONGEST_SIDE, MOST_TEXT, MOST_WEIGHT, SearchQuery, Term
 
 FIELDS = (("image", "Pictures"), ("text", "Captions"), ("both", "Both"))

@@ -30,6 +30,7 @@ from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import HttpResponseClientRedirect, HttpResponseClientRefresh
 
 from .clickhouse.schema import SHARD_BITS
+from .csv_output import harmless
 from .errors import InvalidQuery, SearchError
 from .ingestion import removals, steering
 from .ingestion.source import parse_range
@@ -37,7 +38,6 @@ from .ingestion.standing import Standing, pace, reasons, spans
 from .middleware import HtmxRequest
 from .models import Dataset, Reject, Shard
 from .removal_forms import TakeDownForm
-from .spreadsheets import harmless
 
 State = Shard.State
 CELLS = 800  # on one page; a form may have a thousand fields

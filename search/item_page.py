@@ -16,8 +16,8 @@ from .clickhouse.filters import NOT_SAFE
 from .errors import SearchError
 from .forms import SearchForm
 from .items import Hit
-from .limits import check_pictures, limited
 from .models import Dataset
+from .rate_limits import check_pictures, limited
 from .safety import has_safety
 from .shown import page_context, reading
 from .views import with_status

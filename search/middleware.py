@@ -6,8 +6,8 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django_htmx.middleware import HtmxDetails
 
-from . import metrics
 from .errors import SearchError, TooManyRequests
+from .observability import metrics
 
 
 class HtmxRequest(HttpRequest):

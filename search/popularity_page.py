@@ -10,7 +10,7 @@ from django.shortcuts import render
 from django.utils.crypto import salted_hmac
 from django.views.decorators.http import require_POST, require_safe
 
-from . import limits, popularity, service
+from . import popularity, rate_limits, service
 from .clickhouse import by_id
 from .clickhouse.filters import NOT_SAFE
 from .errors import InvalidQuery
@@ -26,7 +26,7 @@ ONCE_IN_S = 3600
 
 
 @require_safe
-@limits.limited("thumbnail")
+@rate_limits.limited("thumbnail")
 def popularity_of(request: HttpRequest) -> HttpResponse:
     dataset = service.dataset_named(request.GET.get("dataset", ""))
     ids = _ids(request.GET.get("ids", ""))
@@ -41,7 +41,7 @@ def popularity_of(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
-@limits.limited("pick")
+@rate_limits.limited("pick")
 def picked(request: HttpRequest, slug: str, item_id: int) -> HttpResponse:
     kind, words = request.POST.get("kind", ""), request.POST.get("words", "")
     if kind not in Pick.Kind:
@@ -81,7 +81,7 @@ def _is_new(request: HttpRequest, *pick: object) -> bool:
 
     What is kept for so long is a hash, from which nobody can tell who it was.
     """
-    browser = request.META.get("CSRF_COOKIE") or limits.address(request)
+    browser = request.META.get("CSRF_COOKIE") or rate_limits.address(request)
     told = salted_hmac("search.picks", repr((browser, pick)), algorithm="sha256")
     try:
         return caches["limits"].add(f"pick-{told.hexdigest()}", 1, ONCE_IN_S)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from django.core import signing
 
-from . import duplicates, keeping
+from . import cache, duplicates
 from .clickhouse.filters import NSFW, REMOVED, VISIBLE
 from .clickhouse.queries import MOST_RESULTS, Candidates
 from .duplicates import Vectors
@@ -189,7 +189,7 @@ def keep(ranking: Ranking, start: int, token: str) -> str:
     token = token or secrets.token_urlsafe(12)
     if not ranking.may_go_on(start):
         return ""
-    if not keeping.keep(f"ranking:{token}", ranking, KEPT_S):
+    if not cache.keep(f"ranking:{token}", ranking, KEPT_S):
         return ""
     return signing.dumps([token, start], salt="cursor")
 
@@ -200,7 +200,7 @@ def resume(cursor: str, dataset: str) -> tuple[Ranking, int, str]:
         token, start = signing.loads(cursor, salt="cursor")
     except signing.BadSignature:
         raise InvalidQuery("This cursor is not one that a search gave out.") from None
-    ranking = keeping.kept(f"ranking:{token}")
+    ranking = cache.kept(f"ranking:{token}")
     if ranking is None:
         raise InvalidQuery("This search has expired; please search again.")
     if ranking.dataset != dataset:

@@ -2,9 +2,9 @@
 
 import logging
 
+from .cache import keep, kept
 from .clickhouse import queries
 from .errors import NotFound, SearchError
-from .keeping import keep, kept
 from .models import Dataset
 from .service import table_of
 

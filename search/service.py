@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from . import metrics
 from .clickhouse import by_id, queries
 from .clickhouse.filters import NOT_SAFE, REMOVED, condition_of
 from .clickhouse.gathering import share_passing
@@ -22,6 +21,7 @@ from .corpus import Corpus, table_of
 from .errors import InvalidQuery, SearchError
 from .items import Hit, Item, checked_id, no_item, shown_facts
 from .models import Dataset, Shard
+from .observability import metrics
 from .query import Filters, SearchQuery, Term
 from .random_items import diverse, random_ids
 from .ranking import Hidden, Ranking, keep, resume

@@ -11,10 +11,10 @@ from .concepts import resolved
 from .errors import NotFound, SearchError, TooManyRequests, UnreadableWord
 from .filled import filled
 from .forms import FIELDS, ORDERS, SHAPES, SearchForm
-from .limits import check_pictures
 from .links import DEFAULTS, TERMS, search_url
 from .models import Dataset
 from .query import SearchQuery
+from .rate_limits import check_pictures
 from .safety import has_safety
 from .service import Page
 from .spread import spread

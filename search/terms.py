@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from . import keeping
+from . import cache
 from .clickhouse import by_id
 from .clickhouse.schema import VECTOR_COLUMNS, ItemTable
 from .encoder import encoder_for
@@ -110,11 +110,11 @@ class Terms:
         """Kept for a while: a page asks anew when it is reloaded."""
         told = f"{self.dataset.model} {self.dataset.weights} {url}"
         key = f"picture:{hashlib.sha256(told.encode()).hexdigest()}"
-        if (vector := keeping.kept(key)) is None:
+        if (vector := cache.kept(key)) is None:
             left = max(deadline - time.monotonic(), 0.0)
             picture = fetch(url, replace(LIMITS, seconds=left))
             vector = self._picture_vector(picture.content)
-            keeping.keep(key, vector, FETCHED_KEPT_S)
+            cache.keep(key, vector, FETCHED_KEPT_S)
         return vector
 
     def _of_model(self, vectors: np.ndarray) -> np.ndarray:

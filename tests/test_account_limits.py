@@ -12,7 +12,7 @@ from django.test import Client, RequestFactory
 from rest_framework.settings import api_settings
 from routes import routes
 
-from search import limits
+from search import rate_limits
 from search.query import SearchQuery, Term
 from usercollections.account.tokens import make_token
 
@@ -33,7 +33,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(limits, "now", clock)
+    monkeypatch.setattr(rate_limits, "now", clock)
     return clock
 
 
@@ -93,7 +93,7 @@ def test_being_refused_does_not_prolong_the_wait(client, clock):
 def test_many_at_once_get_no_more_than_one_after_the_other(clock):
     caches["limits"].add("limit-try-1", 0)
     with ThreadPoolExecutor(16) as pool:
-        waits = list(pool.map(lambda _: limits._taken("try", 50, 60), range(200)))
+        waits = list(pool.map(lambda _: rate_limits._taken("try", 50, 60), range(200)))
     assert 45 <= waits.count(0) <= 50
 
 
@@ -213,7 +213,9 @@ def test_the_number_of_proxies_reaches_all_who_count(settings):
 )
 def test_a_subscriber_is_one_visitor(one, other, same):
     requests = RequestFactory()
-    seen = {limits.address(requests.get("/", REMOTE_ADDR=ip)) for ip in (one, other)}
+    seen = {
+        rate_limits.address(requests.get("/", REMOTE_ADDR=ip)) for ip in (one, other)
+    }
     assert (len(seen) == 1) == same
 
 
@@ -245,11 +247,11 @@ def test_pictures_are_counted_where_they_are_asked_for(client, clock):
     words = SearchQuery(dataset="x", terms=(Term(text="a boat"),))
     picture = SearchQuery(dataset="x", terms=(Term(image=b"jpeg"),))
     for _ in range(9):
-        limits.check_pictures(request, words)
+        rate_limits.check_pictures(request, words)
     for _ in range(3):
-        limits.check_pictures(request, picture)
-    with pytest.raises(limits.TooManyRequests, match="3 searches by picture"):
-        limits.check_pictures(request, picture)
+        rate_limits.check_pictures(request, picture)
+    with pytest.raises(rate_limits.TooManyRequests, match="3 searches by picture"):
+        rate_limits.check_pictures(request, picture)
 
 
 # --- Signing in
@@ -331,7 +333,7 @@ OPEN = {
 @pytest.fixture
 def closed(settings):
     settings.SEARCH_ANONYMOUS = False
-    settings.LIMITS = dict.fromkeys(limits.SCOPES, "")
+    settings.LIMITS = dict.fromkeys(rate_limits.SCOPES, "")
 
 
 def test_a_closed_site_shows_nothing_to_visitors(closed, postcards_dataset, ada):

@@ -10,7 +10,7 @@ from django.core.cache import caches
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from search import limits, service
+from search import rate_limits, service
 from search.clickhouse import schema
 from search.clickhouse.filters import NOT_SAFE
 from search.corpus import Corpus
@@ -603,7 +603,7 @@ def test_other_methods_are_refused_in_json(api):
 
 def test_whoever_asks_too_often_is_told_when_to_go_on(api, settings):
     caches["limits"].clear()
-    settings.LIMITS = dict.fromkeys(limits.SCOPES, "2/min")
+    settings.LIMITS = dict.fromkeys(rate_limits.SCOPES, "2/min")
     assert [knn(api, text="a boat").status_code for _ in range(3)] == [200, 200, 429]
     refused = knn(api, text="a boat")
     assert int(refused["Retry-After"]) >= 1

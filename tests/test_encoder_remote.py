@@ -24,7 +24,7 @@ from search.encoder import encoder_here
 from search.encoder.queue import PREFIX, WORKERS
 from search.encoder.remote import CeleryEncoder
 from search.errors import NotAPicture, PictureTooLarge, SearchUnavailable
-from search.pictures import MOST_BYTES
+from search.images.decode import MOST_BYTES
 
 REMOTE = "search.encoder.remote.CeleryEncoder"
 WAIT_S = 3.0  # as the settings have it

@@ -14,11 +14,11 @@ from truth import all_similarities, reasons
 
 from laionweb.version import VERSION
 from search import scanning
+from search.csv_output import harmless
 from search.errors import InvalidQuery, NotFound
 from search.ingestion import removals
 from search.models import Dataset, Removal
 from search.query import Filters, SearchQuery, Term
-from search.spreadsheets import harmless
 
 pytestmark = pytest.mark.django_db
 FORMS = ("json", "csv", "parquet", "img2dataset")

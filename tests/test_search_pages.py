@@ -20,10 +20,10 @@ from search.clickhouse import client as clickhouse
 from search.clickhouse import schema
 from search.errors import NotFound
 from search.forms import MOST_PICTURES
+from search.images.decode import MOST_BYTES
 from search.links import safe_url
 from search.marks import MOST_MARKS
 from search.models import Dataset
-from search.pictures import MOST_BYTES
 from search.query import (
     Filters,
     SearchQuery,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from search.errors import NotAPicture, PictureTooLarge
-from search.pictures import decode
+from search.images.decode import decode
 
 
 def encoded(picture: Image.Image, kind: str, **options) -> bytes:

@@ -22,9 +22,9 @@ from PIL import Image
 from postcards.draw import draw
 from postcards.scene import Scene, Thing
 from postcards.shards import MODEL
-from search import pictures
 from search.encoder import encoder_here
 from search.errors import InvalidQuery
+from search.images import decode
 from search.management.commands.clickhouse_shell import PROMPT, Command, split
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -144,7 +144,7 @@ def test_encode_text_is_the_encoder_whatever_the_text(answers):
 
 def test_encode_image_is_the_encoder_on_the_decoded_picture(answers, place):
     vectors = np.array(json.loads(answers["image"])[0], np.float32)
-    picture = pictures.decode((place.folder / "pictures" / "card.png").read_bytes())
+    picture = decode.decode((place.folder / "pictures" / "card.png").read_bytes())
     assert np.allclose(
         vectors, encoder_here(MODEL, "").encode_images([picture]), atol=1e-5
     )

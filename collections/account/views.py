@@ -17,7 +17,7 @@ from django.views.decorators.http import (
     require_safe,
 )
 
-from search.limits import limited
+from search.rate_limits import limited
 
 from ..models import Token
 from .belongings import counts

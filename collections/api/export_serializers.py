@@ -23,8 +23,8 @@ from search.api.serializers import (
     terms_of,
 )
 from search.api.strict import StrictIntegerField, StrictSerializer, WordField, between
-from search.limits import check_pictures
 from search.query import FIELDS, MOST_TERMS, Filters, SearchQuery
+from search.rate_limits import check_pictures
 
 from ..exporting import asked
 from ..exporting.asked import FORMS, KINDS, MOST_RESULTS, Asked

@@ -9,7 +9,7 @@ from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from search import limits, service
+from search import rate_limits, service
 from search.api.answers import SearchAnswer
 from search.api.refusals import REFUSAL
 from search.api.telling import told_page as told_results
@@ -94,7 +94,7 @@ class SearchDetail(OfOneUser):
             search,
             request.user,
             request.get_host(),
-            before=lambda: limits.check(request, "search"),
+            before=lambda: rate_limits.check(request, "search"),
         )
         return Response(_told(search, request) | {"new": new})
 
@@ -158,7 +158,7 @@ class SearchResults(OfOneUser):
             limit=given["limit"],
             cursor=given["cursor"],
         )
-        limits.check_pictures(request, query)
+        rate_limits.check_pictures(request, query)
         page = service.find(resolved(query, request.user))
         if not query.cursor:
             saved.look_at(request.user, asking)

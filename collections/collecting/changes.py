@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from search.errors import InvalidQuery, NotFound
-from search.limits import limited
+from search.rate_limits import limited
 
 from .. import owning
 from ..models import Collection

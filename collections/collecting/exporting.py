@@ -7,7 +7,7 @@ from io import StringIO
 from itertools import chain
 from typing import Any
 
-from search.spreadsheets import harmless
+from search.csv_output import harmless
 
 from ..models import Collection
 from .rows import COLUMNS, Row, batches

@@ -11,7 +11,7 @@ import numpy as np
 from django.db.models import QuerySet
 from django.urls import reverse
 
-from search import among, keeping, service
+from search import among, cache, service
 from search.concepts import Found
 from search.errors import NotFound
 from search.query import MOST_EXCLUDED, SearchQuery, Term
@@ -64,14 +64,14 @@ def as_concept(collection: Collection, slug: str) -> Found:
     Raises NotFound, SearchUnavailable.
     """
     kept = f"{_kept_under(collection)}:mean:{slug}"
-    found = keeping.kept(kept)
+    found = cache.kept(kept)
     if found is None:
         vector = mean(collection, slug)
         ids = collection.items.filter(dataset=slug).values_list("item", flat=True)
         there, likeness = among.similarities(slug, vector, list(ids))
         nearest = there[np.argsort(-likeness)][:MOST_EXCLUDED]
         found = (tuple(vector.tolist()), tuple(nearest.tolist()))
-        keeping.keep(kept, found, KEPT_S)
+        cache.keep(kept, found, KEPT_S)
     address = reverse("collection", args=[collection.pk])
     return Found(found[0], collection.name, address, exclude=found[1])
 
@@ -92,10 +92,10 @@ def _cut(
 ) -> Cut:
     start = read_cursor(cursor, LIKENESS)[0] if cursor else 0
     kept = f"{_kept_under(collection)}:{key}"
-    ranked = keeping.kept(kept)
+    ranked = cache.kept(kept)
     if ranked is None:
         ranked = _ranked(collection, direction, nearest)
-        keeping.keep(kept, ranked, KEPT_S)
+        cache.keep(kept, ranked, KEPT_S)
     pks, similarities = (column[start : start + count] for column in ranked)
     members = collection.items.in_bulk(pks.tolist())
     rows = [

@@ -19,10 +19,10 @@ from search import service
 from search.among import Standing
 from search.errors import NotFound, SearchError, SearchUnavailable
 from search.items import Hit
-from search.limits import limited
 from search.links import safe_url
 from search.middleware import HtmxRequest
 from search.query import MOST_TEXT
+from search.rate_limits import limited
 
 from .. import owning
 from ..models import Collection, CollectionItem

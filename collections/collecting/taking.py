@@ -10,9 +10,9 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from search import popularity
 from search.errors import NotFound
-from search.limits import limited
 from search.links import search_url
 from search.query import encode_embedding
+from search.rate_limits import limited
 from search.service import dataset_named
 
 from ..models import Collection

@@ -3,7 +3,7 @@
 import secrets
 from typing import Any
 
-from search import keeping
+from search import cache
 from search.errors import InvalidQuery
 
 from ..models import Collection
@@ -14,13 +14,13 @@ KEPT_S = 3_600
 def keep(collection: Collection, what: str, value: Any) -> str:
     """Returns the token by which it is found again; '' if it could not be kept."""
     token = secrets.token_urlsafe(12)
-    kept = keeping.keep(_key(collection, token), (what, value), KEPT_S)
+    kept = cache.keep(_key(collection, token), (what, value), KEPT_S)
     return token if kept else ""
 
 
 def kept(collection: Collection, token: str) -> tuple[str, Any]:
     """What was kept of this collection. Raises InvalidQuery when it is gone."""
-    found = keeping.kept(_key(collection, token[:40]))
+    found = cache.kept(_key(collection, token[:40]))
     if found is None:
         raise InvalidQuery("This can no longer be undone.")
     return found

@@ -13,9 +13,9 @@ from django.utils.http import urlencode
 from search import service
 from search.errors import InvalidQuery, NotFound
 from search.forms import CHOSEN, SearchForm
-from search.limits import check_pictures
 from search.models import Dataset
 from search.query import Filters
+from search.rate_limits import check_pictures
 
 from ..collecting.reaching import reached
 from ..models import Collection, Concept

@@ -15,8 +15,8 @@ from search import concepts
 from search.errors import SearchError, SearchUnavailable, TooManyRequests
 from search.filled import filled
 from search.forms import SHAPES
-from search.limits import limited
 from search.models import Dataset
+from search.rate_limits import limited
 
 from ..models import Concept
 from ..saving.addresses import Asking

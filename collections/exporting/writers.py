@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from search.spreadsheets import harmless
+from search.csv_output import harmless
 
 from . import image_list
 

@@ -16,10 +16,10 @@ from django.views.decorators.http import require_safe
 from search import service
 from search.errors import SearchError
 from search.items import Hit
-from search.limits import limited
 from search.links import search_url
 from search.models import Dataset
 from search.query import SearchQuery, Term, shorten_embedding
+from search.rate_limits import limited
 
 from .. import owning
 from ..models import Concept, ConceptVersion

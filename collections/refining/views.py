@@ -9,8 +9,8 @@ from django.views.decorators.http import require_POST, require_safe
 
 from search.errors import InvalidQuery, SearchError
 from search.items import checked_id
-from search.limits import limited
 from search.marks import MOST_MARKS
+from search.rate_limits import limited
 from search.refine import STRENGTHS
 from search.service import dataset_named
 

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from search import limits, service
+from search import rate_limits, service
 from search.errors import SearchError, TooManyRequests
 from search.models import Dataset
 from search.safety import has_safety
@@ -89,7 +89,7 @@ def glance(request: HttpRequest, key: UUID) -> HttpResponse:
             search,
             request.user,
             request.get_host(),
-            before=lambda: limits.check(request, "search"),
+            before=lambda: rate_limits.check(request, "search"),
         )
         unsafe = saved.asking_of(search).form.asked["nsfw"] == "any"
         dataset = service.dataset_named(search.dataset)

@@ -18,9 +18,9 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from search import pictures
 from search.encoder import encoder_here
 from search.errors import InvalidQuery, SearchError
+from search.images import decode
 
 ENCODED_TOGETHER = 8  # and sent, so that a long chunk does not look like silence
 LONGEST_SHOWN = 200  # characters of a path; the engine reads 4 KB of complaints at once
@@ -83,7 +83,7 @@ def picture_at(folder: Path, row: bytes) -> Image.Image:
         if not path.is_file():
             raise InvalidQuery(f"there is no such file in {folder}.")
         with path.open("rb") as file:
-            return pictures.decode(file.read(pictures.MOST_BYTES + 1))
+            return decode.decode(file.read(decode.MOST_BYTES + 1))
     except InvalidQuery as error:
         raise InvalidQuery(f"{shown(name)}: {error.message}") from error
     except (OSError, ValueError) as error:

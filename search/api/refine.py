@@ -12,9 +12,9 @@ from rest_framework.views import APIView
 from search import service
 from search.concepts import resolved
 from search.errors import InvalidQuery
-from search.limits import check_pictures
 from search.marks import MOST_MARKS, check_marks, tuned_by_items
 from search.query import MOST_EXCLUDED, MOST_TERMS, Filters, SearchQuery, Term
+from search.rate_limits import check_pictures
 from search.refine import STRENGTHS
 
 from .answers import RefineAnswer

@@ -8,7 +8,7 @@ from rest_framework import serializers
 
 from search import asking
 from search.errors import InvalidQuery, PictureTooLarge
-from search.pictures import MOST_BYTES
+from search.images.decode import MOST_BYTES
 from search.query import (
     DEFAULT_LIMIT,
     FIELDS,

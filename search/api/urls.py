@@ -10,13 +10,13 @@ from . import (
     shards,
     views,
 )
-from .docs import pages
+from .docs import pages as docs_views
 
 urlpatterns = [
     path("schema/", description.Description.as_view(), name="api-schema"),
     path("docs", RedirectView.as_view(pattern_name="api-docs")),
-    path("docs/", pages.docs, name="api-docs"),
-    path("docs/reference/", pages.reference, name="api-reference"),
+    path("docs/", docs_views.docs, name="api-docs"),
+    path("docs/reference/", docs_views.reference, name="api-reference"),
     path("datasets/", datasets.Datasets.as_view(), name="api-datasets"),
     path(
         "datasets/<slug:slug>/",

@@ -10,8 +10,8 @@ from rest_framework.views import APIView
 from search import service
 from search.concepts import resolved
 from search.errors import NotFound
-from search.limits import check_pictures
 from search.query import SearchQuery
+from search.rate_limits import check_pictures
 
 from .answers import ItemAnswer, SearchAnswer
 from .serializers import SearchParametersSerializer, SearchSerializer

@@ -12,8 +12,8 @@ from rest_framework.views import APIView
 from search import service
 from search.errors import NotFound
 from search.items import Hit
-from search.limits import check
 from search.query import Filters, SearchQuery
+from search.rate_limits import check
 
 from .asked import KnnSerializer, body_of, ids_of
 from .pictures import known, shown_url

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from search.errors import SearchUnavailable
-from search.pictures import decode
+from search.images.decode import decode
 
 from .loading import load
 from .shelf import Loaded, Shelf

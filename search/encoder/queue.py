@@ -31,7 +31,7 @@ from search.errors import (
     SearchError,
     SearchUnavailable,
 )
-from search.logs import NOBODY
+from search.observability.request_id import NOBODY
 
 from . import queue_scripts as scripts
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from search import keeping
+from search import cache
 
 if TYPE_CHECKING:
     from . import Encoder
@@ -33,12 +33,12 @@ class Remembered:
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         """float32 (len(texts), dimension), rows of unit length."""
         normal = [normalised(text) for text in texts]
-        known = {text: keeping.kept(self._key(text)) for text in dict.fromkeys(normal)}
+        known = {text: cache.kept(self._key(text)) for text in dict.fromkeys(normal)}
         new = [text for text in known if known[text] is None]
         if new:
             for text, vector in zip(new, self.encoder.encode_texts(new), strict=True):
                 known[text] = vector.tobytes()
-                keeping.keep(self._key(text), known[text], KEPT_S)
+                cache.keep(self._key(text), known[text], KEPT_S)
         vectors = [np.frombuffer(known[text], np.float32) for text in normal]
         return np.stack(vectors) if vectors else np.empty((0, self.dimension), "f4")
 

@@ -8,8 +8,8 @@ from django.conf import settings
 from redis import RedisError
 
 from search.errors import SearchUnavailable
-from search.logs import request_name
-from search.pictures import check
+from search.images.decode import check
+from search.observability.request_id import request_name
 
 from .queue import Asking, Request, new_call
 

@@ -17,9 +17,9 @@ import numpy as np
 from django.conf import settings
 from redis import RedisError
 
-from search import metrics
 from search.errors import SearchError, SearchUnavailable
-from search.logs import working_for
+from search.observability import metrics
+from search.observability.request_id import working_for
 
 from . import encoder_here
 from .openclip import OpenClipEncoder, decoders

@@ -18,8 +18,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from search.errors import NotAPicture, PictureTooLarge, ShardUnreadable
+from search.images.decode import MOST_BYTES
 from search.links import safe_url
-from search.pictures import MOST_BYTES
 
 from .damage import readable
 from .image_lists import COMPUTED, SHARD_ROWS

@@ -11,7 +11,7 @@ from PIL import Image
 
 from search.errors import CannotFetch
 from search.fetch import Limits, fetch
-from search.pictures import MOST_BYTES, decode
+from search.images.decode import MOST_BYTES, decode
 
 # The seconds include the wait for a turn, where many pictures are one host's.
 LIMITS = Limits(bytes=MOST_BYTES, seconds=20.0)

@@ -11,7 +11,7 @@ from typing import Any
 from django.db.models import Count, QuerySet
 from django.utils import timezone
 
-from search import keeping
+from search import cache
 from search.models import Dataset, Partition, Reject, Shard
 
 State = Shard.State
@@ -140,11 +140,11 @@ def pace(dataset: Dataset, rows: int) -> float | None:
     now, key = time.time(), f"pace:{dataset.pk}"
     asked = [
         (moment, count)
-        for moment, count in keeping.kept(key) or []
+        for moment, count in cache.kept(key) or []
         if 0 <= now - moment <= PACE_WINDOW_S
     ]
     asked.append((now, rows))
-    keeping.keep(key, asked, PACE_WINDOW_S)
+    cache.keep(key, asked, PACE_WINDOW_S)
     spent = now - asked[0][0]
     if spent < 1:
         return None

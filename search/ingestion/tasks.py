@@ -13,9 +13,9 @@ from typing import Any
 from celery import Task, shared_task
 from kombu.exceptions import OperationalError
 
-from search import metrics
 from search.errors import SearchUnavailable
 from search.models import Dataset
+from search.observability import metrics
 from search.service import table_of
 
 from . import publishing, removals, run

@@ -8,10 +8,11 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 
-from search import asking, pictures, service
+from search import asking, service
 from search.api.telling import told_page
 from search.clickhouse import client, folders
 from search.errors import InvalidQuery, NotFound, SearchUnavailable, UnreadableWord
+from search.images import decode
 from search.query import MOST_PER_PAGE, SearchQuery, Term
 from search.service import Page
 
@@ -73,11 +74,11 @@ def picture_in(path: str) -> bytes:
     """Raises InvalidQuery, which names the file."""
     try:
         with open(path, "rb") as file:
-            data = file.read(pictures.MOST_BYTES + 1)
+            data = file.read(decode.MOST_BYTES + 1)
     except OSError as error:
         raise InvalidQuery(f"{path} cannot be read: {error.strerror}.") from error
     try:
-        pictures.check(data)
+        decode.check(data)
     except InvalidQuery as error:
         raise InvalidQuery(f"{path}: {error.message}") from error
     return data

@@ -8,9 +8,9 @@ from django.conf import settings
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
-from ..api.docs import examples
-from ..api.docs.colours import coloured
-from ..limits import PERIODS, read_rate
+from search.api.docs import examples
+from search.api.docs.colours import coloured
+from search.rate_limits import PERIODS, read_rate
 
 register = template.Library()
 

@@ -7,17 +7,17 @@ from urllib.parse import urlencode, urlsplit
 from django import template
 from django.urls import reverse
 
-from .. import popularity
-from ..clickhouse.filters import NOT_SAFE
-from ..forms import MOST_PICTURES
-from ..items import Hit
-from ..links import safe_url, search_url
-from ..marks import MOST_MARKS
-from ..models import Dataset
-from ..pictures import MOST_BYTES
-from ..popularity_page import MOST_IDS
-from ..selection import MOST_SELECTED
-from ..thumbnails import SIZES, address
+from search import popularity
+from search.clickhouse.filters import NOT_SAFE
+from search.forms import MOST_PICTURES
+from search.images.decode import MOST_BYTES
+from search.items import Hit
+from search.links import safe_url, search_url
+from search.marks import MOST_MARKS
+from search.models import Dataset
+from search.popularity_page import MOST_IDS
+from search.selection import MOST_SELECTED
+from search.thumbnails import SIZES, address
 
 register = template.Library()
 

@@ -2,7 +2,7 @@
 
 from django import template
 
-from ..models import Dataset, Partition
+from search.models import Dataset, Partition
 
 register = template.Library()
 

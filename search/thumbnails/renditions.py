@@ -6,7 +6,7 @@ from io import BytesIO
 
 from PIL import Image, ImageCms
 
-from search.pictures import decode
+from search.images.decode import decode
 
 from . import SIZES
 

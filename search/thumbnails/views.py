@@ -7,7 +7,7 @@ from django.utils.cache import get_conditional_response
 from django.views.decorators.http import require_safe
 
 from search.errors import SearchError
-from search.limits import check
+from search.rate_limits import check
 
 from .making import NoPicture
 from .making import thumbnail as picture

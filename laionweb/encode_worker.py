@@ -26,7 +26,7 @@ class Encoding(bootsteps.StartStopStep):
         return QUEUE in worker.app.amqp.queues.consume_from
 
     def start(self, worker: Any) -> None:
-        from .encoder.serving import EncodeWorker
+        from search.encoder.serving import EncodeWorker
 
         self.worker = EncodeWorker(settings.CELERY_BROKER_URL, models)
         self.worker.start()
@@ -39,7 +39,7 @@ class Encoding(bootsteps.StartStopStep):
 
 def models() -> list[tuple[str, str]]:
     """The models of all datasets; those that cannot be had now load when asked for."""
-    from .models import Dataset
+    from search.models import Dataset
 
     try:
         return list(Dataset.objects.values_list("model", "weights").distinct())

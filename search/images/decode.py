@@ -6,7 +6,7 @@ from io import BytesIO
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .errors import NotAPicture, PictureTooLarge
+from search.errors import NotAPicture, PictureTooLarge
 
 MOST_BYTES = 10 * 1024 * 1024
 MOST_PIXELS = 40_000_000
