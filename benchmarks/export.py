@@ -113,7 +113,7 @@ def exported(step: str) -> dict:
     from ingest_paths import counted, watched
 
     from search.clickhouse import client
-    from search.query import Filters
+    from search.query.model import Filters
     from usercollections.exporting import asked, writing
 
     form, with_embeddings = EXPORTS[step]

@@ -33,7 +33,7 @@ from search import service  # noqa: E402
 from search.clickhouse import client, schema, writer  # noqa: E402
 from search.ingestion import publishing, run, steering  # noqa: E402
 from search.models import Dataset, Shard  # noqa: E402
-from search.query import SearchQuery, Term  # noqa: E402
+from search.query.model import SearchQuery, Term  # noqa: E402
 
 SEARCHES = 200  # and not more than a twentieth of the rows
 DOCUMENTS_TABLE = """CREATE TABLE laion (

@@ -34,7 +34,7 @@ from search.clickhouse.filters import Condition  # noqa: E402
 from search.encoder import encoder_here  # noqa: E402
 from search.ingestion import publishing, run, steering  # noqa: E402
 from search.models import Dataset, Shard  # noqa: E402
-from search.query import SearchQuery, Term  # noqa: E402
+from search.query.model import SearchQuery, Term  # noqa: E402
 
 ROWS = 10_000
 ROUNDS = 200

@@ -7,7 +7,7 @@ class CollectionsConfig(AppConfig):
     verbose_name = "Collections"
 
     def ready(self) -> None:
-        from search.concepts import found_by
+        from search.query.concepts import found_by
 
         from .account import events  # noqa: F401
         from .concepts import find

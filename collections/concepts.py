@@ -3,9 +3,9 @@
 from typing import Any
 from uuid import UUID
 
-from search.concepts import Found
 from search.errors import InvalidQuery, NotFound
 from search.models import Dataset
+from search.query.concepts import Found
 from search.service import dataset_named
 
 from .collecting.likeness import as_concept

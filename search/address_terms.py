@@ -10,9 +10,9 @@ from typing import Any
 from django import forms
 
 from .errors import InvalidQuery
-from .language import CONCEPT, ITEM
-from .links import weighed
-from .query import LAST_ITEM, MOST_TERMS, Term, decode_embedding
+from .query.model import LAST_ITEM, MOST_TERMS, Term, decode_embedding
+from .query.parser import CONCEPT, ITEM
+from .query.url_params import weighed
 
 MOST_EMBEDDING = 12_000  # characters: 2,250 dimensions
 NO_ITEM = "That is not the number of an item."

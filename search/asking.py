@@ -6,9 +6,9 @@ from typing import Any
 
 from . import service
 from .errors import InvalidQuery, NotFound
-from .language import ITEM, parse
-from .parts import Asked
-from .query import Filters, SearchQuery, Term
+from .query.model import Filters, SearchQuery, Term
+from .query.parsed import Asked
+from .query.parser import ITEM, parse
 
 
 def read(text: str, dataset: str, host: str) -> Asked:

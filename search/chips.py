@@ -5,12 +5,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from . import concepts, service
+from . import service
 from .forms import SearchForm
-from .links import DEFAULTS, TERMS, weighed, with_weight
 from .models import Dataset
-from .parts import Asked, Part
-from .query import MOST_WEIGHT, Term
+from .query import concepts
+from .query.model import MOST_WEIGHT, Term
+from .query.parsed import Asked, Part
+from .query.url_params import DEFAULTS, TERMS, weighed, with_weight
 from .service import Item
 
 TOLD: dict[str, str | dict[Any, str]] = {

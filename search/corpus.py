@@ -15,7 +15,7 @@ from .clickhouse.schema import ItemTable
 from .errors import NotFound
 from .items import Hit, shown_facts
 from .models import Dataset
-from .query import SearchQuery
+from .query.model import SearchQuery
 from .ranking import Ranking
 from .terms import Terms
 

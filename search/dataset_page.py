@@ -13,8 +13,8 @@ from .advice import advice
 from .corpus import Corpus
 from .errors import SearchUnavailable
 from .evaluation import GOOD_RECALL
-from .links import search_url
 from .models import Dataset
+from .query.url_params import search_url
 
 logger = logging.getLogger(__name__)
 

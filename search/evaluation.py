@@ -14,7 +14,7 @@ from .clickhouse.schema import ItemTable
 from .corpus import FIRST_DEPTH, Corpus
 from .errors import NotFound
 from .models import Evaluation
-from .query import SearchQuery, Term
+from .query.model import SearchQuery, Term
 from .random_items import random_ids
 from .recall import (
     RANKS,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from . import service
-from .query import SearchQuery
+from .query.model import SearchQuery
 from .service import Hit
 
 LOOKED_AT = 40

@@ -15,10 +15,10 @@ from .address_terms import (
 )
 from .errors import InvalidQuery
 from .images.decode import MOST_BYTES
-from .language import MOST_ASKED
-from .links import DEFAULTS, TERMS, search_url, told_in_address
-from .parts import Asked
-from .query import LONGEST_SIDE, MOST_TEXT, MOST_WEIGHT, SearchQuery, Term
+from .query.model import LONGEST_SIDE, MOST_TEXT, MOST_WEIGHT, SearchQuery, Term
+from .query.parsed import Asked
+from .query.parser import MOST_ASKED
+from .query.url_params import DEFAULTS, TERMS, search_url, told_in_address
 
 FIELDS = (("image", "Pictures"), ("text", "Captions"), ("both", "Both"))
 MODES = (("ann", "Approximate"), ("exact", "Exact"))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import NotFound
-from .query import LAST_ITEM
+from .query.model import LAST_ITEM
 
 
 @dataclass(frozen=True, kw_only=True)

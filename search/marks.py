@@ -7,7 +7,7 @@ import numpy as np
 
 from . import service
 from .errors import InvalidQuery
-from .query import SearchQuery
+from .query.model import SearchQuery
 from .refine import tuned
 
 MOST_MARKS = 500

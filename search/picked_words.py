@@ -3,7 +3,7 @@
 import re
 
 from .errors import InvalidQuery
-from .language import parse
+from .query.parser import parse
 
 LONGEST = 200
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]+")

@@ -16,7 +16,7 @@ from .clickhouse.filters import NSFW, REMOVED, VISIBLE
 from .clickhouse.queries import MOST_RESULTS, Candidates
 from .duplicates import Vectors
 from .errors import InvalidQuery
-from .query import Filters
+from .query.model import Filters
 
 KEPT_S = 3_600
 BESIDE = 3  # why an item is hidden: it is excluded, or is part of the query itself

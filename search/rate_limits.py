@@ -18,7 +18,7 @@ from django.http import HttpRequest, HttpResponseBase
 from rest_framework.throttling import BaseThrottle
 
 from .errors import TooManyRequests
-from .query import SearchQuery
+from .query.model import SearchQuery
 
 # What is counted, and in which words it is refused.
 SCOPES = {

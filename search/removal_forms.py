@@ -6,7 +6,7 @@ from django import forms
 
 from .errors import InvalidQuery
 from .models import Dataset, Removal
-from .query import LAST_ITEM
+from .query.model import LAST_ITEM
 
 MOST_REASON = 200  # characters
 

@@ -21,7 +21,7 @@ from .clickhouse.writer import bounds
 from .corpus import Corpus
 from .ingestion.removals import RemovalList
 from .models import Dataset
-from .query import Filters
+from .query.model import Filters
 from .terms import VECTOR_FIELDS
 
 MOST_AT_ONCE = 5_000  # items of a batch, whose contents are in memory

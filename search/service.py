@@ -22,7 +22,7 @@ from .errors import InvalidQuery, SearchError
 from .items import Hit, Item, checked_id, no_item, shown_facts
 from .models import Dataset, Shard
 from .observability import metrics
-from .query import Filters, SearchQuery, Term
+from .query.model import Filters, SearchQuery, Term
 from .random_items import diverse, random_ids
 from .ranking import Hidden, Ranking, keep, resume
 from .terms import VECTOR_FIELDS

@@ -7,13 +7,13 @@ from django.http import HttpRequest
 
 from . import popularity, service
 from .chips import Reading, chips
-from .concepts import resolved
 from .errors import NotFound, SearchError, TooManyRequests, UnreadableWord
 from .filled import filled
 from .forms import FIELDS, ORDERS, SHAPES, SearchForm
-from .links import DEFAULTS, TERMS, search_url
 from .models import Dataset
-from .query import SearchQuery
+from .query.concepts import resolved
+from .query.model import SearchQuery
+from .query.url_params import DEFAULTS, TERMS, search_url
 from .rate_limits import check_pictures
 from .safety import has_safety
 from .service import Page

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from . import service
 from .errors import InvalidQuery
 from .items import Hit
-from .language import parse
 from .models import Dataset
+from .query.parser import parse
 
 WALL = 36
 EXAMPLES = {

@@ -7,7 +7,7 @@ import numpy as np
 
 from . import service
 from .chips import TOLD, Chip, Reading
-from .query import Filters
+from .query.model import Filters
 from .service import Page
 
 THINGS = {"image": "pictures", "text": "captions", "both": "pictures and captions"}

@@ -16,7 +16,7 @@ from .errors import InvalidQuery, SearchUnavailable
 from .fetch import LIMITS, fetch
 from .items import checked_id, no_item
 from .models import Dataset
-from .query import SearchQuery, Term
+from .query.model import SearchQuery, Term
 
 VECTOR_FIELDS = tuple(VECTOR_COLUMNS)
 LEAST_LENGTH = 1e-6  # of a query's sum: below it no direction is left

@@ -14,9 +14,9 @@ from django.views.decorators.vary import vary_on_headers
 from . import exact_check, service, shown
 from .errors import InvalidQuery, SearchError, SearchUnavailable
 from .forms import PictureForm, SearchForm
-from .links import with_weight
 from .middleware import HtmxRequest
-from .query import MOST_WEIGHT, SearchQuery, shorten_embedding
+from .query.model import MOST_WEIGHT, SearchQuery, shorten_embedding
+from .query.url_params import with_weight
 from .rate_limits import limited
 from .shown import Context, page_context
 

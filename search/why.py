@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from . import concepts
 from .corpus import Corpus
 from .items import checked_id
-from .query import SearchQuery, Term
+from .query import concepts
+from .query.model import SearchQuery, Term
 
 LONGEST_BAR = 100  # of the largest share; the others in proportion
 

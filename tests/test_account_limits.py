@@ -13,7 +13,7 @@ from rest_framework.settings import api_settings
 from routes import routes
 
 from search import rate_limits
-from search.query import SearchQuery, Term
+from search.query.model import SearchQuery, Term
 from usercollections.account.tokens import make_token
 
 pytestmark = pytest.mark.django_db

@@ -7,7 +7,7 @@ import pytest
 from api_calls import Caller, assert_refuses_all, assert_shaped, caller, walked
 
 from search import service
-from search.query import SearchQuery, Term
+from search.query.model import SearchQuery, Term
 
 pytestmark = pytest.mark.django_db
 NOBODY = str(uuid.uuid4())

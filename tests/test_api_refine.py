@@ -9,7 +9,7 @@ from django.core.cache import caches
 
 from search import popularity, service
 from search.models import Conversion, ConversionFile, Pick
-from search.query import SearchQuery, Term
+from search.query.model import SearchQuery, Term
 from search.refine import tuned
 from tests.test_search_pictures import png_bomb
 

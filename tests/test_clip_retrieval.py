@@ -17,7 +17,7 @@ from search.corpus import Corpus
 from search.duplicates import SAME_PICTURE
 from search.errors import InvalidQuery
 from search.models import Shard
-from search.query import SearchQuery, Term
+from search.query.model import SearchQuery, Term
 from search.service import table_of
 from tests.test_search_pictures import png_bomb
 from usercollections.account.tokens import make_token

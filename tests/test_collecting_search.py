@@ -11,11 +11,12 @@ from django.test import Client
 from django.urls import reverse
 
 from postcards.scene import Description, Scene
-from search import among, concepts, service
+from search import among, service
 from search.among import Standing
 from search.clickhouse import nodes
 from search.errors import NotFound
-from search.query import SearchQuery, Term, decode_embedding
+from search.query import concepts
+from search.query.model import SearchQuery, Term, decode_embedding
 
 pytestmark = pytest.mark.django_db
 BOATS = Description(things=({"kind": "boat"},))

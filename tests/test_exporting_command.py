@@ -18,7 +18,7 @@ from exported import check, rows
 
 from search.errors import SearchUnavailable
 from search.models import Dataset
-from search.query import Filters
+from search.query.model import Filters
 
 pytestmark = pytest.mark.django_db
 

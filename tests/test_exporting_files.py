@@ -18,7 +18,7 @@ from search.csv_output import harmless
 from search.errors import InvalidQuery, NotFound
 from search.ingestion import removals
 from search.models import Dataset, Removal
-from search.query import Filters, SearchQuery, Term
+from search.query.model import Filters, SearchQuery, Term
 
 pytestmark = pytest.mark.django_db
 FORMS = ("json", "csv", "parquet", "img2dataset")

@@ -18,7 +18,7 @@ from exported import made, rows
 from PIL import Image
 from tiny_shards import tidied_up
 
-from search.query import Filters
+from search.query.model import Filters
 
 pytestmark = pytest.mark.django_db
 TIMEOUT_S = 120

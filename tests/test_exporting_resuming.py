@@ -14,7 +14,7 @@ from search import scanning
 from search.errors import InvalidQuery
 from search.ingestion import removals
 from search.models import Dataset, Removal, Shard
-from search.query import Filters, SearchQuery, Term
+from search.query.model import Filters, SearchQuery, Term
 
 pytestmark = pytest.mark.django_db
 ALL = Filters(nsfw="any")

@@ -15,7 +15,7 @@ from postcards.shards import jpeg
 from search import scanning, service
 from search.corpus import Corpus
 from search.models import Dataset, Shard
-from search.query import Filters, SearchQuery, Term
+from search.query.model import Filters, SearchQuery, Term
 from search.scanning import Scan, shards_of
 
 pytestmark = pytest.mark.django_db

@@ -14,7 +14,7 @@ from search.corpus import Corpus
 from search.ingestion import removals
 from search.ingestion.removals import RemovalList
 from search.models import Dataset, Removal, Shard
-from search.query import Filters
+from search.query.model import Filters
 from search.scanning import Scan, shards_of
 from search.versions import dataset_version, removals_version
 

@@ -18,7 +18,7 @@ from rest_framework.test import APIClient
 from search import service
 from search.ingestion import removals
 from search.models import Dataset, Removal
-from search.query import SearchQuery, Term
+from search.query.model import SearchQuery, Term
 from usercollections.account.tokens import make_token
 from usercollections.exporting import files, steering, tasks
 from usercollections.models import Concept, Export

@@ -14,7 +14,7 @@ from routes import round_
 
 from search import service
 from search.errors import SearchUnavailable
-from search.query import SearchQuery, Term, encode_embedding
+from search.query.model import SearchQuery, Term, encode_embedding
 from usercollections.exporting import files, new, steering, tasks
 from usercollections.models import Concept, Export, Round
 

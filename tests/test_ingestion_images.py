@@ -33,7 +33,7 @@ from search.ingestion.removals import REASON
 from search.ingestion.sources import source_of
 from search.ingestion.tables import TableFile
 from search.models import Dataset, Removal, Shard
-from search.query import SearchQuery, Term
+from search.query.model import SearchQuery, Term
 
 pytestmark = pytest.mark.django_db
 State = Shard.State

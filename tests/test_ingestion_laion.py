@@ -28,7 +28,7 @@ from search.errors import NotFound, SearchUnavailable, ShardUnreadable
 from search.ingestion import laion
 from search.ingestion.laion import LaionFolder, read_vectors
 from search.models import Dataset, Shard
-from search.query import Filters, SearchQuery, Term
+from search.query.model import Filters, SearchQuery, Term
 
 pytestmark = pytest.mark.django_db
 State = Shard.State

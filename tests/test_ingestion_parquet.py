@@ -24,7 +24,7 @@ from search.ingestion.parquet_vectors import VectorTable
 from search.ingestion.sources import source_of
 from search.ingestion.vectors import BAD_VECTOR
 from search.models import Dataset, Shard
-from search.query import SearchQuery, Term
+from search.query.model import SearchQuery, Term
 
 pytestmark = pytest.mark.django_db
 State = Shard.State

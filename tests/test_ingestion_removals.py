@@ -28,7 +28,7 @@ from search.clickhouse.schema import SHARD_BITS
 from search.errors import InvalidQuery, NotFound
 from search.ingestion import removal_files, removals, run, steering, tasks
 from search.models import Dataset, Reject, Removal, Shard
-from search.query import SearchQuery, Term
+from search.query.model import SearchQuery, Term
 
 pytestmark = pytest.mark.django_db
 State = Shard.State

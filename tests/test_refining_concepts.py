@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from search import service
 from search.errors import NotFound
-from search.query import SearchQuery, Term
+from search.query.model import SearchQuery, Term
 
 pytestmark = pytest.mark.django_db
 
@@ -310,7 +310,7 @@ def test_only_ones_own_are_given_versions(client, ada, eve):
 
 
 def test_the_label_of_a_search_leads_to_the_concept(client, ada):
-    from search import concepts
+    from search.query import concepts
 
     concept = saved(client)
     found = concepts.find(str(concept.pk), ada, "postcards")

@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from search import service
-from search.query import MOST_EXCLUDED, SearchQuery, Term
+from search.query.model import MOST_EXCLUDED, SearchQuery, Term
 from search.refine import tuned
 
 pytestmark = pytest.mark.django_db

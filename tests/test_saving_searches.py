@@ -13,7 +13,7 @@ from tiny_shards import DIMENSION, bring_in, tidied_up, tiny_dataset, write_shar
 
 from search.errors import SearchUnavailable
 from search.models import Dataset, Shard
-from search.query import encode_embedding
+from search.query.model import encode_embedding
 
 pytestmark = pytest.mark.django_db
 SCRIPT = {"X-Requested-With": "XMLHttpRequest"}

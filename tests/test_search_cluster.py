@@ -20,7 +20,7 @@ from search.clickhouse import by_id, client, nodes, schema, writer
 from search.errors import NotFound, SearchUnavailable
 from search.ingestion import removals, steering
 from search.models import Dataset
-from search.query import Filters, SearchQuery, Term
+from search.query.model import Filters, SearchQuery, Term
 
 pytestmark = pytest.mark.django_db
 ROWS, SHARDS, DIMENSION = 300, 5, 16

@@ -24,12 +24,12 @@ from django.db import connection
 from wcwidth import wcswidth
 
 from postcards.shards import jpeg
-from search import concepts
 from search.clickhouse import client as engine
 from search.errors import NotFound, SearchUnavailable
 from search.management import searching
 from search.management.commands.search import Command
 from search.management.listing import for_programs, for_terminal
+from search.query import concepts
 from search.ranking import Hidden
 from search.service import Hit
 

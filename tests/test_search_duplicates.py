@@ -8,7 +8,7 @@ from truth import SAME_PICTURE, answer, check_exact
 from search import duplicates, service
 from search.clickhouse.filters import VISIBLE
 from search.clickhouse.queries import Candidates
-from search.query import Filters, SearchQuery, Term
+from search.query.model import Filters, SearchQuery, Term
 from search.ranking import Hidden, Ranking
 
 # Of the vector sin(0), sin(1) … sin(31), as tables hold it since they were made.

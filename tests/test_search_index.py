@@ -15,7 +15,7 @@ from search.clickhouse import client, queries, schema, writer
 from search.clickhouse.filters import condition_of
 from search.ingestion.publishing import partition_of
 from search.models import Dataset
-from search.query import Filters, SearchQuery, Term
+from search.query.model import Filters, SearchQuery, Term
 
 pytestmark = pytest.mark.django_db
 EVERY_FILTER = {

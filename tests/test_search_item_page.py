@@ -13,7 +13,7 @@ from tiny_shards import DIMENSION, bring_in, vectors, write_shard
 from search import service
 from search.clickhouse import schema
 from search.models import Dataset
-from search.query import Filters, SearchQuery, Term
+from search.query.model import Filters, SearchQuery, Term
 
 pytestmark = pytest.mark.django_db
 

@@ -7,8 +7,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from search.errors import InvalidQuery, UnreadableWord
-from search.language import AWAY, MOST_ASKED, Asked, parse
-from search.query import Filters, SearchQuery, Term
+from search.query.model import Filters, SearchQuery, Term
+from search.query.parser import AWAY, MOST_ASKED, Asked, parse
 
 HOST = "laionweb.example"
 

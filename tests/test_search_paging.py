@@ -17,7 +17,7 @@ from search.clickhouse import client, schema
 from search.clickhouse.queries import MOST_RESULTS
 from search.errors import InvalidQuery
 from search.models import Dataset
-from search.query import Filters, SearchQuery, Term
+from search.query.model import Filters, SearchQuery, Term
 from search.ranking import resume
 
 pytestmark = pytest.mark.django_db

@@ -10,7 +10,7 @@ from search import service
 from search.clickhouse import queries
 from search.clickhouse.schema import SHARD_BITS
 from search.errors import InvalidQuery, NotFound, SearchUnavailable
-from search.query import (
+from search.query.model import (
     Filters,
     SearchQuery,
     Term,

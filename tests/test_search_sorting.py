@@ -10,7 +10,7 @@ from search import service
 from search.clickhouse import client, schema
 from search.errors import InvalidQuery
 from search.models import Conversion, ConversionFile, Dataset
-from search.query import Filters
+from search.query.model import Filters
 
 pytestmark = pytest.mark.django_db
 FILTERS = Filters(nsfw="any", dedupe=False)

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from crowd import Crowd, unit
 
-from search.query import Filters
+from search.query.model import Filters
 
 CLOSE = 1e-5  # two exact similarities that may change places
 SAME_PICTURE = 0.94

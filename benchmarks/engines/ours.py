@@ -20,7 +20,7 @@ from search.clickhouse import by_id, client, queries, schema, writer
 from search.clickhouse.schema import INDEXES, VECTOR_COLUMNS, ItemTable
 from search.ingestion import publishing, run, steering
 from search.models import Dataset, Shard
-from search.query import DEFAULT_LIMIT, Filters, SearchQuery, Term
+from search.query.model import DEFAULT_LIMIT, Filters, SearchQuery, Term
 
 from .data import COUNT, FILTERS, Rows, condition
 from .in_memory import SEARCH_WIDTH

@@ -10,7 +10,7 @@ from postcards.shards import MODEL, write_shard
 from search import service
 from search.ingestion import publishing, run, steering
 from search.models import Dataset, Shard
-from search.query import Filters, SearchQuery, Term
+from search.query.model import Filters, SearchQuery, Term
 
 from .data import COUNT
 

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import numpy as np
 
 from search.management.commands.serve import listen, make_server
-from search.query import encode_embedding
+from search.query.model import encode_embedding
 
 from .data import COUNT, FILTERS
 from .ours import as_the_page_asks, body

@@ -23,7 +23,7 @@ from search.api.serializers import (
     terms_of,
 )
 from search.api.strict import StrictIntegerField, StrictSerializer, WordField, between
-from search.query import FIELDS, MOST_TERMS, Filters, SearchQuery
+from search.query.model import FIELDS, MOST_TERMS, Filters, SearchQuery
 from search.rate_limits import check_pictures
 
 from ..exporting import asked

@@ -13,8 +13,8 @@ from search import rate_limits, service
 from search.api.answers import SearchAnswer
 from search.api.refusals import REFUSAL
 from search.api.telling import told_page as told_results
-from search.concepts import resolved
 from search.errors import NotFound
+from search.query.concepts import resolved
 
 from ..collecting.paging import Order, cut
 from ..models import SavedSearch

@@ -19,7 +19,7 @@ from search.api.strict import (
     WordField,
     between,
 )
-from search.query import DEFAULT_LIMIT, LAST_ITEM, MOST_PER_PAGE, MOST_TEXT
+from search.query.model import DEFAULT_LIMIT, LAST_ITEM, MOST_PER_PAGE, MOST_TEXT
 
 from ..collecting.asked_items import MOST_AT_ONCE, Key
 from ..collecting.members import MOST_MEMBERS

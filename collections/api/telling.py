@@ -7,7 +7,7 @@ from rest_framework.request import Request
 
 from search.among import Standing
 from search.api.telling import THUMBNAIL, Told
-from search.links import safe_url
+from search.query.url_params import safe_url
 from search.thumbnails import address
 
 from .. import owning

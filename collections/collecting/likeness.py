@@ -12,9 +12,9 @@ from django.db.models import QuerySet
 from django.urls import reverse
 
 from search import among, cache, service
-from search.concepts import Found
 from search.errors import NotFound
-from search.query import MOST_EXCLUDED, SearchQuery, Term
+from search.query.concepts import Found
+from search.query.model import MOST_EXCLUDED, SearchQuery, Term
 
 from ..models import Collection, CollectionItem
 from .paging import Cut, read_cursor, write_cursor

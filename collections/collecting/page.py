@@ -19,9 +19,9 @@ from search import service
 from search.among import Standing
 from search.errors import NotFound, SearchError, SearchUnavailable
 from search.items import Hit
-from search.links import safe_url
 from search.middleware import HtmxRequest
-from search.query import MOST_TEXT
+from search.query.model import MOST_TEXT
+from search.query.url_params import safe_url
 from search.rate_limits import limited
 
 from .. import owning

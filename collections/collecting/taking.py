@@ -10,8 +10,8 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from search import popularity
 from search.errors import NotFound
-from search.links import search_url
-from search.query import encode_embedding
+from search.query.model import encode_embedding
+from search.query.url_params import search_url
 from search.rate_limits import limited
 from search.service import dataset_named
 

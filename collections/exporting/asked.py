@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 from uuid import UUID
 
-from search import concepts, service
+from search import service
 from search.errors import InvalidQuery, NotFound
 from search.models import Dataset
-from search.query import (
+from search.query import concepts
+from search.query.model import (
     FIELDS,
     MOST_EXCLUDED,
     Filters,

@@ -14,7 +14,7 @@ from search import service
 from search.errors import InvalidQuery, NotFound
 from search.forms import CHOSEN, SearchForm
 from search.models import Dataset
-from search.query import Filters
+from search.query.model import Filters
 from search.rate_limits import check_pictures
 
 from ..collecting.reaching import reached

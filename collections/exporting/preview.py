@@ -7,7 +7,7 @@ import numpy as np
 
 from search import service
 from search.models import Dataset
-from search.query import Filters, SearchQuery, Term
+from search.query.model import Filters, SearchQuery, Term
 from search.service import MOST_RESULTS
 from search.spread import Spread, spread
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from search import scanning, service
 from search.corpus import Corpus
 from search.ingestion.removals import RemovalList
-from search.query import decode_embedding
+from search.query.model import decode_embedding
 from search.terms import VECTOR_FIELDS
 from search.versions import removals_version
 

@@ -6,7 +6,7 @@ from typing import Any
 from django.template.defaultfilters import pluralize
 
 from search.models import Dataset
-from search.query import Filters
+from search.query.model import Filters
 
 from ..models import Export
 from . import files

@@ -4,8 +4,9 @@ import hashlib
 from dataclasses import asdict, replace
 from typing import Any
 
-from search import concepts, service
-from search.query import (
+from search import service
+from search.query import concepts
+from search.query.model import (
     Filters,
     SearchQuery,
     Term,

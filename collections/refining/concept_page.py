@@ -16,9 +16,9 @@ from django.views.decorators.http import require_safe
 from search import service
 from search.errors import SearchError
 from search.items import Hit
-from search.links import search_url
 from search.models import Dataset
-from search.query import SearchQuery, Term, shorten_embedding
+from search.query.model import SearchQuery, Term, shorten_embedding
+from search.query.url_params import search_url
 from search.rate_limits import limited
 
 from .. import owning

@@ -8,10 +8,11 @@ import numpy as np
 from django.db import transaction
 
 from search import asking as reading
-from search import concepts, service
+from search import service
 from search.errors import NotFound, SearchError
 from search.marks import check_marks, tuned_by_items
-from search.query import MOST_EXCLUDED, SearchQuery, Term
+from search.query import concepts
+from search.query.model import MOST_EXCLUDED, SearchQuery, Term
 
 from ..models import Refinement, Round
 from ..models.refinement import round_id

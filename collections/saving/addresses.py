@@ -14,9 +14,9 @@ from search import service
 from search.chips import TOLD
 from search.errors import InvalidQuery, NotFound
 from search.forms import SearchForm
-from search.language import parse
-from search.links import DEFAULTS, TERMS, told_in_address
-from search.query import SearchQuery, Term
+from search.query.model import SearchQuery, Term
+from search.query.parser import parse
+from search.query.url_params import DEFAULTS, TERMS, told_in_address
 
 from ..models import Collection, Concept
 

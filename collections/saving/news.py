@@ -13,13 +13,14 @@ from django.db.models import Max, Sum
 from django.utils import timezone
 from django.utils.formats import date_format
 
-from search import concepts, service
+from search import service
 from search.cache import keep, kept
 from search.clickhouse.filters import NOT_SAFE
 from search.clickhouse.schema import SHARD_BITS
 from search.errors import InvalidQuery, NotFound
 from search.models import Shard
-from search.query import MOST_PER_PAGE
+from search.query import concepts
+from search.query.model import MOST_PER_PAGE
 from search.service import Hit
 
 from ..models import SavedSearch

@@ -16,7 +16,7 @@ from rest_framework.serializers import (
 )
 
 from search.models import Dataset, Evaluation
-from search.query import FIELDS, LAST_ITEM
+from search.query.model import FIELDS, LAST_ITEM
 
 
 def count_field(help_text: str = "") -> IntegerField:

@@ -9,7 +9,7 @@ from rest_framework import serializers
 from search import asking
 from search.errors import InvalidQuery, PictureTooLarge
 from search.images.decode import MOST_BYTES
-from search.query import (
+from search.query.model import (
     DEFAULT_LIMIT,
     FIELDS,
     LAST_ITEM,

@@ -8,9 +8,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from search import service
-from search.concepts import resolved
 from search.errors import NotFound
-from search.query import SearchQuery
+from search.query.concepts import resolved
+from search.query.model import SearchQuery
 from search.rate_limits import check_pictures
 
 from .answers import ItemAnswer, SearchAnswer

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from search.query import Filters
+from search.query.model import Filters
 
 # Why an item found is not shown: the values of the column that HIDDEN makes.
 VISIBLE, NSFW, REMOVED = range(3)

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from django.conf import settings
 
-from search.query import MOST_IDS
+from search.query.model import MOST_IDS
 
 Answer = TypeVar("Answer")
 SEARCHES_AT_ONCE = 16  # of one process, on all nodes; further ones wait

@@ -13,7 +13,7 @@ from search.api.serializers import MOST_NUMBERS, picture_bytes
 from search.api.strict import ShortListField
 from search.clickhouse.queries import MOST_RESULTS
 from search.errors import InvalidQuery
-from search.query import LAST_ITEM, Term
+from search.query.model import LAST_ITEM, Term
 
 IMAGE = "image"  # the modality; any other searches captions
 DIGITS = len(str(LAST_ITEM))

@@ -12,8 +12,8 @@ from django.http import HttpRequest
 from django.urls import Resolver404, resolve
 
 from search import service
-from search.links import POSTCARD
-from search.query import LAST_ITEM, Term
+from search.query.model import LAST_ITEM, Term
+from search.query.url_params import POSTCARD
 
 
 def known(term: Term, slug: str, request: HttpRequest) -> Term:

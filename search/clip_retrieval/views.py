@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 from search import service
 from search.errors import NotFound
 from search.items import Hit
-from search.query import Filters, SearchQuery
+from search.query.model import Filters, SearchQuery
 from search.rate_limits import check
 
 from .asked import KnnSerializer, body_of, ids_of

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from search.errors import NotAPicture, PictureTooLarge, ShardUnreadable
 from search.images.decode import MOST_BYTES
-from search.links import safe_url
+from search.query.url_params import safe_url
 
 from .damage import readable
 from .image_lists import COMPUTED, SHARD_ROWS

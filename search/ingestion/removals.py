@@ -14,7 +14,7 @@ from search.clickhouse import writer
 from search.clickhouse.schema import ItemTable
 from search.errors import InvalidQuery, NotFound
 from search.models import Dataset, Removal
-from search.query import LAST_ITEM
+from search.query.model import LAST_ITEM
 from search.service import table_of
 
 from .source import Batch, Rejected

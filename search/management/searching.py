@@ -13,7 +13,7 @@ from search.api.telling import told_page
 from search.clickhouse import client, folders
 from search.errors import InvalidQuery, NotFound, SearchUnavailable, UnreadableWord
 from search.images import decode
-from search.query import MOST_PER_PAGE, SearchQuery, Term
+from search.query.model import MOST_PER_PAGE, SearchQuery, Term
 from search.service import Page
 
 

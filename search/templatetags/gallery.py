@@ -12,10 +12,10 @@ from search.clickhouse.filters import NOT_SAFE
 from search.forms import MOST_PICTURES
 from search.images.decode import MOST_BYTES
 from search.items import Hit
-from search.links import safe_url, search_url
 from search.marks import MOST_MARKS
 from search.models import Dataset
 from search.popularity_page import MOST_IDS
+from search.query.url_params import safe_url, search_url
 from search.selection import MOST_SELECTED
 from search.thumbnails import SIZES, address
 

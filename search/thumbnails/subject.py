@@ -12,8 +12,8 @@ from search.corpus import Corpus
 from search.errors import NotFound
 from search.ingestion.removals import digest, removals_of
 from search.items import checked_id, no_item
-from search.links import POSTCARD
 from search.models import Dataset, Removal
+from search.query.url_params import POSTCARD
 
 KNOWN_S = 30  # what is removed is gone from here after this time
 KNOWN = 20_000

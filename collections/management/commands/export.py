@@ -12,11 +12,11 @@ from tqdm import tqdm
 
 from search import asking
 from search.errors import InvalidQuery
-from search.language import parse
 from search.management.commands.serve import stop_on_signals
 from search.management.searching import check_engine, user_named
 from search.management.telling import LINE_EVERY_S, TRY_AGAIN, Error, quiet, told
-from search.query import FIELDS, MODES, SORTS, Filters
+from search.query.model import FIELDS, MODES, SORTS, Filters
+from search.query.parser import parse
 
 from ...exporting import asked, writing
 from ...exporting.asked import FORMS, MOST_RESULTS, Asked

@@ -6,7 +6,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from search import service
-from search.query import MOST_PER_PAGE
+from search.query.model import MOST_PER_PAGE
 from search.ranking import MOST_RESULTS
 
 from .examples import DATASET

@@ -9,11 +9,11 @@ from typing import Any
 from django.core.management import BaseCommand, CommandParser
 
 from search.clickhouse.queries import MOST_RESULTS
-from search.concepts import resolved
 from search.management import searching
 from search.management.listing import for_programs, for_terminal
 from search.management.telling import TRY_AGAIN, quiet, told
-from search.query import FIELDS, MODES, NSFW, ORIENTATIONS, SORTS, SearchQuery
+from search.query.concepts import resolved
+from search.query.model import FIELDS, MODES, NSFW, ORIENTATIONS, SORTS, SearchQuery
 from search.service import Page
 
 DEFAULT_LIMIT = 20

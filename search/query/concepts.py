@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .errors import NotFound
-from .query import MOST_EXCLUDED, SearchQuery, Term
+from search.errors import NotFound
+
+from .model import MOST_EXCLUDED, SearchQuery, Term
 
 
 @dataclass(frozen=True)

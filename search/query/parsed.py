@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from .query import Term
+from .model import Term
 
 Span = tuple[int, int]  # the first character, and the one after the last
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .errors import InvalidQuery
+from search.errors import InvalidQuery
 
 FIELDS = ("image", "text", "both")
 MODES = ("ann", "exact")
