@@ -207,15 +207,15 @@ def merges(user, large) -> None:
 
 
 def likeness(large, rounds: int) -> None:
-    from search import among
+    from search.retrieval import item_lookup
 
     ids = list(large.items.values_list("item", flat=True))
     means, likenesses = [], []
     for _ in range(rounds):
         with timed(means):
-            vector = among.mean(SLUG, ids)
+            vector = item_lookup.mean(SLUG, ids)
         with timed(likenesses):
-            among.similarities(SLUG, vector, ids)
+            item_lookup.similarities(SLUG, vector, ids)
     told("mean of all", means)
     told("likeness of all to a vector", likenesses)
 

@@ -90,10 +90,10 @@ def bring_in(_: str) -> dict:
     """The rows to where exports read them, without indexes."""
     from ingest_paths import dataset_of, queued
 
-    from search import service
     from search.clickhouse import schema, writer
     from search.ingestion import run
     from search.models import Shard
+    from search.retrieval import service
 
     dataset = dataset_of(str(Path(os.environ["VAR_DIR"]) / "shard"))
     shard = queued(dataset, 0)

@@ -29,11 +29,11 @@ import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 
-from search import service  # noqa: E402
 from search.clickhouse import client, schema, writer  # noqa: E402
 from search.ingestion import publishing, run, steering  # noqa: E402
 from search.models import Dataset, Shard  # noqa: E402
 from search.query.model import SearchQuery, Term  # noqa: E402
+from search.retrieval import service  # noqa: E402
 
 SEARCHES = 200  # and not more than a twentieth of the rows
 DOCUMENTS_TABLE = """CREATE TABLE laion (

@@ -34,7 +34,7 @@ from django.contrib.auth import get_user_model  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.test import Client  # noqa: E402
 
-from search import service  # noqa: E402
+from search.retrieval import service  # noqa: E402
 
 ROUNDS = 200
 WARMING = 10

@@ -28,13 +28,13 @@ from django.core.management import call_command  # noqa: E402
 from django.test import Client  # noqa: E402
 
 from postcards.shards import MODEL, write_shard  # noqa: E402
-from search import service  # noqa: E402
 from search.clickhouse import queries  # noqa: E402
 from search.clickhouse.filters import Condition  # noqa: E402
 from search.encoder import encoder_here  # noqa: E402
 from search.ingestion import publishing, run, steering  # noqa: E402
 from search.models import Dataset, Shard  # noqa: E402
 from search.query.model import SearchQuery, Term  # noqa: E402
+from search.retrieval import service  # noqa: E402
 
 ROWS = 10_000
 ROUNDS = 200

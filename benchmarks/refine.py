@@ -32,7 +32,7 @@ from django.conf import settings  # noqa: E402
 from postcards.evaluate import pictures_of  # noqa: E402
 from postcards.scene import Description, scene_of  # noqa: E402
 from postcards.shards import encoder  # noqa: E402
-from search.refine import tuned  # noqa: E402
+from search.retrieval.feedback import tuned  # noqa: E402
 
 CONCEPTS = Path(__file__).with_name("concepts.jsonl")
 SHOWN = 20

@@ -6,7 +6,7 @@ from uuid import UUID
 from search.errors import InvalidQuery, NotFound
 from search.models import Dataset
 from search.query.concepts import Found
-from search.service import dataset_named
+from search.retrieval.service import dataset_named
 
 from .collecting.likeness import as_concept
 from .models import Collection, Concept, Round

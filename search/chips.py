@@ -5,14 +5,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from . import service
 from .forms import SearchForm
 from .models import Dataset
 from .query import concepts
 from .query.model import MOST_WEIGHT, Term
 from .query.parsed import Asked, Part
 from .query.url_params import DEFAULTS, TERMS, weighed, with_weight
-from .service import Item
+from .retrieval import service
+from .retrieval.service import Item
 
 TOLD: dict[str, str | dict[Any, str]] = {
     "nsfw": {"any": "not safe, too", "safe": "safe only"},

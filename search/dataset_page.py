@@ -8,13 +8,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from . import service
-from .advice import advice
-from .corpus import Corpus
 from .errors import SearchUnavailable
-from .evaluation import GOOD_RECALL
+from .evaluation.advice import advice
+from .evaluation.recall import GOOD_RECALL
 from .models import Dataset
 from .query.url_params import search_url
+from .retrieval import service
+from .retrieval.dataset_index import Corpus
 
 logger = logging.getLogger(__name__)
 

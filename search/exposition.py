@@ -11,10 +11,10 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from redis import RedisError
 
-from . import service
 from .encoder.remote import asking
 from .errors import SearchError
 from .models import Shard
+from .retrieval import service
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,6 @@ from typing import Any
 from django import forms
 from django.core.files.uploadedfile import UploadedFile
 
-from . import asking
 from .address_terms import (
     TermsField,
     concept_term,
@@ -19,6 +18,7 @@ from .query.model import LONGEST_SIDE, MOST_TEXT, MOST_WEIGHT, SearchQuery, Term
 from .query.parsed import Asked
 from .query.parser import MOST_ASKED
 from .query.url_params import DEFAULTS, TERMS, search_url, told_in_address
+from .retrieval import query_reader
 
 FIELDS = (("image", "Pictures"), ("text", "Captions"), ("both", "Both"))
 MODES = (("ann", "Approximate"), ("exact", "Exact"))
@@ -136,11 +136,11 @@ class SearchForm(forms.Form):
 
     def read(self, dataset: str, host: str) -> Asked:
         """How the words in the box are read."""
-        return asking.read(self.cleaned_data["q"], dataset, host)
+        return query_reader.read(self.cleaned_data["q"], dataset, host)
 
     def search_query(self, dataset: str, asked: Asked, **options: Any) -> SearchQuery:
         given = self.cleaned_data
-        return asking.query(
+        return query_reader.query(
             dataset,
             asked,
             tuple(term for name in TERMS for term in given[name]),

@@ -11,17 +11,17 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from . import service
 from .clickhouse.filters import NOT_SAFE
 from .errors import SearchError
 from .forms import SearchForm
-from .items import Hit
 from .models import Dataset
 from .rate_limits import check_pictures, limited
-from .safety import has_safety
+from .retrieval import service
+from .retrieval.column_stats import has_safety
+from .retrieval.explanation import Why, why
+from .retrieval.items import Hit
 from .shown import page_context, reading
 from .views import with_status
-from .why import Why, why
 
 STRIP = 12
 

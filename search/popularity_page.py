@@ -10,13 +10,14 @@ from django.shortcuts import render
 from django.utils.crypto import salted_hmac
 from django.views.decorators.http import require_POST, require_safe
 
-from . import popularity, rate_limits, service
+from . import rate_limits
 from .clickhouse import by_id
 from .clickhouse.filters import NOT_SAFE
 from .errors import InvalidQuery
-from .items import checked_id, no_item
 from .models import Dataset, Pick
-from .safety import has_safety
+from .retrieval import popularity, service
+from .retrieval.column_stats import has_safety
+from .retrieval.items import checked_id, no_item
 
 logger = logging.getLogger(__name__)
 

@@ -5,18 +5,17 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from . import popularity, service
 from .chips import Reading, chips
 from .errors import NotFound, SearchError, TooManyRequests, UnreadableWord
-from .filled import filled
 from .forms import FIELDS, ORDERS, SHAPES, SearchForm
 from .models import Dataset
 from .query.concepts import resolved
 from .query.model import SearchQuery
 from .query.url_params import DEFAULTS, TERMS, search_url
 from .rate_limits import check_pictures
-from .safety import has_safety
-from .service import Page
+from .retrieval import popularity, service
+from .retrieval.column_stats import filled, has_safety
+from .retrieval.service import Page
 from .spread import spread
 from .start import examples, wall
 from .summary import headline, hidden, hides, why_nothing

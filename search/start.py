@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-from . import service
 from .errors import InvalidQuery
-from .items import Hit
 from .models import Dataset
 from .query.parser import parse
+from .retrieval import service
+from .retrieval.items import Hit
 
 WALL = 36
 EXAMPLES = {

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import service
 from .chips import TOLD, Chip, Reading
 from .query.model import Filters
-from .service import Page
+from .retrieval import service
+from .retrieval.service import Page
 
 THINGS = {"image": "pictures", "text": "captions", "both": "pictures and captions"}
 NARROWING = TOLD.keys() - {"nsfw", "dedupe"}

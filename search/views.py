@@ -11,13 +11,15 @@ from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 from django.views.decorators.vary import vary_on_headers
 
-from . import exact_check, service, shown
+from . import shown
 from .errors import InvalidQuery, SearchError, SearchUnavailable
+from .evaluation import exact_check
 from .forms import PictureForm, SearchForm
 from .middleware import HtmxRequest
 from .query.model import MOST_WEIGHT, SearchQuery, shorten_embedding
 from .query.url_params import with_weight
 from .rate_limits import limited
+from .retrieval import service
 from .shown import Context, page_context
 
 

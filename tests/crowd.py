@@ -17,7 +17,7 @@ from search.ingestion.columns import item_columns
 from search.ingestion.publishing import partition_of
 from search.ingestion.source import Batch
 from search.models import Dataset, Shard
-from search.service import table_of
+from search.retrieval.service import table_of
 
 DIMENSION = 32
 CLUSTERS = 300

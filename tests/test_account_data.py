@@ -16,10 +16,10 @@ from django.db import models
 from django.test import Client
 from django.utils import timezone
 
-from search import among
 from search.errors import SearchUnavailable
 from search.ingestion.removals import digest
 from search.models import Removal
+from search.retrieval import item_lookup
 from usercollections.account import belongings, export
 from usercollections.account.deletion import LastSuperuser, delete_account
 from usercollections.account.preferences import keep_history, keeps_history
@@ -195,7 +195,7 @@ def test_the_export_has_nothing_that_must_not_be_shown(hers, ada, monkeypatch):
     def away(*_):
         raise SearchUnavailable("The engine is away.")
 
-    monkeypatch.setattr(among, "standings", away)
+    monkeypatch.setattr(item_lookup, "standings", away)
     assert exported_captions(hers) == ["", "", ""]
 
 

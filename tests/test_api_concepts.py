@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from api_calls import Caller, assert_refuses_all, assert_shaped, caller, walked
 
-from search import service
 from search.query.model import SearchQuery, Term
+from search.retrieval import service
 
 pytestmark = pytest.mark.django_db
 NOBODY = str(uuid.uuid4())

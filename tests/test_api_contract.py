@@ -19,12 +19,12 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.generation.case import Case
 from tiny_shards import tiny_dataset, write_shard
 
-from search import terms
 from search.api.views import Unknown
 from search.clickhouse import schema as tables
 from search.clickhouse import writer
 from search.errors import CannotFetch
 from search.ingestion import tasks
+from search.retrieval import query_encoder
 from tests import contract, routes
 from usercollections.account.tokens import make_token
 from usercollections.exporting import tasks as export_tasks
@@ -58,7 +58,7 @@ def harmless(monkeypatch, settings):
         (export_tasks.write_export, "delay"),
     ):
         monkeypatch.setattr(place, name, lambda *_: None)
-    monkeypatch.setattr(terms, "fetch", cannot_fetch)
+    monkeypatch.setattr(query_encoder, "fetch", cannot_fetch)
     settings.LIMITS = dict.fromkeys(settings.LIMITS, "")
     # Each request of a web process begins with a connection that is not in use.
     for signal in (signals.request_started, signals.request_finished):

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from django.core.cache import caches
 
-from search import popularity, service
 from search.models import Conversion, ConversionFile, Pick
 from search.query.model import SearchQuery, Term
-from search.refine import tuned
+from search.retrieval import popularity, service
+from search.retrieval.feedback import tuned
 from tests.test_search_pictures import png_bomb
 
 pytestmark = pytest.mark.django_db

@@ -10,15 +10,16 @@ from django.core.cache import caches
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from search import rate_limits, service
+from search import rate_limits
 from search.clickhouse import schema
 from search.clickhouse.filters import NOT_SAFE
-from search.corpus import Corpus
-from search.duplicates import SAME_PICTURE
 from search.errors import InvalidQuery
 from search.models import Shard
 from search.query.model import SearchQuery, Term
-from search.service import table_of
+from search.retrieval import service
+from search.retrieval.dataset_index import Corpus
+from search.retrieval.deduplication import SAME_PICTURE
+from search.retrieval.service import table_of
 from tests.test_search_pictures import png_bomb
 from usercollections.account.tokens import make_token
 
@@ -150,7 +151,9 @@ def test_an_embedding_is_taken_at_any_length(api):
     ],
 )
 def test_the_address_of_an_item_stands_for_its_stored_vector(api, monkeypatch, url):
-    monkeypatch.setattr("search.terms.fetch", lambda *_: pytest.fail("was fetched"))
+    monkeypatch.setattr(
+        "search.retrieval.query_encoder.fetch", lambda *_: pytest.fail("was fetched")
+    )
     (vector,) = service.embeddings("postcards", "image", [77]).values()
     assert ids(knn(api, image_url=url)) == ids(
         knn(api, embedding_input=vector.tolist())
@@ -160,7 +163,9 @@ def test_the_address_of_an_item_stands_for_its_stored_vector(api, monkeypatch, u
 
 
 def test_so_does_the_url_that_a_dataset_has_from_elsewhere(api, mixed, monkeypatch):
-    monkeypatch.setattr("search.terms.fetch", lambda *_: pytest.fail("was fetched"))
+    monkeypatch.setattr(
+        "search.retrieval.query_encoder.fetch", lambda *_: pytest.fail("was fetched")
+    )
     facts = mixed.facts.to_pylist()
     row = next(
         row
@@ -202,7 +207,7 @@ def test_a_removed_item_is_not_searched_by_its_url(api, mixed, monkeypatch):
         fetched.append(url)
         raise InvalidQuery("was fetched")
 
-    monkeypatch.setattr("search.terms.fetch", refuse)
+    monkeypatch.setattr("search.retrieval.query_encoder.fetch", refuse)
     gone = [fact["url"] for fact in mixed.facts.to_pylist() if fact["deleted"]]
     there = {f["url"] for f in mixed.facts.to_pylist() if not f["deleted"]}
     url = next(url for url in gone if url and url not in there)

@@ -17,7 +17,7 @@ from django.contrib.auth import get_user_model
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from search import service
+from search.retrieval import service
 
 pytestmark = pytest.mark.django_db
 
@@ -137,7 +137,7 @@ def test_a_new_collection_can_be_made_with_items_and_undone(
 
 
 def test_what_is_kept_and_exported_counts_as_picked(ada, user, postcards_dataset):
-    from search import popularity
+    from search.retrieval import popularity
 
     made = collection(user)
     post(ada, address("add", made), items=as_items(7, 8), words="a boat")

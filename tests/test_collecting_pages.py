@@ -173,7 +173,7 @@ def test_the_page_is_there_while_the_engine_is_away(
         raise SearchUnavailable("The search engine did not answer as it should.")
 
     made = collection(user, 1, 2)
-    monkeypatch.setattr("search.among.standings", away)
+    monkeypatch.setattr("search.retrieval.item_lookup.standings", away)
     assert shown(ada.get(address("", made))) == [1, 2]
 
 

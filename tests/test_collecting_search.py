@@ -11,12 +11,12 @@ from django.test import Client
 from django.urls import reverse
 
 from postcards.scene import Description, Scene
-from search import among, service
-from search.among import Standing
 from search.clickhouse import nodes
 from search.errors import NotFound
 from search.query import concepts
 from search.query.model import SearchQuery, Term, decode_embedding
+from search.retrieval import item_lookup, service
+from search.retrieval.item_lookup import Standing
 
 pytestmark = pytest.mark.django_db
 BOATS = Description(things=({"kind": "boat"},))
@@ -100,7 +100,7 @@ def test_the_least_alike_come_first(ada, user, postcards_dataset):
     made = collection(user, *alike[:6], *strangers, *alike[6:])
     order = shown(ada.get(address("", made), {"order": "unlike"}))
     assert set(order[:3]) == set(strangers)
-    mean = among.mean("postcards", [*alike, *strangers])
+    mean = item_lookup.mean("postcards", [*alike, *strangers])
     truth = exactly(mean, [*alike, *strangers])
     assert order == sorted(truth, key=truth.__getitem__)
 
@@ -124,7 +124,9 @@ def test_who_came_by_a_link_searches_by_the_mean_itself(ada, user, postcards_dat
     where = reverse("collection-like-it", kwargs={"token": made.share_token})
     answer = Client().get(where)
     asked = parse_qs(urlsplit(answer["Location"]).query)
-    mean = among.mean("postcards", list(made.items.values_list("item", flat=True)))
+    mean = item_lookup.mean(
+        "postcards", list(made.items.values_list("item", flat=True))
+    )
     assert np.allclose(decode_embedding(asked["embedding"][0]), mean, atol=1e-6)
     assert Client().get(answer["Location"]).status_code == 200
 
@@ -152,14 +154,14 @@ def test_the_mean_is_of_directions_and_in_batches(crowd, db, monkeypatch):
     ids = [int(item) for item in crowd.ids[rows]]
     vectors = crowd.image[rows].astype(np.float64)
     mean = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).sum(axis=0)
-    found = among.mean("crowd", [*ids, 2**40])
+    found = item_lookup.mean("crowd", [*ids, 2**40])
     assert np.allclose(found, mean / np.linalg.norm(mean), atol=1e-5)
-    there, likeness = among.similarities("crowd", found, [*ids, 2**40])
+    there, likeness = item_lookup.similarities("crowd", found, [*ids, 2**40])
     assert sorted(there.tolist()) == sorted(ids)
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     truth = dict(zip(ids, unit @ found, strict=True))
     assert np.allclose(likeness, [truth[int(item)] for item in there], atol=1e-3)
-    assert among.mean("crowd", [2**40]) is None
+    assert item_lookup.mean("crowd", [2**40]) is None
 
 
 def test_how_items_stand_is_known_of_each(crowd, db):
@@ -167,9 +169,9 @@ def test_how_items_stand_is_known_of_each(crowd, db):
     there = int(crowd.ids[np.flatnonzero(deleted == 0)[0]])
     removed = int(crowd.ids[np.flatnonzero(deleted == 1)[0]])
     urls = {there: "", removed: "", 2**40: ""}
-    assert among.standings("crowd", urls) == {
+    assert item_lookup.standings("crowd", urls) == {
         there: Standing.THERE,
         removed: Standing.REMOVED,
         2**40: Standing.GONE,
     }
-    assert among.standings("nowhere", {1: ""}) == {1: Standing.GONE}
+    assert item_lookup.standings("nowhere", {1: ""}) == {1: Standing.GONE}

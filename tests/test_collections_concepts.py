@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from django.contrib.auth import get_user_model
 
-from search import service
 from search.errors import InvalidQuery, NotFound
 from search.query import concepts
 from search.query.model import SearchQuery, Term
+from search.retrieval import service
 
 pytestmark = pytest.mark.django_db
 

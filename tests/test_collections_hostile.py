@@ -11,8 +11,8 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.http import QueryDict
 from django.test import Client
 
-from search import among
 from search.errors import InvalidQuery, NotFound, SearchUnavailable
+from search.retrieval import item_lookup
 
 pytestmark = pytest.mark.django_db
 HALF = "\ud800"  # of a character; JSON can carry it, a database cannot
@@ -80,7 +80,7 @@ def test_a_collection_that_got_nothing_is_not_made(client, ada, monkeypatch):
     def away(*_):
         raise SearchUnavailable("The engine is away.")
 
-    monkeypatch.setattr(among, "facts", away)
+    monkeypatch.setattr(item_lookup, "facts", away)
     answer = post(client, "/collections/", name="boats", items=as_items(1))
     assert told(answer, 503) == "The engine is away."
     assert not Collection.objects.exists()
@@ -175,5 +175,5 @@ def test_an_item_on_a_list_counts_as_removed_without_its_table(db, monkeypatch):
     Removal.objects.create(
         dataset=dataset, kind=kind, value="7", digest=digest(kind, "7")
     )
-    found = among.standings("empty", {7: "", 8: ""})
-    assert found == {7: among.Standing.REMOVED, 8: among.Standing.GONE}
+    found = item_lookup.standings("empty", {7: "", 8: ""})
+    assert found == {7: item_lookup.Standing.REMOVED, 8: item_lookup.Standing.GONE}

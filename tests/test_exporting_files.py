@@ -13,12 +13,12 @@ from exported import bytes_of, made, rows
 from truth import all_similarities, reasons
 
 from laionweb.version import VERSION
-from search import scanning
 from search.csv_output import harmless
 from search.errors import InvalidQuery, NotFound
 from search.ingestion import removals
 from search.models import Dataset, Removal
 from search.query.model import Filters, SearchQuery, Term
+from search.retrieval import scan
 
 pytestmark = pytest.mark.django_db
 FORMS = ("json", "csv", "parquet", "img2dataset")
@@ -324,7 +324,7 @@ def test_few_rows_are_in_memory_at_once(crowd, tmp_path, monkeypatch):
     from usercollections.exporting.asked import of_dataset
 
     sizes, held = [], []
-    contents, add = scanning.contents, writers.ParquetFile.add
+    contents, add = scan.contents, writers.ParquetFile.add
 
     def counted(*given, **more):
         table = contents(*given, **more)
@@ -335,7 +335,7 @@ def test_few_rows_are_in_memory_at_once(crowd, tmp_path, monkeypatch):
         add(file, table)
         held.append(file.held)
 
-    monkeypatch.setattr(scanning, "contents", counted)
+    monkeypatch.setattr(scan, "contents", counted)
     monkeypatch.setattr(writers.ParquetFile, "add", added)
     monkeypatch.setattr(writers, "GROUP_ROWS", 12)
     monkeypatch.setattr(writing, "MOST_AT_ONCE", 10)

@@ -10,11 +10,11 @@ import pytest
 from collected import collection, first_ids
 from exported import bytes_of, check, made, rows, rows_of
 
-from search import scanning
 from search.errors import InvalidQuery
 from search.ingestion import removals
 from search.models import Dataset, Removal, Shard
 from search.query.model import Filters, SearchQuery, Term
+from search.retrieval import scan
 
 pytestmark = pytest.mark.django_db
 ALL = Filters(nsfw="any")
@@ -39,7 +39,7 @@ def small(monkeypatch):
     monkeypatch.setattr(writing, "PART_ROWS", 40)
     monkeypatch.setattr(writing, "MOST_AT_ONCE", 10)
     monkeypatch.setattr(writing, "MOST_EMBEDDED", 10)
-    monkeypatch.setattr(scanning, "WINDOW", 30)
+    monkeypatch.setattr(scan, "WINDOW", 30)
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from tiny_shards import DIMENSION, tidied_up, tiny_dataset, vectors
 from tiny_shards import bring_in as bring_in_tiny
 
 from postcards.shards import jpeg
-from search import scanning, service
-from search.corpus import Corpus
 from search.models import Dataset, Shard
 from search.query.model import Filters, SearchQuery, Term
-from search.scanning import Scan, shards_of
+from search.retrieval import scan, service
+from search.retrieval.dataset_index import Corpus
+from search.retrieval.scan import Scan, shards_of
 
 pytestmark = pytest.mark.django_db
 ALL = Filters(nsfw="any")
@@ -128,7 +128,7 @@ def test_a_search_keeps_both_similarities_and_its_own_metadata(tmp_path):
     tiny = tiny_dataset(tmp_path, kind=Dataset.Kind.PARQUET)
     try:
         bring_in_tiny(tiny)
-        found = scanning.contents(Corpus.named("tiny"), [0, 1, 2]).to_pylist()
+        found = scan.contents(Corpus.named("tiny"), [0, 1, 2]).to_pylist()
     finally:
         tidied_up(tiny)
     assert [row["caption_similarity"] for row in found] == [0.25, None, 0.5]

@@ -7,16 +7,15 @@ from crowd import Crowd, drawn, stored, unit
 from tiny_shards import tidied_up
 from truth import NSFW, REMOVED, VISIBLE, all_similarities, passing, reasons
 
-from search import scanning
 from search.clickhouse import client, writer
 from search.clickhouse.schema import SHARD_BITS
-from search.corpus import Corpus
 from search.ingestion import removals
 from search.ingestion.removals import RemovalList
 from search.models import Dataset, Removal, Shard
 from search.query.model import Filters
-from search.scanning import Scan, shards_of
-from search.versions import dataset_version, removals_version
+from search.retrieval import scan as dataset_scan
+from search.retrieval.dataset_index import Corpus
+from search.retrieval.scan import Scan, dataset_version, removals_version, shards_of
 
 pytestmark = pytest.mark.django_db
 ALL = Filters(nsfw="any")
@@ -37,7 +36,7 @@ def throng(django_db_setup, django_db_blocker):
 @pytest.fixture(autouse=True)
 def small_windows(monkeypatch):
     """Several in each shard."""
-    monkeypatch.setattr(scanning, "WINDOW", 1_000)
+    monkeypatch.setattr(dataset_scan, "WINDOW", 1_000)
 
 
 def scan(slug: str, filters: Filters = ALL, **more) -> Scan:
@@ -201,7 +200,7 @@ def test_bytes_that_are_no_text_become_text():
             mutations_sync=1,
         )
         corpus = Corpus.named("broken")
-        (row,) = scanning.contents(corpus, [3]).to_pylist()
+        (row,) = dataset_scan.contents(corpus, [3]).to_pylist()
         assert row["caption"] == "a\ufffd\0\ufffd"
         assert row["metadata"] == [("k\ufffd", "\ufffd\ufffd")]
     finally:
@@ -212,16 +211,16 @@ def test_contents_have_the_order_in_which_they_are_asked_for(throng):
     ids = throng.ids[[900, 3, 5_500, 2_500, 4]].tolist()
     there = [item_id for item_id in ids if shown(throng, item_id)]
     corpus = Corpus.named("throng")
-    found = scanning.contents(corpus, [*ids[:2], 999_999, *ids[2:]])
+    found = dataset_scan.contents(corpus, [*ids[:2], 999_999, *ids[2:]])
     assert found["id"].to_pylist() == there and len(there) > 2
-    assert scanning.contents(corpus, [], with_embeddings=True).num_rows == 0
+    assert dataset_scan.contents(corpus, [], with_embeddings=True).num_rows == 0
 
 
 def test_what_is_on_a_list_is_left_out_before_the_engine_knows(throng):
     dataset = Dataset.objects.get(slug="throng")
     ids = [i for i in throng.ids[:40].tolist() if shown(throng, i)]
-    table = scanning.contents(Corpus(dataset), ids)
-    assert scanning.without_listed(table, RemovalList.of(dataset)) is table
+    table = dataset_scan.contents(Corpus(dataset), ids)
+    assert dataset_scan.without_listed(table, RemovalList.of(dataset)) is table
     removals.add(Removal.Kind.ITEM, [str(ids[0])], dataset)
     removals.add(Removal.Kind.URL, [table["url"][5].as_py()], None)
     removals.add(Removal.Kind.MD5, ["ab" * 16], None)
@@ -229,7 +228,7 @@ def test_what_is_on_a_list_is_left_out_before_the_engine_knows(throng):
     place = table.column_names.index("metadata")
     column = pa.array(sums, table.schema.field("metadata").type)
     table = table.set_column(place, "metadata", column)
-    left = scanning.without_listed(table, RemovalList.of(dataset))
+    left = dataset_scan.without_listed(table, RemovalList.of(dataset))
     gone = {ids[0], ids[5], ids[9]}
     assert left["id"].to_pylist() == [i for i in ids if i not in gone]
 

@@ -15,10 +15,10 @@ from django.test import Client
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from search import service
 from search.ingestion import removals
 from search.models import Dataset, Removal
 from search.query.model import SearchQuery, Term
+from search.retrieval import service
 from usercollections.account.tokens import make_token
 from usercollections.exporting import files, steering, tasks
 from usercollections.models import Concept, Export

@@ -12,9 +12,9 @@ from django.test import Client
 from django.utils import timezone
 from routes import round_
 
-from search import service
 from search.errors import SearchUnavailable
 from search.query.model import SearchQuery, Term, encode_embedding
+from search.retrieval import service
 from usercollections.exporting import files, new, steering, tasks
 from usercollections.models import Concept, Export, Round
 

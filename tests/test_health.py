@@ -123,8 +123,8 @@ def told(client) -> dict[tuple[str, frozenset], float]:
 def test_metrics_do_without_an_engine_and_without_a_queue(
     client, postcards_dataset, settings, monkeypatch
 ):
-    from search import service
     from search.errors import SearchUnavailable
+    from search.retrieval import service
 
     def away(dataset):
         raise SearchUnavailable("The engine does not answer.")

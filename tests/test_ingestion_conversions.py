@@ -9,12 +9,12 @@ import pytest
 from django.core.management import CommandError, call_command
 from tiny_shards import bring_in, tidied_up, tiny_dataset, vectors
 
-from search import popularity
 from search.clickhouse.schema import SHARD_BITS
 from search.errors import InvalidQuery, NotFound, SearchUnavailable, ShardUnreadable
 from search.ingestion import conversions
 from search.ingestion.conversions import load
 from search.models import Conversion, Dataset
+from search.retrieval import popularity
 
 pytestmark = pytest.mark.django_db
 PHOTOS = ["a", "b", 'it\'s "c"', "d\\", "é{x:Int8}", "e"]

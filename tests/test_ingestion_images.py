@@ -22,7 +22,6 @@ from tiny_shards import bring_in, ids_of, publish, queue, rows_of, tidied_up
 from postcards.captions import caption
 from postcards.scene import scene_of
 from postcards.shards import HEIGHT, MODEL, WIDTH, encoder, jpeg
-from search import service
 from search.clickhouse.schema import SHARD_BITS
 from search.errors import SearchUnavailable, ShardUnreadable
 from search.fetch import Limits
@@ -34,6 +33,7 @@ from search.ingestion.sources import source_of
 from search.ingestion.tables import TableFile
 from search.models import Dataset, Removal, Shard
 from search.query.model import SearchQuery, Term
+from search.retrieval import service
 
 pytestmark = pytest.mark.django_db
 State = Shard.State

@@ -21,7 +21,6 @@ from tiny_shards import (
 )
 
 from postcards.shards import MODEL as POSTCARDS_MODEL
-from search import service
 from search.clickhouse import writer
 from search.clickhouse.schema import SHARD_BITS
 from search.errors import NotFound, SearchUnavailable, ShardUnreadable
@@ -29,6 +28,7 @@ from search.ingestion import laion
 from search.ingestion.laion import LaionFolder, read_vectors
 from search.models import Dataset, Shard
 from search.query.model import Filters, SearchQuery, Term
+from search.retrieval import service
 
 pytestmark = pytest.mark.django_db
 State = Shard.State

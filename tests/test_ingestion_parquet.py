@@ -16,7 +16,6 @@ from tiny_shards import (
     vectors,
 )
 
-from search import service
 from search.clickhouse.schema import SHARD_BITS
 from search.errors import SearchUnavailable, ShardUnreadable
 from search.ingestion import parquet_vectors, run
@@ -25,6 +24,7 @@ from search.ingestion.sources import source_of
 from search.ingestion.vectors import BAD_VECTOR
 from search.models import Dataset, Shard
 from search.query.model import SearchQuery, Term
+from search.retrieval import service
 
 pytestmark = pytest.mark.django_db
 State = Shard.State

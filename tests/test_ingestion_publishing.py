@@ -16,14 +16,14 @@ from tiny_shards import (
     write_shard,
 )
 
-from search import service
 from search.clickhouse import client, queries, schema, writer
 from search.clickhouse.schema import SHARD_BITS
 from search.errors import NotFound, SearchUnavailable
 from search.ingestion import claims, laion, publishing, removals, run, steering, tasks
 from search.ingestion.claims import Claim
 from search.models import Partition, Removal, Shard
-from search.service import table_of
+from search.retrieval import service
+from search.retrieval.service import table_of
 
 pytestmark = pytest.mark.django_db
 State = Shard.State

@@ -23,12 +23,12 @@ from tiny_shards import (
     write_shard,
 )
 
-from search import service
 from search.clickhouse.schema import SHARD_BITS
 from search.errors import InvalidQuery, NotFound
 from search.ingestion import removal_files, removals, run, steering, tasks
 from search.models import Dataset, Reject, Removal, Shard
 from search.query.model import SearchQuery, Term
+from search.retrieval import service
 
 pytestmark = pytest.mark.django_db
 State = Shard.State

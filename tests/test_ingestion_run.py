@@ -24,7 +24,7 @@ from search.errors import NotFound, SearchUnavailable, ShardUnreadable
 from search.ingestion import claims, laion, publishing, removals, run, steering, tasks
 from search.ingestion.claims import Claim
 from search.models import Dataset, Removal, Shard
-from search.service import table_of
+from search.retrieval.service import table_of
 
 pytestmark = pytest.mark.django_db
 State = Shard.State

@@ -12,9 +12,9 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
 
-from search import service
 from search.errors import NotFound
 from search.query.model import SearchQuery, Term
+from search.retrieval import service
 
 pytestmark = pytest.mark.django_db
 

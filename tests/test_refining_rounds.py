@@ -10,9 +10,9 @@ from django.contrib.auth import get_user_model
 from django.test import Client
 from django.utils import timezone
 
-from search import service
 from search.query.model import MOST_EXCLUDED, SearchQuery, Term
-from search.refine import tuned
+from search.retrieval import service
+from search.retrieval.feedback import tuned
 
 pytestmark = pytest.mark.django_db
 

@@ -366,7 +366,7 @@ def test_it_is_told_since_when(client, ada, tiny, tmp_path):
 def test_nothing_is_searched_twice_for_a_glance(
     client, ada, postcards_dataset, monkeypatch
 ):
-    from search import service
+    from search.retrieval import service
 
     (search,) = keep(client, ada, "boat")
     first = glance(client, search)
@@ -389,7 +389,7 @@ def test_a_dataset_that_is_gone_is_told(client, ada, tiny):
 
 
 def test_an_engine_that_is_away_is_told(client, ada, postcards_dataset, monkeypatch):
-    from search import service
+    from search.retrieval import service
 
     def away(query):
         raise SearchUnavailable("The search engine does not answer.")

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from django.db import OperationalError
 
-from search import service
 from search.errors import NotFound
 from search.query import concepts
 from search.query.model import encode_embedding
+from search.retrieval import service
 from tests.test_search_pictures import png_bomb
 
 pytestmark = pytest.mark.django_db

@@ -15,12 +15,12 @@ from django.test import override_settings
 from production import started_server
 from tiny_shards import bring_in, publish, tidied_up, tiny_dataset, vectors, write_shard
 
-from search import service
 from search.clickhouse import by_id, client, nodes, schema, writer
 from search.errors import NotFound, SearchUnavailable
 from search.ingestion import removals, steering
 from search.models import Dataset
 from search.query.model import Filters, SearchQuery, Term
+from search.retrieval import service
 
 pytestmark = pytest.mark.django_db
 ROWS, SHARDS, DIMENSION = 300, 5, 16

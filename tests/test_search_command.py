@@ -30,8 +30,8 @@ from search.management import searching
 from search.management.commands.search import Command
 from search.management.listing import for_programs, for_terminal
 from search.query import concepts
-from search.ranking import Hidden
-from search.service import Hit
+from search.retrieval.ranking import Hidden
+from search.retrieval.service import Hit
 
 pytestmark = pytest.mark.django_db
 TIMEOUT_S = 60

@@ -7,9 +7,9 @@ import pytest
 from django.urls import reverse
 from tiny_shards import bring_in, tiny_dataset, write_shard
 
-from search import service
 from search.clickhouse import schema, writer
 from search.models import Dataset, Evaluation, Shard
+from search.retrieval import service
 from tests.test_search_pages import NO_ENGINE, Page
 
 pytestmark = pytest.mark.django_db

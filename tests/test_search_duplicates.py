@@ -5,11 +5,11 @@ import pytest
 from crowd import Crowd, unit
 from truth import SAME_PICTURE, answer, check_exact
 
-from search import duplicates, service
 from search.clickhouse.filters import VISIBLE
 from search.clickhouse.queries import Candidates
 from search.query.model import Filters, SearchQuery, Term
-from search.ranking import Hidden, Ranking
+from search.retrieval import deduplication, service
+from search.retrieval.ranking import Hidden, Ranking
 
 # Of the vector sin(0), sin(1) … sin(31), as tables hold it since they were made.
 KNOWN_CODE = (
@@ -29,40 +29,42 @@ def pairs(cosine: float, count: int, dimension: int = 512) -> np.ndarray:
 
 
 def differing_bits(cosine: float, count: int = 2_000) -> np.ndarray:
-    first, second = (duplicates.codes(vectors) for vectors in pairs(cosine, count))
+    first, second = (deduplication.codes(vectors) for vectors in pairs(cosine, count))
     return np.bitwise_count(first ^ second).sum(axis=1, dtype=int)
 
 
 def test_the_code_of_a_vector_never_changes():
-    code = duplicates.codes(np.sin(np.arange(32))[None])
+    code = deduplication.codes(np.sin(np.arange(32))[None])
     assert code.shape == (1, 64)
     assert code.tobytes().hex() == KNOWN_CODE
 
 
 @pytest.mark.parametrize("cosine", [0.3, 0.8, 0.94, 0.99])
 def test_codes_differ_by_the_angle(cosine):
-    share = differing_bits(cosine) / duplicates.BITS
+    share = differing_bits(cosine) / deduplication.BITS
     expected = np.arccos(cosine) / np.pi
     assert share.mean() == pytest.approx(expected, rel=0.02)
-    by_chance = np.sqrt(expected * (1 - expected) / duplicates.BITS)
+    by_chance = np.sqrt(expected * (1 - expected) / deduplication.BITS)
     assert share.std() == pytest.approx(by_chance, rel=0.15)
 
 
 def test_one_great_coordinate_does_not_make_pictures_alike():
     first, second = 0.4 * pairs(0.2, 2_000)
     first[:, 0] = second[:, 0] = 0.9
-    one, two = duplicates.codes(unit(first)), duplicates.codes(unit(second))
-    share = np.bitwise_count(one ^ two).sum(axis=1, dtype=int) / duplicates.BITS
+    one, two = deduplication.codes(unit(first)), deduplication.codes(unit(second))
+    share = np.bitwise_count(one ^ two).sum(axis=1, dtype=int) / deduplication.BITS
     cosine = (unit(first) * unit(second)).sum(axis=1)
     assert cosine.mean() < SAME_PICTURE
     assert share.mean() == pytest.approx(np.arccos(cosine).mean() / np.pi, rel=0.05)
 
 
 def test_codes_alone_settle_only_what_is_sure():
-    assert (differing_bits(SAME_PICTURE - 0.001) < duplicates.SURELY_SAME).mean() < 1e-3
-    assert (differing_bits(SAME_PICTURE) > duplicates.POSSIBLY_SAME).mean() < 1e-3
-    assert (differing_bits(0.999) < duplicates.SURELY_SAME).mean() > 0.999
-    assert (differing_bits(0.7) > duplicates.POSSIBLY_SAME).mean() > 0.999
+    assert (
+        differing_bits(SAME_PICTURE - 0.001) < deduplication.SURELY_SAME
+    ).mean() < 1e-3
+    assert (differing_bits(SAME_PICTURE) > deduplication.POSSIBLY_SAME).mean() < 1e-3
+    assert (differing_bits(0.999) < deduplication.SURELY_SAME).mean() > 0.999
+    assert (differing_bits(0.7) > deduplication.POSSIBLY_SAME).mean() > 0.999
 
 
 class Asked(dict):
@@ -79,8 +81,8 @@ class Asked(dict):
 
 def twins_of(vectors: np.ndarray, hashes: np.ndarray, known: int, asked: Asked):
     ids = np.arange(len(vectors), dtype=np.uint64)
-    code = duplicates.codes(vectors)
-    return duplicates.nearer_twins(ids, hashes, code, known, asked)
+    code = deduplication.codes(vectors)
+    return deduplication.nearer_twins(ids, hashes, code, known, asked)
 
 
 def test_unsure_pairs_are_told_by_their_vectors_and_no_others_are_asked_for():
@@ -91,9 +93,11 @@ def test_unsure_pairs_are_told_by_their_vectors_and_no_others_are_asked_for():
     true = np.triu(vectors @ vectors.T >= SAME_PICTURE, k=1)
     assert (found == true).all()
     assert true.sum() > 5
-    code = duplicates.codes(vectors)
+    code = deduplication.codes(vectors)
     differing = np.bitwise_count(code[::2] ^ code[1::2]).sum(axis=1, dtype=int)
-    sure = (differing < duplicates.SURELY_SAME) | (differing > duplicates.POSSIBLY_SAME)
+    sure = (differing < deduplication.SURELY_SAME) | (
+        differing > deduplication.POSSIBLY_SAME
+    )
     unsure = 2 * np.flatnonzero(~sure)
     assert sorted(asked.ids) == sorted([*unsure, *(unsure + 1)])
 
@@ -122,7 +126,7 @@ def ranking_of(vectors: np.ndarray, **filters) -> Ranking:
         distances=np.linspace(0, 0.5, count, dtype=np.float32),
         hidden=np.full(count, VISIBLE, np.uint8),
         url_hashes=np.arange(count, dtype=np.uint64),
-        codes=duplicates.codes(vectors),
+        codes=deduplication.codes(vectors),
     )
     ranking.add(found, 1 - found.distances, 0)
     return ranking

@@ -11,14 +11,13 @@ import pytest
 from django.core.management import CommandError, call_command
 from tiny_shards import bring_in, write_shard
 
-from search import service
-from search.advice import advice
 from search.clickhouse import schema, writer
 from search.clickhouse.schema import SHARD_BITS
-from search.evaluation import KEPT, SHAPES, evaluate
+from search.evaluation.advice import advice
+from search.evaluation.recall import KEPT, SHAPES, answers, evaluate, recall, stored
 from search.models import Dataset, Evaluation
-from search.random_items import random_ids
-from search.recall import answers, recall, stored
+from search.retrieval import service
+from search.retrieval.sampling import random_ids
 
 pytestmark = pytest.mark.django_db
 DIMENSION = 32

@@ -7,8 +7,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from truth import CLOSE, Answer, all_similarities, answer, check_exact, passing, reasons
 
-from search import service
 from search.query.model import Filters, SearchQuery, Term
+from search.retrieval import service
 
 pytestmark = pytest.mark.django_db
 QUERIES = 100

@@ -10,12 +10,12 @@ from crowd import Crowd, bfloat16, drawn, stored, unit
 from django.db import connection
 from truth import answer, check_exact
 
-from search import service
 from search.clickhouse import client, queries, schema, writer
 from search.clickhouse.filters import condition_of
 from search.ingestion.publishing import partition_of
 from search.models import Dataset
 from search.query.model import Filters, SearchQuery, Term
+from search.retrieval import service
 
 pytestmark = pytest.mark.django_db
 EVERY_FILTER = {

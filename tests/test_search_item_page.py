@@ -10,10 +10,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from tiny_shards import DIMENSION, bring_in, vectors, write_shard
 
-from search import service
 from search.clickhouse import schema
 from search.models import Dataset
 from search.query.model import Filters, SearchQuery, Term
+from search.retrieval import service
 
 pytestmark = pytest.mark.django_db
 

@@ -15,13 +15,11 @@ from django.test.utils import CaptureQueriesContext
 from tiny_shards import DIMENSION, bring_in, vectors, write_shard
 
 from postcards.shards import jpeg
-from search import service
 from search.clickhouse import client as clickhouse
 from search.clickhouse import schema
 from search.errors import NotFound
 from search.forms import MOST_PICTURES
 from search.images.decode import MOST_BYTES
-from search.marks import MOST_MARKS
 from search.models import Dataset
 from search.query import concepts
 from search.query.model import (
@@ -32,7 +30,9 @@ from search.query.model import (
     encode_embedding,
 )
 from search.query.url_params import safe_url
-from search.random_items import diverse
+from search.retrieval import service
+from search.retrieval.feedback import MOST_MARKS
+from search.retrieval.sampling import diverse
 from search.selection import MOST_SELECTED
 from search.spread import BARS, WIDTH
 from tests.test_search_pictures import png_bomb

@@ -12,13 +12,13 @@ from django.core.cache import cache
 from django.test import override_settings
 from truth import CLOSE, all_similarities, answer, check_hidden, check_order
 
-from search import service
 from search.clickhouse import client, schema
 from search.clickhouse.queries import MOST_RESULTS
 from search.errors import InvalidQuery
 from search.models import Dataset
 from search.query.model import Filters, SearchQuery, Term
-from search.ranking import resume
+from search.retrieval import service
+from search.retrieval.ranking import resume
 
 pytestmark = pytest.mark.django_db
 ROOT = Path(__file__).resolve().parent.parent

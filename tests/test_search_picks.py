@@ -7,9 +7,9 @@ from django.core.cache import caches
 from django.db import connection
 from django.test import Client
 
-from search import popularity
 from search.models import Conversion, ConversionFile, Dataset, Pick
-from search.picked_words import picked_words
+from search.retrieval import popularity
+from search.retrieval.popularity import picked_words
 
 pytestmark = pytest.mark.django_db
 

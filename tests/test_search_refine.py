@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from benchmarks.refine import few_steps, rocchio
 from postcards.scene import Description, scene_of
 from postcards.shards import encoder
-from search.refine import LEAST_COSINE, STRENGTHS, tuned
+from search.retrieval.feedback import LEAST_COSINE, STRENGTHS, tuned
 
 METHODS = (tuned, rocchio, few_steps)
 DIMENSION = 32

@@ -10,8 +10,8 @@ from django.core.cache import cache
 from search.clickhouse import client, queries, schema
 from search.errors import SearchUnavailable
 from search.models import Dataset
-from search.safety import has_safety
-from search.service import table_of
+from search.retrieval.column_stats import has_safety
+from search.retrieval.service import table_of
 
 pytestmark = pytest.mark.django_db
 

@@ -6,7 +6,6 @@ How filters, pages, folding and the index fare is tested on larger datasets.
 import numpy as np
 import pytest
 
-from search import service
 from search.clickhouse import queries
 from search.clickhouse.schema import SHARD_BITS
 from search.errors import InvalidQuery, NotFound, SearchUnavailable
@@ -17,6 +16,7 @@ from search.query.model import (
     decode_embedding,
     encode_embedding,
 )
+from search.retrieval import service
 
 pytestmark = pytest.mark.django_db
 WORDS = [

@@ -6,11 +6,11 @@ import pytest
 from crowd import Crowd, drawn, stored
 from test_search_paging import first_page, hits_of, pages, vector_of
 
-from search import service
 from search.clickhouse import client, schema
 from search.errors import InvalidQuery
 from search.models import Conversion, ConversionFile, Dataset
 from search.query.model import Filters
+from search.retrieval import service
 
 pytestmark = pytest.mark.django_db
 FILTERS = Filters(nsfw="any", dedupe=False)

@@ -28,7 +28,7 @@ from search.clickhouse import schema
 from search.fetch import Limits
 from search.ingestion.removals import add
 from search.models import Dataset
-from search.service import table_of
+from search.retrieval.service import table_of
 from search.thumbnails import SIZES, making, subject
 from search.thumbnails.fetching import Line, OnItsWay, SilentHosts
 from search.thumbnails.renditions import renditions

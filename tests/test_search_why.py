@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from search import service
 from search.errors import InvalidQuery, NotFound
 from search.query import concepts
 from search.query.model import SearchQuery, Term
-from search.why import LONGEST_BAR, why
+from search.retrieval import service
+from search.retrieval.explanation import LONGEST_BAR, why
 
 pytestmark = pytest.mark.django_db
 

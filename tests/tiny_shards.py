@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from search import service
 from search.clickhouse import client, queries, schema, writer
 from search.ingestion import publishing, run, steering
 from search.models import Dataset, Shard
+from search.retrieval import service
 
 DIMENSION = 8
 HOSTILE = [

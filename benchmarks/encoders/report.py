@@ -43,8 +43,8 @@ def print_users(kind: str, figures: Figures) -> None:
 
 def print_requests(places: list[Place], count: int) -> None:
     """The page of a word query: new words, and words that were asked before."""
-    from search import service
     from search.models import Dataset
+    from search.retrieval import service
 
     call_command("migrate", verbosity=0)
     settings.EXAMPLE_POSTCARDS = ROWS

@@ -5,7 +5,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
-from search.service import table_of
+from search.retrieval.service import table_of
 
 from . import data, in_memory, measure, ours, postcards_recall, steps, tables, web
 from .system import System

@@ -15,12 +15,12 @@ from unittest.mock import patch
 import numpy as np
 import pyarrow.parquet as pq
 
-from search import service
 from search.clickhouse import by_id, client, queries, schema, writer
 from search.clickhouse.schema import INDEXES, VECTOR_COLUMNS, ItemTable
 from search.ingestion import publishing, run, steering
 from search.models import Dataset, Shard
 from search.query.model import DEFAULT_LIMIT, Filters, SearchQuery, Term
+from search.retrieval import service
 
 from .data import COUNT, FILTERS, Rows, condition
 from .in_memory import SEARCH_WIDTH

@@ -7,10 +7,10 @@ from statistics import mean, median
 
 from postcards.evaluate import QUERIES
 from postcards.shards import MODEL, write_shard
-from search import service
 from search.ingestion import publishing, run, steering
 from search.models import Dataset, Shard
 from search.query.model import Filters, SearchQuery, Term
+from search.retrieval import service
 
 from .data import COUNT
 

@@ -13,8 +13,8 @@ from unittest.mock import patch
 
 import numpy as np
 
-from search import service
 from search.clickhouse import client
+from search.retrieval import service
 
 from .data import FILTERS
 from .measure import Size

@@ -17,8 +17,8 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.utils.text import slugify
 
-from search.among import Standing
 from search.errors import SearchUnavailable
+from search.retrieval.item_lookup import Standing
 
 from ..collecting.rows import standings_of
 from ..models import CollectionItem

@@ -16,8 +16,8 @@ from rest_framework.serializers import (
     UUIDField,
 )
 
-from search.among import Standing
 from search.api.answers import count_field, id_field
+from search.retrieval.item_lookup import Standing
 
 from ..models.ownership import Shared
 

@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from search.api.refusals import REFUSAL
-from search.service import dataset_named
+from search.retrieval.service import dataset_named
 
 from .. import owning
 from ..collecting.forms import check

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from search.errors import NotFound
-from search.items import checked_id
+from search.retrieval.items import checked_id
 
 from ..collecting import making, members, ordering
 from ..collecting.asked_items import Key, checked_keys, rows_of

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from django.urls import reverse
 from rest_framework.request import Request
 
-from search.among import Standing
 from search.api.telling import THUMBNAIL, Told
 from search.query.url_params import safe_url
+from search.retrieval.item_lookup import Standing
 from search.thumbnails import address
 
 from .. import owning

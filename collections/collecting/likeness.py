@@ -11,10 +11,11 @@ import numpy as np
 from django.db.models import QuerySet
 from django.urls import reverse
 
-from search import among, cache, service
+from search import cache
 from search.errors import NotFound
 from search.query.concepts import Found
 from search.query.model import MOST_EXCLUDED, SearchQuery, Term
+from search.retrieval import item_lookup, service
 
 from ..models import Collection, CollectionItem
 from .paging import Cut, read_cursor, write_cursor
@@ -42,7 +43,7 @@ def like_words(collection: Collection, words: str, cursor: str, count: int) -> C
 
 def least_alike(collection: Collection, cursor: str, count: int) -> Cut:
     """The members that are least like the mean of those of their dataset."""
-    return _cut(collection, "unlike", among.mean, cursor, count, nearest=False)
+    return _cut(collection, "unlike", item_lookup.mean, cursor, count, nearest=False)
 
 
 def mean(collection: Collection, slug: str) -> np.ndarray:
@@ -51,7 +52,7 @@ def mean(collection: Collection, slug: str) -> np.ndarray:
     Raises NotFound if there are none (any more), SearchUnavailable.
     """
     ids = collection.items.filter(dataset=slug).values_list("item", flat=True)
-    found = among.mean(slug, list(ids)) if ids else None
+    found = item_lookup.mean(slug, list(ids)) if ids else None
     if found is None:
         raise NotFound("None of these pictures is in its dataset any more.")
     return found
@@ -68,7 +69,7 @@ def as_concept(collection: Collection, slug: str) -> Found:
     if found is None:
         vector = mean(collection, slug)
         ids = collection.items.filter(dataset=slug).values_list("item", flat=True)
-        there, likeness = among.similarities(slug, vector, list(ids))
+        there, likeness = item_lookup.similarities(slug, vector, list(ids))
         nearest = there[np.argsort(-likeness)][:MOST_EXCLUDED]
         found = (tuple(vector.tolist()), tuple(nearest.tolist()))
         cache.keep(kept, found, KEPT_S)
@@ -118,7 +119,7 @@ def _ranked(
             vector = direction(slug, ids.tolist())
             if vector is None:
                 continue
-            found, likeness = among.similarities(slug, vector, ids.tolist())
+            found, likeness = item_lookup.similarities(slug, vector, ids.tolist())
         except NotFound:
             continue  # the dataset is no more
         order = np.argsort(ids)

@@ -5,8 +5,8 @@ from typing import Any
 
 from django.db import transaction
 
-from search import popularity
 from search.errors import InvalidQuery
+from search.retrieval import popularity
 
 from .. import owning
 from ..models import Collection

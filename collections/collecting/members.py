@@ -8,8 +8,8 @@ from django.db import transaction
 from django.db.models import Max
 from django.utils import timezone
 
-from search import among
 from search.errors import InvalidQuery, NotFound
+from search.retrieval import item_lookup
 
 from ..models import Collection, CollectionItem
 from .asked_items import Key, by_dataset, rows_of
@@ -132,7 +132,7 @@ def snapshots(keys: list[Key]) -> Known:
     known = {}
     for slug, ids in by_dataset(keys).items():
         try:
-            found = among.facts(slug, ids)
+            found = item_lookup.facts(slug, ids)
         except NotFound:
             continue  # a dataset that is not there has no items
         for item_id, row in found.items():

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from search import among
-from search.among import Standing
+from search.retrieval import item_lookup
+from search.retrieval.item_lookup import Standing
 
 from ..models import Collection, CollectionItem
 from .paging import ORDERS
@@ -62,7 +62,7 @@ def standings_of(members: list[CollectionItem]) -> dict[tuple[str, int], Standin
     return {
         (slug, item_id): standing
         for slug, wanted in urls.items()
-        for item_id, standing in among.standings(slug, wanted).items()
+        for item_id, standing in item_lookup.standings(slug, wanted).items()
     }
 
 

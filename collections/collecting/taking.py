@@ -8,12 +8,12 @@ from django.utils.http import content_disposition_header
 from django.utils.text import slugify
 from django.views.decorators.http import require_http_methods, require_safe
 
-from search import popularity
 from search.errors import NotFound
 from search.query.model import encode_embedding
 from search.query.url_params import search_url
 from search.rate_limits import limited
-from search.service import dataset_named
+from search.retrieval import popularity
+from search.retrieval.service import dataset_named
 
 from ..models import Collection
 from . import likeness

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 from uuid import UUID
 
-from search import service
 from search.errors import InvalidQuery, NotFound
 from search.models import Dataset
 from search.query import concepts
@@ -20,6 +19,7 @@ from search.query.model import (
     SearchQuery,
     encode_embedding,
 )
+from search.retrieval import service
 
 from ..collecting.reaching import reached
 from ..concepts import NONE

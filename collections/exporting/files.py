@@ -21,7 +21,7 @@ from django.utils.http import content_disposition_header
 
 from search.errors import NotFound
 from search.models import Dataset
-from search.versions import removals_version
+from search.retrieval.scan import removals_version
 
 from ..models import Export
 

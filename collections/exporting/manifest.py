@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from laionweb.version import VERSION
 from search.models import Dataset
-from search.versions import dataset_version, removals_version
+from search.retrieval.scan import dataset_version, removals_version
 
 from . import image_list
 from .asked import Asked

@@ -14,12 +14,12 @@ from uuid import UUID
 import numpy as np
 import pyarrow as pa
 
-from search import scanning
-from search.corpus import Corpus
 from search.errors import InvalidQuery, NotFound
 from search.ingestion.removals import RemovalList
 from search.models import Dataset
-from search.versions import removals_version
+from search.retrieval import scan
+from search.retrieval.dataset_index import Corpus
+from search.retrieval.scan import removals_version
 
 from ..collecting import rows as collected
 from ..collecting.paging import ORDERS
@@ -151,7 +151,7 @@ class Members:
         if not ids:
             return None
         try:
-            return scanning.contents(
+            return scan.contents(
                 Corpus(self._known[slug]),
                 ids,
                 with_embeddings=self.asked.with_embeddings,
@@ -172,7 +172,7 @@ class Members:
                 named[own] = removals.names(
                     [rows[n]["id"] for n in own],
                     [rows[n]["url"] for n in own],
-                    scanning.md5_sums(known["metadata"].take(own)),
+                    scan.md5_sums(known["metadata"].take(own)),
                 )
         return named
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from search import service
 from search.models import Dataset
 from search.query.model import Filters, SearchQuery, Term
-from search.service import MOST_RESULTS
+from search.retrieval import service
+from search.retrieval.service import MOST_RESULTS
 from search.spread import Spread, spread
 
 from ..models import Concept

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from search import scanning, service
-from search.corpus import Corpus
 from search.ingestion.removals import RemovalList
 from search.query.model import decode_embedding
-from search.terms import VECTOR_FIELDS
-from search.versions import removals_version
+from search.retrieval import scan, service
+from search.retrieval.dataset_index import Corpus
+from search.retrieval.query_encoder import VECTOR_FIELDS
+from search.retrieval.scan import removals_version
 
 from .asked import Asked, filters_of, search_query
 from .batch import Batch, Batches, Plan, Source
@@ -63,7 +63,7 @@ class OfDataset:
 
     def _shown(self, table: pa.Table) -> tuple[pa.Table, int]:
         """In the columns of the export, and how many were on a removal list."""
-        shown = scanning.without_listed(table, self.removals)
+        shown = scan.without_listed(table, self.removals)
         return shaped(shown, self.schema), len(table) - len(shown)
 
 
@@ -74,7 +74,7 @@ class Scanned(OfDataset):
     """
 
     def plan(self) -> Plan:
-        return self._ground | {"shards": scanning.shards_of(self.corpus.dataset)}
+        return self._ground | {"shards": scan.shards_of(self.corpus.dataset)}
 
     def to_look_at(self, plan: Plan) -> int:
         return self._scan(plan).to_look_at
@@ -90,7 +90,7 @@ class Scanned(OfDataset):
                 {"removed": found.removed + listed, "nsfw": found.nsfw},
             )
 
-    def _scan(self, plan: Plan) -> scanning.Scan:
+    def _scan(self, plan: Plan) -> scan.Scan:
         near = {}
         what = self.asked.what
         if self.asked.kind == "concept":
@@ -100,7 +100,7 @@ class Scanned(OfDataset):
                 "vectors": dict.fromkeys(fields, vector),
                 "at_least": what["at_least"],
             }
-        return scanning.Scan(
+        return scan.Scan(
             self.corpus,
             plan["shards"],
             filters_of(self.asked),
@@ -134,7 +134,7 @@ class Ranked(OfDataset):
         # One that found nothing has a batch, too: of what is left out.
         for at in range(place, max(len(plan["ids"]), 1), size):
             ids = plan["ids"][at : at + size]
-            table = scanning.contents(
+            table = scan.contents(
                 self.corpus, ids, with_embeddings=self.asked.with_embeddings
             )
             near = [similarities[item_id] for item_id in table["id"].to_pylist()]

@@ -9,8 +9,8 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from search import service
 from search.errors import InvalidQuery, NotFound, SearchUnavailable
+from search.retrieval import service
 
 from ..models import Collection, Export
 from . import files, running, tasks

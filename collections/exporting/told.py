@@ -4,7 +4,6 @@ import hashlib
 from dataclasses import asdict, replace
 from typing import Any
 
-from search import service
 from search.query import concepts
 from search.query.model import (
     Filters,
@@ -13,6 +12,7 @@ from search.query.model import (
     decode_embedding,
     encode_embedding,
 )
+from search.retrieval import service
 
 from ..models import Concept
 

@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.text import slugify
 
 from search.errors import InvalidQuery
-from search.scanning import MOST_AT_ONCE
+from search.retrieval.scan import MOST_AT_ONCE
 
 from .asked import Asked
 from .batch import Batch, Source

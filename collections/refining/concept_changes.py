@@ -10,7 +10,7 @@ from django.views.decorators.http import require_POST
 
 from search.errors import InvalidQuery, NotFound
 from search.rate_limits import limited
-from search.service import dataset_named
+from search.retrieval.service import dataset_named
 
 from .. import owning
 from ..collecting.answers import done, told

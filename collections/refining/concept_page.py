@@ -13,13 +13,13 @@ from django.shortcuts import render
 from django.utils.text import slugify
 from django.views.decorators.http import require_safe
 
-from search import service
 from search.errors import SearchError
-from search.items import Hit
 from search.models import Dataset
 from search.query.model import SearchQuery, Term, shorten_embedding
 from search.query.url_params import search_url
 from search.rate_limits import limited
+from search.retrieval import service
+from search.retrieval.items import Hit
 
 from .. import owning
 from ..models import Concept, ConceptVersion

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.urls import reverse
 
 from search.errors import InvalidQuery, NotFound
-from search.service import dataset_named
+from search.retrieval.service import dataset_named
 
 from .. import owning
 from ..models import Concept, ConceptVersion, Round

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from django.db import transaction
 
-from search import asking as reading
-from search import service
 from search.errors import NotFound, SearchError
-from search.marks import check_marks, tuned_by_items
 from search.query import concepts
 from search.query.model import MOST_EXCLUDED, SearchQuery, Term
+from search.retrieval import query_reader as reading
+from search.retrieval import service
+from search.retrieval.feedback import check_marks, tuned_by_items
 
 from ..models import Refinement, Round
 from ..models.refinement import round_id

@@ -8,11 +8,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from search.errors import InvalidQuery, SearchError
-from search.items import checked_id
-from search.marks import MOST_MARKS
 from search.rate_limits import limited
-from search.refine import STRENGTHS
-from search.service import dataset_named
+from search.retrieval.feedback import MOST_MARKS, STRENGTHS
+from search.retrieval.items import checked_id
+from search.retrieval.service import dataset_named
 
 from ..collecting.answers import told, wants_json
 from ..models import Concept

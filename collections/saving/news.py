@@ -13,7 +13,6 @@ from django.db.models import Max, Sum
 from django.utils import timezone
 from django.utils.formats import date_format
 
-from search import service
 from search.cache import keep, kept
 from search.clickhouse.filters import NOT_SAFE
 from search.clickhouse.schema import SHARD_BITS
@@ -21,7 +20,8 @@ from search.errors import InvalidQuery, NotFound
 from search.models import Shard
 from search.query import concepts
 from search.query.model import MOST_PER_PAGE
-from search.service import Hit
+from search.retrieval import service
+from search.retrieval.service import Hit
 
 from ..models import SavedSearch
 from .addresses import Asking, query_of

@@ -10,10 +10,11 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from search import rate_limits, service
+from search import rate_limits
 from search.errors import SearchError, TooManyRequests
 from search.models import Dataset
-from search.safety import has_safety
+from search.retrieval import service
+from search.retrieval.column_stats import has_safety
 
 from ..account.preferences import keeps_history
 from ..collecting.answers import done

@@ -11,11 +11,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from search import service
 from search.clickhouse import client
 from search.errors import NotFound
 from search.ingestion import steering
 from search.models import Dataset
+from search.retrieval import service
 
 from .dataset_settings import (
     SeenDatasetAnswer,

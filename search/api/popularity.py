@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from search import popularity, service
+from search.retrieval import popularity, service
 
 from .answers import PopularityAnswer
 from .serializers import IDS

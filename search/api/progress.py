@@ -8,9 +8,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from search import service
 from search.ingestion.standing import Standing, pace, reasons, spans
 from search.models import Dataset, Partition, Shard
+from search.retrieval import service
 
 from .answers import count_field
 from .permissions import StaffOnly

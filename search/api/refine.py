@@ -9,13 +9,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from search import service
 from search.errors import InvalidQuery
-from search.marks import MOST_MARKS, check_marks, tuned_by_items
 from search.query.concepts import resolved
 from search.query.model import MOST_EXCLUDED, MOST_TERMS, Filters, SearchQuery, Term
 from search.rate_limits import check_pictures
-from search.refine import STRENGTHS
+from search.retrieval import service
+from search.retrieval.feedback import MOST_MARKS, STRENGTHS, check_marks, tuned_by_items
 
 from .answers import RefineAnswer
 from .serializers import IDS, AskedSerializer, TermSerializer, terms_of

@@ -6,7 +6,6 @@ from typing import Any
 
 from rest_framework import serializers
 
-from search import asking
 from search.errors import InvalidQuery, PictureTooLarge
 from search.images.decode import MOST_BYTES
 from search.query.model import (
@@ -29,6 +28,7 @@ from search.query.model import (
     Term,
     decode_embedding,
 )
+from search.retrieval import query_reader
 
 from .strict import (
     ListInAddressField,
@@ -217,11 +217,11 @@ class SearchParametersSerializer(FiltersSerializer):
         words, vector = given.pop("q", ""), given.pop("embedding", None)
         names = FiltersSerializer().get_fields()
         filters = {name: given.pop(name) for name in names if name in given}
-        asked = asking.read(words, given["dataset"], host)
+        asked = query_reader.read(words, given["dataset"], host)
         terms = (
             (Term(embedding=decode_embedding(vector)),) if vector is not None else ()
         )
-        return asking.query(asked=asked, terms=terms, filters=filters, **given)
+        return query_reader.query(asked=asked, terms=terms, filters=filters, **given)
 
 
 def terms_of(given: list[dict[str, Any]]) -> tuple[Term, ...]:

@@ -16,12 +16,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from search import service
 from search.clickhouse import client
 from search.errors import NotFound, ShardUnreadable
 from search.ingestion import steering
 from search.ingestion.source import LAST_SHARD
 from search.models import Dataset, Shard
+from search.retrieval import service
 
 from .permissions import StaffOnly
 from .refusals import REFUSAL

@@ -5,10 +5,10 @@ from typing import Any, Protocol
 
 from django.urls import reverse
 
-from search import popularity, service
 from search.models import Dataset
 from search.query.model import FIELDS
 from search.query.url_params import safe_url
+from search.retrieval import popularity, service
 from search.thumbnails import address
 
 THUMBNAIL = 320  # pixels across, at most

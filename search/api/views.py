@@ -7,11 +7,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from search import service
 from search.errors import NotFound
 from search.query.concepts import resolved
 from search.query.model import SearchQuery
 from search.rate_limits import check_pictures
+from search.retrieval import service
 
 from .answers import ItemAnswer, SearchAnswer
 from .serializers import SearchParametersSerializer, SearchSerializer

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 from django.http import HttpRequest
 from django.urls import Resolver404, resolve
 
-from search import service
 from search.query.model import LAST_ITEM, Term
 from search.query.url_params import POSTCARD
+from search.retrieval import service
 
 
 def known(term: Term, slug: str, request: HttpRequest) -> Term:

@@ -9,11 +9,11 @@ from rest_framework.response import Response
 from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
-from search import service
 from search.errors import NotFound
-from search.items import Hit
 from search.query.model import Filters, SearchQuery
 from search.rate_limits import check
+from search.retrieval import service
+from search.retrieval.items import Hit
 
 from .asked import KnnSerializer, body_of, ids_of
 from .pictures import known, shown_url

@@ -4,9 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from search import duplicates
 from search.clickhouse.schema import SHARD_BITS
 from search.errors import ShardUnreadable
+from search.retrieval import deduplication
 
 from .source import Batch
 
@@ -135,7 +135,7 @@ def _is_bytes(kind: pa.DataType) -> bool:
 
 
 def _codes(matrix: np.ndarray) -> pa.FixedSizeBinaryArray:
-    codes = duplicates.codes(matrix)
+    codes = deduplication.codes(matrix)
     data = pa.py_buffer(np.ascontiguousarray(codes))
     kind = pa.binary(codes.shape[1])
     return pa.FixedSizeBinaryArray.from_buffers(kind, len(codes), [None, data])

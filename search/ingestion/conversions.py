@@ -17,7 +17,7 @@ from search.clickhouse import queries
 from search.clickhouse.schema import ItemTable
 from search.errors import InvalidQuery
 from search.models import Conversion, ConversionFile, Dataset
-from search.service import table_of
+from search.retrieval.service import table_of
 
 from .damage import readable
 from .tables import TableFile, roles_of

@@ -20,7 +20,7 @@ from search.clickhouse import client, schema, writer
 from search.clickhouse.schema import INDEXES, ItemTable
 from search.errors import SearchError, SearchUnavailable
 from search.models import Dataset, Partition, Shard
-from search.service import table_of
+from search.retrieval.service import table_of
 
 from . import removals
 from .claims import MOST_FAILURES, SILENT, Claim, ClaimLost, answered

@@ -15,7 +15,7 @@ from search.clickhouse.schema import ItemTable
 from search.errors import InvalidQuery, NotFound
 from search.models import Dataset, Removal
 from search.query.model import LAST_ITEM
-from search.service import table_of
+from search.retrieval.service import table_of
 
 from .source import Batch, Rejected
 

@@ -15,7 +15,7 @@ from search.clickhouse import client, schema, writer
 from search.clickhouse.schema import ItemTable
 from search.errors import NotFound, SearchUnavailable, ShardUnreadable
 from search.models import Reject, Shard
-from search.service import table_of
+from search.retrieval.service import table_of
 
 from .claims import LEDGER_AWAY, MOST_FAILURES, SILENT, Claim, ClaimLost, answered
 from .columns import item_columns

@@ -7,7 +7,7 @@ from search.clickhouse import schema, writer
 from search.errors import InvalidQuery, NotFound, ShardUnreadable
 from search.models import Dataset, Partition, Shard
 from search.models.registry import own_field
-from search.service import table_of
+from search.retrieval.service import table_of
 
 from . import publishing, tasks
 from .claims import answered, unclaimed

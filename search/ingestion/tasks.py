@@ -16,7 +16,7 @@ from kombu.exceptions import OperationalError
 from search.errors import SearchUnavailable
 from search.models import Dataset
 from search.observability import metrics
-from search.service import table_of
+from search.retrieval.service import table_of
 
 from . import publishing, removals, run
 from .claims import answered

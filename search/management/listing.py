@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from wcwidth import clip, wcswidth
 
-from search.service import Hit
+from search.retrieval.service import Hit
 
 GAP = "  "
 LEAST_CAPTION = 30  # columns of a caption that has its URL beside it

@@ -8,13 +8,13 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 
-from search import asking, service
 from search.api.telling import told_page
 from search.clickhouse import client, folders
 from search.errors import InvalidQuery, NotFound, SearchUnavailable, UnreadableWord
 from search.images import decode
 from search.query.model import MOST_PER_PAGE, SearchQuery, Term
-from search.service import Page
+from search.retrieval import query_reader, service
+from search.retrieval.service import Page
 
 
 class OnServer:
@@ -53,11 +53,11 @@ def query(
         *(Term(item=number) for number in items),
     )
     try:
-        asked = asking.read(words, slug, f"{settings.HOST}:{settings.PORT}")
+        asked = query_reader.read(words, slug, f"{settings.HOST}:{settings.PORT}")
     except UnreadableWord as error:
         word = words[error.start : error.end]
         raise InvalidQuery(f"“{word}”: {error.message}") from error
-    return asking.query(slug, asked, terms, filters, **options)
+    return query_reader.query(slug, asked, terms, filters, **options)
 
 
 def check_engine(instead: str = "search on its page or by its API") -> None:

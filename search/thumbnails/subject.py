@@ -8,12 +8,12 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 from search.clickhouse import by_id
-from search.corpus import Corpus
 from search.errors import NotFound
 from search.ingestion.removals import digest, removals_of
-from search.items import checked_id, no_item
 from search.models import Dataset, Removal
 from search.query.url_params import POSTCARD
+from search.retrieval.dataset_index import Corpus
+from search.retrieval.items import checked_id, no_item
 
 KNOWN_S = 30  # what is removed is gone from here after this time
 KNOWN = 20_000

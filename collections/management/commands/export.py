@@ -10,13 +10,13 @@ from django.core.management.base import BaseCommand, OutputWrapper
 from django.utils.text import slugify
 from tqdm import tqdm
 
-from search import asking
 from search.errors import InvalidQuery
 from search.management.commands.serve import stop_on_signals
 from search.management.searching import check_engine, user_named
 from search.management.telling import LINE_EVERY_S, TRY_AGAIN, Error, quiet, told
 from search.query.model import FIELDS, MODES, SORTS, Filters
 from search.query.parser import parse
+from search.retrieval import query_reader
 
 from ...exporting import asked, writing
 from ...exporting.asked import FORMS, MOST_RESULTS, Asked
@@ -189,8 +189,8 @@ def _asked(user: Any, *, kind: str, form: str, embeddings: bool, **given: Any) -
         return asked.of_concept(
             user, given["id"], slug, given["above"], field, filters, **how
         )
-    read = asking.read(given["words"], slug, "")
-    query = asking.query(
+    read = query_reader.read(given["words"], slug, "")
+    query = query_reader.query(
         slug, read, field=field, mode=given["mode"], sort=given["sort"]
     )
     return asked.of_search(query, user, limit=given["limit"], **how)

@@ -5,9 +5,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from search import service
 from search.query.model import MOST_PER_PAGE
-from search.ranking import MOST_RESULTS
+from search.retrieval import service
+from search.retrieval.ranking import MOST_RESULTS
 
 from .examples import DATASET
 from .reference import operations_by_tag

@@ -16,9 +16,9 @@ from django.core.management import BaseCommand, CommandParser
 from django.db import DatabaseError
 
 from search.clickhouse import client
-from search.corpus import Corpus
 from search.errors import InvalidQuery, SearchError, SearchUnavailable
 from search.models import Dataset
+from search.retrieval.dataset_index import Corpus
 
 FUNCTIONS = settings.BASE_DIR / "deploy" / "clickhouse" / "encode_function.xml"
 HISTORY = settings.VAR_DIR / "clickhouse_history"

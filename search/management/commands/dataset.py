@@ -13,7 +13,7 @@ from search.management.telling import Error, Progress, how_far, told
 from search.management.working import alone, watch, worker_here
 from search.models import Dataset, Shard
 from search.models.registry import own_field
-from search.service import dataset_named, index_state
+from search.retrieval.service import dataset_named, index_state
 
 STEERED = {
     "pause": "Stop shards where they are; resume goes on from there.",

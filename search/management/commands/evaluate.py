@@ -8,11 +8,10 @@ from typing import Any
 from django.core.management import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm
 
-from search.advice import advice
 from search.errors import SearchError, SearchUnavailable
-from search.evaluation import encoded, evaluate
+from search.evaluation.advice import advice
+from search.evaluation.recall import Question, encoded, evaluate
 from search.models import Evaluation
-from search.recall import Question
 
 HEADING = (
     f"{'':22} {'width':>6} {'recall@1':>9} {'@10':>6} {'@100':>6} "

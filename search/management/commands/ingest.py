@@ -11,7 +11,7 @@ from search.management.choosing import add_shards
 from search.management.telling import Error, Progress, how_far, told
 from search.management.working import alone, watch, worker_here
 from search.models import Dataset, Shard
-from search.service import dataset_named
+from search.retrieval.service import dataset_named
 
 from .serve import stop_on_signals
 

@@ -9,7 +9,7 @@ from search.ingestion import removal_files, removals, tasks
 from search.management.telling import Error, told
 from search.management.working import alone
 from search.models import Dataset, Removal
-from search.service import dataset_named, table_of
+from search.retrieval.service import dataset_named, table_of
 
 
 class Command(BaseCommand):

@@ -14,7 +14,7 @@ from search.management.listing import for_programs, for_terminal
 from search.management.telling import TRY_AGAIN, quiet, told
 from search.query.concepts import resolved
 from search.query.model import FIELDS, MODES, NSFW, ORIENTATIONS, SORTS, SearchQuery
-from search.service import Page
+from search.retrieval.service import Page
 
 DEFAULT_LIMIT = 20
 INTERRUPTED = 130

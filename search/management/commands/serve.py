@@ -183,7 +183,7 @@ def make_server(listener: socket.socket, host: str) -> BaseWSGIServer:
 
 
 def warm_up() -> None:
-    from search.service import warm_up
+    from search.retrieval.service import warm_up
 
     warm_up()
 

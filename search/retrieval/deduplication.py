@@ -17,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from .clickhouse.schema import CODE_BYTES
+from search.clickhouse.schema import CODE_BYTES
 
 SAME_PICTURE = 0.94
 BITS = 8 * CODE_BYTES

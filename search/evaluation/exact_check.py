@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, replace
 
-from . import service
-from .query.model import SearchQuery
-from .service import Hit
+from search.query.model import SearchQuery
+from search.retrieval import service
+from search.retrieval.service import Hit
 
 LOOKED_AT = 40
 CLOSE = 1e-6  # of similarities that are the same but for rounding

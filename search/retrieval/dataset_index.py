@@ -6,18 +6,19 @@ from functools import cached_property
 
 import numpy as np
 
+from search.clickhouse import by_id, queries
+from search.clickhouse.filters import VISIBLE, Condition, condition_of
+from search.clickhouse.gathering import Gathered, gather
+from search.clickhouse.queries import Candidates
+from search.clickhouse.schema import ItemTable
+from search.errors import NotFound
+from search.models import Dataset
+from search.query.model import SearchQuery
+
 from . import popularity
-from .clickhouse import by_id, queries
-from .clickhouse.filters import VISIBLE, Condition, condition_of
-from .clickhouse.gathering import Gathered, gather
-from .clickhouse.queries import Candidates
-from .clickhouse.schema import ItemTable
-from .errors import NotFound
 from .items import Hit, shown_facts
-from .models import Dataset
-from .query.model import SearchQuery
+from .query_encoder import Terms
 from .ranking import Ranking
-from .terms import Terms
 
 FIRST_DEPTH = 1_000  # candidates kept for paging at first; more when more are asked for
 REACHES = (

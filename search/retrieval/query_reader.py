@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from search.errors import InvalidQuery, NotFound
+from search.query.model import Filters, SearchQuery, Term
+from search.query.parsed import Asked
+from search.query.parser import ITEM, parse
+
 from . import service
-from .errors import InvalidQuery, NotFound
-from .query.model import Filters, SearchQuery, Term
-from .query.parsed import Asked
-from .query.parser import ITEM, parse
 
 
 def read(text: str, dataset: str, host: str) -> Asked:

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from .clickhouse import queries
-from .evaluation import GOOD_RECALL
-from .models import Dataset, Evaluation
-from .models.registry import own_field
+from search.clickhouse import queries
+from search.models import Dataset, Evaluation
+from search.models.registry import own_field
+
+from .recall import GOOD_RECALL
 
 
 def advice(evaluation: Evaluation) -> list[str]:

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import NotFound
-from .query.model import LAST_ITEM
+from search.errors import NotFound
+from search.query.model import LAST_ITEM
 
 
 @dataclass(frozen=True, kw_only=True)

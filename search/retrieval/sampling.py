@@ -6,8 +6,8 @@ from random import Random
 import numpy as np
 from django.db.models.functions import Coalesce
 
-from .clickhouse.schema import SHARD_BITS
-from .models import Dataset
+from search.clickhouse.schema import SHARD_BITS
+from search.models import Dataset
 
 
 def random_ids(dataset: Dataset, count: int, chance: Random) -> list[int]:

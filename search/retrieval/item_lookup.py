@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from django.db.models import QuerySet
 
-from .clickhouse import by_id
-from .corpus import Corpus
-from .errors import NotFound
-from .ingestion.removals import MOST_AT_ONCE, digest, removals_of
+from search.clickhouse import by_id
+from search.errors import NotFound
+from search.ingestion.removals import MOST_AT_ONCE, digest, removals_of
+from search.models import Removal
+
+from .dataset_index import Corpus
 from .items import shown_facts
-from .models import Removal
 
 
 class Standing(StrEnum):

@@ -7,10 +7,11 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from .corpus import Corpus
+from search.query import concepts
+from search.query.model import SearchQuery, Term
+
+from .dataset_index import Corpus
 from .items import checked_id
-from .query import concepts
-from .query.model import SearchQuery, Term
 
 LONGEST_BAR = 100  # of the largest share; the others in proportion
 

@@ -13,19 +13,20 @@ from typing import Any
 
 import numpy as np
 
-from .clickhouse import by_id, queries
-from .clickhouse.filters import NOT_SAFE, REMOVED, condition_of
-from .clickhouse.gathering import share_passing
-from .clickhouse.queries import MOST_RESULTS
-from .corpus import Corpus, table_of
-from .errors import InvalidQuery, SearchError
+from search.clickhouse import by_id, queries
+from search.clickhouse.filters import NOT_SAFE, REMOVED, condition_of
+from search.clickhouse.gathering import share_passing
+from search.clickhouse.queries import MOST_RESULTS
+from search.errors import InvalidQuery, SearchError
+from search.models import Dataset, Shard
+from search.observability import metrics
+from search.query.model import Filters, SearchQuery, Term
+
+from .dataset_index import Corpus, table_of
 from .items import Hit, Item, checked_id, no_item, shown_facts
-from .models import Dataset, Shard
-from .observability import metrics
-from .query.model import Filters, SearchQuery, Term
-from .random_items import diverse, random_ids
+from .query_encoder import VECTOR_FIELDS
 from .ranking import Hidden, Ranking, keep, resume
-from .terms import VECTOR_FIELDS
+from .sampling import diverse, random_ids
 
 WALL_CANDIDATES = 4  # times as many as are shown of a dataset before a search
 

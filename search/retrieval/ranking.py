@@ -11,12 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from django.core import signing
 
-from . import cache, duplicates
-from .clickhouse.filters import NSFW, REMOVED, VISIBLE
-from .clickhouse.queries import MOST_RESULTS, Candidates
-from .duplicates import Vectors
-from .errors import InvalidQuery
-from .query.model import Filters
+from search import cache
+from search.clickhouse.filters import NSFW, REMOVED, VISIBLE
+from search.clickhouse.queries import MOST_RESULTS, Candidates
+from search.errors import InvalidQuery
+from search.query.model import Filters
+
+from . import deduplication
+from .deduplication import Vectors
 
 KEPT_S = 3_600
 BESIDE = 3  # why an item is hidden: it is excluded, or is part of the query itself
@@ -59,7 +61,7 @@ class Ranking:
         default_factory=lambda: np.empty(0, np.uint64)
     )
     codes: np.ndarray = dataclasses.field(
-        default_factory=lambda: np.empty((0, duplicates.CODE_BYTES), np.uint8)
+        default_factory=lambda: np.empty((0, deduplication.CODE_BYTES), np.uint8)
     )
     results: list[int] = dataclasses.field(default_factory=list)
     # The results in another order; there will be no more of them then.
@@ -126,7 +128,7 @@ class Ranking:
             return
         known = len(self.results)
         both = np.concatenate([np.array(self.results, int), rows])
-        twins = duplicates.nearer_twins(
+        twins = deduplication.nearer_twins(
             self.ids[both], self.url_hashes[both], self.codes[both], known, vectors
         )
         if not twins.any():

@@ -6,23 +6,28 @@ lie on a grid of ids. What is brought in meanwhile comes along if its turn is ye
 come, so that no id comes twice.
 """
 
+import hashlib
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from django.db.models import Count, Max, Sum
 
-from .clickhouse import scanning
-from .clickhouse.filters import NSFW, REMOVED, VISIBLE, condition_of
-from .clickhouse.scanning import Near, Passing
-from .clickhouse.writer import bounds
-from .corpus import Corpus
-from .ingestion.removals import RemovalList
-from .models import Dataset
-from .query.model import Filters
-from .terms import VECTOR_FIELDS
+from search.clickhouse import scanning
+from search.clickhouse.filters import NSFW, REMOVED, VISIBLE, condition_of
+from search.clickhouse.scanning import Near, Passing
+from search.clickhouse.writer import bounds
+from search.ingestion.removals import RemovalList, removals_of
+from search.models import Dataset
+from search.query.model import Filters
+
+from .dataset_index import Corpus
+from .query_encoder import VECTOR_FIELDS
 
 MOST_AT_ONCE = 5_000  # items of a batch, whose contents are in memory
 WINDOW = 10 * MOST_AT_ONCE  # ids that are looked through at once
@@ -190,3 +195,45 @@ def md5_sums(metadata: pa.ChunkedArray) -> Iterator[str]:
     """As far as they are known, of one item after the other."""
     for entries in metadata.to_pylist():
         yield dict(entries or ()).get("md5", "")
+
+
+OF_SHARD = ("number", "state", "rows_visible", "epoch", "fingerprint")
+
+
+def dataset_version(dataset: Dataset) -> dict[str, Any]:
+    """Changes whenever shards come, go, or are brought in anew.
+
+    `digest` is over the ledger, `items` can be found in `shards`, the latest of which
+    came in at `latest` (ISO 8601; None before any did).
+    """
+    shards = dataset.shards.filter(rows_visible__gt=0).order_by("number")
+    digest = hashlib.sha256(f"{dataset.slug}:{dataset.pk}".encode())
+    for told in shards.values_list(*OF_SHARD).iterator(chunk_size=2_000):
+        digest.update(json.dumps(told).encode())
+    counted = shards.aggregate(
+        items=Sum("rows_visible"), shards=Count("pk"), latest=Max("published_at")
+    )
+    latest = counted["latest"]
+    return {
+        "digest": digest.hexdigest(),
+        "items": counted["items"] or 0,
+        "shards": counted["shards"],
+        "latest": latest.isoformat() if latest else None,
+    }
+
+
+def removals_version(dataset: Dataset) -> dict[str, Any]:
+    """Changes whenever something is put on the lists that hold for it, or taken off.
+
+    `count` is how many entries there are, `latest` when the last of them was made.
+    """
+    told = removals_of(dataset).aggregate(
+        count=Count("pk"), keys=Sum("pk"), last=Max("pk"), latest=Max("created_at")
+    )
+    latest = told["latest"].isoformat() if told["latest"] else None
+    seen = f"{told['count']}:{told['keys']}:{told['last']}:{latest}"
+    return {
+        "digest": hashlib.sha256(seen.encode()).hexdigest(),
+        "count": told["count"],
+        "latest": latest,
+    }

@@ -8,15 +8,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from . import cache
-from .clickhouse import by_id
-from .clickhouse.schema import VECTOR_COLUMNS, ItemTable
-from .encoder import encoder_for
-from .errors import InvalidQuery, SearchUnavailable
-from .fetch import LIMITS, fetch
+from search import cache
+from search.clickhouse import by_id
+from search.clickhouse.schema import VECTOR_COLUMNS, ItemTable
+from search.encoder import encoder_for
+from search.errors import InvalidQuery, SearchUnavailable
+from search.fetch import LIMITS, fetch
+from search.models import Dataset
+from search.query.model import SearchQuery, Term
+
 from .items import checked_id, no_item
-from .models import Dataset
-from .query.model import SearchQuery, Term
 
 VECTOR_FIELDS = tuple(VECTOR_COLUMNS)
 LEAST_LENGTH = 1e-6  # of a query's sum: below it no direction is left
