@@ -171,7 +171,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "search.observability.request_id.NamedRequests",
-    "search.middleware.RequestTimes",
+    "search.web.middleware.RequestTimes",
     "search.clip_retrieval.answers.told_in_json",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -186,7 +186,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "usercollections.account.middleware.SignInFirst",
-    "search.middleware.SearchErrorPage",
+    "search.web.middleware.SearchErrorPage",
 ]
 ROOT_URLCONF = "laionweb.urls"
 WSGI_APPLICATION = "laionweb.wsgi.application"

@@ -5,7 +5,7 @@ from django.templatetags.static import static
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from search import health
+from search.web import health_views
 
 # The limits on guessing passwords are those of the site's own page.
 admin.site.login = secure_admin_login(  # type: ignore[method-assign]
@@ -14,9 +14,9 @@ admin.site.login = secure_admin_login(  # type: ignore[method-assign]
 
 ICON = static("favicon.svg")
 urlpatterns = [
-    path("healthz", health.up, name="healthz"),
-    path("readyz", health.ready, name="readyz"),
-    path("metrics", health.measured, name="metrics"),
+    path("healthz", health_views.up, name="healthz"),
+    path("readyz", health_views.ready, name="readyz"),
+    path("metrics", health_views.measured, name="metrics"),
     path("", include("search.urls")),
     path("", include("usercollections.urls")),
     path("accounts/", include("allauth.urls")),

@@ -1,18 +1,24 @@
 from django.urls import include, path
 
-from . import dataset_page, ingestion_page, item_page, selection, views
-from .popularity_page import picked, popularity_of
 from .thumbnails.views import thumbnail
+from .web import (
+    dataset_views,
+    ingestion_views,
+    item_views,
+    search_views,
+    selection_views,
+)
+from .web.popularity_views import picked, popularity_of
 
 urlpatterns = [
-    path("", views.search, name="search"),
-    path("search/picture", views.search_by_picture, name="search-by-picture"),
-    path("search/weigh", views.weigh, name="search-weigh"),
-    path("search/exact", views.check_exactly, name="search-exact"),
-    path("selection.json", selection.as_json, name="selection-json"),
-    path("selection.csv", selection.as_csv, name="selection-csv"),
-    path("d/<slug:slug>/", dataset_page.dataset, name="dataset"),
-    path("d/<slug:slug>/<int:item_id>", item_page.item, name="item"),
+    path("", search_views.search, name="search"),
+    path("search/picture", search_views.search_by_picture, name="search-by-picture"),
+    path("search/weigh", search_views.weigh, name="search-weigh"),
+    path("search/exact", search_views.check_exactly, name="search-exact"),
+    path("selection.json", selection_views.as_json, name="selection-json"),
+    path("selection.csv", selection_views.as_csv, name="selection-csv"),
+    path("d/<slug:slug>/", dataset_views.dataset, name="dataset"),
+    path("d/<slug:slug>/<int:item_id>", item_views.item, name="item"),
     path("d/<slug:slug>/<int:item_id>/picked", picked, name="picked"),
     path("popularity", popularity_of, name="popularity"),
     path("t/<slug:slug>/<int:item_id>/<int:size>.webp", thumbnail, name="thumbnail"),
@@ -20,11 +26,13 @@ urlpatterns = [
         "ingestion/<slug:slug>/",
         include(
             [
-                path("", ingestion_page.ingestion, name="ingestion"),
-                path("live", ingestion_page.live, name="ingestion-live"),
-                path("steer", ingestion_page.steer, name="ingestion-steer"),
-                path("take-down", ingestion_page.take_down, name="ingestion-take-down"),
-                path("rejects.csv", ingestion_page.rejects, name="ingestion-rejects"),
+                path("", ingestion_views.ingestion, name="ingestion"),
+                path("live", ingestion_views.live, name="ingestion-live"),
+                path("steer", ingestion_views.steer, name="ingestion-steer"),
+                path(
+                    "take-down", ingestion_views.take_down, name="ingestion-take-down"
+                ),
+                path("rejects.csv", ingestion_views.rejects, name="ingestion-rejects"),
             ]
         ),
     ),

@@ -8,8 +8,8 @@ from django.core.checks import run_checks
 from prometheus_client.parser import text_string_to_metric_families
 
 from laionweb.version import VERSION
-from search import health
 from search.encoder import encoder_here
+from search.web import health_views
 
 PARTS = {"database": True, "cache": True, "engine": True, "encoder": True}
 NOBODY = "redis://127.0.0.1:1/0"
@@ -18,13 +18,15 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def asked_anew():
-    health._asked.clear()
+    health_views._asked.clear()
 
 
 @pytest.fixture
 def loaded(postcards_dataset, monkeypatch):
     """The model is there, as it is after the first minute."""
-    monkeypatch.setattr(health, "ANSWER_S", 20)  # on a machine with much else to do
+    monkeypatch.setattr(
+        health_views, "ANSWER_S", 20
+    )  # on a machine with much else to do
     encoder_here(postcards_dataset.model, "").encode_texts(["loaded beforehand"])
 
 
@@ -54,7 +56,7 @@ def test_a_part_that_is_down_is_named(client, loaded, settings):
 def test_a_part_that_hangs_keeps_nobody(
     client, postcards_dataset, settings, monkeypatch
 ):
-    monkeypatch.setattr(health, "ANSWER_S", 0.5)
+    monkeypatch.setattr(health_views, "ANSWER_S", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         # It takes connections, and never says a word.
         port = silent.getsockname()[1]
@@ -71,7 +73,7 @@ def test_a_part_that_hangs_keeps_nobody(
             assert time.monotonic() - started < 2
             assert (response.status_code, response.json()["ready"]) == (503, False)
             assert response.json()["parts"]["cache"] is False
-            hanging.add(health._asked["cache"])
+            hanging.add(health_views._asked["cache"])
         assert len(hanging) == 1  # and so it hangs in one thread
 
 

@@ -18,7 +18,6 @@ from postcards.shards import jpeg
 from search.clickhouse import client as clickhouse
 from search.clickhouse import schema
 from search.errors import NotFound
-from search.forms import MOST_PICTURES
 from search.images.decode import MOST_BYTES
 from search.models import Dataset
 from search.query import concepts
@@ -33,8 +32,9 @@ from search.query.url_params import safe_url
 from search.retrieval import service
 from search.retrieval.feedback import MOST_MARKS
 from search.retrieval.sampling import diverse
-from search.selection import MOST_SELECTED
-from search.spread import BARS, WIDTH
+from search.web.forms import MOST_PICTURES
+from search.web.histogram import BARS, WIDTH
+from search.web.selection_views import MOST_SELECTED
 from tests.test_search_pictures import png_bomb
 
 pytestmark = pytest.mark.django_db

@@ -33,7 +33,7 @@ TASKS = [
 LIGHT_MODULES = (
     "laionweb.wsgi",
     "laionweb.urls",
-    "search.views",
+    "search.web.search_views",
     "search.api.views",
     "search.retrieval.service",
     "search.ingestion.tasks",
@@ -144,7 +144,12 @@ def test_a_web_process_loads_neither_models_nor_engines():
     [("clickhouse", "search.encoder"), ("encoder", "search.clickhouse")],
 )
 def test_wrappers_know_neither_models_nor_requests_nor_each_other(room, stranger):
-    above = ["search.models", "search.views", "search.api", "search.retrieval.service"]
+    above = [
+        "search.models",
+        "search.web.search_views",
+        "search.api",
+        "search.retrieval.service",
+    ]
     web = ["django.http", "django.views", "rest_framework"]
     assert not importers(*above, *web, stranger, within=f"search/{room}")
 

@@ -16,13 +16,13 @@ from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
 
 from search.errors import NotFound, SearchError, SearchUnavailable
-from search.middleware import HtmxRequest
 from search.query.model import MOST_TEXT
 from search.query.url_params import safe_url
 from search.rate_limits import limited
 from search.retrieval import service
 from search.retrieval.item_lookup import Standing
 from search.retrieval.items import Hit
+from search.web.middleware import HtmxRequest
 
 from .. import owning
 from ..models import Collection, CollectionItem

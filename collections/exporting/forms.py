@@ -11,11 +11,11 @@ from django.urls import reverse
 from django.utils.http import urlencode
 
 from search.errors import InvalidQuery, NotFound
-from search.forms import CHOSEN, SearchForm
 from search.models import Dataset
 from search.query.model import Filters
 from search.rate_limits import check_pictures
 from search.retrieval import service
+from search.web.forms import CHOSEN, SearchForm
 
 from ..collecting.reaching import reached
 from ..models import Collection, Concept

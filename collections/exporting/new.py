@@ -12,11 +12,11 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from search.errors import SearchError, SearchUnavailable, TooManyRequests
-from search.forms import SHAPES
 from search.models import Dataset
 from search.query import concepts
 from search.rate_limits import limited
 from search.retrieval.column_stats import filled
+from search.web.forms import SHAPES
 
 from ..models import Concept
 from ..saving.addresses import Asking

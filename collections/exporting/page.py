@@ -13,8 +13,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from search.errors import InvalidQuery, NotFound
-from search.middleware import HtmxRequest
 from search.rate_limits import limited
+from search.web.middleware import HtmxRequest
 
 from ..models import Export
 from . import files, steering

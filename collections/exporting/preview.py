@@ -9,7 +9,7 @@ from search.models import Dataset
 from search.query.model import Filters, SearchQuery, Term
 from search.retrieval import service
 from search.retrieval.service import MOST_RESULTS
-from search.spread import Spread, spread
+from search.web.histogram import Spread, spread
 
 from ..models import Concept
 

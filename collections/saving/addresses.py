@@ -10,13 +10,13 @@ from uuid import UUID
 from django.http import QueryDict
 from django.urls import reverse
 
-from search.chips import TOLD
 from search.errors import InvalidQuery, NotFound
-from search.forms import SearchForm
 from search.query.model import SearchQuery, Term
 from search.query.parser import parse
 from search.query.url_params import DEFAULTS, TERMS, told_in_address
 from search.retrieval import service
+from search.web.chips import TOLD
+from search.web.forms import SearchForm
 
 from ..models import Collection, Concept
 

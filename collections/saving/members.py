@@ -8,7 +8,7 @@ from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpResponse, JsonResponse
 from django.urls import reverse
 
-from search.middleware import HtmxRequest
+from search.web.middleware import HtmxRequest
 
 from ..collecting.answers import told, wants_json
 

@@ -8,16 +8,16 @@ from django import template
 from django.urls import reverse
 
 from search.clickhouse.filters import NOT_SAFE
-from search.forms import MOST_PICTURES
 from search.images.decode import MOST_BYTES
 from search.models import Dataset
-from search.popularity_page import MOST_IDS
 from search.query.url_params import safe_url, search_url
 from search.retrieval import popularity
 from search.retrieval.feedback import MOST_MARKS
 from search.retrieval.items import Hit
-from search.selection import MOST_SELECTED
 from search.thumbnails import SIZES, address
+from search.web.forms import MOST_PICTURES
+from search.web.popularity_views import MOST_IDS
+from search.web.selection_views import MOST_SELECTED
 
 register = template.Library()
 

@@ -5,14 +5,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from search.models import Dataset
+from search.query import concepts
+from search.query.model import MOST_WEIGHT, Term
+from search.query.parsed import Asked, Part
+from search.query.url_params import DEFAULTS, TERMS, weighed, with_weight
+from search.retrieval import service
+from search.retrieval.service import Item
+
 from .forms import SearchForm
-from .models import Dataset
-from .query import concepts
-from .query.model import MOST_WEIGHT, Term
-from .query.parsed import Asked, Part
-from .query.url_params import DEFAULTS, TERMS, weighed, with_weight
-from .retrieval import service
-from .retrieval.service import Item
 
 TOLD: dict[str, str | dict[Any, str]] = {
     "nsfw": {"any": "not safe, too", "safe": "safe only"},

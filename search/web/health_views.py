@@ -19,11 +19,11 @@ from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from laionweb.version import VERSION
+from search.clickhouse import client
+from search.encoder import uncached_encoder_for
+from search.models import Dataset
 
-from .clickhouse import client
-from .encoder import uncached_encoder_for
-from .exposition import exposition
-from .models import Dataset
+from .metrics_views import exposition
 
 ANSWER_S = 3.5  # longer than a query waits for an encode worker
 KEPT_S = 1.0  # so that whoever asks too often does not keep all parts busy

@@ -6,8 +6,8 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django_htmx.middleware import HtmxDetails
 
-from .errors import SearchError, TooManyRequests
-from .observability import metrics
+from search.errors import SearchError, TooManyRequests
+from search.observability import metrics
 
 
 class HtmxRequest(HttpRequest):

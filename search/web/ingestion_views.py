@@ -29,15 +29,16 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import HttpResponseClientRedirect, HttpResponseClientRefresh
 
-from .clickhouse.schema import SHARD_BITS
-from .csv_output import harmless
-from .errors import InvalidQuery, SearchError
-from .ingestion import removals, steering
-from .ingestion.source import parse_range
-from .ingestion.standing import Standing, pace, reasons, spans
+from search.clickhouse.schema import SHARD_BITS
+from search.csv_output import harmless
+from search.errors import InvalidQuery, SearchError
+from search.ingestion import removals, steering
+from search.ingestion.source import parse_range
+from search.ingestion.standing import Standing, pace, reasons, spans
+from search.models import Dataset, Reject, Shard
+from search.removal_forms import TakeDownForm
+
 from .middleware import HtmxRequest
-from .models import Dataset, Reject, Shard
-from .removal_forms import TakeDownForm
 
 State = Shard.State
 CELLS = 800  # on one page; a form may have a thousand fields

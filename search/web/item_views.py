@@ -11,17 +11,18 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from .clickhouse.filters import NOT_SAFE
-from .errors import SearchError
+from search.clickhouse.filters import NOT_SAFE
+from search.errors import SearchError
+from search.models import Dataset
+from search.rate_limits import check_pictures, limited
+from search.retrieval import service
+from search.retrieval.column_stats import has_safety
+from search.retrieval.explanation import Why, why
+from search.retrieval.items import Hit
+
 from .forms import SearchForm
-from .models import Dataset
-from .rate_limits import check_pictures, limited
-from .retrieval import service
-from .retrieval.column_stats import has_safety
-from .retrieval.explanation import Why, why
-from .retrieval.items import Hit
-from .shown import page_context, reading
-from .views import with_status
+from .search_page import page_context, reading
+from .search_views import with_status
 
 STRIP = 12
 

@@ -8,13 +8,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from .errors import SearchUnavailable
-from .evaluation.advice import advice
-from .evaluation.recall import GOOD_RECALL
-from .models import Dataset
-from .query.url_params import search_url
-from .retrieval import service
-from .retrieval.dataset_index import Corpus
+from search.errors import SearchUnavailable
+from search.evaluation.advice import advice
+from search.evaluation.recall import GOOD_RECALL
+from search.models import Dataset
+from search.query.url_params import search_url
+from search.retrieval import service
+from search.retrieval.dataset_index import Corpus
 
 logger = logging.getLogger(__name__)
 

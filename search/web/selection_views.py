@@ -10,11 +10,11 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_POST
 
-from .csv_output import harmless
-from .errors import InvalidQuery, SearchError
-from .rate_limits import limited
-from .retrieval import service
-from .retrieval.items import checked_id
+from search.csv_output import harmless
+from search.errors import InvalidQuery, SearchError
+from search.rate_limits import limited
+from search.retrieval import service
+from search.retrieval.items import checked_id
 
 MOST_SELECTED = 5_000
 FACTS = ("url", "caption", "width", "height", "license", "nsfw")

@@ -10,14 +10,14 @@ from django.shortcuts import render
 from django.utils.crypto import salted_hmac
 from django.views.decorators.http import require_POST, require_safe
 
-from . import rate_limits
-from .clickhouse import by_id
-from .clickhouse.filters import NOT_SAFE
-from .errors import InvalidQuery
-from .models import Dataset, Pick
-from .retrieval import popularity, service
-from .retrieval.column_stats import has_safety
-from .retrieval.items import checked_id, no_item
+from search import rate_limits
+from search.clickhouse import by_id
+from search.clickhouse.filters import NOT_SAFE
+from search.errors import InvalidQuery
+from search.models import Dataset, Pick
+from search.retrieval import popularity, service
+from search.retrieval.column_stats import has_safety
+from search.retrieval.items import checked_id, no_item
 
 logger = logging.getLogger(__name__)
 

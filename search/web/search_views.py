@@ -11,16 +11,17 @@ from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 from django.views.decorators.vary import vary_on_headers
 
-from . import shown
-from .errors import InvalidQuery, SearchError, SearchUnavailable
-from .evaluation import exact_check
+from search.errors import InvalidQuery, SearchError, SearchUnavailable
+from search.evaluation import exact_check
+from search.query.model import MOST_WEIGHT, SearchQuery, shorten_embedding
+from search.query.url_params import with_weight
+from search.rate_limits import limited
+from search.retrieval import service
+
+from . import search_page
 from .forms import PictureForm, SearchForm
 from .middleware import HtmxRequest
-from .query.model import MOST_WEIGHT, SearchQuery, shorten_embedding
-from .query.url_params import with_weight
-from .rate_limits import limited
-from .retrieval import service
-from .shown import Context, page_context
+from .search_page import Context, page_context
 
 
 @require_safe
@@ -33,7 +34,7 @@ def search(request: HtmxRequest) -> HttpResponse:
     try:
         context |= _found(form, context, request)
     except SearchError as error:
-        context |= shown.failed(form, error)
+        context |= search_page.failed(form, error)
     return _answer(request, context, address=form.address(cursor=""))
 
 
@@ -45,7 +46,7 @@ def search_by_picture(request: HtmxRequest) -> HttpResponse:
     context = page_context(form)
     try:
         form.check()
-        dataset = shown.existing(context["dataset"])
+        dataset = search_page.existing(context["dataset"])
         embeddings = []
         for term in pictures.terms():
             alone = replace(term, weight=1.0)
@@ -71,14 +72,16 @@ def weigh(request: HtmxRequest) -> HttpResponse:
     context = page_context(form)
     try:
         form.check()
-        read = shown.reading(form, shown.existing(context["dataset"]), request)
+        read = search_page.reading(
+            form, search_page.existing(context["dataset"]), request
+        )
         weight = _weight(request.GET.get("weight", ""))
         try:
             address = read.weighed(request.GET.get("term", ""), weight)
         except (KeyError, ValueError, IndexError) as error:
             raise InvalidQuery("This search has no such term.") from error
     except SearchError as error:
-        context |= shown.failed(form, error)
+        context |= search_page.failed(form, error)
         return _answer(request, context, address="false")
     return _sent_on(address)
 
@@ -92,13 +95,15 @@ def check_exactly(request: HtmxRequest) -> HttpResponse:
     context = page_context(form)
     try:
         form.check()
-        dataset = shown.existing(context["dataset"])
-        query = shown.query_of(shown.reading(form, dataset, request), request)
+        dataset = search_page.existing(context["dataset"])
+        query = search_page.query_of(
+            search_page.reading(form, dataset, request), request
+        )
         context["check"] = exact_check.check(query)
         if not _wants_parts(request):
             context |= _found(form, context, request)
     except SearchError as error:
-        context |= shown.failed(form, error)
+        context |= search_page.failed(form, error)
     context["exact_check"] = form.told("cursor")
     if not _wants_parts(request):
         return _answer(request, context, address=form.address(cursor=""))
@@ -112,15 +117,15 @@ def _found(form: SearchForm, context: Context, request: HtmxRequest) -> Context:
     if dataset is None and not asked["dataset"]:
         return {}  # there are no datasets at all, and the page says so
     form.check()
-    dataset = shown.existing(dataset)
+    dataset = search_page.existing(dataset)
     if not form.is_search:
-        return shown.start(form, dataset)
-    read = shown.reading(form, dataset, request)
-    query = shown.query_of(read, request)
+        return search_page.start(form, dataset)
+    read = search_page.reading(form, dataset, request)
+    query = search_page.query_of(read, request)
     page = service.find(query)
     if _wants_parts(request) and asked["cursor"]:
-        return shown.hits_of(read, page)
-    return shown.results_of(read, query, page)
+        return search_page.hits_of(read, page)
+    return search_page.results_of(read, query, page)
 
 
 def _weight(text: str) -> float:
@@ -148,7 +153,7 @@ def _answer(request: HtmxRequest, context: Context, address: str) -> HttpRespons
     """A whole page, or for htmx the results, or for its next page the hits."""
     error: SearchError | None = context.get("error")
     if not _wants_parts(request):
-        context |= shown.filters_panel(context["dataset"])
+        context |= search_page.filters_panel(context["dataset"])
         response = render(request, "search/page.html", context)
     elif context["asked"]["cursor"]:
         context["address"] = request.get_full_path()

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from search.query.model import Filters
+from search.retrieval import service
+from search.retrieval.service import Page
+
 from .chips import TOLD, Chip, Reading
-from .query.model import Filters
-from .retrieval import service
-from .retrieval.service import Page
 
 THINGS = {"image": "pictures", "text": "captions", "both": "pictures and captions"}
 NARROWING = TOLD.keys() - {"nsfw", "dedupe"}

@@ -1,24 +1,85 @@
 """What the search page shows: of a search, or before there is one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.http import HttpRequest
 
+from search.errors import (
+    InvalidQuery,
+    NotFound,
+    SearchError,
+    TooManyRequests,
+    UnreadableWord,
+)
+from search.models import Dataset
+from search.query.concepts import resolved
+from search.query.model import SearchQuery
+from search.query.parser import parse
+from search.query.url_params import DEFAULTS, TERMS, search_url
+from search.rate_limits import check_pictures
+from search.retrieval import popularity, service
+from search.retrieval.column_stats import filled, has_safety
+from search.retrieval.items import Hit
+from search.retrieval.service import Page
+
 from .chips import Reading, chips
-from .errors import NotFound, SearchError, TooManyRequests, UnreadableWord
 from .forms import FIELDS, ORDERS, SHAPES, SearchForm
-from .models import Dataset
-from .query.concepts import resolved
-from .query.model import SearchQuery
-from .query.url_params import DEFAULTS, TERMS, search_url
-from .rate_limits import check_pictures
-from .retrieval import popularity, service
-from .retrieval.column_stats import filled, has_safety
-from .retrieval.service import Page
-from .spread import spread
-from .start import examples, wall
+from .histogram import spread
 from .summary import headline, hidden, hides, why_nothing
+
+WALL = 36
+EXAMPLES = {
+    "postcards": (
+        "a red house by a lake at night",
+        "boats at night",
+        "rainbow over a lake",
+        "black cat, moon",
+        "hot air balloon in the early morning",
+        "thunderstorm at the beach",
+    )
+}
+MOST_EXAMPLES = 6
+LONGEST_EXAMPLE = 48  # characters; longer captions are cut to their first words
+SHORTEST_EXAMPLE = 8
+
+
+def wall(dataset: Dataset) -> tuple[Hit, ...]:
+    """Pictures by chance that are unlike each other."""
+    return service.random_hits(dataset.slug, WALL)
+
+
+def examples(dataset: Dataset, hits: Sequence[Hit]) -> tuple[str, ...]:
+    """What can be searched for; captions, for a dataset that we know nothing of."""
+    return EXAMPLES.get(dataset.slug) or tuple(_captions(hits))[:MOST_EXAMPLES]
+
+
+def _captions(hits: Sequence[Hit]) -> Iterator[str]:
+    told = set()
+    for hit in hits:
+        words = _beginning(hit.caption)
+        if words.lower() not in told and _is_plain(words):
+            told.add(words.lower())
+            yield words
+
+
+def _beginning(caption: str) -> str:
+    words = " ".join(caption[: 4 * LONGEST_EXAMPLE].split())
+    if len(words) <= LONGEST_EXAMPLE:
+        return words
+    return words[: LONGEST_EXAMPLE + 1].rpartition(" ")[0].rstrip(" ,;:–-")
+
+
+def _is_plain(words: str) -> bool:
+    """Whether it reads as words, and not as parts of our language or as a number."""
+    if len(words) < SHORTEST_EXAMPLE or not any(map(str.isalpha, words)):
+        return False
+    try:
+        parts = parse(words).parts
+    except InvalidQuery:
+        return False
+    return len(parts) == 1 and parts[0].is_plain and words.isprintable()
+
 
 Context = dict[str, Any]
 

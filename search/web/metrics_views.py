@@ -11,10 +11,10 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from redis import RedisError
 
-from .encoder.remote import asking
-from .errors import SearchError
-from .models import Shard
-from .retrieval import service
+from search.encoder.remote import asking
+from search.errors import SearchError
+from search.models import Shard
+from search.retrieval import service
 
 logger = logging.getLogger(__name__)
 
