@@ -16,9 +16,10 @@ from django.utils.html import format_html
 from django.utils.translation import ngettext
 
 from .errors import SearchError
-from .ingestion import checks, removal_files, steering, tasks
+from .ingestion import checks, steering, tasks
 from .models import Dataset, Removal, Shard
-from .removal_forms import RemovalListForm
+from .removals import files
+from .removals.forms import RemovalListForm
 
 
 @admin.action(
@@ -248,7 +249,7 @@ class RemovalAdmin(admin.ModelAdmin):
         file = given["file"] or BytesIO(given["values"].encode())
         name = given["file"].name if given["file"] else ""
         try:
-            loaded = removal_files.load(
+            loaded = files.load(
                 file, name, given["kind"], given["dataset"], given["reason"]
             )
             tasks.hide_soon(given["dataset"], since)

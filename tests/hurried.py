@@ -6,9 +6,10 @@ from datetime import timedelta
 from celery.signals import worker_process_init
 from telling import app
 
-from search.ingestion import claims, laion
+from search.ingestion import laion
+from search.jobs import leases
 
-claims.LEASE = timedelta(seconds=6)
+leases.LEASE = timedelta(seconds=6)
 laion.BATCH_ROWS = 100
 for sweeper in ("sweeper", "sweeper-of-exports"):
     app.conf.beat_schedule[sweeper].update(schedule=2, options={"expires": 2})

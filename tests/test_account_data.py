@@ -17,8 +17,8 @@ from django.test import Client
 from django.utils import timezone
 
 from search.errors import SearchUnavailable
-from search.ingestion.removals import digest
 from search.models import Removal
+from search.removals.takedowns import digest
 from search.retrieval import item_lookup
 from usercollections.account import belongings, export
 from usercollections.account.deletion import LastSuperuser, delete_account

@@ -228,7 +228,7 @@ def test_notes_are_for_their_owner(ada, eve):
 
 
 def test_of_removed_and_gone_items_as_much_is_told_as_on_the_page(ada, eve, dataset):
-    from search.ingestion import removals
+    from search.removals import takedowns
     from usercollections.api.answers import MemberAnswer
     from usercollections.models import CollectionItem
 
@@ -236,7 +236,7 @@ def test_of_removed_and_gone_items_as_much_is_told_as_on_the_page(ada, eve, data
     for before, item in ((7, 10**12), (5, 10**12 + 1)):
         lost = CollectionItem.objects.filter(item=before)
         lost.update(item=item, caption="a lost boat", url="https://example.org/b")
-    removals.add("item", [str(10**12)], dataset)
+    takedowns.add("item", [str(10**12)], dataset)
     for one in (ada, eve):
         removed, there, gone = walked(one, path(told, "items"))
         for row in (removed, gone):

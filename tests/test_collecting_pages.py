@@ -151,14 +151,14 @@ def test_what_must_not_be_shown_is_a_tombstone_and_leaves_exports(
     ada, user, postcards_dataset, kind
 ):
     """It is on a list, and its dataset was brought in anew without it."""
-    from search.ingestion import removals
+    from search.removals import takedowns
 
     made = collection(user, 1, 2)
     member = made.items.get(item=2)
     member.item, member.url, member.caption = 999_999, "https://a.example/p", "secret"
     member.save()
     value = "999999" if kind == "item" else "https://a.example/p"
-    removals.add(kind, [value], postcards_dataset if kind == "item" else None)
+    takedowns.add(kind, [value], postcards_dataset if kind == "item" else None)
     html = ada.get(address("", made)).content.decode()
     assert "Removed: this picture must not be shown" in html
     assert "secret" not in html and "a.example" not in html

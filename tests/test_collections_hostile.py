@@ -163,8 +163,8 @@ def test_too_many_rounds_are_told_when_to_go_on(client, settings):
 
 def test_an_item_on_a_list_counts_as_removed_without_its_table(db, monkeypatch):
     from search.clickhouse import by_id
-    from search.ingestion.removals import digest
     from search.models import Dataset, Removal
+    from search.removals.takedowns import digest
 
     def no_table(*_):
         raise NotFound("This dataset has no items yet.")

@@ -15,9 +15,9 @@ from truth import all_similarities, reasons
 from laionweb.version import VERSION
 from search.csv_output import harmless
 from search.errors import InvalidQuery, NotFound
-from search.ingestion import removals
 from search.models import Dataset, Removal
 from search.query.model import Filters, SearchQuery, Term
+from search.removals import takedowns
 from search.retrieval import scan
 
 pytestmark = pytest.mark.django_db
@@ -251,7 +251,7 @@ def test_what_a_list_names_is_never_exported(asked, user, crowd, tmp_path, kind)
     wanted = true_rows(crowd, kind)
     gone = wanted[2]
     before = made(one, tmp_path / "before", user)
-    removals.add(Removal.Kind.MD5, [hostile_items.metadata(crowd, gone)["md5"]], None)
+    takedowns.add(Removal.Kind.MD5, [hostile_items.metadata(crowd, gone)["md5"]], None)
     after = made(one, tmp_path / "after", user)
     ids = [row["id"] for row in rows(after, tmp_path / "after")]
     assert ids == [int(crowd.ids[row]) for row in wanted if row != gone]

@@ -11,9 +11,9 @@ from collected import collection, first_ids
 from exported import bytes_of, check, made, rows, rows_of
 
 from search.errors import InvalidQuery
-from search.ingestion import removals
 from search.models import Dataset, Removal, Shard
 from search.query.model import Filters, SearchQuery, Term
+from search.removals import takedowns
 from search.retrieval import scan
 
 pytestmark = pytest.mark.django_db
@@ -227,7 +227,7 @@ def test_what_cannot_be_gone_on_with_begins_anew(crowd, user, tmp_path, change):
         ordering.move(mine, [Key("hostile", first.item)], "last")
     elif change == "removals":
         dataset = Dataset.objects.get(slug="hostile")
-        removals.add(Removal.Kind.ITEM, [str(first.item)], dataset)
+        takedowns.add(Removal.Kind.ITEM, [str(first.item)], dataset)
     else:
         next(tmp_path.glob("*.json")).write_text("broken")
     manifest = made(asked, tmp_path, user)
@@ -250,7 +250,7 @@ def test_what_is_removed_before_it_goes_on_is_not_in_it(crowd, user, tmp_path, k
     (part,) = tmp_path.glob("*-00000.*")
     gone = rows_of(part)[0]["id"]
     dataset = Dataset.objects.get(slug="hostile")
-    removals.add(Removal.Kind.ITEM, [str(gone)], dataset)
+    takedowns.add(Removal.Kind.ITEM, [str(gone)], dataset)
     manifest = made(asked, tmp_path, user)
     ids = [row["id"] for row in rows(manifest, tmp_path)]
     assert gone not in ids and len(ids) == manifest["counts"]["rows"] > 40
@@ -263,7 +263,7 @@ def test_a_folder_that_is_done_stays_and_another_is_refused(crowd, tmp_path):
 
     asked = of_dataset("hostile", ALL, "json")
     manifest = made(asked, tmp_path)
-    removals.add(Removal.Kind.URL, ["https://example.org/0.jpg"], None)
+    takedowns.add(Removal.Kind.URL, ["https://example.org/0.jpg"], None)
     assert write(asked, None, tmp_path, None) == manifest
     for name, text in (
         ("notes.txt", "mine"),

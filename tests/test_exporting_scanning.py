@@ -9,10 +9,10 @@ from truth import NSFW, REMOVED, VISIBLE, all_similarities, passing, reasons
 
 from search.clickhouse import client, writer
 from search.clickhouse.schema import SHARD_BITS
-from search.ingestion import removals
-from search.ingestion.removals import RemovalList
 from search.models import Dataset, Removal, Shard
 from search.query.model import Filters
+from search.removals import takedowns
+from search.removals.takedowns import RemovalList
 from search.retrieval import scan as dataset_scan
 from search.retrieval.dataset_index import Corpus
 from search.retrieval.scan import Scan, dataset_version, removals_version, shards_of
@@ -221,9 +221,9 @@ def test_what_is_on_a_list_is_left_out_before_the_engine_knows(throng):
     ids = [i for i in throng.ids[:40].tolist() if shown(throng, i)]
     table = dataset_scan.contents(Corpus(dataset), ids)
     assert dataset_scan.without_listed(table, RemovalList.of(dataset)) is table
-    removals.add(Removal.Kind.ITEM, [str(ids[0])], dataset)
-    removals.add(Removal.Kind.URL, [table["url"][5].as_py()], None)
-    removals.add(Removal.Kind.MD5, ["ab" * 16], None)
+    takedowns.add(Removal.Kind.ITEM, [str(ids[0])], dataset)
+    takedowns.add(Removal.Kind.URL, [table["url"][5].as_py()], None)
+    takedowns.add(Removal.Kind.MD5, ["ab" * 16], None)
     sums = [[("md5", "AB" * 16)] if n == 9 else [] for n in range(len(ids))]
     place = table.column_names.index("metadata")
     column = pa.array(sums, table.schema.field("metadata").type)
@@ -250,10 +250,10 @@ def test_versions_change_with_shards_and_lists(throng):
         seen.add(dataset_version(dataset)["digest"])
     assert len(seen) == 6
     assert lists["count"] == 0 and lists["latest"] is None
-    removals.add(Removal.Kind.URL, ["http://a", "http://b"], None)
+    takedowns.add(Removal.Kind.URL, ["http://a", "http://b"], None)
     two = removals_version(dataset)
     Removal.objects.filter(value="http://a").delete()
-    removals.add(Removal.Kind.URL, ["http://c"], dataset)
+    takedowns.add(Removal.Kind.URL, ["http://c"], dataset)
     again = removals_version(dataset)
     assert two["count"] == again["count"] == 2
     assert len({lists["digest"], two["digest"], again["digest"]}) == 3

@@ -15,9 +15,9 @@ from django.test import Client
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from search.ingestion import removals
 from search.models import Dataset, Removal
 from search.query.model import SearchQuery, Term
+from search.removals import takedowns
 from search.retrieval import service
 from usercollections.account.tokens import make_token
 from usercollections.exporting import files, steering, tasks
@@ -372,7 +372,7 @@ def test_after_a_take_down_an_export_has_to_be_made_again(api):
         int(row["id"]) for row in csv.DictReader(StringIO(taken(api, export).decode()))
     ]
     dataset = Dataset.objects.get(slug="postcards")
-    removals.add(Removal.Kind.ITEM, [str(ids[0])], dataset, "asked for")
+    takedowns.add(Removal.Kind.ITEM, [str(ids[0])], dataset, "asked for")
     answer = api.get(url)
     assert (answer.status_code, answer.json()["detail"]) == (404, files.TAKEN_DOWN)
     assert not files.folder_of(Export.objects.get().pk).exists()

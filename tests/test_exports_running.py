@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from search.errors import InvalidQuery, NotFound, SearchUnavailable
-from search.ingestion.claims import MOST_FAILURES
+from search.jobs.leases import MOST_FAILURES
 from usercollections.account.deletion import delete_account
 from usercollections.exporting import (
     asked,

@@ -25,14 +25,15 @@ from postcards.shards import HEIGHT, MODEL, WIDTH, encoder, jpeg
 from search.clickhouse.schema import SHARD_BITS
 from search.errors import SearchUnavailable, ShardUnreadable
 from search.fetch import Limits
-from search.ingestion import image_lists, image_pictures, images, removals, run
+from search.ingestion import image_lists, image_pictures, images, run
 from search.ingestion.image_files import words_of
 from search.ingestion.image_pictures import picture_of, refusal, smaller
-from search.ingestion.removals import REASON
 from search.ingestion.sources import source_of
 from search.ingestion.tables import TableFile
 from search.models import Dataset, Removal, Shard
 from search.query.model import SearchQuery, Term
+from search.removals import takedowns
+from search.removals.takedowns import REASON
 from search.retrieval import service
 
 pytestmark = pytest.mark.django_db
@@ -253,10 +254,10 @@ def test_what_cannot_be_had_is_rejected_with_its_reason(
 
 def test_what_is_on_the_list_of_removals_is_not_fetched(pictures, site, tmp_path):
     list_postcards(tmp_path, site, 4)
-    removals.add(Removal.Kind.URL, [f"{site.url}/postcards/1.jpg"], None)
-    removals.add(Removal.Kind.ITEM, ["2"], pictures)
+    takedowns.add(Removal.Kind.URL, [f"{site.url}/postcards/1.jpg"], None)
+    takedowns.add(Removal.Kind.ITEM, ["2"], pictures)
     md5 = picture_of(picture(3)).md5
-    removals.add(Removal.Kind.MD5, [md5.upper()], None)
+    takedowns.add(Removal.Kind.MD5, [md5.upper()], None)
     bring_in(pictures)
     assert ids_of(pictures) == [0]
     assert rejected(pictures) == dict.fromkeys([1, 2, 3], REASON)

@@ -19,9 +19,11 @@ from tiny_shards import (
 from search.clickhouse import client, queries, schema, writer
 from search.clickhouse.schema import SHARD_BITS
 from search.errors import NotFound, SearchUnavailable
-from search.ingestion import claims, laion, publishing, removals, run, steering, tasks
-from search.ingestion.claims import Claim
+from search.ingestion import laion, publishing, run, steering, tasks
+from search.jobs import leases
+from search.jobs.leases import Claim
 from search.models import Partition, Removal, Shard
+from search.removals import takedowns
 from search.retrieval import service
 from search.retrieval.service import table_of
 
@@ -229,7 +231,7 @@ def test_the_last_shard_of_a_partition_can_be_dropped(tiny):
 
 def test_a_shard_of_which_nothing_is_let_in_is_published_empty(tiny):
     removed = map(str, ids(4))
-    removals.add(Removal.Kind.ITEM, removed, tiny)
+    takedowns.add(Removal.Kind.ITEM, removed, tiny)
     bring_in(tiny)
     assert ids_of(tiny) == ids(0, 1)
     assert shard(tiny, 4).state == State.INGESTED
@@ -376,7 +378,7 @@ def test_what_is_dropped_during_publication_does_not_come_back(tiny, at_step):
 def test_what_is_taken_down_during_publication_does_not_come_back(tiny, at_step):
     bring_in(tiny)
     arrive(tiny, 1, action="replace")
-    at_step("build_indexes", lambda: removals.take_down(tiny, 7, "asked for"))
+    at_step("build_indexes", lambda: takedowns.take_down(tiny, 7, "asked for"))
     assert publish(tiny) == [0]
     assert ids_of(tiny) == [i for i in ids(0, 1, 4) if i != 7]
 
@@ -426,7 +428,7 @@ def test_rows_that_got_lost_after_publication_are_brought_in_again(tiny):
 def test_a_partition_that_always_breaks_off_fails_and_can_be_retried(tiny, at_step):
     for key in queue(tiny):
         run.ingest(key)
-    for _ in range(claims.MOST_FAILURES):
+    for _ in range(leases.MOST_FAILURES):
         at_step("build_indexes", raising(AWAY))
         with pytest.raises(SearchUnavailable):
             publishing.publish(tiny, 0)
@@ -445,7 +447,7 @@ def test_a_partition_that_always_breaks_off_fails_and_can_be_retried(tiny, at_st
 def test_a_partition_that_kills_its_workers_is_not_tried_for_ever(tiny):
     run.ingest(queue(tiny)[2])
     Partition.objects.create(dataset=tiny, number=1)
-    for _ in range(claims.MOST_FAILURES):
+    for _ in range(leases.MOST_FAILURES):
         assert Claim.on(tiny.partitions.all())
         leave(tiny)
     assert publishing.publish(tiny, 1)

@@ -25,9 +25,10 @@ from tiny_shards import (
 
 from search.clickhouse.schema import SHARD_BITS
 from search.errors import InvalidQuery, NotFound
-from search.ingestion import removal_files, removals, run, steering, tasks
+from search.ingestion import run, steering, tasks
 from search.models import Dataset, Reject, Removal, Shard
 from search.query.model import SearchQuery, Term
+from search.removals import files, takedowns
 from search.retrieval import service
 
 pytestmark = pytest.mark.django_db
@@ -58,18 +59,18 @@ def hidden_soon(monkeypatch) -> None:
 
 def hidden_calls(monkeypatch) -> list[Dataset]:
     """The datasets that removals.hide is called for from now on."""
-    calls, hide = [], removals.hide
+    calls, hide = [], takedowns.hide
 
     def noted(dataset: Dataset, *given) -> None:
         calls.append(dataset)
         hide(dataset, *given)
 
-    monkeypatch.setattr(removals, "hide", noted)
+    monkeypatch.setattr(takedowns, "hide", noted)
     return calls
 
 
 def load(text: bytes, kind: str = "url", name: str = "list.txt", **more):
-    return removal_files.load(BytesIO(text), name, kind, more.get("dataset"))
+    return files.load(BytesIO(text), name, kind, more.get("dataset"))
 
 
 def found(dataset: Dataset) -> set[int]:
@@ -99,20 +100,20 @@ LISTED = [
 def test_what_is_on_a_list_never_comes_in(tiny, kind, value, row, scope):
     if scope == "of all" and kind == "item":
         with pytest.raises(InvalidQuery, match="belongs to one dataset"):
-            removals.add(kind, [value], None)
+            takedowns.add(kind, [value], None)
         return
-    removals.add(kind, [value], tiny if scope == "of the dataset" else None)
+    takedowns.add(kind, [value], tiny if scope == "of the dataset" else None)
     for _ in range(2):  # and not when it is brought in again
         (shard,) = bring_in(tiny)
         assert (shard.rows_done, shard.rows_kept, shard.rows_visible) == (40, 39, 39)
         assert set(ids_of(tiny)) == set(range(40)) - {row}
         (reject,) = Reject.objects.filter(shard=shard)
-        assert (reject.row, reject.reason) == (row, removals.REASON)
+        assert (reject.row, reject.reason) == (row, takedowns.REASON)
 
 
 def test_a_list_of_another_dataset_is_no_hindrance(tiny, tmp_path):
     other = tiny_dataset(tmp_path, slug="other")
-    removals.add("item", ["3"], other)
+    takedowns.add("item", ["3"], other)
     bring_in(tiny)
     assert len(ids_of(tiny)) == 40
 
@@ -124,10 +125,10 @@ def test_laion_shards_do_not_come_in_without_a_list(tiny, tmp_path):
         queue(tiny)
     assert tiny.shards.get().state == State.PENDING
     other = tiny_dataset(tmp_path, slug="other")
-    removals.add("url", ["http://a/"], other)
+    takedowns.add("url", ["http://a/"], other)
     with pytest.raises(InvalidQuery, match="Load a list"):
         queue(tiny)
-    removals.add("url", ["http://a/"], None)
+    takedowns.add("url", ["http://a/"], None)
     bring_in(tiny)
     assert len(ids_of(tiny)) == 40
 
@@ -173,7 +174,7 @@ def test_an_item_taken_down_while_it_is_on_its_way_stays_out(tiny):
     """Its row was read before, and waits for its index."""
     (key,) = queue(tiny)
     run.ingest(key)
-    removals.take_down(tiny, 3, "")
+    takedowns.take_down(tiny, 3, "")
     publish(tiny)
     assert set(ids_of(tiny)) == set(range(40)) - {3}
 
@@ -181,7 +182,7 @@ def test_an_item_taken_down_while_it_is_on_its_way_stays_out(tiny):
 @pytest.mark.parametrize(("kind", "value", "row"), LISTED)
 def test_a_list_hides_what_is_in(tiny, hidden_soon, kind, value, row):
     bring_in(tiny)
-    removals.add(kind, ["1" * 32 if kind == "md5" else "77", value], tiny)
+    takedowns.add(kind, ["1" * 32 if kind == "md5" else "77", value], tiny)
     tasks.hide_soon(tiny, timezone.now() - timedelta(seconds=9))
     assert set(ids_of(tiny)) == set(range(40)) - {row}
 
@@ -201,7 +202,7 @@ def test_without_a_broker_it_is_hidden_right_away(tiny, monkeypatch):
 
     monkeypatch.setattr(tasks.hide_removed, "delay", refuse)
     bring_in(tiny)
-    removals.add("item", ["3"], tiny)
+    takedowns.add("item", ["3"], tiny)
     calls = hidden_calls(monkeypatch)
     tasks.hide_soon(tiny, timezone.now() - timedelta(seconds=9))
     assert set(ids_of(tiny)) == set(range(40)) - {3}
@@ -210,7 +211,7 @@ def test_without_a_broker_it_is_hidden_right_away(tiny, monkeypatch):
 
 def test_with_a_broker_it_is_left_to_the_workers(tiny, monkeypatch):
     bring_in(tiny)
-    removals.add("item", ["3"], tiny)
+    takedowns.add("item", ["3"], tiny)
     sent, calls = [], hidden_calls(monkeypatch)
     monkeypatch.setattr(tasks.hide_removed, "delay", lambda *given: sent.append(given))
     tasks.hide_soon(tiny, timezone.now() - timedelta(seconds=9))
@@ -247,7 +248,7 @@ def test_lists_are_read_as_lines_or_as_csv(name, text, wanted):
 
 
 def test_good_lines_come_in_though_others_are_bad(monkeypatch):
-    monkeypatch.setattr(removals, "MOST_AT_ONCE", 3)
+    monkeypatch.setattr(takedowns, "MOST_AT_ONCE", 3)
     good = [md5(row) for row in range(8)]
     lines = [*good[:4], "", "not one", *good[4:], good[0].upper(), "z" * 32]
     loaded = load("\n".join(lines).encode(), kind="md5")
@@ -352,7 +353,7 @@ def test_what_cannot_be_loaded_is_told_in_the_form(admin_client, fields, sentenc
 
 
 def test_a_value_that_is_deleted_says_that_it_does_not_unhide(admin_client):
-    removals.add("url", ["a"], None)
+    takedowns.add("url", ["a"], None)
     removal = Removal.objects.get()
     change = reverse("admin:search_removal_change", args=[removal.pk])
     assert admin_client.post(change, {"value": "b"}).status_code == 403
@@ -400,6 +401,6 @@ def test_a_command_that_cannot_load_says_why(tmp_path, given, sentence):
 
 def test_ids_of_other_shards_stay_apart(tiny, tmp_path):
     write_shard(tmp_path, 2)
-    removals.add("item", [str((2 << SHARD_BITS) + 1)], tiny)
+    takedowns.add("item", [str((2 << SHARD_BITS) + 1)], tiny)
     bring_in(tiny)
     assert len(ids_of(tiny)) == 79 and 1 in ids_of(tiny)

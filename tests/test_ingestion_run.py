@@ -21,9 +21,11 @@ from tiny_shards import (
 
 from search.clickhouse import client, schema, writer
 from search.errors import NotFound, SearchUnavailable, ShardUnreadable
-from search.ingestion import claims, laion, publishing, removals, run, steering, tasks
-from search.ingestion.claims import Claim
+from search.ingestion import laion, publishing, run, steering, tasks
+from search.jobs import leases
+from search.jobs.leases import Claim
 from search.models import Dataset, Removal, Shard
+from search.removals import takedowns
 from search.retrieval.service import table_of
 
 pytestmark = pytest.mark.django_db
@@ -240,7 +242,7 @@ def test_one_thought_dead_cannot_spoil_what_another_has_gathered(
 
 def test_the_lease_is_renewed_while_a_step_goes_on(tiny, monkeypatch):
     renewed = []
-    monkeypatch.setattr(claims, "LEASE", timedelta(seconds=0.03))
+    monkeypatch.setattr(leases, "LEASE", timedelta(seconds=0.03))
     monkeypatch.setattr(Claim, "hold", lambda self, **_: renewed.append(self))
     queue(tiny)
     claim = Claim.on(tiny.shards.all())
@@ -288,7 +290,7 @@ def test_a_shard_that_always_breaks_off_fails_and_can_be_retried(tiny, monkeypat
     insert = writer.insert
     monkeypatch.setattr(writer, "insert", failing(AWAY))
     (key,) = queue(tiny)
-    for _ in range(claims.MOST_FAILURES):
+    for _ in range(leases.MOST_FAILURES):
         with pytest.raises(SearchUnavailable):
             run.ingest(key)
         assert tiny.shards.get().state == State.QUEUED
@@ -304,7 +306,7 @@ def test_a_shard_that_always_breaks_off_fails_and_can_be_retried(tiny, monkeypat
 
 def test_a_shard_that_kills_its_workers_is_not_tried_for_ever(tiny, sent):
     (key,) = queue(tiny)
-    for _ in range(claims.MOST_FAILURES):
+    for _ in range(leases.MOST_FAILURES):
         assert Claim.on(tiny.shards.all(), state=State.INGESTING)
         tiny.shards.update(lease_until=timezone.now() - timedelta(seconds=1))
         steering.recover()
@@ -338,7 +340,7 @@ def test_a_shard_that_gets_on_may_break_off_often(tiny, tmp_path, monkeypatch):
 def test_an_engine_that_is_away_is_no_failure_of_the_shard(tiny, monkeypatch):
     (key,) = queue(tiny)
     monkeypatch.setattr(client, "ping", failing(AWAY))
-    for _ in range(2 * claims.MOST_FAILURES):
+    for _ in range(2 * leases.MOST_FAILURES):
         with pytest.raises(SearchUnavailable):
             run.ingest(key)
     shard = tiny.shards.get()
@@ -377,7 +379,7 @@ def test_what_is_removed_while_a_shard_rests_is_not_seen(tiny, at_batch):
     (key,) = queue(tiny)
     at_batch(16, lambda: steering.pause(tiny.shards.all()))
     assert not run.ingest(key)
-    removals.add(Removal.Kind.ITEM, ["3", "35"], tiny)
+    takedowns.add(Removal.Kind.ITEM, ["3", "35"], tiny)
     assert steering.queue(tiny, tiny.shards.all(), "resume") == 1
     assert run.ingest(key)
     publish(tiny)

@@ -17,9 +17,10 @@ from tiny_shards import bring_in, publish, tidied_up, tiny_dataset, vectors, wri
 
 from search.clickhouse import by_id, client, nodes, schema, writer
 from search.errors import NotFound, SearchUnavailable
-from search.ingestion import removals, steering
+from search.ingestion import steering
 from search.models import Dataset
 from search.query.model import Filters, SearchQuery, Term
+from search.removals import takedowns
 from search.retrieval import service
 
 pytestmark = pytest.mark.django_db
@@ -157,7 +158,7 @@ def test_items_are_asked_for_where_they_lie(spread):
 def test_a_removal_reaches_both_and_a_shard_dropped_leaves_its_engine(source, two):
     changed = made(source, "changed")
     for place in (2, 302):
-        removals.take_down(changed, id_of(place), "a test")
+        takedowns.take_down(changed, id_of(place), "a test")
         with pytest.raises(NotFound):
             service.item("changed", id_of(place))
     steering.drop(changed, changed.shards.filter(number=3))

@@ -26,8 +26,8 @@ from test_search_pictures import encoded, png_bomb
 from search.clickhouse import client as engine
 from search.clickhouse import schema
 from search.fetch import Limits
-from search.ingestion.removals import add
 from search.models import Dataset
+from search.removals.takedowns import add
 from search.retrieval.service import table_of
 from search.thumbnails import SIZES, making, subject
 from search.thumbnails.fetching import Line, OnItsWay, SilentHosts

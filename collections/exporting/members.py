@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from search.errors import InvalidQuery, NotFound
-from search.ingestion.removals import RemovalList
 from search.models import Dataset
+from search.removals.takedowns import RemovalList
 from search.retrieval import scan
 from search.retrieval.dataset_index import Corpus
 from search.retrieval.scan import removals_version

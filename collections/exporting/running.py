@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from search.clickhouse import client
 from search.errors import InvalidQuery, NotFound, SearchUnavailable
-from search.ingestion.claims import (
+from search.jobs.leases import (
     LEDGER_AWAY,
     MOST_FAILURES,
     SILENT,

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from search.ingestion.removals import RemovalList
 from search.query.model import decode_embedding
+from search.removals.takedowns import RemovalList
 from search.retrieval import scan, service
 from search.retrieval.dataset_index import Corpus
 from search.retrieval.query_encoder import VECTOR_FIELDS

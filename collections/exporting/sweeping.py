@@ -7,8 +7,8 @@ from celery import shared_task
 from django.utils import timezone
 
 from search.errors import SearchUnavailable
-from search.ingestion.claims import answered, unclaimed
 from search.ingestion.tasks import idle
+from search.jobs.leases import answered, unclaimed
 
 from ..models import Export
 from . import files, tasks

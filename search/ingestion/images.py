@@ -21,11 +21,11 @@ from search.encoder import encoder_here
 from search.encoder.openclip import OpenClipEncoder
 from search.errors import InvalidQuery, ShardUnreadable
 from search.models import Dataset
+from search.removals.takedowns import REASON, RemovalList
 
 from .image_files import TAR, folder_files, picture_names, tar_files
 from .image_lists import lists
 from .image_pictures import Picture
-from .removals import REASON, RemovalList
 from .source import Batch, Rejected, check_number, fingerprint
 from .tables import found
 

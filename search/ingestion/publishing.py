@@ -19,11 +19,10 @@ from django.utils import timezone
 from search.clickhouse import client, schema, writer
 from search.clickhouse.schema import INDEXES, ItemTable
 from search.errors import SearchError, SearchUnavailable
+from search.jobs.leases import MOST_FAILURES, SILENT, Claim, ClaimLost, answered
 from search.models import Dataset, Partition, Shard
+from search.removals import takedowns
 from search.retrieval.service import table_of
-
-from . import removals
-from .claims import MOST_FAILURES, SILENT, Claim, ClaimLost, answered
 
 ON_THEIR_WAY = [Shard.State.QUEUED, Shard.State.INGESTING]
 TO_BE_PUBLISHED = [Shard.State.ARRIVED, Shard.State.REMOVING]
@@ -144,13 +143,13 @@ class Publication:
             self._build_indexes(rebuilt, rows)
         # What was taken down since the rows were read: beside, and once more after.
         read = [shard.started_at for shard in shards if shard.started_at]
-        removals.hide(self.dataset, rebuilt, since := min([begun, *read]))
+        takedowns.hide(self.dataset, rebuilt, since := min([begun, *read]))
         self.claim.hold()
         if rows:
             writer.publish(table, number, rebuilt)
         else:
             writer.drop_partition(table, number)
-        removals.hide(self.dataset, table, since)
+        takedowns.hide(self.dataset, table, since)
         for shard in self._entered(shards):
             schema.drop(table.arriving(shard.number, shard.epoch))
         schema.drop(rebuilt)

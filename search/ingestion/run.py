@@ -14,12 +14,19 @@ from django.utils import timezone
 from search.clickhouse import client, schema, writer
 from search.clickhouse.schema import ItemTable
 from search.errors import NotFound, SearchUnavailable, ShardUnreadable
+from search.jobs.leases import (
+    LEDGER_AWAY,
+    MOST_FAILURES,
+    SILENT,
+    Claim,
+    ClaimLost,
+    answered,
+)
 from search.models import Reject, Shard
+from search.removals.takedowns import RemovalList
 from search.retrieval.service import table_of
 
-from .claims import LEDGER_AWAY, MOST_FAILURES, SILENT, Claim, ClaimLost, answered
 from .columns import item_columns
-from .removals import RemovalList
 from .source import Batch, OpenShard
 from .sources import source_of
 

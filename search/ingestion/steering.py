@@ -5,13 +5,13 @@ from django.utils import timezone
 
 from search.clickhouse import schema, writer
 from search.errors import InvalidQuery, NotFound, ShardUnreadable
+from search.jobs.leases import answered, unclaimed
 from search.models import Dataset, Partition, Shard
 from search.models.registry import own_field
+from search.removals.takedowns import removals_of
 from search.retrieval.service import table_of
 
 from . import publishing, tasks
-from .claims import answered, unclaimed
-from .removals import removals_of
 from .source import parse_range
 from .sources import source_of
 from .standing import spans

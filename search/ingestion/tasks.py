@@ -14,12 +14,13 @@ from celery import Task, shared_task
 from kombu.exceptions import OperationalError
 
 from search.errors import SearchUnavailable
+from search.jobs.leases import answered
 from search.models import Dataset
 from search.observability import metrics
+from search.removals import takedowns
 from search.retrieval.service import table_of
 
-from . import publishing, removals, run
-from .claims import answered
+from . import publishing, run
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ def hide_removed(self: Task, dataset_pk: int, since: str) -> None:
             dataset = Dataset.objects.filter(pk=dataset_pk).first()
             if dataset is not None:
                 table = table_of(dataset)
-                removals.hide(dataset, table, datetime.fromisoformat(since))
+                takedowns.hide(dataset, table, datetime.fromisoformat(since))
     except SearchUnavailable as error:
         raise self.retry(exc=error) from error
 
@@ -93,7 +94,7 @@ def hide_soon(dataset: Dataset | None, since: datetime) -> None:
     """
     for each in [dataset] if dataset else Dataset.objects.all():
         if not _tried(partial(hide_removed.delay, each.pk, since.isoformat())):
-            removals.hide(each, table_of(each), since)
+            takedowns.hide(each, table_of(each), since)
 
 
 def publish_due(dataset: Dataset) -> int:

@@ -15,8 +15,8 @@ from django.db.models import QuerySet
 
 from search.clickhouse import by_id
 from search.errors import NotFound
-from search.ingestion.removals import MOST_AT_ONCE, digest, removals_of
 from search.models import Removal
+from search.removals.takedowns import MOST_AT_ONCE, digest, removals_of
 
 from .dataset_index import Corpus
 from .items import shown_facts

@@ -22,9 +22,9 @@ from search.clickhouse import scanning
 from search.clickhouse.filters import NSFW, REMOVED, VISIBLE, condition_of
 from search.clickhouse.scanning import Near, Passing
 from search.clickhouse.writer import bounds
-from search.ingestion.removals import RemovalList, removals_of
 from search.models import Dataset
 from search.query.model import Filters
+from search.removals.takedowns import RemovalList, removals_of
 
 from .dataset_index import Corpus
 from .query_encoder import VECTOR_FIELDS

@@ -9,9 +9,9 @@ from django.conf import settings
 
 from search.clickhouse import by_id
 from search.errors import NotFound
-from search.ingestion.removals import digest, removals_of
 from search.models import Dataset, Removal
 from search.query.url_params import POSTCARD
+from search.removals.takedowns import digest, removals_of
 from search.retrieval.dataset_index import Corpus
 from search.retrieval.items import checked_id, no_item
 

@@ -32,11 +32,12 @@ from django_htmx.http import HttpResponseClientRedirect, HttpResponseClientRefre
 from search.clickhouse.schema import SHARD_BITS
 from search.csv_output import harmless
 from search.errors import InvalidQuery, SearchError
-from search.ingestion import removals, steering
+from search.ingestion import steering
 from search.ingestion.source import parse_range
 from search.ingestion.standing import Standing, pace, reasons, spans
 from search.models import Dataset, Reject, Shard
-from search.removal_forms import TakeDownForm
+from search.removals import takedowns
+from search.removals.forms import TakeDownForm
 
 from .middleware import HtmxRequest
 
@@ -126,7 +127,7 @@ def take_down(request: HttpRequest, dataset: Dataset) -> HttpResponse:
     try:
         form.check()
         item = form.cleaned_data["item"]
-        removals.take_down(dataset, item, form.cleaned_data["reason"])
+        takedowns.take_down(dataset, item, form.cleaned_data["reason"])
         messages.success(request, f"Item {item} is hidden, and does not come in again.")
     except SearchError as error:
         messages.error(request, error.message)

@@ -5,10 +5,11 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.utils import timezone
 
 from search.clickhouse import client
-from search.ingestion import removal_files, removals, tasks
+from search.ingestion import tasks
 from search.management.telling import Error, told
 from search.management.working import alone
 from search.models import Dataset, Removal
+from search.removals import files, takedowns
 from search.retrieval.service import dataset_named, table_of
 
 
@@ -37,7 +38,7 @@ class Command(BaseCommand):
             only, since = dataset_named(dataset) if dataset else None, timezone.now()
             try:
                 with file.open("rb") as opened:
-                    loaded = removal_files.load(opened, file.name, kind, only, reason)
+                    loaded = files.load(opened, file.name, kind, only, reason)
             except OSError as error:
                 raise Error(f"{file} cannot be read: {error.strerror}.") from error
             self.stdout.write(str(loaded))
@@ -45,4 +46,4 @@ class Command(BaseCommand):
                 tasks.hide_soon(only, since)
                 return
             for each in [only] if only else Dataset.objects.all():
-                removals.hide(each, table_of(each), since)
+                takedowns.hide(each, table_of(each), since)

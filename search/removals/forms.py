@@ -4,9 +4,9 @@ from typing import Any
 
 from django import forms
 
-from .errors import InvalidQuery
-from .models import Dataset, Removal
-from .query.model import LAST_ITEM
+from search.errors import InvalidQuery
+from search.models import Dataset, Removal
+from search.query.model import LAST_ITEM
 
 MOST_REASON = 200  # characters
 

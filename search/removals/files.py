@@ -15,7 +15,7 @@ from typing import BinaryIO
 from search.errors import InvalidQuery
 from search.models import Dataset
 
-from . import removals
+from . import takedowns
 
 GZIP_MAGIC = b"\x1f\x8b"
 LONGEST_LINE = 10_000  # characters; an address is shorter
@@ -52,8 +52,8 @@ def load(
 
     Raises InvalidQuery when not a single line is of use.
     """
-    removals.check_scope(kind, dataset)
-    loaded, value_of = Loaded(), removals.checked(kind)
+    takedowns.check_scope(kind, dataset)
+    loaded, value_of = Loaded(), takedowns.checked(kind)
 
     def good() -> Iterator[str]:
         for line, text in _values(file, name, loaded):
@@ -63,8 +63,8 @@ def load(
                 loaded.refuse(line, error.message)
 
     values = good()
-    while some := list(islice(values, removals.MOST_AT_ONCE)):
-        new = removals.add(kind, some, dataset, reason)
+    while some := list(islice(values, takedowns.MOST_AT_ONCE)):
+        new = takedowns.add(kind, some, dataset, reason)
         loaded.new += new
         loaded.known += len(some) - new
     if not loaded.new + loaded.known:
