@@ -91,13 +91,13 @@ def bring_in(_: str) -> dict:
     from ingest_paths import dataset_of, queued
 
     from search.clickhouse import schema, writer
-    from search.ingestion import run
+    from search.ingestion import shard_run
     from search.models import Shard
     from search.retrieval import service
 
     dataset = dataset_of(str(Path(os.environ["VAR_DIR"]) / "shard"))
     shard = queued(dataset, 0)
-    run.ingest(shard.pk)
+    shard_run.ingest(shard.pk)
     shard.refresh_from_db()
     assert shard.state == Shard.State.ARRIVED, shard.error
     table = service.table_of(dataset)

@@ -30,7 +30,7 @@ import pandas as pd  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 
 from search.clickhouse import client, schema, writer  # noqa: E402
-from search.ingestion import publishing, run, steering  # noqa: E402
+from search.ingestion import control, publishing, shard_run  # noqa: E402
 from search.models import Dataset, Shard  # noqa: E402
 from search.query.model import SearchQuery, Term  # noqa: E402
 from search.retrieval import service  # noqa: E402
@@ -58,7 +58,7 @@ def arriving(source: str, number: str) -> list[Step]:
     """A shard of a folder comes in, without its indexes."""
     dataset = dataset_of(source)
     shard = queued(dataset, int(number))
-    step = watched("arriving", lambda: run.ingest(shard.pk))
+    step = watched("arriving", lambda: shard_run.ingest(shard.pk))
     shard.refresh_from_db()
     assert shard.state == Shard.State.ARRIVED, shard.error
     return [counted(step, shard.rows_kept)]
@@ -132,7 +132,7 @@ def searches(source: str, number: str, threads: str) -> list[dict]:
     client._engine_options = lambda: options
     dataset = dataset_of(source)
     last = dataset.shards.get(number=0).rows_visible
-    run.ingest(queued(dataset, int(number)).pk)
+    shard_run.ingest(queued(dataset, int(number)).pk)
     random = np.random.default_rng(0)
 
     def search() -> float:
@@ -173,14 +173,14 @@ def dataset_of(source: str) -> Dataset:
         shards_per_partition=1,
         without_removal_list=True,
     )
-    steering.find_shards(dataset)
+    control.find_shards(dataset)
     client.ping()
     return dataset
 
 
 def queued(dataset: Dataset, number: int) -> Shard:
     shards = dataset.shards.filter(number=number)
-    steering.queue(dataset, shards)
+    control.queue(dataset, shards)
     return shards.get()
 
 

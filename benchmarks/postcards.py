@@ -31,7 +31,7 @@ from postcards.shards import MODEL, write_shard  # noqa: E402
 from search.clickhouse import queries  # noqa: E402
 from search.clickhouse.filters import Condition  # noqa: E402
 from search.encoder import encoder_here  # noqa: E402
-from search.ingestion import publishing, run, steering  # noqa: E402
+from search.ingestion import control, publishing, shard_run  # noqa: E402
 from search.models import Dataset, Shard  # noqa: E402
 from search.query.model import SearchQuery, Term  # noqa: E402
 from search.retrieval import service  # noqa: E402
@@ -48,10 +48,10 @@ def main() -> None:
     dataset = Dataset.objects.create(
         slug="postcards", title="Postcards", model=MODEL, weights="", source=str(shards)
     )
-    steering.find_shards(dataset)
+    control.find_shards(dataset)
     dataset.shards.update(state=Shard.State.QUEUED)
     key = dataset.shards.get().pk
-    print(rate("bring in, no index yet", lambda: run.ingest(key)))
+    print(rate("bring in, no index yet", lambda: shard_run.ingest(key)))
     print(rate("build both indexes", lambda: publishing.publish(dataset, 0)))
     print(f"{'of ' + format(ROUNDS) + ' searches':34} {'p50 ms':>8} {'p95 ms':>8}")
     for name, search in searches(dataset).items():

@@ -16,7 +16,7 @@ from django.utils.html import format_html
 from django.utils.translation import ngettext
 
 from .errors import SearchError
-from .ingestion import checks, steering, tasks
+from .ingestion import control, tasks, validation
 from .models import Dataset, Removal, Shard
 from .removals import files
 from .removals.forms import RemovalListForm
@@ -31,8 +31,8 @@ def start(
 ) -> None:
     for dataset in datasets:
         try:
-            found = steering.find_shards(dataset)
-            queued = steering.queue(dataset, dataset.shards.all())
+            found = control.find_shards(dataset)
+            queued = control.queue(dataset, dataset.shards.all())
         except SearchError as error:
             messages.error(request, f"{dataset}: {error.message}")
             continue
@@ -53,7 +53,7 @@ class DatasetForm(forms.ModelForm):
             given["columns"] = given["columns"] or {}
         names = {field.name for field in Dataset._meta.fields}
         wanted = Dataset(**{name: given[name] for name in names & given.keys()})
-        for field, sentence in checks.complaints(wanted).items():
+        for field, sentence in validation.complaints(wanted).items():
             if field not in self.errors:
                 self.add_error(field, sentence)
         return given
@@ -111,7 +111,7 @@ class DatasetAdmin(admin.ModelAdmin):
     def get_readonly_fields(
         self, request: HttpRequest, obj: Dataset | None = None
     ) -> list[Any]:
-        fixed = checks.fixed_fields(obj) if obj else ()
+        fixed = validation.fixed_fields(obj) if obj else ()
         return [*self.readonly_fields, *fixed]
 
     @admin.display(description="Import")
@@ -139,13 +139,13 @@ class DatasetAdmin(admin.ModelAdmin):
         return deleted, counts, forbidden - {Shard._meta.verbose_name}, protected
 
     def delete_model(self, request: HttpRequest, dataset: Dataset) -> None:
-        steering.drop_dataset(dataset)
+        control.drop_dataset(dataset)
 
     def delete_queryset(
         self, request: HttpRequest, datasets: QuerySet[Dataset]
     ) -> None:
         for dataset in datasets:
-            steering.drop_dataset(dataset)
+            control.drop_dataset(dataset)
 
 
 @admin.register(Shard)

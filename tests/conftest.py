@@ -172,13 +172,13 @@ def postcards_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def bring_in(dataset) -> None:
     """All of a dataset's shards, in this process and without messages."""
-    from search.ingestion import publishing, run, steering
+    from search.ingestion import control, publishing, shard_run
     from search.models import Shard
 
-    steering.find_shards(dataset)
+    control.find_shards(dataset)
     dataset.shards.update(state=Shard.State.QUEUED)
     for shard in dataset.shards.all():
-        run.ingest(shard.pk)
+        shard_run.ingest(shard.pk)
     for number in publishing.due(dataset):
         publishing.publish(dataset, number)
 

@@ -15,7 +15,7 @@ from search.clickhouse import schema, writer
 from search.clickhouse.schema import SHARD_BITS
 from search.ingestion.columns import item_columns
 from search.ingestion.publishing import partition_of
-from search.ingestion.source import Batch
+from search.ingestion.sources.protocol import Batch
 from search.models import Dataset, Shard
 from search.retrieval.service import table_of
 

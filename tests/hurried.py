@@ -6,7 +6,7 @@ from datetime import timedelta
 from celery.signals import worker_process_init
 from telling import app
 
-from search.ingestion import laion
+from search.ingestion.sources import laion
 from search.jobs import leases
 
 leases.LEASE = timedelta(seconds=6)

@@ -7,7 +7,7 @@ from django.urls import reverse
 from tiny_shards import DIMENSION, bring_in, queue, tidied_up, tiny_dataset, write_shard
 
 from search.clickhouse import client as clickhouse
-from search.ingestion import run, steering
+from search.ingestion import control, shard_run
 from search.ingestion.tasks import ingest_shard
 from search.models import Dataset, Shard
 
@@ -107,7 +107,7 @@ def test_shards_that_are_on_their_way_are_not_queued_again(small, act, queued):
 
 
 def test_start_leaves_out_what_is_in_already(small, act, queued):
-    steering.find_shards(small)
+    control.find_shards(small)
     first, second = small.shards.all()
     Shard.objects.filter(pk=first.pk).update(state=State.INGESTED, rows=40)
     Shard.objects.filter(pk=second.pk).update(state=State.FAILED, error="Broken.")
@@ -140,9 +140,9 @@ def test_start_without_shards_says_what_is_missing(
 
 def test_the_lists_show_how_the_imports_stand(small, staff, queued):
     _, second = queue(small)
-    steering.pause(small.shards.filter(pk=second))
-    run.ingest(queued[0])
-    steering.tasks.publishing.publish(small, 0)
+    control.pause(small.shards.filter(pk=second))
+    shard_run.ingest(queued[0])
+    control.tasks.publishing.publish(small, 0)
     Shard.objects.filter(pk=second).update(
         state=State.FAILED, error="<b>metadata_1.parquet</b> is missing."
     )
@@ -177,7 +177,7 @@ def test_a_dataset_that_was_never_brought_in_can_be_deleted(small, act):
 def test_what_decides_the_table_is_fixed_once_there_are_shards(small, staff):
     address = reverse("admin:search_dataset_change", args=[small.pk])
     assert 'name="dimension"' in staff.get(address).content.decode()
-    steering.find_shards(small)
+    control.find_shards(small)
     page = staff.get(address).content.decode()
     for name in ("slug", "dimension", "metric", "index_connections"):
         assert f'name="{name}"' not in page
@@ -231,7 +231,7 @@ def test_a_dataset_is_entered(staff, fields):
 
 
 def test_shards_are_neither_added_nor_edited_nor_deleted_by_hand(small, staff):
-    steering.find_shards(small)
+    control.find_shards(small)
     shard = small.shards.first()
     assert staff.get(reverse("admin:search_shard_add")).status_code == 403
     address = reverse("admin:search_shard_change", args=[shard.pk])

@@ -15,7 +15,7 @@ from search.api.progress import ProgressAnswer
 from search.api.shards import ShardsAnswer
 from search.clickhouse import client as engine
 from search.errors import SearchUnavailable
-from search.ingestion import checks, run, steering, tasks
+from search.ingestion import control, shard_run, tasks, validation
 from search.models import Dataset, Partition, Reject, Shard
 from usercollections.account.tokens import make_token
 
@@ -89,7 +89,7 @@ def states(dataset: Dataset) -> list[str]:
 
 def work(sent: list[int], dataset: Dataset) -> None:
     for key in sent:
-        run.ingest(key)
+        shard_run.ingest(key)
     sent.clear()
     publish(dataset)
 
@@ -385,7 +385,7 @@ def test_settings_are_changed_and_can_be_sent_back(tiny, ask):
 
 def test_what_decides_the_table_is_fixed_once_there_are_shards(tiny, ask):
     in_states(tiny, "pending")
-    for name in checks.FIXED:
+    for name in validation.FIXED:
         value = {"metric": "L2Distance", "index_quantization": "i8", "slug": "x"}
         status, told = ask("patch", TINY, {"title": "X", name: value.get(name, 16)})
         assert (status, told) == (400, {name: ["This is fixed once there are shards."]})
@@ -396,7 +396,7 @@ def test_what_decides_the_table_is_fixed_once_there_are_shards(tiny, ask):
 
 
 def test_two_who_enter_the_same_name_at_once_leave_one(tiny, ask, monkeypatch):
-    monkeypatch.setattr(checks, "problems", lambda dataset: {})
+    monkeypatch.setattr(validation, "problems", lambda dataset: {})
     status, told = ask("post", DATASETS, VALID | {"slug": "tiny"})
     assert (status, told) == (
         400,
@@ -508,5 +508,5 @@ def test_without_a_broker_shards_stay_queued_for_the_sweeper(
     assert states(tiny) == ["queued"] * 3
     monkeypatch.setattr(tasks.ingest_shard, "delay", sent.append)
     monkeypatch.setattr(tasks, "idle", lambda task: True)
-    steering.recover()
+    control.recover()
     assert len(sent) == 3

@@ -21,8 +21,8 @@ from django.utils import timezone
 from tiny_shards import bring_in, ids_of, publish, tidied_up, tiny_dataset, write_shard
 
 from search.clickhouse import client
-from search.ingestion import run, steering, tasks
-from search.ingestion.standing import Standing
+from search.ingestion import control, shard_run, tasks
+from search.ingestion.progress import Standing
 from search.management import telling
 from search.management.telling import Progress, how_far
 from search.models import Dataset, Shard
@@ -198,7 +198,7 @@ def workers(broker, monkeypatch) -> None:
 
     def work_and_look(dataset, shards=None):
         if broker:
-            run.ingest(broker.pop(0))
+            shard_run.ingest(broker.pop(0))
         else:
             publish(dataset)
         return look(dataset, shards)
@@ -293,7 +293,7 @@ def test_laion_shards_want_a_removal_list_first(tiny):
 
 
 def test_lines_are_written_every_few_seconds(tiny, capsys, monkeypatch):
-    steering.find_shards(tiny)
+    control.find_shards(tiny)
     clock = 0.0
     monkeypatch.setattr(telling.time, "monotonic", lambda: clock)
     progress = Progress(OutputWrapper(sys.stdout))
@@ -309,7 +309,7 @@ def test_lines_are_written_every_few_seconds(tiny, capsys, monkeypatch):
 
 
 def test_a_line_tells_of_the_index_and_why_there_is_none(tiny):
-    steering.find_shards(tiny)
+    control.find_shards(tiny)
     partition = tiny.partitions.create(
         number=0, vectors=80, vectors_done=20, error="", lease_until=None
     )
@@ -381,7 +381,7 @@ def test_datasets_are_listed_and_shown(tiny, tmp_path):
 
 
 def test_shards_are_steered(tiny, broker):
-    steering.find_shards(tiny)
+    control.find_shards(tiny)
     tiny.shards.update(state="queued")
     assert manage("dataset", "pause", "tiny", "--shards", "0,2") == "pause: 2 shards.\n"
     assert manage("dataset", "resume", "tiny", "--shards", "2") == "resume: 1 shards.\n"

@@ -20,11 +20,11 @@ import pytest
 import urllib3
 
 from search.errors import SearchError, SearchUnavailable, ShardUnreadable
-from search.ingestion import download, partial_file
-from search.ingestion.download import Download
-from search.ingestion.laion_url import LaionUrl, read_checksums
-from search.ingestion.partial_file import PartialFile
-from search.ingestion.sources import source_of
+from search.ingestion.download import download, partial_file
+from search.ingestion.download.download import Download
+from search.ingestion.download.partial_file import PartialFile
+from search.ingestion.sources.laion import LaionUrl, read_checksums
+from search.ingestion.sources.registry import source_of
 from search.models import Dataset
 
 CONTENT = random.Random(1).randbytes(100_000)

@@ -25,11 +25,12 @@ from postcards.shards import HEIGHT, MODEL, WIDTH, encoder, jpeg
 from search.clickhouse.schema import SHARD_BITS
 from search.errors import SearchUnavailable, ShardUnreadable
 from search.fetch import Limits
-from search.ingestion import image_lists, image_pictures, images, run
-from search.ingestion.image_files import words_of
-from search.ingestion.image_pictures import picture_of, refusal, smaller
-from search.ingestion.sources import source_of
-from search.ingestion.tables import TableFile
+from search.ingestion import shard_run
+from search.ingestion.sources import image_fetch, image_lists, images
+from search.ingestion.sources.image_fetch import picture_of, refusal, smaller
+from search.ingestion.sources.image_files import words_of
+from search.ingestion.sources.registry import source_of
+from search.ingestion.sources.tables import TableFile
 from search.models import Dataset, Removal, Shard
 from search.query.model import SearchQuery, Term
 from search.removals import takedowns
@@ -224,7 +225,7 @@ def ids_by_words(text: str) -> list[int]:
 def test_what_cannot_be_had_is_rejected_with_its_reason(
     pictures, site, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(image_pictures, "LIMITS", Limits(2**20, seconds=1.0))
+    monkeypatch.setattr(image_fetch, "LIMITS", Limits(2**20, seconds=1.0))
     expected = {
         "/postcards/1.jpg": "",
         "/missing/2.jpg": "status 404",
@@ -292,12 +293,12 @@ def test_a_run_that_broke_off_goes_on_where_it_was(pictures, site, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(encoder(), "encode_images", breaking)
         with pytest.raises(SearchUnavailable):
-            run.ingest(key)
+            shard_run.ingest(key)
     shard = pictures.shards.get()
     assert (shard.state, shard.rows_done) == (State.QUEUED, 4)
     assert 8 <= len(site.asked) <= 16  # no more than two batches ahead
     site.asked.clear()
-    assert run.ingest(key)
+    assert shard_run.ingest(key)
     publish(pictures)
     assert "/postcards/0.jpg" not in site.asked
     assert rows_of(pictures) == undisturbed
@@ -545,7 +546,7 @@ def test_unsplash_is_asked_for_small_copies():
 def test_a_listed_size_holds_where_a_smaller_copy_was_asked_for(
     pictures, site, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(image_pictures, "UNSPLASH", "127.0.0.1")
+    monkeypatch.setattr(image_fetch, "UNSPLASH", "127.0.0.1")
     rows = [
         unsplash_row(i, f"{site.url}/postcards/{i}.jpg", words(i)) for i in range(2)
     ]
@@ -565,8 +566,8 @@ def test_pictures_wait_in_few_pixels_and_in_their_shape(size):
     made = picture_of(data.getvalue())
     assert (made.width, made.height) == size
     width, height = made.image.size
-    assert width * height <= 1.01 * image_pictures.MOST_KEPT_PIXELS
-    assert min(width, height) <= image_pictures.SHORT_SIDE
+    assert width * height <= 1.01 * image_fetch.MOST_KEPT_PIXELS
+    assert min(width, height) <= image_fetch.SHORT_SIDE
     assert width / height == pytest.approx(size[0] / size[1], rel=0.02)
 
 

@@ -24,8 +24,8 @@ from postcards.shards import MODEL as POSTCARDS_MODEL
 from search.clickhouse import writer
 from search.clickhouse.schema import SHARD_BITS
 from search.errors import NotFound, SearchUnavailable, ShardUnreadable
-from search.ingestion import laion
-from search.ingestion.laion import LaionFolder, read_vectors
+from search.ingestion.sources import laion
+from search.ingestion.sources.laion import LaionFolder, read_vectors
 from search.models import Dataset, Shard
 from search.query.model import Filters, SearchQuery, Term
 from search.retrieval import service

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from search.errors import ShardUnreadable
-from search.ingestion.npy import read_vectors
-from search.ingestion.vectors import bad_rows
+from search.ingestion.sources.vectors import bad_rows, read_vectors
 
 ROWS, DIMENSION = 2_500, 8
 

@@ -22,8 +22,8 @@ from tiny_shards import (
 )
 
 from search.clickhouse.schema import SHARD_BITS
-from search.ingestion import run, standing, steering, tasks
-from search.ingestion.standing import Standing, spans
+from search.ingestion import control, progress, shard_run, tasks
+from search.ingestion.progress import Standing, spans
 from search.models import Dataset, Partition, Reject, Shard
 from search.templatetags.ingestion import duration
 from search.web import ingestion_views
@@ -59,7 +59,7 @@ def sent(monkeypatch) -> list[int]:
 
 def work(sent: list[int], dataset: Dataset) -> None:
     for key in sent:
-        run.ingest(key)
+        shard_run.ingest(key)
     sent.clear()
     publish(dataset)
 
@@ -330,7 +330,7 @@ def test_speed_and_time_left_come_from_what_was_seen_before(tiny, staff, monkeyp
     put_in_states(tiny, "ingesting", "queued")
     tiny.shards.filter(number=0).update(rows=100_000)
     clock = 1_000_000.0
-    monkeypatch.setattr(standing.time, "time", lambda: clock)
+    monkeypatch.setattr(progress.time, "time", lambda: clock)
     seen = []
     for rows in (10_000, 20_000, 0, 30_000):
         tiny.shards.filter(number=0).update(rows_done=rows)
@@ -397,6 +397,6 @@ def test_a_cancelled_replacement_counts_as_whole(tiny):
     bring_in(tiny)
     shard = tiny.shards.first()
     Shard.objects.filter(pk=shard.pk).update(state=State.PAUSED, rows_done=5)
-    steering.cancel(tiny.shards.filter(pk=shard.pk))
+    control.cancel(tiny.shards.filter(pk=shard.pk))
     stands = Standing.of(tiny)
     assert (stands.rows_done, stands.rows_rejected, stands.moving) == (120, 0, False)

@@ -18,10 +18,11 @@ from tiny_shards import (
 
 from search.clickhouse.schema import SHARD_BITS
 from search.errors import SearchUnavailable, ShardUnreadable
-from search.ingestion import parquet_vectors, run
-from search.ingestion.parquet_vectors import VectorTable
-from search.ingestion.sources import source_of
-from search.ingestion.vectors import BAD_VECTOR
+from search.ingestion import shard_run
+from search.ingestion.sources import parquet
+from search.ingestion.sources.parquet import VectorTable
+from search.ingestion.sources.registry import source_of
+from search.ingestion.sources.vectors import BAD_VECTOR
 from search.models import Dataset, Shard
 from search.query.model import SearchQuery, Term
 from search.retrieval import service
@@ -198,13 +199,13 @@ def test_a_few_bad_vectors_are_rejected_by_row(tiny, tmp_path):
 
 
 def test_a_run_that_broke_off_goes_on_where_it_was(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet_vectors, "BATCH_ROWS", 32)
+    monkeypatch.setattr(parquet, "BATCH_ROWS", 32)
     rows = table(similarity=[0.5] * ROWS)  # NaN is unequal to itself
     pq.write_table(rows, tmp_path / "photos.parquet", row_group_size=50)
     bring_in(tiny)
     undisturbed = rows_of(tiny)
     (key,) = queue(tiny)
-    send, sent = run.Run._send, []
+    send, sent = shard_run.Run._send, []
 
     def breaking(self, batch):
         sent.append(batch.start)
@@ -212,11 +213,11 @@ def test_a_run_that_broke_off_goes_on_where_it_was(tiny, tmp_path, monkeypatch):
             raise SearchUnavailable("The engine is away.")
         return send(self, batch)
 
-    monkeypatch.setattr(run.Run, "_send", breaking)
+    monkeypatch.setattr(shard_run.Run, "_send", breaking)
     with pytest.raises(SearchUnavailable):
-        run.ingest(key)
+        shard_run.ingest(key)
     assert tiny.shards.get().rows_done == 96
-    assert run.ingest(key)
+    assert shard_run.ingest(key)
     publish(tiny)
     assert sent == [0, 32, 64, 96, 96, 128, 160, 192]
     assert rows_of(tiny) == undisturbed

@@ -19,7 +19,8 @@ from tiny_shards import (
 from search.clickhouse import client, queries, schema, writer
 from search.clickhouse.schema import SHARD_BITS
 from search.errors import NotFound, SearchUnavailable
-from search.ingestion import laion, publishing, run, steering, tasks
+from search.ingestion import control, publishing, shard_run, tasks
+from search.ingestion.sources import laion
 from search.jobs import leases
 from search.jobs.leases import Claim
 from search.models import Partition, Removal, Shard
@@ -108,22 +109,22 @@ def leave(dataset) -> None:
 
 
 def arrive(dataset, *numbers: int, action: str = "again") -> None:
-    steering.queue(dataset, shards(dataset, *numbers), action)
+    control.queue(dataset, shards(dataset, *numbers), action)
     for number in numbers:
-        assert run.ingest(shard(dataset, number).pk)
+        assert shard_run.ingest(shard(dataset, number).pk)
 
 
 def test_a_shard_is_seen_once_its_partition_is_whole(tiny):
     first, second, other = queue(tiny)
-    assert run.ingest(first)
+    assert shard_run.ingest(first)
     assert states(tiny) == [State.ARRIVED, State.QUEUED, State.QUEUED]
     assert publishing.due(tiny) == []
     assert not publishing.publish(tiny, 0)
     assert seen(tiny) == []
-    assert run.ingest(other)
+    assert shard_run.ingest(other)
     assert publish(tiny) == [1]  # shard 4 lies in the next partition
     assert seen(tiny) == ids(4)
-    assert run.ingest(second)
+    assert shard_run.ingest(second)
     assert publish(tiny) == [0]
     assert seen(tiny) == ids(0, 1, 4)
     assert states(tiny) == [State.INGESTED] * 3
@@ -150,7 +151,7 @@ def test_no_graph_is_built_before_a_partition_is_put_together(
     write_shard(tmp_path, 0, rows=400)
     first, *_ = queue(tiny)
     before = writer.vectors_indexed()
-    run.ingest(first)
+    shard_run.ingest(first)
     name = arriving(shard(tiny, 0)).name
     client.command(f"OPTIMIZE TABLE {name} FINAL")
     assert len(client.rows(f"SELECT DISTINCT _part FROM {name}")) == 1
@@ -172,7 +173,7 @@ def test_410_shards_make_13_parts(tmp_path, numbers):
         state = queries.index_state(table_of(dataset))
         assert (state["parts"], state["parts_without_index"]) == (13, 0)
         assert ids_of(dataset) == ids(*numbers, rows=4)
-        steering.drop(dataset, shards(dataset, 63))
+        control.drop(dataset, shards(dataset, 63))
         assert publish(dataset) == [1]
         rest = [number for number in numbers if number != 63]
         assert ids_of(dataset) == ids(*rest, rows=4)
@@ -184,9 +185,9 @@ def test_old_rows_are_seen_until_the_new_ones_are(tiny, tmp_path, at_step):
     bring_in(tiny)
     write_shard(tmp_path, 1, rows=24)
     during = []
-    steering.queue(tiny, shards(tiny, 1), "replace")
+    control.queue(tiny, shards(tiny, 1), "replace")
     assert ids_of(tiny) == ids(0, 1, 4)
-    assert run.ingest(shard(tiny, 1).pk)
+    assert shard_run.ingest(shard(tiny, 1).pk)
     assert ids_of(tiny) == ids(0, 1, 4)
     at_step("publish", lambda: during.extend(ids_of(tiny)))
     assert publish(tiny) == [0]
@@ -207,7 +208,7 @@ def test_a_replacement_that_is_broken_leaves_the_old_rows(tiny, tmp_path):
 
 def test_a_dropped_shard_is_hidden_at_once_and_then_gone(tiny, sent):
     bring_in(tiny)
-    assert steering.drop(tiny, shards(tiny, 1)) == 1
+    assert control.drop(tiny, shards(tiny, 1)) == 1
     assert sent == [0]
     assert ids_of(tiny) == ids(0, 4)
     assert shard(tiny, 1).state == State.REMOVING
@@ -215,7 +216,7 @@ def test_a_dropped_shard_is_hidden_at_once_and_then_gone(tiny, sent):
     assert writer.count(table_of(tiny)) == (80, 80)
     gone = shard(tiny, 1)
     assert (gone.state, gone.rows, gone.rows_visible) == (State.PENDING, None, 0)
-    assert steering.drop(tiny, shards(tiny, 1)) == 0
+    assert control.drop(tiny, shards(tiny, 1)) == 0
     arrive(tiny, 1)
     publish(tiny)
     assert ids_of(tiny) == ids(0, 1, 4)
@@ -223,7 +224,7 @@ def test_a_dropped_shard_is_hidden_at_once_and_then_gone(tiny, sent):
 
 def test_the_last_shard_of_a_partition_can_be_dropped(tiny):
     bring_in(tiny)
-    steering.drop(tiny, shards(tiny, 4))
+    control.drop(tiny, shards(tiny, 4))
     assert publish(tiny) == [1]
     assert writer.count_by_shard(table_of(tiny)) == {0: (40, 40), 1: (40, 40)}
     assert queries.index_state(table_of(tiny))["parts"] == 1
@@ -244,7 +245,7 @@ STEPS = ["assemble", "count_by_shard", "build_indexes", "publish"]
 @pytest.mark.parametrize("step", STEPS)
 def test_a_publication_that_broke_off_begins_anew(tiny, at_step, step):
     for key in queue(tiny):
-        run.ingest(key)
+        shard_run.ingest(key)
     publish_first = [number for number in publishing.due(tiny) if number == 1]
     assert publishing.publish(tiny, *publish_first)
     at_step(step, raising(AWAY))
@@ -263,7 +264,7 @@ def test_a_publication_that_broke_off_begins_anew(tiny, at_step, step):
 def test_a_worker_that_dies_once_all_is_seen_does_no_harm(tiny, monkeypatch, place):
     """The partition is in place already, and the ledger may not know of it."""
     for key in queue(tiny):
-        run.ingest(key)
+        shard_run.ingest(key)
     owner, name = (
         (publishing.Publication, "_entered")
         if place == "before the ledger"
@@ -278,7 +279,7 @@ def test_a_worker_that_dies_once_all_is_seen_does_no_harm(tiny, monkeypatch, pla
     assert publish(tiny) == ([0, 1] if place == "before the ledger" else [1])
     assert ids_of(tiny) == ids(0, 1, 4)
     assert tiny.item_count() == 120
-    steering.tidy()
+    control.tidy()
     assert writer.tables_beside(table_of(tiny)) == []
 
 
@@ -286,8 +287,8 @@ def test_a_worker_that_dies_once_all_is_seen_does_no_harm(tiny, monkeypatch, pla
 def test_one_thought_dead_that_comes_back_publishes_nothing_old(tiny, at_step, step):
     """It stalls; meanwhile another one publishes, and then what came in later."""
     for key in queue(tiny)[:1]:
-        run.ingest(key)
-    steering.pause(shards(tiny, 1, 4))
+        shard_run.ingest(key)
+    control.pause(shards(tiny, 1, 4))
 
     def overtaken() -> None:
         leave(tiny)
@@ -300,14 +301,14 @@ def test_one_thought_dead_that_comes_back_publishes_nothing_old(tiny, at_step, s
         assert not publishing.publish(tiny, 0)
     assert ids_of(tiny) == ids(0, 1)
     assert states(tiny) == [State.INGESTED, State.INGESTED, State.PAUSED]
-    steering.tidy()
+    control.tidy()
     assert writer.tables_beside(table_of(tiny)) == []
 
 
 def test_one_thought_dead_cannot_publish_what_another_is_making(tiny, at_step):
     """Its last statement comes late, when the other has not got an index yet."""
     for key in queue(tiny):
-        run.ingest(key)
+        shard_run.ingest(key)
     statement, during = [], []
 
     def dying(*arguments) -> None:
@@ -333,7 +334,7 @@ def test_one_thought_dead_cannot_publish_what_another_is_making(tiny, at_step):
 
 def test_a_partition_is_published_by_one_at_a_time(tiny, at_step):
     for key in queue(tiny):
-        run.ingest(key)
+        shard_run.ingest(key)
     tried = []
     at_step("build_indexes", lambda: tried.append(publishing.publish(tiny, 0)))
     assert publishing.publish(tiny, 0)
@@ -351,23 +352,23 @@ def test_what_is_cancelled_during_publication_is_not_seen(
         bring_in(tiny)
         there = ids_of(tiny)
         write_shard(tmp_path, 1, rows=24)
-    arrive(tiny, 1) if there else run.ingest(queue(tiny)[1])
+    arrive(tiny, 1) if there else shard_run.ingest(queue(tiny)[1])
     if not there:
-        steering.pause(shards(tiny, 0, 4))
-    at_step(step, lambda: steering.cancel(shards(tiny, 1)))
+        control.pause(shards(tiny, 0, 4))
+    at_step(step, lambda: control.cancel(shards(tiny, 1)))
     with suppress(SearchUnavailable):
         assert not publishing.publish(tiny, 0)
     assert seen(tiny) == there
     assert shard(tiny, 1).state == (State.INGESTED if there else State.PENDING)
     assert publishing.due(tiny) == []
-    steering.tidy()
+    control.tidy()
     assert writer.tables_beside(table_of(tiny)) == []
 
 
 def test_what_is_dropped_during_publication_does_not_come_back(tiny, at_step):
     bring_in(tiny)
     arrive(tiny, 1, action="replace")
-    at_step("build_indexes", lambda: steering.drop(tiny, shards(tiny, 0)))
+    at_step("build_indexes", lambda: control.drop(tiny, shards(tiny, 0)))
     assert not publishing.publish(tiny, 0)
     assert ids_of(tiny) == ids(1, 4)
     assert publish(tiny) == [0]
@@ -385,13 +386,13 @@ def test_what_is_taken_down_during_publication_does_not_come_back(tiny, at_step)
 
 def test_a_dataset_dropped_during_publication_is_gone(tiny, at_step):
     for key in queue(tiny):
-        run.ingest(key)
+        shard_run.ingest(key)
     table = table_of(tiny)
-    at_step("build_indexes", lambda: steering.drop_dataset(tiny))
+    at_step("build_indexes", lambda: control.drop_dataset(tiny))
     doomed = type(tiny).objects.get(pk=tiny.pk)
     with suppress(SearchUnavailable):
         assert not publishing.publish(doomed, 0)
-    steering.tidy()
+    control.tidy()
     assert writer.tables_beside(table) == []
     with pytest.raises(NotFound):
         writer.count(table)
@@ -400,7 +401,7 @@ def test_a_dataset_dropped_during_publication_is_gone(tiny, at_step):
 
 def test_rows_that_got_lost_before_publication_are_brought_in_again(tiny, sent):
     for key in queue(tiny):
-        run.ingest(key)
+        shard_run.ingest(key)
     schema.drop(arriving(shard(tiny, 0)))
     client.command(f"DELETE FROM {arriving(shard(tiny, 1)).name} WHERE id % 2")
     with pytest.raises(SearchUnavailable, match="shards 0, 1 are not as"):
@@ -408,7 +409,7 @@ def test_rows_that_got_lost_before_publication_are_brought_in_again(tiny, sent):
     assert seen(tiny) == []
     assert states(tiny) == [State.QUEUED, State.QUEUED, State.ARRIVED]
     for number in (0, 1):
-        assert run.ingest(shard(tiny, number).pk)
+        assert shard_run.ingest(shard(tiny, number).pk)
     assert publish(tiny) == [0, 1]
     assert ids_of(tiny) == ids(0, 1, 4)
 
@@ -420,14 +421,14 @@ def test_rows_that_got_lost_after_publication_are_brought_in_again(tiny):
     with pytest.raises(SearchUnavailable, match="shards 1 are not as"):
         publishing.publish(tiny, 0)
     assert shard(tiny, 1).rows_visible == tiny.item_count() - 80 == 39
-    assert run.ingest(shard(tiny, 1).pk)
+    assert shard_run.ingest(shard(tiny, 1).pk)
     assert publish(tiny) == [0]
     assert ids_of(tiny) == ids(0, 1, 4)
 
 
 def test_a_partition_that_always_breaks_off_fails_and_can_be_retried(tiny, at_step):
     for key in queue(tiny):
-        run.ingest(key)
+        shard_run.ingest(key)
     for _ in range(leases.MOST_FAILURES):
         at_step("build_indexes", raising(AWAY))
         with pytest.raises(SearchUnavailable):
@@ -436,7 +437,7 @@ def test_a_partition_that_always_breaks_off_fails_and_can_be_retried(tiny, at_st
     assert states(tiny) == [State.FAILED, State.FAILED, State.ARRIVED]
     assert shard(tiny, 0).error.endswith("5 attempts. The engine is away.")
     assert publishing.due(tiny) == [1]
-    steering.tidy()
+    control.tidy()
     arrive(tiny, 0, 1, action="retry")
     assert shard(tiny, 0).attempts == 2
     assert publish(tiny) == [0, 1]
@@ -445,7 +446,7 @@ def test_a_partition_that_always_breaks_off_fails_and_can_be_retried(tiny, at_st
 
 
 def test_a_partition_that_kills_its_workers_is_not_tried_for_ever(tiny):
-    run.ingest(queue(tiny)[2])
+    shard_run.ingest(queue(tiny)[2])
     Partition.objects.create(dataset=tiny, number=1)
     for _ in range(leases.MOST_FAILURES):
         assert Claim.on(tiny.partitions.all())
@@ -458,7 +459,7 @@ def test_a_partition_that_kills_its_workers_is_not_tried_for_ever(tiny):
 def test_what_runs_and_publications_left_is_tidied_up(tiny, sent):
     keys = queue(tiny)
     table = table_of(tiny)
-    run.ingest(keys[0])
+    shard_run.ingest(keys[0])
     orphans = [
         table.arriving(0, 7),  # of an epoch that is over
         table.arriving(1, 0),
@@ -472,21 +473,21 @@ def test_what_runs_and_publications_left_is_tidied_up(tiny, sent):
     Partition.objects.create(dataset=tiny, number=0, attempts=1)
     Partition.objects.create(dataset=tiny, number=1, attempts=3, lease_until=later)
     schema.drop(orphans[1])
-    steering.pause(shards(tiny, 1))
-    steering.recover()
+    control.pause(shards(tiny, 1))
+    control.recover()
     left = {arriving(shard(tiny, 0)).name, working[0].name}
     assert set(writer.tables_beside()) == left
 
 
 def test_the_sweeper_has_published_what_nobody_did(tiny, sent):
     keys = queue(tiny)
-    run.ingest(keys[0])
-    run.ingest(keys[2])
-    assert steering.recover() == 2  # the shard 1, and the partition 1
+    shard_run.ingest(keys[0])
+    shard_run.ingest(keys[2])
+    assert control.recover() == 2  # the shard 1, and the partition 1
     assert sent == [1]
-    steering.pause(shards(tiny, 1))
+    control.pause(shards(tiny, 1))
     sent.clear()
-    steering.recover()
+    control.recover()
     assert sent == [0, 1]
 
 

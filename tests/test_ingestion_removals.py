@@ -25,7 +25,7 @@ from tiny_shards import (
 
 from search.clickhouse.schema import SHARD_BITS
 from search.errors import InvalidQuery, NotFound
-from search.ingestion import run, steering, tasks
+from search.ingestion import control, shard_run, tasks
 from search.models import Dataset, Reject, Removal, Shard
 from search.query.model import SearchQuery, Term
 from search.removals import files, takedowns
@@ -137,7 +137,7 @@ def test_laion_shards_do_not_come_in_without_a_list(tiny, tmp_path):
 def test_other_sources_need_no_list(tiny, kind):
     Dataset.objects.filter(pk=tiny.pk).update(without_removal_list=False, kind=kind)
     tiny.refresh_from_db()
-    steering.check_removal_list(tiny)
+    control.check_removal_list(tiny)
 
 
 # --- Gone at once
@@ -155,8 +155,8 @@ def test_an_item_that_is_taken_down_is_found_nowhere(tiny, admin_client):
     with pytest.raises(NotFound):
         service.neighbours("tiny", 3, 5)
     assert admin_client.get("/d/tiny/3").status_code == 404
-    steering.queue(tiny, tiny.shards.all(), "replace")
-    run.ingest(tiny.shards.get().pk)
+    control.queue(tiny, tiny.shards.all(), "replace")
+    shard_run.ingest(tiny.shards.get().pk)
     publish(tiny)
     assert set(ids_of(tiny)) == set(range(40)) - {3}
     assert Removal.objects.get().reason == "asked for"
@@ -173,7 +173,7 @@ def test_what_is_no_item_is_not_taken_down(tiny, admin_client, item):
 def test_an_item_taken_down_while_it_is_on_its_way_stays_out(tiny):
     """Its row was read before, and waits for its index."""
     (key,) = queue(tiny)
-    run.ingest(key)
+    shard_run.ingest(key)
     takedowns.take_down(tiny, 3, "")
     publish(tiny)
     assert set(ids_of(tiny)) == set(range(40)) - {3}

@@ -21,7 +21,8 @@ from tiny_shards import (
 
 from search.clickhouse import client, schema, writer
 from search.errors import NotFound, SearchUnavailable, ShardUnreadable
-from search.ingestion import laion, publishing, run, steering, tasks
+from search.ingestion import control, publishing, shard_run, tasks
+from search.ingestion.sources import laion
 from search.jobs import leases
 from search.jobs.leases import Claim
 from search.models import Dataset, Removal, Shard
@@ -123,7 +124,7 @@ def test_a_run_that_broke_off_is_gone_on_with(tiny, monkeypatch, place):
     monkeypatch.setattr(writer, "insert", breaking)
     (key,) = queue(tiny)
     with pytest.raises(SearchUnavailable):
-        run.ingest(key)
+        shard_run.ingest(key)
     shard = tiny.shards.get()
     assert (shard.state, shard.error) == (State.QUEUED, "The engine is away.")
     assert shard.rows_done == 16
@@ -131,7 +132,7 @@ def test_a_run_that_broke_off_is_gone_on_with(tiny, monkeypatch, place):
     monkeypatch.setattr(
         writer, "insert", lambda *given: (again.append(given[2]), insert(*given))
     )
-    assert run.ingest(key)
+    assert shard_run.ingest(key)
     rest = [":16", ":32"] if place == "before" else [":32"]
     assert [token[-3:] for token in again] == rest
     assert ids_of(tiny, arriving(shard)) == list(range(40))
@@ -158,7 +159,7 @@ def test_half_a_batch_that_is_there_is_completed(tiny, at_batch):
     at_batch(16, half)
     for _ in range(3):
         with suppress(SearchUnavailable):
-            run.ingest(key)
+            shard_run.ingest(key)
     assert arriving(shard)
     assert shard.state == State.ARRIVED
     assert ids_of(tiny, arriving(shard)) == list(range(40))
@@ -168,11 +169,11 @@ def test_a_shard_on_its_way_is_not_claimed_twice(tiny):
     (key,) = queue(tiny)
     later = timezone.now() + timedelta(minutes=1)
     tiny.shards.update(state=State.INGESTING, lease_until=later)
-    assert steering.queue(tiny, tiny.shards.all(), "again") == 0
-    assert not run.ingest(key)
+    assert control.queue(tiny, tiny.shards.all(), "again") == 0
+    assert not shard_run.ingest(key)
     tiny.shards.update(lease_until=timezone.now() - timedelta(seconds=1))
-    assert run.ingest(key)
-    assert not run.ingest(key)  # by a message that came twice
+    assert shard_run.ingest(key)
+    assert not shard_run.ingest(key)  # by a message that came twice
 
 
 def test_of_two_that_claim_at_once_one_gets_it(tiny, monkeypatch):
@@ -197,7 +198,7 @@ def test_of_two_that_claim_at_once_one_gets_it(tiny, monkeypatch):
 def test_a_run_that_lost_its_claim_changes_nothing(tiny, at_batch, state):
     (key,) = queue(tiny)
     at_batch(16, lambda: tiny.shards.update(state=state))
-    assert not run.ingest(key)
+    assert not shard_run.ingest(key)
     shard = tiny.shards.get()
     assert (shard.state, shard.rows_done) == (state, 16)
 
@@ -209,12 +210,12 @@ def test_a_run_thought_dead_that_comes_back_doubles_nothing(tiny, at_batch, star
 
     def overtaken() -> None:
         tiny.shards.update(lease_until=timezone.now() - timedelta(seconds=1))
-        assert run.ingest(key)
+        assert shard_run.ingest(key)
         assert publish(tiny) == [0]
 
     at_batch(start, overtaken)
     with suppress(SearchUnavailable):  # the table that it sends to is gone
-        assert not run.ingest(key)
+        assert not shard_run.ingest(key)
     assert tiny.shards.get().state == State.INGESTED
     assert ids_of(tiny) == list(range(40))
 
@@ -224,17 +225,17 @@ def test_one_thought_dead_cannot_spoil_what_another_has_gathered(
 ):
     """It comes back when it is about to drop what has arrived."""
     (key,) = queue(tiny)
-    start_over = run.Run._start_over
+    start_over = shard_run.Run._start_over
 
     def overtaken(self, fingerprint):
         if fingerprint == "":
             tiny.shards.update(lease_until=timezone.now() - timedelta(seconds=1))
-            assert run.ingest(key)
+            assert shard_run.ingest(key)
         start_over(self, fingerprint)
 
-    monkeypatch.setattr(run.Run, "_start_over", overtaken)
+    monkeypatch.setattr(shard_run.Run, "_start_over", overtaken)
     at_batch(16, failing(ShardUnreadable("Its disk is broken.")))
-    assert not run.ingest(key)
+    assert not shard_run.ingest(key)
     shard = tiny.shards.get()
     assert shard.state == State.ARRIVED
     assert ids_of(tiny, arriving(shard)) == list(range(40))
@@ -256,11 +257,11 @@ def test_a_broken_file_after_a_broken_off_run_leaves_no_row(tiny, tmp_path, at_b
     (key,) = queue(tiny)
     at_batch(16, failing(AWAY))
     with pytest.raises(SearchUnavailable):
-        run.ingest(key)
+        shard_run.ingest(key)
     assert len(ids_of(tiny, arriving(tiny.shards.get()))) == 16
     whole = (tmp_path / "img_emb_0.npy").read_bytes()
     (tmp_path / "img_emb_0.npy").write_bytes(b"broken")
-    assert run.ingest(key)
+    assert shard_run.ingest(key)
     assert tiny.shards.get().state == State.FAILED
     assert writer.tables_beside(table_of(tiny)) == []
     (tmp_path / "img_emb_0.npy").write_bytes(whole)
@@ -279,10 +280,10 @@ def test_rows_that_got_lost_on_the_way_are_brought_in_again(tiny, monkeypatch):
     monkeypatch.setattr(writer, "count", losing)
     (key,) = queue(tiny)
     with pytest.raises(SearchUnavailable, match="40 rows arrived, of 39 items"):
-        run.ingest(key)
+        shard_run.ingest(key)
     shard = tiny.shards.get()
     assert (shard.rows_done, shard.epoch) == (0, 2)
-    assert run.ingest(key)
+    assert shard_run.ingest(key)
     assert ids_of(tiny, arriving(shard)) == list(range(40))
 
 
@@ -292,15 +293,15 @@ def test_a_shard_that_always_breaks_off_fails_and_can_be_retried(tiny, monkeypat
     (key,) = queue(tiny)
     for _ in range(leases.MOST_FAILURES):
         with pytest.raises(SearchUnavailable):
-            run.ingest(key)
+            shard_run.ingest(key)
         assert tiny.shards.get().state == State.QUEUED
-    assert run.ingest(key)
+    assert shard_run.ingest(key)
     shard = tiny.shards.get()
     assert shard.state == State.FAILED
     assert shard.error.endswith("without getting on. The engine is away.")
     monkeypatch.setattr(writer, "insert", insert)
-    assert steering.queue(tiny, tiny.shards.all(), "retry") == 1
-    assert run.ingest(key)
+    assert control.queue(tiny, tiny.shards.all(), "retry") == 1
+    assert shard_run.ingest(key)
     assert tiny.shards.get().state == State.ARRIVED
 
 
@@ -309,8 +310,8 @@ def test_a_shard_that_kills_its_workers_is_not_tried_for_ever(tiny, sent):
     for _ in range(leases.MOST_FAILURES):
         assert Claim.on(tiny.shards.all(), state=State.INGESTING)
         tiny.shards.update(lease_until=timezone.now() - timedelta(seconds=1))
-        steering.recover()
-    assert run.ingest(key)
+        control.recover()
+    assert shard_run.ingest(key)
     shard = tiny.shards.get()
     assert shard.state == State.FAILED
     assert "as when memory runs out" in shard.error
@@ -331,9 +332,9 @@ def test_a_shard_that_gets_on_may_break_off_often(tiny, tmp_path, monkeypatch):
 
         monkeypatch.setattr(writer, "insert", breaking)
         with pytest.raises(SearchUnavailable):
-            run.ingest(key)
+            shard_run.ingest(key)
     monkeypatch.setattr(writer, "insert", insert)
-    assert run.ingest(key)
+    assert shard_run.ingest(key)
     assert tiny.shards.get().state == State.ARRIVED
 
 
@@ -342,7 +343,7 @@ def test_an_engine_that_is_away_is_no_failure_of_the_shard(tiny, monkeypatch):
     monkeypatch.setattr(client, "ping", failing(AWAY))
     for _ in range(2 * leases.MOST_FAILURES):
         with pytest.raises(SearchUnavailable):
-            run.ingest(key)
+            shard_run.ingest(key)
     shard = tiny.shards.get()
     assert (shard.state, shard.attempts) == (State.QUEUED, 0)
     assert shard.error == "The engine is away."
@@ -354,13 +355,13 @@ def test_a_database_that_goes_away_is_no_failure_of_the_shard(tiny, at_batch, se
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(connection, "close", lambda: None)  # with all that the test made
         with pytest.raises(SearchUnavailable, match="database"):
-            run.ingest(key)
+            shard_run.ingest(key)
     assert tiny.shards.get().state == State.INGESTING  # until the lease has run out
     tiny.shards.update(lease_until=timezone.now() - timedelta(seconds=1))
     sent.clear()
-    steering.recover()
+    control.recover()
     assert sent == [key]
-    assert run.ingest(key)
+    assert shard_run.ingest(key)
     assert ids_of(tiny, arriving(tiny.shards.get())) == list(range(40))
 
 
@@ -368,7 +369,7 @@ def test_a_failure_of_our_own_is_shown_and_raised(tiny, at_batch):
     (key,) = queue(tiny)
     at_batch(16, failing(ZeroDivisionError()))
     with pytest.raises(ZeroDivisionError):
-        run.ingest(key)
+        shard_run.ingest(key)
     shard = tiny.shards.get()
     assert (shard.state, shard.rows_done) == (State.FAILED, 0)
     assert shard.error == "The import broke off; see the log."
@@ -377,11 +378,11 @@ def test_a_failure_of_our_own_is_shown_and_raised(tiny, at_batch):
 def test_what_is_removed_while_a_shard_rests_is_not_seen(tiny, at_batch):
     """Its rows are in already, of a time when the list did not have them."""
     (key,) = queue(tiny)
-    at_batch(16, lambda: steering.pause(tiny.shards.all()))
-    assert not run.ingest(key)
+    at_batch(16, lambda: control.pause(tiny.shards.all()))
+    assert not shard_run.ingest(key)
     takedowns.add(Removal.Kind.ITEM, ["3", "35"], tiny)
-    assert steering.queue(tiny, tiny.shards.all(), "resume") == 1
-    assert run.ingest(key)
+    assert control.queue(tiny, tiny.shards.all(), "resume") == 1
+    assert shard_run.ingest(key)
     publish(tiny)
     assert ids_of(tiny) == [i for i in range(40) if i not in (3, 35)]
     assert tiny.shards.get().rows_kept == 39  # the third came in, and is hidden
@@ -389,17 +390,17 @@ def test_what_is_removed_while_a_shard_rests_is_not_seen(tiny, at_batch):
 
 def test_pausing_stops_a_run_and_resuming_goes_on(tiny, at_batch):
     (key,) = queue(tiny)
-    at_batch(16, lambda: steering.pause(tiny.shards.all()))
-    assert not run.ingest(key)
+    at_batch(16, lambda: control.pause(tiny.shards.all()))
+    assert not shard_run.ingest(key)
     shard = tiny.shards.get()
     assert (shard.state, shard.rows_done) == (State.PAUSED, 16)
-    assert not run.ingest(key)  # by a message that was on its way
-    steering.recover()
+    assert not shard_run.ingest(key)  # by a message that was on its way
+    control.recover()
     assert tiny.shards.get().state == State.PAUSED
-    steering.queue(tiny, tiny.shards.all(), "resume")
+    control.queue(tiny, tiny.shards.all(), "resume")
     inserted = []
     at_batch(0, lambda: inserted.append(0))
-    assert run.ingest(key)
+    assert shard_run.ingest(key)
     assert not inserted
     assert ids_of(tiny, arriving(shard)) == list(range(40))
 
@@ -410,11 +411,11 @@ def test_cancelling_a_run_leaves_what_was_before(tiny, tmp_path, at_batch, befor
         bring_in(tiny)
     there = ids_of(tiny) if before == State.INGESTED else []
     (key,) = queue(tiny)
-    at_batch(16, lambda: steering.cancel(tiny.shards.all()))
-    assert not run.ingest(key)
+    at_batch(16, lambda: control.cancel(tiny.shards.all()))
+    assert not shard_run.ingest(key)
     shard = tiny.shards.get()
     assert (shard.state, shard.rows_done) == (before, 0)
-    steering.tidy()
+    control.tidy()
     assert writer.tables_beside(table_of(tiny)) == []
     assert publishing.due(tiny) == []
     if there:
@@ -426,15 +427,15 @@ def test_cancelling_a_run_leaves_what_was_before(tiny, tmp_path, at_batch, befor
 def test_a_dataset_dropped_while_it_is_brought_in_is_gone(tiny, at_batch):
     (key,) = queue(tiny)
     table = table_of(tiny)
-    at_batch(16, lambda: steering.drop_dataset(Dataset.objects.get(slug="tiny")))
-    assert not run.ingest(key)
+    at_batch(16, lambda: control.drop_dataset(Dataset.objects.get(slug="tiny")))
+    assert not shard_run.ingest(key)
     assert not Dataset.objects.filter(slug="tiny").exists()
     schema.create(table.arriving(0, 1))  # by a run that noticed late
-    steering.tidy()
+    control.tidy()
     assert writer.tables_beside(table) == []
     with pytest.raises(NotFound):
         writer.count(table)
-    assert not run.ingest(key)
+    assert not shard_run.ingest(key)
 
 
 def test_what_a_dead_worker_left_is_queued_again(tiny, tmp_path, sent):
@@ -445,11 +446,11 @@ def test_what_a_dead_worker_left_is_queued_again(tiny, tmp_path, sent):
     leases = [now - timedelta(seconds=1), now + timedelta(minutes=5)]
     for key, lease in zip(keys[:2], leases, strict=True):
         Shard.objects.filter(pk=key).update(state=State.INGESTING, lease_until=lease)
-    steering.pause(tiny.shards.filter(pk=keys[2]))
+    control.pause(tiny.shards.filter(pk=keys[2]))
     sent.clear()
-    assert steering.recover() == 2
+    assert control.recover() == 2
     assert sent == [keys[0], keys[3]]
-    steering.recover_alone()  # the one that seems to be at work is dead, too
+    control.recover_alone()  # the one that seems to be at work is dead, too
     assert sent[2:] == [keys[0], keys[1], keys[3]]
     states = list(tiny.shards.values_list("state", flat=True))
     assert states == [State.QUEUED, State.QUEUED, State.PAUSED, State.QUEUED]
@@ -463,7 +464,7 @@ def test_messages_that_still_wait_are_not_sent_again(tiny, tmp_path, sent, monke
     Shard.objects.filter(pk=first).update(state=State.INGESTING, lease_until=past)
     sent.clear()
     monkeypatch.setattr(tasks, "idle", lambda task: False)
-    assert steering.recover() == 1
+    assert control.recover() == 1
     assert sent == [first]
 
 
@@ -495,7 +496,7 @@ def test_without_a_broker_shards_stay_queued(tiny, sent, monkeypatch):
     (key,) = queue(tiny)
     assert tiny.shards.get().state == State.QUEUED
     monkeypatch.setattr(tasks.ingest_shard, "delay", sent.append)
-    assert steering.recover() == 1
+    assert control.recover() == 1
     assert sent == [key]
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search.errors import ShardUnreadable
-from search.ingestion.source import LAST_SHARD, parse_range
+from search.ingestion.sources.protocol import LAST_SHARD, parse_range
 
 
 @pytest.mark.parametrize(

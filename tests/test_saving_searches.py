@@ -310,13 +310,13 @@ def glance(client, search) -> str:
 
 def come_in(dataset, folder, number: int) -> None:
     """Another shard, and nothing else."""
-    from search.ingestion import publishing, run, steering
+    from search.ingestion import control, publishing, shard_run
 
     write_shard(folder, number)
-    steering.find_shards(dataset)
+    control.find_shards(dataset)
     shard = dataset.shards.get(number=number)
     dataset.shards.filter(pk=shard.pk).update(state=Shard.State.QUEUED)
-    run.ingest(shard.pk)
+    shard_run.ingest(shard.pk)
     for partition in publishing.due(dataset):
         publishing.publish(dataset, partition)
 

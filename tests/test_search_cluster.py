@@ -17,7 +17,7 @@ from tiny_shards import bring_in, publish, tidied_up, tiny_dataset, vectors, wri
 
 from search.clickhouse import by_id, client, nodes, schema, writer
 from search.errors import NotFound, SearchUnavailable
-from search.ingestion import steering
+from search.ingestion import control
 from search.models import Dataset
 from search.query.model import Filters, SearchQuery, Term
 from search.removals import takedowns
@@ -161,11 +161,11 @@ def test_a_removal_reaches_both_and_a_shard_dropped_leaves_its_engine(source, tw
         takedowns.take_down(changed, id_of(place), "a test")
         with pytest.raises(NotFound):
             service.item("changed", id_of(place))
-    steering.drop(changed, changed.shards.filter(number=3))
+    control.drop(changed, changed.shards.filter(number=3))
     publish(changed)
     assert rows_at(two[0], "item_changed") == {0: ROWS, 2: ROWS, 4: ROWS}
     assert rows_at(two[1], "item_changed") == {1: ROWS}
-    steering.drop_dataset(changed)
+    control.drop_dataset(changed)
     for url in two:
         with nodes.at(url):
             assert client.rows("SHOW TABLES LIKE 'item_changed%'") == []

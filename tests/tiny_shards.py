@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from search.clickhouse import client, queries, schema, writer
-from search.ingestion import publishing, run, steering
+from search.ingestion import control, publishing, shard_run
 from search.models import Dataset, Shard
 from search.retrieval import service
 
@@ -76,8 +76,8 @@ def tidied_up(dataset: Dataset) -> None:
 
 def queue(dataset: Dataset) -> list[int]:
     """Finds the dataset's shards and queues all of them; their keys by number."""
-    steering.find_shards(dataset)
-    steering.queue(dataset, dataset.shards.all(), "again")
+    control.find_shards(dataset)
+    control.queue(dataset, dataset.shards.all(), "again")
     return list(dataset.shards.values_list("pk", flat=True))
 
 
@@ -91,7 +91,7 @@ def publish(dataset: Dataset) -> list[int]:
 def bring_in(dataset: Dataset) -> list[Shard]:
     """All shards of a dataset, from its source to the searches."""
     for key in queue(dataset):
-        run.ingest(key)
+        shard_run.ingest(key)
     publish(dataset)
     return list(dataset.shards.all())
 

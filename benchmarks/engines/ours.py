@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from search.clickhouse import by_id, client, queries, schema, writer
 from search.clickhouse.schema import INDEXES, VECTOR_COLUMNS, ItemTable
-from search.ingestion import publishing, run, steering
+from search.ingestion import control, publishing, shard_run
 from search.models import Dataset, Shard
 from search.query.model import DEFAULT_LIMIT, Filters, SearchQuery, Term
 from search.retrieval import service
@@ -62,9 +62,9 @@ def write_shard(rows: Rows, folder: Path) -> Path:
 
 def bring_in(made: Dataset) -> None:
     started = time.perf_counter()
-    steering.find_shards(made)
+    control.find_shards(made)
     made.shards.update(state=Shard.State.QUEUED)
-    run.ingest(made.shards.get().pk)
+    shard_run.ingest(made.shards.get().pk)
     brought = time.perf_counter()
     with patch.object(writer, "INDEXES", {"image": INDEXES["image"]}):
         publishing.publish(made, 0)

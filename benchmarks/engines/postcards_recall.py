@@ -7,7 +7,7 @@ from statistics import mean, median
 
 from postcards.evaluate import QUERIES
 from postcards.shards import MODEL, write_shard
-from search.ingestion import publishing, run, steering
+from search.ingestion import control, publishing, shard_run
 from search.models import Dataset, Shard
 from search.query.model import Filters, SearchQuery, Term
 from search.retrieval import service
@@ -52,8 +52,8 @@ def bring_in(rows: int, folder: Path) -> None:
     made = Dataset.objects.create(
         slug=SLUG, title=SLUG, model=MODEL, weights="", source=str(source)
     )
-    steering.find_shards(made)
+    control.find_shards(made)
     made.shards.update(state=Shard.State.QUEUED)
-    run.ingest(made.shards.get().pk)
+    shard_run.ingest(made.shards.get().pk)
     publishing.publish(made, 0)
     (folder / f"postcards-{rows}").touch()

@@ -7,8 +7,8 @@ from django.db import IntegrityError, transaction
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from search.ingestion import checks
-from search.ingestion.tables import NAMES
+from search.ingestion import validation
+from search.ingestion.sources.tables import NAMES
 from search.models import Dataset
 from search.models.registry import SLUG, TERMS_OF_SLUG, own_field
 
@@ -71,12 +71,12 @@ class SettingsSerializer(StrictSerializer, serializers.ModelSerializer):
     def save(self, **kwargs: Any) -> Dataset:
         """Enters the dataset or changes it; raises ValidationError by field."""
         dataset = self.instance or Dataset()
-        fixed = checks.fixed_fields(dataset)
+        fixed = validation.fixed_fields(dataset)
         for name, value in {**self.validated_data, **kwargs}.items():
             if name in fixed and value != getattr(dataset, name):
                 raise ValidationError({name: ["This is fixed once there are shards."]})
             setattr(dataset, name, value)
-        if found := checks.problems(dataset):
+        if found := validation.problems(dataset):
             raise ValidationError(found)
         try:
             with transaction.atomic():

@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 
 from search.clickhouse import client
 from search.errors import NotFound
-from search.ingestion import steering
+from search.ingestion import control
 from search.models import Dataset
 from search.retrieval import service
 
@@ -150,7 +150,7 @@ class DatasetDetail(APIView):
             )
             raise ValidationError({"sure": [sentence]})
         client.ping()  # nothing is dropped by half
-        steering.drop_dataset(dataset)
+        control.drop_dataset(dataset)
         return Response(status=204)
 
 

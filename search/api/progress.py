@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from search.ingestion.standing import Standing, pace, reasons, spans
+from search.ingestion.progress import Standing, pace, reasons, spans
 from search.models import Dataset, Partition, Shard
 from search.retrieval import service
 

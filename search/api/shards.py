@@ -18,8 +18,8 @@ from rest_framework.views import APIView
 
 from search.clickhouse import client
 from search.errors import NotFound, ShardUnreadable
-from search.ingestion import steering
-from search.ingestion.source import LAST_SHARD
+from search.ingestion import control
+from search.ingestion.sources.protocol import LAST_SHARD
 from search.models import Dataset, Shard
 from search.retrieval import service
 
@@ -156,12 +156,12 @@ class Steering(APIView):
         given = SteeringSerializer(data=request.data)
         given.is_valid(raise_exception=True)
         found = _found(dataset) if action == "start" else None
-        shards = steering.shards_of(dataset, given.validated_data.get("shards", ""))
+        shards = control.shards_of(dataset, given.validated_data.get("shards", ""))
         if action == "drop" and not given.validated_data["sure"]:
             raise ValidationError({"sure": [_what_would_go(shards)]})
         if action in ("cancel", "drop"):
             client.ping()  # nothing is taken away by half
-        count = steering.act(dataset, shards, action)
+        count = control.act(dataset, shards, action)
         return Response({"action": action, "shards": count, "found": found})
 
 
@@ -174,12 +174,12 @@ def _page(shards: QuerySet[Shard], limit: int) -> dict[str, Any]:
 
 
 def _found(dataset: Dataset) -> int:
-    found = steering.find_shards(dataset)
+    found = control.find_shards(dataset)
     if not found:
         raise ShardUnreadable(f"There are no shards in “{dataset.source}”.")
     return found
 
 
 def _what_would_go(shards: QuerySet[Shard]) -> str:
-    rows = list(steering.droppable(shards).values_list("rows_visible", flat=True))
+    rows = list(control.droppable(shards).values_list("rows_visible", flat=True))
     return f"Write true to drop {len(rows):,} shards with {sum(rows):,} items."

@@ -8,7 +8,7 @@ from search.clickhouse.schema import SHARD_BITS
 from search.errors import ShardUnreadable
 from search.retrieval import deduplication
 
-from .source import Batch
+from .sources.protocol import Batch
 
 # LAION's name (any case), ours, and the type; what is missing is empty or zero.
 FACTS = (

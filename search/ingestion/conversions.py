@@ -19,8 +19,8 @@ from search.errors import InvalidQuery
 from search.models import Conversion, ConversionFile, Dataset
 from search.retrieval.service import table_of
 
-from .damage import readable
-from .tables import TableFile, roles_of
+from .sources.read_errors import readable
+from .sources.tables import TableFile, roles_of
 
 READ_TOGETHER = 10_000
 COUNTED_TOGETHER = 200_000  # different pairs of a picture and a keyword, in memory

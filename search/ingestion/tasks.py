@@ -20,7 +20,7 @@ from search.observability import metrics
 from search.removals import takedowns
 from search.retrieval.service import table_of
 
-from . import publishing, run
+from . import publishing, shard_run
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 def ingest_shard(shard_pk: int) -> None:
     try:
         with metrics.INGESTED.time():
-            run.ingest(shard_pk)
+            shard_run.ingest(shard_pk)
         with answered():
             dataset = Dataset.objects.filter(shards=shard_pk).first()
             if dataset is not None:
@@ -52,10 +52,10 @@ def publish(dataset_pk: int, partition: int) -> None:
 @shared_task(name="search.ingestion.tasks.recover", queue="publish")
 def recover() -> None:
     """The sweeper: sent now and then, it tries again whatever did not end well."""
-    from . import steering
+    from . import control
 
     try:
-        steering.recover()
+        control.recover()
     except SearchUnavailable as error:
         logger.warning("The sweeper could not do all: %s", error)
 

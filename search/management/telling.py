@@ -11,7 +11,7 @@ from django.db import DatabaseError
 from tqdm import tqdm
 
 from search.errors import SearchError, SearchUnavailable
-from search.ingestion.standing import Standing
+from search.ingestion.progress import Standing
 from search.models import Shard
 
 LINE_EVERY_S = 5

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db.models import QuerySet
 
 from search.clickhouse import client
-from search.ingestion.standing import Standing
+from search.ingestion.progress import Standing
 from search.models import Dataset, Shard
 
 from .commands.serve import LAST_TASK_S, LEAST_LOGGED, start_worker

@@ -13,7 +13,7 @@ from django.db.models import Q, QuerySet
 from search.clickhouse import writer
 from search.clickhouse.schema import ItemTable
 from search.errors import InvalidQuery, NotFound
-from search.ingestion.source import Batch, Rejected
+from search.ingestion.sources.protocol import Batch, Rejected
 from search.models import Dataset, Removal
 from search.query.model import LAST_ITEM
 from search.retrieval.service import table_of

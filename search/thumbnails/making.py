@@ -14,7 +14,7 @@ from django.urls import resolve
 
 from search.errors import CannotFetch, InvalidQuery, NotFound
 from search.fetch import LIMITS, fetch
-from search.ingestion.image_pictures import smaller
+from search.ingestion.sources.image_fetch import smaller
 
 from . import SIZES
 from .fetching import TOO_MANY, OnItsWay, SilentHosts, line

@@ -32,9 +32,9 @@ from django_htmx.http import HttpResponseClientRedirect, HttpResponseClientRefre
 from search.clickhouse.schema import SHARD_BITS
 from search.csv_output import harmless
 from search.errors import InvalidQuery, SearchError
-from search.ingestion import steering
-from search.ingestion.source import parse_range
-from search.ingestion.standing import Standing, pace, reasons, spans
+from search.ingestion import control
+from search.ingestion.progress import Standing, pace, reasons, spans
+from search.ingestion.sources.protocol import parse_range
 from search.models import Dataset, Reject, Shard
 from search.removals import takedowns
 from search.removals.forms import TakeDownForm
@@ -110,11 +110,11 @@ def steer(request: HttpRequest, dataset: Dataset) -> HttpResponse:
         if action not in DONE:
             raise InvalidQuery("There is no such action.")
         if action == "start":
-            steering.find_shards(dataset)
+            control.find_shards(dataset)
         shards = _chosen(dataset, request.POST)
         if action == "drop" and "sure" not in request.POST:
             return _ask(request, dataset, shards)
-        _tell(request, action, steering.act(dataset, shards, action))
+        _tell(request, action, control.act(dataset, shards, action))
     except SearchError as error:
         messages.error(request, error.message)
     return redirect("ingestion", slug=dataset.slug)
@@ -201,7 +201,7 @@ def _ask(
     request: HttpRequest, dataset: Dataset, shards: QuerySet[Shard]
 ) -> HttpResponse:
     """Whether rows are to go, by a page that repeats what was chosen."""
-    visible = list(steering.droppable(shards).values_list("number", "rows_visible"))
+    visible = list(control.droppable(shards).values_list("number", "rows_visible"))
     if not visible:
         raise InvalidQuery("There is nothing to drop among these shards.")
     context = {

@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from postcards.shards import MODEL
 from search.errors import SearchError
-from search.ingestion import publishing, run, steering
+from search.ingestion import control, publishing, shard_run
 from search.models import Dataset, Shard
 
 SLUG = "postcards"
@@ -49,7 +49,7 @@ class Command(BaseCommand):
             raise CommandError(error.message) from error
 
     def _ingest(self, dataset: Dataset) -> None:
-        steering.find_shards(dataset)
+        control.find_shards(dataset)
         waiting = dataset.shards.exclude(state=Shard.State.INGESTED)
         # It is the only process on its engine: a run that seems to go on is dead.
         waiting.exclude(state=Shard.State.ARRIVED).update(
@@ -57,7 +57,7 @@ class Command(BaseCommand):
         )
         with tqdm(desc="Bringing them in", unit=" shards", disable=None) as bar:
             for shard in waiting:
-                run.ingest(shard.pk)
+                shard_run.ingest(shard.pk)
                 bar.update()
         failed = dataset.shards.filter(state=Shard.State.FAILED).first()
         if failed:

@@ -5,9 +5,9 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db.models import QuerySet
 
 from search.clickhouse import client
-from search.ingestion import checks, steering
-from search.ingestion.standing import Standing, spans
-from search.ingestion.steering import shards_of
+from search.ingestion import control, validation
+from search.ingestion.control import shards_of
+from search.ingestion.progress import Standing, spans
 from search.management.choosing import add_shards
 from search.management.telling import Error, Progress, how_far, told
 from search.management.working import alone, watch, worker_here
@@ -91,7 +91,7 @@ class Command(BaseCommand):
             keep_files=options["keep_files"],
             without_removal_list=options["without_removal_list"],
         )
-        for field, sentences in checks.problems(dataset).items():
+        for field, sentences in validation.problems(dataset).items():
             raise Error(f"{field}: {sentences[0]}")
         dataset.save()
         self.stdout.write(f"Dataset {slug} is entered; `ingest {slug}` brings it in.")
@@ -132,7 +132,7 @@ class Command(BaseCommand):
         dataset = dataset_named(slug)
         if action == "cancel":
             client.ping()  # a server on the embedded engine has to be stopped first
-        count = steering.act(dataset, shards_of(dataset, shards), action)
+        count = control.act(dataset, shards_of(dataset, shards), action)
         if not count:
             raise Error(f"There is nothing to {action}.")
         self.stdout.write(f"{action}: {count:,} shards.")
@@ -150,7 +150,7 @@ class Command(BaseCommand):
         if shards:
             self._drop_shards(dataset, chosen)
         else:
-            steering.drop_dataset(dataset)
+            control.drop_dataset(dataset)
         self.stdout.write(f"Dropped: {what}.")
 
     def _make_sure(self, what: str, yes: bool) -> None:
@@ -165,7 +165,7 @@ class Command(BaseCommand):
         progress = Progress(self.stdout)
         try:
             with worker_here():
-                if not steering.drop(dataset, chosen):
+                if not control.drop(dataset, chosen):
                     raise Error("There is nothing to drop.")
                 watch(dataset, chosen, progress)
         finally:

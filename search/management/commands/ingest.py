@@ -4,9 +4,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.db.models import QuerySet
 
-from search.ingestion import steering
-from search.ingestion.standing import Standing, spans
-from search.ingestion.steering import shards_of
+from search.ingestion import control
+from search.ingestion.control import shards_of
+from search.ingestion.progress import Standing, spans
 from search.management.choosing import add_shards
 from search.management.telling import Error, Progress, how_far, told
 from search.management.working import alone, watch, worker_here
@@ -45,8 +45,8 @@ class Command(BaseCommand):
                 raise Error(
                     "Without a broker nobody else does the work: leave out --no-wait."
                 )
-            steering.check_removal_list(dataset)
-            if not steering.find_shards(dataset):
+            control.check_removal_list(dataset)
+            if not control.find_shards(dataset):
                 raise Error(f"There are no shards in {dataset.source}.")
             chosen = shards_of(dataset, shards)
             if wait:
@@ -57,7 +57,7 @@ class Command(BaseCommand):
 
     def _queue(self, dataset: Dataset, chosen: QuerySet[Shard], replace: bool) -> int:
         actions = ["start", "resume", *(["replace"] if replace else [])]
-        return sum(steering.queue(dataset, chosen, action) for action in actions)
+        return sum(control.queue(dataset, chosen, action) for action in actions)
 
     def _work(self, dataset: Dataset, chosen: QuerySet[Shard], replace: bool) -> None:
         progress = Progress(self.stdout)
@@ -75,7 +75,7 @@ class Command(BaseCommand):
         self._conclude(standing)
 
     def _pause(self, chosen: QuerySet[Shard]) -> None:
-        steering.pause(chosen)
+        control.pause(chosen)
         self.stdout.write("\nPaused. The same command, without --replace, goes on.")
         self.stdout.flush()
 

@@ -21,10 +21,10 @@ from search.errors import NotAPicture, PictureTooLarge, ShardUnreadable
 from search.images.decode import MOST_BYTES
 from search.query.url_params import safe_url
 
-from .damage import readable
+from .image_fetch import Picture, picture_of
 from .image_lists import COMPUTED, SHARD_ROWS
-from .image_pictures import Picture, picture_of
-from .source import fingerprint
+from .protocol import fingerprint
+from .read_errors import readable
 from .tables import NAMES, numbered
 
 PICTURE = re.compile(r".+\.(?:jpe?g|png|webp|gif|avif)", re.IGNORECASE | re.DOTALL)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from search.errors import ShardUnreadable
 
-from .damage import readable
+from .read_errors import readable
 
 PARQUET = re.compile(r".+\.parquet", re.IGNORECASE)
 # Unsplash numbers its files at their end: photos.tsv000.

@@ -23,10 +23,10 @@ from search.errors import InvalidQuery, ShardUnreadable
 from search.models import Dataset
 from search.removals.takedowns import REASON, RemovalList
 
+from .image_fetch import Picture
 from .image_files import TAR, folder_files, picture_names, tar_files
 from .image_lists import lists
-from .image_pictures import Picture
-from .source import Batch, Rejected, check_number, fingerprint
+from .protocol import Batch, Rejected, check_number, fingerprint
 from .tables import found
 
 BATCH_ROWS = 128

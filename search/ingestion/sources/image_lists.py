@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from search.errors import CannotFetch, ShardUnreadable
 
-from .damage import readable
-from .image_pictures import Picture, fetched_picture
-from .source import fingerprint
+from .image_fetch import Picture, fetched_picture
+from .protocol import fingerprint
+from .read_errors import readable
 from .tables import TABLE, TableFile, files_of, roles_of, with_names
 
 SHARD_ROWS = 100_000

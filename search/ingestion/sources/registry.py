@@ -2,14 +2,13 @@
 
 from django.conf import settings
 
+from search.ingestion.download.download import Progress
 from search.models import Dataset
 
-from .download import Progress
 from .images import Images
-from .laion import LaionFolder
-from .laion_url import LaionUrl, read_checksums
-from .parquet_vectors import ParquetVectors
-from .source import Source
+from .laion import LaionFolder, LaionUrl, read_checksums
+from .parquet import ParquetVectors
+from .protocol import Source
 
 CHECKSUMS = "sha256sums"  # of a dataset's files, put beside them by whoever has them
 

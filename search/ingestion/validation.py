@@ -10,9 +10,9 @@ from django.core.exceptions import ValidationError
 from search.errors import ShardUnreadable
 from search.models import Dataset
 
-from .laion_url import check_base, check_pattern
-from .source import parse_range
-from .tables import NAMES
+from .sources.laion import check_base, check_pattern
+from .sources.protocol import parse_range
+from .sources.tables import NAMES
 
 PATTERNS = ("image_pattern", "text_pattern", "metadata_pattern")
 # What decides the table, which cannot change once there are shards.

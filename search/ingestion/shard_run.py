@@ -27,8 +27,8 @@ from search.removals.takedowns import RemovalList
 from search.retrieval.service import table_of
 
 from .columns import item_columns
-from .source import Batch, OpenShard
-from .sources import source_of
+from .sources.protocol import Batch, OpenShard
+from .sources.registry import source_of
 
 State = Shard.State
 

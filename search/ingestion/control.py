@@ -12,9 +12,9 @@ from search.removals.takedowns import removals_of
 from search.retrieval.service import table_of
 
 from . import publishing, tasks
-from .source import parse_range
-from .sources import source_of
-from .standing import spans
+from .progress import spans
+from .sources.protocol import parse_range
+from .sources.registry import source_of
 
 State = Shard.State
 STARTED_BY = {

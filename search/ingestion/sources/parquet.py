@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 from search.clickhouse.schema import SHARD_BITS
 from search.errors import ShardUnreadable
 
-from .damage import readable
-from .source import Batch, check_number, fingerprint
+from .protocol import Batch, check_number, fingerprint
+from .read_errors import readable
 from .tables import PARQUET, files_of, numbered, roles_of, with_names
 from .vectors import bad_rows, batch_without, check_bad_rows
 
