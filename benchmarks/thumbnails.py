@@ -30,9 +30,9 @@ from django.conf import settings  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from postcards.shards import jpeg  # noqa: E402
-from search.thumbnails import SIZES, making  # noqa: E402
+from search.thumbnails import SIZES, service  # noqa: E402
+from search.thumbnails.service import Subject  # noqa: E402
 from search.thumbnails.store import store  # noqa: E402
-from search.thumbnails.subject import Subject  # noqa: E402
 
 PICTURES = 60
 ASKERS = 8
@@ -90,11 +90,11 @@ def rate(name: str, urls: list[str], get) -> str:
 
 def made(url: str) -> None:
     meant = Subject(url=url, removed=False, withheld=False)
-    making._made(meant, store(), making.key_of(url))
+    service._made(meant, store(), service.key_of(url))
 
 
 def kept(size: int, url: str) -> bytes:
-    return store().get(making.key_of(url), size)
+    return store().get(service.key_of(url), size)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ class Encoding(bootsteps.StartStopStep):
         return QUEUE in worker.app.amqp.queues.consume_from
 
     def start(self, worker: Any) -> None:
-        from search.encoder.serving import EncodeWorker
+        from search.encoder.worker import EncodeWorker
 
         self.worker = EncodeWorker(settings.CELERY_BROKER_URL, models)
         self.worker.start()

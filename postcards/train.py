@@ -30,7 +30,7 @@ from PIL import Image
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from search.encoder.loading import keep_torchvision_importable
+from search.encoder.openclip import keep_torchvision_importable
 
 keep_torchvision_importable()
 

@@ -676,12 +676,12 @@ def test_many_results_can_be_sorted_and_are_limited(postcards_dataset):
 
 def test_ids_are_asked_for_in_pieces(postcards_dataset, monkeypatch):
     """All of them would not fit into a field of a request to a server."""
-    from search.clickhouse import nodes
+    from search.clickhouse import cluster
 
-    monkeypatch.setattr(nodes, "MOST_IDS", 300)
+    monkeypatch.setattr(cluster, "MOST_IDS", 300)
     asked = []
     table = Corpus.named("postcards").table
-    answers = nodes.where_they_lie(
+    answers = cluster.where_they_lie(
         range(1_000), table.partition_bits, lambda own: asked.append(own) or own
     )
     assert [len(own) for own in asked] == [300, 300, 300, 100]

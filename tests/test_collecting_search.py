@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import reverse
 
 from postcards.scene import Description, Scene
-from search.clickhouse import nodes
+from search.clickhouse import cluster
 from search.errors import NotFound
 from search.query import concepts
 from search.query.model import SearchQuery, Term, decode_embedding
@@ -149,7 +149,7 @@ def test_an_empty_collection_is_like_nothing(ada, user, postcards_dataset):
 
 
 def test_the_mean_is_of_directions_and_in_batches(crowd, db, monkeypatch):
-    monkeypatch.setattr(nodes, "MOST_IDS", 70)
+    monkeypatch.setattr(cluster, "MOST_IDS", 70)
     rows = np.flatnonzero(crowd.column("deleted") == 0)[:500]
     ids = [int(item) for item in crowd.ids[rows]]
     vectors = crowd.image[rows].astype(np.float64)

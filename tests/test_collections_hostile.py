@@ -162,14 +162,14 @@ def test_too_many_rounds_are_told_when_to_go_on(client, settings):
 
 
 def test_an_item_on_a_list_counts_as_removed_without_its_table(db, monkeypatch):
-    from search.clickhouse import by_id
+    from search.clickhouse import lookup
     from search.models import Dataset, Removal
     from search.removals.takedowns import digest
 
     def no_table(*_):
         raise NotFound("This dataset has no items yet.")
 
-    monkeypatch.setattr(by_id, "deleted", no_table)
+    monkeypatch.setattr(lookup, "deleted", no_table)
     dataset = Dataset.objects.create(slug="empty", title="Empty")
     kind = Removal.Kind.ITEM
     Removal.objects.create(

@@ -9,10 +9,13 @@ import pytest
 
 from postcards.shards import MODEL, jpeg
 from search.encoder import openclip
-from search.encoder.loading import keep_torchvision_importable
-from search.encoder.openclip import OpenClipEncoder
-from search.encoder.shelf import Shelf
-from search.encoder.short_texts import encode_text, text_ends
+from search.encoder.openclip import (
+    OpenClipEncoder,
+    Shelf,
+    encode_text,
+    keep_torchvision_importable,
+    text_ends,
+)
 
 TEXTS = ["a", "a red house by a lake at night", "", "of many words " * 30, "🏠 " * 9]
 SMALL = {"context_length": 40, "width": 32, "heads": 2, "layers": 2}

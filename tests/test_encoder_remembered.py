@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from postcards.shards import MODEL
 from search.encoder import encoder_for, uncached_encoder_for
-from search.encoder.loading import load
-from search.encoder.remembered import Remembered, normalised
+from search.encoder.cached import Remembered, normalised
+from search.encoder.openclip import load
 
 
 class Counting:

@@ -15,7 +15,7 @@ from django.test import override_settings
 from production import started_server
 from tiny_shards import bring_in, publish, tidied_up, tiny_dataset, vectors, write_shard
 
-from search.clickhouse import by_id, client, nodes, schema, writer
+from search.clickhouse import client, cluster, lookup, schema, writer
 from search.errors import NotFound, SearchUnavailable
 from search.ingestion import control
 from search.models import Dataset
@@ -84,7 +84,7 @@ def made(source: Path, slug: str) -> Dataset:
 
 def rows_at(url: str, name: str = "item_spread") -> dict[int, int]:
     """How many rows of which shards lie on a node."""
-    with nodes.at(url):
+    with cluster.at(url):
         sql = f"SELECT bitShiftRight(id, 32) AS s, count() AS n FROM {name} GROUP BY s"
         return {row["s"]: row["n"] for row in client.rows(sql)}
 
@@ -145,9 +145,9 @@ def test_items_are_asked_for_where_they_lie(spread):
     ids = [id_of(place) for place in (1, 301, 605, 1_201)]
     table = service.table_of(spread)
     assert [service.item("spread", each).id for each in ids] == ids
-    assert by_id.facts(table, ids).keys() == set(ids)
-    assert by_id.pixels(table, ids) == {each: each & 0xFFFF for each in ids}
-    stored = by_id.embeddings(table, "image", ids)
+    assert lookup.facts(table, ids).keys() == set(ids)
+    assert lookup.pixels(table, ids) == {each: each & 0xFFFF for each in ids}
+    stored = lookup.embeddings(table, "image", ids)
     for place, each in zip((1, 301, 605, 1_201), ids, strict=True):
         unit = stored[each] / np.linalg.norm(stored[each])
         assert np.allclose(unit, matrix("image")[place], atol=1e-6)
@@ -167,7 +167,7 @@ def test_a_removal_reaches_both_and_a_shard_dropped_leaves_its_engine(source, tw
     assert rows_at(two[1], "item_changed") == {1: ROWS}
     control.drop_dataset(changed)
     for url in two:
-        with nodes.at(url):
+        with cluster.at(url):
             assert client.rows("SHOW TABLES LIKE 'item_changed%'") == []
 
 

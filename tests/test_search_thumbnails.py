@@ -29,10 +29,10 @@ from search.fetch import Limits
 from search.models import Dataset
 from search.removals.takedowns import add
 from search.retrieval.service import table_of
-from search.thumbnails import SIZES, making, subject
-from search.thumbnails.fetching import Line, OnItsWay, SilentHosts
-from search.thumbnails.renditions import renditions
+from search.thumbnails import SIZES, service
+from search.thumbnails.resize import renditions
 from search.thumbnails.store import Store, store
+from search.thumbnails.work_queue import Line, OnItsWay, SilentHosts
 
 pytestmark = pytest.mark.django_db
 PATHS = (
@@ -41,7 +41,7 @@ PATHS = (
 )
 POSTCARD, NOWHERE = len(PATHS), len(PATHS) + 1
 ROWS = 200
-KNOWN_S = subject.KNOWN_S
+KNOWN_S = service.KNOWN_S
 MD5 = "0123456789abcdef0123456789abcdef"
 
 
@@ -108,10 +108,10 @@ def site(module_site, gallery, settings, tmp_path, monkeypatch, db) -> Site:
     settings.VAR_DIR = tmp_path
     settings.LIMITS = dict(settings.LIMITS, thumbnail="")
     for seconds in ("WAIT_S", "TURN_S"):  # however busy the machine is
-        monkeypatch.setattr(making, seconds, 20)
-    monkeypatch.setattr(making, "_silent", SilentHosts())
-    monkeypatch.setattr(subject, "KNOWN_S", 1e9)  # no test waits for it
-    subject._looked_up.cache_clear()
+        monkeypatch.setattr(service, seconds, 20)
+    monkeypatch.setattr(service, "_silent", SilentHosts())
+    monkeypatch.setattr(service, "KNOWN_S", 1e9)  # no test waits for it
+    service._looked_up.cache_clear()
     gallery.pk = None
     gallery.save(force_insert=True)
     return module_site
@@ -127,7 +127,7 @@ def opened(answer) -> Image.Image:
 
 
 def picture(item: int, size: int = 320) -> bytes:
-    return making.thumbnail("gallery", item, size, lambda: None)
+    return service.thumbnail("gallery", item, size, lambda: None)
 
 
 # --- What is shown
@@ -155,7 +155,7 @@ def test_a_picture_is_never_enlarged_and_stays_upright(client, site):
     exif[0x0112] = 6  # turned by 90°
     lying = encoded(Image.new("RGB", (400, 300)), "JPEG", exif=exif)
     site.pages["/small.png"] = lambda page: page.give(200, lying)
-    store().forget(making.key_of(f"{site.url}/small.png"))
+    store().forget(service.key_of(f"{site.url}/small.png"))
     assert opened(client.get(address("/small.png", 160))).size == (160, 213)
 
 
@@ -247,14 +247,14 @@ def test_a_picture_that_cannot_be_had_is_not_asked_for_again(
     client, site, monkeypatch, path, passing, word
 ):
     if path == "/drip":
-        monkeypatch.setattr(making, "LIMITS", Limits(seconds=0.5))
+        monkeypatch.setattr(service, "LIMITS", Limits(seconds=0.5))
     for size in (320, 160, 320):
         answer = client.get(address(path, size))
         assert answer.status_code == 404 and word in answer.content.decode()
         assert answer["Cache-Control"] in ("public, max-age=600", "public, max-age=599")
     assert len(site.asked) == 1
-    _, seconds = store().reason(making.key_of(site.url + path))
-    lasting = making.PASSING_S if passing else making.DEAD_S
+    _, seconds = store().reason(service.key_of(site.url + path))
+    lasting = service.PASSING_S if passing else service.DEAD_S
     assert lasting - 20 < seconds <= lasting
 
 
@@ -293,7 +293,7 @@ def test_of_laion_nothing_is_fetched_before_a_removal_list(client, site, gallery
     Dataset.objects.update(without_removal_list=False)
     assert "removal list" in client.get(address("/wide.jpg")).content.decode()
     assert not site.asked
-    subject._looked_up.cache_clear()
+    service._looked_up.cache_clear()
     add("url", ["https://other.example/"], gallery)
     assert client.get(address("/wide.jpg")).status_code == 200
 
@@ -307,12 +307,12 @@ def mark_removed(deleted: int) -> None:
 
 
 def test_what_is_removed_is_gone_within_a_minute(client, site, monkeypatch):
-    monkeypatch.setattr(subject, "KNOWN_S", KNOWN_S)
+    monkeypatch.setattr(service, "KNOWN_S", KNOWN_S)
     assert client.get(address(0)).status_code == 200
     mark_removed(1)
     try:
         later = time.monotonic() + 60
-        monkeypatch.setattr(subject.time, "monotonic", lambda: later)
+        monkeypatch.setattr(service.time, "monotonic", lambda: later)
         answer = client.get(address(0))
     finally:
         mark_removed(0)
@@ -328,7 +328,7 @@ def test_a_removal_list_holds_from_when_it_is_loaded(
 ):
     assert client.get(address(0)).status_code == 200
     add(kind, [value or f"{site.url}/wide.jpg"], gallery if kind == "item" else None)
-    subject._looked_up.cache_clear()
+    service._looked_up.cache_clear()
     answer = client.get(address(0))
     assert answer.status_code == 410
     assert client.get(address(0), headers={"If-None-Match": "*"}).status_code == 410
@@ -339,7 +339,7 @@ def test_a_removal_list_holds_from_when_it_is_loaded(
 
 
 def test_what_many_ask_for_at_once_is_fetched_once(site):
-    subject.subject("gallery", 0)
+    service.subject("gallery", 0)
     started = threading.Barrier(20)
 
     def ask(size: int) -> bytes:
@@ -361,11 +361,11 @@ def test_threads_do_not_wait_long_for_a_slow_host(site, monkeypatch):
         page.give(200, WIDE)
 
     site.pages["/slow.jpg"] = slowly
-    monkeypatch.setattr(making, "LIMITS", Limits(seconds=30))
-    monkeypatch.setattr(making, "WAIT_S", 0.3)
-    monkeypatch.setattr(making, "TURN_S", 0.1)
+    monkeypatch.setattr(service, "LIMITS", Limits(seconds=30))
+    monkeypatch.setattr(service, "WAIT_S", 0.3)
+    monkeypatch.setattr(service, "TURN_S", 0.1)
     slow = PATHS.index("/slow.jpg")
-    subject.subject("gallery", slow)
+    service.subject("gallery", slow)
     begun = time.monotonic()
     with ThreadPoolExecutor(20) as askers:
         asked = [askers.submit(picture, slow) for _ in range(20)]
@@ -374,17 +374,17 @@ def test_threads_do_not_wait_long_for_a_slow_host(site, monkeypatch):
     assert {type(error) for error in refusals} == {OnItsWay}
     assert {error.retry_after_s for error in refusals} == {1}
     release.set()
-    monkeypatch.setattr(making, "WAIT_S", 20)
+    monkeypatch.setattr(service, "WAIT_S", 20)
     assert picture(slow) and len(site.asked) == 1
 
 
 def test_who_comes_too_early_is_told_when_to_come_again(client, site, monkeypatch):
-    monkeypatch.setattr(making, "WAIT_S", 0.01)
+    monkeypatch.setattr(service, "WAIT_S", 0.01)
     site.pages["/slow.jpg"] = lambda page: (time.sleep(0.2), page.give(200, WIDE))
     answer = client.get(address("/slow.jpg"))
     assert (answer.status_code, answer["Retry-After"]) == (503, "1")
     assert answer["Cache-Control"] == "no-store"
-    monkeypatch.setattr(making, "WAIT_S", 20)
+    monkeypatch.setattr(service, "WAIT_S", 20)
     assert client.get(address("/slow.jpg")).status_code == 200
 
 
@@ -446,7 +446,7 @@ def test_two_processes_fetch_once_and_a_restart_finds_it(site, settings, tmp_pat
         process.stdin.flush()
     first, second = (process.communicate(timeout=30)[0] for process in processes)
     assert first == second and len(site.asked) == 1
-    kept = store().all(making.key_of(url))
+    kept = store().all(service.key_of(url))
     assert str(sorted((size, len(each)) for size, each in kept.items())) in first
     assert picture(0) == kept[320] and len(site.asked) == 1
 

@@ -13,7 +13,7 @@ PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L4": 121e12, "T4": 65e
 
 def random_model(folder: Path) -> str:
     """The name under which encoders load it."""
-    from search.encoder.loading import keep_torchvision_importable
+    from search.encoder.openclip import keep_torchvision_importable
 
     keep_torchvision_importable()
     import open_clip

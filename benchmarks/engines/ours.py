@@ -15,7 +15,7 @@ from unittest.mock import patch
 import numpy as np
 import pyarrow.parquet as pq
 
-from search.clickhouse import by_id, client, queries, schema, writer
+from search.clickhouse import client, lookup, queries, schema, writer
 from search.clickhouse.schema import INDEXES, VECTOR_COLUMNS, ItemTable
 from search.ingestion import control, publishing, shard_run
 from search.models import Dataset, Shard
@@ -102,7 +102,7 @@ class BareQuery(System):
 def statement(table: ItemTable, where: str) -> str:
     conditions = f"WHERE {condition(where)}" if FILTERS[where] else ""
     return (
-        f"SELECT {by_id.FACT_COLUMNS}, {table.metric}({VECTOR_COLUMNS['image']}, "
+        f"SELECT {lookup.FACT_COLUMNS}, {table.metric}({VECTOR_COLUMNS['image']}, "
         "reinterpret(unhex({vector:String}), 'Array(Float32)')) AS distance "
         f"FROM {table.name} {conditions} ORDER BY distance LIMIT {{count:UInt32}}"
     )

@@ -5,7 +5,9 @@ embedded engine lets one process open a folder; each thread has a client of its 
 because a shared one serves one query after the other.
 """
 
+import fcntl
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -16,7 +18,33 @@ from urllib.parse import unquote, urlsplit
 
 from search.errors import InvalidQuery, NotFound, SearchError, SearchUnavailable
 
-from . import folders, nodes
+from . import cluster
+
+HOLDER = re.compile(r"PID: (\d+)", re.ASCII)  # as the engine notes it down
+
+
+def held_by() -> int | None:
+    """The other process that has the folder open, if one has; None for servers."""
+    address = urlsplit(cluster.current_url())
+    folder = Path(unquote(address.path))
+    if address.scheme != "chdb" or not is_locked(folder):
+        return None
+    holder = HOLDER.search((folder / "status").read_text(errors="replace"))
+    process = int(holder[1]) if holder else None
+    return None if process == os.getpid() else process
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether another process holds the lock that the engine puts on its folder."""
+    try:
+        with (folder / "status").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
 
 CONNECT_TIMEOUT_S = 2
 QUERY_TIMEOUT_S = 10
@@ -47,7 +75,7 @@ _function_options: dict[str, str] = {}
 
 def ping() -> None:
     """Raises SearchUnavailable, with the reason, when an engine cannot be used."""
-    nodes.everywhere(lambda: rows("SELECT 1"))
+    cluster.everywhere(lambda: rows("SELECT 1"))
 
 
 def rows(
@@ -151,7 +179,7 @@ def offer_functions(config: Path) -> None:
 
 @contextmanager
 def _slot(slots: Slots) -> Iterator[None]:
-    slot = slots[nodes.current_url()]
+    slot = slots[cluster.current_url()]
     if not slot.acquire(timeout=QUERY_TIMEOUT_S):
         raise SearchUnavailable(
             "Too many searches are running at the moment; please try again."
@@ -164,7 +192,7 @@ def _slot(slots: Slots) -> Iterator[None]:
 
 def _client(timeout_s: int) -> Any:
     """This thread's client; a server's waits as long for an answer as it is told."""
-    url = nodes.current_url()
+    url = cluster.current_url()
     clients = _local.__dict__.setdefault("clients", {})
     key = (url, timeout_s if url.startswith("clickhouse") else 0, os.getpid())
     if key not in clients:
@@ -224,8 +252,8 @@ def _translated_errors() -> Iterator[None]:
 
 def _translated(message: str) -> SearchError:
     if "EmbeddedServer" in message:
-        folder = Path(unquote(urlsplit(nodes.current_url()).path))
-        if folders.is_locked(folder):
+        folder = Path(unquote(urlsplit(cluster.current_url()).path))
+        if is_locked(folder):
             return SearchUnavailable(
                 f"Another process has the ClickHouse folder {folder} open: stop it, "
                 "or set CLICKHOUSE_URL to another folder or to a server."

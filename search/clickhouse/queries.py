@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import client, nodes
+from . import client, cluster
 from .filters import NOT_REMOVED, Condition, hidden
 from .schema import CODE_BYTES, INDEXES, VECTOR_COLUMNS, ItemTable
 
@@ -99,7 +99,7 @@ def nearest(
     parameters = {"vector": hex_of(vector), "count": count, **condition.parameters}
     settings = EXACT_SETTINGS if exact else index_settings(table, count, multiplier)
     search = client.exact_columns if exact else client.nearest_columns
-    found = nodes.everywhere(lambda: _candidates(search(sql, parameters, **settings)))
+    found = cluster.everywhere(lambda: _candidates(search(sql, parameters, **settings)))
     if len(found) == 1:
         return found[0]
     # No item lies on two nodes.
@@ -155,7 +155,7 @@ def hex_of(vector: np.ndarray) -> str:
 def has_safety(table: ItemTable) -> bool:
     """Whether any row has a word on its safety."""
     sql = f"SELECT 1 FROM {table.name} WHERE nsfw != '' LIMIT 1"
-    return any(nodes.everywhere(lambda: client.rows(sql)))
+    return any(cluster.everywhere(lambda: client.rows(sql)))
 
 
 def ids_by_metadata(
@@ -171,7 +171,7 @@ def ids_by_metadata(
     )
     given = {"name": name, "values": values}
     limit = {"max_execution_time": client.LONG_TIMEOUT_S}
-    found = nodes.everywhere(lambda: client.columns(sql, given, **limit))
+    found = cluster.everywhere(lambda: client.columns(sql, given, **limit))
     return [pair for columns in found for pair in zip(*columns, strict=True)]
 
 
@@ -184,7 +184,7 @@ def index_state(table: ItemTable) -> dict[str, int]:
         f"sumIf(parts.rows, {_without_index(table)}) AS rows_without_index "
         f"{FROM_PARTS}"
     )
-    states = nodes.everywhere(lambda: client.rows(sql, {"table": table.name})[0])
+    states = cluster.everywhere(lambda: client.rows(sql, {"table": table.name})[0])
     return {name: sum(state[name] for state in states) for name in states[0]}
 
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from django.conf import settings
 
-from . import client, nodes
+from . import client, cluster
 
 Answer = TypeVar("Answer")
 
@@ -77,8 +77,8 @@ class ItemTable:
 def wherever_it_lies(table: ItemTable, ask: Callable[[], Answer]) -> list[Answer]:
     """The answer of a table beside's node; those of all for the one searched."""
     if table.partition is None:
-        return nodes.everywhere(ask)
-    with nodes.at(nodes.of_partition(table.partition)):
+        return cluster.everywhere(ask)
+    with cluster.at(cluster.of_partition(table.partition)):
         return [ask()]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from . import client, nodes, schema
+from . import client, cluster, schema
 from .schema import INDEX_LIST, INDEXES, SHARD_BITS, ItemTable
 
 LEFT_OUT_ON_INSERT: dict[str, Any] = {
@@ -29,7 +29,7 @@ def insert(table: ItemTable, batch: Any, token: str) -> None:
 def _at_its_node(table: ItemTable) -> AbstractContextManager[None]:
     """Where a table beside the one searched lies."""
     assert table.partition is not None
-    return nodes.at(nodes.of_partition(table.partition))
+    return cluster.at(cluster.of_partition(table.partition))
 
 
 def count(table: ItemTable) -> tuple[int, int]:
@@ -51,7 +51,7 @@ def count_by_shard(table: ItemTable) -> dict[int, tuple[int, int]]:
 
 def count_between(table: ItemTable, first: int, last: int) -> int:
     """How many rows of a table have ids from `first` to `last`, of one shard."""
-    with nodes.at(nodes.of_partition(first >> table.partition_bits)):
+    with cluster.at(cluster.of_partition(first >> table.partition_bits)):
         counted = client.rows(
             f"SELECT count() AS n FROM {table.name} WHERE {OF_SHARD}",
             {"first": first, "last": last},
@@ -114,7 +114,7 @@ def build_indexes(rebuilt: ItemTable, partition: int) -> None:
         f"MATERIALIZE INDEX {index} IN PARTITION {partition:d}"
         for index in INDEXES.values()
     )
-    with nodes.at(nodes.of_partition(partition)):
+    with cluster.at(cluster.of_partition(partition)):
         client.command(f"OPTIMIZE TABLE {rebuilt.name} PARTITION {partition:d} FINAL")
         client.command(f"ALTER TABLE {rebuilt.name} {both}", mutations_sync=1)
 
@@ -122,7 +122,7 @@ def build_indexes(rebuilt: ItemTable, partition: int) -> None:
 def vectors_indexed() -> int:
     """How many vectors the engines have put into graphs since they started."""
     sql = "SELECT value FROM system.events WHERE event = 'USearchAddCount'"
-    found = nodes.everywhere(lambda: client.rows(sql))
+    found = cluster.everywhere(lambda: client.rows(sql))
     return sum(rows[0]["value"] for rows in found if rows)
 
 
@@ -136,7 +136,7 @@ def publish(table: ItemTable, partition: int, rebuilt: ItemTable) -> None:
 
 
 def drop_partition(table: ItemTable, partition: int) -> None:
-    with nodes.at(nodes.of_partition(partition)):
+    with cluster.at(cluster.of_partition(partition)):
         client.command(f"ALTER TABLE {table.name} DROP PARTITION {partition:d}")
 
 
@@ -160,13 +160,13 @@ def tables_beside(table: ItemTable | None = None) -> list[str]:
         "SELECT name FROM system.tables WHERE database = currentDatabase() "
         "AND match(name, concat('^', {name:String}, '_(ARRIVING|REBUILT)_'))"
     )
-    found = nodes.everywhere(lambda: client.rows(sql, {"name": name}))
+    found = cluster.everywhere(lambda: client.rows(sql, {"name": name}))
     return [row["name"] for rows in found for row in rows]
 
 
 def drop_named(name: str) -> None:
     """Drops one of tables_beside."""
-    nodes.everywhere(lambda: client.command(f"DROP TABLE IF EXISTS {name} SYNC"))
+    cluster.everywhere(lambda: client.command(f"DROP TABLE IF EXISTS {name} SYNC"))
 
 
 def bounds(shard: int) -> tuple[int, int]:

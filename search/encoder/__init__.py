@@ -8,7 +8,7 @@ import numpy as np
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from .remembered import Remembered
+from .cached import Remembered
 
 if TYPE_CHECKING:
     from .openclip import OpenClipEncoder

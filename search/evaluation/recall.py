@@ -12,7 +12,7 @@ from random import Random
 
 import numpy as np
 
-from search.clickhouse import by_id, queries
+from search.clickhouse import lookup, queries
 from search.clickhouse.filters import Condition
 from search.clickhouse.schema import ItemTable
 from search.errors import NotFound
@@ -49,7 +49,7 @@ class Answers:
 
 def stored(table: ItemTable, field: str, ids: list[int]) -> list[Question]:
     """The vectors of those items that are there, in the order of `ids`."""
-    found = by_id.embeddings(table, field, ids)
+    found = lookup.embeddings(table, field, ids)
     return [
         Question(found[item] / np.linalg.norm(found[item]), item, field)
         for item in ids

@@ -9,7 +9,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 
 from search.api.telling import told_page
-from search.clickhouse import client, folders
+from search.clickhouse import client
 from search.errors import InvalidQuery, NotFound, SearchUnavailable, UnreadableWord
 from search.images import decode
 from search.query.model import MOST_PER_PAGE, SearchQuery, Term
@@ -62,7 +62,7 @@ def query(
 
 def check_engine(instead: str = "search on its page or by its API") -> None:
     """Raises SearchUnavailable, which says what to do when a server has it open."""
-    if process := folders.held_by():
+    if process := client.held_by():
         raise SearchUnavailable(
             f"Another process ({process}) has the search engine open, as a server that "
             f"runs has it: {instead}, or stop it."

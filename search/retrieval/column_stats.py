@@ -5,7 +5,7 @@ import logging
 from search.cache import keep, kept
 from search.clickhouse import queries
 from search.clickhouse.filters import Condition
-from search.clickhouse.gathering import share_passing
+from search.clickhouse.planner import share_passing
 from search.errors import NotFound, SearchError
 from search.models import Dataset
 

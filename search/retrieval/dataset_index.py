@@ -6,9 +6,9 @@ from functools import cached_property
 
 import numpy as np
 
-from search.clickhouse import by_id, queries
+from search.clickhouse import lookup, queries
 from search.clickhouse.filters import VISIBLE, Condition, condition_of
-from search.clickhouse.gathering import Gathered, gather
+from search.clickhouse.planner import Gathered, gather
 from search.clickhouse.queries import Candidates
 from search.clickhouse.schema import ItemTable
 from search.errors import NotFound
@@ -91,7 +91,7 @@ class Corpus:
         ranking.advance(len(ranking.ids), self._image_vectors)
         ids = [int(ranking.ids[row]) for row in ranking.results]
         values = (
-            by_id.pixels(self.table, ids)
+            lookup.pixels(self.table, ids)
             if by == "size"
             else popularity.counts(self.dataset, ids)
         )
@@ -99,7 +99,7 @@ class Corpus:
         ranking.sorted = [ranking.results[place] for place in order]
 
     def _image_vectors(self, ids: list[int]) -> dict[int, np.ndarray]:
-        return by_id.embeddings(self.table, "image", ids)
+        return lookup.embeddings(self.table, "image", ids)
 
     def _fetch(
         self, ranking: Ranking, reach: tuple[int, bool], start: int, end: int
@@ -147,7 +147,7 @@ class Corpus:
         shown = (found.hidden == VISIBLE) & (found.ids != item_id)
         similarities = self.similarities(found.distances)[shown]
         ids = [int(found_id) for found_id in found.ids[shown]][:count]
-        rows = by_id.facts(self.table, ids)
+        rows = lookup.facts(self.table, ids)
         return tuple(
             Hit(**shown_facts(rows[found_id]), similarity=float(similarity))
             for found_id, similarity in zip(ids, similarities, strict=False)
@@ -159,7 +159,7 @@ class Corpus:
         while True:
             rows = ranking.rows(start, count)
             similar = Counter(ranking.folded.values())
-            known = by_id.facts(self.table, [int(ranking.ids[row]) for row in rows])
+            known = lookup.facts(self.table, [int(ranking.ids[row]) for row in rows])
             gone = [row for row in rows if int(ranking.ids[row]) not in known]
             if not gone:
                 return tuple(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from django.db.models import QuerySet
 
-from search.clickhouse import by_id
+from search.clickhouse import lookup
 from search.errors import NotFound
 from search.models import Removal
 from search.removals.takedowns import MOST_AT_ONCE, digest, removals_of
@@ -35,7 +35,7 @@ def facts(slug: str, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
 
     Raises NotFound for an unknown dataset, SearchUnavailable.
     """
-    found = by_id.facts(Corpus.named(slug).table, sorted(ids))
+    found = lookup.facts(Corpus.named(slug).table, sorted(ids))
     return {item_id: shown_facts(row) for item_id, row in found.items()}
 
 
@@ -50,7 +50,7 @@ def standings(slug: str, urls: Mapping[int, str]) -> dict[int, Standing]:
     try:
         corpus = Corpus.named(slug)
         listed = removals_of(corpus.dataset)
-        deleted = by_id.deleted(corpus.table, sorted(urls))
+        deleted = lookup.deleted(corpus.table, sorted(urls))
     except NotFound:
         deleted = {}  # the dataset or its table is no more: all of them are gone
     gone = {item_id: url for item_id, url in urls.items() if item_id not in deleted}
@@ -73,7 +73,7 @@ def similarities(
     order. Raises NotFound for an unknown dataset, SearchUnavailable.
     """
     corpus = Corpus.named(slug)
-    found, distances = by_id.distances(corpus.table, "image", vector, sorted(ids))
+    found, distances = lookup.distances(corpus.table, "image", vector, sorted(ids))
     return found, corpus.similarities(distances)
 
 
@@ -84,7 +84,7 @@ def mean(slug: str, ids: Sequence[int]) -> np.ndarray | None:
     for an unknown dataset, SearchUnavailable.
     """
     corpus = Corpus.named(slug)
-    total = by_id.sum_of_directions(corpus.table, "image", sorted(ids))
+    total = lookup.sum_of_directions(corpus.table, "image", sorted(ids))
     length = float(np.linalg.norm(total))
     return (total / length).astype(np.float32) if length > 1e-6 else None
 

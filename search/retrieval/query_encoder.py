@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from search import cache
-from search.clickhouse import by_id
+from search.clickhouse import lookup
 from search.clickhouse.schema import VECTOR_COLUMNS, ItemTable
 from search.encoder import encoder_for
 from search.errors import InvalidQuery, SearchUnavailable
@@ -80,7 +80,7 @@ class Terms:
 
     def item_vector(self, item_id: int, field: str) -> np.ndarray:
         """The unit vector of an item that is there; NotFound otherwise."""
-        found = by_id.embeddings(self.table, field, [checked_id(item_id)])
+        found = lookup.embeddings(self.table, field, [checked_id(item_id)])
         if item_id not in found:
             raise no_item(item_id)
         return found[item_id] / np.linalg.norm(found[item_id])

@@ -18,9 +18,9 @@ import numpy as np
 import pyarrow as pa
 from django.db.models import Count, Max, Sum
 
-from search.clickhouse import scanning
+from search.clickhouse import scan
 from search.clickhouse.filters import NSFW, REMOVED, VISIBLE, condition_of
-from search.clickhouse.scanning import Near, Passing
+from search.clickhouse.scan import Near, Passing
 from search.clickhouse.writer import bounds
 from search.models import Dataset
 from search.query.model import Filters
@@ -103,7 +103,7 @@ class Scan:
             first, last = bounds(number)
             if last < start:
                 continue
-            end = scanning.end_of(self.corpus.table, number)
+            end = scan.end_of(self.corpus.table, number)
             at = max(first, start)
             while at < end:
                 stop = min(at - (at - first) % WINDOW + WINDOW, end)
@@ -130,7 +130,7 @@ class Scan:
 
     def _passing(self, start: int, stop: int) -> Passing:
         """Those that are asked for, and those of them that are hidden."""
-        found = scanning.passing(
+        found = scan.passing(
             self.corpus.table,
             start,
             stop - 1,
@@ -174,7 +174,7 @@ def contents(
     there, or is removed, is left out.
     """
     fields = VECTOR_FIELDS if with_embeddings else ()
-    table = scanning.contents(corpus.table, ids, fields)
+    table = scan.contents(corpus.table, ids, fields)
     similarities = table["caption_similarity"].to_numpy()
     known = pa.array(similarities, mask=~np.isfinite(similarities))
     place = table.column_names.index("caption_similarity")

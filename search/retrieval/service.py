@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from search.clickhouse import by_id, queries
+from search.clickhouse import lookup, queries
 from search.clickhouse.filters import NOT_SAFE, REMOVED, condition_of
-from search.clickhouse.gathering import share_passing
+from search.clickhouse.planner import share_passing
 from search.clickhouse.queries import MOST_RESULTS
 from search.errors import InvalidQuery, SearchError
 from search.models import Dataset, Shard
@@ -160,7 +160,7 @@ def embed(query: SearchQuery) -> np.ndarray:
 def embeddings(slug: str, field: str, ids: Sequence[int]) -> dict[int, np.ndarray]:
     """The stored vectors of items, float32, by id; of "both" those of the images."""
     column = "text" if field == "text" else "image"
-    return by_id.embeddings(Corpus.named(slug).table, column, list(ids))
+    return lookup.embeddings(Corpus.named(slug).table, column, list(ids))
 
 
 def dataset_named(slug: str) -> Dataset:
@@ -170,7 +170,7 @@ def dataset_named(slug: str) -> Dataset:
 
 def item(slug: str, item_id: int) -> Item:
     """Raises NotFound for an unknown dataset or item."""
-    row = by_id.item(Corpus.named(slug).table, checked_id(item_id))
+    row = lookup.item(Corpus.named(slug).table, checked_id(item_id))
     if row is None:
         raise no_item(item_id)
     return Item(**shown_facts(row), similarity=None)
@@ -178,7 +178,7 @@ def item(slug: str, item_id: int) -> Item:
 
 def hits_by_id(slug: str, ids: Iterable[int]) -> dict[int, Hit]:
     """Items as they are shown, without a similarity; those not there are left out."""
-    rows = by_id.facts(Corpus.named(slug).table, list(ids))
+    rows = lookup.facts(Corpus.named(slug).table, list(ids))
     return {
         item_id: Hit(**shown_facts(row), similarity=None)
         for item_id, row in rows.items()
@@ -187,7 +187,7 @@ def hits_by_id(slug: str, ids: Iterable[int]) -> dict[int, Hit]:
 
 def item_at(slug: str, url: str) -> int | None:
     """The item whose picture lies at this URL; None where there is none to be shown."""
-    return by_id.of_url(Corpus.named(slug).table, url)
+    return lookup.of_url(Corpus.named(slug).table, url)
 
 
 def neighbours(slug: str, item_id: int, count: int) -> tuple[Hit, ...]:
@@ -200,9 +200,9 @@ def random_hits(slug: str, count: int) -> tuple[Hit, ...]:
     corpus = Corpus.named(slug)
     # More than needed, to choose among; some are of rows left out or not for all eyes.
     ids = random_ids(corpus.dataset, WALL_CANDIDATES * count, random.Random())
-    rows = by_id.facts(corpus.table, ids)
+    rows = lookup.facts(corpus.table, ids)
     safe = [i for i in ids if i in rows and rows[i]["nsfw"].upper() not in NOT_SAFE]
-    vectors = by_id.embeddings(corpus.table, "image", safe)
+    vectors = lookup.embeddings(corpus.table, "image", safe)
     chosen = diverse({i: vectors[i] for i in safe if i in vectors}, count)
     random.shuffle(chosen)
     return tuple(Hit(**shown_facts(rows[i]), similarity=None) for i in chosen)

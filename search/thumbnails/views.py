@@ -9,8 +9,8 @@ from django.views.decorators.http import require_safe
 from search.errors import SearchError
 from search.rate_limits import check
 
-from .making import NoPicture
-from .making import thumbnail as picture
+from .service import NoPicture
+from .service import thumbnail as picture
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; sandbox",

@@ -11,7 +11,7 @@ from django.utils.crypto import salted_hmac
 from django.views.decorators.http import require_POST, require_safe
 
 from search import rate_limits
-from search.clickhouse import by_id
+from search.clickhouse import lookup
 from search.clickhouse.filters import NOT_SAFE
 from search.errors import InvalidQuery
 from search.models import Dataset, Pick
@@ -48,7 +48,7 @@ def picked(request: HttpRequest, slug: str, item_id: int) -> HttpResponse:
     if kind not in Pick.Kind:
         raise InvalidQuery("An item is opened, saved or exported.")
     table = service.table_of(service.dataset_named(slug))
-    if not by_id.facts(table, [checked_id(item_id)]):
+    if not lookup.facts(table, [checked_id(item_id)]):
         raise no_item(item_id)
     if _is_new(request, slug, item_id, kind, words):
         popularity.record(slug, [item_id], words, kind)
@@ -69,7 +69,7 @@ def _favourites(dataset: Dataset, counts: dict[int, int]) -> Sequence[dict[str, 
     if not has_safety(dataset):
         return ()
     ids = sorted(counts, key=lambda item_id: (-counts[item_id], item_id))
-    facts = by_id.facts(service.table_of(dataset), ids)
+    facts = lookup.facts(service.table_of(dataset), ids)
     return [
         {"id": item_id, "count": counts[item_id], "caption": facts[item_id]["caption"]}
         for item_id in ids

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from . import client, nodes
+from . import client, cluster
 from .filters import NOT_REMOVED, Condition
 from .queries import MOST_RESULTS, Candidates, nearest
 from .schema import ItemTable
@@ -111,7 +111,7 @@ def _sizes(table: ItemTable, period: int) -> tuple[int, int]:
         "SELECT max(rows) AS largest, sum(rows) AS total FROM system.parts "
         "WHERE active AND database = currentDatabase() AND table = {table:String}"
     )
-    found = nodes.everywhere(lambda: client.rows(sql, {"table": table.name})[0])
+    found = cluster.everywhere(lambda: client.rows(sql, {"table": table.name})[0])
     return max(row["largest"] for row in found), sum(row["total"] for row in found)
 
 
@@ -134,7 +134,7 @@ def _share_passing(
 
 def _count(table: ItemTable, where: str, parameters: dict[str, object]) -> int:
     sql = f"SELECT count() AS n FROM {table.name} WHERE {where}"
-    counted = nodes.everywhere(lambda: client.rows(sql, parameters))
+    counted = cluster.everywhere(lambda: client.rows(sql, parameters))
     return sum(rows[0]["n"] for rows in counted)
 
 
