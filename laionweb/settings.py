@@ -172,7 +172,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "search.observability.request_id.NamedRequests",
     "search.web.middleware.RequestTimes",
-    "search.clip_retrieval.answers.told_in_json",
+    "search.clip_retrieval.errors.told_in_json",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",

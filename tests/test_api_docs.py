@@ -25,7 +25,7 @@ from documented import (
 )
 
 from search.api.docs import examples
-from search.api.docs.colours import coloured
+from search.api.docs.highlighting import coloured
 from search.templatetags.docs import with_code
 
 # Each has a test of its own: they are no programs on a visitor's machine.

@@ -10,9 +10,8 @@ from kombu.exceptions import OperationalError
 from rest_framework.serializers import BaseSerializer, ListSerializer
 from tiny_shards import DIMENSION, publish, tiny_dataset, write_shard
 
-from search.api.dataset_settings import StaffDatasetAnswer
-from search.api.progress import ProgressAnswer
-from search.api.shards import ShardsAnswer
+from search.api.datasets import StaffDatasetAnswer
+from search.api.shards import ProgressAnswer, ShardsAnswer
 from search.clickhouse import client as engine
 from search.errors import SearchUnavailable
 from search.ingestion import control, shard_run, tasks, validation

@@ -23,8 +23,8 @@ from tiny_shards import bring_in, ids_of, publish, tidied_up, tiny_dataset, writ
 from search.clickhouse import client
 from search.ingestion import control, shard_run, tasks
 from search.ingestion.progress import Standing
-from search.management import telling
-from search.management.telling import Progress, how_far
+from search.management import console
+from search.management.console import Progress, how_far
 from search.models import Dataset, Shard
 
 State = Shard.State
@@ -184,7 +184,7 @@ def tiny(db, tmp_path: Path):
 @pytest.fixture
 def broker(settings, monkeypatch) -> list[int]:
     settings.CELERY_BROKER_URL = "redis://nowhere"
-    monkeypatch.setattr("search.management.working.LOOKED_EVERY_S", 0)
+    monkeypatch.setattr("search.management.worker.LOOKED_EVERY_S", 0)
     keys: list[int] = []
     monkeypatch.setattr(tasks, "send", keys.extend)
     monkeypatch.setattr(tasks, "publish_due", lambda dataset: 0)
@@ -295,7 +295,7 @@ def test_laion_shards_want_a_removal_list_first(tiny):
 def test_lines_are_written_every_few_seconds(tiny, capsys, monkeypatch):
     control.find_shards(tiny)
     clock = 0.0
-    monkeypatch.setattr(telling.time, "monotonic", lambda: clock)
+    monkeypatch.setattr(console.time, "monotonic", lambda: clock)
     progress = Progress(OutputWrapper(sys.stdout))
     for rows, seconds in ((0, 0), (10, 3), (25, 3), (40, 10)):
         clock += seconds

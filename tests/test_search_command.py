@@ -26,9 +26,9 @@ from wcwidth import wcswidth
 from postcards.shards import jpeg
 from search.clickhouse import client as engine
 from search.errors import NotFound, SearchUnavailable
-from search.management import searching
+from search.management import query_options
 from search.management.commands.search import Command
-from search.management.listing import for_programs, for_terminal
+from search.management.console import for_programs, for_terminal
 from search.query import concepts
 from search.retrieval.ranking import Hidden
 from search.retrieval.service import Hit
@@ -160,10 +160,10 @@ def test_when_nothing_is_found_it_says_so_and_all_is_well(search):
 
 
 def test_what_is_hidden_is_said(postcards_dataset):
-    query = searching.query("postcards", "", [], [7], {})
-    first, last = searching.pages_of(query, 150)
+    query = query_options.query("postcards", "", [], [7], {})
+    first, last = query_options.pages_of(query, 150)
     last = replace(last, hidden=Hidden(nsfw=1_200, duplicates=1, removed=3))
-    said = searching.remark("postcards", [first, last])
+    said = query_options.remark("postcards", [first, last])
     assert re.sub(r"\d+\.\d", "0.1", said) == (
         "150 of 2,000 items, in 0.1 s; 1,200 not safe hidden (--nsfw any shows them); "
         "1 near-duplicate folded (--no-dedupe shows them); 3 removed."
@@ -216,10 +216,10 @@ def test_of_several_datasets_one_is_to_be_named(
     refused, monkeypatch, postcards_dataset
 ):
     several = [postcards_dataset] * 2
-    monkeypatch.setattr(searching.service, "datasets", lambda: several)
+    monkeypatch.setattr(query_options.service, "datasets", lambda: several)
     said, code = refused("cat")
     assert (said, code) == ("Say which --dataset is meant: postcards, postcards.", 1)
-    monkeypatch.setattr(searching.service, "datasets", list)
+    monkeypatch.setattr(query_options.service, "datasets", list)
     assert refused("cat") == ("There is no dataset to be searched yet.", 1)
 
 

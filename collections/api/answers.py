@@ -16,7 +16,7 @@ from rest_framework.serializers import (
     UUIDField,
 )
 
-from search.api.answers import count_field, id_field
+from search.api.representations import count_field, id_field
 from search.retrieval.item_lookup import Standing
 
 from ..models.ownership import Shared

@@ -14,7 +14,7 @@ from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from search.api.refusals import REFUSAL
+from search.api.errors import REFUSAL
 from search.retrieval.service import dataset_named
 
 from .. import owning

@@ -15,14 +15,14 @@ from rest_framework.serializers import (
     UUIDField,
 )
 
-from search.api.answers import count_field
+from search.api.fields import StrictIntegerField, StrictSerializer, WordField, between
+from search.api.representations import count_field
 from search.api.serializers import (
     AskedSerializer,
     FiltersSerializer,
     TermSerializer,
     terms_of,
 )
-from search.api.strict import StrictIntegerField, StrictSerializer, WordField, between
 from search.query.model import FIELDS, MOST_TERMS, Filters, SearchQuery
 from search.rate_limits import check_pictures
 

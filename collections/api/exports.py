@@ -18,7 +18,7 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from search.api.telling import Told
+from search.api.representations import Told
 
 from ..collecting.paging import COLLECTION_ORDERS, cut
 from ..exporting import files, steering

@@ -10,9 +10,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from search import rate_limits
-from search.api.answers import SearchAnswer
-from search.api.refusals import REFUSAL
-from search.api.telling import told_page as told_results
+from search.api.errors import REFUSAL
+from search.api.representations import SearchAnswer
+from search.api.representations import told_page as told_results
 from search.errors import NotFound
 from search.query.concepts import resolved
 from search.retrieval import service

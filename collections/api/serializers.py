@@ -10,8 +10,7 @@ from rest_framework.serializers import (
     UUIDField,
 )
 
-from search.api.serializers import INCLUDED, MOST_NUMBERS
-from search.api.strict import (
+from search.api.fields import (
     ListInAddressField,
     ShortListField,
     StrictIntegerField,
@@ -19,6 +18,7 @@ from search.api.strict import (
     WordField,
     between,
 )
+from search.api.serializers import INCLUDED, MOST_NUMBERS
 from search.query.model import DEFAULT_LIMIT, LAST_ITEM, MOST_PER_PAGE, MOST_TEXT
 
 from ..collecting.asked_items import MOST_AT_ONCE, Key

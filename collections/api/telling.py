@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from django.urls import reverse
 from rest_framework.request import Request
 
-from search.api.telling import THUMBNAIL, Told
+from search.api.representations import THUMBNAIL, Told
 from search.query.url_params import safe_url
 from search.retrieval.item_lookup import Standing
 from search.thumbnails import address

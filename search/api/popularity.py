@@ -10,14 +10,14 @@ from rest_framework.views import APIView
 
 from search.retrieval import popularity, service
 
-from .answers import PopularityAnswer
-from .serializers import IDS
-from .strict import (
+from .fields import (
     ListInAddressField,
     ShortListField,
     StrictIntegerField,
     StrictSerializer,
 )
+from .representations import PopularityAnswer
+from .serializers import IDS
 
 MOST_ITEMS = 5_000
 KEYWORDS = 10

@@ -16,10 +16,9 @@ from search.rate_limits import check_pictures
 from search.retrieval import service
 from search.retrieval.feedback import MOST_MARKS, STRENGTHS, check_marks, tuned_by_items
 
-from .answers import RefineAnswer
+from .fields import ShortListField, StrictIntegerField, between
+from .representations import RefineAnswer, told_page
 from .serializers import IDS, AskedSerializer, TermSerializer, terms_of
-from .strict import ShortListField, StrictIntegerField, between
-from .telling import told_page
 
 EXAMPLE = OpenApiExample(
     "Houses like these two",

@@ -1,23 +1,34 @@
 """How drf-spectacular tells of the API: what all operations have in common."""
 
+from collections.abc import Iterable
+from functools import cache
 from types import SimpleNamespace
 from typing import Any, Literal
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
+from django.http import HttpResponse
+from drf_spectacular import renderers
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import (
     ResolvedComponent,
     get_doc,
     get_lib_doc_excludes,
 )
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.exceptions import NotAcceptable
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.permissions import SAFE_METHODS
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
 from rest_framework.serializers import ListField, ListSerializer
+from rest_framework.views import APIView
 
-from .refusals import REFUSALS, SHAPES
-from .strict import StrictSerializer
+from .errors import REFUSALS, SHAPES
+from .fields import StrictSerializer
 
 Shape = dict[str, Any]
 # By these names a request tells what may not be there.
@@ -196,3 +207,57 @@ def _without(told: Any, key: str) -> Any:
     if isinstance(told, list | tuple):
         return [_without(part, key) for part in told]
     return told
+
+
+RENDERERS = [
+    renderers.OpenApiYamlRenderer,
+    renderers.OpenApiYamlRenderer2,
+    renderers.OpenApiJsonRenderer,
+    renderers.OpenApiJsonRenderer2,
+]
+
+
+class ByParameter(DefaultContentNegotiation):
+    """?format=json or ?format=yaml goes before the header Accept."""
+
+    def select_renderer(
+        self,
+        request: Request,
+        renderers: Iterable[BaseRenderer],
+        format_suffix: str | None = None,
+    ) -> tuple[BaseRenderer, str]:
+        wanted = request.query_params.get("format")
+        if wanted is None:
+            return super().select_renderer(request, renderers)
+        for renderer in renderers:
+            if renderer.format == wanted:
+                return renderer, renderer.media_type
+        raise NotAcceptable("The format is json or yaml.")
+
+
+class Description(APIView):
+    """This description of the API, as YAML or JSON.
+
+    The header `Accept` chooses between them, or `format`, which goes before it.
+    """
+
+    throttle_scope = "item"
+    renderer_classes = RENDERERS
+    content_negotiation_class = ByParameter
+
+    @extend_schema(
+        operation_id="schema_retrieve",
+        parameters=[OpenApiParameter("format", enum=["json", "yaml"])],
+        responses={200: {"type": "object", "required": ["openapi", "info", "paths"]}},
+    )
+    def get(self, request: Request) -> HttpResponse:
+        renderer = type(request.accepted_renderer)
+        told = _rendered(RENDERERS.index(renderer), settings.SEARCH_ANONYMOUS)
+        return HttpResponse(told, content_type=renderer.media_type)
+
+
+@cache
+def _rendered(renderer: int, anonymous: bool) -> str | bytes:
+    """Once in a process; what may be done without signing in is a part of it."""
+    told = SchemaGenerator().get_schema(request=None, public=True)
+    return RENDERERS[renderer]().render(told, renderer_context={})

@@ -30,7 +30,7 @@ from search.query.model import (
 )
 from search.retrieval import query_reader
 
-from .strict import (
+from .fields import (
     ListInAddressField,
     ShortListField,
     StrictIntegerField,

@@ -1,19 +1,11 @@
 from django.urls import path, re_path
 from django.views.generic import RedirectView
 
-from . import (
-    datasets,
-    description,
-    popularity,
-    progress,
-    refine,
-    shards,
-    views,
-)
-from .docs import pages as docs_views
+from . import datasets, popularity, refine, schema, shards, views
+from .docs import views as docs_views
 
 urlpatterns = [
-    path("schema/", description.Description.as_view(), name="api-schema"),
+    path("schema/", schema.Description.as_view(), name="api-schema"),
     path("docs", RedirectView.as_view(pattern_name="api-docs")),
     path("docs/", docs_views.docs, name="api-docs"),
     path("docs/reference/", docs_views.reference, name="api-reference"),
@@ -25,7 +17,7 @@ urlpatterns = [
     ),
     path(
         "datasets/<slug:slug>/progress/",
-        progress.Progress.as_view(),
+        shards.Progress.as_view(),
         name="api-progress",
     ),
     path("datasets/<slug:slug>/shards/", shards.Shards.as_view(), name="api-shards"),

@@ -13,9 +13,8 @@ from search.query.model import SearchQuery
 from search.rate_limits import check_pictures
 from search.retrieval import service
 
-from .answers import ItemAnswer, SearchAnswer
+from .representations import ItemAnswer, SearchAnswer, told_item, told_page
 from .serializers import SearchParametersSerializer, SearchSerializer
-from .telling import told_item, told_page
 
 EXAMPLE = OpenApiExample(
     "A house by night, but no car",

@@ -15,8 +15,7 @@ from search.rate_limits import check
 from search.retrieval import service
 from search.retrieval.items import Hit
 
-from .asked import KnnSerializer, body_of, ids_of
-from .pictures import known, shown_url
+from .compat import KnnSerializer, body_of, ids_of, known, shown_url
 
 
 class JsonAlone(BaseContentNegotiation):

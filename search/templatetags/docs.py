@@ -9,7 +9,7 @@ from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
 from search.api.docs import examples
-from search.api.docs.colours import coloured
+from search.api.docs.highlighting import coloured
 from search.rate_limits import PERIODS, read_rate
 
 register = template.Library()

@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from search.errors import InvalidQuery
 from search.management.commands.serve import stop_on_signals
-from search.management.searching import check_engine, user_named
-from search.management.telling import LINE_EVERY_S, TRY_AGAIN, Error, quiet, told
+from search.management.console import LINE_EVERY_S, TRY_AGAIN, Error, quiet, told
+from search.management.query_options import check_engine, user_named
 from search.query.model import FIELDS, MODES, SORTS, Filters
 from search.query.parser import parse
 from search.retrieval import query_reader

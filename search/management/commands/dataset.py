@@ -8,9 +8,8 @@ from search.clickhouse import client
 from search.ingestion import control, validation
 from search.ingestion.control import shards_of
 from search.ingestion.progress import Standing, spans
-from search.management.choosing import add_shards
-from search.management.telling import Error, Progress, how_far, told
-from search.management.working import alone, watch, worker_here
+from search.management.console import Error, Progress, add_shards, how_far, told
+from search.management.worker import alone, watch, worker_here
 from search.models import Dataset, Shard
 from search.models.registry import own_field
 from search.retrieval.service import dataset_named, index_state

@@ -6,8 +6,8 @@ from django.utils import timezone
 
 from search.clickhouse import client
 from search.ingestion import tasks
-from search.management.telling import Error, told
-from search.management.working import alone
+from search.management.console import Error, told
+from search.management.worker import alone
 from search.models import Dataset, Removal
 from search.removals import files, takedowns
 from search.retrieval.service import dataset_named, table_of

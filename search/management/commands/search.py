@@ -9,9 +9,8 @@ from typing import Any
 from django.core.management import BaseCommand, CommandParser
 
 from search.clickhouse.queries import MOST_RESULTS
-from search.management import searching
-from search.management.listing import for_programs, for_terminal
-from search.management.telling import TRY_AGAIN, quiet, told
+from search.management import query_options
+from search.management.console import TRY_AGAIN, for_programs, for_terminal, quiet, told
 from search.query.concepts import resolved
 from search.query.model import FIELDS, MODES, NSFW, ORIENTATIONS, SORTS, SearchQuery
 from search.retrieval.service import Page
@@ -115,10 +114,10 @@ class Command(BaseCommand):
         try:
             with quiet(), told(unavailable=TRY_AGAIN):
                 query = asked(**options)
-                pages = list(searching.pages_of(query, limit))
-                remark = searching.remark(query.dataset, pages)
+                pages = list(query_options.pages_of(query, limit))
+                remark = query_options.remark(query.dataset, pages)
             if options["json"]:
-                told_at_once = searching.joined(query.dataset, pages)
+                told_at_once = query_options.joined(query.dataset, pages)
                 self._print([json.dumps(told_at_once, indent=2)])
             else:
                 self._print(self._lines(pages))
@@ -155,10 +154,10 @@ def asked(
     **options: Any,
 ) -> SearchQuery:
     """The query that the options describe; raises SearchError."""
-    slug = searching.dataset_named(dataset)
-    searching.check_engine()  # before a model is loaded in vain
+    slug = query_options.dataset_named(dataset)
+    query_options.check_engine()  # before a model is loaded in vain
     filters = {name: options[name] for name in FILTERS if options[name] is not None}
-    query = searching.query(
+    query = query_options.query(
         slug,
         " ".join(words),
         image,
@@ -166,7 +165,7 @@ def asked(
         {**filters, "dedupe": options["dedupe"]},
         **{name: options[name] for name in CHOICES},
     )
-    return resolved(query, searching.user_named(user))
+    return resolved(query, query_options.user_named(user))
 
 
 def text(given: str) -> str:

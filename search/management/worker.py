@@ -15,7 +15,7 @@ from search.ingestion.progress import Standing
 from search.models import Dataset, Shard
 
 from .commands.serve import LAST_TASK_S, LEAST_LOGGED, start_worker
-from .telling import Progress
+from .console import Progress
 
 LOOKED_EVERY_S = 0.5
 # The command says itself how far the work is.

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 
-from search.api.telling import told_page
+from search.api.representations import told_page
 from search.clickhouse import client
 from search.errors import InvalidQuery, NotFound, SearchUnavailable, UnreadableWord
 from search.images import decode
