@@ -117,10 +117,12 @@ def fill(ids: list[int]):
 
 
 def add(user, collection, ids: list[int]) -> UUID:
-    from usercollections.collecting import members
-    from usercollections.collecting.asked_items import Key
+    from usercollections.collection import members as collection_members
+    from usercollections.collection.item_keys import Key
 
-    return members.add(user, collection.pk, [Key(SLUG, item) for item in ids]).batch
+    return collection_members.add(
+        user, collection.pk, [Key(SLUG, item) for item in ids]
+    ).batch
 
 
 def told(name: str, times: list[float]) -> None:
@@ -136,7 +138,7 @@ def timed(times: list[float]) -> Iterator[None]:
 
 
 def pages(client, large, rounds: int) -> None:
-    from usercollections.collecting.paging import ORDERS, cut, with_sorted_caption
+    from usercollections.pagination import ORDERS, cut, with_sorted_caption
 
     address, headers = f"/collections/{large.pk}/", {"HX-Request": "true"}
     asked = {
@@ -166,41 +168,42 @@ def changes(user, large, more: list[int], rounds: int) -> None:
     """Adding goes into a collection that is nearly full: 5,000 make room first."""
     from django.db import transaction
 
-    from usercollections.collecting import members, ordering
-    from usercollections.collecting.asked_items import Key
-    from usercollections.collecting.reaching import locked
+    from usercollections.collection import members as collection_members
+    from usercollections.collection.item_keys import Key
+    from usercollections.sharing import locked
 
     room, added, taken, moved = [], [], [], []
     with transaction.atomic(), timed(room):
         first = [Key(SLUG, item) for item in range(5_000)]
-        members.remove(locked(user, large.pk), first)
+        collection_members.remove(locked(user, large.pk), first)
     told("take 5,000 out", room)
     for place in range(rounds):
         with timed(added):
             batch = add(user, large, more[place * 5_000 : (place + 1) * 5_000])
         with transaction.atomic(), timed(moved):
             one = [Key(SLUG, more[place * 5_000])]
-            ordering.move(locked(user, large.pk), one, "place", 20_000)
+            collection_members.move(locked(user, large.pk), one, "place", 20_000)
         with transaction.atomic(), timed(taken):
-            members.take_back(locked(user, large.pk), batch)
+            collection_members.take_back(locked(user, large.pk), batch)
     told("add 5,000", added)
     told("undo that", taken)
     told("move one to place 20,000", moved)
 
 
 def merges(user, large) -> None:
-    from usercollections.collecting import merging, ordering
+    from usercollections.collection import members as collection_members
+    from usercollections.collection import services
     from usercollections.models import Collection
 
     target = Collection.objects.create(owner=user, name="target")
     merged, undone, renumbered = [], [], []
     for _ in range(3):
         with timed(merged):
-            batch, _ = merging.merge(user, target.pk, large.pk)
+            batch, _ = services.merge(user, target.pk, large.pk)
         with timed(undone):
-            merging.unmerge(user, target.pk, batch, large.pk)
+            services.unmerge(user, target.pk, batch, large.pk)
     with timed(renumbered):
-        ordering.renumber(large)
+        collection_members.renumber(large)
     told("merge all into an empty one", merged)
     told("undo that", undone)
     told("new positions for all", renumbered)

@@ -114,16 +114,18 @@ def exported(step: str) -> dict:
 
     from search.clickhouse import client
     from search.query.model import Filters
-    from usercollections.exporting import asked, writing
+    from usercollections.export import export_request, writer
 
     form, with_embeddings = EXPORTS[step]
-    wanted = asked.of_dataset("benchmark", Filters(nsfw="any"), form, with_embeddings)
+    wanted = export_request.of_dataset(
+        "benchmark", Filters(nsfw="any"), form, with_embeddings
+    )
     client.ping()
     with tempfile.TemporaryDirectory() as name:
         folder, told = Path(name), []
 
         def write() -> None:
-            told.append(writing.write(wanted, None, folder, lambda progress: None))
+            told.append(writer.write(wanted, None, folder, lambda progress: None))
 
         done = watched(step, write)
         files = told[0]["files"]

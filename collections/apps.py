@@ -9,8 +9,8 @@ class CollectionsConfig(AppConfig):
     def ready(self) -> None:
         from search.query.concepts import found_by
 
-        from .account import events  # noqa: F401
-        from .concepts import find
-        from .exporting import events as of_exports  # noqa: F401
+        from .account import signals  # noqa: F401
+        from .concept_lookup import find
+        from .export import signals as of_exports  # noqa: F401
 
         found_by(find)

@@ -3,9 +3,9 @@
 from django.urls import include, path
 
 urlpatterns = [
-    path("", include("usercollections.collecting.urls")),
-    path("", include("usercollections.saving.urls")),
-    path("", include("usercollections.refining.urls")),
-    path("", include("usercollections.exporting.urls")),
+    path("", include("usercollections.collection.urls")),
+    path("", include("usercollections.saved_search.urls")),
+    path("", include("usercollections.concept.urls")),
+    path("", include("usercollections.export.urls")),
     path("", include("usercollections.account.urls")),
 ]

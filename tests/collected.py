@@ -11,7 +11,7 @@ PICTURES = {"url": "https://example.org/p.jpg", "width": 640, "height": 480}
 
 
 def keys(*ids: int, dataset: str = "postcards"):
-    from usercollections.collecting.asked_items import Key
+    from usercollections.collection.item_keys import Key
 
     return [Key(dataset, item) for item in ids]
 
@@ -24,7 +24,7 @@ def collection(
     user, *ids: int, name: str = "boats", dataset: str = "postcards", **more
 ):
     """A collection of items that the engine has."""
-    from usercollections.collecting import members
+    from usercollections.collection import members
     from usercollections.models import Collection
 
     made = Collection.objects.create(owner=user, name=name, **more)
@@ -36,7 +36,7 @@ def collection(
 
 def filled(user, count: int, name: str = "many", dataset: str = "nowhere"):
     """A collection of made-up items of a dataset that is not there."""
-    from usercollections.collecting.members import GAP, count_anew
+    from usercollections.collection.members import GAP, count_anew
     from usercollections.models import Collection, CollectionItem
 
     made = Collection.objects.create(owner=user, name=name)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 def made(asked, folder: Path, user=None, tell=lambda progress: None) -> dict[str, Any]:
     """The manifest of an export, every file of which is what it says."""
-    from usercollections.exporting.writing import write
+    from usercollections.export.writer import write
 
     manifest = write(asked, user, folder, tell)
     check(manifest, folder)

@@ -18,13 +18,13 @@ for sweeper in ("sweeper", "sweeper-of-exports"):
 @worker_process_init.connect
 def hurry_exports(**_) -> None:
     """Small parts, and a moment between batches in which a worker can be killed."""
-    from usercollections.exporting import running, writing
+    from usercollections.export import job, writer
 
-    writing.PART_ROWS, writing.MOST_AT_ONCE = 500, 100
-    tell = running.Run._tell
+    writer.PART_ROWS, writer.MOST_AT_ONCE = 500, 100
+    tell = job.Run._tell
 
     def telling(self, progress) -> None:
         tell(self, progress)
         time.sleep(0.05)
 
-    running.Run._tell = telling
+    job.Run._tell = telling

@@ -19,8 +19,8 @@ from rest_framework.authentication import SessionAuthentication
 from rest_framework.views import APIView
 
 from usercollections.account.tokens import make_token
-from usercollections.exporting.asked import of_collection
-from usercollections.exporting.files import MANIFEST, workspace
+from usercollections.export.export_request import of_collection
+from usercollections.export.storage import MANIFEST, workspace
 from usercollections.models import (
     Collection,
     CollectionItem,

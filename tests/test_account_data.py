@@ -20,9 +20,13 @@ from search.errors import SearchUnavailable
 from search.models import Removal
 from search.removals.takedowns import digest
 from search.retrieval import item_lookup
-from usercollections.account import belongings, export
-from usercollections.account.deletion import LastSuperuser, delete_account
-from usercollections.account.preferences import keep_history, keeps_history
+from usercollections.account import data_export, services
+from usercollections.account.services import (
+    LastSuperuser,
+    delete_account,
+    keep_history,
+    keeps_history,
+)
 from usercollections.account.tokens import make_token
 from usercollections.models import (
     Collection,
@@ -95,8 +99,8 @@ def with_everything(name: str) -> User:
 
 def rows_of(user: User) -> dict[str, int]:
     return {
-        model.__name__: belongings.rows(model, path, user).count()
-        for model, path in belongings.tables().items()
+        model.__name__: services.rows(model, path, user).count()
+        for model, path in services.tables().items()
     }
 
 
@@ -131,7 +135,7 @@ def test_all_tables_that_know_users_belong_to_them():
         for field in model._meta.concrete_fields
         if isinstance(field, models.ForeignKey) and field.related_model is User
     }
-    assert named <= belongings.tables().keys()
+    assert named <= services.tables().keys()
 
 
 # --- The export
@@ -146,10 +150,10 @@ def test_the_export_holds_every_row(hers, ada):
     assert content.testzip() is None
     texts = {name: content.read(name) for name in content.namelist()}
     everything = b"\n".join(texts.values()).decode(errors="replace")
-    for model, path in belongings.tables().items():
-        if model.__name__ in export.LEFT_OUT:
+    for model, path in services.tables().items():
+        if model.__name__ in data_export.LEFT_OUT:
             continue
-        for row in belongings.rows(model, path, ada):
+        for row in services.rows(model, path, ada):
             key = json.dumps(row.pk, cls=DjangoJSONEncoder)
             assert f'"{model._meta.pk.attname}": {key}' in everything, model
     assert "bo@example.org" not in everything
@@ -221,11 +225,11 @@ def test_the_export_of_much_takes_little_memory(hers, ada):
         )
         for number in range(10, 8_010)
     )
-    pieces = export.exported(ada)
+    pieces = data_export.exported(ada)
     assert isinstance(pieces, GeneratorType)
     sizes = [len(piece) for piece in pieces]
-    assert sum(sizes) > 4 * export.CHUNK_BYTES
-    assert max(sizes) < 2 * export.CHUNK_BYTES
+    assert sum(sizes) > 4 * data_export.CHUNK_BYTES
+    assert max(sizes) < 2 * data_export.CHUNK_BYTES
 
 
 def test_the_export_is_limited(hers, settings):
@@ -251,7 +255,7 @@ def test_nothing_is_left_of_a_deleted_account(hers, ada):
     assert "_auth_user_id" not in hers.session
     assert not User.objects.filter(username="ada").exists()
     assert rows_of(User.objects.get(username="bo")) == others
-    for model, path in belongings.tables().items():
+    for model, path in services.tables().items():
         left = model._base_manager.exclude(**{f"{path}__username": "bo"})
         assert not left.exists(), model
     assert other_browser.get("/account/").status_code == 302

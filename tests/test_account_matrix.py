@@ -10,7 +10,7 @@ from django.db import connection
 from django.test import Client
 from routes import METHODS, Route, round_, routes
 
-from usercollections.account import belongings
+from usercollections.account import services
 from usercollections.account.tokens import make_token
 
 pytestmark = pytest.mark.django_db
@@ -137,9 +137,9 @@ def kept(user: User) -> dict[str, list]:
     """All rows of a user."""
     found = {
         model.__name__: list(
-            belongings.rows(model, path, user).order_by("pk").values_list()
+            services.rows(model, path, user).order_by("pk").values_list()
         )
-        for model, path in belongings.tables().items()
+        for model, path in services.tables().items()
     }
     return {name: rows for name, rows in found.items() if rows}
 
@@ -307,9 +307,9 @@ def test_nobody_says_whose_a_thing_is(owner, stranger):
     owner.refresh_from_db()
     assert not owner.is_staff and not owner.is_superuser
     foreign = {
-        model.__name__: belongings.rows(model, path, stranger).count()
-        for model, path in belongings.tables().items()
-        if belongings.rows(model, path, stranger).exists()
+        model.__name__: services.rows(model, path, stranger).count()
+        for model, path in services.tables().items()
+        if services.rows(model, path, stranger).exists()
     }
     assert foreign == {}
 

@@ -47,7 +47,7 @@ def ids_of(one: Caller, told: dict) -> list[int]:
 
 
 def test_a_collection_is_made_with_its_items(ada):
-    from usercollections.api.answers import CollectionAnswer
+    from usercollections.api.representations import CollectionAnswer
     from usercollections.models import Collection
 
     told = made(ada, 7, 3, 7, 10**12, description=" at sea ", words="a boat")
@@ -97,7 +97,7 @@ def test_it_is_changed_as_a_whole_or_not_at_all(ada):
 
 
 def test_the_link_is_renewed_and_revoked(ada, eve):
-    from usercollections.api.answers import CollectionAnswer
+    from usercollections.api.representations import CollectionAnswer
 
     told = made(ada, 7, visibility="unlisted")
     first = told["share_token"]
@@ -169,7 +169,7 @@ def test_public_ones_are_for_everyone(ada, eve):
 
 
 def test_items_come_in_the_order_made_by_hand(ada):
-    from usercollections.api.answers import MemberAnswer
+    from usercollections.api.representations import MemberAnswer
 
     told = made(ada, 9, 3, 7, 5)
     rows = walked(ada, path(told, "items"), limit=3)
@@ -213,7 +213,7 @@ def test_a_member_is_noted_and_moved(ada):
 
 
 def test_notes_are_for_their_owner(ada, eve):
-    from usercollections.api.answers import MemberAnswer
+    from usercollections.api.representations import MemberAnswer
 
     told = made(ada, 7, visibility="public")
     member = path(told, "items", "postcards", "7")
@@ -229,7 +229,7 @@ def test_notes_are_for_their_owner(ada, eve):
 
 def test_of_removed_and_gone_items_as_much_is_told_as_on_the_page(ada, eve, dataset):
     from search.removals import takedowns
-    from usercollections.api.answers import MemberAnswer
+    from usercollections.api.representations import MemberAnswer
     from usercollections.models import CollectionItem
 
     told = made(ada, 7, 3, 5, visibility="public")
@@ -314,9 +314,9 @@ def test_a_session_needs_the_token_of_our_pages(ada):
 
 def test_there_is_a_most_of_them(ada, monkeypatch):
     """For the API as for the pages, whichever way one more would come."""
-    from usercollections import owning
+    from usercollections import sharing
 
-    monkeypatch.setattr(owning, "MOST_OWNED", 2)
+    monkeypatch.setattr(sharing, "MOST_OWNED", 2)
     first, second = made(ada, 7), made(ada, 3)
     for ask in (
         lambda: ada.post("collections/", {"name": "one too many"}, 400)["detail"],
@@ -340,7 +340,7 @@ def _page_refuses(one: Caller, address: str, **form) -> str:
 
 
 def test_there_is_a_most_of_items(ada, monkeypatch):
-    from usercollections.collecting import members
+    from usercollections.collection import members
 
     monkeypatch.setattr(members, "MOST_MEMBERS", 2)
     told = made(ada, 1, 2)

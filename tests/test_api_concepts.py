@@ -62,7 +62,7 @@ def round_of(one: Caller, words: str = "boats") -> str:
 
 
 def test_an_embedding_is_kept_as_a_concept(ada, dataset):
-    from usercollections.api.answers import ConceptAnswer
+    from usercollections.api.representations import ConceptAnswer
 
     told = made(ada, description=" by moonlight ")
     assert_shaped(ConceptAnswer, told)
@@ -142,7 +142,7 @@ def test_it_is_changed_as_a_whole_or_not_at_all(ada, eve):
 
 
 def test_mine_are_listed_by_name(ada, eve):
-    from usercollections.api.answers import ConceptRow
+    from usercollections.api.representations import ConceptRow
 
     for seed, name in enumerate(("b", "A", "c")):
         made(ada, seed, name=name)
@@ -170,7 +170,7 @@ def test_deleting_it_can_be_undone_on_the_page(ada):
 
 
 def test_it_gets_versions_and_goes_back(ada):
-    from usercollections.api.answers import VersionAnswer
+    from usercollections.api.representations import VersionAnswer
 
     told = made(ada)
     other = vector(1)
@@ -204,9 +204,9 @@ def test_a_version_is_as_long_as_the_concept(ada):
 
 
 def test_there_is_a_most_of_versions(ada, monkeypatch):
-    from usercollections.refining import kept
+    from usercollections.concept import services
 
-    monkeypatch.setattr(kept, "MOST_VERSIONS", 2)
+    monkeypatch.setattr(services, "MOST_VERSIONS", 2)
     told = made(ada)
     ada.post(path(told, "versions"), {"restore": 1})
     for body in ({"restore": 1}, {"embedding": vector()}, {"round": round_of(ada)}):
@@ -247,9 +247,9 @@ def test_what_is_public_is_changed_by_its_owner_alone(ada, eve):
 
 def test_there_is_a_most_of_them(ada, monkeypatch):
     """For the API as for the pages, whichever way one more would come."""
-    from usercollections import owning
+    from usercollections import sharing
 
-    monkeypatch.setattr(owning, "MOST_OWNED", 1)
+    monkeypatch.setattr(sharing, "MOST_OWNED", 1)
     told = made(ada)
     most = "You have 1 concepts, which is the most. Delete one first."
     body = {"name": "x", "dataset": "postcards", "embedding": vector()}

@@ -27,7 +27,7 @@ from search.ingestion import tasks
 from search.retrieval import query_encoder
 from tests import contract, routes
 from usercollections.account.tokens import make_token
-from usercollections.exporting import tasks as export_tasks
+from usercollections.export import tasks as export_tasks
 
 pytestmark = pytest.mark.django_db
 MOST = 16  # requests of an operation at the edges of what it takes, by each of NAMES

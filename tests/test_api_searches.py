@@ -40,7 +40,7 @@ def row_of(told: dict):
 
 
 def test_a_search_is_saved_in_one_spelling(ada):
-    from usercollections.api.answers import SavedSearchAnswer, SavedSearchDetail
+    from usercollections.api.representations import SavedSearchAnswer, SavedSearchDetail
 
     search = "https://example.org/?cursor=x&evil=1&q=a+boat&min_width=512#top"
     told = ada.post("searches/", {"search": search})
@@ -223,9 +223,9 @@ def test_malformed_bodies_are_refused(ada):
 
 
 def test_there_is_a_most_of_them(ada, monkeypatch):
-    from usercollections.saving import saved
+    from usercollections.saved_search import services
 
-    monkeypatch.setattr(saved, "MOST_SAVED", 1)
+    monkeypatch.setattr(services, "MOST_SAVED", 1)
     save(ada)
     assert "Delete one" in save(ada, "a+ship", 400)["detail"]
 

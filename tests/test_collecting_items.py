@@ -99,7 +99,7 @@ def test_five_thousand_go_in_at_once_and_no_more(ada, user):
 
 
 def test_a_full_collection_says_so(ada, user, postcards_dataset, monkeypatch):
-    monkeypatch.setattr("usercollections.collecting.members.MOST_MEMBERS", 2)
+    monkeypatch.setattr("usercollections.collection.members.MOST_MEMBERS", 2)
     made = collection(user, 1, 2)
     answer = post(ada, address("add", made), items=as_items(3))
     assert answer.status_code == 400
@@ -152,16 +152,16 @@ def test_what_is_kept_and_exported_counts_as_picked(ada, user, postcards_dataset
 def test_a_change_of_the_name_leaves_what_came_in_meanwhile(
     ada, user, postcards_dataset, monkeypatch
 ):
-    from usercollections.collecting import changes, members
+    from usercollections.collection import edit_views, members
 
     made = collection(user, 1)
-    check = changes.check
+    check = edit_views.check
 
     def check_slowly(form):
         check(form)
         members.add(user, made.pk, keys(2))
 
-    monkeypatch.setattr(changes, "check", check_slowly)
+    monkeypatch.setattr(edit_views, "check", check_slowly)
     post(ada, address("edit", made), name="new")
     made.refresh_from_db()
     assert (made.name, made.size) == ("new", 2)
@@ -246,14 +246,14 @@ def test_a_move_to_nowhere_is_refused(ada, user, postcards_dataset, asked):
 
 def test_gaps_that_run_out_are_made_anew(user):
     """Always into the same gap: after some fifty moves floats have no room left."""
-    from usercollections.collecting import ordering
+    from usercollections.collection import members
 
     made = filled(user, 8)
     expected = order_of(made)
     for step in range(70):
         moved = expected[-1] if step % 2 else expected[2]
         anchor = expected[1]
-        ordering.move(
+        members.move(
             made,
             keys(moved, dataset="nowhere"),
             "before",
@@ -271,7 +271,7 @@ def test_gaps_that_run_out_are_made_anew(user):
 
 @pytest.mark.parametrize("name", ["hand", "newest", "caption", "dataset"])
 def test_pages_are_found_by_an_index_however_far_one_has_come(user, name):
-    from usercollections.collecting.paging import ORDERS, cut, with_sorted_caption
+    from usercollections.pagination import ORDERS, cut, with_sorted_caption
 
     made, order = filled(user, 2_000), ORDERS[name]
     filled(user, 2_000, name="another")

@@ -56,7 +56,7 @@ def test_a_name_is_asked_for_and_nothing_typed_is_lost(ada):
 
 
 def test_the_list_is_sorted_and_goes_on(ada, user, monkeypatch):
-    monkeypatch.setattr("usercollections.collecting.lists.PER_PAGE", 2)
+    monkeypatch.setattr("usercollections.collection.views.COLLECTIONS_PER_PAGE", 2)
     for name, size in (("b", 1), ("C", 3), ("a", 2)):
         filled(user, size, name)
     names = re.compile(r'<span class="name" dir="auto">(.*?)</span>')
@@ -98,7 +98,7 @@ def test_visitors_are_asked_to_sign_in_and_led_back(client):
 def test_the_page_shows_members_in_every_order_and_goes_on(
     ada, user, postcards_dataset, monkeypatch
 ):
-    monkeypatch.setattr("usercollections.collecting.page.PER_PAGE", 3)
+    monkeypatch.setattr("usercollections.collection.views.ITEMS_PER_PAGE", 3)
     ids = [5, 3, 9, 1, 7, 2, 8]
     made = collection(user, *ids)
     post(ada, address("move", made), items=as_items(8), to="first")
@@ -198,7 +198,7 @@ def test_name_and_description_are_changed(ada, user):
 
 
 def test_what_is_deleted_can_be_put_back_for_thirty_days(ada, user):
-    from usercollections.collecting.sweeping import sweep
+    from usercollections.collection.tasks import sweep
     from usercollections.models import Collection, CollectionItem
 
     made = filled(user, 3, "gone soon")

@@ -46,7 +46,7 @@ def at_once(*works: Callable[[], object]) -> list[object]:
 
 
 def test_an_item_added_twice_at_once_is_one_member(user):
-    from usercollections.collecting.members import add
+    from usercollections.collection.members import add
 
     made = collection(user)
     added = at_once(*[lambda: add(user, made.pk, keys(*range(50)))] * 6)
@@ -59,8 +59,8 @@ def test_an_item_added_twice_at_once_is_one_member(user):
 def test_adding_while_deleting_is_refused_or_comes_first(user):
     from django.test import RequestFactory
 
-    from usercollections.collecting.changes import delete
-    from usercollections.collecting.members import add
+    from usercollections.collection.edit_views import delete
+    from usercollections.collection.members import add
     from usercollections.models import Collection
 
     for _ in range(5):
@@ -85,8 +85,8 @@ def test_adding_while_deleting_is_refused_or_comes_first(user):
 def test_moves_at_once_lose_nobody(user):
     from django.db import transaction
 
-    from usercollections.collecting import ordering
-    from usercollections.collecting.reaching import locked
+    from usercollections.collection import members
+    from usercollections.sharing import locked
 
     made = filled(user, 30)
 
@@ -94,8 +94,8 @@ def test_moves_at_once_lose_nobody(user):
         for _ in range(4):
             with transaction.atomic():
                 mine = locked(user, made.pk)
-                ordering.move(mine, keys(item, dataset="nowhere"), "first")
-                ordering.move(mine, keys(item, dataset="nowhere"), "place", 15)
+                members.move(mine, keys(item, dataset="nowhere"), "first")
+                members.move(mine, keys(item, dataset="nowhere"), "place", 15)
 
     assert at_once(*[lambda item=item: shuffle(item) for item in (3, 20, 28)]) == (
         [None] * 3
@@ -104,7 +104,7 @@ def test_moves_at_once_lose_nobody(user):
 
 
 def test_two_merges_into_each_other_do_not_lock_up(user):
-    from usercollections.collecting.merging import merge
+    from usercollections.collection.services import merge
 
     one, other = filled(user, 300, "one"), filled(user, 200, "other")
     results = at_once(
@@ -116,22 +116,22 @@ def test_two_merges_into_each_other_do_not_lock_up(user):
 
 def test_a_search_saved_twice_at_once_is_saved_once(user):
     from usercollections.models import SavedSearch
-    from usercollections.saving import saved
-    from usercollections.saving.addresses import checked
+    from usercollections.saved_search import services
+    from usercollections.saved_search.search_address import checked
 
     asking = checked("q=boats&dataset=postcards")
-    done = at_once(*[lambda: saved.save(user, asking, "")] * 6)
+    done = at_once(*[lambda: services.save(user, asking, "")] * 6)
     assert sorted(is_new for _, is_new in done) == [False] * 5 + [True]
     assert SavedSearch.objects.get(owner=user).name == "Boats"
 
 
 def test_those_made_at_once_are_no_more_than_there_may_be(user, monkeypatch):
     from search.errors import InvalidQuery
-    from usercollections import owning
-    from usercollections.collecting.making import make
+    from usercollections import sharing
+    from usercollections.collection.services import make
     from usercollections.models import Collection
 
-    monkeypatch.setattr(owning, "MOST_OWNED", 3)
+    monkeypatch.setattr(sharing, "MOST_OWNED", 3)
     made = at_once(*[lambda: make(user, Collection(name="one more"), keys(7))] * 6)
     assert sum(isinstance(each, Collection) for each in made) == 3
     assert sum(isinstance(each, InvalidQuery) for each in made) == 3

@@ -171,8 +171,8 @@ def test_files_have_all_members_and_no_formulas(ada, user, postcards_dataset):
 
 def test_a_file_is_written_while_it_is_read(user, monkeypatch):
     """However many members: no more than a few at a time are in memory."""
-    from usercollections.collecting import rows
-    from usercollections.collecting.exporting import written
+    from usercollections.collection import rows
+    from usercollections.collection.download_views import written
 
     monkeypatch.setattr(rows, "AT_ONCE", 50)
     made = filled(user, 220)

@@ -114,7 +114,7 @@ def as_json(**changes) -> bytes:
     ],
 )
 def test_a_file_that_is_no_concept(postcards_dataset, data):
-    from usercollections.refining.concept_files import read
+    from usercollections.concept.files import read
 
     with pytest.raises(InvalidQuery):
         read(data, postcards_dataset)
@@ -133,21 +133,21 @@ def test_a_name_that_cannot_be_kept(client, ada, postcards_dataset):
 def test_a_new_name_leaves_the_newest_version_alone(
     client, ada, postcards_dataset, monkeypatch
 ):
+    from usercollections.concept import edit_views, services
     from usercollections.models import Concept
-    from usercollections.refining import concept_changes, kept
 
     file = io.BytesIO()
     np.save(file, np.ones(postcards_dataset.dimension, "<f4"))
     upload = SimpleUploadedFile("a.npy", file.getvalue())
     post(client, "/concepts/import", file=upload, dataset="postcards")
     concept = Concept.objects.get()
-    check = concept_changes.check
+    check = edit_views.check
 
     def slowly(form):
         check(form)
-        kept.restore(ada, concept.pk, 1)  # in another tab
+        services.restore(ada, concept.pk, 1)  # in another tab
 
-    monkeypatch.setattr(concept_changes, "check", slowly)
+    monkeypatch.setattr(edit_views, "check", slowly)
     where = f"/concepts/{concept.pk}/edit"
     assert post(client, where, name="sea").status_code == 200
     concept.refresh_from_db()

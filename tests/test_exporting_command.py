@@ -98,10 +98,10 @@ def test_each_kind_is_written_into_a_folder(crowd, user, tmp_path):
 
 
 def test_the_same_words_go_on_and_others_are_refused(crowd, tmp_path, monkeypatch):
-    from usercollections.exporting import writing
+    from usercollections.export import writer
     from usercollections.management.commands.export import Shown
 
-    monkeypatch.setattr(writing, "PART_ROWS", 40)
+    monkeypatch.setattr(writer, "PART_ROWS", 40)
     words = ["dataset", "hostile", "--form", "json", "--out", tmp_path]
     show, shown = Shown.show, []
 
@@ -170,9 +170,9 @@ def test_without_a_folder_it_is_named_after_the_export(crowd, tmp_path, monkeypa
 
 
 def test_a_terminal_sees_a_bar_and_a_file_gets_lines(crowd, tmp_path, monkeypatch):
-    from usercollections.exporting import writing
-    from usercollections.exporting.asked import of_dataset
-    from usercollections.exporting.progress import Progress
+    from usercollections.export import writer
+    from usercollections.export.checkpoint import Progress
+    from usercollections.export.export_request import of_dataset
     from usercollections.management.commands import export as command
 
     monkeypatch.setattr(command, "LINE_EVERY_S", 0)
@@ -182,7 +182,7 @@ def test_a_terminal_sees_a_bar_and_a_file_gets_lines(crowd, tmp_path, monkeypatc
     with os.fdopen(theirs, "w") as terminal:
         monkeypatch.setattr("sys.stderr", terminal)
         shown = command.Shown(command.OutputWrapper(terminal))
-        writing.write(
+        writer.write(
             of_dataset("hostile", Filters(), "csv"), None, tmp_path / "b", shown.show
         )
         shown.show(Progress(1, None, 1, 1))

@@ -55,22 +55,26 @@ def concept(user, crowd):
 @pytest.fixture
 def asked(user, crowd, concept):
     """What is asked for, by kind."""
-    from usercollections.exporting import asked
+    from usercollections.export import export_request
 
     def of(kind: str, form: str, with_embeddings: bool = False):
         if kind == "dataset":
-            return asked.of_dataset("hostile", Filters(), form, with_embeddings)
+            return export_request.of_dataset(
+                "hostile", Filters(), form, with_embeddings
+            )
         if kind == "concept":
             more = {"form": form, "with_embeddings": with_embeddings}
-            return asked.of_concept(user, concept.pk, "hostile", ABOVE, **more)
+            return export_request.of_concept(user, concept.pk, "hostile", ABOVE, **more)
         if kind == "search":
             query = SearchQuery(
                 "hostile", (Term(concept=str(concept.pk)),), mode="exact"
             )
-            return asked.of_search(query, user, form, with_embeddings, limit=50)
+            return export_request.of_search(
+                query, user, form, with_embeddings, limit=50
+            )
         mine = collection(user, *collected_ids(crowd), dataset="hostile", name="mine")
         mine.items.filter(item=1).update(note="=a note")
-        return asked.of_collection(user, mine.pk, form, with_embeddings)
+        return export_request.of_collection(user, mine.pk, form, with_embeddings)
 
     return of
 
@@ -168,9 +172,9 @@ def check_typed(true, told, form) -> None:
 
 
 def test_keys_of_the_list_are_places_in_it(asked, user, crowd, tmp_path, monkeypatch):
-    from usercollections.exporting import writing
+    from usercollections.export import writer
 
-    monkeypatch.setattr(writing, "PART_ROWS", 20)
+    monkeypatch.setattr(writer, "PART_ROWS", 20)
     manifest = made(asked("dataset", "img2dataset"), tmp_path, user)
     assert len(manifest["files"]) > 2
     found = [row["key"] for row in rows(manifest, tmp_path)]
@@ -264,7 +268,7 @@ def test_what_a_list_names_is_never_exported(asked, user, crowd, tmp_path, kind)
 
 
 def test_an_export_of_nothing_has_one_empty_file(crowd, user, tmp_path):
-    from usercollections.exporting.asked import of_dataset
+    from usercollections.export.export_request import of_dataset
 
     for form in FORMS:
         nothing = of_dataset("hostile", Filters(caption="nowhere"), form)
@@ -275,7 +279,7 @@ def test_an_export_of_nothing_has_one_empty_file(crowd, user, tmp_path):
 
 
 def test_a_search_that_found_nothing_tells_what_it_left_out(crowd, user, tmp_path):
-    from usercollections.exporting.asked import of_search
+    from usercollections.export.export_request import of_search
 
     not_safe = Filters(min_width=50, max_width=50)  # the item 5 alone
     query = SearchQuery("hostile", (Term(item=2),), mode="exact", filters=not_safe)
@@ -285,8 +289,8 @@ def test_a_search_that_found_nothing_tells_what_it_left_out(crowd, user, tmp_pat
 
 
 def test_a_collection_keeps_what_its_dataset_lost(crowd, user, tmp_path):
-    from usercollections.collecting import members
-    from usercollections.exporting.asked import of_collection
+    from usercollections.collection import members
+    from usercollections.export.export_request import of_collection
 
     mine = collection(user, *collected_ids(crowd)[:2], dataset="hostile")
     lost = mine.items.get(item=1)
@@ -302,7 +306,7 @@ def test_a_collection_keeps_what_its_dataset_lost(crowd, user, tmp_path):
 def test_a_public_collection_is_exported_without_its_notes(
     asked, crowd, user, django_user_model, tmp_path
 ):
-    from usercollections.exporting.asked import of_collection
+    from usercollections.export.export_request import of_collection
     from usercollections.models import Collection
 
     asked("collection", "json")
@@ -320,11 +324,11 @@ def test_a_public_collection_is_exported_without_its_notes(
 
 
 def test_few_rows_are_in_memory_at_once(crowd, tmp_path, monkeypatch):
-    from usercollections.exporting import writers, writing
-    from usercollections.exporting.asked import of_dataset
+    from usercollections.export import formats, writer
+    from usercollections.export.export_request import of_dataset
 
     sizes, held = [], []
-    contents, add = scan.contents, writers.ParquetFile.add
+    contents, add = scan.contents, formats.ParquetFile.add
 
     def counted(*given, **more):
         table = contents(*given, **more)
@@ -336,10 +340,10 @@ def test_few_rows_are_in_memory_at_once(crowd, tmp_path, monkeypatch):
         held.append(file.held)
 
     monkeypatch.setattr(scan, "contents", counted)
-    monkeypatch.setattr(writers.ParquetFile, "add", added)
-    monkeypatch.setattr(writers, "GROUP_ROWS", 12)
-    monkeypatch.setattr(writing, "MOST_AT_ONCE", 10)
-    monkeypatch.setattr(writing, "MOST_EMBEDDED", 10)
+    monkeypatch.setattr(formats.ParquetFile, "add", added)
+    monkeypatch.setattr(formats, "GROUP_ROWS", 12)
+    monkeypatch.setattr(writer, "MOST_AT_ONCE", 10)
+    monkeypatch.setattr(writer, "MOST_EMBEDDED", 10)
     one = of_dataset("hostile", Filters(nsfw="any"), "parquet", True)
     manifest = made(one, tmp_path)
     assert manifest["counts"]["rows"] == sum(sizes) > 100
@@ -350,7 +354,7 @@ def test_few_rows_are_in_memory_at_once(crowd, tmp_path, monkeypatch):
 
 
 def test_what_cannot_be_exported_is_refused(asked, crowd, user, concept, tmp_path):
-    from usercollections.exporting.asked import (
+    from usercollections.export.export_request import (
         Asked,
         of_concept,
         of_dataset,
@@ -387,7 +391,7 @@ def test_what_cannot_be_exported_is_refused(asked, crowd, user, concept, tmp_pat
 
 
 def test_what_is_asked_goes_through_json(asked, crowd):
-    from usercollections.exporting.asked import Asked, search_query
+    from usercollections.export.export_request import Asked, search_query
 
     for kind in KINDS:
         one = asked(kind, "parquet", True)
@@ -400,7 +404,7 @@ def test_what_is_asked_goes_through_json(asked, crowd):
     )
     filters = Filters(exclude=(3, 4), min_width=5, site="example.org")
     query = SearchQuery("hostile", terms, field="both", filters=filters, sort="size")
-    from usercollections.exporting.asked import of_search
+    from usercollections.export.export_request import of_search
 
     one = Asked.from_json(
         json.loads(json.dumps(of_search(query, None, "csv").as_json()))

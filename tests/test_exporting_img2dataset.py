@@ -89,7 +89,7 @@ def listed(host):
 
 
 def test_img2dataset_fetches_our_list_and_keeps_captions(tools, listed, tmp_path):
-    from usercollections.exporting.asked import of_dataset
+    from usercollections.export.export_request import of_dataset
 
     asked = of_dataset("listed", Filters(), "img2dataset")
     manifest = made(asked, tmp_path, None)

@@ -34,11 +34,11 @@ def crowd(django_db_setup, django_db_blocker):
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Parts of several batches, several of them in a shard."""
-    from usercollections.exporting import writing
+    from usercollections.export import writer
 
-    monkeypatch.setattr(writing, "PART_ROWS", 40)
-    monkeypatch.setattr(writing, "MOST_AT_ONCE", 10)
-    monkeypatch.setattr(writing, "MOST_EMBEDDED", 10)
+    monkeypatch.setattr(writer, "PART_ROWS", 40)
+    monkeypatch.setattr(writer, "MOST_AT_ONCE", 10)
+    monkeypatch.setattr(writer, "MOST_EMBEDDED", 10)
     monkeypatch.setattr(scan, "WINDOW", 30)
 
 
@@ -48,20 +48,22 @@ def user(django_user_model):
 
 
 def asked_of(kind: str, user, crowd):
-    from usercollections.exporting import asked
+    from usercollections.export import export_request
     from usercollections.models import Concept
 
     if kind == "dataset":
-        return asked.of_dataset("hostile", ALL, "parquet", with_embeddings=True)
+        return export_request.of_dataset(
+            "hostile", ALL, "parquet", with_embeddings=True
+        )
     if kind == "collection":
         ids = first_ids("hostile", 60)
         mine = collection(user, *reversed(ids), dataset="hostile", name="mine")
-        return asked.of_collection(user, mine.pk, "json")
+        return export_request.of_collection(user, mine.pk, "json")
     vector = crowd.image[2].astype("<f4")
     if kind == "search":
         term = Term(embedding=tuple(vector.tolist()))
         query = SearchQuery("hostile", (term,), mode="exact", filters=ALL)
-        return asked.of_search(query, user, "img2dataset")
+        return export_request.of_search(query, user, "img2dataset")
     dataset = Dataset.objects.get(slug="hostile")
     concept = Concept.objects.create(
         owner=user,
@@ -70,14 +72,16 @@ def asked_of(kind: str, user, crowd):
         weights=dataset.weights,
         vector=(vector / np.linalg.norm(vector)).tobytes(),
     )
-    return asked.of_concept(user, concept.pk, "hostile", -0.2, filters=ALL, form="csv")
+    return export_request.of_concept(
+        user, concept.pk, "hostile", -0.2, filters=ALL, form="csv"
+    )
 
 
 class Breaking:
     """Counts the moments at which a run may end, and ends it at one of them."""
 
     def __init__(self, monkeypatch, *, killed: bool):
-        from usercollections.exporting import progress, writing
+        from usercollections.export import checkpoint, writer
 
         self.seen, self.at = count(), None
         replaced = os.replace
@@ -87,10 +91,10 @@ class Breaking:
             replaced(*paths)
             self.moment()
 
-        for module in (writing, progress):
+        for module in (writer, checkpoint):
             monkeypatch.setattr(module.os, "replace", replace)
         if killed:  # what a process does as it ends is not done
-            monkeypatch.setattr(writing.Part, "__exit__", lambda *_: None)
+            monkeypatch.setattr(writer.Part, "__exit__", lambda *_: None)
 
     def moment(self, _=None) -> None:
         self.last = next(self.seen)
@@ -106,7 +110,7 @@ class Breaking:
 def test_it_goes_on_wherever_it_broke_off(
     crowd, user, tmp_path, monkeypatch, kind, killed
 ):
-    from usercollections.exporting.writing import write
+    from usercollections.export.writer import write
 
     asked = asked_of(kind, user, crowd)
     breaking = Breaking(monkeypatch, killed=killed)
@@ -128,8 +132,8 @@ def test_it_goes_on_wherever_it_broke_off(
 
 
 def test_finished_parts_are_not_written_again(crowd, tmp_path, monkeypatch):
-    from usercollections.exporting.asked import of_dataset
-    from usercollections.exporting.writing import write
+    from usercollections.export.export_request import of_dataset
+    from usercollections.export.writer import write
 
     asked, told = of_dataset("hostile", ALL, "json"), []
 
@@ -155,7 +159,7 @@ def test_finished_parts_are_not_written_again(crowd, tmp_path, monkeypatch):
 
 
 def test_what_is_told_grows_to_what_the_manifest_says(crowd, tmp_path):
-    from usercollections.exporting.asked import of_dataset
+    from usercollections.export.export_request import of_dataset
 
     told = []
     manifest = made(of_dataset("hostile", ALL, "csv"), tmp_path, None, told.append)
@@ -167,10 +171,10 @@ def test_what_is_told_grows_to_what_the_manifest_says(crowd, tmp_path):
 
 
 def test_a_part_of_few_rows_ends_when_much_was_looked_at(crowd, tmp_path, monkeypatch):
-    from usercollections.exporting import writing
-    from usercollections.exporting.asked import of_dataset
+    from usercollections.export import writer
+    from usercollections.export.export_request import of_dataset
 
-    monkeypatch.setattr(writing, "PART_LOOKED_AT", 30)
+    monkeypatch.setattr(writer, "PART_LOOKED_AT", 30)
     asked = of_dataset("hostile", Filters(caption="degrees", nsfw="any"), "json")
     states = []
 
@@ -183,8 +187,8 @@ def test_a_part_of_few_rows_ends_when_much_was_looked_at(crowd, tmp_path, monkey
 
 
 def test_a_shard_that_comes_later_is_not_in_it(crowd, tmp_path):
-    from usercollections.exporting.asked import of_dataset
-    from usercollections.exporting.writing import write
+    from usercollections.export.export_request import of_dataset
+    from usercollections.export.writer import write
 
     Shard.objects.filter(number=4).update(rows_visible=0)
     asked = of_dataset("hostile", ALL, "json")
@@ -204,9 +208,9 @@ def test_a_shard_that_comes_later_is_not_in_it(crowd, tmp_path):
 
 @pytest.mark.parametrize("change", ["members", "order", "removals", "files"])
 def test_what_cannot_be_gone_on_with_begins_anew(crowd, user, tmp_path, change):
-    from usercollections.collecting import members, ordering
-    from usercollections.collecting.asked_items import Key
-    from usercollections.exporting.writing import write
+    from usercollections.collection import members as collection_members
+    from usercollections.collection.item_keys import Key
+    from usercollections.export.writer import write
     from usercollections.models import Collection
 
     asked = asked_of("collection", user, crowd)
@@ -222,9 +226,9 @@ def test_what_cannot_be_gone_on_with_begins_anew(crowd, user, tmp_path, change):
     first = mine.items.order_by("position").first()
     if change == "members":
         first.delete()
-        members.count_anew(mine)
+        collection_members.count_anew(mine)
     elif change == "order":
-        ordering.move(mine, [Key("hostile", first.item)], "last")
+        collection_members.move(mine, [Key("hostile", first.item)], "last")
     elif change == "removals":
         dataset = Dataset.objects.get(slug="hostile")
         takedowns.add(Removal.Kind.ITEM, [str(first.item)], dataset)
@@ -237,7 +241,7 @@ def test_what_cannot_be_gone_on_with_begins_anew(crowd, user, tmp_path, change):
 
 @pytest.mark.parametrize("kind", ["dataset", "concept", "search"])
 def test_what_is_removed_before_it_goes_on_is_not_in_it(crowd, user, tmp_path, kind):
-    from usercollections.exporting.writing import write
+    from usercollections.export.writer import write
 
     asked = asked_of(kind, user, crowd)
 
@@ -258,8 +262,8 @@ def test_what_is_removed_before_it_goes_on_is_not_in_it(crowd, user, tmp_path, k
 
 
 def test_a_folder_that_is_done_stays_and_another_is_refused(crowd, tmp_path):
-    from usercollections.exporting.asked import of_dataset
-    from usercollections.exporting.writing import write
+    from usercollections.export.export_request import of_dataset
+    from usercollections.export.writer import write
 
     asked = of_dataset("hostile", ALL, "json")
     manifest = made(asked, tmp_path)

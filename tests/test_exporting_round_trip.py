@@ -37,12 +37,12 @@ def whole(slug: str) -> pa.Table:
 @pytest.fixture
 def again(postcards_dataset, tmp_path, monkeypatch):
     """The postcards as a dataset of Parquet files that were exported of them."""
-    from usercollections.exporting import writing
-    from usercollections.exporting.asked import of_dataset
+    from usercollections.export import writer
+    from usercollections.export.export_request import of_dataset
 
-    monkeypatch.setattr(writing, "PART_ROWS", 800)
-    monkeypatch.setattr(writing, "MOST_AT_ONCE", 100)
-    monkeypatch.setattr(writing, "MOST_EMBEDDED", 100)
+    monkeypatch.setattr(writer, "PART_ROWS", 800)
+    monkeypatch.setattr(writer, "MOST_AT_ONCE", 100)
+    monkeypatch.setattr(writer, "MOST_EMBEDDED", 100)
     manifest = made(of_dataset("postcards", ALL, "parquet", True), tmp_path / "first")
     assert [file["rows"] for file in manifest["files"]] == [800, 800, 400]
     dataset = Dataset.objects.create(
@@ -85,7 +85,7 @@ def test_vectors_order_and_metadata_come_back_and_so_do_searches(again, tmp_path
 
 def assert_exported_alike(after: pa.Table, folder: Path) -> None:
     """An export of what was exported and brought in has the same rows once more."""
-    from usercollections.exporting.asked import of_dataset
+    from usercollections.export.export_request import of_dataset
 
     made(of_dataset("again", ALL, "parquet", True), folder)
     (first, *_) = sorted(folder.glob("*.parquet"))

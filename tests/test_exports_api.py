@@ -20,7 +20,7 @@ from search.query.model import SearchQuery, Term
 from search.removals import takedowns
 from search.retrieval import service
 from usercollections.account.tokens import make_token
-from usercollections.exporting import files, steering, tasks
+from usercollections.export import services, storage, tasks
 from usercollections.models import Concept, Export
 
 pytestmark = pytest.mark.django_db
@@ -152,7 +152,7 @@ def test_a_dataset_as_a_list_for_img2dataset(api):
 
 
 def test_what_is_large_is_answered_before_it_is_made(api, monkeypatch):
-    monkeypatch.setattr(steering, "SMALL", 1_000)
+    monkeypatch.setattr(services, "SMALL", 1_000)
     answer = posted(api, kind="dataset", dataset="postcards", form="csv")
     assert answer.status_code == 202
     waiting = answer.json()
@@ -246,7 +246,7 @@ def test_what_is_not_there_is_not_found(api):
 
 
 def test_as_many_as_one_may_have(api, monkeypatch):
-    monkeypatch.setattr(steering, "MOST_AT_WORK", 0)
+    monkeypatch.setattr(services, "MOST_AT_WORK", 0)
     answer = posted(api, **of_boats(), form="csv")
     assert (answer.status_code, answer.json()["code"]) == (400, "bad_query")
 
@@ -281,7 +281,7 @@ def test_lists_come_in_pages_the_latest_first(api, ada):
 
 
 def test_one_that_waits_can_be_cancelled_and_deleted(api, monkeypatch):
-    monkeypatch.setattr(steering, "SMALL", -1)
+    monkeypatch.setattr(services, "SMALL", -1)
     export = posted(api, **of_boats(), form="csv").json()
     where = f"/api/exports/{export['id']}/"
     answer = api.post(f"{where}cancel/")
@@ -345,7 +345,7 @@ def test_a_part_of_a_file(api, asked, status, start, end):
 def test_only_what_the_manifest_lists_is_given_out(api, settings):
     export = made(api, **of_boats(limit=3), form="csv")
     where = f"/api/exports/{export['id']}/files/"
-    beside = files.folder_of(Export.objects.get().pk) / "1" / "secret.txt"
+    beside = storage.folder_of(Export.objects.get().pk) / "1" / "secret.txt"
     beside.write_text("not listed")
     secret = settings.EXPORT_DIR / "secret.txt"
     secret.write_text("above")
@@ -374,11 +374,11 @@ def test_after_a_take_down_an_export_has_to_be_made_again(api):
     dataset = Dataset.objects.get(slug="postcards")
     takedowns.add(Removal.Kind.ITEM, [str(ids[0])], dataset, "asked for")
     answer = api.get(url)
-    assert (answer.status_code, answer.json()["detail"]) == (404, files.TAKEN_DOWN)
-    assert not files.folder_of(Export.objects.get().pk).exists()
+    assert (answer.status_code, answer.json()["detail"]) == (404, storage.TAKEN_DOWN)
+    assert not storage.folder_of(Export.objects.get().pk).exists()
     told = api.get(f"/api/exports/{export['id']}/").json()
-    assert (told["state"], told["error"]) == ("expired", files.TAKEN_DOWN)
-    steering.again(User.objects.get(), Export.objects.get().pk)
+    assert (told["state"], told["error"]) == ("expired", storage.TAKEN_DOWN)
+    services.again(User.objects.get(), Export.objects.get().pk)
     told = api.get(f"/api/exports/{export['id']}/").json()
     again = csv.DictReader(StringIO(taken(api, told).decode()))
     assert ids[0] not in [int(row["id"]) for row in again]
@@ -388,13 +388,13 @@ def test_files_are_not_given_out_past_their_time(api):
     export = made(api, **of_boats(limit=3), form="csv")
     Export.objects.update(expires_at=timezone.now())  # the sweeper has yet to pass
     answer = api.get(export["files"][0]["url"])
-    assert (answer.status_code, answer.json()["detail"]) == (404, files.DELETED)
+    assert (answer.status_code, answer.json()["detail"]) == (404, storage.DELETED)
 
 
 def test_a_download_goes_on_though_its_files_are_deleted(api):
     export = made(api, **of_boats(limit=3), form="csv")
     answer = api.get(export["files"][0]["url"])
-    files.remove(Export.objects.get().pk)
+    storage.remove(Export.objects.get().pk)
     assert len(content(answer)) == export["bytes"]
     assert api.get(export["files"][0]["url"]).status_code == 404
 

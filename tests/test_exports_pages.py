@@ -15,7 +15,7 @@ from routes import round_
 from search.errors import SearchUnavailable
 from search.query.model import SearchQuery, Term, encode_embedding
 from search.retrieval import service
-from usercollections.exporting import files, new, steering, tasks
+from usercollections.export import services, storage, tasks, views
 from usercollections.models import Concept, Export, Round
 
 pytestmark = pytest.mark.django_db
@@ -135,7 +135,7 @@ def test_a_search_is_exported_as_it_stands_in_the_address(hers):
     done = started(hers, search=address, form="parquet", limit="50", embeddings="yes")
     assert (done.state, done.rows) == (State.DONE, 50)
     assert done.asked["what"]["filters"]["nsfw"] == "any"
-    path = files.folder_of(done.pk) / "1" / files.listed(done)[0]["name"]
+    path = storage.folder_of(done.pk) / "1" / storage.listed(done)[0]["name"]
     table = pq.read_table(path)
     assert "embedding" in table.column_names
     query = SearchQuery("postcards", (Term(text="a boat"),))
@@ -159,8 +159,8 @@ def test_what_a_refined_search_leaves_out_is_told_before(hers, ada):
         hers.get(f"/exports/new?search={quote(address)}")
     )
     done = started(hers, search=address, limit="2000")
-    (file,) = files.listed(done)
-    lines = (files.folder_of(done.pk) / "1" / file["name"]).read_text().splitlines()
+    (file,) = storage.listed(done)
+    lines = (storage.folder_of(done.pk) / "1" / file["name"]).read_text().splitlines()
     assert not {line.split(",")[0] for line in lines} & set(map(str, seen))
 
 
@@ -214,7 +214,7 @@ def test_the_form_is_there_while_the_engine_is_away(hers, boat, monkeypatch):
     def away(*_):
         raise SearchUnavailable("The search engine did not answer.")
 
-    monkeypatch.setattr(new, "preview", away)
+    monkeypatch.setattr(views, "preview", away)
     answer = hers.get(f"/exports/new?concept={boat.pk}")
     assert answer.status_code == 200
     assert 'name="at_least"' in text_of(answer)
@@ -290,7 +290,7 @@ def test_each_state_shows_what_can_be_done(hers, ada):
         found = set(re.findall(rf'"/exports/{row.pk}/([a-z/.]+)"', page))
         assert found == ways, state
         asks = f'hx-get="/exports/{row.pk}/"' in page
-        assert asks == (state in steering.AT_WORK)
+        assert asks == (state in services.AT_WORK)
 
 
 def test_progress_is_told_as_far_as_it_is_known(hers, ada):
@@ -323,12 +323,12 @@ def test_names_are_never_markup(hers, ada):
 
 
 def test_one_is_cancelled_made_again_and_deleted(hers, monkeypatch):
-    monkeypatch.setattr(steering, "SMALL", -1)
+    monkeypatch.setattr(services, "SMALL", -1)
     row = started(hers, search="q=a&dataset=postcards", limit="2")
     assert row.state == State.QUEUED
     where = f"/exports/{row.pk}"
     assert "is cancelled" in text_of(hers.post(f"{where}/cancel", follow=True))
-    monkeypatch.setattr(steering, "SMALL", 2_000)
+    monkeypatch.setattr(services, "SMALL", 2_000)
     assert "“a” is done." in text_of(hers.post(f"{where}/again", follow=True))
     row.refresh_from_db()
     assert row.state == State.DONE

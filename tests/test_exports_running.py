@@ -12,15 +12,15 @@ from django.utils import timezone
 
 from search.errors import InvalidQuery, NotFound, SearchUnavailable
 from search.jobs.leases import MOST_FAILURES
-from usercollections.account.deletion import delete_account
-from usercollections.exporting import (
-    asked,
-    files,
-    running,
-    steering,
-    sweeping,
+from usercollections.account.services import delete_account
+from usercollections.export import (
+    export_request,
+    job,
+    services,
+    storage,
+    sweeper,
     tasks,
-    writing,
+    writer,
 )
 from usercollections.models import Export
 
@@ -37,8 +37,8 @@ class Killed(BaseException):
 def small(settings, tmp_path, monkeypatch, postcards_dataset):
     """Parts of 400 rows, in a folder of this test's own."""
     settings.EXPORT_DIR = tmp_path / "exports"
-    monkeypatch.setattr(writing, "PART_ROWS", 400)
-    monkeypatch.setattr(writing, "MOST_AT_ONCE", 200)
+    monkeypatch.setattr(writer, "PART_ROWS", 400)
+    monkeypatch.setattr(writer, "MOST_AT_ONCE", 200)
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +46,7 @@ def sent(monkeypatch) -> list[str]:
     """The exports that messages were sent for."""
     keys: list[str] = []
     monkeypatch.setattr(tasks.write_export, "delay", keys.append)
-    monkeypatch.setattr(sweeping, "idle", lambda task: True)
+    monkeypatch.setattr(sweeper, "idle", lambda task: True)
     return keys
 
 
@@ -58,8 +58,8 @@ def ada() -> User:
 @pytest.fixture
 def queued(ada, monkeypatch) -> Export:
     """One of all 2,000 postcards."""
-    monkeypatch.setattr(steering, "SMALL", 1_999)
-    return steering.start(ada, asked.of_dataset("postcards", form="parquet"))
+    monkeypatch.setattr(services, "SMALL", 1_999)
+    return services.start(ada, export_request.of_dataset("postcards", form="parquet"))
 
 
 def now(export: Export) -> Export:
@@ -68,20 +68,20 @@ def now(export: Export) -> Export:
 
 
 def folder(export: Export) -> Path:
-    return files.folder_of(export.pk) / str(now(export).attempts)
+    return storage.folder_of(export.pk) / str(now(export).attempts)
 
 
 def at_rows(monkeypatch, rows: int, act) -> None:
     """Has something done the first time that so many rows are written."""
-    tell = running.Run._tell
+    tell = job.Run._tell
 
     def telling(self, progress):
         tell(self, progress)
         if progress.rows >= rows:
-            monkeypatch.setattr(running.Run, "_tell", tell)
+            monkeypatch.setattr(job.Run, "_tell", tell)
             act()
 
-    monkeypatch.setattr(running.Run, "_tell", telling)
+    monkeypatch.setattr(job.Run, "_tell", telling)
 
 
 def raising(error: BaseException):
@@ -92,7 +92,7 @@ def raising(error: BaseException):
 
 
 def ids_in(export: Export) -> list[int]:
-    parts = [folder(export) / file["name"] for file in files.listed(now(export))]
+    parts = [folder(export) / file["name"] for file in storage.listed(now(export))]
     return [key for part in parts for key in pq.read_table(part)["id"].to_pylist()]
 
 
@@ -114,25 +114,25 @@ def test_a_large_one_waits_for_a_worker_and_is_then_done(queued, sent, settings)
     assert (done.rows, done.looked_at, done.to_look_at) == (2_000, 2_000, 2_000)
     assert len(set(ids_in(queued))) == 2_000
     on_disk = sum(
-        (folder(done) / file["name"]).stat().st_size for file in files.listed(done)
+        (folder(done) / file["name"]).stat().st_size for file in storage.listed(done)
     )
     assert done.bytes == on_disk > 0
     left = done.expires_at - timezone.now()
     assert timedelta(days=6) < left <= timedelta(days=settings.EXPORT_DAYS)
-    assert not running.run(queued.pk), "a message that comes twice does nothing"
+    assert not job.run(queued.pk), "a message that comes twice does nothing"
     assert now(queued).attempts == 1
 
 
 def test_a_small_one_is_done_when_it_is_asked_for(ada, sent):
     boats = collection(ada, 1, 2, 3)
-    export = steering.start(ada, asked.of_collection(ada, boats.pk, "csv"))
+    export = services.start(ada, export_request.of_collection(ada, boats.pk, "csv"))
     assert (export.state, export.rows, sent) == (State.DONE, 3, [])
 
 
 def test_a_small_one_waits_where_the_engine_is_away(ada, sent, monkeypatch):
     boats = collection(ada, 1, 2, 3)
-    monkeypatch.setattr(running.client, "ping", raising(AWAY))
-    export = steering.start(ada, asked.of_collection(ada, boats.pk, "csv"))
+    monkeypatch.setattr(job.client, "ping", raising(AWAY))
+    export = services.start(ada, export_request.of_collection(ada, boats.pk, "csv"))
     assert (export.state, export.error) == (State.QUEUED, AWAY.message)
     assert (export.attempts, export.failures) == (0, 0)
     monkeypatch.undo()
@@ -144,25 +144,25 @@ def test_a_small_one_waits_where_the_engine_is_away(ada, sent, monkeypatch):
 def test_a_run_whose_worker_was_killed_is_gone_on_with(queued, monkeypatch, sent):
     at_rows(monkeypatch, 1_000, raising(Killed()))
     with pytest.raises(Killed):
-        running.run(queued.pk)
+        job.run(queued.pk)
     broken = now(queued)
     assert (broken.state, broken.rows) == (State.RUNNING, 1_000)
-    assert not running.run(queued.pk), "another worker holds it"
-    assert sweeping.recover() == 0
+    assert not job.run(queued.pk), "another worker holds it"
+    assert sweeper.recover() == 0
 
     lapse(queued)
     finished = {path.name: path.stat().st_mtime_ns for path in folder(queued).iterdir()}
     parts = [name for name in finished if name.endswith(".parquet")]
     assert len(parts) == 2
     sent.clear()
-    assert sweeping.recover() == 1 and sent == [str(queued.pk)]
+    assert sweeper.recover() == 1 and sent == [str(queued.pk)]
     tasks.write_export(sent[0])
     assert (now(queued).state, queued.attempts) == (State.DONE, 2)
     assert sorted(set(ids_in(queued))) == sorted(ids_in(queued))
     assert queued.rows == 2_000
     for name in parts:
         assert (folder(queued) / name).stat().st_mtime_ns == finished[name]
-    assert files.attempts(queued.pk) == [2]
+    assert storage.attempts(queued.pk) == [2]
 
 
 def test_a_worker_thought_dead_writes_where_nobody_looks(queued, monkeypatch):
@@ -170,13 +170,13 @@ def test_a_worker_thought_dead_writes_where_nobody_looks(queued, monkeypatch):
 
     def overtaken():
         lapse(queued)
-        assert running.run(queued.pk)
+        assert job.run(queued.pk)
 
     at_rows(monkeypatch, 1_000, overtaken)
-    assert not running.run(queued.pk)
+    assert not job.run(queued.pk)
     assert (now(queued).state, queued.attempts) == (State.DONE, 2)
     assert len(set(ids_in(queued))) == len(ids_in(queued)) == 2_000
-    for file in files.listed(queued):
+    for file in storage.listed(queued):
         part = pq.read_table(folder(queued) / file["name"])
         assert part.num_rows == file["rows"]
 
@@ -184,33 +184,33 @@ def test_a_worker_thought_dead_writes_where_nobody_looks(queued, monkeypatch):
 def test_an_engine_that_goes_away_is_waited_for(queued, monkeypatch, sent):
     at_rows(monkeypatch, 1_000, raising(AWAY))
     with pytest.raises(SearchUnavailable):
-        running.run(queued.pk)
+        job.run(queued.pk)
     assert (now(queued).state, queued.error) == (State.QUEUED, AWAY.message)
     assert queued.lease_until is None
     sent.clear()
-    sweeping.recover()
+    sweeper.recover()
     assert sent == [str(queued.pk)]
     tasks.write_export(sent[0])
     assert (now(queued).state, queued.error) == (State.DONE, "")
 
 
 def test_what_breaks_off_again_and_again_is_given_up(queued, monkeypatch):
-    monkeypatch.setattr(running, "write", raising(Killed()))
+    monkeypatch.setattr(job, "write", raising(Killed()))
     for _ in range(MOST_FAILURES):
         with pytest.raises(Killed):
-            running.run(queued.pk)
+            job.run(queued.pk)
         lapse(queued)
-    assert running.run(queued.pk)
+    assert job.run(queued.pk)
     assert now(queued).state == State.FAILED
     assert queued.error.startswith("It broke off 5 times in a row")
-    assert not files.folder_of(queued.pk).exists()
+    assert not storage.folder_of(queued.pk).exists()
 
 
 def test_getting_on_forgives_what_broke_off_before(queued, monkeypatch):
     Export.objects.filter(pk=queued.pk).update(failures=MOST_FAILURES - 1)
     at_rows(monkeypatch, 600, raising(Killed()))
     with pytest.raises(Killed):
-        running.run(queued.pk)
+        job.run(queued.pk)
     assert now(queued).failures == 0
 
 
@@ -220,8 +220,8 @@ def test_getting_on_forgives_what_broke_off_before(queued, monkeypatch):
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), running.NO_SPACE),
-        (OSError(errno.EDQUOT, "Disk quota exceeded"), running.NO_SPACE),
+        (OSError(errno.ENOSPC, "No space left on device"), job.NO_SPACE),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), job.NO_SPACE),
         (NotFound("The collection is gone."), "The collection is gone."),
         (InvalidQuery("That is no more."), "That is no more."),
         (ZeroDivisionError(), "an admin finds the reason in the log"),
@@ -232,33 +232,33 @@ def test_what_cannot_be_written_fails_with_its_sentence(
     queued, monkeypatch, error, sentence
 ):
     at_rows(monkeypatch, 1_000, raising(error))
-    assert running.run(queued.pk)
+    assert job.run(queued.pk)
     failed = now(queued)
     assert failed.state == State.FAILED and sentence in failed.error
     assert failed.finished_at and failed.lease_until is None
-    assert not files.folder_of(queued.pk).exists()
+    assert not storage.folder_of(queued.pk).exists()
 
 
 def test_a_disk_is_not_filled_to_the_last_byte(queued, monkeypatch):
-    monkeypatch.setattr(running, "LEAST_FREE", 2**60)
-    assert running.run(queued.pk)
-    assert (now(queued).state, queued.error) == (State.FAILED, running.NO_SPACE)
+    monkeypatch.setattr(job, "LEAST_FREE", 2**60)
+    assert job.run(queued.pk)
+    assert (now(queued).state, queued.error) == (State.FAILED, job.NO_SPACE)
 
 
 def test_a_dataset_that_was_dropped_meanwhile_is_told(queued):
     told = {**queued.asked, "what": {**queued.asked["what"], "dataset": "gone"}}
     Export.objects.filter(pk=queued.pk).update(asked=told)
-    running.run(queued.pk)
+    job.run(queued.pk)
     assert now(queued).state == State.FAILED
     assert queued.error == "There is no dataset named “gone”."
 
 
 def test_a_collection_that_was_deleted_meanwhile_is_told(ada, monkeypatch):
-    monkeypatch.setattr(steering, "SMALL", -1)
+    monkeypatch.setattr(services, "SMALL", -1)
     boats = collection(ada, 1, 2, 3)
-    export = steering.start(ada, asked.of_collection(ada, boats.pk, "csv"))
+    export = services.start(ada, export_request.of_collection(ada, boats.pk, "csv"))
     boats.delete()
-    running.run(export.pk)
+    job.run(export.pk)
     assert now(export).state == State.FAILED
     assert "no such collection" in export.error
 
@@ -267,12 +267,12 @@ def test_a_collection_that_was_deleted_meanwhile_is_told(ada, monkeypatch):
 
 
 def test_cancelling_stops_it_at_the_next_batch(ada, queued, monkeypatch):
-    at_rows(monkeypatch, 1_000, lambda: steering.cancel(ada, queued.pk))
-    assert not running.run(queued.pk)
+    at_rows(monkeypatch, 1_000, lambda: services.cancel(ada, queued.pk))
+    assert not job.run(queued.pk)
     assert (now(queued).state, queued.rows) == (State.CANCELLED, 1_000)
-    assert not files.folder_of(queued.pk).exists()
+    assert not storage.folder_of(queued.pk).exists()
     with pytest.raises(InvalidQuery, match="ended already"):
-        steering.cancel(ada, queued.pk)
+        services.cancel(ada, queued.pk)
 
 
 def test_deleting_a_running_one_stops_it(
@@ -280,86 +280,86 @@ def test_deleting_a_running_one_stops_it(
 ):
     def delete():
         with django_capture_on_commit_callbacks(execute=True):
-            steering.delete(ada, queued.pk)
+            services.delete(ada, queued.pk)
 
     at_rows(monkeypatch, 1_000, delete)
-    assert not running.run(queued.pk)
+    assert not job.run(queued.pk)
     assert not Export.objects.exists()
-    assert not files.folder_of(queued.pk).exists()
+    assert not storage.folder_of(queued.pk).exists()
 
 
 def test_one_that_ended_without_files_can_be_made_again(ada, queued, sent):
-    steering.cancel(ada, queued.pk)
+    services.cancel(ada, queued.pk)
     sent.clear()
-    again = steering.again(ada, queued.pk)
+    again = services.again(ada, queued.pk)
     assert (again.state, again.rows, again.error) == (State.QUEUED, 0, "")
     assert sent == [str(queued.pk)]
     tasks.write_export(sent[0])
     assert now(queued).state == State.DONE
     with pytest.raises(InvalidQuery, match="has its files"):
-        steering.again(ada, queued.pk)
+        services.again(ada, queued.pk)
 
 
 def test_who_makes_it_again_twice_has_the_files_of_the_first(ada, monkeypatch):
     """Both requests begin before either has done anything."""
-    export = steering.start(ada, asked.of_dataset("postcards", form="csv"))
+    export = services.start(ada, export_request.of_dataset("postcards", form="csv"))
     Export.objects.filter(pk=export.pk).update(state=State.EXPIRED)
-    most_rows, requests = steering.most_rows, []
+    most_rows, requests = services.most_rows, []
 
     def at_the_same_moment(wanted):
         if not requests:
             requests.append(1)
-            assert steering.again(ada, export.pk).state == State.DONE
+            assert services.again(ada, export.pk).state == State.DONE
         return most_rows(wanted)
 
-    monkeypatch.setattr(steering, "most_rows", at_the_same_moment)
-    assert steering.again(ada, export.pk).state == State.DONE
-    for file in files.listed(now(export)):
+    monkeypatch.setattr(services, "most_rows", at_the_same_moment)
+    assert services.again(ada, export.pk).state == State.DONE
+    for file in storage.listed(now(export)):
         assert (folder(export) / file["name"]).exists()
 
 
 def test_the_files_go_with_the_export_and_with_the_account(
     ada, queued, django_capture_on_commit_callbacks
 ):
-    running.run(queued.pk)
+    job.run(queued.pk)
     boats = collection(ada, 1, 2)
-    small = steering.start(ada, asked.of_collection(ada, boats.pk, "json"))
+    small = services.start(ada, export_request.of_collection(ada, boats.pk, "json"))
     assert folder(queued).exists() and folder(small).exists()
     with django_capture_on_commit_callbacks(execute=True):
-        steering.delete(ada, queued.pk)
-    assert not files.folder_of(queued.pk).exists()
+        services.delete(ada, queued.pk)
+    assert not storage.folder_of(queued.pk).exists()
     assert folder(small).exists()
     with django_capture_on_commit_callbacks(execute=True):
         delete_account(ada)
-    assert not files.folder_of(small.pk).exists()
+    assert not storage.folder_of(small.pk).exists()
 
 
 # --- Swept away
 
 
 def test_files_are_deleted_when_they_expire_and_the_row_later(queued):
-    running.run(queued.pk)
-    assert sweeping.sweep() == 0
+    job.run(queued.pk)
+    assert sweeper.sweep() == 0
     assert folder(queued).exists()
     past = timezone.now() - timedelta(seconds=1)
     Export.objects.update(expires_at=past)
-    assert sweeping.sweep() == 0
+    assert sweeper.sweep() == 0
     assert now(queued).state == State.EXPIRED
-    assert not files.folder_of(queued.pk).exists()
-    assert files.listed(queued) == []
-    Export.objects.update(finished_at=past - sweeping.TOLD_FOR)
-    assert sweeping.sweep() == 1
+    assert not storage.folder_of(queued.pk).exists()
+    assert storage.listed(queued) == []
+    Export.objects.update(finished_at=past - sweeper.TOLD_FOR)
+    assert sweeper.sweep() == 1
     assert not Export.objects.exists()
 
 
 def test_folders_without_an_export_are_deleted_and_others_left(queued, settings):
-    running.run(queued.pk)
+    job.run(queued.pk)
     stray = settings.EXPORT_DIR / "00000000-0000-4000-8000-000000000000"
     theirs = settings.EXPORT_DIR / "lost+found"
     for path in (stray, theirs):
         path.mkdir()
         (path / "a").write_text("a")
-    sweeping.sweep()
+    sweeper.sweep()
     assert folder(queued).exists() and theirs.exists()
     assert not stray.exists()
 
@@ -368,35 +368,35 @@ def test_the_sweeper_sends_what_is_queued_only_when_no_message_waits(
     queued, sent, monkeypatch
 ):
     sent.clear()
-    monkeypatch.setattr(sweeping, "idle", lambda task: False)
-    assert sweeping.recover() == 0
-    monkeypatch.setattr(sweeping, "idle", lambda task: True)
-    assert sweeping.recover() == 1 and sent == [str(queued.pk)]
+    monkeypatch.setattr(sweeper, "idle", lambda task: False)
+    assert sweeper.recover() == 0
+    monkeypatch.setattr(sweeper, "idle", lambda task: True)
+    assert sweeper.recover() == 1 and sent == [str(queued.pk)]
 
 
 # --- As many as one may have
 
 
 def test_a_user_has_a_few_at_work_at_once(ada, queued):
-    wanted = asked.of_dataset("postcards", form="csv")
-    for _ in range(steering.MOST_AT_WORK - 1):
-        steering.start(ada, wanted)
+    wanted = export_request.of_dataset("postcards", form="csv")
+    for _ in range(services.MOST_AT_WORK - 1):
+        services.start(ada, wanted)
     with pytest.raises(InvalidQuery, match="4 of your exports are being made"):
-        steering.start(ada, wanted)
-    steering.start(User.objects.create_user("bo"), wanted)
-    steering.cancel(ada, queued.pk)
-    steering.start(ada, wanted)
+        services.start(ada, wanted)
+    services.start(User.objects.create_user("bo"), wanted)
+    services.cancel(ada, queued.pk)
+    services.start(ada, wanted)
 
 
 def test_of_too_many_the_oldest_without_files_makes_room(ada, monkeypatch):
-    monkeypatch.setattr(steering, "MOST_KEPT", 2)
+    monkeypatch.setattr(services, "MOST_KEPT", 2)
     boats = collection(ada, 1)
-    wanted = asked.of_collection(ada, boats.pk, "csv")
-    first, second = (steering.start(ada, wanted) for _ in range(2))
+    wanted = export_request.of_collection(ada, boats.pk, "csv")
+    first, second = (services.start(ada, wanted) for _ in range(2))
     with pytest.raises(InvalidQuery, match="You have 2 exports"):
-        steering.start(ada, wanted)
+        services.start(ada, wanted)
     Export.objects.filter(pk=first.pk).update(state=State.EXPIRED)
-    third = steering.start(ada, wanted)
+    third = services.start(ada, wanted)
     kept = set(Export.objects.values_list("pk", flat=True))
     assert kept == {second.pk, third.pk}
 
@@ -406,9 +406,9 @@ def test_a_claim_that_is_lost_is_never_mistaken_for_a_failure(queued, monkeypatc
 
     def stop():
         Export.objects.filter(pk=queued.pk).update(state=State.CANCELLED)
-        files.remove(queued.pk)
+        storage.remove(queued.pk)
         raise FileNotFoundError("its folder")
 
     at_rows(monkeypatch, 1_000, stop)
-    assert not running.run(queued.pk)
+    assert not job.run(queued.pk)
     assert (now(queued).state, queued.error) == (State.CANCELLED, "")

@@ -148,8 +148,8 @@ def test_rename_delete_and_undo(client, ada):
 
 
 def test_long_deleted_concepts_are_swept(client, ada):
+    from usercollections.concept.tasks import sweep
     from usercollections.models import Concept
-    from usercollections.refining.sweeping import sweep
 
     old, new = saved(client), saved(client, "new")
     for each, days in ((old, 31), (new, 29)):

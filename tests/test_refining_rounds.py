@@ -262,8 +262,8 @@ def test_a_round_is_a_term_of_the_api(client):
 
 
 def test_old_refinements_are_swept_and_concepts_of_them_stay(client, ada):
+    from usercollections.concept.tasks import sweep
     from usercollections.models import Concept, Refinement, Round
-    from usercollections.refining.sweeping import sweep
 
     old = refine(client, good=ids("boats")[:3])
     new = refine(client, "q=cats&dataset=postcards", good=ids("cats")[:3])

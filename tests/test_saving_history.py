@@ -88,7 +88,7 @@ def test_it_is_seen_by_its_user_alone(client, ada, eve):
 
 
 def test_the_oldest_go(client, ada, monkeypatch):
-    from usercollections.saving import history
+    from usercollections.saved_search import history
 
     monkeypatch.setattr(history, "MOST_KEPT", 3)
     for words in ["one", "two", "three", "four", "five"]:
@@ -127,8 +127,8 @@ def test_switched_off_nothing_is_recorded_and_the_page_says_so(client, ada):
 
 
 def test_a_long_history_is_shown_in_full_on_request(client, ada):
-    from usercollections.saving.addresses import checked
-    from usercollections.saving.history import record
+    from usercollections.saved_search.history import record
+    from usercollections.saved_search.search_address import checked
 
     for number in range(60):
         record(ada, checked(f"q=boat {number}&dataset=postcards"))

@@ -147,7 +147,7 @@ def test_names_have_an_end(client, ada, postcards_dataset):
 def test_there_is_an_end_to_how_many_are_kept(
     client, ada, postcards_dataset, monkeypatch
 ):
-    from usercollections.saving import saved as saving
+    from usercollections.saved_search import services as saving
 
     monkeypatch.setattr(saving, "MOST_SAVED", 1)
     save(client, "q=boat")
@@ -345,9 +345,9 @@ def test_what_came_in_elsewhere_or_once_more_is_not_new(client, ada, tiny, tmp_p
 
 
 def test_only_the_nearest_count(client, ada, tiny, tmp_path, monkeypatch):
-    from usercollections.saving import news
+    from usercollections.saved_search import new_results
 
-    monkeypatch.setattr(news, "LOOKED_THROUGH", 12)
+    monkeypatch.setattr(new_results, "LOOKED_THROUGH", 12)
     search = keep_tiny(client, ada)
     come_in(tiny, tmp_path, 1)  # with the same vectors, so that half of them is new
     assert re.search(r"<b>[1-9]\d? new</b>", glance(client, search))

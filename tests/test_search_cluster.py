@@ -201,7 +201,7 @@ def test_an_export_has_the_items_of_all_engines_in_order(spread, tmp_path):
     """Read as Arrow over HTTP, of a scan and of a search that ranks items of both."""
     from exported import made, rows
 
-    from usercollections.exporting.asked import of_dataset, of_search
+    from usercollections.export.export_request import of_dataset, of_search
 
     everything = of_dataset("spread", Filters(max_width=99), "parquet", True)
     found = rows(made(everything, tmp_path / "all"), tmp_path / "all")

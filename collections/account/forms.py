@@ -7,7 +7,7 @@ from allauth.account import forms as allauth
 from django import forms
 
 from ..models import Token
-from .deletion import is_last_superuser
+from .services import is_last_superuser
 from .tokens import MOST_TOKENS
 
 LASTING = {"30": "30 days", "90": "90 days", "365": "a year", "": "until I revoke it"}

@@ -20,11 +20,16 @@ from django.views.decorators.http import (
 from search.rate_limits import limited
 
 from ..models import Token
-from .belongings import counts
-from .deletion import LastSuperuser, delete_account, is_last_superuser
-from .export import exported
+from .data_export import exported
 from .forms import DeletionForm, TokenForm
-from .preferences import keep_history, keeps_history
+from .services import (
+    LastSuperuser,
+    counts,
+    delete_account,
+    is_last_superuser,
+    keep_history,
+    keeps_history,
+)
 from .tokens import make_token, revoke
 
 

@@ -9,15 +9,21 @@ from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from .. import owning
-from ..collecting import making
-from ..collecting.asked_items import checked_keys
-from ..collecting.lists import open_to_everyone
-from ..collecting.paging import COLLECTION_ORDERS, cut, with_sorted_name
-from ..collecting.reaching import Reached, locked, reached
+from .. import sharing
+from ..collection import services
+from ..collection.item_keys import checked_keys
+from ..collection.views import open_to_everyone
 from ..models import Collection
+from ..pagination import COLLECTION_ORDERS, cut, with_sorted_name
+from ..sharing import Reached, locked, reached
 from .access import NOT_INDEXED, OfUsers, parameters
-from .answers import CollectionAnswer, CollectionPage
+from .representations import (
+    CollectionAnswer,
+    CollectionPage,
+    told_collection,
+    told_collections,
+    told_page,
+)
 from .serializers import (
     CollectionChange,
     CollectionParameters,
@@ -25,7 +31,6 @@ from .serializers import (
     checked,
     keys_of,
 )
-from .telling import told_collection, told_collections, told_page
 
 TAGS = ["collections"]
 NEW = OpenApiExample(
@@ -89,7 +94,7 @@ class CollectionList(OfUsers):
         given = checked(NewCollection, request.data)
         keys = checked_keys(keys_of(given.pop("items")))
         words = given.pop("words")
-        made = making.make(request.user, Collection(**given), keys, words)
+        made = services.make(request.user, Collection(**given), keys, words)
         told = told_collection(Reached(made, is_mine=True), request)
         return Response(told, status.HTTP_201_CREATED)
 
@@ -128,7 +133,7 @@ class CollectionDetail(OfUsers):
         For 30 days it can be brought back on the page of your collections.
         """
         with transaction.atomic():
-            owning.delete(locked(request.user, collection_id))
+            sharing.delete(locked(request.user, collection_id))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -149,11 +154,11 @@ def _change(collection: Collection, given: dict[str, Any]) -> None:
     for name in ("name", "description"):
         setattr(collection, name, given.get(name, getattr(collection, name)))
     if "name" in given or "description" in given:
-        making.rename(collection)
+        services.rename(collection)
     if "cover" in given:
         cover = given["cover"]
-        making.choose_cover(collection, keys_of([cover])[0] if cover else None)
+        services.choose_cover(collection, keys_of([cover])[0] if cover else None)
     if "visibility" in given:
-        owning.show_to(collection, given["visibility"])
+        sharing.show_to(collection, given["visibility"])
     if given.get("renew_link"):
-        owning.renew_link(collection)
+        sharing.renew_link(collection)

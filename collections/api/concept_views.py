@@ -17,16 +17,25 @@ from rest_framework.response import Response
 from search.api.errors import REFUSAL
 from search.retrieval.service import dataset_named
 
-from .. import owning
-from ..collecting.forms import check
-from ..collecting.paging import Order, cut, with_sorted_name
+from .. import sharing
+from ..collection.forms import check
+from ..concept import rounds, services
+from ..concept.files import unit
+from ..concept.services import ConceptForm, Reached, reached
+from ..concept.visitor import visitor
 from ..models import Concept
-from ..refining import kept, rounds
-from ..refining.kept import ConceptForm, Reached, reached
-from ..refining.vectors import unit
-from ..refining.visitors import visitor
+from ..pagination import Order, cut, with_sorted_name
 from .access import NOT_INDEXED, OfUsers, parameters
-from .answers import ConceptAnswer, ConceptPage, VersionAnswer, VersionPage
+from .representations import (
+    ConceptAnswer,
+    ConceptPage,
+    VersionAnswer,
+    VersionPage,
+    told_concept,
+    told_concept_row,
+    told_page,
+    told_version,
+)
 from .serializers import (
     ConceptChange,
     ConceptOfEmbedding,
@@ -38,7 +47,6 @@ from .serializers import (
     VersionRestored,
     checked,
 )
-from .telling import told_concept, told_concept_row, told_page, told_version
 
 TAGS = ["concepts"]
 BY_NAME = Order("Name", ("sorted_name", "pk"))
@@ -95,7 +103,7 @@ class ConceptList(OfUsers):
         check(form)
         with transaction.atomic():
             made = self._made(request, form, given)
-            owning.show_to(made, given["visibility"])
+            sharing.show_to(made, given["visibility"])
         told = told_concept(Reached(made, is_mine=True), request)
         return Response(told, status.HTTP_201_CREATED)
 
@@ -104,9 +112,9 @@ class ConceptList(OfUsers):
     ) -> Concept:
         if "round" in given:
             found = rounds.own(visitor(request), given["round"])
-            return kept.of_round(request.user, form, found)
+            return services.of_round(request.user, form, found)
         dataset = dataset_named(given["dataset"])
-        return kept.new(
+        return services.new(
             request.user,
             form,
             unit(given["embedding"], dataset.dimension, f"vectors of {dataset.title}"),
@@ -141,7 +149,7 @@ class ConceptDetail(OfUsers):
         All of it is changed, or nothing.
         """
         with transaction.atomic():
-            concept = kept.locked(request.user, concept_id)
+            concept = services.locked(request.user, concept_id)
             _change(concept, checked(ConceptChange, request.data))
         return Response(told_concept(Reached(concept, is_mine=True), request))
 
@@ -152,7 +160,7 @@ class ConceptDetail(OfUsers):
         For 30 days it can be brought back on the page of your concepts.
         """
         with transaction.atomic():
-            owning.delete(kept.locked(request.user, concept_id))
+            sharing.delete(services.locked(request.user, concept_id))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -198,7 +206,7 @@ class Versions(OfUsers):
 
         The older ones stay. A concept has up to 1,000 of them.
         """
-        kept.own(request.user, concept_id)
+        services.own(request.user, concept_id)
         asked = _asked(request, round=VersionOfRound, restore=VersionRestored)
         given = checked(asked or VersionOfEmbedding, request.data)
         with transaction.atomic():
@@ -213,13 +221,13 @@ class Versions(OfUsers):
         user = request.user
         if "round" in given:
             found = rounds.own(visitor(request), given["round"])
-            return kept.next_version(user, concept_id, found)
+            return services.next_version(user, concept_id, found)
         if "restore" in given:
-            return kept.restore(user, concept_id, given["restore"])
-        concept = kept.own(user, concept_id)
+            return services.restore(user, concept_id, given["restore"])
+        concept = services.own(user, concept_id)
         those = f"versions of “{concept.name}”"
         vector = unit(given["embedding"], len(concept.embedding), those)
-        return kept.next_vector(user, concept_id, vector, {})
+        return services.next_vector(user, concept_id, vector, {})
 
 
 def _asked(request: Request, **serializers: type) -> type | None:
@@ -233,8 +241,8 @@ def _change(concept: Concept, given: dict[str, Any]) -> None:
     for name in ("name", "description"):
         setattr(concept, name, given.get(name, getattr(concept, name)))
     if "name" in given or "description" in given:
-        kept.rename(concept)
+        services.rename(concept)
     if "visibility" in given:
-        owning.show_to(concept, given["visibility"])
+        sharing.show_to(concept, given["visibility"])
     if given.get("renew_link"):
-        owning.renew_link(concept)
+        sharing.renew_link(concept)

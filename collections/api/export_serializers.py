@@ -26,8 +26,8 @@ from search.api.serializers import (
 from search.query.model import FIELDS, MOST_TERMS, Filters, SearchQuery
 from search.rate_limits import check_pictures
 
-from ..exporting import asked
-from ..exporting.asked import FORMS, KINDS, MOST_RESULTS, Asked
+from ..export import export_request
+from ..export.export_request import FORMS, KINDS, MOST_RESULTS, Asked
 from ..models import Export
 
 # The keys that say what an export is of, by its kind: what it needs, and may have.
@@ -159,15 +159,17 @@ class NewExport(StrictSerializer):
         given, user = self.validated_data, request.user
         how = {"form": given["form"], "with_embeddings": given["embeddings"]}
         if given["kind"] == "collection":
-            return asked.of_collection(user, given["collection"], **how)
+            return export_request.of_collection(user, given["collection"], **how)
         if given["kind"] == "search":
             query = ExportedSearch.query_of(given["search"])
             check_pictures(request, query)
-            return asked.of_search(query, user, **how, limit=given["search"]["limit"])
+            return export_request.of_search(
+                query, user, **how, limit=given["search"]["limit"]
+            )
         filters = Filters(**given.get("filters", {}))
         if given["kind"] == "dataset":
-            return asked.of_dataset(given["dataset"], filters, **how)
-        return asked.of_concept(
+            return export_request.of_dataset(given["dataset"], filters, **how)
+        return export_request.of_concept(
             user,
             given["concept"],
             given["dataset"],

@@ -20,19 +20,21 @@ from rest_framework.response import Response
 
 from search.api.representations import Told
 
-from ..collecting.paging import COLLECTION_ORDERS, cut
-from ..exporting import files, steering
-from ..exporting.standing import share_of
+from ..export import services, storage
+from ..export.status import share_of
 from ..models import Export
+from ..pagination import COLLECTION_ORDERS, cut
 from .access import OfOneUser, parameters
 from .export_serializers import ExportAnswer, ExportPage, NewExport
+from .representations import told_page
 from .serializers import PageParameters, checked
-from .telling import told_page
 
 TAGS = ["exports"]
 FILE_FIELDS = ("name", "rows", "bytes", "sha256")
-KINDS = [kind.partition(";")[0] for kind in files.KINDS.values() if "json" not in kind]
-FILE = (*KINDS, files.OTHER_KIND)
+KINDS = [
+    kind.partition(";")[0] for kind in storage.KINDS.values() if "json" not in kind
+]
+FILE = (*KINDS, storage.OTHER_KIND)
 OF_A_SEARCH = OpenApiExample(
     "The nearest 1,000, with their vectors",
     request_only=True,
@@ -75,7 +77,7 @@ class Exports(OfOneUser):
         """List your exports, the latest first."""
         given = checked(PageParameters, parameters(request))
         latest_first = COLLECTION_ORDERS["created"]
-        mine = steering.of(request.user)
+        mine = services.of(request.user)
         page = cut(mine, latest_first, given["cursor"], given["limit"])
         return Response(told_page([told(row, request) for row in page.rows], page))
 
@@ -98,8 +100,8 @@ class Exports(OfOneUser):
         """
         given = NewExport(data=request.data)
         given.is_valid(raise_exception=True)
-        export = steering.start(request.user, given.asked(request))
-        is_made = export.state not in steering.AT_WORK
+        export = services.start(request.user, given.asked(request))
+        is_made = export.state not in services.AT_WORK
         where = reverse("api-export", args=[export.pk])
         return Response(
             told(export, request),
@@ -112,12 +114,12 @@ class OneExport(OfOneUser):
     @extend_schema(operation_id="exports_retrieve", tags=TAGS, responses=ExportAnswer)
     def get(self, request: Request, export_id: UUID) -> Response:
         """Read one of your exports: how far it is, or its files."""
-        return Response(told(steering.own(request.user, export_id), request))
+        return Response(told(services.own(request.user, export_id), request))
 
     @extend_schema(operation_id="exports_delete", tags=TAGS, responses={204: None})
     def delete(self, request: Request, export_id: UUID) -> Response:
         """Delete an export and its files; one that is being made stops."""
-        steering.delete(request.user, export_id)
+        services.delete(request.user, export_id)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -127,7 +129,7 @@ class CancelExport(OfOneUser):
     )
     def post(self, request: Request, export_id: UUID) -> Response:
         """Stop an export that waits or is being made; its files are deleted."""
-        return Response(told(steering.cancel(request.user, export_id), request))
+        return Response(told(services.cancel(request.user, export_id), request))
 
 
 class OfItsOwnKind(DefaultContentNegotiation):
@@ -171,8 +173,8 @@ class ExportFile(OfOneUser):
 
         The type of the answer is that of the file: JSON, CSV or Parquet.
         """
-        export = steering.own(request.user, export_id)
-        return files.answer(export, name, request.headers.get("Range", ""))
+        export = services.own(request.user, export_id)
+        return storage.answer(export, name, request.headers.get("Range", ""))
 
 
 def told(export: Export, request: Request) -> Told:
@@ -200,10 +202,10 @@ def told(export: Export, request: Request) -> Told:
         "files": [
             {name: file[name] for name in FILE_FIELDS}
             | {"url": url("api-export-file", file["name"])}
-            for file in files.listed(export)
+            for file in storage.listed(export)
         ],
         "manifest": export.manifest if is_done else None,
-        "manifest_url": url("api-export-file", files.MANIFEST) if is_done else None,
+        "manifest_url": url("api-export-file", storage.MANIFEST) if is_done else None,
         "error": export.error,
         "page": url("export"),
         "created_at": export.created_at,

@@ -12,13 +12,21 @@ from rest_framework.response import Response
 from search.errors import NotFound
 from search.retrieval.items import checked_id
 
-from ..collecting import making, members, ordering
-from ..collecting.asked_items import Key, checked_keys, rows_of
-from ..collecting.paging import ORDERS, cut
-from ..collecting.reaching import Reached, locked, own, reached
+from ..collection import members, services
+from ..collection.item_keys import Key, checked_keys, rows_of
 from ..models import Collection, CollectionItem
+from ..pagination import ORDERS, cut
+from ..sharing import Reached, locked, own, reached
 from .access import NOT_INDEXED, OfUsers, parameters
-from .answers import AddedAnswer, MemberAnswer, MemberPage, RemovedAnswer
+from .representations import (
+    AddedAnswer,
+    MemberAnswer,
+    MemberPage,
+    RemovedAnswer,
+    Told,
+    told_members,
+    told_page,
+)
 from .serializers import (
     ItemsGiven,
     ItemsRemoved,
@@ -27,7 +35,6 @@ from .serializers import (
     checked,
     keys_of,
 )
-from .telling import Told, told_members, told_page
 
 TAGS = ["collections"]
 TWO = OpenApiExample(
@@ -67,7 +74,7 @@ class Items(OfUsers):
         given = checked(ItemsGiven, request.data)
         keys = checked_keys(keys_of(given["items"]))
         added = members.add(request.user, collection_id, keys)
-        making.record(added, given["words"])
+        services.record(added, given["words"])
         told = {
             "new": len(added.new),
             "there": added.there,
@@ -148,7 +155,7 @@ class ItemDetail(OfUsers):
                 member.note = given["note"]
                 member.save(update_fields=["note"])
             if "place" in given:
-                ordering.move(collection, [key], "place", given["place"])
+                members.move(collection, [key], "place", given["place"])
                 member.refresh_from_db()
         return Response(_told(member, Reached(collection, is_mine=True), request))
 

@@ -17,13 +17,20 @@ from search.errors import NotFound
 from search.query.concepts import resolved
 from search.retrieval import service
 
-from ..collecting.paging import Order, cut
 from ..models import SavedSearch
-from ..saving import news, saved
-from ..saving.addresses import Asking, query_of, query_string
-from ..saving.addresses import checked as checked_search
+from ..pagination import Order, cut
+from ..saved_search import new_results, services
+from ..saved_search.search_address import Asking, query_of, query_string
+from ..saved_search.search_address import checked as checked_search
 from .access import OfOneUser, parameters
-from .answers import SavedSearchAnswer, SavedSearchDetail, SavedSearchPage
+from .representations import (
+    SavedSearchAnswer,
+    SavedSearchDetail,
+    SavedSearchPage,
+    Told,
+    told_page,
+    told_searches,
+)
 from .serializers import (
     NewSearch,
     PageParameters,
@@ -31,7 +38,6 @@ from .serializers import (
     SearchChange,
     checked,
 )
-from .telling import Told, told_page, told_searches
 
 TAGS = ["searches"]
 NONE = "There is no such search among yours."
@@ -56,7 +62,7 @@ class Searches(OfOneUser):
     def get(self, request: Request) -> Response:
         """List your saved searches in the order made by hand."""
         given = checked(PageParameters, parameters(request))
-        mine = saved.of(request.user)
+        mine = services.of(request.user)
         page = cut(mine, BY_HAND, given["cursor"], given["limit"])
         told = told_searches(page.rows, page.start + 1, request)
         return Response(told_page(told, page))
@@ -76,7 +82,7 @@ class Searches(OfOneUser):
         """
         given = checked(NewSearch, request.data)
         asking = _asking(given["search"])
-        search, is_new = saved.save(request.user, asking, given["name"])
+        search, is_new = services.save(request.user, asking, given["name"])
         done = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
         return Response(_told(search, request), done)
 
@@ -91,7 +97,7 @@ class SearchDetail(OfOneUser):
         Only where something came in since it was looked at is it searched for that.
         """
         search = _mine(request, key)
-        new = news.count_new(
+        new = new_results.count_new(
             search,
             request.user,
             request.get_host(),
@@ -121,18 +127,18 @@ class SearchDetail(OfOneUser):
             search = _mine(request, key, locked=True)
             given = checked(SearchChange, request.data)
             if "search" in given:
-                saved.change(search, _asking(given["search"]))
+                services.change(search, _asking(given["search"]))
             if "name" in given:
-                saved.rename(search, given["name"])
+                services.rename(search, given["name"])
             if "place" in given:
-                saved.put_at(search, given["place"])
+                services.put_at(search, given["place"])
                 search.refresh_from_db()
         return Response(_told(search, request))
 
     @extend_schema(operation_id="saved_search_delete", tags=TAGS, responses={204: None})
     def delete(self, request: Request, key: UUID) -> Response:
         """Delete a saved search, for good."""
-        saved.delete(_mine(request, key))
+        services.delete(_mine(request, key))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -153,7 +159,7 @@ class SearchResults(OfOneUser):
         """
         search = _mine(request, key)
         given = checked(ResultParameters, parameters(request))
-        asking = saved.asking_of(search)
+        asking = services.asking_of(search)
         query = replace(
             query_of(asking, request.get_host()),
             limit=given["limit"],
@@ -162,7 +168,7 @@ class SearchResults(OfOneUser):
         rate_limits.check_pictures(request, query)
         page = service.find(resolved(query, request.user))
         if not query.cursor:
-            saved.look_at(request.user, asking)
+            services.look_at(request.user, asking)
         told = told_results(page, query.dataset, given["include"], request)
         return Response(told)
 
@@ -176,7 +182,7 @@ def _mine(request: Request, key: UUID, *, locked: bool = False) -> SavedSearch:
 
     Raises NotFound.
     """
-    mine = saved.of(request.user)
+    mine = services.of(request.user)
     found = (mine.select_for_update() if locked else mine).filter(pk=key).first()
     if found is None:
         raise NotFound(NONE)
@@ -184,5 +190,5 @@ def _mine(request: Request, key: UUID, *, locked: bool = False) -> SavedSearch:
 
 
 def _told(search: SavedSearch, request: Request) -> Told:
-    ahead = saved.of(request.user).filter(position__lt=search.position).count()
+    ahead = services.of(request.user).filter(position__lt=search.position).count()
     return told_searches([search], ahead + 1, request)[0]

@@ -21,13 +21,13 @@ from search.api.fields import (
 from search.api.serializers import INCLUDED, MOST_NUMBERS
 from search.query.model import DEFAULT_LIMIT, LAST_ITEM, MOST_PER_PAGE, MOST_TEXT
 
-from ..collecting.asked_items import MOST_AT_ONCE, Key
-from ..collecting.members import MOST_MEMBERS
-from ..collecting.paging import COLLECTION_ORDERS
+from ..collection.item_keys import MOST_AT_ONCE, Key
+from ..collection.members import MOST_MEMBERS
+from ..concept.services import MOST_VERSIONS
 from ..models.ownership import Shared
-from ..refining.kept import MOST_VERSIONS
-from ..saving.addresses import MOST_CHARACTERS
-from ..saving.saved import MOST_NAME, MOST_SAVED
+from ..pagination import COLLECTION_ORDERS
+from ..saved_search.search_address import MOST_CHARACTERS
+from ..saved_search.services import MOST_NAME, MOST_SAVED
 
 MOST_ADDRESS = MOST_CHARACTERS + 2_000  # with what stands before the question mark
 WHO_SEES = "`private`: you; `unlisted`: whoever has the link; `public`: everyone."

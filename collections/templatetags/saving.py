@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 from django import template
 
 from ..models import SavedSearch
-from ..saving import saved
-from ..saving.addresses import Asking, spelled
+from ..saved_search import services
+from ..saved_search.search_address import Asking, spelled
 
 register = template.Library()
 
@@ -21,4 +21,4 @@ class Kept(NamedTuple):
 def kept_search(context: dict[str, Any], address: str, dataset: str) -> Kept:
     """A search as it would be kept, and the one that this user has saved of it."""
     asking, user = spelled(address, dataset), context["request"].user
-    return Kept(asking, asking.name(user), saved.same(user, asking))
+    return Kept(asking, asking.name(user), services.same(user, asking))

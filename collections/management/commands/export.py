@@ -18,9 +18,9 @@ from search.query.model import FIELDS, MODES, SORTS, Filters
 from search.query.parser import parse
 from search.retrieval import query_reader
 
-from ...exporting import asked, writing
-from ...exporting.asked import FORMS, MOST_RESULTS, Asked
-from ...exporting.progress import Progress, Told
+from ...export import export_request, writer
+from ...export.checkpoint import Progress, Told
+from ...export.export_request import FORMS, MOST_RESULTS, Asked
 
 INTERRUPTED = 130
 COMPARED: dict[str, Any] = {
@@ -94,17 +94,17 @@ class Command(BaseCommand):
             check_engine("export on its pages or by its API")
             wanted = _asked(user, **options)
             folder = out or Path(f"{slugify(wanted.name) or wanted.kind}-{wanted.form}")
-            if not writing.is_for(wanted, folder):
+            if not writer.is_for(wanted, folder):
                 raise Error(
                     f"{folder} holds something else: name an empty folder by --out."
                 )
             self._write(wanted, user, folder)
 
     def _write(self, wanted: Asked, user: Any, folder: Path) -> None:
-        is_there = (folder / writing.MANIFEST).exists()
+        is_there = (folder / writer.MANIFEST).exists()
         shown = Shown(self.stdout)
         try:
-            manifest = writing.write(wanted, user, folder, shown.show)
+            manifest = writer.write(wanted, user, folder, shown.show)
         except KeyboardInterrupt:
             shown.close()
             raise Error(
@@ -180,20 +180,22 @@ class Shown:
 def _asked(user: Any, *, kind: str, form: str, embeddings: bool, **given: Any) -> Asked:
     how: dict[str, Any] = {"form": form, "with_embeddings": embeddings}
     if kind == "collection":
-        return asked.of_collection(user, given["id"], **how)
+        return export_request.of_collection(user, given["id"], **how)
     if kind == "dataset":
-        return asked.of_dataset(given["slug"], _filters(given["filters"]), **how)
+        return export_request.of_dataset(
+            given["slug"], _filters(given["filters"]), **how
+        )
     slug, field = given["dataset"], given["field"]
     if kind == "concept":
         filters = _filters(given["filters"])
-        return asked.of_concept(
+        return export_request.of_concept(
             user, given["id"], slug, given["above"], field, filters, **how
         )
     read = query_reader.read(given["words"], slug, "")
     query = query_reader.query(
         slug, read, field=field, mode=given["mode"], sort=given["sort"]
     )
-    return asked.of_search(query, user, limit=given["limit"], **how)
+    return export_request.of_search(query, user, limit=given["limit"], **how)
 
 
 def _filters(text: str) -> Filters:

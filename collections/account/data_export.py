@@ -1,0 +1,194 @@
+"""A user's data as a ZIP file, which is written while it is sent.
+
+Every table that belongs to a user is in it, found by its relations, so that no table
+can be forgotten. At no time is more of it in memory than a few thousand rows.
+"""
+
+import json
+import logging
+import zipfile
+from collections.abc import Iterator
+from io import BytesIO
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import models
+from django.utils.text import slugify
+
+from search.errors import SearchUnavailable
+from search.retrieval.item_lookup import Standing
+
+from ..collection.rows import standings_of
+from ..models import CollectionItem
+from . import services
+
+logger = logging.getLogger(__name__)
+
+# Nobody's business outside: they open accounts, or could help to.
+SECRETS = {"password", "digest"}
+# Links of ours that say what an admin allows, and mails under way.
+LEFT_OUT = {"User_groups", "User_user_permissions", "EmailConfirmation"}
+CHUNK_ROWS = 2_000
+CHUNK_BYTES = 64 * 1024
+ABOUT = """\
+Everything that laionweb keeps of {name}.
+
+account.json          the account itself
+*.json                what you have several of, one row each
+*/*.json              one file each, with what belongs to it inside
+                      of pictures that must not be shown any more, and of all while
+                      the search engine is away, without address and caption
+vectors/*.npy         embeddings, as NumPy reads them: float32, of unit length;
+                      the JSON files name them
+"""
+
+
+def exported(user: Any) -> Iterator[bytes]:
+    """The ZIP file, piece by piece."""
+    stream = _Stream()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("README.txt", ABOUT.format(name=user.get_username()))
+        for name, pieces in _files(user):
+            with archive.open(name, "w", force_zip64=True) as file:
+                for piece in pieces:
+                    file.write(piece)
+                    if len(stream) > CHUNK_BYTES:
+                        yield stream.taken()
+        for name, vector in _vectors(user):
+            archive.writestr(name, vector)
+            if len(stream) > CHUNK_BYTES:
+                yield stream.taken()
+    yield stream.taken()
+
+
+class _Stream:
+    """A file that only goes forward; what is written is taken away and sent."""
+
+    def __init__(self) -> None:
+        self._pieces = bytearray()
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    def write(self, piece: bytes) -> int:
+        self._pieces += piece
+        return len(piece)
+
+    def flush(self) -> None:
+        """There is nothing behind it."""
+
+    def close(self) -> None:
+        """What was written is still to be taken."""
+
+    def taken(self) -> bytes:
+        taken, self._pieces = bytes(self._pieces), bytearray()
+        return taken
+
+
+def _files(user: Any) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """Names and contents. Of what holds other things, each is a file."""
+    yield "account.json", _encoded(_json(_fields(user)))
+    for relation in _exported_relations(user._meta.model):
+        model = relation.related_model
+        owned = services.rows(model, relation.field.name, user)
+        plural = _plural(model)
+        if not _exported_relations(model):
+            yield f"{plural}.json", _encoded(_array(owned))
+            continue
+        for row in owned.iterator(CHUNK_ROWS):
+            name = f"{plural}/{slugify(str(row))[:60]}-{str(row.pk)[:8]}.json"
+            yield name, _encoded(_object(row))
+
+
+def _plural(model: type[models.Model]) -> str:
+    return slugify(str(model._meta.verbose_name_plural))
+
+
+def _exported_relations(model: type[models.Model]) -> list[services.Relation]:
+    relations = services.relations(model)
+    return [rel for rel in relations if rel.related_model.__name__ not in LEFT_OUT]
+
+
+def _encoded(pieces: Iterator[str]) -> Iterator[bytes]:
+    for piece in pieces:
+        yield piece.encode()
+
+
+def _array(rows: models.QuerySet) -> Iterator[str]:
+    found = rows.iterator(CHUNK_ROWS)
+    if rows.model is CollectionItem:
+        found = _without_removed(found)
+    yield "["
+    for number, row in enumerate(found):
+        yield ",\n" if number else "\n"
+        yield from _object(row)
+    yield "\n]"
+
+
+def _without_removed(members: Iterator[CollectionItem]) -> Iterator[CollectionItem]:
+    """Members as they are, but for what must not be shown: their url and caption.
+
+    Where the engine cannot tell, nobody's are given out.
+    """
+    while some := list(islice(members, CHUNK_ROWS)):
+        try:
+            standings = standings_of(some)
+        except SearchUnavailable as error:
+            logger.warning("Pictures are left out of an export: %s", error.message)
+            standings = {}
+        for member in some:
+            standing = standings.get((member.dataset, member.item))
+            if standing in (None, Standing.REMOVED):
+                member.url, member.caption = "", ""
+            yield member
+
+
+def _object(row: models.Model) -> Iterator[str]:
+    """A row, with the rows that belong to it inside."""
+    head = "".join(_json(_fields(row)))
+    yield head[:-1]
+    for relation in _exported_relations(type(row)):
+        inside = services.rows(relation.related_model, relation.field.name, row)
+        yield f", {json.dumps(_plural(inside.model))}: "
+        yield from _array(inside)
+    yield "}"
+
+
+def _json(value: Any) -> Iterator[str]:
+    yield json.dumps(value, cls=DjangoJSONEncoder, ensure_ascii=False)
+
+
+def _fields(row: models.Model) -> dict[str, Any]:
+    """Of a vector, the name of its file."""
+    return {
+        field.name: (
+            _vector_file(row._meta, row.pk, field)
+            if isinstance(field, models.BinaryField)
+            else field.value_from_object(row)
+        )
+        for field in row._meta.concrete_fields
+        if field.name not in SECRETS
+    }
+
+
+def _vector_file(meta: Any, key: Any, field: models.Field) -> str:
+    return f"vectors/{slugify(str(meta.verbose_name))}-{key}-{field.name}.npy"
+
+
+def _vectors(user: Any) -> Iterator[tuple[str, bytes]]:
+    for model, path in services.tables().items():
+        for field in model._meta.concrete_fields:
+            if not isinstance(field, models.BinaryField):
+                continue
+            owned = services.rows(model, path, user).order_by()
+            keyed = owned.values_list("pk", field.name)
+            for key, vector in keyed.iterator(CHUNK_ROWS):
+                yield _vector_file(model._meta, key, field), _npy(vector)
+
+
+def _npy(vector: bytes) -> bytes:
+    file = BytesIO()
+    np.save(file, np.frombuffer(vector, "<f4"), allow_pickle=False)
+    return file.getvalue()

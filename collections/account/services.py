@@ -1,0 +1,91 @@
+"""What belongs to a user: every table whose rows go when the user goes."""
+
+import logging
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db import models, transaction
+
+from ..models import Preferences
+
+# Where to look, from one row to those that belong to it.
+Relation = models.ForeignObjectRel
+
+
+@cache
+def relations(model: type[models.Model]) -> tuple[Relation, ...]:
+    """Those to the tables whose rows go with a row of this one, but for itself."""
+    return tuple(
+        relation
+        for relation in model._meta.get_fields(include_hidden=True)
+        if isinstance(relation, models.ManyToOneRel)
+        and relation.on_delete is models.CASCADE
+        and relation.related_model is not model
+    )
+
+
+def tables() -> dict[type[models.Model], str]:
+    """Each model that belongs to a user, and the look-up that leads to its user."""
+    found: dict[type[models.Model], str] = {}
+    ahead: list[tuple[type[models.Model], str]] = [(get_user_model(), "")]
+    while ahead:
+        model, path = ahead.pop(0)
+        for relation in relations(model):
+            field = relation.field.name
+            if relation.related_model not in found:
+                found[relation.related_model] = f"{field}__{path}" if path else field
+                ahead.append((relation.related_model, found[relation.related_model]))
+    return found
+
+
+def rows(model: type[models.Model], path: str, user: Any) -> models.QuerySet:
+    return model._base_manager.filter(**{path: user})
+
+
+def counts(user: Any) -> Iterator[tuple[str, int]]:
+    """What a user would miss: names and numbers, without what is empty."""
+    for model, path in tables().items():
+        if model._meta.app_label == "collections":
+            count = rows(model, path, user).count()
+            if count:
+                names = model._meta.verbose_name, model._meta.verbose_name_plural
+                yield str(names[count != 1]), count
+
+
+logger = logging.getLogger(__name__)
+
+
+class LastSuperuser(Exception):
+    """There would be no admin left."""
+
+
+@transaction.atomic
+def delete_account(user: Any) -> None:
+    """The user and all that belongs to them. Raises LastSuperuser."""
+    # Two admins who go at the same moment wait for each other.
+    admins = get_user_model().objects.filter(is_superuser=True)
+    list(admins.select_for_update().order_by("pk"))
+    if is_last_superuser(user):
+        raise LastSuperuser
+    number = user.pk
+    user.delete()
+    logger.info("User %s deleted their account.", number)
+
+
+def is_last_superuser(user: Any) -> bool:
+    admins = get_user_model().objects.filter(is_superuser=True, is_active=True)
+    return user.is_superuser and not admins.exclude(pk=user.pk).exists()
+
+
+def keeps_history(user: Any) -> bool:
+    """Whether this user's searches may be remembered; never a visitor's."""
+    if not user.is_authenticated:
+        return False
+    chosen = Preferences.objects.filter(owner=user).first()
+    return chosen.keeps_history if chosen else True
+
+
+def keep_history(user: Any, keeps: bool) -> None:
+    Preferences.objects.update_or_create(owner=user, defaults={"keeps_history": keeps})

@@ -1,0 +1,132 @@
+"""What anyone may take from a collection they see: a file, or pictures like these."""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from io import StringIO
+from itertools import chain
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Count
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.utils.http import content_disposition_header
+from django.utils.text import slugify
+from django.views.decorators.http import require_http_methods, require_safe
+
+from search.csv_output import harmless
+from search.errors import NotFound
+from search.query.model import encode_embedding
+from search.query.url_params import search_url
+from search.rate_limits import limited
+from search.retrieval import popularity
+from search.retrieval.service import dataset_named
+
+from ..models import Collection
+from ..sharing import reached
+from . import similarity
+from .item_keys import Key, by_dataset
+from .rows import COLUMNS, Row, batches
+
+FORMS = {"json": "application/json", "csv": "text/csv; charset=utf-8"}
+
+
+def written(collection: Collection, form: str, *, with_notes: bool) -> Iterator[str]:
+    """The file, piece by piece; the first is there when this returns.
+
+    Raises SearchUnavailable; once begun, a file that cannot be completed breaks off.
+    """
+    found = batches(collection, with_notes=with_notes)
+    found = chain([next(found, [])], found)
+    write = _json if form == "json" else _csv
+    return write(collection, found, with_notes)
+
+
+def _json(
+    collection: Collection, found: Iterable[list[Row]], with_notes: bool
+) -> Iterator[str]:
+    about = {"name": collection.name, "description": collection.description}
+    yield json.dumps(about, ensure_ascii=False)[:-1] + ', "items": ['
+    before = "\n"
+    for rows in found:
+        pieces = (json.dumps(row, ensure_ascii=False) for row in rows)
+        if rows:
+            yield before + ",\n".join(pieces)
+            before = ",\n"
+    yield "\n]}\n"
+
+
+def _csv(
+    collection: Collection, found: Iterable[list[Row]], with_notes: bool
+) -> Iterator[str]:
+    names = [name for name in COLUMNS if with_notes or name != "note"]
+    yield _lines([names])
+    for rows in found:
+        yield _lines([harmless(row[name]) for name in names] for row in rows)
+
+
+def _lines(rows: Iterable[list[Any]]) -> str:
+    text = StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue()
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@limited("export")
+def export(
+    request: HttpRequest,
+    form: str,
+    collection_id: UUID | None = None,
+    token: str = "",
+) -> StreamingHttpResponse:
+    """The members as a file; notes are in that of the owner alone."""
+    way = reached(request.user, collection_id, token)
+    if request.method == "POST":  # a GET changes nothing
+        _record(way.collection)
+    pieces = written(way.collection, form, with_notes=way.is_mine)
+    name = f"{slugify(way.collection.name)[:60] or 'collection'}.{form}"
+    return StreamingHttpResponse(
+        pieces,
+        content_type=FORMS[form],
+        headers={"Content-Disposition": content_disposition_header(True, name)},
+    )
+
+
+def _record(collection: Collection) -> None:
+    """Counts the members as picked, unless there are too many for having been."""
+    if collection.size > popularity.MOST_AT_ONCE:
+        return
+    rows = collection.items.values_list("dataset", "item")
+    for slug, ids in by_dataset([Key(*row) for row in rows]).items():
+        popularity.record(slug, ids, "", popularity.Kind.EXPORTED)
+
+
+@require_safe
+@limited("search")
+def more_like_it(
+    request: HttpRequest, collection_id: UUID | None = None, token: str = ""
+) -> HttpResponse:
+    """Sends on to a search by the mean of the pictures.
+
+    By its id the search knows the collection and leaves its members out. Who came
+    through a link does not reach it by its id; their search has the mean itself.
+    """
+    way = reached(request.user, collection_id, token)
+    if slug := request.GET.get("dataset", ""):
+        dataset_named(slug)
+    slug = slug or _main_dataset(way.collection)
+    asked = {"concept": str(way.collection.pk)}
+    if way.token:
+        asked = {"embedding": encode_embedding(similarity.mean(way.collection, slug))}
+    # Django's redirect refuses addresses as long as those of large embeddings.
+    address = search_url(asked | {"dataset": slug})
+    return HttpResponse(status=303, headers={"Location": address})
+
+
+def _main_dataset(collection: Collection) -> str:
+    """The one that most members are of. Raises NotFound."""
+    counted = collection.items.values_list("dataset").annotate(count=Count("pk"))
+    main = counted.order_by("-count").first()
+    if main is None:
+        raise NotFound("There are no pictures in this collection yet.")
+    return main[0]

@@ -1,0 +1,168 @@
+"""A collection is made, named and given a cover."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from search.errors import InvalidQuery
+from search.retrieval import popularity
+
+from .. import sharing
+from ..models import Collection, CollectionItem
+from ..sharing import locked
+from .item_keys import Key, by_dataset, rows_of
+from .members import (
+    GAP,
+    SNAPSHOT,
+    Added,
+    bound,
+    check_room,
+    count_anew,
+    last_position,
+    put_in,
+    snapshots,
+    take_back,
+)
+
+
+def make(
+    user: Any, collection: Collection, keys: Sequence[Key] = (), words: str = ""
+) -> Collection:
+    """Keeps a new collection as the user's, with these items in it if any are given.
+
+    `words` are those of the search that the items came from. Raises InvalidQuery,
+    SearchUnavailable; then nothing is kept.
+    """
+    known = snapshots(list(keys))
+    added = None
+    with transaction.atomic():
+        sharing.check_room(user, Collection)
+        collection.owner = user
+        collection.save(force_insert=True)
+        if collection.visibility != Collection.Visibility.PRIVATE:
+            sharing.show_to(collection, collection.visibility)
+        if keys:
+            added = put_in(user, collection.pk, list(keys), known)
+    if added:
+        record(added, words)
+        collection.refresh_from_db()
+    return collection
+
+
+def record(added: Added, words: str) -> None:
+    """Counts what was added as picked for the words of the search it came from."""
+    for slug, ids in by_dataset(list(added.new)).items():
+        popularity.record(slug, ids, words, popularity.Kind.SAVED)
+
+
+def rename(collection: Collection) -> None:
+    """Keeps the name and the description that it was given."""
+    # These alone: members may come in meanwhile.
+    collection.save(update_fields=["name", "description", "changed_at"])
+
+
+def choose_cover(collection: Collection, key: Key | None) -> None:
+    """One member stands for all; without one, the first four do.
+
+    Raises InvalidQuery for what is no member.
+    """
+    member = None
+    if key is not None:
+        member = rows_of(collection.items.all(), [key]).first()
+        if member is None:
+            raise InvalidQuery("This picture is not in the collection any more.")
+    collection.cover = member
+    collection.save(update_fields=["cover"])
+
+
+def merge(user: Any, target_id: UUID, source_id: UUID) -> tuple[UUID, int]:
+    """Pours one of the user's collections into another and deletes it.
+
+    Returns the batch of what is new in the target, for unmerge, and how many that is.
+    Raises NotFound, InvalidQuery.
+    """
+    if target_id == source_id:
+        raise InvalidQuery("Choose another collection than this one.")
+    batch = uuid4()
+    with transaction.atomic():
+        # Always in the same order, or two merges could wait for each other.
+        first, second = sorted((target_id, source_id))
+        both = {pk: locked(user, pk) for pk in (first, second)}
+        target, source = both[target_id], both[source_id]
+        new = source.size - _shared(target, source)
+        check_room(target, new)
+        _pour(source, target, batch, with_notes=True)
+        count_anew(target)
+        sharing.delete(source)
+    return batch, new
+
+
+def unmerge(user: Any, target_id: UUID, batch: UUID, source_id: UUID) -> None:
+    """Undoes a merge: the source is back, what came of it has left.
+
+    Raises NotFound, InvalidQuery.
+    """
+    with transaction.atomic():
+        take_back(locked(user, target_id), batch)
+        sharing.bring_back(user, Collection, source_id)
+
+
+def copy(user: Any, source: Collection) -> Collection:
+    """A private collection of the user's with the same members, in the same order.
+
+    Notes are copied from the user's own alone: those of others are private. Raises
+    InvalidQuery.
+    """
+    with transaction.atomic():
+        sharing.check_room(user, Collection)
+        made = Collection.objects.create(
+            owner=user,
+            name=f"{source.name[:110]} (copy)",
+            description=source.description,
+        )
+        _pour(source, made, uuid4(), with_notes=source.owner_id == user.pk)
+        count_anew(made)
+    return made
+
+
+def _shared(target: Collection, source: Collection) -> int:
+    """How many items both have."""
+    table = CollectionItem._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT count(*) FROM {table} AS one JOIN {table} AS other "
+            "ON one.dataset = other.dataset AND one.item = other.item "
+            "WHERE one.collection_id = %s AND other.collection_id = %s",
+            [bound(target), bound(source)],
+        )
+        return cursor.fetchone()[0]
+
+
+def _pour(
+    source: Collection, target: Collection, batch: UUID, *, with_notes: bool
+) -> None:
+    """Adds what the target lacks at its end, in the order that the source has."""
+    table, copied = CollectionItem._meta.db_table, ", ".join(SNAPSHOT)
+    added_at = CollectionItem._meta.get_field("added_at")
+    came_in_batch = CollectionItem._meta.get_field("batch")
+    note = "note" if with_notes else "''"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {table} (collection_id, dataset, item, {copied}, note, "
+            "position, added_at, batch) "
+            f"SELECT %s, dataset, item, {copied}, {note}, "
+            "%s + %s * row_number() OVER (ORDER BY position, id), %s, %s "
+            f"FROM {table} WHERE collection_id = %s "
+            "ORDER BY position, id ON CONFLICT DO NOTHING",
+            [
+                bound(target),
+                last_position(target),
+                GAP,
+                added_at.get_db_prep_value(timezone.now(), connection),
+                came_in_batch.get_db_prep_value(batch, connection),
+                bound(source),
+            ],
+        )

@@ -1,0 +1,36 @@
+from django.urls import include, path
+
+from . import download_views, edit_views, item_views, views
+
+for_readers = [
+    path("", views.page, name="collection"),
+    path(
+        "export.json", download_views.export, {"form": "json"}, name="collection-json"
+    ),
+    path("export.csv", download_views.export, {"form": "csv"}, name="collection-csv"),
+    path("like-it", download_views.more_like_it, name="collection-like-it"),
+    path("copy", edit_views.copy, name="collection-copy"),
+]
+for_its_owner = [
+    path("edit", edit_views.edit, name="collection-edit"),
+    path("delete", edit_views.delete, name="collection-delete"),
+    path("restore", edit_views.restore, name="collection-restore"),
+    path("visibility", edit_views.show_to, name="collection-visibility"),
+    path("renew-link", edit_views.renew_link, name="collection-renew-link"),
+    path("cover", edit_views.choose_cover, name="collection-cover"),
+    path("merge", edit_views.merge, name="collection-merge"),
+    path("unmerge", edit_views.unmerge, name="collection-unmerge"),
+    path("take-back", edit_views.take_back_batch, name="collection-take-back"),
+    path("add", item_views.add, name="collection-add"),
+    path("remove", item_views.remove, name="collection-remove"),
+    path("move", item_views.move, name="collection-move"),
+    path("undo", item_views.undo, name="collection-undo"),
+    path("note", item_views.note, name="collection-note"),
+]
+urlpatterns = [
+    path("collections/", views.mine, name="collections"),
+    path("collections/public/", views.public, name="collections-public"),
+    path("collections/choose", item_views.choose, name="collections-choose"),
+    path("collections/shared/<slug:token>/", include(for_readers)),
+    path("collections/<uuid:collection_id>/", include(for_readers + for_its_owner)),
+]

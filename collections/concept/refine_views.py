@@ -1,0 +1,190 @@
+"""Rounds of refining, as the bar under the results asks for them."""
+
+import math
+import uuid
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+
+from search.errors import InvalidQuery, SearchError
+from search.rate_limits import limited
+from search.retrieval.feedback import MOST_MARKS, STRENGTHS
+from search.retrieval.items import checked_id
+from search.retrieval.service import dataset_named
+
+from ..models import Concept, Refinement, Round
+from ..responses import told, wants_json
+from ..saved_search.search_address import checked
+from . import rounds
+from .rounds import Searched, address_of
+from .visitor import known_visitor, visitor
+
+
+def refinement_state(
+    before: Searched, refinement: Refinement, current: Round | None, with_seen: bool
+) -> dict[str, Any]:
+    """What the bar shows: the steps, where one is, and the marks given so far."""
+    rounds = list(refinement.rounds.order_by("number", "created_at"))
+    current_id = current.pk if current else None
+    on_way = _way_to(current, rounds)
+    steps = [
+        _step(each, name, before, refinement, rounds, on_way)
+        for each, name in _named(rounds)
+    ]
+    ahead = [each for each in rounds if each.parent_id == current_id]
+    told = {
+        "steps": steps,
+        "current": str(current_id or ""),
+        "label": refinement.label,
+        "good": current.good if current else [],
+        "bad": current.bad if current else [],
+        "strength": current.strength if current else None,
+        "back": _address(current.parent, refinement, before) if current else "",
+        "ahead": address_of(ahead[-1], before) if ahead else "",
+    }
+    if current:
+        told["with_seen"] = with_seen
+        told["other"] = address_of(current, before, not with_seen)
+    return told
+
+
+def _step(
+    each: Round | None,
+    name: str,
+    before: Searched,
+    refinement: Refinement,
+    rounds: list[Round],
+    on_way: set[Any],
+) -> dict[str, Any]:
+    key = each.pk if each else None
+    after = [found for found in rounds if found.parent_id == key]
+    # Where there are several ways on, the one that leads to where one is tells most.
+    chosen = [found for found in after if found.pk in on_way] or after
+    return {
+        "id": str(key or ""),
+        "name": name,
+        "address": _address(each, refinement, before),
+        "on_way": key is None or key in on_way,
+        "marks": _marks(each, chosen[-1]) if chosen else None,
+    }
+
+
+def _marks(shown: Round | None, marked: Round) -> dict[str, int]:
+    """Of the hits of one round, how many were marked, and how many as good."""
+    before = {*shown.good, *shown.bad} if shown else set()
+    good, bad = set(marked.good) - before, set(marked.bad) - before
+    return {"good": len(good), "all": len(good) + len(bad)}
+
+
+def _way_to(current: Round | None, rounds: list[Round]) -> set[Any]:
+    by_id: dict[UUID | None, Round] = {each.pk: each for each in rounds}
+    way = set()
+    while current is not None:
+        way.add(current.pk)
+        current = by_id.get(current.parent_id)
+    return way
+
+
+def _named(rounds: list[Round]) -> list[tuple[Round | None, str]]:
+    """Start, 1, 2, and where one went back and on in another way, 2b."""
+    named: list[tuple[Round | None, str]] = [(None, "Start")]
+    count = 0
+    for place, each in enumerate(rounds):
+        is_first = place == 0 or rounds[place - 1].number != each.number
+        count = 0 if is_first else count + 1
+        letter = chr(ord("a") + count) if 0 < count < 26 else ""
+        named.append((each, f"{each.number}{letter}"))
+    return named
+
+
+def _address(each: Round | None, refinement: Refinement, before: Searched) -> str:
+    if each is None:
+        return f"{reverse('search')}?{refinement.address}"
+    return address_of(each, before)
+
+
+MOST_SHOWN = 5_000
+
+
+@require_POST
+@told
+@limited("refine")
+def refine(request: HttpRequest) -> HttpResponse:
+    """Retunes a search by marks on its hits; answers where to find the round's hits.
+
+    `search` is its query string, `good`, `bad` and `shown` are ids between commas.
+    """
+    given = request.POST
+    good = _ids(given.get("good", ""), MOST_MARKS)
+    bad = _ids(given.get("bad", ""), MOST_MARKS)
+    marks = rounds.Marks(
+        good=good,
+        bad=tuple(item for item in bad if item not in good),
+        shown=_ids(given.get("shown", ""), MOST_SHOWN),
+        strength=_strength(given.get("strength", "1")),
+    )
+    asking = checked(given.get("search", ""))
+    before = rounds.searched(asking, request.user, request.get_host())
+    made = rounds.refine(before, marks, known_visitor(request))
+    address = rounds.address_of(made, before)
+    if wants_json(request):
+        return JsonResponse({"id": str(made.pk), "address": address})
+    # Django's redirect refuses addresses as long as those of large embeddings.
+    return HttpResponse(status=303, headers={"Location": address})
+
+
+@require_safe
+@limited("item")
+@never_cache
+def history(request: HttpRequest) -> HttpResponse:
+    """The steps of the refinement that a search is part of; of another's, nothing."""
+    me = visitor(request)
+    try:
+        asking = checked(request.GET.get("search", ""))
+        before = rounds.searched(asking, request.user, request.get_host())
+    except SearchError:
+        return JsonResponse({"steps": []})  # the page of this search says what is wrong
+    current = rounds.own_round(before.asked, me)
+    refinement = current.refinement if current else rounds.begun_at(asking, me)
+    if refinement is None:
+        return JsonResponse({"steps": []})
+    told = refinement_state(before, refinement, current, _with_seen(before))
+    dataset = dataset_named(refinement.dataset)
+    mine = Concept.objects.owned_by(request.user).filter(
+        model=dataset.model, weights=dataset.weights
+    )
+    told["concepts"] = [
+        {"id": str(key), "name": name} for key, name in mine.values_list("pk", "name")
+    ]
+    return JsonResponse(told)
+
+
+def _with_seen(before: rounds.Searched) -> bool:
+    concept = before.asked.terms[0].concept
+    return concept is not None and uuid.UUID(concept).version == 8
+
+
+def _ids(text: str, most: int) -> tuple[int, ...]:
+    """Each once, in their order. Raises InvalidQuery for what is no list of ids."""
+    given = [part for part in text.split(",") if part.strip()]
+    if len(given) > most:
+        raise InvalidQuery(f"A round takes up to {most:,} pictures of a kind.")
+    try:
+        return tuple(dict.fromkeys(checked_id(int(part)) for part in given))
+    except ValueError:
+        raise InvalidQuery("These are not the numbers of items.") from None
+
+
+def _strength(text: str) -> float:
+    try:
+        strength = float(text)
+    except ValueError:
+        strength = math.nan
+    least, most = STRENGTHS
+    if not least <= strength <= most:
+        raise InvalidQuery(f"The strength lies between {least:g} and {most:g}.")
+    return strength

@@ -1,0 +1,175 @@
+"""From marks on the hits of a search to a round: another search, retuned by them."""
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from django.db import transaction
+
+from search.errors import NotFound, SearchError
+from search.query import concepts
+from search.query.model import MOST_EXCLUDED, SearchQuery, Term
+from search.retrieval import query_reader as reading
+from search.retrieval import service
+from search.retrieval.feedback import check_marks, tuned_by_items
+
+from ..models import Refinement, Round
+from ..models.refinement import round_id
+from ..saved_search.search_address import Asking
+from .visitor import Visitor
+
+NAMESPACE = uuid.UUID("5d0c6b2c-7a0f-4d0e-9a35-6b6e7d5c8a11")
+LONGEST_LABEL = 120
+
+
+@dataclass(frozen=True)
+class Marks:
+    """Ids of items. `shown` are those that were looked at, marked or not."""
+
+    good: tuple[int, ...]
+    bad: tuple[int, ...]
+    shown: tuple[int, ...]
+    strength: float
+
+
+@dataclass(frozen=True)
+class Searched:
+    """The search on whose hits the marks are, as it was asked and as it was resolved.
+
+    `filters` is what of its words stays in the box: those that are no terms.
+    """
+
+    asking: Asking
+    asked: SearchQuery
+    query: SearchQuery
+    filters: str
+
+
+def searched(asking: Asking, user: Any, host: str) -> Searched:
+    """Raises SearchError for an address that cannot be searched."""
+    form = asking.form
+    form.check()
+    words = reading.read(form.cleaned_data["q"], asking.dataset, host)
+    asked = form.search_query(asking.dataset, words)
+    filters = words.without(*(part for part in words.parts if part.term))
+    return Searched(asking, asked, concepts.resolved(asked, user), filters)
+
+
+def refine(before: Searched, marks: Marks, visitor: Visitor) -> Round:
+    """Makes a round, and its refinement if it is the first. Raises InvalidQuery."""
+    check_marks(marks.good, marks.bad)
+    parent = own_round(before.asked, visitor)
+    start = parent.refinement.start if parent else _vector_of(before.query)
+    tuned = tuned_by_items(
+        before.query,
+        np.frombuffer(start, "<f4"),
+        marks.good,
+        marks.bad,
+        marks.strength,
+    )
+    with transaction.atomic():
+        refinement = parent.refinement if parent else _begun(before, start, visitor)
+        if refinement.owner is None and visitor.owner:  # who has signed in meanwhile
+            refinement.owner = visitor.owner
+            refinement.save(update_fields=["owner"])
+        return Round.objects.create(
+            refinement=refinement,
+            parent=parent,
+            number=parent.number + 1 if parent else 1,
+            good=list(marks.good),
+            bad=list(marks.bad),
+            seen=_seen(before, marks, parent),
+            strength=marks.strength,
+            vector=tuned.vector.astype("<f4").tobytes(),
+        )
+
+
+def own(visitor: Visitor, round_id: uuid.UUID) -> Round:
+    """The visitor's round of this id. Raises NotFound."""
+    mine = Refinement.objects.owned_by(visitor.user, visitor.session)
+    found = Round.objects.filter(pk=round_id, refinement__in=mine)
+    one = found.select_related("refinement").first()
+    if one is None:
+        raise NotFound("There is no such round among yours.")
+    return one
+
+
+def own_round(query: SearchQuery, visitor: Visitor) -> Round | None:
+    """The visitor's round that a search consists of, if it is nothing but that."""
+    concept = query.terms[0].concept if len(query.terms) == 1 else None
+    if concept is None or query.terms[0].weight <= 0:
+        return None
+    key, _ = round_id(uuid.UUID(concept))
+    mine = Refinement.objects.owned_by(visitor.user, visitor.session)
+    found = Round.objects.filter(pk=key, refinement__in=mine)
+    return found.select_related("refinement").first()
+
+
+def begun_at(asking: Asking, visitor: Visitor) -> Refinement | None:
+    """The visitor's refinement that starts from a search."""
+    mine = Refinement.objects.owned_by(visitor.user, visitor.session)
+    return mine.filter(dataset=asking.dataset, address=asking.address).first()
+
+
+def address_of(found: Round, before: Searched, with_seen: bool = False) -> str:
+    """That of the search for a round, with the filters of the search before it."""
+    return before.asking.form.address(
+        q=before.filters,
+        item="",
+        embedding="",
+        concept=str(found.id_with_seen if with_seen else found.pk),
+        dataset=before.asking.dataset,
+        cursor="",
+    )
+
+
+def _begun(before: Searched, start: bytes | memoryview, visitor: Visitor) -> Refinement:
+    """One for each visitor and search, also when two rounds are made at once."""
+    asking = before.asking
+    named = f"{visitor.name}\n{asking.dataset}\n{asking.address}"
+    refinement, _ = Refinement.objects.get_or_create(
+        pk=uuid.uuid5(NAMESPACE, named),
+        defaults={
+            "owner": visitor.owner,
+            "session": "" if visitor.owner else visitor.session,
+            "dataset": asking.dataset,
+            "address": asking.address,
+            "label": _label(before.asked, visitor.user),
+            "start": start,
+        },
+    )
+    return refinement
+
+
+def _vector_of(query: SearchQuery) -> bytes:
+    return service.embed(query).astype("<f4").tobytes()
+
+
+def _seen(before: Searched, marks: Marks, parent: Round | None) -> list[int]:
+    """What the next search leaves out; of too much, the latest."""
+    items = (term.item for term in before.query.terms if term.item is not None)
+    # A search that shows again what was seen leaves out nothing of it itself.
+    earlier = [*(parent.seen if parent else ()), *before.query.filters.exclude, *items]
+    seen = dict.fromkeys([*earlier, *marks.good, *marks.bad, *marks.shown])
+    return list(seen)[-MOST_EXCLUDED:]
+
+
+def _label(query: SearchQuery, user: Any) -> str:
+    said = ((term, _said(term, user, query.dataset)) for term in query.terms)
+    label = ", ".join(f"not {s}" if term.weight < 0 else s for term, s in said)
+    is_long = len(label) > LONGEST_LABEL
+    return f"{label[: LONGEST_LABEL - 1].rstrip()}…" if is_long else label
+
+
+def _said(term: Term, user: Any, dataset: str) -> str:
+    if term.text is not None:
+        return term.text
+    if term.item is not None:
+        return f"like item {term.item}"
+    if term.concept is None:
+        return "a picture"
+    try:
+        return concepts.find(term.concept, user, dataset).label
+    except SearchError:
+        return "a concept"

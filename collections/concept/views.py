@@ -1,0 +1,171 @@
+"""The pages of concepts: one's own, and one with what is nearest to it."""
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.text import slugify
+from django.views.decorators.http import require_safe
+
+from search.errors import SearchError
+from search.models import Dataset
+from search.query.model import SearchQuery, Term, shorten_embedding
+from search.query.url_params import search_url
+from search.rate_limits import limited
+from search.retrieval import service
+from search.retrieval.items import Hit
+
+from .. import sharing
+from ..models import Concept, ConceptVersion
+from . import files
+from .services import Reached, openly, reached
+
+STRIP = 12
+MOST_DATASETS = 6  # that a page asks for their nearest
+MOST_VERSIONS = 100
+MOST_SHOWN = 500
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Strip:
+    """The nearest of a dataset; `address` is the search for all of them."""
+
+    dataset: Dataset
+    hits: tuple[Hit, ...]
+    address: str
+
+
+@dataclass(frozen=True)
+class Version:
+    """`likeness` is the cosine to the current version."""
+
+    row: ConceptVersion
+    likeness: float
+    is_current: bool
+
+
+@login_required
+@require_safe
+def mine(request: HttpRequest) -> HttpResponse:
+    own = Concept.objects.owned_by(request.user)
+    datasets = service.datasets()
+    context = {
+        "concepts": [
+            {"concept": concept, "uses": _searches(concept, datasets)}
+            for concept in own.defer("description")[:MOST_SHOWN]
+        ],
+        "datasets": datasets,
+        "deleted": Concept.objects.deleted_by(request.user).order_by("-deleted_at")[
+            :50
+        ],
+    }
+    return render(request, "refining/concepts.html", context)
+
+
+@require_safe
+@limited("search")
+def page(
+    request: HttpRequest, concept_id: UUID | None = None, token: str = ""
+) -> HttpResponse:
+    way = reached(request.user, concept_id, token)
+    concept = way.concept
+    context: dict[str, Any] = {
+        "way": way,
+        "concept": concept,
+        "dimension": len(concept.embedding),
+        "strips": list(_strips(way)),
+        "versions": _versions(way),
+        "as_npy": way.address("concept-npy"),
+        "as_json": way.address("concept-json"),
+        "copy_it": way.address("concept-copy"),
+    }
+    if way.is_mine:
+        context |= {
+            "choices": Concept.Visibility.choices,
+            "link": request.build_absolute_uri(sharing.link_of(concept)),
+        }
+    response = render(request, "refining/concept.html", context)
+    if token:
+        # Whoever has the link has it from its owner, and not from a search engine.
+        response["X-Robots-Tag"] = "noindex"
+    return response
+
+
+@require_safe
+@limited("export")
+def export(
+    request: HttpRequest,
+    form: str,
+    concept_id: UUID | None = None,
+    token: str = "",
+) -> HttpResponse:
+    way = reached(request.user, concept_id, token)
+    concept = way.concept
+    if form == "npy":
+        response = HttpResponse(
+            files.npy(concept), content_type="application/octet-stream"
+        )
+    else:
+        told = files.told(concept, is_mine=way.is_mine)
+        content = json.dumps(told, ensure_ascii=False, indent=2)
+        response = HttpResponse(content, content_type="application/json")
+    name = f"{slugify(concept.name)[:60] or 'concept'}-v{concept.version}.{form}"
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
+
+
+def _searches(concept: Concept, datasets: list[Dataset]) -> list[dict[str, Any]]:
+    return [
+        {"dataset": each, "address": _search_with(concept, each)}
+        for each in datasets
+        if (each.model, each.weights) == (concept.model, concept.weights)
+    ]
+
+
+def _search_with(concept: Concept, dataset: Dataset) -> str:
+    return search_url({"concept": str(concept.pk), "dataset": dataset.slug})
+
+
+def _strips(way: Reached) -> Iterator[Strip]:
+    """In each dataset of its model; one that does not answer is left out."""
+    concept = way.concept
+    term = Term(embedding=tuple(concept.embedding.tolist()))
+    of_model = [
+        each
+        for each in service.datasets()
+        if (each.model, each.weights) == (concept.model, concept.weights)
+    ]
+    for dataset in of_model[:MOST_DATASETS]:
+        address = _search_with(concept, dataset)
+        if way.token:  # by the link alone, the search would not find the concept
+            picture = shorten_embedding(concept.embedding)
+            address = search_url({"embedding": picture, "dataset": dataset.slug})
+        try:
+            found = service.find(SearchQuery(dataset.slug, (term,), limit=STRIP))
+        except SearchError as error:
+            logger.warning("No hits of a concept in %s: %s", dataset, error.message)
+            continue
+        yield Strip(dataset, found.hits, address)
+
+
+def _versions(way: Reached) -> list[Version]:
+    concept = way.concept
+    rows = list(concept.versions.all()[:MOST_VERSIONS])
+    if not way.is_mine:
+        for row in rows:
+            row.made_of = openly(row.made_of)
+    return [
+        Version(
+            row,
+            float(row.embedding @ concept.embedding),
+            row.number == concept.version,
+        )
+        for row in rows
+    ]

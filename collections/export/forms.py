@@ -1,0 +1,197 @@
+"""What is chosen for an export: of what it is, in which form, and how much of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.http import urlencode
+
+from search.errors import InvalidQuery, NotFound
+from search.models import Dataset
+from search.query.model import Filters
+from search.rate_limits import check_pictures
+from search.retrieval import service
+from search.web.forms import CHOSEN, SearchForm
+
+from ..concept.services import reached as reached_concept
+from ..models import Collection, Concept
+from ..saved_search.search_address import Asking, checked
+from ..sharing import reached
+from . import export_request
+from .export_request import MOST_RESULTS, Asked
+
+KINDS = ("collection", "concept", "search", "dataset")
+FORMS = {
+    "parquet": (
+        "Parquet",
+        "A table for pandas, DuckDB and Spark; it can be brought in here again.",
+    ),
+    "csv": ("CSV", "A table for spreadsheets, and for whatever reads text."),
+    "json": ("JSON", "A list of objects, for programs."),
+    "img2dataset": (
+        "List for img2dataset",
+        "Addresses and captions, for the tool that downloads the pictures themselves.",
+    ),
+}
+NOTHING = "Choose first what is to be exported."
+FIELDS = {"image": "Pictures", "text": "Captions", "both": "The better of both"}
+FILTERS = [name for name in CHOSEN if name not in ("dedupe", "cutoff")]
+
+
+class ExportForm(forms.Form):
+    """Its errors are sentences for the user."""
+
+    form = forms.ChoiceField(
+        choices=[(name, title) for name, (title, _) in FORMS.items()],
+        error_messages=dict.fromkeys(
+            ("required", "invalid_choice"), "Choose the form of the export."
+        ),
+    )
+    embeddings = forms.BooleanField(required=False)
+    limit = forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=MOST_RESULTS,
+        error_messages=dict.fromkeys(
+            ("invalid", "min_value", "max_value"),
+            f"From 1 to {MOST_RESULTS:,} results of a search can be exported.",
+        ),
+    )
+    at_least = forms.FloatField(
+        required=False,
+        min_value=-1,
+        max_value=1,
+        error_messages=dict.fromkeys(
+            ("invalid", "min_value", "max_value"),
+            "The least similarity is a number between −1 and 1.",
+        ),
+    )
+    field = forms.ChoiceField(
+        required=False,
+        choices=FIELDS.items(),
+        error_messages={"invalid_choice": "Compare pictures, captions or both."},
+    )
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is to be exported, as the address or a form names it."""
+
+    kind: str
+    collection: Collection | None = None
+    concept: Concept | None = None
+    asking: Asking | None = None  # of a search
+    dataset: Dataset | None = None
+
+    @classmethod
+    def of(cls, given: Mapping[str, str], user: Any) -> "Source":
+        """Raises InvalidQuery, and NotFound for what the user may not see."""
+        kind = next((name for name in KINDS if given.get(name)), "")
+        if kind == "collection":
+            return cls(kind, collection=reached(user, _id(given[kind])).collection)
+        if kind == "search":
+            asking = checked(given[kind])
+            dataset = service.dataset_named(asking.dataset)
+            return cls(kind, asking=asking, dataset=dataset)
+        if kind == "concept":
+            concept = reached_concept(user, _id(given[kind])).concept
+            return cls(kind, concept=concept, dataset=_dataset_of(concept, given))
+        if kind == "dataset":
+            return cls(kind, dataset=service.dataset_named(given[kind]))
+        raise InvalidQuery(NOTHING)
+
+    @property
+    def named(self) -> dict[str, str]:
+        """The parameters that lead to it again."""
+        told = {}
+        if self.collection:
+            told["collection"] = str(self.collection.pk)
+        if self.concept:
+            told["concept"] = str(self.concept.pk)
+        if self.asking:
+            told["search"] = self.asking.address
+        elif self.dataset:
+            told["dataset"] = self.dataset.slug
+        return told
+
+    @property
+    def address(self) -> str:
+        return f"{reverse('export-new')}?{urlencode(self.named)}"
+
+    def asked(self, form: ExportForm, request: HttpRequest) -> Asked:
+        """Raises InvalidQuery, NotFound, CannotFetch, SearchUnavailable."""
+        if not form.is_valid():
+            raise InvalidQuery(str(next(iter(form.errors.values()))[0]))
+        given, user = form.cleaned_data, request.user
+        # Embeddings are ticked beside all forms; where there are none it means nothing.
+        with_embeddings = given["embeddings"] and given["form"] == "parquet"
+        how: dict[str, Any] = {
+            "form": given["form"],
+            "with_embeddings": with_embeddings,
+        }
+        if self.collection is not None:
+            return export_request.of_collection(user, self.collection.pk, **how)
+        if self.asking is not None:
+            limit = given["limit"] or MOST_RESULTS
+            return _asked_search(self.asking, limit, request, how)
+        if self.dataset is None:
+            raise InvalidQuery(NOTHING)
+        filters = _filters(request.POST)
+        if self.concept is None:
+            return export_request.of_dataset(self.dataset.slug, filters, **how)
+        if given["at_least"] is None:
+            raise InvalidQuery("Say how similar the pictures have to be at least.")
+        return export_request.of_concept(
+            user,
+            self.concept.pk,
+            self.dataset.slug,
+            given["at_least"],
+            given["field"] or "image",
+            filters,
+            **how,
+        )
+
+
+def _asked_search(
+    asking: Asking, limit: int, request: HttpRequest, how: dict[str, Any]
+) -> Asked:
+    form, slug = asking.form, asking.dataset
+    form.check()
+    query = form.search_query(slug, form.read(slug, request.get_host()))
+    check_pictures(request, query)
+    return export_request.of_search(query, request.user, **how, limit=limit)
+
+
+def datasets_of(concept: Concept) -> list[Dataset]:
+    """Those of its model."""
+    made_by = concept.model, concept.weights
+    return [
+        each for each in service.datasets() if (each.model, each.weights) == made_by
+    ]
+
+
+def _dataset_of(concept: Concept, given: Mapping[str, str]) -> Dataset:
+    """The one that is named, or the first of its model."""
+    if slug := given.get("dataset", ""):
+        return service.dataset_named(slug)
+    if not (datasets := datasets_of(concept)):
+        raise NotFound("There is no dataset of this concept's model.")
+    return datasets[0]
+
+
+def _filters(given: Mapping[str, str]) -> Filters:
+    """Those chosen on the form, checked as on the search page."""
+    form = SearchForm({name: given.get(name, "") for name in FILTERS})
+    form.check()
+    return Filters(**form.filters)
+
+
+def _id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise NotFound("There is nothing of that number to export.") from error

@@ -1,0 +1,142 @@
+"""What a user does with exports: has one made, stops it, makes it again, deletes it."""
+
+import logging
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth import get_user_model
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from search.errors import InvalidQuery, NotFound, SearchUnavailable
+from search.retrieval import service
+
+from ..models import Collection, Export
+from . import job, storage, tasks
+from .export_request import Asked
+
+MOST_KEPT = 100
+MOST_AT_WORK = 4
+SMALL = 2_000  # rows; so many are written while the user waits
+NONE = "There is no such export among yours."
+State = Export.State
+AT_WORK = [State.QUEUED, State.RUNNING]
+WITHOUT_FILES = [State.FAILED, State.CANCELLED, State.EXPIRED]
+NOTHING_YET: dict[str, Any] = {
+    "looked_at": 0,
+    "to_look_at": None,
+    "rows": 0,
+    "bytes": 0,
+    "failures": 0,
+    "manifest": {},
+    "error": "",
+    "lease_until": None,
+    "finished_at": None,
+    "expires_at": None,
+}
+
+logger = logging.getLogger(__name__)
+
+
+def of(user: Any) -> QuerySet[Export]:
+    return Export.objects.owned_by(user)
+
+
+def own(user: Any, export_id: UUID) -> Export:
+    """Raises NotFound."""
+    found = of(user).filter(pk=export_id).first()
+    if found is None:
+        raise NotFound(NONE)
+    return found
+
+
+def start(user: Any, asked: Asked) -> Export:
+    """Makes an export: at once if it is small, else by a worker.
+
+    Raises InvalidQuery when the user has as many as one may have.
+    """
+    is_small = most_rows(asked) <= SMALL
+    with transaction.atomic():
+        _check_room(user)
+        export = Export.objects.create(
+            owner=user, name=asked.name, asked=asked.as_json()
+        )
+    return _sent_on_its_way(export, is_small)
+
+
+def again(user: Any, export_id: UUID) -> Export:
+    """Makes one anew that failed, was cancelled, or whose files are deleted."""
+    export = own(user, export_id)
+    if export.state not in WITHOUT_FILES:
+        raise InvalidQuery("This export has its files, or is being made.")
+    is_small = most_rows(Asked.from_json(export.asked)) <= SMALL
+    with transaction.atomic():
+        _check_room(user, more=0)
+        # Of two requests at the same moment the second finds it begun.
+        ended = of(user).filter(pk=export_id, state=export.state)
+        if ended.update(state=State.QUEUED, changed_at=timezone.now(), **NOTHING_YET):
+            storage.remove(export_id)  # no worker knows of it yet
+    return _sent_on_its_way(export, is_small)
+
+
+def cancel(user: Any, export_id: UUID) -> Export:
+    """Stops one that waits or runs; what it has written is deleted."""
+    export = own(user, export_id)
+    now = timezone.now()
+    at_work = of(user).filter(pk=export_id, state__in=AT_WORK)
+    if not at_work.update(
+        state=State.CANCELLED, lease_until=None, finished_at=now, changed_at=now
+    ):
+        raise InvalidQuery("This export has ended already.")
+    storage.remove(export_id)
+    export.refresh_from_db()
+    return export
+
+
+def delete(user: Any, export_id: UUID) -> None:
+    """Its files go with it (events.py). Raises NotFound."""
+    own(user, export_id).delete()
+
+
+def _check_room(user: Any, more: int = 1) -> None:
+    # Two requests at the same moment wait for each other.
+    users = get_user_model().objects.select_for_update(no_key=True)
+    users.get(pk=user.pk)
+    mine = of(user)
+    if mine.filter(state__in=AT_WORK).count() >= MOST_AT_WORK:
+        raise InvalidQuery(
+            f"{MOST_AT_WORK} of your exports are being made: wait until one is done, "
+            "or cancel one."
+        )
+    too_many = mine.count() + more - MOST_KEPT
+    if too_many <= 0:
+        return
+    ended = mine.filter(state__in=WITHOUT_FILES).order_by("created_at")
+    oldest = list(ended.values_list("pk", flat=True)[:too_many])
+    if len(oldest) < too_many:
+        raise InvalidQuery(f"You have {MOST_KEPT} exports. Delete one to make another.")
+    mine.filter(pk__in=oldest).delete()
+
+
+def _sent_on_its_way(export: Export, is_small: bool) -> Export:
+    if is_small:
+        try:
+            job.run(export.pk)
+        except SearchUnavailable as error:
+            logger.warning("Export %s is tried again: %s", export.pk, error.message)
+    else:
+        tasks.send([export.pk])
+    export.refresh_from_db()
+    return export
+
+
+def most_rows(asked: Asked) -> int:
+    """How many rows are looked at for an export, at most. Raises NotFound."""
+    what = asked.what
+    if asked.kind == "search":
+        return what["limit"]
+    if asked.kind == "collection":
+        sizes = Collection.objects.filter(pk=what["collection"])
+        return sizes.values_list("size", flat=True).first() or 0
+    return service.dataset_named(what["dataset"]).item_count()

@@ -1,0 +1,116 @@
+"""What is said of an export, on its page and by the API."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.template.defaultfilters import pluralize
+
+from search.models import Dataset
+from search.query.model import Filters
+
+from ..models import Export
+from . import storage
+from .export_request import told_filters
+
+State = Export.State
+FORMS = {
+    "parquet": "Parquet",
+    "csv": "CSV",
+    "json": "JSON",
+    "img2dataset": "List for img2dataset",
+}
+
+# Why items are not among the rows, in the manifest's words and in those of the page.
+LEFT_OUT = {
+    "removed": "removed",
+    "gone": "no longer there",
+    "nsfw": "not safe",
+    "duplicates": "near-duplicate{}",
+    "no_address": "without an address on the web",
+}
+FIELDS = {"text": " by its caption", "both": " by picture or caption"}
+
+
+def share_of(export: Export) -> float | None:
+    """How far it is, from 0 to 1; None where that is not known."""
+    if export.state in (State.DONE, State.EXPIRED):
+        return 1.0
+    if not export.to_look_at:
+        return 0.0 if export.to_look_at == 0 or not export.looked_at else None
+    return min(1.0, export.looked_at / export.to_look_at)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """An export in words; `titles` are those of the datasets, by slug."""
+
+    export: Export
+    titles: dict[str, str]
+
+    @property
+    def kind(self) -> str:
+        return self.export.asked.get("kind", "")
+
+    @property
+    def form(self) -> str:
+        form = FORMS.get(self.export.asked.get("form", ""), "")
+        return f"{form} with embeddings" if self._with_embeddings else form
+
+    @property
+    def _with_embeddings(self) -> bool:
+        return bool(self.export.asked.get("with_embeddings"))
+
+    @property
+    def source(self) -> str:
+        """What it is of, in a few words."""
+        what = self.export.asked.get("what", {})
+        slug = what.get("dataset", "")
+        title = self.titles.get(slug, slug)
+        by = FIELDS.get(what.get("field", ""), "")
+        source = {
+            "collection": "A collection",
+            "search": f"Up to {what.get('limit', 0):,} results of a search in {title}",
+            "concept": f"What is{by} at least {what.get('at_least', 0):g} similar to a "
+            f"concept, in {title}",
+            "dataset": "A dataset",
+        }.get(self.kind, "")
+        return f"{source}, filtered" if self._is_filtered else source
+
+    @property
+    def _is_filtered(self) -> bool:
+        told = self.export.asked.get("what", {}).get("filters", {})
+        by_itself = told_filters(Filters())
+        return any(
+            name != "dedupe" and value != by_itself.get(name)
+            for name, value in told.items()
+        )
+
+    @property
+    def is_at_work(self) -> bool:
+        return self.export.state in (State.QUEUED, State.RUNNING)
+
+    @property
+    def files(self) -> list[dict[str, Any]]:
+        return storage.listed(self.export)
+
+    @property
+    def left_out(self) -> list[str]:
+        """How many items are not among the rows, and why, in words."""
+        counts = self.export.manifest.get("counts", {}).get("left_out", {})
+        return [
+            f"{count:,} {LEFT_OUT.get(reason, reason).format(pluralize(count))}"
+            for reason, count in counts.items()
+            if count
+        ]
+
+    @property
+    def percent(self) -> int | None:
+        share = share_of(self.export)
+        return None if share is None else int(100 * share)
+
+
+def standing(exports: list[Export]) -> list[Standing]:
+    slugs = {export.asked.get("what", {}).get("dataset") for export in exports}
+    found = Dataset.objects.filter(slug__in=slugs - {None})
+    titles = dict(found.values_list("slug", "title"))
+    return [Standing(export, titles) for export in exports]

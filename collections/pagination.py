@@ -1,0 +1,110 @@
+"""Long lists cut into pages by what the last row of a page was, never by counting.
+
+However far one has come, the next page is found by an index.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.core import signing
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Left, Lower
+
+from search.errors import InvalidQuery
+
+from .models.collection import SORTED_BY
+
+
+@dataclass(frozen=True)
+class Order:
+    """The keys are names of fields or annotations; all of them together are unique."""
+
+    title: str
+    keys: tuple[str, ...]
+    descending: bool = False
+
+    def sorted(self, rows: QuerySet) -> QuerySet:
+        sign = "-" if self.descending else ""
+        return rows.order_by(*(sign + key for key in self.keys))
+
+    def beyond(self, rows: QuerySet, values: Sequence[Any]) -> QuerySet:
+        """The rows behind the one that has these values."""
+        way = "lt" if self.descending else "gt"
+        key, value = self.keys[0], values[0]
+        if len(self.keys) == 1:
+            return rows.filter(**{f"{key}__{way}": value})
+        further = Q(**{f"{key}__{way}": value}) | Q(
+            **{f"{self.keys[1]}__{way}": values[1]}
+        )
+        # The bound on the first key by itself is what the index is entered with.
+        return rows.filter(further, **{f"{key}__{way}e": value})
+
+
+ORDERS = {
+    "hand": Order("By hand", ("position", "pk")),
+    "newest": Order("Newest first", ("pk",), descending=True),
+    "caption": Order("Caption", ("sorted_caption", "pk")),
+    "dataset": Order("Dataset", ("dataset", "item")),
+}
+COLLECTION_ORDERS = {
+    "changed": Order("Last changed", ("changed_at", "pk"), descending=True),
+    "created": Order("Newest", ("created_at", "pk"), descending=True),
+    "name": Order("Name", ("sorted_name", "pk")),
+    "size": Order("Size", ("size", "pk"), descending=True),
+}
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One page: its rows, how many came before, and the next one's cursor or ''."""
+
+    rows: list[Any]
+    start: int
+    next: str
+
+
+def with_sorted_caption(items: QuerySet) -> QuerySet:
+    return items.annotate(sorted_caption=Lower(Left("caption", SORTED_BY)))
+
+
+def with_sorted_name(collections: QuerySet) -> QuerySet:
+    return collections.annotate(sorted_name=Lower("name"))
+
+
+def cut(rows: QuerySet, order: Order, cursor: str, count: int) -> Cut:
+    """The page at which a cursor points; the first one for ''. Raises InvalidQuery."""
+    start = 0
+    if cursor:
+        start, *values = read_cursor(cursor, order.keys)
+        rows = order.beyond(rows, values)
+    found = list(order.sorted(rows)[: count + 1])
+    shown = found[:count]
+    if len(found) <= count:
+        return Cut(shown, start, "")
+    last = [_told(getattr(shown[-1], key)) for key in order.keys]
+    return Cut(shown, start, write_cursor(order.keys, start + count, *last))
+
+
+def write_cursor(keys: tuple[str, ...], *values: Any) -> str:
+    """The place of the next page, and the values that these keys have before it."""
+    return signing.dumps(values, salt=_salt(keys))
+
+
+def read_cursor(cursor: str, keys: tuple[str, ...]) -> list[Any]:
+    """What write_cursor was given. Raises InvalidQuery, also for one of other keys."""
+    try:
+        return signing.loads(cursor, salt=_salt(keys))
+    except signing.BadSignature as error:
+        raise InvalidQuery("This address does not lead to a next page.") from error
+
+
+def _salt(keys: tuple[str, ...]) -> str:
+    return f"collecting {' '.join(keys)}"
+
+
+def _told(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value if isinstance(value, int | float | str) else str(value)

@@ -1,0 +1,86 @@
+"""Answers to what is sent from a page: JSON for scripts, another page for forms."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.views import redirect_to_login
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseRedirect,
+    JsonResponse,
+)
+from django.urls import reverse
+
+from search.errors import SearchError, TooManyRequests
+from search.web.middleware import HtmxRequest
+
+View = Callable[..., HttpResponse]
+
+
+def wants_json(request: HttpRequest) -> bool:
+    return request.headers.get("X-Requested-With") == "XMLHttpRequest"
+
+
+def told(view: View) -> View:
+    """Has a refusal reach a script as JSON; a form gets the page of the error."""
+
+    @wraps(view)
+    def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            return view(request, *args, **kwargs)
+        except SearchError as error:
+            # The middleware tells a script, too, how long to wait.
+            if isinstance(error, TooManyRequests) or not wants_json(request):
+                raise
+            return JsonResponse({"detail": error.message}, status=error.status)
+
+    return answered
+
+
+def done(
+    request: HttpRequest,
+    text: str,
+    to: str,
+    undo: dict[str, Any] | None = None,
+    **more: Any,
+) -> HttpResponse:
+    """Says what was done. `undo` is {"url": …, "data": {…}}, `to` the page to go to."""
+    if wants_json(request):
+        return JsonResponse({"toast": {"text": text, "undo": undo}, "to": to, **more})
+    messages.success(request, text)
+    return HttpResponseRedirect(to)
+
+
+def count_of(number: int, noun: str = "picture") -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+SIGNED_OUT = "You are signed out. Sign in, then try again."
+GONE = "It is not here any more."
+
+
+def for_members(view: View) -> View:
+    """Leads visitors to the log-in. Scripts get whatever goes wrong in a sentence."""
+    answered = told(view)
+
+    @wraps(view)
+    def for_member(request: HtmxRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        by_script = wants_json(request) or bool(request.htmx)
+        if request.user.is_authenticated:
+            try:
+                return answered(request, *args, **kwargs)
+            except Http404:
+                if not by_script:
+                    raise
+                return JsonResponse({"detail": GONE}, status=404)
+        if by_script:
+            return JsonResponse({"detail": SIGNED_OUT}, status=403)
+        is_page = request.method in ("GET", "HEAD")
+        back = request.get_full_path() if is_page else reverse("saved-searches")
+        return redirect_to_login(back)
+
+    return for_member

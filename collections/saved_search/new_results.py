@@ -1,0 +1,125 @@
+"""What a saved search finds now, and how much of it came in since it was looked at.
+
+The ledger says which shards came in since; only where there are some, hits are counted.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Max, Sum
+from django.utils import timezone
+from django.utils.formats import date_format
+
+from search.cache import keep, kept
+from search.clickhouse.filters import NOT_SAFE
+from search.clickhouse.schema import SHARD_BITS
+from search.errors import InvalidQuery, NotFound
+from search.models import Shard
+from search.query import concepts
+from search.query.model import MOST_PER_PAGE
+from search.retrieval import service
+from search.retrieval.service import Hit
+
+from ..models import SavedSearch
+from .search_address import Asking, query_of
+from .services import asking_of
+
+LOOKED_THROUGH = 200  # of the nearest hits
+STRIP = 6  # pictures
+KEPT_S = 300
+
+
+@dataclass(frozen=True)
+class Glance:
+    """The first pictures of a search: item ids and captions. `new` are counted among
+    the nearest LOOKED_THROUGH; None when nothing came in since."""
+
+    pictures: tuple[tuple[int, str], ...]
+    new: int | None
+
+
+def new_shards(dataset: str, since: datetime) -> list[int]:
+    """The numbers of the shards that searches find only since then."""
+    shards = Shard.objects.filter(dataset__slug=dataset, rows_visible__gt=0)
+    return list(
+        shards.filter(published_at__gt=since)
+        .order_by("number")
+        .values_list("number", flat=True)
+    )
+
+
+def glance(saved: SavedSearch, user: Any, host: str) -> Glance:
+    """Raises SearchError when the search cannot be made now."""
+    shards = frozenset(new_shards(saved.dataset, saved.looked_at))
+    wanted = LOOKED_THROUGH if shards else 2 * STRIP
+    hits = _first_hits(asking_of(saved), user, host, wanted)
+    safe = [(hit.id, hit.caption) for hit in hits if hit.nsfw.upper() not in NOT_SAFE]
+    new = sum(hit.id >> SHARD_BITS in shards for hit in hits)
+    return Glance(tuple(safe[:STRIP]), new if shards else None)
+
+
+def kept_glance(
+    saved: SavedSearch, user: Any, host: str, before: Callable[[], None]
+) -> Glance:
+    """The same, remembered for some minutes; `before` is called where it is not.
+
+    Raises SearchError.
+    """
+    found_as = kept_key(saved)
+    if (found := kept(found_as)) is None:
+        before()
+        found = glance(saved, user, host)
+        keep(found_as, found, KEPT_S)
+    return found
+
+
+def count_new(
+    saved: SavedSearch, user: Any, host: str, before: Callable[[], None]
+) -> int | None:
+    """How many of its hits are new; None where nothing came in since.
+
+    None, too, for what cannot be searched any more. `before` is called before a search
+    is made. Raises SearchUnavailable.
+    """
+    if not new_shards(saved.dataset, saved.looked_at):
+        return None
+    try:
+        return kept_glance(saved, user, host, before).new
+    except (InvalidQuery, NotFound):
+        return None
+
+
+def kept_key(saved: SavedSearch) -> str:
+    """Under which a glance is kept: another when the search or the dataset changes."""
+    shards = Shard.objects.filter(dataset__slug=saved.dataset)
+    state = shards.aggregate(Sum("rows_visible"), Max("published_at"))
+    told = repr((saved.pk, saved.dataset, saved.address, saved.looked_at, state))
+    return f"glance:{hashlib.sha256(told.encode()).hexdigest()}"
+
+
+def _first_hits(asking: Asking, user: Any, host: str, count: int) -> list[Hit]:
+    query = concepts.resolved(query_of(asking, host), user)
+    query = replace(query, limit=min(count, MOST_PER_PAGE))
+    page = service.find(query)
+    hits = list(page.hits)
+    while page.next and len(hits) < count:
+        page = service.find(replace(query, cursor=page.next))
+        hits += page.hits
+    return hits[:count]
+
+
+def since(moment: datetime) -> str:
+    """When something was looked at, as a day that one remembers."""
+    now = timezone.localtime()
+    ago, moment = now - moment, timezone.localtime(moment)
+    if ago < timedelta(hours=1):
+        return "in the last hour"
+    if ago < timedelta(days=1):
+        return f"in the last {ago.seconds // 3600 + 1} hours"
+    if ago < timedelta(days=7):
+        return f"since {date_format(moment, 'l')}"
+    same_year = moment.year == now.year
+    return f"since {date_format(moment, 'j F' if same_year else 'j F Y')}"

@@ -1,0 +1,180 @@
+"""Saved searches: their page, and what can be done with one of them."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+
+from search import rate_limits
+from search.errors import SearchError, TooManyRequests
+from search.models import Dataset
+from search.retrieval import service
+from search.retrieval.column_stats import has_safety
+
+from ..account.services import keeps_history
+from ..models import HistoryEntry, SavedSearch
+from ..responses import done, for_members
+from . import history, new_results, services
+from .search_address import Asking, checked, words_of
+
+SHOWN_AT_FIRST = 50  # of the history
+
+
+@dataclass(frozen=True)
+class Row:
+    """A search on the page. `title` is its dataset's, "" if that is gone."""
+
+    kept: SavedSearch | HistoryEntry
+    asking: Asking
+    words: list[str]
+    title: str
+
+
+@require_safe
+@never_cache
+@for_members
+def searches(request: HttpRequest) -> HttpResponse:
+    titles = dict(Dataset.objects.values_list("slug", "title"))
+    entries = history.of(request.user)
+    count = entries.count()
+    if "all" not in request.GET:
+        entries = entries[:SHOWN_AT_FIRST]
+    mine = list(services.of(request.user))
+    words = words_of([services.asking_of(each) for each in mine], request.user)
+    context = {
+        "rows": [
+            _row(each, titles, said) for each, said in zip(mine, words, strict=True)
+        ],
+        "days": [
+            (day, [_row(entry, titles, [entry.label]) for entry in of_day])
+            for day, of_day in history.by_day(entries)
+        ],
+        "history_count": count,
+        "more_history": count > len(entries),
+        "keeps_history": keeps_history(request.user),
+        "most_name": services.MOST_NAME,
+    }
+    return render(request, "saving/page.html", context)
+
+
+def _row(
+    kept: SavedSearch | HistoryEntry, titles: dict[str, str], words: list[str]
+) -> Row:
+    asking = Asking(kept.dataset, kept.address)
+    return Row(kept, asking, words, titles.get(kept.dataset, ""))
+
+
+def _page() -> str:
+    return reverse("saved-searches")
+
+
+def _mine(request: HttpRequest, key: UUID) -> SavedSearch:
+    return get_object_or_404(services.of(request.user), pk=key)
+
+
+@require_safe
+@never_cache
+@for_members
+def glance(request: HttpRequest, key: UUID) -> HttpResponse:
+    """The first pictures of a saved search, and how many of all are new."""
+    search = _mine(request, key)
+    context: dict[str, Any] = {
+        "saved": search,
+        "since": new_results.since(search.looked_at),
+    }
+    try:
+        found = new_results.kept_glance(
+            search,
+            request.user,
+            request.get_host(),
+            before=lambda: rate_limits.check(request, "search"),
+        )
+        unsafe = services.asking_of(search).form.asked["nsfw"] == "any"
+        dataset = service.dataset_named(search.dataset)
+        context["veiled"] = not (unsafe or has_safety(dataset))
+        context["glance"] = found
+    except TooManyRequests:
+        context["error"] = "Too many searches at once. Reload the page in a minute."
+    except SearchError as error:
+        context["error"] = error.message
+    return render(request, "saving/_glance.html", context)
+
+
+@require_POST
+@for_members
+def save(request: HttpRequest) -> HttpResponse:
+    asking = checked(request.POST.get("address", ""))
+    search, is_new = services.save(request.user, asking, request.POST.get("name", ""))
+    told: dict[str, Any] = {"id": search.pk, "name": search.name}
+    if not is_new:
+        text = f"You have saved this search already, as “{search.name}”."
+        return done(request, text, _page(), **told)
+    undo = {"url": reverse("delete-search", args=[search.pk]), "data": {}}
+    text = f"Saved as “{search.name}”."
+    return done(request, text, _page(), undo, **told)
+
+
+@require_POST
+@for_members
+def rename(request: HttpRequest, key: UUID) -> HttpResponse:
+    search = _mine(request, key)
+    undo = {"url": request.path, "data": {"name": search.name}}
+    services.rename(search, request.POST.get("name", ""))
+    return done(
+        request, f"Renamed to “{search.name}”.", _page(), undo, name=search.name
+    )
+
+
+@require_POST
+@for_members
+def change(request: HttpRequest, key: UUID) -> HttpResponse:
+    """Has it ask for what stands in `address`."""
+    search = _mine(request, key)
+    asking = checked(request.POST.get("address", ""))
+    undo = {"url": request.path, "data": {"address": search.address}}
+    services.change(search, asking)
+    text = f"“{search.name}” asks for this from now on."
+    return done(request, text, _page(), undo, name=search.name)
+
+
+@require_POST
+@for_members
+def move(request: HttpRequest, key: UUID) -> HttpResponse:
+    """Behind the search `after`, first where that is empty; or a `step` up or down."""
+    search = _mine(request, key)
+    if step := request.POST.get("step"):
+        services.step(search, down=step == "down")
+    else:
+        after = request.POST.get("after", "")
+        services.move(search, _mine(request, _key(after)) if after else None)
+    return done(request, f"Moved “{search.name}”.", _page())
+
+
+def _key(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise Http404 from None
+
+
+@require_POST
+@for_members
+def delete(request: HttpRequest, key: UUID) -> HttpResponse:
+    search = _mine(request, key)
+    undo = {
+        "url": reverse("restore-search"),
+        "data": {"deleted": services.delete(search)},
+    }
+    return done(request, f"Deleted “{search.name}”.", _page(), undo)
+
+
+@require_POST
+@for_members
+def restore(request: HttpRequest) -> HttpResponse:
+    search = services.restore(request.user, request.POST.get("deleted", ""))
+    return done(request, f"“{search.name}” is back.", _page())
