@@ -82,7 +82,7 @@ def draw(rows: int, dimension: int) -> list[int]:
     """Makes the dataset, not indexed: nothing here searches; returns its ids."""
     import numpy as np
     import pyarrow as pa
-    from crowd import Crowd, stored
+    from support.crowd import Crowd, stored
 
     random = np.random.default_rng(0)
     vectors = random.standard_normal((rows, dimension), np.float32)

@@ -210,7 +210,7 @@ def postcards_dataset(postcards_folder: Path, django_db_setup, django_db_blocker
 @pytest.fixture(scope="session")
 def crowds():
     """Two made-up datasets in the engine, with their indexes; the ledger lacks them."""
-    from crowd import described, drawn, put_in_engine
+    from support.crowd import described, drawn, put_in_engine
 
     crowds = {"crowd": drawn(100_000), "flock": drawn(12_000, seed=1)}
     for slug, crowd in crowds.items():
@@ -235,7 +235,7 @@ def flock(crowds, django_db_setup, django_db_blocker):
 @contextmanager
 def in_ledger(slug: str, crowds, django_db_blocker) -> Iterator:
     """Committed, so that all threads see it, and away again with the module."""
-    from crowd import described, put_in_ledger
+    from support.crowd import described, put_in_ledger
 
     dataset = described(crowds[slug], slug)
     with django_db_blocker.unblock():

@@ -4,13 +4,13 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
 import pytest
-from collected import collection
 from django.contrib.auth.models import User
 from django.core.cache import cache, caches
 from django.core.exceptions import ImproperlyConfigured
 from django.test import Client, RequestFactory
 from rest_framework.settings import api_settings
-from routes import routes
+from support.collections import collection
+from support.routes import routes
 
 from search import rate_limits
 from search.query.model import SearchQuery, Term

@@ -3,12 +3,12 @@
 from typing import Any
 
 import pytest
-from api_bodies import BODIES, naming
 from django.apps import apps
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
-from routes import METHODS, Route, round_, routes
+from support.api_bodies import BODIES, naming
+from support.routes import METHODS, Route, round_, routes
 
 from usercollections.account import services
 from usercollections.account.tokens import make_token

@@ -13,7 +13,7 @@ from django.core import mail
 from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
-from routes import routes
+from support.routes import routes
 
 from usercollections.account import tokens
 from usercollections.account.forms import MOST_TOKENS

@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 from django.urls import reverse
-from tiny_shards import DIMENSION, bring_in, queue, tidied_up, tiny_dataset, write_shard
+from support.tiny_shards import (
+    DIMENSION,
+    bring_in,
+    queue,
+    tidied_up,
+    tiny_dataset,
+    write_shard,
+)
 
 from search.clickhouse import client as clickhouse
 from search.ingestion import control, shard_run

@@ -3,8 +3,8 @@
 import uuid
 
 import pytest
-from api_calls import Caller, assert_refuses_all, assert_shaped, caller, walked
-from collected import collection, filled, keys, order_of
+from support.api_calls import Caller, assert_refuses_all, assert_shaped, caller, walked
+from support.collections import collection, filled, keys, order_of
 
 from search.models import Pick
 

@@ -4,7 +4,7 @@ import uuid
 
 import numpy as np
 import pytest
-from api_calls import Caller, assert_refuses_all, assert_shaped, caller, walked
+from support.api_calls import Caller, assert_refuses_all, assert_shaped, caller, walked
 
 from search.query.model import SearchQuery, Term
 from search.retrieval import service

@@ -17,7 +17,7 @@ from django.db import close_old_connections
 from drf_spectacular.validation import validate_schema
 from schemathesis.checks import not_a_server_error
 from schemathesis.generation.case import Case
-from tiny_shards import tiny_dataset, write_shard
+from support.tiny_shards import tiny_dataset, write_shard
 
 from search.api.views import Unknown
 from search.clickhouse import schema as tables

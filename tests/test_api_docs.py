@@ -15,7 +15,7 @@ import pytest
 from conftest import Server
 from django.core.management import call_command
 from django.test import Client
-from documented import (
+from support.api_docs import (
     code,
     is_what_is_shown,
     readable,

@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 import pytest
-from api_calls import Caller, assert_refuses_all, assert_shaped, caller, walked
 from django.utils import timezone
+from support.api_calls import Caller, assert_refuses_all, assert_shaped, caller, walked
 
 pytestmark = pytest.mark.django_db
 

@@ -8,7 +8,7 @@ from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 from rest_framework.serializers import BaseSerializer, ListSerializer
-from tiny_shards import DIMENSION, publish, tiny_dataset, write_shard
+from support.tiny_shards import DIMENSION, publish, tiny_dataset, write_shard
 
 from search.api.datasets import StaffDatasetAnswer
 from search.api.shards import ProgressAnswer, ShardsAnswer

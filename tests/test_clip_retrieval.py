@@ -5,10 +5,10 @@ import json
 
 import numpy as np
 import pytest
-from crowd import drawn, stored
 from django.core.cache import caches
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from support.crowd import drawn, stored
 
 from search import rate_limits
 from search.clickhouse import schema

@@ -3,7 +3,10 @@
 import json
 
 import pytest
-from collected import (
+from django.contrib.auth import get_user_model
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from support.collections import (
     address,
     as_items,
     collection,
@@ -13,9 +16,6 @@ from collected import (
     post,
     undone,
 )
-from django.contrib.auth import get_user_model
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 
 from search.retrieval import service
 

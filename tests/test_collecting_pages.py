@@ -4,10 +4,18 @@ import re
 from datetime import timedelta
 
 import pytest
-from collected import address, as_items, collection, filled, order_of, post, undone
 from django.contrib.auth import get_user_model
 from django.urls import reverse
 from django.utils import timezone
+from support.collections import (
+    address,
+    as_items,
+    collection,
+    filled,
+    order_of,
+    post,
+    undone,
+)
 
 from search.errors import SearchUnavailable
 

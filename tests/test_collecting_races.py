@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
-from api_calls import Caller
-from collected import collection, filled, keys, order_of
 from django.contrib.auth import get_user_model
 from django.db import connections
+from support.api_calls import Caller
+from support.collections import collection, filled, keys, order_of
 
 from search.errors import NotFound
 

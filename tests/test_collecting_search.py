@@ -5,10 +5,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
-from collected import address, as_items, collection, filled, post
 from django.contrib.auth import get_user_model
 from django.test import Client
 from django.urls import reverse
+from support.collections import address, as_items, collection, filled, post
 
 from postcards.scene import Description, Scene
 from search.clickhouse import cluster

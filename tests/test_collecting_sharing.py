@@ -5,10 +5,10 @@ import json
 from io import StringIO
 
 import pytest
-from collected import address, as_items, collection, filled, post
 from django.contrib.auth import get_user_model
 from django.test import Client
 from django.urls import reverse
+from support.collections import address, as_items, collection, filled, post
 
 pytestmark = pytest.mark.django_db
 

@@ -5,11 +5,11 @@ import json
 
 import numpy as np
 import pytest
-from collected import address, as_items, collection, filled, post
 from django.contrib.auth import get_user_model
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.http import QueryDict
 from django.test import Client
+from support.collections import address, as_items, collection, filled, post
 
 from search.errors import InvalidQuery, NotFound, SearchUnavailable
 from search.retrieval import item_lookup

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis
-from production import Redis, wait_until
+from support.production import Redis, wait_until
 
 from search.encoder.queue import (
     LOST,

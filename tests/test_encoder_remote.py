@@ -17,7 +17,7 @@ import pytest
 import redis
 from conftest import ROOT
 from django.db import connection
-from production import TESTS, Redis, wait_until
+from support.production import TESTS, Redis, wait_until
 
 from postcards.shards import MODEL, jpeg
 from search.encoder import encoder_here

@@ -9,12 +9,12 @@ import termios
 from io import StringIO
 from uuid import uuid4
 
-import hostile_items
 import pytest
-from collected import collection, first_ids
 from conftest import ROOT
 from django.core.management import CommandError, call_command
-from exported import check, rows
+from support import hostile_items
+from support.collections import collection, first_ids
+from support.exports import check, rows
 
 from search.errors import SearchUnavailable
 from search.models import Dataset

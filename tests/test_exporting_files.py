@@ -3,14 +3,14 @@
 import json
 from dataclasses import replace
 
-import hostile_items
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from collected import collection
-from exported import bytes_of, made, rows
-from truth import all_similarities, reasons
+from support import hostile_items
+from support.collections import collection
+from support.exports import bytes_of, made, rows
+from support.truth import all_similarities, reasons
 
 from laionweb.version import VERSION
 from search.csv_output import harmless

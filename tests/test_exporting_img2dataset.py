@@ -13,10 +13,10 @@ from threading import Thread
 import numpy as np
 import pyarrow as pa
 import pytest
-from crowd import Crowd, bfloat16, stored, unit
-from exported import made, rows
 from PIL import Image
-from tiny_shards import tidied_up
+from support.crowd import Crowd, bfloat16, stored, unit
+from support.exports import made, rows
+from support.tiny_shards import tidied_up
 
 from search.query.model import Filters
 

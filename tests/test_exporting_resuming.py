@@ -4,11 +4,11 @@ import json
 import os
 from itertools import count
 
-import hostile_items
 import numpy as np
 import pytest
-from collected import collection, first_ids
-from exported import bytes_of, check, made, rows, rows_of
+from support import hostile_items
+from support.collections import collection, first_ids
+from support.exports import bytes_of, check, made, rows, rows_of
 
 from search.errors import InvalidQuery
 from search.models import Dataset, Removal, Shard

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import bring_in
-from exported import made
-from tiny_shards import DIMENSION, tidied_up, tiny_dataset, vectors
-from tiny_shards import bring_in as bring_in_tiny
+from support.exports import made
+from support.tiny_shards import DIMENSION, tidied_up, tiny_dataset, vectors
+from support.tiny_shards import bring_in as bring_in_tiny
 
 from postcards.shards import jpeg
 from search.models import Dataset, Shard

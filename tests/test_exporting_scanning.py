@@ -3,9 +3,9 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from crowd import Crowd, drawn, stored, unit
-from tiny_shards import tidied_up
-from truth import NSFW, REMOVED, VISIBLE, all_similarities, passing, reasons
+from support.crowd import Crowd, drawn, stored, unit
+from support.tiny_shards import tidied_up
+from support.truth import NSFW, REMOVED, VISIBLE, all_similarities, passing, reasons
 
 from search.clickhouse import client, writer
 from search.clickhouse.schema import SHARD_BITS

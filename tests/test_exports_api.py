@@ -9,11 +9,11 @@ from io import BytesIO, StringIO
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from collected import collection, first_ids
 from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 from rest_framework.test import APIClient
+from support.collections import collection, first_ids
 
 from search.models import Dataset, Removal
 from search.query.model import SearchQuery, Term

@@ -6,11 +6,11 @@ from urllib.parse import quote
 
 import pyarrow.parquet as pq
 import pytest
-from collected import collection, first_ids
 from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
-from routes import round_
+from support.collections import collection, first_ids
+from support.routes import round_
 
 from search.errors import SearchUnavailable
 from search.query.model import SearchQuery, Term, encode_embedding

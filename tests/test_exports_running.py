@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from collected import collection
 from django.contrib.auth.models import User
 from django.utils import timezone
+from support.collections import collection
 
 from search.errors import InvalidQuery, NotFound, SearchUnavailable
 from search.jobs.leases import MOST_FAILURES

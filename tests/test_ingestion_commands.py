@@ -18,7 +18,14 @@ from conftest import ROOT
 from django.core.management import CommandError, call_command
 from django.core.management.base import OutputWrapper
 from django.utils import timezone
-from tiny_shards import bring_in, ids_of, publish, tidied_up, tiny_dataset, write_shard
+from support.tiny_shards import (
+    bring_in,
+    ids_of,
+    publish,
+    tidied_up,
+    tiny_dataset,
+    write_shard,
+)
 
 from search.clickhouse import client
 from search.ingestion import control, shard_run, tasks

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from django.core.management import CommandError, call_command
-from tiny_shards import bring_in, tidied_up, tiny_dataset, vectors
+from support.tiny_shards import bring_in, tidied_up, tiny_dataset, vectors
 
 from search.clickhouse.schema import SHARD_BITS
 from search.errors import InvalidQuery, NotFound, SearchUnavailable, ShardUnreadable

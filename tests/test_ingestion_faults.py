@@ -16,11 +16,18 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import production
 import pytest
 from conftest import started_server
-from production import Production, wait_until
-from tiny_shards import bring_in, tidied_up, tiny_dataset, told, vectors, write_shard
+from support import production
+from support.production import Production, wait_until
+from support.tiny_shards import (
+    bring_in,
+    tidied_up,
+    tiny_dataset,
+    told,
+    vectors,
+    write_shard,
+)
 
 pytestmark = [
     pytest.mark.django_db,  # for the undisturbed import

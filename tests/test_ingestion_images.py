@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from tiny_shards import bring_in, ids_of, publish, queue, rows_of, tidied_up
+from support.tiny_shards import bring_in, ids_of, publish, queue, rows_of, tidied_up
 
 from postcards.captions import caption
 from postcards.scene import scene_of

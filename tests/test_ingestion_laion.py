@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_shards import (
+from support.tiny_shards import (
     DIMENSION,
     bring_in,
     metadata,

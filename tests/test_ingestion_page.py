@@ -11,7 +11,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
-from tiny_shards import (
+from support.tiny_shards import (
     bring_in,
     ids_of,
     publish,

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tiny_shards import (
+from support.tiny_shards import (
     DIMENSION,
     bring_in,
     ids_of,

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 from django.utils import timezone
-from tiny_shards import (
+from support.tiny_shards import (
     arriving,
     bring_in,
     ids_of,

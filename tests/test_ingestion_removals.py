@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from django.urls import reverse
 from django.utils import timezone
 from kombu.exceptions import OperationalError
-from tiny_shards import (
+from support.tiny_shards import (
     bring_in,
     ids_of,
     metadata,

@@ -8,7 +8,7 @@ from django.db import InterfaceError, connection
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 from kombu.transport.virtual import Channel
-from tiny_shards import (
+from support.tiny_shards import (
     arriving,
     bring_in,
     ids_of,

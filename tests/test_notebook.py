@@ -9,10 +9,10 @@ from pathlib import Path
 import nbformat
 import pytest
 from conftest import ROOT
-from documented import is_what_is_shown, token_of
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 from PIL import Image
+from support.api_docs import is_what_is_shown, token_of
 
 NOTEBOOK = ROOT / "docs" / "refine_and_export.ipynb"
 MOST_BYTES = 1_500_000

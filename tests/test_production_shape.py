@@ -21,10 +21,10 @@ from urllib.error import HTTPError
 from urllib.parse import urlencode
 
 import numpy as np
-import production
 import pytest
-from production import Production, wait_until
-from tiny_shards import vectors, write_shard
+from support import production
+from support.production import Production, wait_until
+from support.tiny_shards import vectors, write_shard
 
 ROWS, SHARDS, DIMENSION, SLUG = 500, 6, 512, "shaped"
 ASKERS = 16

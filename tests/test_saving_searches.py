@@ -9,7 +9,13 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.urls import reverse
 from django.utils import timezone
-from tiny_shards import DIMENSION, bring_in, tidied_up, tiny_dataset, write_shard
+from support.tiny_shards import (
+    DIMENSION,
+    bring_in,
+    tidied_up,
+    tiny_dataset,
+    write_shard,
+)
 
 from search.errors import SearchUnavailable
 from search.models import Dataset, Shard

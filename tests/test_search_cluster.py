@@ -12,8 +12,15 @@ import numpy as np
 import pytest
 from conftest import free_port
 from django.test import override_settings
-from production import started_server
-from tiny_shards import bring_in, publish, tidied_up, tiny_dataset, vectors, write_shard
+from support.production import started_server
+from support.tiny_shards import (
+    bring_in,
+    publish,
+    tidied_up,
+    tiny_dataset,
+    vectors,
+    write_shard,
+)
 
 from search.clickhouse import client, cluster, lookup, schema, writer
 from search.errors import NotFound, SearchUnavailable
@@ -199,7 +206,7 @@ def test_statements_of_a_cluster_are_read_by_the_engine(settings, source):
 
 def test_an_export_has_the_items_of_all_engines_in_order(spread, tmp_path):
     """Read as Arrow over HTTP, of a scan and of a search that ranks items of both."""
-    from exported import made, rows
+    from support.exports import made, rows
 
     from usercollections.export.export_request import of_dataset, of_search
 

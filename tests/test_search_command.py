@@ -15,12 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from clickhouse_http import Server
 from conftest import ROOT
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
 from django.core.management import CommandError, call_command
 from django.db import connection
+from support.clickhouse_http import Server
 from wcwidth import wcswidth
 
 from postcards.shards import jpeg

@@ -5,7 +5,7 @@ from unittest.mock import patch
 
 import pytest
 from django.urls import reverse
-from tiny_shards import bring_in, tiny_dataset, write_shard
+from support.tiny_shards import bring_in, tiny_dataset, write_shard
 
 from search.clickhouse import schema, writer
 from search.models import Dataset, Evaluation, Shard

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from crowd import Crowd, unit
-from truth import SAME_PICTURE, answer, check_exact
+from support.crowd import Crowd, unit
+from support.truth import SAME_PICTURE, answer, check_exact
 
 from search.clickhouse.filters import VISIBLE
 from search.clickhouse.queries import Candidates

@@ -9,7 +9,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
-from tiny_shards import bring_in, write_shard
+from support.tiny_shards import bring_in, write_shard
 
 from search.clickhouse import schema, writer
 from search.clickhouse.schema import SHARD_BITS

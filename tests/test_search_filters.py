@@ -2,10 +2,18 @@
 
 import numpy as np
 import pytest
-from crowd import HOSTS, LICENSES, RARE_WORDS, WIDEST, WORDS, Crowd, unit
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from truth import CLOSE, Answer, all_similarities, answer, check_exact, passing, reasons
+from support.crowd import HOSTS, LICENSES, RARE_WORDS, WIDEST, WORDS, Crowd, unit
+from support.truth import (
+    CLOSE,
+    Answer,
+    all_similarities,
+    answer,
+    check_exact,
+    passing,
+    reasons,
+)
 
 from search.query.model import Filters, SearchQuery, Term
 from search.retrieval import service

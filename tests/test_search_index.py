@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from crowd import Crowd, bfloat16, drawn, stored, unit
 from django.db import connection
-from truth import answer, check_exact
+from support.crowd import Crowd, bfloat16, drawn, stored, unit
+from support.truth import answer, check_exact
 
 from search.clickhouse import client, queries, schema, writer
 from search.clickhouse.filters import condition_of

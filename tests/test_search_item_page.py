@@ -8,7 +8,7 @@ from html import unescape
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from tiny_shards import DIMENSION, bring_in, vectors, write_shard
+from support.tiny_shards import DIMENSION, bring_in, vectors, write_shard
 
 from search.clickhouse import schema
 from search.models import Dataset

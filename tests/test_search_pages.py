@@ -12,7 +12,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from tiny_shards import DIMENSION, bring_in, vectors, write_shard
+from support.tiny_shards import DIMENSION, bring_in, vectors, write_shard
 
 from postcards.shards import jpeg
 from search.clickhouse import client as clickhouse

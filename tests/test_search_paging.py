@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from crowd import Crowd, drawn, put_shard_in_engine, stored, unit
 from django.core.cache import cache
 from django.test import override_settings
-from truth import CLOSE, all_similarities, answer, check_hidden, check_order
+from support.crowd import Crowd, drawn, put_shard_in_engine, stored, unit
+from support.truth import CLOSE, all_similarities, answer, check_hidden, check_order
 
 from search.clickhouse import client, schema
 from search.clickhouse.queries import MOST_RESULTS

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pyarrow as pa
 import pytest
-from crowd import drawn, stored
 from django.core.cache import cache
+from support.crowd import drawn, stored
 
 from search.clickhouse import client, queries, schema
 from search.errors import SearchUnavailable

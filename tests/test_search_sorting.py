@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from crowd import Crowd, drawn, stored
+from support.crowd import Crowd, drawn, stored
 from test_search_paging import first_page, hits_of, pages, vector_of
 
 from search.clickhouse import client, schema

@@ -17,9 +17,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from conftest import ROOT
-from crowd import described, drawn, put_in_engine
 from django.core.cache import caches
 from PIL import Image, ImageChops, ImageCms, ImageStat
+from support.crowd import described, drawn, put_in_engine
 from test_search_fetch import Handler, Site, serving
 from test_search_pictures import encoded, png_bomb
 

@@ -4,7 +4,7 @@ import time
 from datetime import timedelta
 
 from celery.signals import worker_process_init
-from telling import app
+from support.reporting_app import app
 
 from search.ingestion.sources import laion
 from search.jobs import leases

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 import numpy as np
 import pyarrow as pa
-from crowd import Crowd, bfloat16, stored, unit
-from tiny_shards import tidied_up
+from support.crowd import Crowd, bfloat16, stored, unit
+from support.tiny_shards import tidied_up
 
 from search.clickhouse.schema import SHARD_BITS
 

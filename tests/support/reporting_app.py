@@ -8,7 +8,7 @@ from laionweb.celery import app
 
 @app.task
 def tell(slug: str, path: str) -> None:
-    from tiny_shards import told
+    from support.tiny_shards import told
 
     from search.models import Dataset
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from crowd import Crowd, unit
+from support.crowd import Crowd, unit
 
 from search.query.model import Filters
 
