@@ -6,9 +6,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "laionweb.settings")
 
 app = Celery("laionweb")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["search.ingestion", "usercollections.exporting"])
 app.autodiscover_tasks(
-    [f"usercollections.{room}" for room in ("collecting", "refining", "exporting")],
-    related_name="sweeping",
+    ["search.ingestion"]
+    + [f"usercollections.{room}" for room in ("collection", "concept", "export")]
 )
+app.autodiscover_tasks(["usercollections.export"], related_name="sweeper")
 app.steps["worker"].add("laionweb.encode_worker:Encoding")

@@ -1,6 +1,6 @@
 """Encode workers, as Celery starts them: celery -A laionweb worker -Q encode -P solo
 
-A step of the worker's own start runs search.encoder.serving in a thread, so that it is
+A step of the worker's own start runs search.encoder.worker in a thread, so that it is
 started, watched, told and stopped as all workers are. One process serves one GPU.
 """
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.cache import cache
 
-VERSION = 2  # to be counted up when what is kept changes its form
+VERSION = 3  # to be counted up when what is kept changes its form
 
 logger = logging.getLogger(__name__)
 

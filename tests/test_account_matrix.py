@@ -129,7 +129,7 @@ def told(route: Route, method: str, answer) -> str:
 
 
 def test_every_parameter_has_something_in_its_place():
-    """Say in tests/routes.py what stands in the place of a new one."""
+    """Say in tests/support/routes.py what stands in the place of a new one."""
     assert [route.pattern for route in routes() if not route.is_known] == []
 
 

@@ -49,7 +49,15 @@ class Site:
             "WATCHED": str(self.watched),
             "OMP_NUM_THREADS": "1",
         }
-        command = ["-A", "watched_encoding", "worker", "-Q", "encode", "-P", "solo"]
+        command = [
+            "-A",
+            "support.watched_encoder",
+            "worker",
+            "-Q",
+            "encode",
+            "-P",
+            "solo",
+        ]
         name = ["-n", f"{len(self.workers)}@%h", "--without-mingle"]
         with (self.folder / "workers.log").open("a") as log:
             worker = subprocess.Popen(
@@ -160,7 +168,7 @@ def test_the_log_of_the_worker_names_the_request_of_the_web(site, remote, client
     assert (response.status_code, response["X-Request-ID"]) == (503, "asked-by-a-test")
     assert "model failed" in response.json()["detail"]
     log = (site.folder / "workers.log").read_text()
-    assert "search.encoder.serving asked-by-a-test: A batch of 1 failed" in log
+    assert "search.encoder.worker asked-by-a-test: A batch of 1 failed" in log
     forged = {"X-Request-ID": "two\tlines"}
     assert client.get("/healthz", headers=forged)["X-Request-ID"].isalnum()
 

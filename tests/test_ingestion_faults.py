@@ -1,7 +1,8 @@
 """Faults, for real: whatever dies in an import, its end is that of an undisturbed one.
 
 The ledger is a PostgreSQL server, the broker Redis, the worker and beat are Celery's.
-They run in a hurry (tests/hurried.py), but in the long tests, which are for make soak.
+They poll quickly (tests/support/fast_polling.py), except in the long tests, which are
+for make soak.
 """
 
 import json
@@ -89,7 +90,7 @@ def site(
     source: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Production]:
     folder = tmp_path_factory.mktemp("production")
-    with production.started(folder, "hurried") as site:
+    with production.started(folder, "support.fast_polling") as site:
         site.make_datasets(DATASETS, source, DIMENSION)
         site.start_worker()
         site.start_beat()
@@ -266,7 +267,9 @@ def test_many_faults_at_random_moments(tmp_path_factory):
     wanted = undisturbed(source)
     faults = ["worker"] * KILLS + ["flush", "broker", "ledger"] * 2
     chance.shuffle(faults)
-    with production.started(tmp_path_factory.mktemp("site"), "telling") as site:
+    with production.started(
+        tmp_path_factory.mktemp("site"), "support.reporting_app"
+    ) as site:
         site.make_datasets(["soak"], source, DIMENSION)
         site.start_worker()
         site.start_beat()

@@ -46,7 +46,7 @@ def site(embeddings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Produ
         }
         write_shard(source, number, ROWS, image=image, text=image, metadata=facts)
     folder = tmp_path_factory.mktemp("production")
-    with production.started(folder, "hurried") as site:
+    with production.started(folder, "support.fast_polling") as site:
         site.start_server()
         site.make_datasets([SLUG], source, DIMENSION)
         site.start_worker(*PREFORK)

@@ -1,7 +1,8 @@
 """A dataset on two engines: each holds some partitions, and a search asks both.
 
-The engines are embedded ones behind tests/clickhouse_http.py. What needs a real cluster
-(ON CLUSTER, ReplicatedMergeTree, Distributed) is read by the engine's own parser alone.
+The engines are embedded ones behind tests/support/clickhouse_http.py. What needs a
+real cluster (ON CLUSTER, ReplicatedMergeTree, Distributed) is read by the engine's own
+parser alone.
 """
 
 from collections.abc import Iterator

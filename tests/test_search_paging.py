@@ -195,7 +195,7 @@ def test_a_cursor_goes_on_in_another_process(flock, tmp_path):
         "import os, sys, django\n"
         f"os.environ['CACHE_URL'] = 'filecache://{tmp_path}'\n"
         "django.setup()\n"
-        "from search.ranking import resume\n"
+        "from search.retrieval.ranking import resume\n"
         "ranking, start, _ = resume(sys.argv[1], 'flock')\n"
         "rows = ranking.results[start : start + 10]\n"
         "print(*ranking.ids[rows])\n"

@@ -155,9 +155,7 @@ def test_wrappers_know_neither_models_nor_requests_nor_each_other(room, stranger
 
 
 def test_torch_stays_with_the_encoder():
-    allowed = {
-        f"search/encoder/{name}.py" for name in ("openclip", "loading", "short_texts")
-    }
+    allowed = {f"search/encoder/{name}.py" for name in ("openclip",)}
     found = importers("torch", "torchvision", "open_clip")
     assert {name for name in found if not name.startswith("postcards/")} <= allowed
 
@@ -170,7 +168,10 @@ def test_urls_from_outside_are_fetched_by_the_guarded_fetcher_alone():
     clients = ["urllib.request", "http.client", "urllib3", "requests"]
     found = importers(*clients, "httpx", "httpx2", "aiohttp", "pycurl")
     # The shards' server is named by an admin, and their size is without limit.
-    assert found <= {"search/fetch/__init__.py", "search/ingestion/download.py"}
+    assert found <= {
+        "search/fetch/__init__.py",
+        "search/ingestion/download/download.py",
+    }
 
 
 def test_search_does_not_know_collections():

@@ -32,7 +32,8 @@ INSERTED_COLUMNS = (
     "image_code",
     *VECTOR_COLUMNS.values(),
 )
-CODE_BYTES = 64  # of image_code, by which near-duplicates are told (search.duplicates)
+# Of image_code, by which search.retrieval.deduplication finds near-duplicates.
+CODE_BYTES = 64
 SHARD_BITS = 32  # of an id: the rows of one shard
 
 

@@ -1,10 +1,11 @@
 """The queue between those who ask for embeddings and the encode workers, in Redis.
 
-It lies beside Celery's own queues, and Celery's workers empty it (search/encoding.py),
-but what waits in it are not tasks. Tasks come one by one, what a killed worker held
-comes back after minutes, and a result costs a subscription; celery-batches adds
-batches, but computes what has expired, and leaves the companions of a failing task
-pending. Here each step is one script that Redis runs as a whole, by its own clock:
+It lies beside Celery's own queues, and Celery's workers empty it
+(laionweb/encode_worker.py), but what waits in it are not tasks. Tasks come one by one,
+what a killed worker held comes back after minutes, and a result costs a subscription;
+celery-batches adds batches, but computes what has expired, and leaves the companions of
+a failing task pending. Here each step is one script that Redis runs as a whole, by its
+own clock:
 
 ask      refuses when no worker lives, or too much waits; else adds requests
 take     drops what has expired; what it hands out stays written down as held

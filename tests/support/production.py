@@ -23,7 +23,7 @@ from conftest import ROOT, free_port, run_postgres, started_postgres
 
 from laionweb.celery import app
 
-TESTS = Path(__file__).resolve().parent
+TESTS = Path(__file__).resolve().parent.parent
 WAIT_LIMIT_S = 240  # on a machine that does a lot besides; usually it is seconds
 MADE = """
 from django.core.management import call_command
@@ -62,7 +62,7 @@ def started_server(folder: Path, port: int) -> Iterator[str]:
 def server_process(folder: Path, port: int) -> subprocess.Popen:
     with (folder / "server.log").open("a") as log:
         process = subprocess.Popen(
-            [sys.executable, str(TESTS / "clickhouse_http.py")]
+            [sys.executable, str(TESTS / "support" / "clickhouse_http.py")]
             + [str(folder / "clickhouse"), str(port)],
             stdout=log,
             stderr=log,
@@ -274,7 +274,7 @@ class Production:
         answer = self.folder / f"{time.monotonic_ns()}.json"
         with app.connection_for_write(self.redis.url) as broker:
             given = {"args": [slug, str(answer)], "queue": "publish"}
-            app.send_task("telling.tell", **given, connection=broker)
+            app.send_task("support.reporting_app.tell", **given, connection=broker)
         wait_until("the worker tells what it holds", answer.exists)
         return json.loads(answer.read_text())
 

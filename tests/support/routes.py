@@ -115,7 +115,7 @@ def _walked(patterns: list, before: str) -> Iterator[Route]:
             yield from _walked(entry.url_patterns, pattern)
         elif isinstance(entry, URLPattern):
             assert isinstance(entry.pattern, RoutePattern) or pattern in WRITTEN_OUT, (
-                f"tests/routes.py does not say what fits {pattern}"
+                f"tests/support/routes.py does not say what fits {pattern}"
             )
             yield Route(pattern, entry.name, entry.callback)
 

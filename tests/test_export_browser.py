@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from playwright.sync_api import Page, expect
-from test_refining_browser import axe_violations, sign_in
+from test_concept_browser import axe_violations, sign_in
 from test_search_browser import FIRST, search, shown
 
 expect.set_options(timeout=20_000)
