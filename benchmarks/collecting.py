@@ -118,10 +118,10 @@ def fill(ids: list[int]):
 
 def add(user, collection, ids: list[int]) -> UUID:
     from usercollections.collection import members as collection_members
-    from usercollections.collection.item_keys import Key
+    from usercollections.collection.item_keys import ItemKey
 
     return collection_members.add(
-        user, collection.pk, [Key(SLUG, item) for item in ids]
+        user, collection.pk, [ItemKey(SLUG, item) for item in ids]
     ).batch
 
 
@@ -138,7 +138,7 @@ def timed(times: list[float]) -> Iterator[None]:
 
 
 def pages(client, large, rounds: int) -> None:
-    from usercollections.pagination import ORDERS, cut, with_sorted_caption
+    from usercollections.pagination import ORDERS, paginate, with_sorted_caption
 
     address, headers = f"/collections/{large.pk}/", {"HX-Request": "true"}
     asked = {
@@ -147,7 +147,7 @@ def pages(client, large, rounds: int) -> None:
     }
     for name, order in ORDERS.items():
         rows = with_sorted_caption(large.items.all())
-        half = cut(rows, order, "", large.size // 2).next
+        half = paginate(rows, order, "", large.size // 2).next
         title = f"a page in the middle: {order.title.lower()}"
         asked[title] = (address, {"order": name, "cursor": half})
     for title, (where, parameters) in asked.items():
@@ -169,22 +169,22 @@ def changes(user, large, more: list[int], rounds: int) -> None:
     from django.db import transaction
 
     from usercollections.collection import members as collection_members
-    from usercollections.collection.item_keys import Key
-    from usercollections.sharing import locked
+    from usercollections.collection.item_keys import ItemKey
+    from usercollections.sharing import lock_owned
 
     room, added, taken, moved = [], [], [], []
     with transaction.atomic(), timed(room):
-        first = [Key(SLUG, item) for item in range(5_000)]
-        collection_members.remove(locked(user, large.pk), first)
+        first = [ItemKey(SLUG, item) for item in range(5_000)]
+        collection_members.remove(lock_owned(user, large.pk), first)
     told("take 5,000 out", room)
     for place in range(rounds):
         with timed(added):
             batch = add(user, large, more[place * 5_000 : (place + 1) * 5_000])
         with transaction.atomic(), timed(moved):
-            one = [Key(SLUG, more[place * 5_000])]
-            collection_members.move(locked(user, large.pk), one, "place", 20_000)
+            one = [ItemKey(SLUG, more[place * 5_000])]
+            collection_members.move(lock_owned(user, large.pk), one, "place", 20_000)
         with transaction.atomic(), timed(taken):
-            collection_members.take_back(locked(user, large.pk), batch)
+            collection_members.undo_add(lock_owned(user, large.pk), batch)
     told("add 5,000", added)
     told("undo that", taken)
     told("move one to place 20,000", moved)

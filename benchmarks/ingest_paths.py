@@ -173,7 +173,7 @@ def dataset_of(source: str) -> Dataset:
         shards_per_partition=1,
         without_removal_list=True,
     )
-    control.find_shards(dataset)
+    control.discover_shards(dataset)
     client.ping()
     return dataset
 

@@ -48,7 +48,7 @@ def main() -> None:
     dataset = Dataset.objects.create(
         slug="postcards", title="Postcards", model=MODEL, weights="", source=str(shards)
     )
-    control.find_shards(dataset)
+    control.discover_shards(dataset)
     dataset.shards.update(state=Shard.State.QUEUED)
     key = dataset.shards.get().pk
     print(rate("bring in, no index yet", lambda: shard_run.ingest(key)))

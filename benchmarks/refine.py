@@ -32,7 +32,7 @@ from django.conf import settings  # noqa: E402
 from postcards.evaluate import pictures_of  # noqa: E402
 from postcards.scene import Description, scene_of  # noqa: E402
 from postcards.shards import encoder  # noqa: E402
-from search.retrieval.feedback import tuned  # noqa: E402
+from search.retrieval.feedback import tune  # noqa: E402
 
 CONCEPTS = Path(__file__).with_name("concepts.jsonl")
 SHOWN = 20
@@ -94,11 +94,11 @@ METHODS: dict[str, Method] = {
     "Rocchio 1, 1": rocchio,
     "Rocchio 2, 2": partial(rocchio, towards=2.0, away=2.0),
     "Rocchio 4, 4": partial(rocchio, towards=4.0, away=4.0),
-    "anchored fit, strength 0.25": partial(tuned, strength=0.25),
-    "anchored fit, strength 0.5": partial(tuned, strength=0.5),
-    "anchored fit, strength 1": tuned,
-    "anchored fit, strength 2": partial(tuned, strength=2.0),
-    "anchored fit, strength 4": partial(tuned, strength=4.0),
+    "anchored fit, strength 0.25": partial(tune, strength=0.25),
+    "anchored fit, strength 0.5": partial(tune, strength=0.5),
+    "anchored fit, strength 1": tune,
+    "anchored fit, strength 2": partial(tune, strength=2.0),
+    "anchored fit, strength 4": partial(tune, strength=4.0),
 }
 
 

@@ -31,7 +31,7 @@ from PIL import Image  # noqa: E402
 
 from postcards.shards import jpeg  # noqa: E402
 from search.thumbnails import SIZES, service  # noqa: E402
-from search.thumbnails.service import Subject  # noqa: E402
+from search.thumbnails.service import ThumbnailSource  # noqa: E402
 from search.thumbnails.store import store  # noqa: E402
 
 PICTURES = 60
@@ -89,7 +89,7 @@ def rate(name: str, urls: list[str], get) -> str:
 
 
 def made(url: str) -> None:
-    meant = Subject(url=url, removed=False, withheld=False)
+    meant = ThumbnailSource(url=url, removed=False, withheld=False)
     service._made(meant, store(), service.key_of(url))
 
 

@@ -7,10 +7,10 @@ class CollectionsConfig(AppConfig):
     verbose_name = "Collections"
 
     def ready(self) -> None:
-        from search.query.concepts import found_by
+        from search.query.concepts import set_lookup
 
         from .account import signals  # noqa: F401
         from .concept_lookup import find
         from .export import signals as of_exports  # noqa: F401
 
-        found_by(find)
+        set_lookup(find)

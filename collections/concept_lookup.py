@@ -5,7 +5,7 @@ from uuid import UUID
 
 from search.errors import InvalidQuery, NotFound
 from search.models import Dataset
-from search.query.concepts import Found
+from search.query.concepts import ResolvedConcept
 from search.retrieval.service import dataset_named
 
 from .collection.similarity import as_concept
@@ -15,7 +15,7 @@ from .models.refinement import round_id
 NONE = "There is no such concept among yours."
 
 
-def find(concept_id: str, user: Any, slug: str) -> Found:
+def find(concept_id: str, user: Any, slug: str) -> ResolvedConcept:
     """The concept, round or collection, for a search in this dataset.
 
     A round is found by whoever has its id, which is random: a link can be copied.
@@ -31,7 +31,7 @@ def find(concept_id: str, user: Any, slug: str) -> Found:
     if concept is not None:
         _check_model(concept.name, (concept.model, concept.weights), dataset)
         page = concept.get_absolute_url()
-        return Found(tuple(concept.embedding.tolist()), concept.name, page)
+        return ResolvedConcept(tuple(concept.embedding.tolist()), concept.name, page)
     collection = Collection.objects.visible_to(user).filter(pk=key).first()
     if collection is not None:
         return as_concept(collection, slug)
@@ -42,7 +42,7 @@ def find(concept_id: str, user: Any, slug: str) -> Found:
     return _found_round(found, with_seen, dataset)
 
 
-def _found_round(found: Round, with_seen: bool, dataset: Dataset) -> Found:
+def _found_round(found: Round, with_seen: bool, dataset: Dataset) -> ResolvedConcept:
     made_in = found.refinement.dataset
     exclude = ()
     if made_in == dataset.slug:
@@ -50,7 +50,9 @@ def _found_round(found: Round, with_seen: bool, dataset: Dataset) -> Found:
     else:
         other = dataset_named(made_in)
         _check_model(found.label, (other.model, other.weights), dataset)
-    return Found(tuple(found.embedding.tolist()), found.label, exclude=exclude)
+    return ResolvedConcept(
+        tuple(found.embedding.tolist()), found.label, exclude=exclude
+    )
 
 
 def _check_model(name: str, made_by: tuple[str, str], dataset: Dataset) -> None:

@@ -57,7 +57,7 @@ COLLECTION_ORDERS = {
 
 
 @dataclass(frozen=True)
-class Cut:
+class Page:
     """One page: its rows, how many came before, and the next one's cursor or ''."""
 
     rows: list[Any]
@@ -73,7 +73,7 @@ def with_sorted_name(collections: QuerySet) -> QuerySet:
     return collections.annotate(sorted_name=Lower("name"))
 
 
-def cut(rows: QuerySet, order: Order, cursor: str, count: int) -> Cut:
+def paginate(rows: QuerySet, order: Order, cursor: str, count: int) -> Page:
     """The page at which a cursor points; the first one for ''. Raises InvalidQuery."""
     start = 0
     if cursor:
@@ -82,9 +82,9 @@ def cut(rows: QuerySet, order: Order, cursor: str, count: int) -> Cut:
     found = list(order.sorted(rows)[: count + 1])
     shown = found[:count]
     if len(found) <= count:
-        return Cut(shown, start, "")
+        return Page(shown, start, "")
     last = [_told(getattr(shown[-1], key)) for key in order.keys]
-    return Cut(shown, start, write_cursor(order.keys, start + count, *last))
+    return Page(shown, start, write_cursor(order.keys, start + count, *last))
 
 
 def write_cursor(keys: tuple[str, ...], *values: Any) -> str:

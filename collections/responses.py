@@ -25,7 +25,7 @@ def wants_json(request: HttpRequest) -> bool:
     return request.headers.get("X-Requested-With") == "XMLHttpRequest"
 
 
-def told(view: View) -> View:
+def errors_as_messages(view: View) -> View:
     """Has a refusal reach a script as JSON; a form gets the page of the error."""
 
     @wraps(view)
@@ -41,7 +41,7 @@ def told(view: View) -> View:
     return answered
 
 
-def done(
+def success(
     request: HttpRequest,
     text: str,
     to: str,
@@ -55,7 +55,7 @@ def done(
     return HttpResponseRedirect(to)
 
 
-def count_of(number: int, noun: str = "picture") -> str:
+def counted(number: int, noun: str = "picture") -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
@@ -63,9 +63,9 @@ SIGNED_OUT = "You are signed out. Sign in, then try again."
 GONE = "It is not here any more."
 
 
-def for_members(view: View) -> View:
+def login_required(view: View) -> View:
     """Leads visitors to the log-in. Scripts get whatever goes wrong in a sentence."""
-    answered = told(view)
+    answered = errors_as_messages(view)
 
     @wraps(view)
     def for_member(request: HtmxRequest, *args: Any, **kwargs: Any) -> HttpResponse:

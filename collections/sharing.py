@@ -16,11 +16,11 @@ from .models.ownership import new_token
 
 MOST_OWNED = 1_000
 
-Thing = Collection | Concept
+SharedObject = Collection | Concept
 T = TypeVar("T", Collection, Concept)
 
 
-def check_room(user: Any, model: type[Thing]) -> None:
+def check_room(user: Any, model: type[SharedObject]) -> None:
     """To be called in the transaction in which there is one more.
 
     Raises InvalidQuery when the user has as many as one may have.
@@ -34,7 +34,7 @@ def check_room(user: Any, model: type[Thing]) -> None:
         )
 
 
-def show_to(thing: Thing, visibility: str) -> None:
+def set_visibility(thing: SharedObject, visibility: str) -> None:
     """Decides who may see it. Once private again, a link given away leads nowhere."""
     thing.visibility = visibility
     if visibility == thing.Visibility.PRIVATE:
@@ -44,7 +44,7 @@ def show_to(thing: Thing, visibility: str) -> None:
     thing.save(update_fields=["visibility", "share_token"])
 
 
-def renew_link(thing: Thing) -> None:
+def renew_link(thing: SharedObject) -> None:
     """Revokes the link that was given away. Raises InvalidQuery if there is none."""
     if thing.visibility == thing.Visibility.PRIVATE:
         name = thing._meta.verbose_name
@@ -53,7 +53,7 @@ def renew_link(thing: Thing) -> None:
     thing.save(update_fields=["share_token"])
 
 
-def link_of(thing: Thing) -> str:
+def link_of(thing: SharedObject) -> str:
     """The path of its page as its owner gives it away."""
     page = str(thing._meta.model_name)
     if thing.visibility == thing.Visibility.UNLISTED:
@@ -61,14 +61,14 @@ def link_of(thing: Thing) -> str:
     return reverse(page, args=[thing.pk])
 
 
-def delete(thing: Thing) -> None:
+def delete(thing: SharedObject) -> None:
     """For a while its owner can bring it back."""
     thing.deleted_at = timezone.now()
     thing.save(update_fields=["deleted_at"])
 
 
 @transaction.atomic
-def bring_back(user: Any, model: type[T], key: UUID) -> T | None:
+def undelete(user: Any, model: type[T], key: UUID) -> T | None:
     """What the user deleted is there again; None if it was not, or too long ago.
 
     Raises InvalidQuery when there is no room for it.
@@ -85,7 +85,7 @@ NONE = "There is no such collection, or it is not open to you."
 
 
 @dataclass(frozen=True)
-class Reached:
+class CollectionAccess:
     """A collection, and the way to it: by its id, or by the token of its link."""
 
     collection: Collection
@@ -100,7 +100,9 @@ class Reached:
         return reverse(name, kwargs=way | more)
 
 
-def reached(user: Any, collection_id: UUID | None = None, token: str = "") -> Reached:
+def find_readable(
+    user: Any, collection_id: UUID | None = None, token: str = ""
+) -> CollectionAccess:
     """What the user may see; through a link it is for reading alone.
 
     Raises NotFound.
@@ -112,10 +114,12 @@ def reached(user: Any, collection_id: UUID | None = None, token: str = "") -> Re
         found = Collection.objects.visible_to(user).filter(pk=collection_id).first()
     if found is None:
         raise NotFound(NONE)
-    return Reached(found, token, is_mine=not token and found.owner_id == user.pk)
+    return CollectionAccess(
+        found, token, is_mine=not token and found.owner_id == user.pk
+    )
 
 
-def own(user: Any, collection_id: UUID) -> Collection:
+def find_owned(user: Any, collection_id: UUID) -> Collection:
     """What the user may change. Raises NotFound."""
     found = Collection.objects.owned_by(user).filter(pk=collection_id).first()
     if found is None:
@@ -123,7 +127,7 @@ def own(user: Any, collection_id: UUID) -> Collection:
     return found
 
 
-def locked(user: Any, collection_id: UUID) -> Collection:
+def lock_owned(user: Any, collection_id: UUID) -> Collection:
     """The same, kept from all other changes until the transaction ends."""
     owned = Collection.objects.owned_by(user).select_for_update()
     found = owned.filter(pk=collection_id).first()

@@ -13,16 +13,16 @@ from .models import Collection
 KEPT_S = 3_600
 
 
-def keep(collection: Collection, what: str, value: Any) -> str:
+def store(collection: Collection, what: str, value: Any) -> str:
     """Returns the token by which it is found again; '' if it could not be kept."""
     token = secrets.token_urlsafe(12)
-    kept = cache.keep(_key(collection, token), (what, value), KEPT_S)
+    kept = cache.set(_key(collection, token), (what, value), KEPT_S)
     return token if kept else ""
 
 
-def kept(collection: Collection, token: str) -> tuple[str, Any]:
+def load(collection: Collection, token: str) -> tuple[str, Any]:
     """What was kept of this collection. Raises InvalidQuery when it is gone."""
-    found = cache.kept(_key(collection, token[:40]))
+    found = cache.get(_key(collection, token[:40]))
     if found is None:
         raise InvalidQuery("This can no longer be undone.")
     return found
@@ -35,12 +35,12 @@ def _key(collection: Collection, token: str) -> str:
 WITHIN_S = 3_600
 
 
-def sealed(owner: int, kind: str, **fields: Any) -> str:
+def sign(owner: int, kind: str, **fields: Any) -> str:
     """The fields are what JSON holds."""
     return signing.dumps({"owner": owner, **fields}, salt=kind, compress=True)
 
 
-def unsealed(user: Any, kind: str, text: str) -> dict[str, Any]:
+def unsign(user: Any, kind: str, text: str) -> dict[str, Any]:
     """The fields. Raises InvalidQuery when it is too late, NotFound for another's."""
     try:
         fields = signing.loads(text, salt=kind, max_age=WITHIN_S)

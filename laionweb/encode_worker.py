@@ -17,7 +17,7 @@ LAST_BATCH_S = 10
 logger = logging.getLogger(__name__)
 
 
-class Encoding(bootsteps.StartStopStep):
+class EncodeStep(bootsteps.StartStopStep):
     """In workers that are asked to serve the queue encode, and in no others."""
 
     requires = {"celery.worker.components:Pool"}

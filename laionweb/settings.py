@@ -170,9 +170,9 @@ INSTALLED_APPS = [
     "postcards",
 ]
 MIDDLEWARE = [
-    "search.observability.request_id.NamedRequests",
-    "search.web.middleware.RequestTimes",
-    "search.clip_retrieval.errors.told_in_json",
+    "search.observability.request_id.RequestIdMiddleware",
+    "search.web.middleware.RequestTimingMiddleware",
+    "search.clip_retrieval.errors.json_errors_middleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -185,8 +185,8 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "usercollections.account.middleware.SignInFirst",
-    "search.web.middleware.SearchErrorPage",
+    "usercollections.account.middleware.ClosedSiteMiddleware",
+    "search.web.middleware.SearchErrorMiddleware",
 ]
 ROOT_URLCONF = "laionweb.urls"
 WSGI_APPLICATION = "laionweb.wsgi.application"
@@ -313,16 +313,18 @@ REST_FRAMEWORK = {
     # With Basic, guesses at passwords would come in unlimited. The session comes last:
     # the first one says how to sign in, so that refusals are 401.
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "usercollections.account.tokens.ByToken",
+        "usercollections.account.tokens.ApiTokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["usercollections.account.middleware.MaySearch"],
+    "DEFAULT_PERMISSION_CLASSES": [
+        "usercollections.account.middleware.SearchPermission"
+    ],
     "DEFAULT_THROTTLE_CLASSES": ["search.rate_limits.Limit"],
     "NUM_PROXIES": TRUSTED_PROXIES,
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
-    "EXCEPTION_HANDLER": "search.api.errors.answer",
-    "DEFAULT_SCHEMA_CLASS": "search.api.schema.Described",
+    "EXCEPTION_HANDLER": "search.api.errors.api_exception_handler",
+    "DEFAULT_SCHEMA_CLASS": "search.api.schema.ApiSchema",
     # A parameter of a search could not be named so.
     "URL_FORMAT_OVERRIDE": None,
 }
@@ -336,8 +338,8 @@ SPECTACULAR_SETTINGS = {
     # Bodies are told apart from answers: what is left out, what is blank, what is new.
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
-    "POSTPROCESSING_HOOKS": ["search.api.schema.tidied"],
-    "GET_LIB_DOC_EXCLUDES": "search.api.schema.not_told",
+    "POSTPROCESSING_HOOKS": ["search.api.schema.postprocess_schema"],
+    "GET_LIB_DOC_EXCLUDES": "search.api.schema.exclude_from_docs",
 }
 
 LANGUAGE_CODE = "en-us"
@@ -358,9 +360,9 @@ LOGGING = {
             "format": "{asctime} {levelname} {name} {request}: {message}",
             "style": "{",
         },
-        "json": {"()": "search.observability.request_id.Json"},
+        "json": {"()": "search.observability.request_id.JsonFormatter"},
     },
-    "filters": {"request": {"()": "search.observability.request_id.WithRequest"}},
+    "filters": {"request": {"()": "search.observability.request_id.RequestIdFilter"}},
     "handlers": {
         "console": {
             "class": "logging.StreamHandler",

@@ -14,9 +14,9 @@ admin.site.login = secure_admin_login(  # type: ignore[method-assign]
 
 ICON = static("favicon.svg")
 urlpatterns = [
-    path("healthz", health_views.up, name="healthz"),
-    path("readyz", health_views.ready, name="readyz"),
-    path("metrics", health_views.measured, name="metrics"),
+    path("healthz", health_views.healthz, name="healthz"),
+    path("readyz", health_views.readyz, name="readyz"),
+    path("metrics", health_views.metrics, name="metrics"),
     path("", include("search.urls")),
     path("", include("usercollections.urls")),
     path("accounts/", include("allauth.urls")),

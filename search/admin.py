@@ -31,7 +31,7 @@ def start(
 ) -> None:
     for dataset in datasets:
         try:
-            found = control.find_shards(dataset)
+            found = control.discover_shards(dataset)
             queued = control.queue(dataset, dataset.shards.all())
         except SearchError as error:
             messages.error(request, f"{dataset}: {error.message}")
@@ -53,7 +53,7 @@ class DatasetForm(forms.ModelForm):
             given["columns"] = given["columns"] or {}
         names = {field.name for field in Dataset._meta.fields}
         wanted = Dataset(**{name: given[name] for name in names & given.keys()})
-        for field, sentence in validation.complaints(wanted).items():
+        for field, sentence in validation.validation_errors(wanted).items():
             if field not in self.errors:
                 self.add_error(field, sentence)
         return given
@@ -252,7 +252,7 @@ class RemovalAdmin(admin.ModelAdmin):
             loaded = files.load(
                 file, name, given["kind"], given["dataset"], given["reason"]
             )
-            tasks.hide_soon(given["dataset"], since)
+            tasks.schedule_hiding(given["dataset"], since)
         except SearchError as error:
             form.add_error(None, error.message)
             return False

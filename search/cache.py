@@ -10,7 +10,7 @@ VERSION = 3  # to be counted up when what is kept changes its form
 logger = logging.getLogger(__name__)
 
 
-def kept(key: str) -> Any:
+def get(key: str) -> Any:
     """What was kept under a key; None when there is nothing, or no cache."""
     try:
         return cache.get(key, version=VERSION)
@@ -20,7 +20,7 @@ def kept(key: str) -> Any:
         return None
 
 
-def keep(key: str, value: Any, seconds: int) -> bool:
+def set(key: str, value: Any, seconds: int) -> bool:
     """Whether it could be kept."""
     try:
         cache.set(key, value, seconds, version=VERSION)

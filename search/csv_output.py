@@ -6,7 +6,7 @@ from typing import Any
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
-def harmless(value: Any) -> Any:
+def escape_formula(value: Any) -> Any:
     """A text that no spreadsheet takes for a formula; numbers stay numbers."""
     is_formula = isinstance(value, str) and value.startswith(FORMULA)
     return f"'{value}" if is_formula else value

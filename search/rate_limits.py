@@ -77,7 +77,7 @@ def check(request: Any, scope: str) -> None:
         return
     count, period = read_rate(rate)
     seconds, period_name = PERIODS[period]
-    wait = _taken(f"limit-{scope}-{asker(request)}", count, seconds)
+    wait = _take(f"limit-{scope}-{bucket_owner(request)}", count, seconds)
     if wait:
         raise TooManyRequests(
             f"That is more than {count:,} {SCOPES[scope]} in a {period_name}. Please "
@@ -86,21 +86,21 @@ def check(request: Any, scope: str) -> None:
         )
 
 
-def check_pictures(request: Any, query: SearchQuery) -> None:
+def check_images(request: Any, query: SearchQuery) -> None:
     """Counts a search whose terms hold pictures, which are fetched and encoded."""
     pictures = any(term.image or term.image_url for term in query.terms)
     if pictures and not query.cursor:
         check(request, "image")
 
 
-def asker(request: Any) -> str:
+def bucket_owner(request: Any) -> str:
     """Whose bucket a request is counted in."""
     if request.user.is_authenticated:
         return f"user-{request.user.pk}"
-    return f"address-{address(request)}"
+    return f"address-{client_address(request)}"
 
 
-def address(request: Any) -> str:
+def client_address(request: Any) -> str:
     """The visitor's address as far as the proxies in front are trusted; for IPv6 the
     network, in which a visitor has as many addresses as they like."""
     given = BaseThrottle().get_ident(request) or ""
@@ -120,7 +120,7 @@ def read_rate(rate: str) -> tuple[int, str]:
     return int(count), period.strip()[0]
 
 
-def _taken(bucket: str, count: int, seconds: int) -> int:
+def _take(bucket: str, count: int, seconds: int) -> int:
     """Takes one of `count` from the bucket; else, in how many seconds one is there.
 
     Two counters, of this window of time and of the one before, which fades out as this

@@ -8,27 +8,27 @@ from .web import (
     search_views,
     selection_views,
 )
-from .web.popularity_views import picked, popularity_of
+from .web.popularity_views import popularity_page, record_pick
 
 urlpatterns = [
     path("", search_views.search, name="search"),
-    path("search/picture", search_views.search_by_picture, name="search-by-picture"),
-    path("search/weigh", search_views.weigh, name="search-weigh"),
-    path("search/exact", search_views.check_exactly, name="search-exact"),
+    path("search/picture", search_views.search_by_image, name="search-by-picture"),
+    path("search/weigh", search_views.change_weight, name="search-weigh"),
+    path("search/exact", search_views.check_exact, name="search-exact"),
     path("selection.json", selection_views.as_json, name="selection-json"),
     path("selection.csv", selection_views.as_csv, name="selection-csv"),
     path("d/<slug:slug>/", dataset_views.dataset, name="dataset"),
     path("d/<slug:slug>/<int:item_id>", item_views.item, name="item"),
-    path("d/<slug:slug>/<int:item_id>/picked", picked, name="picked"),
-    path("popularity", popularity_of, name="popularity"),
+    path("d/<slug:slug>/<int:item_id>/picked", record_pick, name="picked"),
+    path("popularity", popularity_page, name="popularity"),
     path("t/<slug:slug>/<int:item_id>/<int:size>.webp", thumbnail, name="thumbnail"),
     path(
         "ingestion/<slug:slug>/",
         include(
             [
                 path("", ingestion_views.ingestion, name="ingestion"),
-                path("live", ingestion_views.live, name="ingestion-live"),
-                path("steer", ingestion_views.steer, name="ingestion-steer"),
+                path("live", ingestion_views.progress, name="ingestion-live"),
+                path("steer", ingestion_views.control_shards, name="ingestion-steer"),
                 path(
                     "take-down", ingestion_views.take_down, name="ingestion-take-down"
                 ),

@@ -175,11 +175,11 @@ def bring_in(dataset) -> None:
     from search.ingestion import control, publishing, shard_run
     from search.models import Shard
 
-    control.find_shards(dataset)
+    control.discover_shards(dataset)
     dataset.shards.update(state=Shard.State.QUEUED)
     for shard in dataset.shards.all():
         shard_run.ingest(shard.pk)
-    for number in publishing.due(dataset):
+    for number in publishing.due_partitions(dataset):
         publishing.publish(dataset, number)
 
 

@@ -24,8 +24,8 @@ from usercollections.account import data_export, services
 from usercollections.account.services import (
     LastSuperuser,
     delete_account,
-    keep_history,
     keeps_history,
+    set_keeps_history,
 )
 from usercollections.account.tokens import make_token
 from usercollections.models import (
@@ -64,7 +64,7 @@ def with_everything(name: str) -> User:
         object_repr="somebody",
         action_flag=ADDITION,
     )
-    keep_history(user, False)
+    set_keeps_history(user, False)
     make_token(user, "notebook", None)
     boats = Collection.objects.create(owner=user, name="Boats & ships / 日本")
     for number in range(3):
@@ -99,7 +99,7 @@ def with_everything(name: str) -> User:
 
 def rows_of(user: User) -> dict[str, int]:
     return {
-        model.__name__: services.rows(model, path, user).count()
+        model.__name__: services.owned_rows(model, path, user).count()
         for model, path in services.tables().items()
     }
 
@@ -153,7 +153,7 @@ def test_the_export_holds_every_row(hers, ada):
     for model, path in services.tables().items():
         if model.__name__ in data_export.LEFT_OUT:
             continue
-        for row in services.rows(model, path, ada):
+        for row in services.owned_rows(model, path, ada):
             key = json.dumps(row.pk, cls=DjangoJSONEncoder)
             assert f'"{model._meta.pk.attname}": {key}' in everything, model
     assert "bo@example.org" not in everything
@@ -199,7 +199,7 @@ def test_the_export_has_nothing_that_must_not_be_shown(hers, ada, monkeypatch):
     def away(*_):
         raise SearchUnavailable("The engine is away.")
 
-    monkeypatch.setattr(item_lookup, "standings", away)
+    monkeypatch.setattr(item_lookup, "states", away)
     assert exported_captions(hers) == ["", "", ""]
 
 
@@ -225,7 +225,7 @@ def test_the_export_of_much_takes_little_memory(hers, ada):
         )
         for number in range(10, 8_010)
     )
-    pieces = data_export.exported(ada)
+    pieces = data_export.export_account(ada)
     assert isinstance(pieces, GeneratorType)
     sizes = [len(piece) for piece in pieces]
     assert sum(sizes) > 4 * data_export.CHUNK_BYTES

@@ -93,7 +93,7 @@ def test_being_refused_does_not_prolong_the_wait(client, clock):
 def test_many_at_once_get_no_more_than_one_after_the_other(clock):
     caches["limits"].add("limit-try-1", 0)
     with ThreadPoolExecutor(16) as pool:
-        waits = list(pool.map(lambda _: rate_limits._taken("try", 50, 60), range(200)))
+        waits = list(pool.map(lambda _: rate_limits._take("try", 50, 60), range(200)))
     assert 45 <= waits.count(0) <= 50
 
 
@@ -214,7 +214,8 @@ def test_the_number_of_proxies_reaches_all_who_count(settings):
 def test_a_subscriber_is_one_visitor(one, other, same):
     requests = RequestFactory()
     seen = {
-        rate_limits.address(requests.get("/", REMOTE_ADDR=ip)) for ip in (one, other)
+        rate_limits.client_address(requests.get("/", REMOTE_ADDR=ip))
+        for ip in (one, other)
     }
     assert (len(seen) == 1) == same
 
@@ -247,11 +248,11 @@ def test_pictures_are_counted_where_they_are_asked_for(client, clock):
     words = SearchQuery(dataset="x", terms=(Term(text="a boat"),))
     picture = SearchQuery(dataset="x", terms=(Term(image=b"jpeg"),))
     for _ in range(9):
-        rate_limits.check_pictures(request, words)
+        rate_limits.check_images(request, words)
     for _ in range(3):
-        rate_limits.check_pictures(request, picture)
+        rate_limits.check_images(request, picture)
     with pytest.raises(rate_limits.TooManyRequests, match="3 searches by picture"):
-        rate_limits.check_pictures(request, picture)
+        rate_limits.check_images(request, picture)
 
 
 # --- Signing in

@@ -137,7 +137,7 @@ def kept(user: User) -> dict[str, list]:
     """All rows of a user."""
     found = {
         model.__name__: list(
-            services.rows(model, path, user).order_by("pk").values_list()
+            services.owned_rows(model, path, user).order_by("pk").values_list()
         )
         for model, path in services.tables().items()
     }
@@ -307,9 +307,9 @@ def test_nobody_says_whose_a_thing_is(owner, stranger):
     owner.refresh_from_db()
     assert not owner.is_staff and not owner.is_superuser
     foreign = {
-        model.__name__: services.rows(model, path, stranger).count()
+        model.__name__: services.owned_rows(model, path, stranger).count()
         for model, path in services.tables().items()
-        if services.rows(model, path, stranger).exists()
+        if services.owned_rows(model, path, stranger).exists()
     }
     assert foreign == {}
 

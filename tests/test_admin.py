@@ -114,7 +114,7 @@ def test_shards_that_are_on_their_way_are_not_queued_again(small, act, queued):
 
 
 def test_start_leaves_out_what_is_in_already(small, act, queued):
-    control.find_shards(small)
+    control.discover_shards(small)
     first, second = small.shards.all()
     Shard.objects.filter(pk=first.pk).update(state=State.INGESTED, rows=40)
     Shard.objects.filter(pk=second.pk).update(state=State.FAILED, error="Broken.")
@@ -184,7 +184,7 @@ def test_a_dataset_that_was_never_brought_in_can_be_deleted(small, act):
 def test_what_decides_the_table_is_fixed_once_there_are_shards(small, staff):
     address = reverse("admin:search_dataset_change", args=[small.pk])
     assert 'name="dimension"' in staff.get(address).content.decode()
-    control.find_shards(small)
+    control.discover_shards(small)
     page = staff.get(address).content.decode()
     for name in ("slug", "dimension", "metric", "index_connections"):
         assert f'name="{name}"' not in page
@@ -238,7 +238,7 @@ def test_a_dataset_is_entered(staff, fields):
 
 
 def test_shards_are_neither_added_nor_edited_nor_deleted_by_hand(small, staff):
-    control.find_shards(small)
+    control.discover_shards(small)
     shard = small.shards.first()
     assert staff.get(reverse("admin:search_shard_add")).status_code == 403
     address = reverse("admin:search_shard_change", args=[shard.pk])

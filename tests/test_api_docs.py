@@ -25,7 +25,7 @@ from support.api_docs import (
 )
 
 from search.api.docs import examples
-from search.api.docs.highlighting import coloured
+from search.api.docs.highlighting import highlight
 from search.templatetags.docs import with_code
 
 # Each has a test of its own: they are no programs on a visitor's machine.
@@ -76,7 +76,7 @@ def page(postcards_dataset, db) -> Callable[..., str]:
 
 def shown(name: str, language: str, address: str) -> str:
     """What the page says that an example prints."""
-    found = examples.of_site(name, address, "postcards")
+    found = examples.for_site(name, address, "postcards")
     return next(each.prints for each in found if each.language == language)
 
 
@@ -200,11 +200,11 @@ def test_the_page_shows_each_example_for_its_own_address(page, settings):
     told = page("/api/docs/", host="pictures.example:8080")
     address = "http://pictures.example:8080"
     for name in examples.names():
-        found = examples.of_site(name, address, "postcards")
+        found = examples.for_site(name, address, "postcards")
         for each in found:
             copied = f'data-copy="{html.escape(each.code)}"'.replace("&#x27;", "&#39;")
             assert copied.replace("&#39;", "&#x27;") in told, name
-            assert str(coloured(each.code, each.language)) in told, name
+            assert str(highlight(each.code, each.language)) in told, name
     assert examples.ADDRESS not in told
 
 
@@ -242,11 +242,11 @@ def test_each_page_leads_to_the_docs(page):
 
 
 def test_code_is_escaped_and_its_parts_are_marked():
-    assert coloured('x = "<b>" # <i>', "py") == (
+    assert highlight('x = "<b>" # <i>', "py") == (
         'x = <span class="text">&quot;&lt;b&gt;&quot;</span> '
         '<span class="comment"># &lt;i&gt;</span>'
     )
-    assert coloured("<script>", "") == "&lt;script&gt;"
+    assert highlight("<script>", "") == "&lt;script&gt;"
 
 
 # --- All operations

@@ -78,7 +78,7 @@ def test_an_example_is_copied_as_it_stands(opened, live_server_process):
     expect(page.get_by_text("Copied", exact=True)).to_be_visible()
     copied = page.evaluate("navigator.clipboard.readText()")
     assert copied == code_of(page, "Search by words", "curl").inner_text()
-    [wanted, _] = examples.of_site("words", live_server_process.url, "postcards")
+    [wanted, _] = examples.for_site("words", live_server_process.url, "postcards")
     assert copied == wanted.code
 
 

@@ -10,7 +10,7 @@ from django.core.cache import caches
 from search.models import Conversion, ConversionFile, Pick
 from search.query.model import SearchQuery, Term
 from search.retrieval import popularity, service
-from search.retrieval.feedback import tuned
+from search.retrieval.feedback import tune
 from tests.test_search_pictures import png_bomb
 
 pytestmark = pytest.mark.django_db
@@ -55,7 +55,7 @@ def test_marks_turn_the_search_as_the_rounds_on_the_page_do(api, marked, field):
     answer = post(api, **HOUSE, **marked, strength=2, field=field, limit=5).json()
     start = service.embed(SearchQuery("postcards", (Term(text="a house"),)))
     good, bad = (unit("postcards", field, marked[kind]) for kind in ("good", "bad"))
-    assert answer["embedding"] == pytest.approx(tuned(start, good, bad, 2), abs=1e-6)
+    assert answer["embedding"] == pytest.approx(tune(start, good, bad, 2), abs=1e-6)
     assert np.linalg.norm(answer["embedding"]) == pytest.approx(1)
     assert answer["marks"] == {**marked, "gone": []}
 

@@ -506,6 +506,6 @@ def test_without_a_broker_shards_stay_queued_for_the_sweeper(
     assert ask("post", f"{TINY}shards/start/")[1]["shards"] == 3
     assert states(tiny) == ["queued"] * 3
     monkeypatch.setattr(tasks.ingest_shard, "delay", sent.append)
-    monkeypatch.setattr(tasks, "idle", lambda task: True)
+    monkeypatch.setattr(tasks, "queue_is_empty", lambda task: True)
     control.recover()
     assert len(sent) == 3

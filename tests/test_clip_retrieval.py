@@ -17,8 +17,8 @@ from search.errors import InvalidQuery
 from search.models import Shard
 from search.query.model import SearchQuery, Term
 from search.retrieval import service
-from search.retrieval.dataset_index import Corpus
-from search.retrieval.deduplication import SAME_PICTURE
+from search.retrieval.dataset_index import DatasetIndex
+from search.retrieval.deduplication import SAME_IMAGE_SIMILARITY
 from search.retrieval.service import table_of
 from tests.test_search_pictures import png_bomb
 from usercollections.account.tokens import make_token
@@ -95,7 +95,7 @@ def message(answer) -> str:
 def found(*terms: Term, count: int = 40, **options) -> list[int]:
     """What our own search finds."""
     query = SearchQuery("postcards", terms, **options)
-    return service.ranked(query, count).ids.tolist()
+    return service.rank(query, count).ids.tolist()
 
 
 # --- What is searched for
@@ -272,7 +272,7 @@ def test_near_duplicates_are_folded_on_request(api, mixed):
     vectors = mixed.image[[mixed.row_of[item_id] for item_id in shown]]
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     alike = unit @ unit.T - np.eye(len(unit))
-    assert alike.max() < SAME_PICTURE
+    assert alike.max() < SAME_IMAGE_SIMILARITY
 
 
 @pytest.mark.parametrize(
@@ -656,7 +656,7 @@ def test_many_results_are_those_of_page_after_page(postcards_dataset):
         page = service.find(query)
         paged += [(hit.id, hit.similarity) for hit in page.hits]
         query = SearchQuery("postcards", (), limit=100, cursor=page.next)
-    ranked = service.ranked(
+    ranked = service.rank(
         SearchQuery("postcards", (Term(text="a boat"),), limit=1), 700
     )
     assert len(set(ranked.ids.tolist())) == 700
@@ -666,12 +666,12 @@ def test_many_results_are_those_of_page_after_page(postcards_dataset):
 
 def test_many_results_can_be_sorted_and_are_limited(postcards_dataset):
     query = SearchQuery("postcards", (Term(text="a boat"),), sort="size", limit=50)
-    assert service.ranked(query, 50).ids.tolist() == [
+    assert service.rank(query, 50).ids.tolist() == [
         hit.id for hit in service.find(query).hits
     ]
     for count in (0, -1, 10_001):
         with pytest.raises(InvalidQuery):
-            service.ranked(query, count)
+            service.rank(query, count)
 
 
 def test_ids_are_asked_for_in_pieces(postcards_dataset, monkeypatch):
@@ -680,8 +680,8 @@ def test_ids_are_asked_for_in_pieces(postcards_dataset, monkeypatch):
 
     monkeypatch.setattr(cluster, "MOST_IDS", 300)
     asked = []
-    table = Corpus.named("postcards").table
-    answers = cluster.where_they_lie(
+    table = DatasetIndex.named("postcards").table
+    answers = cluster.group_by_node(
         range(1_000), table.partition_bits, lambda own: asked.append(own) or own
     )
     assert [len(own) for own in asked] == [300, 300, 300, 100]

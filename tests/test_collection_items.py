@@ -271,7 +271,7 @@ def test_gaps_that_run_out_are_made_anew(user):
 
 @pytest.mark.parametrize("name", ["hand", "newest", "caption", "dataset"])
 def test_pages_are_found_by_an_index_however_far_one_has_come(user, name):
-    from usercollections.pagination import ORDERS, cut, with_sorted_caption
+    from usercollections.pagination import ORDERS, paginate, with_sorted_caption
 
     made, order = filled(user, 2_000), ORDERS[name]
     filled(user, 2_000, name="another")
@@ -282,7 +282,7 @@ def test_pages_are_found_by_an_index_however_far_one_has_come(user, name):
     seen, place = [], ""
     while len(seen) < 2_000:
         with CaptureQueriesContext(connection) as asked:
-            page = cut(rows, order, place, 40)
+            page = paginate(rows, order, place, 40)
         (query,) = asked
         assert "OFFSET" not in query["sql"]
         # Of the last few hundred any way is as good.

@@ -181,7 +181,7 @@ def test_the_page_is_there_while_the_engine_is_away(
         raise SearchUnavailable("The search engine did not answer as it should.")
 
     made = collection(user, 1, 2)
-    monkeypatch.setattr("search.retrieval.item_lookup.standings", away)
+    monkeypatch.setattr("search.retrieval.item_lookup.states", away)
     assert shown(ada.get(address("", made))) == [1, 2]
 
 

@@ -86,14 +86,14 @@ def test_moves_at_once_lose_nobody(user):
     from django.db import transaction
 
     from usercollections.collection import members
-    from usercollections.sharing import locked
+    from usercollections.sharing import lock_owned
 
     made = filled(user, 30)
 
     def shuffle(item: int) -> None:
         for _ in range(4):
             with transaction.atomic():
-                mine = locked(user, made.pk)
+                mine = lock_owned(user, made.pk)
                 members.move(mine, keys(item, dataset="nowhere"), "first")
                 members.move(mine, keys(item, dataset="nowhere"), "place", 15)
 
@@ -128,11 +128,11 @@ def test_a_search_saved_twice_at_once_is_saved_once(user):
 def test_those_made_at_once_are_no_more_than_there_may_be(user, monkeypatch):
     from search.errors import InvalidQuery
     from usercollections import sharing
-    from usercollections.collection.services import make
+    from usercollections.collection.services import create
     from usercollections.models import Collection
 
     monkeypatch.setattr(sharing, "MOST_OWNED", 3)
-    made = at_once(*[lambda: make(user, Collection(name="one more"), keys(7))] * 6)
+    made = at_once(*[lambda: create(user, Collection(name="one more"), keys(7))] * 6)
     assert sum(isinstance(each, Collection) for each in made) == 3
     assert sum(isinstance(each, InvalidQuery) for each in made) == 3
     assert Collection.objects.filter(owner=user).count() == 3

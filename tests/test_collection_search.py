@@ -16,7 +16,7 @@ from search.errors import NotFound
 from search.query import concepts
 from search.query.model import SearchQuery, Term, decode_embedding
 from search.retrieval import item_lookup, service
-from search.retrieval.item_lookup import Standing
+from search.retrieval.item_lookup import ItemState
 
 pytestmark = pytest.mark.django_db
 BOATS = Description(things=({"kind": "boat"},))
@@ -135,9 +135,9 @@ def test_a_private_collection_is_no_term_for_others(user, postcards_dataset):
     made = collection(user, 1, 2)
     eve = get_user_model().objects.create_user("eve")
     query = SearchQuery("postcards", (Term(concept=str(made.pk)),))
-    assert len(concepts.resolved(query, user).filters.exclude) == 2
+    assert len(concepts.resolve(query, user).filters.exclude) == 2
     with pytest.raises(NotFound):
-        concepts.resolved(query, eve)
+        concepts.resolve(query, eve)
 
 
 def test_an_empty_collection_is_like_nothing(ada, user, postcards_dataset):
@@ -169,9 +169,9 @@ def test_how_items_stand_is_known_of_each(crowd, db):
     there = int(crowd.ids[np.flatnonzero(deleted == 0)[0]])
     removed = int(crowd.ids[np.flatnonzero(deleted == 1)[0]])
     urls = {there: "", removed: "", 2**40: ""}
-    assert item_lookup.standings("crowd", urls) == {
-        there: Standing.THERE,
-        removed: Standing.REMOVED,
-        2**40: Standing.GONE,
+    assert item_lookup.states("crowd", urls) == {
+        there: ItemState.THERE,
+        removed: ItemState.REMOVED,
+        2**40: ItemState.GONE,
     }
-    assert item_lookup.standings("nowhere", {1: ""}) == {1: Standing.GONE}
+    assert item_lookup.states("nowhere", {1: ""}) == {1: ItemState.GONE}

@@ -38,13 +38,13 @@ def query(concept_id: object, weight: float = 1.0) -> SearchQuery:
 
 
 def test_a_concept_is_searched_for_by_its_embedding(concept, owner):
-    found = service.find(concepts.resolved(query(concept.pk), owner))
+    found = service.find(concepts.resolve(query(concept.pk), owner))
     same = service.find(SearchQuery("postcards", (Term(text="a boat"),)))
     assert [hit.id for hit in found.hits] == [hit.id for hit in same.hits]
 
 
 def test_the_weight_of_a_concept_is_kept(concept, owner):
-    (term,) = concepts.resolved(query(concept.pk, -0.5), owner).terms
+    (term,) = concepts.resolve(query(concept.pk, -0.5), owner).terms
     assert term.weight == -0.5
     assert np.allclose(term.embedding, concept.embedding)
 
@@ -55,20 +55,20 @@ def test_others_do_not_find_it(concept, name):
 
     user = get_user_model().objects.create_user(name) if name else AnonymousUser()
     with pytest.raises(NotFound, match="no such concept"):
-        concepts.resolved(query(concept.pk), user)
+        concepts.resolve(query(concept.pk), user)
 
 
 @pytest.mark.parametrize("concept_id", [uuid.uuid4(), "7", "", "\ud800"])
 def test_what_is_no_concept_is_not_found(postcards_dataset, owner, concept_id):
     with pytest.raises(NotFound, match="no such concept"):
-        concepts.resolved(query(concept_id), owner)
+        concepts.resolve(query(concept_id), owner)
 
 
 def test_a_concept_of_another_model_is_refused(concept, owner):
     concept.model = "ViT-B-32"
     concept.save()
     with pytest.raises(InvalidQuery, match="of the model ViT-B-32"):
-        concepts.resolved(query(concept.pk), owner)
+        concepts.resolve(query(concept.pk), owner)
 
 
 def test_a_concept_that_was_not_resolved_is_refused_by_the_service(concept):

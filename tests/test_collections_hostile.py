@@ -175,5 +175,5 @@ def test_an_item_on_a_list_counts_as_removed_without_its_table(db, monkeypatch):
     Removal.objects.create(
         dataset=dataset, kind=kind, value="7", digest=digest(kind, "7")
     )
-    found = item_lookup.standings("empty", {7: "", 8: ""})
-    assert found == {7: item_lookup.Standing.REMOVED, 8: item_lookup.Standing.GONE}
+    found = item_lookup.states("empty", {7: "", 8: ""})
+    assert found == {7: item_lookup.ItemState.REMOVED, 8: item_lookup.ItemState.GONE}

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from search.query.model import MOST_EXCLUDED, SearchQuery, Term
 from search.retrieval import service
-from search.retrieval.feedback import tuned
+from search.retrieval.feedback import tune
 
 pytestmark = pytest.mark.django_db
 
@@ -73,7 +73,7 @@ def test_a_round_searches_with_the_tuned_vector_and_leaves_out_what_was_seen(cli
     vectors = service.embeddings("postcards", "image", first)
     marks = np.array([vectors[item] for item in first])
     marks /= np.linalg.norm(marks, axis=1, keepdims=True)
-    expected = tuned(start, marks[:3], marks[3:6], 1.0)
+    expected = tune(start, marks[:3], marks[3:6], 1.0)
     assert np.allclose(round_of(made).embedding, expected, atol=1e-6)
     there = shown(client, made["address"])
     assert len(there) == 40 and not set(there) & set(first)
@@ -211,7 +211,7 @@ def test_captions_are_refined_by_the_vectors_of_captions(client):
     vectors = service.embeddings("postcards", "text", found)
     marks = np.array([vectors[item] for item in found])
     marks /= np.linalg.norm(marks, axis=1, keepdims=True)
-    expected = tuned(start, marks[:2], marks[2:])
+    expected = tune(start, marks[:2], marks[2:])
     assert np.allclose(round_of(made).embedding, expected, atol=1e-6)
 
 

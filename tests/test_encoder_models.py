@@ -10,8 +10,8 @@ import pytest
 from postcards.shards import MODEL, jpeg
 from search.encoder import openclip
 from search.encoder.openclip import (
+    ModelCache,
     OpenClipEncoder,
-    Shelf,
     encode_text,
     keep_torchvision_importable,
     text_ends,
@@ -101,7 +101,7 @@ def test_half_the_precision_means_nearly_the_same(settings):
 
 def test_the_model_used_longest_ago_makes_room(tmp_path: Path, settings, monkeypatch):
     settings.ENCODER_MEMORY_MB = 45  # each has 19
-    monkeypatch.setattr(openclip, "shelf", Shelf())
+    monkeypatch.setattr(openclip, "model_cache", ModelCache())
     encoders = []
     for number in range(3):
         folder = tmp_path / str(number)
@@ -110,10 +110,10 @@ def test_the_model_used_longest_ago_makes_room(tmp_path: Path, settings, monkeyp
     first, second, third = encoders
     for encoder in (first, second, first, third):
         encoder.encode_texts(["a"])
-    assert openclip.shelf.get(second) is None
-    assert openclip.shelf.get(first) and openclip.shelf.get(third)
+    assert openclip.model_cache.get(second) is None
+    assert openclip.model_cache.get(first) and openclip.model_cache.get(third)
     assert second.encode_texts(["a"]).shape == (1, 512)
-    assert openclip.shelf.get(first) is None
+    assert openclip.model_cache.get(first) is None
 
     config = json.loads((tmp_path / "2" / "open_clip_config.json").read_text())
     assert third.dimension == config["model_cfg"]["embed_dim"]
@@ -121,7 +121,7 @@ def test_the_model_used_longest_ago_makes_room(tmp_path: Path, settings, monkeyp
 
 def test_a_model_larger_than_the_budget_stays_alone(settings, monkeypatch):
     settings.ENCODER_MEMORY_MB = 1
-    monkeypatch.setattr(openclip, "shelf", Shelf())
+    monkeypatch.setattr(openclip, "model_cache", ModelCache())
     encoder = OpenClipEncoder(MODEL)
     encoder.encode_texts(["a"])
-    assert openclip.shelf.get(encoder)
+    assert openclip.model_cache.get(encoder)

@@ -13,9 +13,9 @@ from search.encoder.queue import (
     MOST_PICTURES,
     PREFIX,
     SILENT_MS,
-    Asking,
+    QueueClient,
+    QueueServer,
     Request,
-    Serving,
     new_call,
 )
 from search.errors import NotAPicture, SearchUnavailable
@@ -36,8 +36,8 @@ def serving(server):
     """Makes the ends of workers; each lives as soon as it is there."""
     server.flush()
 
-    def made(name: str) -> Serving:
-        end = Serving(server.url, name)
+    def made(name: str) -> QueueServer:
+        end = QueueServer(server.url, name)
         end.live()
         return end
 
@@ -45,8 +45,8 @@ def serving(server):
 
 
 @pytest.fixture
-def asking(server) -> Asking:
-    return Asking(server.url)
+def asking(server) -> QueueClient:
+    return QueueClient(server.url)
 
 
 def call(count: int = 1, kind: str = "t") -> list[Request]:
@@ -57,7 +57,7 @@ def call(count: int = 1, kind: str = "t") -> list[Request]:
     ]
 
 
-def taken(worker: Serving, count: int, kinds: str = "tp") -> list[Request]:
+def taken(worker: QueueServer, count: int, kinds: str = "tp") -> list[Request]:
     """Waits until so many have come."""
     got: list[Request] = []
     wait_until("they came", lambda: got.extend(worker.take(kinds, MOST)[0]) or got)

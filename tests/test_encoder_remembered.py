@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from postcards.shards import MODEL
 from search.encoder import encoder_for, uncached_encoder_for
-from search.encoder.cached import Remembered, normalised
+from search.encoder.cached import CachedEncoder, normalized_text
 from search.encoder.openclip import load
 
 
@@ -33,8 +33,8 @@ def empty_cache():
 
 def test_what_was_asked_before_is_not_computed_again():
     counting = Counting("model")
-    first = Remembered(counting, "model", "weights").encode_texts(["a", "bb", "a"])
-    second = Remembered(counting, "model", "weights").encode_texts(["ccc", "bb"])
+    first = CachedEncoder(counting, "model", "weights").encode_texts(["a", "bb", "a"])
+    second = CachedEncoder(counting, "model", "weights").encode_texts(["ccc", "bb"])
     assert counting.asked == ["a", "bb", "ccc"]
     assert first[:, 0].tolist() == [1, 2, 1]
     assert second[:, 0].tolist() == [3, 2]
@@ -45,7 +45,7 @@ def test_what_was_asked_before_is_not_computed_again():
 def test_another_model_has_other_vectors():
     for model, weights in [("one", "w"), ("two", "w"), ("one", "v"), ("one w", "")]:
         counting = Counting(model)
-        Remembered(counting, model, weights).encode_texts(["a"])
+        CachedEncoder(counting, model, weights).encode_texts(["a"])
         assert counting.asked == ["a"]
 
 
@@ -64,7 +64,7 @@ def test_without_a_cache_it_computes(settings):
         }
     }
     counting = Counting("model")
-    remembered = Remembered(counting, "model", "")
+    remembered = CachedEncoder(counting, "model", "")
     assert remembered.encode_texts(["a"]).shape == (1, 4)
     assert remembered.encode_texts(["a"]).shape == (1, 4)
     assert counting.asked == ["a", "a"]
@@ -87,4 +87,4 @@ def tokenizers():
 @hypothesis_settings(max_examples=200, deadline=None)
 def test_the_normal_form_has_the_same_tokens(tokenizers, text):
     for tokenizer in tokenizers:
-        assert (tokenizer([normalised(text)]) == tokenizer([text])).all()
+        assert (tokenizer([normalized_text(text)]) == tokenizer([text])).all()

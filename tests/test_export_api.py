@@ -120,7 +120,7 @@ def test_a_search_as_parquet_with_embeddings(api):
 
 def test_what_is_like_a_concept_as_json(api, ada):
     concept = concept_of(ada)
-    ranked = service.ranked(
+    ranked = service.rank(
         SearchQuery("postcards", (Term(embedding=tuple(concept.embedding.tolist())),)),
         200,
     )
@@ -378,7 +378,7 @@ def test_after_a_take_down_an_export_has_to_be_made_again(api):
     assert not storage.folder_of(Export.objects.get().pk).exists()
     told = api.get(f"/api/exports/{export['id']}/").json()
     assert (told["state"], told["error"]) == ("expired", storage.TAKEN_DOWN)
-    services.again(User.objects.get(), Export.objects.get().pk)
+    services.restart(User.objects.get(), Export.objects.get().pk)
     told = api.get(f"/api/exports/{export['id']}/").json()
     again = csv.DictReader(StringIO(taken(api, told).decode()))
     assert ids[0] not in [int(row["id"]) for row in again]

@@ -13,7 +13,7 @@ from support.exports import bytes_of, made, rows
 from support.truth import all_similarities, reasons
 
 from laionweb.version import VERSION
-from search.csv_output import harmless
+from search.csv_output import escape_formula
 from search.errors import InvalidQuery, NotFound
 from search.models import Dataset, Removal
 from search.query.model import Filters, SearchQuery, Term
@@ -154,7 +154,7 @@ def check_csv(true, told, form) -> None:
     near = true.pop("caption_similarity")
     assert told["caption_similarity"] == ("" if near is None else str(np.float32(near)))
     assert {name: told[name] for name in true} == {
-        name: str(harmless(value)) for name, value in true.items()
+        name: str(escape_formula(value)) for name, value in true.items()
     }
     texts = [told[name] for name in true if isinstance(true[name], str)]
     assert not any(text.startswith(tuple("=+-@\t\r")) for text in texts)
@@ -296,7 +296,7 @@ def test_a_collection_keeps_what_its_dataset_lost(crowd, user, tmp_path):
     lost = mine.items.get(item=1)
     lost.pk, lost.item, lost.position = None, 999, lost.position + 1
     lost.save()
-    members.count_anew(mine)
+    members.recount(mine)
     manifest = made(of_collection(user, mine.pk, "parquet", True), tmp_path, user)
     *_, row = rows(manifest, tmp_path)
     assert (row["id"], row["caption"]) == (999, lost.caption)
@@ -355,7 +355,7 @@ def test_few_rows_are_in_memory_at_once(crowd, tmp_path, monkeypatch):
 
 def test_what_cannot_be_exported_is_refused(asked, crowd, user, concept, tmp_path):
     from usercollections.export.export_request import (
-        Asked,
+        ExportRequest,
         of_concept,
         of_dataset,
         of_search,
@@ -380,8 +380,8 @@ def test_what_cannot_be_exported_is_refused(asked, crowd, user, concept, tmp_pat
         (lambda: of_concept(user, concept.pk, "hostile", 1.1), "between"),
         (lambda: of_concept(user, concept.pk, "hostile", 0, "sound"), "field"),
         (lambda: of_search(searched(text="a\0b"), user, "csv"), "kept"),
-        (lambda: Asked.from_json({"kind": "dataset"}), "not an export"),
-        (lambda: Asked.from_json(None), "not an export"),
+        (lambda: ExportRequest.from_json({"kind": "dataset"}), "not an export"),
+        (lambda: ExportRequest.from_json(None), "not an export"),
     ):
         with pytest.raises((InvalidQuery, NotFound), match=why):
             refused()
@@ -391,11 +391,11 @@ def test_what_cannot_be_exported_is_refused(asked, crowd, user, concept, tmp_pat
 
 
 def test_what_is_asked_goes_through_json(asked, crowd):
-    from usercollections.export.export_request import Asked, search_query
+    from usercollections.export.export_request import ExportRequest, search_query
 
     for kind in KINDS:
         one = asked(kind, "parquet", True)
-        again = Asked.from_json(json.loads(json.dumps(one.as_json())))
+        again = ExportRequest.from_json(json.loads(json.dumps(one.as_json())))
         assert again == one
     terms = (
         Term(text="a house"),
@@ -406,7 +406,7 @@ def test_what_is_asked_goes_through_json(asked, crowd):
     query = SearchQuery("hostile", terms, field="both", filters=filters, sort="size")
     from usercollections.export.export_request import of_search
 
-    one = Asked.from_json(
+    one = ExportRequest.from_json(
         json.loads(json.dumps(of_search(query, None, "csv").as_json()))
     )
     assert search_query(one) == query

@@ -94,7 +94,7 @@ class Breaking:
         for module in (writer, checkpoint):
             monkeypatch.setattr(module.os, "replace", replace)
         if killed:  # what a process does as it ends is not done
-            monkeypatch.setattr(writer.Part, "__exit__", lambda *_: None)
+            monkeypatch.setattr(writer.PartWriter, "__exit__", lambda *_: None)
 
     def moment(self, _=None) -> None:
         self.last = next(self.seen)
@@ -209,7 +209,7 @@ def test_a_shard_that_comes_later_is_not_in_it(crowd, tmp_path):
 @pytest.mark.parametrize("change", ["members", "order", "removals", "files"])
 def test_what_cannot_be_gone_on_with_begins_anew(crowd, user, tmp_path, change):
     from usercollections.collection import members as collection_members
-    from usercollections.collection.item_keys import Key
+    from usercollections.collection.item_keys import ItemKey
     from usercollections.export.writer import write
     from usercollections.models import Collection
 
@@ -226,9 +226,9 @@ def test_what_cannot_be_gone_on_with_begins_anew(crowd, user, tmp_path, change):
     first = mine.items.order_by("position").first()
     if change == "members":
         first.delete()
-        collection_members.count_anew(mine)
+        collection_members.recount(mine)
     elif change == "order":
-        collection_members.move(mine, [Key("hostile", first.item)], "last")
+        collection_members.move(mine, [ItemKey("hostile", first.item)], "last")
     elif change == "removals":
         dataset = Dataset.objects.get(slug="hostile")
         takedowns.add(Removal.Kind.ITEM, [str(first.item)], dataset)

@@ -73,15 +73,15 @@ def folder(export: Export) -> Path:
 
 def at_rows(monkeypatch, rows: int, act) -> None:
     """Has something done the first time that so many rows are written."""
-    tell = job.Run._tell
+    tell = job.ExportJob._tell
 
     def telling(self, progress):
         tell(self, progress)
         if progress.rows >= rows:
-            monkeypatch.setattr(job.Run, "_tell", tell)
+            monkeypatch.setattr(job.ExportJob, "_tell", tell)
             act()
 
-    monkeypatch.setattr(job.Run, "_tell", telling)
+    monkeypatch.setattr(job.ExportJob, "_tell", telling)
 
 
 def raising(error: BaseException):
@@ -291,29 +291,29 @@ def test_deleting_a_running_one_stops_it(
 def test_one_that_ended_without_files_can_be_made_again(ada, queued, sent):
     services.cancel(ada, queued.pk)
     sent.clear()
-    again = services.again(ada, queued.pk)
+    again = services.restart(ada, queued.pk)
     assert (again.state, again.rows, again.error) == (State.QUEUED, 0, "")
     assert sent == [str(queued.pk)]
     tasks.write_export(sent[0])
     assert now(queued).state == State.DONE
     with pytest.raises(InvalidQuery, match="has its files"):
-        services.again(ada, queued.pk)
+        services.restart(ada, queued.pk)
 
 
 def test_who_makes_it_again_twice_has_the_files_of_the_first(ada, monkeypatch):
     """Both requests begin before either has done anything."""
     export = services.start(ada, export_request.of_dataset("postcards", form="csv"))
     Export.objects.filter(pk=export.pk).update(state=State.EXPIRED)
-    most_rows, requests = services.most_rows, []
+    most_rows, requests = services.max_rows, []
 
     def at_the_same_moment(wanted):
         if not requests:
             requests.append(1)
-            assert services.again(ada, export.pk).state == State.DONE
+            assert services.restart(ada, export.pk).state == State.DONE
         return most_rows(wanted)
 
-    monkeypatch.setattr(services, "most_rows", at_the_same_moment)
-    assert services.again(ada, export.pk).state == State.DONE
+    monkeypatch.setattr(services, "max_rows", at_the_same_moment)
+    assert services.restart(ada, export.pk).state == State.DONE
     for file in storage.listed(now(export)):
         assert (folder(export) / file["name"]).exists()
 

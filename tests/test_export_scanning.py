@@ -14,7 +14,7 @@ from search.query.model import Filters
 from search.removals import takedowns
 from search.removals.takedowns import RemovalList
 from search.retrieval import scan as dataset_scan
-from search.retrieval.dataset_index import Corpus
+from search.retrieval.dataset_index import DatasetIndex
 from search.retrieval.scan import Scan, dataset_version, removals_version, shards_of
 
 pytestmark = pytest.mark.django_db
@@ -40,7 +40,7 @@ def small_windows(monkeypatch):
 
 
 def scan(slug: str, filters: Filters = ALL, **more) -> Scan:
-    corpus = Corpus.named(slug)
+    corpus = DatasetIndex.named(slug)
     return Scan(corpus, shards_of(corpus.dataset), filters, **more)
 
 
@@ -168,7 +168,7 @@ def test_it_knows_how_many_items_there_are_to_look_at(throng):
 def test_shards_that_come_and_go_meanwhile_neither_double_nor_stop_it():
     crowd = drawn(2_000, seed=3, shards={0: 0.4, 4: 0.3, 8: 0.3})
     dataset = stored(crowd, "busy", build=False)
-    table = Corpus(dataset).table
+    table = DatasetIndex(dataset).table
     dataset.shards.filter(number=8).update(rows_visible=0)  # about to come
     try:
         whole = scan("busy")
@@ -199,7 +199,7 @@ def test_bytes_that_are_no_text_become_text():
             "metadata = map(unhex('6bfe'), unhex('fdfd')) WHERE id = 3",
             mutations_sync=1,
         )
-        corpus = Corpus.named("broken")
+        corpus = DatasetIndex.named("broken")
         (row,) = dataset_scan.contents(corpus, [3]).to_pylist()
         assert row["caption"] == "a\ufffd\0\ufffd"
         assert row["metadata"] == [("k\ufffd", "\ufffd\ufffd")]
@@ -210,7 +210,7 @@ def test_bytes_that_are_no_text_become_text():
 def test_contents_have_the_order_in_which_they_are_asked_for(throng):
     ids = throng.ids[[900, 3, 5_500, 2_500, 4]].tolist()
     there = [item_id for item_id in ids if shown(throng, item_id)]
-    corpus = Corpus.named("throng")
+    corpus = DatasetIndex.named("throng")
     found = dataset_scan.contents(corpus, [*ids[:2], 999_999, *ids[2:]])
     assert found["id"].to_pylist() == there and len(there) > 2
     assert dataset_scan.contents(corpus, [], with_embeddings=True).num_rows == 0
@@ -219,7 +219,7 @@ def test_contents_have_the_order_in_which_they_are_asked_for(throng):
 def test_what_is_on_a_list_is_left_out_before_the_engine_knows(throng):
     dataset = Dataset.objects.get(slug="throng")
     ids = [i for i in throng.ids[:40].tolist() if shown(throng, i)]
-    table = dataset_scan.contents(Corpus(dataset), ids)
+    table = dataset_scan.contents(DatasetIndex(dataset), ids)
     assert dataset_scan.without_listed(table, RemovalList.of(dataset)) is table
     takedowns.add(Removal.Kind.ITEM, [str(ids[0])], dataset)
     takedowns.add(Removal.Kind.URL, [table["url"][5].as_py()], None)

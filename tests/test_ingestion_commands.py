@@ -29,9 +29,9 @@ from support.tiny_shards import (
 
 from search.clickhouse import client
 from search.ingestion import control, shard_run, tasks
-from search.ingestion.progress import Standing
+from search.ingestion.progress import ImportProgress
 from search.management import console
-from search.management.console import Progress, how_far
+from search.management.console import Progress, show_progress
 from search.models import Dataset, Shard
 
 State = Shard.State
@@ -193,15 +193,15 @@ def broker(settings, monkeypatch) -> list[int]:
     settings.CELERY_BROKER_URL = "redis://nowhere"
     monkeypatch.setattr("search.management.worker.LOOKED_EVERY_S", 0)
     keys: list[int] = []
-    monkeypatch.setattr(tasks, "send", keys.extend)
-    monkeypatch.setattr(tasks, "publish_due", lambda dataset: 0)
+    monkeypatch.setattr(tasks, "enqueue_shards", keys.extend)
+    monkeypatch.setattr(tasks, "enqueue_due_partitions", lambda dataset: 0)
     return keys
 
 
 @pytest.fixture
 def workers(broker, monkeypatch) -> None:
     """Whenever the command looks, they have done one shard more."""
-    look = Standing.of
+    look = ImportProgress.of
 
     def work_and_look(dataset, shards=None):
         if broker:
@@ -210,7 +210,7 @@ def workers(broker, monkeypatch) -> None:
             publish(dataset)
         return look(dataset, shards)
 
-    monkeypatch.setattr(Standing, "of", work_and_look)
+    monkeypatch.setattr(ImportProgress, "of", work_and_look)
 
 
 def manage(*arguments: object, **options: object) -> str:
@@ -300,14 +300,14 @@ def test_laion_shards_want_a_removal_list_first(tiny):
 
 
 def test_lines_are_written_every_few_seconds(tiny, capsys, monkeypatch):
-    control.find_shards(tiny)
+    control.discover_shards(tiny)
     clock = 0.0
     monkeypatch.setattr(console.time, "monotonic", lambda: clock)
     progress = Progress(OutputWrapper(sys.stdout))
     for rows, seconds in ((0, 0), (10, 3), (25, 3), (40, 10)):
         clock += seconds
         tiny.shards.filter(number=0).update(rows=40, rows_done=rows, state="ingesting")
-        progress.show(Standing.of(tiny))
+        progress.show(ImportProgress.of(tiny))
     progress.close()
     assert capsys.readouterr().out.splitlines() == [
         "25 of about 120 rows, 0 of 3 shards in, 4 rows/s",
@@ -316,18 +316,22 @@ def test_lines_are_written_every_few_seconds(tiny, capsys, monkeypatch):
 
 
 def test_a_line_tells_of_the_index_and_why_there_is_none(tiny):
-    control.find_shards(tiny)
+    control.discover_shards(tiny)
     partition = tiny.partitions.create(
         number=0, vectors=80, vectors_done=20, error="", lease_until=None
     )
-    line = how_far(Standing.of(tiny))
+    line = show_progress(ImportProgress.of(tiny))
     assert line == "0 rows, 0 of 3 shards in"
     partition.lease_until = timezone.now() + timedelta(minutes=1)
     partition.save()
-    assert how_far(Standing.of(tiny)).endswith("shards in, search index 25%")
+    assert show_progress(ImportProgress.of(tiny)).endswith(
+        "shards in, search index 25%"
+    )
     partition.error = "The disk is full."
     partition.save()
-    assert how_far(Standing.of(tiny)).endswith("shards in, The disk is full.")
+    assert show_progress(ImportProgress.of(tiny)).endswith(
+        "shards in, The disk is full."
+    )
 
 
 # --- Datasets
@@ -388,7 +392,7 @@ def test_datasets_are_listed_and_shown(tiny, tmp_path):
 
 
 def test_shards_are_steered(tiny, broker):
-    control.find_shards(tiny)
+    control.discover_shards(tiny)
     tiny.shards.update(state="queued")
     assert manage("dataset", "pause", "tiny", "--shards", "0,2") == "pause: 2 shards.\n"
     assert manage("dataset", "resume", "tiny", "--shards", "2") == "resume: 1 shards.\n"

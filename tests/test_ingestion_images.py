@@ -27,8 +27,8 @@ from search.errors import SearchUnavailable, ShardUnreadable
 from search.fetch import Limits
 from search.ingestion import shard_run
 from search.ingestion.sources import image_fetch, image_lists, images
-from search.ingestion.sources.image_fetch import picture_of, refusal, smaller
-from search.ingestion.sources.image_files import words_of
+from search.ingestion.sources.image_fetch import downscale_url, read_image, refusal
+from search.ingestion.sources.image_files import caption_from_name
 from search.ingestion.sources.registry import source_of
 from search.ingestion.sources.tables import TableFile
 from search.models import Dataset, Removal, Shard
@@ -200,7 +200,7 @@ def test_a_list_in_the_shape_of_unsplash_is_found_by_words(pictures, site, tmp_p
 
     stored = rows_of(pictures)
     vectors = np.array([row["image_embedding"] for row in stored])
-    truth = encoder().encode_images([picture_of(picture(i)).image for i in POSTCARDS])
+    truth = encoder().encode_images([read_image(picture(i)).image for i in POSTCARDS])
     assert np.abs(vectors - truth).max() < 2**-8
     assert stored[3]["caption"] == rows[3]["photo_description"]
     assert stored[3]["url"] == f"{site.url}/postcards/3.jpg"
@@ -257,7 +257,7 @@ def test_what_is_on_the_list_of_removals_is_not_fetched(pictures, site, tmp_path
     list_postcards(tmp_path, site, 4)
     takedowns.add(Removal.Kind.URL, [f"{site.url}/postcards/1.jpg"], None)
     takedowns.add(Removal.Kind.ITEM, ["2"], pictures)
-    md5 = picture_of(picture(3)).md5
+    md5 = read_image(picture(3)).md5
     takedowns.add(Removal.Kind.MD5, [md5.upper()], None)
     bring_in(pictures)
     assert ids_of(pictures) == [0]
@@ -533,14 +533,14 @@ def test_what_a_host_does_not_allow(told, directive):
 
 def test_unsplash_is_asked_for_small_copies():
     small = "https://images.unsplash.com/photo-1?ixid=a&q=75&fm=jpg&w=320&fit=max"
-    assert smaller("https://images.unsplash.com/photo-1?ixid=a&w=9000") == (
+    assert downscale_url("https://images.unsplash.com/photo-1?ixid=a&w=9000") == (
         "https://images.unsplash.com/photo-1?ixid=a&w=320&q=75&fm=jpg&fit=max"
     )
-    assert sorted(smaller("https://images.unsplash.com/photo-1?ixid=a")) == sorted(
-        small
-    )
+    assert sorted(
+        downscale_url("https://images.unsplash.com/photo-1?ixid=a")
+    ) == sorted(small)
     for other in ("https://example.org/a.jpg?w=9", "http://[", "", "/a.jpg"):
-        assert smaller(other) == other
+        assert downscale_url(other) == other
 
 
 def test_a_listed_size_holds_where_a_smaller_copy_was_asked_for(
@@ -563,7 +563,7 @@ def test_a_listed_size_holds_where_a_smaller_copy_was_asked_for(
 def test_pictures_wait_in_few_pixels_and_in_their_shape(size):
     data = io.BytesIO()
     Image.new("RGB", size).save(data, "PNG")
-    made = picture_of(data.getvalue())
+    made = read_image(data.getvalue())
     assert (made.width, made.height) == size
     width, height = made.image.size
     assert width * height <= 1.01 * image_fetch.MOST_KEPT_PIXELS
@@ -580,4 +580,4 @@ def test_pictures_wait_in_few_pixels_and_in_their_shape(size):
     ],
 )
 def test_the_name_of_a_file_made_readable(name, text):
-    assert words_of(name) == text
+    assert caption_from_name(name) == text

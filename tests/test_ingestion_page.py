@@ -23,7 +23,7 @@ from support.tiny_shards import (
 
 from search.clickhouse.schema import SHARD_BITS
 from search.ingestion import control, progress, shard_run, tasks
-from search.ingestion.progress import Standing, spans
+from search.ingestion.progress import ImportProgress, spans
 from search.models import Dataset, Partition, Reject, Shard
 from search.templatetags.ingestion import duration
 from search.web import ingestion_views
@@ -398,5 +398,5 @@ def test_a_cancelled_replacement_counts_as_whole(tiny):
     shard = tiny.shards.first()
     Shard.objects.filter(pk=shard.pk).update(state=State.PAUSED, rows_done=5)
     control.cancel(tiny.shards.filter(pk=shard.pk))
-    stands = Standing.of(tiny)
+    stands = ImportProgress.of(tiny)
     assert (stands.rows_done, stands.rows_rejected, stands.moving) == (120, 0, False)

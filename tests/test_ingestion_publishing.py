@@ -22,7 +22,7 @@ from search.errors import NotFound, SearchUnavailable
 from search.ingestion import control, publishing, shard_run, tasks
 from search.ingestion.sources import laion
 from search.jobs import leases
-from search.jobs.leases import Claim
+from search.jobs.leases import Lease
 from search.models import Partition, Removal, Shard
 from search.removals import takedowns
 from search.retrieval import service
@@ -51,7 +51,7 @@ def sent(monkeypatch):
     monkeypatch.setattr(
         tasks.publish, "delay", lambda _, number: numbers.append(number)
     )
-    monkeypatch.setattr(tasks, "idle", lambda task: True)
+    monkeypatch.setattr(tasks, "queue_is_empty", lambda task: True)
     return numbers
 
 
@@ -118,7 +118,7 @@ def test_a_shard_is_seen_once_its_partition_is_whole(tiny):
     first, second, other = queue(tiny)
     assert shard_run.ingest(first)
     assert states(tiny) == [State.ARRIVED, State.QUEUED, State.QUEUED]
-    assert publishing.due(tiny) == []
+    assert publishing.due_partitions(tiny) == []
     assert not publishing.publish(tiny, 0)
     assert seen(tiny) == []
     assert shard_run.ingest(other)
@@ -246,7 +246,9 @@ STEPS = ["assemble", "count_by_shard", "build_indexes", "publish"]
 def test_a_publication_that_broke_off_begins_anew(tiny, at_step, step):
     for key in queue(tiny):
         shard_run.ingest(key)
-    publish_first = [number for number in publishing.due(tiny) if number == 1]
+    publish_first = [
+        number for number in publishing.due_partitions(tiny) if number == 1
+    ]
     assert publishing.publish(tiny, *publish_first)
     at_step(step, raising(AWAY))
     with pytest.raises(SearchUnavailable):
@@ -279,7 +281,7 @@ def test_a_worker_that_dies_once_all_is_seen_does_no_harm(tiny, monkeypatch, pla
     assert publish(tiny) == ([0, 1] if place == "before the ledger" else [1])
     assert ids_of(tiny) == ids(0, 1, 4)
     assert tiny.item_count() == 120
-    control.tidy()
+    control.drop_orphan_tables()
     assert writer.tables_beside(table_of(tiny)) == []
 
 
@@ -301,7 +303,7 @@ def test_one_thought_dead_that_comes_back_publishes_nothing_old(tiny, at_step, s
         assert not publishing.publish(tiny, 0)
     assert ids_of(tiny) == ids(0, 1)
     assert states(tiny) == [State.INGESTED, State.INGESTED, State.PAUSED]
-    control.tidy()
+    control.drop_orphan_tables()
     assert writer.tables_beside(table_of(tiny)) == []
 
 
@@ -360,8 +362,8 @@ def test_what_is_cancelled_during_publication_is_not_seen(
         assert not publishing.publish(tiny, 0)
     assert seen(tiny) == there
     assert shard(tiny, 1).state == (State.INGESTED if there else State.PENDING)
-    assert publishing.due(tiny) == []
-    control.tidy()
+    assert publishing.due_partitions(tiny) == []
+    control.drop_orphan_tables()
     assert writer.tables_beside(table_of(tiny)) == []
 
 
@@ -392,7 +394,7 @@ def test_a_dataset_dropped_during_publication_is_gone(tiny, at_step):
     doomed = type(tiny).objects.get(pk=tiny.pk)
     with suppress(SearchUnavailable):
         assert not publishing.publish(doomed, 0)
-    control.tidy()
+    control.drop_orphan_tables()
     assert writer.tables_beside(table) == []
     with pytest.raises(NotFound):
         writer.count(table)
@@ -436,8 +438,8 @@ def test_a_partition_that_always_breaks_off_fails_and_can_be_retried(tiny, at_st
     assert publishing.publish(tiny, 0)
     assert states(tiny) == [State.FAILED, State.FAILED, State.ARRIVED]
     assert shard(tiny, 0).error.endswith("5 attempts. The engine is away.")
-    assert publishing.due(tiny) == [1]
-    control.tidy()
+    assert publishing.due_partitions(tiny) == [1]
+    control.drop_orphan_tables()
     arrive(tiny, 0, 1, action="retry")
     assert shard(tiny, 0).attempts == 2
     assert publish(tiny) == [0, 1]
@@ -449,7 +451,7 @@ def test_a_partition_that_kills_its_workers_is_not_tried_for_ever(tiny):
     shard_run.ingest(queue(tiny)[2])
     Partition.objects.create(dataset=tiny, number=1)
     for _ in range(leases.MOST_FAILURES):
-        assert Claim.on(tiny.partitions.all())
+        assert Lease.on(tiny.partitions.all())
         leave(tiny)
     assert publishing.publish(tiny, 1)
     assert shard(tiny, 4).state == State.FAILED

@@ -183,7 +183,7 @@ def test_an_item_taken_down_while_it_is_on_its_way_stays_out(tiny):
 def test_a_list_hides_what_is_in(tiny, hidden_soon, kind, value, row):
     bring_in(tiny)
     takedowns.add(kind, ["1" * 32 if kind == "md5" else "77", value], tiny)
-    tasks.hide_soon(tiny, timezone.now() - timedelta(seconds=9))
+    tasks.schedule_hiding(tiny, timezone.now() - timedelta(seconds=9))
     assert set(ids_of(tiny)) == set(range(40)) - {row}
 
 
@@ -192,7 +192,7 @@ def test_a_list_for_all_datasets_hides_in_each(tiny, hidden_soon, tmp_path):
     bring_in(tiny)
     since = timezone.now()
     load(b"http://example.org/4.jpg\nhttp://example.org/6.jpg\n")
-    tasks.hide_soon(None, since)
+    tasks.schedule_hiding(None, since)
     assert set(ids_of(tiny)) == set(range(40)) - {4, 6}
 
 
@@ -204,7 +204,7 @@ def test_without_a_broker_it_is_hidden_right_away(tiny, monkeypatch):
     bring_in(tiny)
     takedowns.add("item", ["3"], tiny)
     calls = hidden_calls(monkeypatch)
-    tasks.hide_soon(tiny, timezone.now() - timedelta(seconds=9))
+    tasks.schedule_hiding(tiny, timezone.now() - timedelta(seconds=9))
     assert set(ids_of(tiny)) == set(range(40)) - {3}
     assert calls == [tiny]
 
@@ -214,7 +214,7 @@ def test_with_a_broker_it_is_left_to_the_workers(tiny, monkeypatch):
     takedowns.add("item", ["3"], tiny)
     sent, calls = [], hidden_calls(monkeypatch)
     monkeypatch.setattr(tasks.hide_removed, "delay", lambda *given: sent.append(given))
-    tasks.hide_soon(tiny, timezone.now() - timedelta(seconds=9))
+    tasks.schedule_hiding(tiny, timezone.now() - timedelta(seconds=9))
     assert not calls and set(ids_of(tiny)) == set(range(40))
     ((pk, since),) = sent
     tasks.hide_removed(pk, since)

@@ -24,7 +24,7 @@ from search.errors import NotFound, SearchUnavailable, ShardUnreadable
 from search.ingestion import control, publishing, shard_run, tasks
 from search.ingestion.sources import laion
 from search.jobs import leases
-from search.jobs.leases import Claim
+from search.jobs.leases import Lease
 from search.models import Dataset, Removal, Shard
 from search.removals import takedowns
 from search.retrieval.service import table_of
@@ -50,7 +50,7 @@ def sent(monkeypatch):
     keys: list[int] = []
     monkeypatch.setattr(tasks.ingest_shard, "delay", keys.append)
     monkeypatch.setattr(tasks.publish, "delay", lambda *partition: None)
-    monkeypatch.setattr(tasks, "idle", lambda task: True)
+    monkeypatch.setattr(tasks, "queue_is_empty", lambda task: True)
     return keys
 
 
@@ -185,12 +185,12 @@ def test_of_two_that_claim_at_once_one_gets_it(tiny, monkeypatch):
     def overtaken(rows):
         found = first(rows)
         monkeypatch.setattr(type(due), "first", first)
-        assert Claim.on(due, state=State.INGESTING)
+        assert Lease.on(due, state=State.INGESTING)
         due.update(lease_until=timezone.now() - timedelta(seconds=1))
         return found
 
     monkeypatch.setattr(type(due), "first", overtaken)
-    assert Claim.on(due, state=State.INGESTING) is None
+    assert Lease.on(due, state=State.INGESTING) is None
     assert tiny.shards.get().attempts == 1
 
 
@@ -244,9 +244,9 @@ def test_one_thought_dead_cannot_spoil_what_another_has_gathered(
 def test_the_lease_is_renewed_while_a_step_goes_on(tiny, monkeypatch):
     renewed = []
     monkeypatch.setattr(leases, "LEASE", timedelta(seconds=0.03))
-    monkeypatch.setattr(Claim, "hold", lambda self, **_: renewed.append(self))
+    monkeypatch.setattr(Lease, "hold", lambda self, **_: renewed.append(self))
     queue(tiny)
-    claim = Claim.on(tiny.shards.all())
+    claim = Lease.on(tiny.shards.all())
     with claim.kept_alive():
         while len(renewed) < 3:
             pass
@@ -308,7 +308,7 @@ def test_a_shard_that_always_breaks_off_fails_and_can_be_retried(tiny, monkeypat
 def test_a_shard_that_kills_its_workers_is_not_tried_for_ever(tiny, sent):
     (key,) = queue(tiny)
     for _ in range(leases.MOST_FAILURES):
-        assert Claim.on(tiny.shards.all(), state=State.INGESTING)
+        assert Lease.on(tiny.shards.all(), state=State.INGESTING)
         tiny.shards.update(lease_until=timezone.now() - timedelta(seconds=1))
         control.recover()
     assert shard_run.ingest(key)
@@ -415,9 +415,9 @@ def test_cancelling_a_run_leaves_what_was_before(tiny, tmp_path, at_batch, befor
     assert not shard_run.ingest(key)
     shard = tiny.shards.get()
     assert (shard.state, shard.rows_done) == (before, 0)
-    control.tidy()
+    control.drop_orphan_tables()
     assert writer.tables_beside(table_of(tiny)) == []
-    assert publishing.due(tiny) == []
+    assert publishing.due_partitions(tiny) == []
     if there:
         assert ids_of(tiny) == there
     bring_in(tiny)
@@ -431,7 +431,7 @@ def test_a_dataset_dropped_while_it_is_brought_in_is_gone(tiny, at_batch):
     assert not shard_run.ingest(key)
     assert not Dataset.objects.filter(slug="tiny").exists()
     schema.create(table.arriving(0, 1))  # by a run that noticed late
-    control.tidy()
+    control.drop_orphan_tables()
     assert writer.tables_beside(table) == []
     with pytest.raises(NotFound):
         writer.count(table)
@@ -463,7 +463,7 @@ def test_messages_that_still_wait_are_not_sent_again(tiny, tmp_path, sent, monke
     past = timezone.now() - timedelta(seconds=1)
     Shard.objects.filter(pk=first).update(state=State.INGESTING, lease_until=past)
     sent.clear()
-    monkeypatch.setattr(tasks, "idle", lambda task: False)
+    monkeypatch.setattr(tasks, "queue_is_empty", lambda task: False)
     assert control.recover() == 1
     assert sent == [first]
 
@@ -472,16 +472,18 @@ def test_whether_messages_wait_is_asked_of_the_broker(monkeypatch):
     monkeypatch.undo()
     for queue_of in (tasks.ingest_shard, tasks.publish):
         emptied(queue_of)
-        assert tasks.idle(queue_of)
-    tasks.send([10**9])
-    assert not tasks.idle(tasks.ingest_shard)
-    assert tasks.idle(tasks.publish)  # its messages do not wait behind all shards
+        assert tasks.queue_is_empty(queue_of)
+    tasks.enqueue_shards([10**9])
+    assert not tasks.queue_is_empty(tasks.ingest_shard)
+    assert tasks.queue_is_empty(
+        tasks.publish
+    )  # its messages do not wait behind all shards
     emptied(tasks.ingest_shard)
     with monkeypatch.context() as patch:
         patch.setattr(
             Channel, "queue_declare", failing(OperationalError("connection refused"))
         )
-        assert not tasks.idle(tasks.ingest_shard)
+        assert not tasks.queue_is_empty(tasks.ingest_shard)
 
 
 def emptied(task) -> None:

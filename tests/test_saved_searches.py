@@ -319,11 +319,11 @@ def come_in(dataset, folder, number: int) -> None:
     from search.ingestion import control, publishing, shard_run
 
     write_shard(folder, number)
-    control.find_shards(dataset)
+    control.discover_shards(dataset)
     shard = dataset.shards.get(number=number)
     dataset.shards.filter(pk=shard.pk).update(state=Shard.State.QUEUED)
     shard_run.ingest(shard.pk)
-    for partition in publishing.due(dataset):
+    for partition in publishing.due_partitions(dataset):
         publishing.publish(dataset, partition)
 
 
@@ -353,7 +353,7 @@ def test_what_came_in_elsewhere_or_once_more_is_not_new(client, ada, tiny, tmp_p
 def test_only_the_nearest_count(client, ada, tiny, tmp_path, monkeypatch):
     from usercollections.saved_search import new_results
 
-    monkeypatch.setattr(new_results, "LOOKED_THROUGH", 12)
+    monkeypatch.setattr(new_results, "EXAMINED", 12)
     search = keep_tiny(client, ada)
     come_in(tiny, tmp_path, 1)  # with the same vectors, so that half of them is new
     assert re.search(r"<b>[1-9]\d? new</b>", glance(client, search))

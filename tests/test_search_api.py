@@ -219,7 +219,7 @@ def test_a_concept_is_looked_up_for_who_asks(api, admin_user, monkeypatch):
     def lookup(concept, user, dataset):
         if (concept, user, dataset) != ("sea", admin_user, "postcards"):
             raise NotFound("There is no such concept.")
-        return concepts.Found((1.0,) + (0.0,) * 511, "sea")
+        return concepts.ResolvedConcept((1.0,) + (0.0,) * 511, "sea")
 
     monkeypatch.setattr(concepts, "_lookup", lookup)
     terms = [{"concept": "sea", "weight": 0.5}]

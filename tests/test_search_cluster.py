@@ -92,7 +92,7 @@ def made(source: Path, slug: str) -> Dataset:
 
 def rows_at(url: str, name: str = "item_spread") -> dict[int, int]:
     """How many rows of which shards lie on a node."""
-    with cluster.at(url):
+    with cluster.on_node(url):
         sql = f"SELECT bitShiftRight(id, 32) AS s, count() AS n FROM {name} GROUP BY s"
         return {row["s"]: row["n"] for row in client.rows(sql)}
 
@@ -175,7 +175,7 @@ def test_a_removal_reaches_both_and_a_shard_dropped_leaves_its_engine(source, tw
     assert rows_at(two[1], "item_changed") == {1: ROWS}
     control.drop_dataset(changed)
     for url in two:
-        with cluster.at(url):
+        with cluster.on_node(url):
             assert client.rows("SHOW TABLES LIKE 'item_changed%'") == []
 
 

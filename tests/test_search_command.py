@@ -178,7 +178,7 @@ def test_concepts_are_those_that_the_user_may_see(search, refused, monkeypatch):
         asked.append(user)
         if user != ada:
             raise NotFound("There is no such concept among yours.")
-        return concepts.Found((1.0,) * 512, "night")
+        return concepts.ResolvedConcept((1.0,) * 512, "night")
 
     monkeypatch.setattr(concepts, "_lookup", lookup)
     words = "concept:12345678-1234-1234-1234-123456789abc"

@@ -29,12 +29,14 @@ def pairs(cosine: float, count: int, dimension: int = 512) -> np.ndarray:
 
 
 def differing_bits(cosine: float, count: int = 2_000) -> np.ndarray:
-    first, second = (deduplication.codes(vectors) for vectors in pairs(cosine, count))
+    first, second = (
+        deduplication.lsh_codes(vectors) for vectors in pairs(cosine, count)
+    )
     return np.bitwise_count(first ^ second).sum(axis=1, dtype=int)
 
 
 def test_the_code_of_a_vector_never_changes():
-    code = deduplication.codes(np.sin(np.arange(32))[None])
+    code = deduplication.lsh_codes(np.sin(np.arange(32))[None])
     assert code.shape == (1, 64)
     assert code.tobytes().hex() == KNOWN_CODE
 
@@ -51,7 +53,10 @@ def test_codes_differ_by_the_angle(cosine):
 def test_one_great_coordinate_does_not_make_pictures_alike():
     first, second = 0.4 * pairs(0.2, 2_000)
     first[:, 0] = second[:, 0] = 0.9
-    one, two = deduplication.codes(unit(first)), deduplication.codes(unit(second))
+    one, two = (
+        deduplication.lsh_codes(unit(first)),
+        deduplication.lsh_codes(unit(second)),
+    )
     share = np.bitwise_count(one ^ two).sum(axis=1, dtype=int) / deduplication.BITS
     cosine = (unit(first) * unit(second)).sum(axis=1)
     assert cosine.mean() < SAME_PICTURE
@@ -60,11 +65,11 @@ def test_one_great_coordinate_does_not_make_pictures_alike():
 
 def test_codes_alone_settle_only_what_is_sure():
     assert (
-        differing_bits(SAME_PICTURE - 0.001) < deduplication.SURELY_SAME
+        differing_bits(SAME_PICTURE - 0.001) < deduplication.CERTAIN_BITS
     ).mean() < 1e-3
-    assert (differing_bits(SAME_PICTURE) > deduplication.POSSIBLY_SAME).mean() < 1e-3
-    assert (differing_bits(0.999) < deduplication.SURELY_SAME).mean() > 0.999
-    assert (differing_bits(0.7) > deduplication.POSSIBLY_SAME).mean() > 0.999
+    assert (differing_bits(SAME_PICTURE) > deduplication.POSSIBLE_BITS).mean() < 1e-3
+    assert (differing_bits(0.999) < deduplication.CERTAIN_BITS).mean() > 0.999
+    assert (differing_bits(0.7) > deduplication.POSSIBLE_BITS).mean() > 0.999
 
 
 class Asked(dict):
@@ -81,8 +86,8 @@ class Asked(dict):
 
 def twins_of(vectors: np.ndarray, hashes: np.ndarray, known: int, asked: Asked):
     ids = np.arange(len(vectors), dtype=np.uint64)
-    code = deduplication.codes(vectors)
-    return deduplication.nearer_twins(ids, hashes, code, known, asked)
+    code = deduplication.lsh_codes(vectors)
+    return deduplication.duplicates_of_earlier(ids, hashes, code, known, asked)
 
 
 def test_unsure_pairs_are_told_by_their_vectors_and_no_others_are_asked_for():
@@ -93,10 +98,10 @@ def test_unsure_pairs_are_told_by_their_vectors_and_no_others_are_asked_for():
     true = np.triu(vectors @ vectors.T >= SAME_PICTURE, k=1)
     assert (found == true).all()
     assert true.sum() > 5
-    code = deduplication.codes(vectors)
+    code = deduplication.lsh_codes(vectors)
     differing = np.bitwise_count(code[::2] ^ code[1::2]).sum(axis=1, dtype=int)
-    sure = (differing < deduplication.SURELY_SAME) | (
-        differing > deduplication.POSSIBLY_SAME
+    sure = (differing < deduplication.CERTAIN_BITS) | (
+        differing > deduplication.POSSIBLE_BITS
     )
     unsure = 2 * np.flatnonzero(~sure)
     assert sorted(asked.ids) == sorted([*unsure, *(unsure + 1)])
@@ -126,7 +131,7 @@ def ranking_of(vectors: np.ndarray, **filters) -> Ranking:
         distances=np.linspace(0, 0.5, count, dtype=np.float32),
         hidden=np.full(count, VISIBLE, np.uint8),
         url_hashes=np.arange(count, dtype=np.uint64),
-        codes=deduplication.codes(vectors),
+        codes=deduplication.lsh_codes(vectors),
     )
     ranking.add(found, 1 - found.distances, 0)
     return ranking

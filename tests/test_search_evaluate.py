@@ -14,7 +14,14 @@ from support.tiny_shards import bring_in, write_shard
 from search.clickhouse import schema, writer
 from search.clickhouse.schema import SHARD_BITS
 from search.evaluation.advice import advice
-from search.evaluation.recall import KEPT, SHAPES, answers, evaluate, recall, stored
+from search.evaluation.recall import (
+    RESULT_COUNTS,
+    SHAPES,
+    evaluate,
+    recall,
+    search_all,
+    stored_questions,
+)
 from search.models import Dataset, Evaluation
 from search.retrieval import service
 from search.retrieval.sampling import random_ids
@@ -181,16 +188,16 @@ def test_recall_goes_by_distances():
 
 def test_an_item_is_not_an_answer_to_its_own_vector(postcards_dataset):
     table = service.table_of(postcards_dataset)
-    by_picture = stored(table, "image", [7])
+    by_picture = stored_questions(table, "image", [7])
     for exact in (True, False):
-        found = answers(table, "image", by_picture, 1000, exact, lambda: None)
+        found = search_all(table, "image", by_picture, 1000, exact, lambda: None)
         assert 7 not in found.ids[0]
         assert len(found.ids[0]) == 100
         # Its picture is a right answer to its caption.
-        by_caption = stored(table, "text", [7])
-        found = answers(table, "image", by_caption, 2000, exact, lambda: None)
+        by_caption = stored_questions(table, "text", [7])
+        found = search_all(table, "image", by_caption, 2000, exact, lambda: None)
         assert found.distances[0][0] > 0.3
-        own = answers(table, "text", by_picture, 2000, exact, lambda: None)
+        own = search_all(table, "text", by_picture, 2000, exact, lambda: None)
         assert 7 in own.ids[0]
 
 
@@ -232,12 +239,12 @@ def test_the_seed_decides_which_items_ask(postcards_dataset):
 
 
 def test_only_the_last_evaluations_are_kept(postcards_dataset):
-    for _ in range(KEPT + 2):
+    for _ in range(RESULT_COUNTS + 2):
         Evaluation.objects.create(
             dataset=postcards_dataset, rows=1, rows_without_index=0, figures=[]
         )
     newest = evaluate("postcards", 1, seed=0)
-    assert postcards_dataset.evaluations.count() == KEPT
+    assert postcards_dataset.evaluations.count() == RESULT_COUNTS
     assert postcards_dataset.evaluations.first() == newest
 
 

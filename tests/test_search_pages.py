@@ -31,8 +31,8 @@ from search.query.model import (
 from search.query.url_params import safe_url
 from search.retrieval import service
 from search.retrieval.feedback import MOST_MARKS
-from search.retrieval.sampling import diverse
-from search.web.forms import MOST_PICTURES
+from search.retrieval.sampling import farthest_point_sample
+from search.web.forms import MAX_IMAGES
 from search.web.histogram import BARS, WIDTH
 from search.web.selection_views import MOST_SELECTED
 from tests.test_search_pictures import png_bomb
@@ -469,7 +469,9 @@ def concept(monkeypatch):
         if (wanted, user.username, dataset) != (number, "ann", "postcards"):
             raise NotFound("There is no such concept.")
         vector = decode_embedding(embedding_of(42))
-        return concepts.Found(vector, "night boats", "/concepts/1", exclude=(42,))
+        return concepts.ResolvedConcept(
+            vector, "night boats", "/concepts/1", exclude=(42,)
+        )
 
     monkeypatch.setattr(concepts, "_lookup", find)
     return number
@@ -731,7 +733,7 @@ def test_the_scripts_hold_to_the_limits_of_the_server(varied):
     told = {a["id"]: a for _, a in varied_search(varied).elements if "id" in a}
     assert told["refine"]["data-most"] == str(MOST_MARKS)
     assert told["selection"]["data-most"] == str(MOST_SELECTED)
-    assert told["picture-file"]["data-most"] == str(MOST_PICTURES)
+    assert told["picture-file"]["data-most"] == str(MAX_IMAGES)
     assert told["picture-file"]["data-most-bytes"] == str(MOST_BYTES)
 
 
@@ -846,9 +848,12 @@ def test_the_wall_shows_what_differs():
     drawn = np.random.default_rng(1)
     groups = drawn.normal(size=(6, 16))
     near = groups.repeat(10, axis=0) + 0.05 * drawn.normal(size=(60, 16))
-    chosen = diverse(dict(enumerate(near.astype(np.float32))), 6)
+    chosen = farthest_point_sample(dict(enumerate(near.astype(np.float32))), 6)
     assert {item // 10 for item in chosen} == {*range(6)}
-    assert diverse({}, 6) == [] and len(diverse({3: near[0]}, 6)) == 1
+    assert (
+        farthest_point_sample({}, 6) == []
+        and len(farthest_point_sample({3: near[0]}, 6)) == 1
+    )
 
 
 # --- The exact check

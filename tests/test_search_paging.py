@@ -18,7 +18,7 @@ from search.errors import InvalidQuery
 from search.models import Dataset
 from search.query.model import Filters, SearchQuery, Term
 from search.retrieval import service
-from search.retrieval.ranking import resume
+from search.retrieval.ranking import load
 
 pytestmark = pytest.mark.django_db
 ROOT = Path(__file__).resolve().parent.parent
@@ -213,9 +213,9 @@ def test_a_cursor_goes_on_in_another_process(flock, tmp_path):
 def test_a_cursor_says_when_it_cannot_go_on(flock):
     page = first_page("flock", vector_of(flock), limit=10)
     with pytest.raises(InvalidQuery, match="another dataset"):
-        resume(page.next, "crowd")
+        load(page.next, "crowd")
     with pytest.raises(InvalidQuery, match="not one that a search gave"):
-        resume(page.next[:-2] + "xx", "flock")
+        load(page.next[:-2] + "xx", "flock")
     cache.clear()
     with pytest.raises(InvalidQuery, match="expired"):
         next_page("flock", page, 10)

@@ -9,7 +9,7 @@ from django.test import Client
 
 from search.models import Conversion, ConversionFile, Dataset, Pick
 from search.retrieval import popularity
-from search.retrieval.popularity import picked_words
+from search.retrieval.popularity import published_keywords
 
 pytestmark = pytest.mark.django_db
 
@@ -72,7 +72,7 @@ def totals() -> dict[tuple[int, str, str], int]:
     ],
 )
 def test_of_a_search_only_words_are_kept_and_nothing_personal(text, words):
-    assert picked_words(text) == words
+    assert published_keywords(text) == words
 
 
 def test_a_pick_is_a_sum_and_no_more():

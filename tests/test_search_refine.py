@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from benchmarks.refine import few_steps, rocchio
 from postcards.scene import Description, scene_of
 from postcards.shards import encoder
-from search.retrieval.feedback import LEAST_COSINE, STRENGTHS, tuned
+from search.retrieval.feedback import MIN_COSINE, STRENGTHS, tune
 
-METHODS = (tuned, rocchio, few_steps)
+METHODS = (tune, rocchio, few_steps)
 DIMENSION = 32
 SHOWN = 20
 POSTCARDS = 2_000
@@ -52,26 +52,26 @@ def test_it_is_a_unit_vector_and_the_order_of_marks_is_all_the_same(
     seed, good, bad, narrow, strength
 ):
     start, goods, bads = drawn(seed, good, bad, narrow)
-    vector = tuned(start, goods, bads, strength)
+    vector = tune(start, goods, bads, strength)
     assert vector.dtype == np.float32 and vector.shape == start.shape
     assert abs(np.linalg.norm(vector) - 1) < 1e-5
-    assert (tuned(start, goods[::-1], bads[::-1], strength) == vector).all()
+    assert (tune(start, goods[::-1], bads[::-1], strength) == vector).all()
     twice = np.concatenate([goods, goods]), np.concatenate([bads, bads])
-    assert (tuned(start, *twice, strength) == vector).all()
+    assert (tune(start, *twice, strength) == vector).all()
 
 
 @settings(max_examples=60, deadline=None)
 @given(seeds, st.integers(1, 200), narrows, strengths)
 def test_bad_marks_alone_do_not_drive_it_away(seed, bad, narrow, strength):
     start, _, bads = drawn(seed, 0, bad, narrow)
-    assert tuned(start, NONE, bads, strength) @ start >= LEAST_COSINE - 1e-6
+    assert tune(start, NONE, bads, strength) @ start >= MIN_COSINE - 1e-6
 
 
 @settings(max_examples=60, deadline=None)
 @given(seeds, counts, counts, narrows)
 def test_more_strength_turns_it_further(seed, good, bad, narrow):
     start, goods, bads = drawn(seed, good, bad, narrow)
-    cosines = [tuned(start, goods, bads, s) @ start for s in (0.25, 0.5, 1, 2, 4)]
+    cosines = [tune(start, goods, bads, s) @ start for s in (0.25, 0.5, 1, 2, 4)]
     assert all(np.diff(cosines) < 1e-6)
     if good and bad:
         assert cosines[0] > cosines[-1] + 1e-4
@@ -81,7 +81,7 @@ def test_more_strength_turns_it_further(seed, good, bad, narrow):
 @given(seeds, st.integers(1, 12), st.integers(1, 12), narrows)
 def test_it_brings_the_good_nearer_than_the_bad(seed, good, bad, narrow):
     start, goods, bads = drawn(seed, good, bad, narrow)
-    vector = tuned(start, goods, bads)
+    vector = tune(start, goods, bads)
     before = (goods @ start).mean() - (bads @ start).mean()
     assert (goods @ vector).mean() - (bads @ vector).mean() > before
 
@@ -91,7 +91,7 @@ def test_it_brings_the_good_nearer_than_the_bad(seed, good, bad, narrow):
 def test_it_is_the_least_of_its_loss(seed, good, bad, strength):
     """Another turn near the one found is never better, by the loss as it is told."""
     start, goods, bads = drawn(seed, good, bad)
-    found = tuned(start, goods, bads, strength).astype(np.float64)
+    found = tune(start, goods, bads, strength).astype(np.float64)
     turn = found / (found @ start) - start
     chance = np.random.default_rng(seed)
 
@@ -117,7 +117,7 @@ def test_it_is_the_least_of_its_loss(seed, good, bad, strength):
 
 def test_the_same_picture_marked_both_ways_is_no_error():
     start, goods, _ = drawn(3, 4, 0)
-    vector = tuned(start, goods, goods)
+    vector = tune(start, goods, goods)
     assert np.isfinite(vector).all() and vector @ start > 0.8
 
 
@@ -126,7 +126,7 @@ def test_five_hundred_marks_take_a_moment():
     start = unit(chance.normal(size=768))
     marks = unit(chance.normal(size=(500, 768)))
     started = time.perf_counter()
-    tuned(start, marks[:250], marks[250:])
+    tune(start, marks[:250], marks[250:])
     assert time.perf_counter() - started < 2
 
 
@@ -165,7 +165,7 @@ def precision_by_round(pictures, words: str, meant: Description) -> list[float]:
         is_seen[shown] = True
         is_right = chance.random(SHOWN) >= 0.05
         marks[shown] = np.where(fits[shown] == is_right, 1, -1)
-        vector = tuned(start, pictures[marks > 0], pictures[marks < 0])
+        vector = tune(start, pictures[marks > 0], pictures[marks < 0])
     return precisions
 
 

@@ -30,9 +30,9 @@ from search.models import Dataset
 from search.removals.takedowns import add
 from search.retrieval.service import table_of
 from search.thumbnails import SIZES, service
-from search.thumbnails.resize import renditions
+from search.thumbnails.resize import resize_all
 from search.thumbnails.store import Store, store
-from search.thumbnails.work_queue import Line, OnItsWay, SilentHosts
+from search.thumbnails.work_queue import FetchQueue, InProgress, UnresponsiveHosts
 
 pytestmark = pytest.mark.django_db
 PATHS = (
@@ -109,7 +109,7 @@ def site(module_site, gallery, settings, tmp_path, monkeypatch, db) -> Site:
     settings.LIMITS = dict(settings.LIMITS, thumbnail="")
     for seconds in ("WAIT_S", "TURN_S"):  # however busy the machine is
         monkeypatch.setattr(service, seconds, 20)
-    monkeypatch.setattr(service, "_silent", SilentHosts())
+    monkeypatch.setattr(service, "_silent", UnresponsiveHosts())
     monkeypatch.setattr(service, "KNOWN_S", 1e9)  # no test waits for it
     service._looked_up.cache_clear()
     gallery.pk = None
@@ -171,7 +171,7 @@ def test_colours_are_what_the_profile_of_the_picture_says():
     swapped = profile.replace(b"rXYZ", b"----").replace(b"bXYZ", b"rXYZ")
     swapped = swapped.replace(b"----", b"bXYZ")
     red = Image.new("RGB", (40, 40), (255, 0, 0))
-    made = renditions(encoded(red, "PNG", icc_profile=swapped))
+    made = resize_all(encoded(red, "PNG", icc_profile=swapped))
     small = Image.open(BytesIO(made[160])).convert("RGB")
     assert small.getpixel((20, 20))[2] > 200 > 60 > small.getpixel((20, 20))[0]
 
@@ -339,7 +339,7 @@ def test_a_removal_list_holds_from_when_it_is_loaded(
 
 
 def test_what_many_ask_for_at_once_is_fetched_once(site):
-    service.subject("gallery", 0)
+    service.thumbnail_source("gallery", 0)
     started = threading.Barrier(20)
 
     def ask(size: int) -> bytes:
@@ -365,13 +365,13 @@ def test_threads_do_not_wait_long_for_a_slow_host(site, monkeypatch):
     monkeypatch.setattr(service, "WAIT_S", 0.3)
     monkeypatch.setattr(service, "TURN_S", 0.1)
     slow = PATHS.index("/slow.jpg")
-    service.subject("gallery", slow)
+    service.thumbnail_source("gallery", slow)
     begun = time.monotonic()
     with ThreadPoolExecutor(20) as askers:
         asked = [askers.submit(picture, slow) for _ in range(20)]
     assert time.monotonic() - begun < 8
     refusals = [each.exception() for each in asked]
-    assert {type(error) for error in refusals} == {OnItsWay}
+    assert {type(error) for error in refusals} == {InProgress}
     assert {error.retry_after_s for error in refusals} == {1}
     release.set()
     monkeypatch.setattr(service, "WAIT_S", 20)
@@ -389,7 +389,7 @@ def test_who_comes_too_early_is_told_when_to_come_again(client, site, monkeypatc
 
 
 def test_a_slow_host_holds_up_no_other():
-    line, release = Line(threads=6, at_host=2), threading.Event()
+    line, release = FetchQueue(threads=6, at_host=2), threading.Event()
     slow = [line.ask(f"s{n}", "slow", partial(release.wait, 10)) for n in range(20)]
     quick = [line.ask(f"q{n}", "quick", lambda n=n: n) for n in range(20)]
     assert [future.result(5) for future in quick] == list(range(20))

@@ -62,7 +62,7 @@ def write_shard(rows: Rows, folder: Path) -> Path:
 
 def bring_in(made: Dataset) -> None:
     started = time.perf_counter()
-    control.find_shards(made)
+    control.discover_shards(made)
     made.shards.update(state=Shard.State.QUEUED)
     shard_run.ingest(made.shards.get().pk)
     brought = time.perf_counter()

@@ -52,7 +52,7 @@ def bring_in(rows: int, folder: Path) -> None:
     made = Dataset.objects.create(
         slug=SLUG, title=SLUG, model=MODEL, weights="", source=str(source)
     )
-    control.find_shards(made)
+    control.discover_shards(made)
     made.shards.update(state=Shard.State.QUEUED)
     shard_run.ingest(made.shards.get().pk)
     publishing.publish(made, 0)

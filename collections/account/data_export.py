@@ -18,9 +18,9 @@ from django.db import models
 from django.utils.text import slugify
 
 from search.errors import SearchUnavailable
-from search.retrieval.item_lookup import Standing
+from search.retrieval.item_lookup import ItemState
 
-from ..collection.rows import standings_of
+from ..collection.rows import states_of
 from ..models import CollectionItem
 from . import services
 
@@ -45,7 +45,7 @@ vectors/*.npy         embeddings, as NumPy reads them: float32, of unit length;
 """
 
 
-def exported(user: Any) -> Iterator[bytes]:
+def export_account(user: Any) -> Iterator[bytes]:
     """The ZIP file, piece by piece."""
     stream = _Stream()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -92,7 +92,7 @@ def _files(user: Any) -> Iterator[tuple[str, Iterator[bytes]]]:
     yield "account.json", _encoded(_json(_fields(user)))
     for relation in _exported_relations(user._meta.model):
         model = relation.related_model
-        owned = services.rows(model, relation.field.name, user)
+        owned = services.owned_rows(model, relation.field.name, user)
         plural = _plural(model)
         if not _exported_relations(model):
             yield f"{plural}.json", _encoded(_array(owned))
@@ -134,13 +134,13 @@ def _without_removed(members: Iterator[CollectionItem]) -> Iterator[CollectionIt
     """
     while some := list(islice(members, CHUNK_ROWS)):
         try:
-            standings = standings_of(some)
+            standings = states_of(some)
         except SearchUnavailable as error:
             logger.warning("Pictures are left out of an export: %s", error.message)
             standings = {}
         for member in some:
             standing = standings.get((member.dataset, member.item))
-            if standing in (None, Standing.REMOVED):
+            if standing in (None, ItemState.REMOVED):
                 member.url, member.caption = "", ""
             yield member
 
@@ -150,7 +150,7 @@ def _object(row: models.Model) -> Iterator[str]:
     head = "".join(_json(_fields(row)))
     yield head[:-1]
     for relation in _exported_relations(type(row)):
-        inside = services.rows(relation.related_model, relation.field.name, row)
+        inside = services.owned_rows(relation.related_model, relation.field.name, row)
         yield f", {json.dumps(_plural(inside.model))}: "
         yield from _array(inside)
     yield "}"
@@ -182,7 +182,7 @@ def _vectors(user: Any) -> Iterator[tuple[str, bytes]]:
         for field in model._meta.concrete_fields:
             if not isinstance(field, models.BinaryField):
                 continue
-            owned = services.rows(model, path, user).order_by()
+            owned = services.owned_rows(model, path, user).order_by()
             keyed = owned.values_list("pk", field.name)
             for key, vector in keyed.iterator(CHUNK_ROWS):
                 yield _vector_file(model._meta, key, field), _npy(vector)

@@ -15,7 +15,7 @@ from django_htmx.middleware import HtmxDetails
 from rest_framework.permissions import BasePermission
 
 
-class SignInFirst(LoginRequiredMiddleware):
+class ClosedSiteMiddleware(LoginRequiredMiddleware):
     """Where SEARCH_ANONYMOUS is false. Views that say login_not_required are open."""
 
     def process_view(self, request: HttpRequest, *view: Any) -> HttpResponseBase | None:
@@ -32,7 +32,7 @@ class SignInFirst(LoginRequiredMiddleware):
         return response
 
 
-class MaySearch(BasePermission):
+class SearchPermission(BasePermission):
     """The same for the API, where tokens count as well."""
 
     def has_permission(self, request: Any, view: Any) -> bool:

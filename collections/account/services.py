@@ -40,7 +40,7 @@ def tables() -> dict[type[models.Model], str]:
     return found
 
 
-def rows(model: type[models.Model], path: str, user: Any) -> models.QuerySet:
+def owned_rows(model: type[models.Model], path: str, user: Any) -> models.QuerySet:
     return model._base_manager.filter(**{path: user})
 
 
@@ -48,7 +48,7 @@ def counts(user: Any) -> Iterator[tuple[str, int]]:
     """What a user would miss: names and numbers, without what is empty."""
     for model, path in tables().items():
         if model._meta.app_label == "collections":
-            count = rows(model, path, user).count()
+            count = owned_rows(model, path, user).count()
             if count:
                 names = model._meta.verbose_name, model._meta.verbose_name_plural
                 yield str(names[count != 1]), count
@@ -87,5 +87,5 @@ def keeps_history(user: Any) -> bool:
     return chosen.keeps_history if chosen else True
 
 
-def keep_history(user: Any, keeps: bool) -> None:
+def set_keeps_history(user: Any, keeps: bool) -> None:
     Preferences.objects.update_or_create(owner=user, defaults={"keeps_history": keeps})

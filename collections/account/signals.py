@@ -20,7 +20,7 @@ TOLD: dict[Signal, str] = {
 }
 
 
-def tell(signal: Signal, user: Any = None, **about: Any) -> None:
+def log_event(signal: Signal, user: Any = None, **about: Any) -> None:
     if user is None and "email_address" in about:
         user = about["email_address"].user
     if user is not None:
@@ -28,9 +28,9 @@ def tell(signal: Signal, user: Any = None, **about: Any) -> None:
 
 
 for _signal in TOLD:
-    _signal.connect(tell, dispatch_uid="laionweb.account.events")
+    _signal.connect(log_event, dispatch_uid="laionweb.account.events")
 
 
 @receiver(auth.user_login_failed)
-def tell_failure(**about: Any) -> None:
+def log_failure(**about: Any) -> None:
     logger.warning("Somebody failed to sign in.")

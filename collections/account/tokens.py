@@ -19,7 +19,7 @@ NOTED_EVERY = timedelta(minutes=1)
 logger = logging.getLogger(__name__)
 
 
-class ByToken(TokenAuthentication):
+class ApiTokenAuthentication(TokenAuthentication):
     """The header “Authorization: Token …”, for the API alone."""
 
     def authenticate_credentials(self, key: str) -> tuple[Any, Token]:

@@ -20,15 +20,15 @@ from django.views.decorators.http import (
 from search.rate_limits import limited
 
 from ..models import Token
-from .data_export import exported
+from .data_export import export_account
 from .forms import DeletionForm, TokenForm
 from .services import (
     LastSuperuser,
     counts,
     delete_account,
     is_last_superuser,
-    keep_history,
     keeps_history,
+    set_keeps_history,
 )
 from .tokens import make_token, revoke
 
@@ -66,7 +66,7 @@ def revoke_token(request: HttpRequest, token: str) -> HttpResponse:
 @login_required
 def history(request: HttpRequest) -> HttpResponse:
     keeps = request.POST.get("keeps") == "yes"
-    keep_history(request.user, keeps)
+    set_keeps_history(request.user, keeps)
     told = "are remembered from now on." if keeps else "are no longer remembered."
     messages.success(request, f"Your searches {told}")
     return redirect("account")
@@ -78,7 +78,7 @@ def history(request: HttpRequest) -> HttpResponse:
 @never_cache
 def export(request: HttpRequest) -> StreamingHttpResponse:
     response = StreamingHttpResponse(
-        exported(request.user), content_type="application/zip"
+        export_account(request.user), content_type="application/zip"
     )
     name = f"laionweb-{timezone.now():%Y-%m-%d}.zip"
     response["Content-Disposition"] = f'attachment; filename="{name}"'

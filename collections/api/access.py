@@ -7,17 +7,17 @@ from rest_framework.permissions import IsAuthenticated, IsAuthenticatedOrReadOnl
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from ..account.middleware import MaySearch
+from ..account.middleware import SearchPermission
 
 # Whoever came through a link has it from its owner, and not from a search engine.
 NOT_INDEXED = {"X-Robots-Tag": "noindex, nofollow"}
 
 
-class OfUsers(APIView):
+class UserAccess(APIView):
     """What some may see beside its owner; changing it wants a user."""
 
     throttle_scope = "item"
-    permission_classes = (MaySearch, IsAuthenticatedOrReadOnly)
+    permission_classes = (SearchPermission, IsAuthenticatedOrReadOnly)
 
     def wants_user(self, request: Request) -> None:
         """Raises NotAuthenticated for a visitor who asks for what is theirs."""
@@ -25,7 +25,7 @@ class OfUsers(APIView):
             self.permission_denied(request)
 
 
-class OfOneUser(APIView):
+class OwnerAccess(APIView):
     """What its owner alone sees."""
 
     throttle_scope = "item"

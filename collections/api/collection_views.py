@@ -11,25 +11,25 @@ from rest_framework.response import Response
 
 from .. import sharing
 from ..collection import services
-from ..collection.item_keys import checked_keys
-from ..collection.views import open_to_everyone
+from ..collection.item_keys import check_keys
+from ..collection.views import public_collections
 from ..models import Collection
-from ..pagination import COLLECTION_ORDERS, cut, with_sorted_name
-from ..sharing import Reached, locked, reached
-from .access import NOT_INDEXED, OfUsers, parameters
+from ..pagination import COLLECTION_ORDERS, paginate, with_sorted_name
+from ..sharing import CollectionAccess, find_readable, lock_owned
+from .access import NOT_INDEXED, UserAccess, parameters
 from .representations import (
     CollectionAnswer,
     CollectionPage,
-    told_collection,
-    told_collections,
-    told_page,
+    collection_json,
+    collections_json,
+    page_json,
 )
 from .serializers import (
     CollectionChange,
     CollectionParameters,
     NewCollection,
-    checked,
     keys_of,
+    validated,
 )
 
 TAGS = ["collections"]
@@ -52,7 +52,7 @@ CHANGE = OpenApiExample(
 )
 
 
-class CollectionList(OfUsers):
+class CollectionList(UserAccess):
     @extend_schema(
         operation_id="collections_list",
         tags=TAGS,
@@ -64,19 +64,19 @@ class CollectionList(OfUsers):
 
         The public ones are listed when they have items.
         """
-        given = checked(CollectionParameters, parameters(request))
+        given = validated(CollectionParameters, parameters(request))
         if given.get("visibility"):
-            found = open_to_everyone()
+            found = public_collections()
         else:
             self.wants_user(request)
             found = Collection.objects.owned_by(request.user)
         order = COLLECTION_ORDERS[given["sort"]]
-        page = cut(with_sorted_name(found), order, given["cursor"], given["limit"])
+        page = paginate(with_sorted_name(found), order, given["cursor"], given["limit"])
         ways = [
-            Reached(each, is_mine=each.owner_id == request.user.pk)
+            CollectionAccess(each, is_mine=each.owner_id == request.user.pk)
             for each in page.rows
         ]
-        return Response(told_page(told_collections(ways, request), page))
+        return Response(page_json(collections_json(ways, request), page))
 
     @extend_schema(
         operation_id="collections_create",
@@ -91,22 +91,22 @@ class CollectionList(OfUsers):
         Items that are not in their datasets are left out: `size` tells how many came
         in. When it cannot be made with its items, it is not made at all.
         """
-        given = checked(NewCollection, request.data)
-        keys = checked_keys(keys_of(given.pop("items")))
+        given = validated(NewCollection, request.data)
+        keys = check_keys(keys_of(given.pop("items")))
         words = given.pop("words")
-        made = services.make(request.user, Collection(**given), keys, words)
-        told = told_collection(Reached(made, is_mine=True), request)
+        made = services.create(request.user, Collection(**given), keys, words)
+        told = collection_json(CollectionAccess(made, is_mine=True), request)
         return Response(told, status.HTTP_201_CREATED)
 
 
-class CollectionDetail(OfUsers):
+class CollectionDetail(UserAccess):
     @extend_schema(
         operation_id="collection_retrieve", tags=TAGS, responses=CollectionAnswer
     )
     def get(self, request: Request, collection_id: UUID) -> Response:
         """Show a collection of yours, or one that is public."""
-        way = reached(request.user, collection_id)
-        return Response(told_collection(way, request))
+        way = find_readable(request.user, collection_id)
+        return Response(collection_json(way, request))
 
     @extend_schema(
         operation_id="collection_update",
@@ -121,9 +121,9 @@ class CollectionDetail(OfUsers):
         All of it is changed, or nothing.
         """
         with transaction.atomic():
-            collection = locked(request.user, collection_id)
-            _change(collection, checked(CollectionChange, request.data))
-        told = told_collection(Reached(collection, is_mine=True), request)
+            collection = lock_owned(request.user, collection_id)
+            _change(collection, validated(CollectionChange, request.data))
+        told = collection_json(CollectionAccess(collection, is_mine=True), request)
         return Response(told)
 
     @extend_schema(operation_id="collection_delete", tags=TAGS, responses={204: None})
@@ -133,11 +133,11 @@ class CollectionDetail(OfUsers):
         For 30 days it can be brought back on the page of your collections.
         """
         with transaction.atomic():
-            sharing.delete(locked(request.user, collection_id))
+            sharing.delete(lock_owned(request.user, collection_id))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-class SharedCollection(OfUsers):
+class SharedCollection(UserAccess):
     @extend_schema(
         operation_id="shared_collection_retrieve",
         tags=TAGS,
@@ -145,7 +145,7 @@ class SharedCollection(OfUsers):
     )
     def get(self, request: Request, token: str) -> Response:
         """Show a collection to whoever has its share token."""
-        told = told_collection(reached(request.user, token=token), request)
+        told = collection_json(find_readable(request.user, token=token), request)
         return Response(told, headers=NOT_INDEXED)
 
 
@@ -159,6 +159,6 @@ def _change(collection: Collection, given: dict[str, Any]) -> None:
         cover = given["cover"]
         services.choose_cover(collection, keys_of([cover])[0] if cover else None)
     if "visibility" in given:
-        sharing.show_to(collection, given["visibility"])
+        sharing.set_visibility(collection, given["visibility"])
     if given.get("renew_link"):
         sharing.renew_link(collection)

@@ -14,27 +14,27 @@ from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from search.api.errors import REFUSAL
+from search.api.errors import ERROR_RESPONSE
 from search.retrieval.service import dataset_named
 
 from .. import sharing
 from ..collection.forms import check
 from ..concept import rounds, services
-from ..concept.files import unit
-from ..concept.services import ConceptForm, Reached, reached
+from ..concept.files import unit_vector
+from ..concept.services import ConceptAccess, ConceptForm, find_readable
 from ..concept.visitor import visitor
 from ..models import Concept
-from ..pagination import Order, cut, with_sorted_name
-from .access import NOT_INDEXED, OfUsers, parameters
+from ..pagination import Order, paginate, with_sorted_name
+from .access import NOT_INDEXED, UserAccess, parameters
 from .representations import (
     ConceptAnswer,
     ConceptPage,
     VersionAnswer,
     VersionPage,
-    told_concept,
-    told_concept_row,
-    told_page,
-    told_version,
+    concept_json,
+    concept_row_json,
+    page_json,
+    version_json,
 )
 from .serializers import (
     ConceptChange,
@@ -45,7 +45,7 @@ from .serializers import (
     VersionOfEmbedding,
     VersionOfRound,
     VersionRestored,
-    checked,
+    validated,
 )
 
 TAGS = ["concepts"]
@@ -59,7 +59,7 @@ def _either(name: str, *serializers: type) -> PolymorphicProxySerializer:
     )
 
 
-class ConceptList(OfUsers):
+class ConceptList(UserAccess):
     @extend_schema(
         operation_id="concepts_list",
         tags=TAGS,
@@ -68,27 +68,29 @@ class ConceptList(OfUsers):
     )
     def get(self, request: Request) -> Response:
         """List your concepts by name, or everyone's public ones."""
-        given = checked(OpenOrMine, parameters(request))
+        given = validated(OpenOrMine, parameters(request))
         found: QuerySet[Concept]
         if given.get("visibility"):
             found = Concept.objects.open_to_everyone()
         else:
             self.wants_user(request)
             found = Concept.objects.owned_by(request.user)
-        page = cut(with_sorted_name(found), BY_NAME, given["cursor"], given["limit"])
+        page = paginate(
+            with_sorted_name(found), BY_NAME, given["cursor"], given["limit"]
+        )
         told = [
-            told_concept_row(
-                Reached(each, is_mine=each.owner_id == request.user.pk), request
+            concept_row_json(
+                ConceptAccess(each, is_mine=each.owner_id == request.user.pk), request
             )
             for each in page.rows
         ]
-        return Response(told_page(told, page))
+        return Response(page_json(told, page))
 
     @extend_schema(
         operation_id="concepts_create",
         tags=TAGS,
         request=_either("NewConcept", ConceptOfEmbedding, ConceptOfRound),
-        responses={201: ConceptAnswer, 404: REFUSAL},
+        responses={201: ConceptAnswer, 404: ERROR_RESPONSE},
     )
     def post(self, request: Request) -> Response:
         """Make a concept of an embedding, or of a round of refining.
@@ -96,39 +98,41 @@ class ConceptList(OfUsers):
         An embedding is kept as a vector of unit length, for searches in all datasets
         whose model is that of the one that is named.
         """
-        given = checked(
+        given = validated(
             _asked(request, round=ConceptOfRound) or ConceptOfEmbedding, request.data
         )
         form = ConceptForm({"name": given["name"], "description": given["description"]})
         check(form)
         with transaction.atomic():
             made = self._made(request, form, given)
-            sharing.show_to(made, given["visibility"])
-        told = told_concept(Reached(made, is_mine=True), request)
+            sharing.set_visibility(made, given["visibility"])
+        told = concept_json(ConceptAccess(made, is_mine=True), request)
         return Response(told, status.HTTP_201_CREATED)
 
     def _made(
         self, request: Request, form: ConceptForm, given: dict[str, Any]
     ) -> Concept:
         if "round" in given:
-            found = rounds.own(visitor(request), given["round"])
+            found = rounds.find_own_round(visitor(request), given["round"])
             return services.of_round(request.user, form, found)
         dataset = dataset_named(given["dataset"])
         return services.new(
             request.user,
             form,
-            unit(given["embedding"], dataset.dimension, f"vectors of {dataset.title}"),
+            unit_vector(
+                given["embedding"], dataset.dimension, f"vectors of {dataset.title}"
+            ),
             model=dataset.model,
             weights=dataset.weights,
             made_of={"dataset": dataset.slug},
         )
 
 
-class ConceptDetail(OfUsers):
+class ConceptDetail(UserAccess):
     @extend_schema(operation_id="concept_retrieve", tags=TAGS, responses=ConceptAnswer)
     def get(self, request: Request, concept_id: UUID) -> Response:
         """Show a concept of yours, or one that is public, with its embedding."""
-        return Response(told_concept(reached(request.user, concept_id), request))
+        return Response(concept_json(find_readable(request.user, concept_id), request))
 
     @extend_schema(
         operation_id="concept_update",
@@ -149,9 +153,9 @@ class ConceptDetail(OfUsers):
         All of it is changed, or nothing.
         """
         with transaction.atomic():
-            concept = services.locked(request.user, concept_id)
-            _change(concept, checked(ConceptChange, request.data))
-        return Response(told_concept(Reached(concept, is_mine=True), request))
+            concept = services.lock_owned(request.user, concept_id)
+            _change(concept, validated(ConceptChange, request.data))
+        return Response(concept_json(ConceptAccess(concept, is_mine=True), request))
 
     @extend_schema(operation_id="concept_delete", tags=TAGS, responses={204: None})
     def delete(self, request: Request, concept_id: UUID) -> Response:
@@ -160,21 +164,21 @@ class ConceptDetail(OfUsers):
         For 30 days it can be brought back on the page of your concepts.
         """
         with transaction.atomic():
-            sharing.delete(services.locked(request.user, concept_id))
+            sharing.delete(services.lock_owned(request.user, concept_id))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-class SharedConcept(OfUsers):
+class SharedConcept(UserAccess):
     @extend_schema(
         operation_id="shared_concept_retrieve", tags=TAGS, responses=ConceptAnswer
     )
     def get(self, request: Request, token: str) -> Response:
         """Show a concept to whoever has its share token."""
-        told = told_concept(reached(request.user, token=token), request)
+        told = concept_json(find_readable(request.user, token=token), request)
         return Response(told, headers=NOT_INDEXED)
 
 
-class Versions(OfUsers):
+class Versions(UserAccess):
     @extend_schema(
         operation_id="concept_versions_list",
         tags=TAGS,
@@ -183,12 +187,12 @@ class Versions(OfUsers):
     )
     def get(self, request: Request, concept_id: UUID) -> Response:
         """List the versions of a concept, the newest first."""
-        way = reached(request.user, concept_id)
-        given = checked(PageParameters, parameters(request))
+        way = find_readable(request.user, concept_id)
+        given = validated(PageParameters, parameters(request))
         versions = way.concept.versions.all()
-        page = cut(versions, NEWEST, given["cursor"], given["limit"])
-        told = [told_version(version, way) for version in page.rows]
-        return Response(told_page(told, page))
+        page = paginate(versions, NEWEST, given["cursor"], given["limit"])
+        told = [version_json(version, way) for version in page.rows]
+        return Response(page_json(told, page))
 
     @extend_schema(
         operation_id="concept_versions_create",
@@ -206,13 +210,13 @@ class Versions(OfUsers):
 
         The older ones stay. A concept has up to 1,000 of them.
         """
-        services.own(request.user, concept_id)
+        services.find_owned(request.user, concept_id)
         asked = _asked(request, round=VersionOfRound, restore=VersionRestored)
-        given = checked(asked or VersionOfEmbedding, request.data)
+        given = validated(asked or VersionOfEmbedding, request.data)
         with transaction.atomic():
             concept = self._advanced(request, concept_id, given)
             version = concept.versions.get(number=concept.version)
-        told = told_version(version, Reached(concept, is_mine=True))
+        told = version_json(version, ConceptAccess(concept, is_mine=True))
         return Response(told, status.HTTP_201_CREATED)
 
     def _advanced(
@@ -220,13 +224,13 @@ class Versions(OfUsers):
     ) -> Concept:
         user = request.user
         if "round" in given:
-            found = rounds.own(visitor(request), given["round"])
+            found = rounds.find_own_round(visitor(request), given["round"])
             return services.next_version(user, concept_id, found)
         if "restore" in given:
             return services.restore(user, concept_id, given["restore"])
-        concept = services.own(user, concept_id)
+        concept = services.find_owned(user, concept_id)
         those = f"versions of “{concept.name}”"
-        vector = unit(given["embedding"], len(concept.embedding), those)
+        vector = unit_vector(given["embedding"], len(concept.embedding), those)
         return services.next_vector(user, concept_id, vector, {})
 
 
@@ -243,6 +247,6 @@ def _change(concept: Concept, given: dict[str, Any]) -> None:
     if "name" in given or "description" in given:
         services.rename(concept)
     if "visibility" in given:
-        sharing.show_to(concept, given["visibility"])
+        sharing.set_visibility(concept, given["visibility"])
     if given.get("renew_link"):
         sharing.renew_link(concept)

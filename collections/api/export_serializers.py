@@ -18,16 +18,16 @@ from rest_framework.serializers import (
 from search.api.fields import StrictIntegerField, StrictSerializer, WordField, between
 from search.api.representations import count_field
 from search.api.serializers import (
-    AskedSerializer,
     FiltersSerializer,
+    QuerySerializer,
     TermSerializer,
     terms_of,
 )
 from search.query.model import FIELDS, MOST_TERMS, Filters, SearchQuery
-from search.rate_limits import check_pictures
+from search.rate_limits import check_images
 
 from ..export import export_request
-from ..export.export_request import FORMS, KINDS, MOST_RESULTS, Asked
+from ..export.export_request import FORMS, KINDS, MOST_RESULTS, ExportRequest
 from ..models import Export
 
 # The keys that say what an export is of, by its kind: what it needs, and may have.
@@ -53,7 +53,7 @@ def _foreign(kind: str) -> list[str]:
     return [name for name in OF_SOME if name not in (*NEEDED[kind], *ALLOWED[kind])]
 
 
-class ExportedSearch(AskedSerializer):
+class ExportedSearch(QuerySerializer):
     """A search as in POST /api/search/, of which more than a page is taken."""
 
     terms: ListSerializer[Any] = ListSerializer(
@@ -154,7 +154,7 @@ class NewExport(StrictSerializer):
             raise serializers.ValidationError(wrong)
         return given
 
-    def asked(self, request: Request) -> Asked:
+    def asked(self, request: Request) -> ExportRequest:
         """Raises InvalidQuery, NotFound, CannotFetch, SearchUnavailable."""
         given, user = self.validated_data, request.user
         how = {"form": given["form"], "with_embeddings": given["embeddings"]}
@@ -162,7 +162,7 @@ class NewExport(StrictSerializer):
             return export_request.of_collection(user, given["collection"], **how)
         if given["kind"] == "search":
             query = ExportedSearch.query_of(given["search"])
-            check_pictures(request, query)
+            check_images(request, query)
             return export_request.of_search(
                 query, user, **how, limit=given["search"]["limit"]
             )

@@ -21,13 +21,13 @@ from rest_framework.response import Response
 from search.api.representations import Told
 
 from ..export import services, storage
-from ..export.status import share_of
+from ..export.status import progress_share
 from ..models import Export
-from ..pagination import COLLECTION_ORDERS, cut
-from .access import OfOneUser, parameters
+from ..pagination import COLLECTION_ORDERS, paginate
+from .access import OwnerAccess, parameters
 from .export_serializers import ExportAnswer, ExportPage, NewExport
-from .representations import told_page
-from .serializers import PageParameters, checked
+from .representations import page_json
+from .serializers import PageParameters, validated
 
 TAGS = ["exports"]
 FILE_FIELDS = ("name", "rows", "bytes", "sha256")
@@ -61,7 +61,7 @@ OF_A_DATASET = OpenApiExample(
 )
 
 
-class Exports(OfOneUser):
+class Exports(OwnerAccess):
     def check_throttles(self, request: Request) -> None:
         """Having one made costs; looking how far it is costs little."""
         self.throttle_scope = "export" if request.method == "POST" else "item"
@@ -75,11 +75,13 @@ class Exports(OfOneUser):
     )
     def get(self, request: Request) -> Response:
         """List your exports, the latest first."""
-        given = checked(PageParameters, parameters(request))
+        given = validated(PageParameters, parameters(request))
         latest_first = COLLECTION_ORDERS["created"]
-        mine = services.of(request.user)
-        page = cut(mine, latest_first, given["cursor"], given["limit"])
-        return Response(told_page([told(row, request) for row in page.rows], page))
+        mine = services.exports_of(request.user)
+        page = paginate(mine, latest_first, given["cursor"], given["limit"])
+        return Response(
+            page_json([export_json(row, request) for row in page.rows], page)
+        )
 
     @extend_schema(
         operation_id="exports_create",
@@ -104,17 +106,19 @@ class Exports(OfOneUser):
         is_made = export.state not in services.AT_WORK
         where = reverse("api-export", args=[export.pk])
         return Response(
-            told(export, request),
+            export_json(export, request),
             status=status.HTTP_201_CREATED if is_made else status.HTTP_202_ACCEPTED,
             headers={"Location": request.build_absolute_uri(where)},
         )
 
 
-class OneExport(OfOneUser):
+class OneExport(OwnerAccess):
     @extend_schema(operation_id="exports_retrieve", tags=TAGS, responses=ExportAnswer)
     def get(self, request: Request, export_id: UUID) -> Response:
         """Read one of your exports: how far it is, or its files."""
-        return Response(told(services.own(request.user, export_id), request))
+        return Response(
+            export_json(services.find_owned(request.user, export_id), request)
+        )
 
     @extend_schema(operation_id="exports_delete", tags=TAGS, responses={204: None})
     def delete(self, request: Request, export_id: UUID) -> Response:
@@ -123,13 +127,13 @@ class OneExport(OfOneUser):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-class CancelExport(OfOneUser):
+class CancelExport(OwnerAccess):
     @extend_schema(
         operation_id="exports_cancel", tags=TAGS, request=None, responses=ExportAnswer
     )
     def post(self, request: Request, export_id: UUID) -> Response:
         """Stop an export that waits or is being made; its files are deleted."""
-        return Response(told(services.cancel(request.user, export_id), request))
+        return Response(export_json(services.cancel(request.user, export_id), request))
 
 
 class OfItsOwnKind(DefaultContentNegotiation):
@@ -145,7 +149,7 @@ class OfItsOwnKind(DefaultContentNegotiation):
         return first, first.media_type
 
 
-class ExportFile(OfOneUser):
+class ExportFile(OwnerAccess):
     content_negotiation_class = OfItsOwnKind
 
     @extend_schema(
@@ -173,11 +177,11 @@ class ExportFile(OfOneUser):
 
         The type of the answer is that of the file: JSON, CSV or Parquet.
         """
-        export = services.own(request.user, export_id)
+        export = services.find_owned(request.user, export_id)
         return storage.answer(export, name, request.headers.get("Range", ""))
 
 
-def told(export: Export, request: Request) -> Told:
+def export_json(export: Export, request: Request) -> Told:
     """As ExportAnswer."""
 
     def url(view: str, *more: str) -> str:
@@ -196,7 +200,7 @@ def told(export: Export, request: Request) -> Told:
             "looked_at": export.looked_at,
             "to_look_at": export.to_look_at,
             "rows": export.rows,
-            "share": share_of(export),
+            "share": progress_share(export),
         },
         "bytes": export.bytes,
         "files": [

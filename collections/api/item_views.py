@@ -10,30 +10,30 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from search.errors import NotFound
-from search.retrieval.items import checked_id
+from search.retrieval.items import check_item_id
 
 from ..collection import members, services
-from ..collection.item_keys import Key, checked_keys, rows_of
+from ..collection.item_keys import ItemKey, check_keys, rows_of
 from ..models import Collection, CollectionItem
-from ..pagination import ORDERS, cut
-from ..sharing import Reached, locked, own, reached
-from .access import NOT_INDEXED, OfUsers, parameters
+from ..pagination import ORDERS, paginate
+from ..sharing import CollectionAccess, find_owned, find_readable, lock_owned
+from .access import NOT_INDEXED, UserAccess, parameters
 from .representations import (
     AddedAnswer,
     MemberAnswer,
     MemberPage,
     RemovedAnswer,
     Told,
-    told_members,
-    told_page,
+    members_json,
+    page_json,
 )
 from .serializers import (
     ItemsGiven,
     ItemsRemoved,
     MemberChange,
     PageParameters,
-    checked,
     keys_of,
+    validated,
 )
 
 TAGS = ["collections"]
@@ -46,7 +46,7 @@ TWO = OpenApiExample(
 )
 
 
-class Items(OfUsers):
+class Items(UserAccess):
     @extend_schema(
         operation_id="collection_items_list",
         tags=TAGS,
@@ -55,7 +55,7 @@ class Items(OfUsers):
     )
     def get(self, request: Request, collection_id: UUID) -> Response:
         """List the items of a collection in the order made by hand."""
-        return Response(_page(reached(request.user, collection_id), request))
+        return Response(_page(find_readable(request.user, collection_id), request))
 
     @extend_schema(
         operation_id="collection_items_add",
@@ -70,21 +70,21 @@ class Items(OfUsers):
         Up to 5,000 at once; a collection holds up to 50,000. An item that is in it
         already stays where it is.
         """
-        own(request.user, collection_id)
-        given = checked(ItemsGiven, request.data)
-        keys = checked_keys(keys_of(given["items"]))
+        find_owned(request.user, collection_id)
+        given = validated(ItemsGiven, request.data)
+        keys = check_keys(keys_of(given["items"]))
         added = members.add(request.user, collection_id, keys)
         services.record(added, given["words"])
         told = {
             "new": len(added.new),
             "there": added.there,
             "unknown": added.unknown,
-            "size": own(request.user, collection_id).size,
+            "size": find_owned(request.user, collection_id).size,
         }
         return Response(told)
 
 
-class SharedItems(OfUsers):
+class SharedItems(UserAccess):
     @extend_schema(
         operation_id="shared_collection_items_list",
         tags=TAGS,
@@ -93,11 +93,11 @@ class SharedItems(OfUsers):
     )
     def get(self, request: Request, token: str) -> Response:
         """List the items of a collection to whoever has its share token."""
-        told = _page(reached(request.user, token=token), request)
+        told = _page(find_readable(request.user, token=token), request)
         return Response(told, headers=NOT_INDEXED)
 
 
-class ItemsRemove(OfUsers):
+class ItemsRemove(UserAccess):
     @extend_schema(
         operation_id="collection_items_remove",
         tags=TAGS,
@@ -108,13 +108,13 @@ class ItemsRemove(OfUsers):
     def post(self, request: Request, collection_id: UUID) -> Response:
         """Take items out of a collection; those that are not in it do not count."""
         with transaction.atomic():
-            collection = locked(request.user, collection_id)
-            keys = checked_keys(keys_of(checked(ItemsRemoved, request.data)["items"]))
+            collection = lock_owned(request.user, collection_id)
+            keys = check_keys(keys_of(validated(ItemsRemoved, request.data)["items"]))
             gone = members.remove(collection, keys)
         return Response({"removed": len(gone), "size": collection.size})
 
 
-class ItemDetail(OfUsers):
+class ItemDetail(UserAccess):
     @extend_schema(
         operation_id="collection_item_retrieve", tags=TAGS, responses=MemberAnswer
     )
@@ -122,8 +122,8 @@ class ItemDetail(OfUsers):
         self, request: Request, collection_id: UUID, dataset: str, item_id: int
     ) -> Response:
         """Show one item of a collection."""
-        way = reached(request.user, collection_id)
-        member = _member(way.collection, Key(dataset, item_id))
+        way = find_readable(request.user, collection_id)
+        member = _member(way.collection, ItemKey(dataset, item_id))
         return Response(_told(member, way, request))
 
     @extend_schema(
@@ -146,18 +146,20 @@ class ItemDetail(OfUsers):
 
         A place beyond the end is the last one.
         """
-        key = Key(dataset, item_id)
+        key = ItemKey(dataset, item_id)
         with transaction.atomic():
-            collection = locked(request.user, collection_id)
+            collection = lock_owned(request.user, collection_id)
             member = _member(collection, key)
-            given = checked(MemberChange, request.data)
+            given = validated(MemberChange, request.data)
             if "note" in given:
                 member.note = given["note"]
                 member.save(update_fields=["note"])
             if "place" in given:
                 members.move(collection, [key], "place", given["place"])
                 member.refresh_from_db()
-        return Response(_told(member, Reached(collection, is_mine=True), request))
+        return Response(
+            _told(member, CollectionAccess(collection, is_mine=True), request)
+        )
 
     @extend_schema(
         operation_id="collection_item_delete", tags=TAGS, responses={204: None}
@@ -166,33 +168,33 @@ class ItemDetail(OfUsers):
         self, request: Request, collection_id: UUID, dataset: str, item_id: int
     ) -> Response:
         """Take one item out of a collection."""
-        key = Key(dataset, item_id)
+        key = ItemKey(dataset, item_id)
         with transaction.atomic():
-            collection = locked(request.user, collection_id)
+            collection = lock_owned(request.user, collection_id)
             _member(collection, key)
             members.remove(collection, [key])
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-def _page(way: Reached, request: Request) -> Told:
-    given = checked(PageParameters, parameters(request))
+def _page(way: CollectionAccess, request: Request) -> Told:
+    given = validated(PageParameters, parameters(request))
     items = way.collection.items.all()
-    page = cut(items, ORDERS["hand"], given["cursor"], given["limit"])
-    told = told_members(page.rows, page.start + 1, way.is_mine, request)
-    return told_page(told, page)
+    page = paginate(items, ORDERS["hand"], given["cursor"], given["limit"])
+    told = members_json(page.rows, page.start + 1, way.is_mine, request)
+    return page_json(told, page)
 
 
-def _member(collection: Collection, key: Key) -> CollectionItem:
+def _member(collection: Collection, key: ItemKey) -> CollectionItem:
     """Raises NotFound."""
-    checked_id(key.item)
+    check_item_id(key.item)
     found = rows_of(collection.items.all(), [key]).first()
     if found is None:
         raise NotFound("This item is not in the collection.")
     return found
 
 
-def _told(member: CollectionItem, way: Reached, request: Request) -> Told:
+def _told(member: CollectionItem, way: CollectionAccess, request: Request) -> Told:
     here, before = member.position, way.collection.items
     ahead = Q(position__lt=here) | Q(position=here, pk__lt=member.pk)
     place = before.filter(ahead).count() + 1
-    return told_members([member], place, way.is_mine, request)[0]
+    return members_json([member], place, way.is_mine, request)[0]

@@ -22,15 +22,15 @@ from rest_framework.serializers import (
 
 from search.api.representations import THUMBNAIL, Told, count_field, id_field
 from search.query.url_params import safe_url
-from search.retrieval.item_lookup import Standing
+from search.retrieval.item_lookup import ItemState
 from search.thumbnails import address
 
 from .. import sharing
-from ..collection.rows import standings_of
+from ..collection.rows import states_of
 from ..concept import services as concept_services
 from ..models import Collection, CollectionItem, Concept, ConceptVersion, SavedSearch
 from ..models.ownership import Shared
-from ..pagination import Cut
+from ..pagination import Page
 from ..saved_search import services as saved_search_services
 from ..saved_search.search_address import words_of
 
@@ -93,7 +93,7 @@ class MemberAnswer(KeyAnswer):
     """An item of a collection, with what was known of it when it came in."""
 
     standing = ChoiceField(
-        [standing.value for standing in Standing],
+        [standing.value for standing in ItemState],
         help_text="`there`: it can be found. `gone`: its dataset has it no more. "
         "`removed`: it must not be shown any more, and the facts are left empty.",
     )
@@ -220,12 +220,12 @@ NO_FACTS = {
 }
 
 
-def told_page(results: list[Told], cut: Cut) -> Told:
+def page_json(results: list[Told], cut: Page) -> Told:
     return {"results": results, "next": cut.next or None}
 
 
 def _told_shared(
-    way: sharing.Reached | concept_services.Reached,
+    way: sharing.CollectionAccess | concept_services.ConceptAccess,
     thing: Collection | Concept,
     request: Request,
 ) -> Told:
@@ -249,7 +249,9 @@ def _told_shared(
 # --- Collections
 
 
-def told_collections(ways: Sequence[sharing.Reached], request: Request) -> list[Told]:
+def collections_json(
+    ways: Sequence[sharing.CollectionAccess], request: Request
+) -> list[Told]:
     """As answers.CollectionAnswer."""
     chosen = {way.collection.cover_id for way in ways} - {None}
     # A cover that is no member any more is none.
@@ -264,15 +266,15 @@ def told_collections(ways: Sequence[sharing.Reached], request: Request) -> list[
     ]
 
 
-def told_collection(way: sharing.Reached, request: Request) -> Told:
-    return told_collections([way], request)[0]
+def collection_json(way: sharing.CollectionAccess, request: Request) -> Told:
+    return collections_json([way], request)[0]
 
 
 def _key(member: CollectionItem | None) -> Told | None:
     return {"dataset": member.dataset, "id": member.item} if member else None
 
 
-def told_members(
+def members_json(
     members: Sequence[CollectionItem], first: int, is_mine: bool, request: Request
 ) -> list[Told]:
     """As answers.MemberAnswer; `first` is the place of the first one.
@@ -280,7 +282,7 @@ def told_members(
     Of what must not be shown there are no facts. Raises SearchUnavailable, since the
     engine knows what that is.
     """
-    standings = standings_of(list(members))
+    standings = states_of(list(members))
     return [
         _told_member(member, standings[member.dataset, member.item], request)
         | {"place": place, "note": member.note if is_mine else None}
@@ -288,12 +290,12 @@ def told_members(
     ]
 
 
-def _told_member(member: CollectionItem, standing: Standing, request: Request) -> Told:
+def _told_member(member: CollectionItem, standing: ItemState, request: Request) -> Told:
     facts = {name: getattr(member, name) for name in FACTS}
-    if standing is Standing.REMOVED:
+    if standing is ItemState.REMOVED:
         facts = NO_FACTS
     picture = page = None
-    if standing is Standing.THERE:
+    if standing is ItemState.THERE:
         page = reverse("item", args=[member.dataset, member.item])
         if safe_url(member.url):
             picture = address(member.dataset, member.item, THUMBNAIL)
@@ -311,11 +313,11 @@ def _told_member(member: CollectionItem, standing: Standing, request: Request) -
 # --- Saved searches
 
 
-def told_searches(
+def searches_json(
     rows: Sequence[SavedSearch], first: int, request: Request
 ) -> list[Told]:
     """As answers.SavedSearchAnswer; `first` is the place of the first one."""
-    askings = [saved_search_services.asking_of(row) for row in rows]
+    askings = [saved_search_services.saved_query_of(row) for row in rows]
     words = words_of(askings, request.user)
     return [
         {
@@ -338,7 +340,7 @@ def told_searches(
 # --- Concepts
 
 
-def told_concept_row(way: concept_services.Reached, request: Request) -> Told:
+def concept_row_json(way: concept_services.ConceptAccess, request: Request) -> Told:
     """As answers.ConceptRow."""
     concept = way.concept
     return _told_shared(way, concept, request) | {
@@ -349,15 +351,15 @@ def told_concept_row(way: concept_services.Reached, request: Request) -> Told:
     }
 
 
-def told_concept(way: concept_services.Reached, request: Request) -> Told:
+def concept_json(way: concept_services.ConceptAccess, request: Request) -> Told:
     """As answers.ConceptAnswer."""
-    return told_concept_row(way, request) | {
+    return concept_row_json(way, request) | {
         "made_of": concept_services.how_made(way.concept, is_mine=way.is_mine),
         "embedding": way.concept.embedding.tolist(),
     }
 
 
-def told_version(version: ConceptVersion, way: concept_services.Reached) -> Told:
+def version_json(version: ConceptVersion, way: concept_services.ConceptAccess) -> Told:
     """As answers.VersionAnswer."""
     concept, how = way.concept, version.made_of
     return {

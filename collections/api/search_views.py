@@ -10,33 +10,33 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from search import rate_limits
-from search.api.errors import REFUSAL
+from search.api.errors import ERROR_RESPONSE
 from search.api.representations import SearchAnswer
-from search.api.representations import told_page as told_results
+from search.api.representations import page_json as told_results
 from search.errors import NotFound
-from search.query.concepts import resolved
+from search.query.concepts import resolve
 from search.retrieval import service
 
 from ..models import SavedSearch
-from ..pagination import Order, cut
+from ..pagination import Order, paginate
 from ..saved_search import new_results, services
-from ..saved_search.search_address import Asking, query_of, query_string
+from ..saved_search.search_address import SavedQuery, query_of, query_string
 from ..saved_search.search_address import checked as checked_search
-from .access import OfOneUser, parameters
+from .access import OwnerAccess, parameters
 from .representations import (
     SavedSearchAnswer,
     SavedSearchDetail,
     SavedSearchPage,
     Told,
-    told_page,
-    told_searches,
+    page_json,
+    searches_json,
 )
 from .serializers import (
     NewSearch,
     PageParameters,
     ResultParameters,
     SearchChange,
-    checked,
+    validated,
 )
 
 TAGS = ["searches"]
@@ -52,7 +52,7 @@ NEW = OpenApiExample(
 )
 
 
-class Searches(OfOneUser):
+class Searches(OwnerAccess):
     @extend_schema(
         operation_id="searches_list",
         tags=TAGS,
@@ -61,17 +61,17 @@ class Searches(OfOneUser):
     )
     def get(self, request: Request) -> Response:
         """List your saved searches in the order made by hand."""
-        given = checked(PageParameters, parameters(request))
-        mine = services.of(request.user)
-        page = cut(mine, BY_HAND, given["cursor"], given["limit"])
-        told = told_searches(page.rows, page.start + 1, request)
-        return Response(told_page(told, page))
+        given = validated(PageParameters, parameters(request))
+        mine = services.saved_searches_of(request.user)
+        page = paginate(mine, BY_HAND, given["cursor"], given["limit"])
+        told = searches_json(page.rows, page.start + 1, request)
+        return Response(page_json(told, page))
 
     @extend_schema(
         operation_id="searches_create",
         tags=TAGS,
         request=NewSearch,
-        responses={200: SavedSearchAnswer, 201: SavedSearchAnswer, 404: REFUSAL},
+        responses={200: SavedSearchAnswer, 201: SavedSearchAnswer, 404: ERROR_RESPONSE},
         examples=[NEW],
     )
     def post(self, request: Request) -> Response:
@@ -80,14 +80,14 @@ class Searches(OfOneUser):
         One that you have saved already is answered as it is, with status 200. There
         are up to 500.
         """
-        given = checked(NewSearch, request.data)
+        given = validated(NewSearch, request.data)
         asking = _asking(given["search"])
         search, is_new = services.save(request.user, asking, given["name"])
         done = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
         return Response(_told(search, request), done)
 
 
-class SearchDetail(OfOneUser):
+class SearchDetail(OwnerAccess):
     @extend_schema(
         operation_id="saved_search_retrieve", tags=TAGS, responses=SavedSearchDetail
     )
@@ -125,13 +125,13 @@ class SearchDetail(OfOneUser):
         """
         with transaction.atomic():
             search = _mine(request, key, locked=True)
-            given = checked(SearchChange, request.data)
+            given = validated(SearchChange, request.data)
             if "search" in given:
                 services.change(search, _asking(given["search"]))
             if "name" in given:
                 services.rename(search, given["name"])
             if "place" in given:
-                services.put_at(search, given["place"])
+                services.place_at(search, given["place"])
                 search.refresh_from_db()
         return Response(_told(search, request))
 
@@ -142,7 +142,7 @@ class SearchDetail(OfOneUser):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-class SearchResults(OfOneUser):
+class SearchResults(OwnerAccess):
     throttle_scope = "search"
 
     @extend_schema(
@@ -150,7 +150,7 @@ class SearchResults(OfOneUser):
         tags=TAGS,
         parameters=[ResultParameters],
         # Words can name pictures by their addresses, which are fetched.
-        responses={200: SearchAnswer} | dict.fromkeys((413, 415, 422), REFUSAL),
+        responses={200: SearchAnswer} | dict.fromkeys((413, 415, 422), ERROR_RESPONSE),
     )
     def get(self, request: Request, key: UUID) -> Response:
         """Run a saved search.
@@ -158,22 +158,22 @@ class SearchResults(OfOneUser):
         With its first page it has been looked at: what comes in later is new.
         """
         search = _mine(request, key)
-        given = checked(ResultParameters, parameters(request))
-        asking = services.asking_of(search)
+        given = validated(ResultParameters, parameters(request))
+        asking = services.saved_query_of(search)
         query = replace(
             query_of(asking, request.get_host()),
             limit=given["limit"],
             cursor=given["cursor"],
         )
-        rate_limits.check_pictures(request, query)
-        page = service.find(resolved(query, request.user))
+        rate_limits.check_images(request, query)
+        page = service.find(resolve(query, request.user))
         if not query.cursor:
-            services.look_at(request.user, asking)
+            services.mark_viewed(request.user, asking)
         told = told_results(page, query.dataset, given["include"], request)
         return Response(told)
 
 
-def _asking(search: str) -> Asking:
+def _asking(search: str) -> SavedQuery:
     return checked_search(query_string(search))
 
 
@@ -182,7 +182,7 @@ def _mine(request: Request, key: UUID, *, locked: bool = False) -> SavedSearch:
 
     Raises NotFound.
     """
-    mine = services.of(request.user)
+    mine = services.saved_searches_of(request.user)
     found = (mine.select_for_update() if locked else mine).filter(pk=key).first()
     if found is None:
         raise NotFound(NONE)
@@ -190,5 +190,9 @@ def _mine(request: Request, key: UUID, *, locked: bool = False) -> SavedSearch:
 
 
 def _told(search: SavedSearch, request: Request) -> Told:
-    ahead = services.of(request.user).filter(position__lt=search.position).count()
-    return told_searches([search], ahead + 1, request)[0]
+    ahead = (
+        services.saved_searches_of(request.user)
+        .filter(position__lt=search.position)
+        .count()
+    )
+    return searches_json([search], ahead + 1, request)[0]

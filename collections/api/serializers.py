@@ -21,7 +21,7 @@ from search.api.fields import (
 from search.api.serializers import INCLUDED, MOST_NUMBERS
 from search.query.model import DEFAULT_LIMIT, LAST_ITEM, MOST_PER_PAGE, MOST_TEXT
 
-from ..collection.item_keys import MOST_AT_ONCE, Key
+from ..collection.item_keys import MOST_AT_ONCE, ItemKey
 from ..collection.members import MOST_MEMBERS
 from ..concept.services import MOST_VERSIONS
 from ..models.ownership import Shared
@@ -34,7 +34,7 @@ WHO_SEES = "`private`: you; `unlisted`: whoever has the link; `public`: everyone
 WORDS = "Words of the search that the items come from; they are picks for these."
 
 
-def checked(
+def validated(
     serializer: type[serializers.Serializer], given: Any, **options: Any
 ) -> dict[str, Any]:
     """What was given, as the serializer reads it. Raises ValidationError."""
@@ -94,16 +94,16 @@ class ResultParameters(PageParameters):
 # --- Collections
 
 
-class ItemKey(StrictSerializer):
+class ItemKeySerializer(StrictSerializer):
     """An item of a dataset."""
 
     dataset = CharField(max_length=200, help_text="Its slug.")
     id = StrictIntegerField(min_value=0, max_value=LAST_ITEM)
 
 
-def keys_of(given: list[dict[str, Any]]) -> list[Key]:
+def keys_of(given: list[dict[str, Any]]) -> list[ItemKey]:
     """Items as ItemKey leaves them."""
-    return [Key(each["dataset"], each["id"]) for each in given]
+    return [ItemKey(each["dataset"], each["id"]) for each in given]
 
 
 class NewCollection(StrictSerializer):
@@ -111,7 +111,7 @@ class NewCollection(StrictSerializer):
     description = _description(default="")
     visibility = _visibility(default=Shared.Visibility.PRIVATE.value)
     items: ListSerializer[Any] = ListSerializer(
-        child=ItemKey(), required=False, default=list, max_length=MOST_AT_ONCE
+        child=ItemKeySerializer(), required=False, default=list, max_length=MOST_AT_ONCE
     )
     words = CharField(
         default="", allow_blank=True, max_length=MOST_TEXT, help_text=WORDS
@@ -124,7 +124,7 @@ class CollectionChange(StrictSerializer):
     name = _name(required=False)
     description = _description(required=False)
     visibility = _visibility(required=False)
-    cover = ItemKey(
+    cover = ItemKeySerializer(
         required=False,
         allow_null=True,
         help_text="A member to stand for all; null for the first four.",
@@ -136,7 +136,7 @@ class CollectionChange(StrictSerializer):
 
 class ItemsGiven(StrictSerializer):
     items: ListSerializer[Any] = ListSerializer(
-        child=ItemKey(), allow_empty=False, max_length=MOST_AT_ONCE
+        child=ItemKeySerializer(), allow_empty=False, max_length=MOST_AT_ONCE
     )
     words = CharField(
         default="", allow_blank=True, max_length=MOST_TEXT, help_text=WORDS
@@ -145,7 +145,7 @@ class ItemsGiven(StrictSerializer):
 
 class ItemsRemoved(StrictSerializer):
     items: ListSerializer[Any] = ListSerializer(
-        child=ItemKey(), allow_empty=False, max_length=MOST_AT_ONCE
+        child=ItemKeySerializer(), allow_empty=False, max_length=MOST_AT_ONCE
     )
 
 

@@ -13,7 +13,7 @@ from ..models import Collection, CollectionItem
 TILES = 4
 
 
-def with_tiles(collections: QuerySet[Collection]) -> QuerySet[Collection]:
+def with_cover_tiles(collections: QuerySet[Collection]) -> QuerySet[Collection]:
     """Adds the primary keys of the first safe members, tile_0 to tile_3."""
     first = (
         CollectionItem.objects.annotate(safety=Upper("nsfw"))
@@ -28,7 +28,7 @@ def with_tiles(collections: QuerySet[Collection]) -> QuerySet[Collection]:
     return collections.annotate(**tiles)
 
 
-def lay_tiles(collections: Iterable[Collection]) -> None:
+def choose_tiles(collections: Iterable[Collection]) -> None:
     """Gives each collection `tiles`: members to show, the chosen cover alone if any."""
     collections = list(collections)
     wanted = {pk for each in collections for pk in _keys(each)}

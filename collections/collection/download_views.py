@@ -14,7 +14,7 @@ from django.utils.http import content_disposition_header
 from django.utils.text import slugify
 from django.views.decorators.http import require_http_methods, require_safe
 
-from search.csv_output import harmless
+from search.csv_output import escape_formula
 from search.errors import NotFound
 from search.query.model import encode_embedding
 from search.query.url_params import search_url
@@ -23,9 +23,9 @@ from search.retrieval import popularity
 from search.retrieval.service import dataset_named
 
 from ..models import Collection
-from ..sharing import reached
+from ..sharing import find_readable
 from . import similarity
-from .item_keys import Key, by_dataset
+from .item_keys import ItemKey, by_dataset
 from .rows import COLUMNS, Row, batches
 
 FORMS = {"json": "application/json", "csv": "text/csv; charset=utf-8"}
@@ -62,7 +62,7 @@ def _csv(
     names = [name for name in COLUMNS if with_notes or name != "note"]
     yield _lines([names])
     for rows in found:
-        yield _lines([harmless(row[name]) for name in names] for row in rows)
+        yield _lines([escape_formula(row[name]) for name in names] for row in rows)
 
 
 def _lines(rows: Iterable[list[Any]]) -> str:
@@ -80,7 +80,7 @@ def export(
     token: str = "",
 ) -> StreamingHttpResponse:
     """The members as a file; notes are in that of the owner alone."""
-    way = reached(request.user, collection_id, token)
+    way = find_readable(request.user, collection_id, token)
     if request.method == "POST":  # a GET changes nothing
         _record(way.collection)
     pieces = written(way.collection, form, with_notes=way.is_mine)
@@ -97,7 +97,7 @@ def _record(collection: Collection) -> None:
     if collection.size > popularity.MOST_AT_ONCE:
         return
     rows = collection.items.values_list("dataset", "item")
-    for slug, ids in by_dataset([Key(*row) for row in rows]).items():
+    for slug, ids in by_dataset([ItemKey(*row) for row in rows]).items():
         popularity.record(slug, ids, "", popularity.Kind.EXPORTED)
 
 
@@ -111,7 +111,7 @@ def more_like_it(
     By its id the search knows the collection and leaves its members out. Who came
     through a link does not reach it by its id; their search has the mean itself.
     """
-    way = reached(request.user, collection_id, token)
+    way = find_readable(request.user, collection_id, token)
     if slug := request.GET.get("dataset", ""):
         dataset_named(slug)
     slug = slug or _main_dataset(way.collection)

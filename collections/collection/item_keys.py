@@ -16,14 +16,14 @@ MOST_AT_ONCE = 5_000
 MOST_DATASETS = 100  # each is asked by itself
 
 
-class Key(NamedTuple):
+class ItemKey(NamedTuple):
     """An item of a dataset."""
 
     dataset: str
     item: int
 
 
-def read(text: str) -> list[Key]:
+def read(text: str) -> list[ItemKey]:
     """Each item of `[{"dataset": slug, "id": number}, …]` once, in the given order.
 
     Raises InvalidQuery for anything else, for none, and for too many.
@@ -35,10 +35,10 @@ def read(text: str) -> list[Key]:
         raise InvalidQuery("These are not the numbers of items.") from error
     if not keys:
         raise InvalidQuery("Choose a picture first.")
-    return checked_keys(keys)
+    return check_keys(keys)
 
 
-def checked_keys(given: Iterable[Key]) -> list[Key]:
+def check_keys(given: Iterable[ItemKey]) -> list[ItemKey]:
     """Each once, in the given order. Raises InvalidQuery for too many."""
     keys = list(dict.fromkeys(given))
     if len(keys) > MOST_AT_ONCE:
@@ -50,14 +50,14 @@ def checked_keys(given: Iterable[Key]) -> list[Key]:
     return keys
 
 
-def _key(given: dict[str, Any]) -> Key:
+def _key(given: dict[str, Any]) -> ItemKey:
     dataset, item = given["dataset"], int(given["id"])
     if not Dataset.may_be_named(dataset) or not 0 <= item <= LAST_ITEM:
         raise ValueError("no item")
-    return Key(dataset, item)
+    return ItemKey(dataset, item)
 
 
-def by_dataset(keys: list[Key]) -> dict[str, list[int]]:
+def by_dataset(keys: list[ItemKey]) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
     for dataset, item in keys:
         found.setdefault(dataset, []).append(item)
@@ -65,7 +65,7 @@ def by_dataset(keys: list[Key]) -> dict[str, list[int]]:
 
 
 def rows_of(
-    items: QuerySet[CollectionItem], keys: list[Key]
+    items: QuerySet[CollectionItem], keys: list[ItemKey]
 ) -> QuerySet[CollectionItem]:
     """Those rows that are of these items."""
     wanted = Q(pk__in=[])

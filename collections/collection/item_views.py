@@ -13,17 +13,17 @@ from search.errors import InvalidQuery
 
 from .. import undo_tokens
 from ..models import Collection
-from ..responses import count_of, done, told
-from ..sharing import locked, own
+from ..responses import counted, errors_as_messages, success
+from ..sharing import find_owned, lock_owned
 from . import members, services
 from .forms import NoteForm, check
-from .item_keys import Key, by_dataset, read, rows_of
+from .item_keys import ItemKey, by_dataset, read, rows_of
 
 MOST_TO_CHOOSE = 1_000
 
 
 @require_POST
-@told
+@errors_as_messages
 def choose(request: HttpRequest) -> HttpResponse:
     """The user's collections to add items to, with how many of them each has."""
     keys = read(request.POST.get("items", ""))
@@ -50,9 +50,9 @@ def choose(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
-@told
+@errors_as_messages
 def add(request: HttpRequest, collection_id: UUID) -> HttpResponse:
-    collection = own(request.user, collection_id)
+    collection = find_owned(request.user, collection_id)
     keys = read(request.POST.get("items", ""))
     added = members.add(request.user, collection_id, keys)
     services.record(added, request.POST.get("words", ""))
@@ -60,7 +60,7 @@ def add(request: HttpRequest, collection_id: UUID) -> HttpResponse:
         "url": reverse("collection-take-back", args=[collection_id]),
         "data": {"batch": str(added.batch)},
     }
-    return done(
+    return success(
         request,
         _told_of(added, collection.name),
         reverse("collection", args=[collection_id]),
@@ -75,7 +75,7 @@ def _told_of(added: members.Added, name: str) -> str:
     """What came of adding, as one or more sentences."""
     new, there, unknown = len(added.new), added.there, added.unknown
     if new:
-        sentences = [f"Added {count_of(new)} to “{name}”."]
+        sentences = [f"Added {counted(new)} to “{name}”."]
     else:
         sentences = [f"Nothing was added to “{name}”."]
     if there:
@@ -88,29 +88,29 @@ def _told_of(added: members.Added, name: str) -> str:
 
 
 @require_POST
-@told
+@errors_as_messages
 @transaction.atomic
 def remove(request: HttpRequest, collection_id: UUID) -> HttpResponse:
-    collection = locked(request.user, collection_id)
+    collection = lock_owned(request.user, collection_id)
     gone = members.remove(collection, read(request.POST.get("items", "")))
-    text = f"Took {count_of(len(gone))} out of “{collection.name}”."
+    text = f"Took {counted(len(gone))} out of “{collection.name}”."
     return _undoable(request, collection, text, "removed", gone)
 
 
 @require_POST
-@told
+@errors_as_messages
 @transaction.atomic
 def move(request: HttpRequest, collection_id: UUID) -> HttpResponse:
     """Changes the order made by hand."""
-    collection = locked(request.user, collection_id)
+    collection = lock_owned(request.user, collection_id)
     keys = read(request.POST.get("items", ""))
     to = request.POST.get("to", "")
     before = members.move(collection, keys, to, _anchor(request.POST))
-    text = f"Moved {count_of(len(before))}."
+    text = f"Moved {counted(len(before))}."
     return _undoable(request, collection, text, "moved", before)
 
 
-def _anchor(asked: Any) -> Key | int | None:
+def _anchor(asked: Any) -> ItemKey | int | None:
     if place := asked.get("place"):
         if not (place.isascii() and place.isdigit() and len(place) < 9):
             raise InvalidQuery("A place is a number, counted from 1.")
@@ -119,25 +119,25 @@ def _anchor(asked: Any) -> Key | int | None:
 
 
 @require_POST
-@told
+@errors_as_messages
 @transaction.atomic
 def undo(request: HttpRequest, collection_id: UUID) -> HttpResponse:
     """Puts back what was removed, or to where it was moved from."""
-    collection = locked(request.user, collection_id)
-    what, kept = undo_tokens.kept(collection, request.POST.get("token", ""))
+    collection = lock_owned(request.user, collection_id)
+    what, kept = undo_tokens.load(collection, request.POST.get("token", ""))
     if what == "removed":
-        members.put_back(collection, kept)
+        members.undo_remove(collection, kept)
     else:
-        members.put_where(collection, kept)
+        members.position_for(collection, kept)
     to = reverse("collection", args=[collection_id])
-    return done(request, "All is as it was.", to, size=collection.pictures())
+    return success(request, "All is as it was.", to, size=collection.pictures())
 
 
 @require_POST
-@told
+@errors_as_messages
 def note(request: HttpRequest, collection_id: UUID) -> HttpResponse:
     """Writes the note under a member."""
-    collection = own(request.user, collection_id)
+    collection = find_owned(request.user, collection_id)
     keys = read(request.POST.get("items", ""))
     member = rows_of(collection.items.all(), keys).first()
     if member is None:
@@ -151,8 +151,8 @@ def note(request: HttpRequest, collection_id: UUID) -> HttpResponse:
 def _undoable(
     request: HttpRequest, collection: Collection, text: str, what: str, kept: Any
 ) -> HttpResponse:
-    token = undo_tokens.keep(collection, what, kept)
+    token = undo_tokens.store(collection, what, kept)
     url = reverse("collection-undo", args=[collection.pk])
     undo = {"url": url, "data": {"token": token}} if token else None
     to = reverse("collection", args=[collection.pk])
-    return done(request, text, to, undo, size=collection.pictures())
+    return success(request, text, to, undo, size=collection.pictures())

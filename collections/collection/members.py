@@ -13,15 +13,15 @@ from search.errors import InvalidQuery, NotFound
 from search.retrieval import item_lookup
 
 from ..models import Collection, CollectionItem
-from ..sharing import locked
-from .item_keys import Key, by_dataset, rows_of
+from ..sharing import lock_owned
+from .item_keys import ItemKey, by_dataset, rows_of
 
 MOST_MEMBERS = 50_000
 GAP = 1_024.0  # between the positions of neighbours, at first
 SNAPSHOT = ("url", "caption", "width", "height", "nsfw", "license")
 TOGETHER = 1_000  # rows in a statement
 
-Known = dict[Key, dict[str, Any]]  # of items, what a member has of SNAPSHOT
+Known = dict[ItemKey, dict[str, Any]]  # of items, what a member has of SNAPSHOT
 
 
 @dataclass(frozen=True)
@@ -29,28 +29,28 @@ class Added:
     """What came of adding: how many are new, were there before, are unknown."""
 
     batch: UUID
-    new: tuple[Key, ...]
+    new: tuple[ItemKey, ...]
     there: int
     unknown: int
 
 
-def add(user: Any, collection_id: UUID, keys: list[Key]) -> Added:
+def add(user: Any, collection_id: UUID, keys: list[ItemKey]) -> Added:
     """Adds items at the end, each with what the engine knows of it.
 
     Raises NotFound if the collection is not there (any more) for the user,
     InvalidQuery if it would be too large, SearchUnavailable.
     """
-    return put_in(user, collection_id, keys, snapshots(keys))
+    return insert(user, collection_id, keys, snapshots(keys))
 
 
-def put_in(user: Any, collection_id: UUID, keys: list[Key], known: Known) -> Added:
+def insert(user: Any, collection_id: UUID, keys: list[ItemKey], known: Known) -> Added:
     """The same with what the engine knows, so that a transaction need not wait for it.
 
     Raises NotFound, InvalidQuery.
     """
     batch = uuid4()
     with transaction.atomic():
-        collection = locked(user, collection_id)
+        collection = lock_owned(user, collection_id)
         there = _there(collection, keys)
         new = [key for key in keys if key in known and key not in there]
         check_room(collection, len(new))
@@ -70,21 +70,21 @@ def put_in(user: Any, collection_id: UUID, keys: list[Key], known: Known) -> Add
             batch_size=TOGETHER,
             ignore_conflicts=True,
         )
-        count_anew(collection)
+        recount(collection)
     unknown = sum(key not in known and key not in there for key in keys)
     return Added(batch, tuple(new), len(there), unknown)
 
 
-def remove(collection: Collection, keys: list[Key]) -> list[dict[str, Any]]:
+def remove(collection: Collection, keys: list[ItemKey]) -> list[dict[str, Any]]:
     """Takes items out of a locked collection; returns their rows, for put_back."""
     rows = rows_of(collection.items.all(), keys)
     gone = [dict(row) for row in rows.values()]
     rows.delete()
-    count_anew(collection)
+    recount(collection)
     return gone
 
 
-def put_back(collection: Collection, rows: list[dict[str, Any]]) -> None:
+def undo_remove(collection: Collection, rows: list[dict[str, Any]]) -> None:
     """Brings rows back into a locked collection as they were.
 
     One that has been added again meanwhile stays as it is now.
@@ -95,13 +95,13 @@ def put_back(collection: Collection, rows: list[dict[str, Any]]) -> None:
         batch_size=TOGETHER,
         ignore_conflicts=True,
     )
-    count_anew(collection)
+    recount(collection)
 
 
-def take_back(collection: Collection, batch: UUID) -> int:
+def undo_add(collection: Collection, batch: UUID) -> int:
     """Undoes an addition to a locked collection; returns how many left it."""
     gone, _ = collection.items.filter(batch=batch).delete()
-    count_anew(collection)
+    recount(collection)
     return gone
 
 
@@ -118,14 +118,14 @@ def check_room(collection: Collection, more: int) -> None:
         )
 
 
-def count_anew(collection: Collection) -> None:
+def recount(collection: Collection) -> None:
     """To be called whenever members have come or gone."""
     collection.size = collection.items.count()
     collection.changed_at = timezone.now()
     collection.save(update_fields=["size", "changed_at"])
 
 
-def snapshots(keys: list[Key]) -> Known:
+def snapshots(keys: list[ItemKey]) -> Known:
     """What is kept of items; those unknown or removed are left out.
 
     Raises SearchUnavailable.
@@ -137,7 +137,7 @@ def snapshots(keys: list[Key]) -> Known:
         except NotFound:
             continue  # a dataset that is not there has no items
         for item_id, row in found.items():
-            known[Key(slug, item_id)] = _snapshot(row)
+            known[ItemKey(slug, item_id)] = _snapshot(row)
     return known
 
 
@@ -149,13 +149,16 @@ def _snapshot(row: dict[str, Any]) -> dict[str, Any]:
     } | {"nsfw": row["nsfw"][:40]}
 
 
-def _there(collection: Collection, keys: list[Key]) -> set[Key]:
+def _there(collection: Collection, keys: list[ItemKey]) -> set[ItemKey]:
     rows = rows_of(collection.items.all(), keys)
-    return {Key(*row) for row in rows.values_list("dataset", "item")}
+    return {ItemKey(*row) for row in rows.values_list("dataset", "item")}
 
 
 def move(
-    collection: Collection, keys: list[Key], to: str, anchor: Key | int | None = None
+    collection: Collection,
+    keys: list[ItemKey],
+    to: str,
+    anchor: ItemKey | int | None = None,
 ) -> dict[int, float]:
     """Moves members of a locked collection, in the order that they have.
 
@@ -167,19 +170,19 @@ def move(
     if not moved:
         raise InvalidQuery("These pictures are not in this collection any more.")
     between = _gap(collection, moved, to, anchor)
-    positions = spread(*between, len(moved))
+    positions = space_evenly(*between, len(moved))
     if positions is None:
         renumber(collection)
         fresh = collection.items.in_bulk([member.pk for member in moved])
         moved = [fresh[member.pk] for member in moved]
-        positions = spread(*_gap(collection, moved, to, anchor), len(moved))
+        positions = space_evenly(*_gap(collection, moved, to, anchor), len(moved))
         assert positions is not None, "renumbering made room"
     before = {member.pk: member.position for member in moved}
-    put_where(collection, dict(zip(before, positions, strict=True)))
+    position_for(collection, dict(zip(before, positions, strict=True)))
     return before
 
 
-def put_where(collection: Collection, positions: dict[int, float]) -> None:
+def position_for(collection: Collection, positions: dict[int, float]) -> None:
     """Gives members of a locked collection these positions, by primary key."""
     members = list(collection.items.filter(pk__in=positions).only("position"))
     for member in members:
@@ -187,7 +190,9 @@ def put_where(collection: Collection, positions: dict[int, float]) -> None:
     CollectionItem.objects.bulk_update(members, ["position"], batch_size=TOGETHER)
 
 
-def spread(low: float | None, high: float | None, count: int) -> list[float] | None:
+def space_evenly(
+    low: float | None, high: float | None, count: int
+) -> list[float] | None:
     """`count` positions between two, None being no end; None when there is no room."""
     if low is None:
         start = (GAP if high is None else high) - GAP * (count + 1)
@@ -241,13 +246,13 @@ def _gap(
             last = others.reverse().values_list("position", flat=True).first()
             return last, None
         return around[0], around[1]
-    if to in ("before", "after") and isinstance(anchor, Key):
+    if to in ("before", "after") and isinstance(anchor, ItemKey):
         return _beside(others, to, anchor)
     raise InvalidQuery("Move it first, last, before or after another, or to a place.")
 
 
 def _beside(
-    others: QuerySet[CollectionItem], to: str, anchor: Key
+    others: QuerySet[CollectionItem], to: str, anchor: ItemKey
 ) -> tuple[float | None, float | None]:
     found = others.filter(dataset=anchor.dataset, item=anchor.item).first()
     if found is None:

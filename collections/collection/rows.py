@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from search.retrieval import item_lookup
-from search.retrieval.item_lookup import Standing
+from search.retrieval.item_lookup import ItemState
 
 from ..models import Collection, CollectionItem
 from ..pagination import ORDERS
@@ -51,7 +51,7 @@ def batches(collection: Collection, *, with_notes: bool) -> Iterator[list[Row]]:
         ]
 
 
-def standings_of(members: list[CollectionItem]) -> dict[tuple[str, int], Standing]:
+def states_of(members: list[CollectionItem]) -> dict[tuple[str, int], ItemState]:
     """How members stand in their datasets, by dataset and item.
 
     Raises SearchUnavailable.
@@ -62,13 +62,13 @@ def standings_of(members: list[CollectionItem]) -> dict[tuple[str, int], Standin
     return {
         (slug, item_id): standing
         for slug, wanted in urls.items()
-        for item_id, standing in item_lookup.standings(slug, wanted).items()
+        for item_id, standing in item_lookup.states(slug, wanted).items()
     }
 
 
 def _removed(members: list[CollectionItem]) -> set[tuple[str, int]]:
-    standings = standings_of(members).items()
-    return {key for key, standing in standings if standing is Standing.REMOVED}
+    standings = states_of(members).items()
+    return {key for key, standing in standings if standing is ItemState.REMOVED}
 
 
 def _row(member: CollectionItem, with_notes: bool) -> Row:

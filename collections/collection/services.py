@@ -12,24 +12,24 @@ from search.retrieval import popularity
 
 from .. import sharing
 from ..models import Collection, CollectionItem
-from ..sharing import locked
-from .item_keys import Key, by_dataset, rows_of
+from ..sharing import lock_owned
+from .item_keys import ItemKey, by_dataset, rows_of
 from .members import (
     GAP,
     SNAPSHOT,
     Added,
     bound,
     check_room,
-    count_anew,
+    insert,
     last_position,
-    put_in,
+    recount,
     snapshots,
-    take_back,
+    undo_add,
 )
 
 
-def make(
-    user: Any, collection: Collection, keys: Sequence[Key] = (), words: str = ""
+def create(
+    user: Any, collection: Collection, keys: Sequence[ItemKey] = (), words: str = ""
 ) -> Collection:
     """Keeps a new collection as the user's, with these items in it if any are given.
 
@@ -43,9 +43,9 @@ def make(
         collection.owner = user
         collection.save(force_insert=True)
         if collection.visibility != Collection.Visibility.PRIVATE:
-            sharing.show_to(collection, collection.visibility)
+            sharing.set_visibility(collection, collection.visibility)
         if keys:
-            added = put_in(user, collection.pk, list(keys), known)
+            added = insert(user, collection.pk, list(keys), known)
     if added:
         record(added, words)
         collection.refresh_from_db()
@@ -64,7 +64,7 @@ def rename(collection: Collection) -> None:
     collection.save(update_fields=["name", "description", "changed_at"])
 
 
-def choose_cover(collection: Collection, key: Key | None) -> None:
+def choose_cover(collection: Collection, key: ItemKey | None) -> None:
     """One member stands for all; without one, the first four do.
 
     Raises InvalidQuery for what is no member.
@@ -90,12 +90,12 @@ def merge(user: Any, target_id: UUID, source_id: UUID) -> tuple[UUID, int]:
     with transaction.atomic():
         # Always in the same order, or two merges could wait for each other.
         first, second = sorted((target_id, source_id))
-        both = {pk: locked(user, pk) for pk in (first, second)}
+        both = {pk: lock_owned(user, pk) for pk in (first, second)}
         target, source = both[target_id], both[source_id]
         new = source.size - _shared(target, source)
         check_room(target, new)
-        _pour(source, target, batch, with_notes=True)
-        count_anew(target)
+        _copy_items(source, target, batch, with_notes=True)
+        recount(target)
         sharing.delete(source)
     return batch, new
 
@@ -106,8 +106,8 @@ def unmerge(user: Any, target_id: UUID, batch: UUID, source_id: UUID) -> None:
     Raises NotFound, InvalidQuery.
     """
     with transaction.atomic():
-        take_back(locked(user, target_id), batch)
-        sharing.bring_back(user, Collection, source_id)
+        undo_add(lock_owned(user, target_id), batch)
+        sharing.undelete(user, Collection, source_id)
 
 
 def copy(user: Any, source: Collection) -> Collection:
@@ -123,8 +123,8 @@ def copy(user: Any, source: Collection) -> Collection:
             name=f"{source.name[:110]} (copy)",
             description=source.description,
         )
-        _pour(source, made, uuid4(), with_notes=source.owner_id == user.pk)
-        count_anew(made)
+        _copy_items(source, made, uuid4(), with_notes=source.owner_id == user.pk)
+        recount(made)
     return made
 
 
@@ -141,7 +141,7 @@ def _shared(target: Collection, source: Collection) -> int:
         return cursor.fetchone()[0]
 
 
-def _pour(
+def _copy_items(
     source: Collection, target: Collection, batch: UUID, *, with_notes: bool
 ) -> None:
     """Adds what the target lacks at its end, in the order that the source has."""

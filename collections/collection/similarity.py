@@ -13,22 +13,24 @@ from django.urls import reverse
 
 from search import cache
 from search.errors import NotFound
-from search.query.concepts import Found
+from search.query.concepts import ResolvedConcept
 from search.query.model import MOST_EXCLUDED, SearchQuery, Term
 from search.retrieval import item_lookup, service
 
 from ..models import Collection, CollectionItem
-from ..pagination import Cut, read_cursor, write_cursor
+from ..pagination import Page, read_cursor, write_cursor
 
 MOST_RANKED = 1_000  # members that are shown in such an order
 KEPT_S = 1_800
-LIKENESS = ("likeness",)  # what this order goes by, in cursors
+SIMILARITY_ORDERS = ("likeness",)  # what this order goes by, in cursors
 
 # (slug, ids) → the vector that these members are compared with; None for none.
 Direction = Callable[[str, list[int]], np.ndarray | None]
 
 
-def like_words(collection: Collection, words: str, cursor: str, count: int) -> Cut:
+def similar_to_words(
+    collection: Collection, words: str, cursor: str, count: int
+) -> Page:
     """The members nearest to words, each row a (member, similarity).
 
     Raises InvalidQuery, SearchUnavailable.
@@ -41,7 +43,7 @@ def like_words(collection: Collection, words: str, cursor: str, count: int) -> C
     return _cut(collection, key, direction, cursor, count, nearest=True)
 
 
-def least_alike(collection: Collection, cursor: str, count: int) -> Cut:
+def least_similar(collection: Collection, cursor: str, count: int) -> Page:
     """The members that are least like the mean of those of their dataset."""
     return _cut(collection, "unlike", item_lookup.mean, cursor, count, nearest=False)
 
@@ -58,23 +60,23 @@ def mean(collection: Collection, slug: str) -> np.ndarray:
     return found
 
 
-def as_concept(collection: Collection, slug: str) -> Found:
+def as_concept(collection: Collection, slug: str) -> ResolvedConcept:
     """A search by what a collection's pictures have in common, without them.
 
     As many as a query can exclude are left out: the nearest, which would come first.
     Raises NotFound, SearchUnavailable.
     """
     kept = f"{_kept_under(collection)}:mean:{slug}"
-    found = cache.kept(kept)
+    found = cache.get(kept)
     if found is None:
         vector = mean(collection, slug)
         ids = collection.items.filter(dataset=slug).values_list("item", flat=True)
         there, likeness = item_lookup.similarities(slug, vector, list(ids))
         nearest = there[np.argsort(-likeness)][:MOST_EXCLUDED]
         found = (tuple(vector.tolist()), tuple(nearest.tolist()))
-        cache.keep(kept, found, KEPT_S)
+        cache.set(kept, found, KEPT_S)
     address = reverse("collection", args=[collection.pk])
-    return Found(found[0], collection.name, address, exclude=found[1])
+    return ResolvedConcept(found[0], collection.name, address, exclude=found[1])
 
 
 def _kept_under(collection: Collection) -> str:
@@ -90,13 +92,13 @@ def _cut(
     count: int,
     *,
     nearest: bool,
-) -> Cut:
-    start = read_cursor(cursor, LIKENESS)[0] if cursor else 0
+) -> Page:
+    start = read_cursor(cursor, SIMILARITY_ORDERS)[0] if cursor else 0
     kept = f"{_kept_under(collection)}:{key}"
-    ranked = cache.kept(kept)
+    ranked = cache.get(kept)
     if ranked is None:
         ranked = _ranked(collection, direction, nearest)
-        cache.keep(kept, ranked, KEPT_S)
+        cache.set(kept, ranked, KEPT_S)
     pks, similarities = (column[start : start + count] for column in ranked)
     members = collection.items.in_bulk(pks.tolist())
     rows = [
@@ -105,8 +107,8 @@ def _cut(
         if pk in members
     ]
     end = start + count
-    further = write_cursor(LIKENESS, end) if end < len(ranked[0]) else ""
-    return Cut(rows, start, further)
+    further = write_cursor(SIMILARITY_ORDERS, end) if end < len(ranked[0]) else ""
+    return Page(rows, start, further)
 
 
 def _ranked(

@@ -15,12 +15,12 @@ for_its_owner = [
     path("edit", edit_views.edit, name="collection-edit"),
     path("delete", edit_views.delete, name="collection-delete"),
     path("restore", edit_views.restore, name="collection-restore"),
-    path("visibility", edit_views.show_to, name="collection-visibility"),
+    path("visibility", edit_views.change_visibility, name="collection-visibility"),
     path("renew-link", edit_views.renew_link, name="collection-renew-link"),
     path("cover", edit_views.choose_cover, name="collection-cover"),
     path("merge", edit_views.merge, name="collection-merge"),
     path("unmerge", edit_views.unmerge, name="collection-unmerge"),
-    path("take-back", edit_views.take_back_batch, name="collection-take-back"),
+    path("take-back", edit_views.undo_batch, name="collection-take-back"),
     path("add", item_views.add, name="collection-add"),
     path("remove", item_views.remove, name="collection-remove"),
     path("move", item_views.move, name="collection-move"),
@@ -28,7 +28,7 @@ for_its_owner = [
     path("note", item_views.note, name="collection-note"),
 ]
 urlpatterns = [
-    path("collections/", views.mine, name="collections"),
+    path("collections/", views.my_collections, name="collections"),
     path("collections/public/", views.public, name="collections-public"),
     path("collections/choose", item_views.choose, name="collections-choose"),
     path("collections/shared/<slug:token>/", include(for_readers)),

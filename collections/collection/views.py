@@ -22,7 +22,7 @@ from search.query.model import MOST_TEXT
 from search.query.url_params import safe_url
 from search.rate_limits import limited
 from search.retrieval import service
-from search.retrieval.item_lookup import Standing
+from search.retrieval.item_lookup import ItemState
 from search.retrieval.items import Hit
 from search.web.middleware import HtmxRequest
 
@@ -31,18 +31,18 @@ from ..models import Collection, CollectionItem
 from ..pagination import (
     COLLECTION_ORDERS,
     ORDERS,
-    Cut,
-    cut,
+    Page,
+    paginate,
     with_sorted_caption,
     with_sorted_name,
 )
-from ..responses import count_of, done, told, wants_json
-from ..sharing import Reached, reached
+from ..responses import counted, errors_as_messages, success, wants_json
+from ..sharing import CollectionAccess, find_readable
 from . import services, similarity
-from .covers import lay_tiles, with_tiles
+from .covers import choose_tiles, with_cover_tiles
 from .forms import CollectionForm, VisibilityForm, check
 from .item_keys import read
-from .rows import standings_of
+from .rows import states_of
 
 ITEMS_PER_PAGE = 40
 BELOW = "collecting/_below.html"  # what stands under a member
@@ -54,13 +54,13 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownItem:
     """A member as the page shows it; `number` counts from 1 in the order shown."""
 
     member: CollectionItem
     hit: Hit
     dataset: Any  # None when it is no more
-    standing: Standing
+    standing: ItemState
     number: int
 
     @property
@@ -80,7 +80,7 @@ def _compares(request: HttpRequest) -> bool:
 def page(
     request: HtmxRequest, collection_id: UUID | None = None, token: str = ""
 ) -> HttpResponse:
-    way = reached(request.user, collection_id, token)
+    way = find_readable(request.user, collection_id, token)
     view = _view(request)
     context: dict[str, Any] = {"way": way, "collection": way.collection, **view}
     context["below"] = BELOW if way.is_mine else ""
@@ -109,20 +109,22 @@ def _view(request: HttpRequest) -> dict[str, str]:
     return {"words": words, "order": order if order in VIEWS else "hand"}
 
 
-def _found(collection: Collection, view: dict[str, str], cursor: str) -> Cut:
+def _found(collection: Collection, view: dict[str, str], cursor: str) -> Page:
     """The members for one page, each with its similarity or None."""
     if view["words"]:
-        return similarity.like_words(collection, view["words"], cursor, ITEMS_PER_PAGE)
+        return similarity.similar_to_words(
+            collection, view["words"], cursor, ITEMS_PER_PAGE
+        )
     if view["order"] == UNLIKE:
-        return similarity.least_alike(collection, cursor, ITEMS_PER_PAGE)
+        return similarity.least_similar(collection, cursor, ITEMS_PER_PAGE)
     items = collection.items.all()
     if view["order"] == "caption":
         items = with_sorted_caption(items)
-    found = cut(items, ORDERS[view["order"]], cursor, ITEMS_PER_PAGE)
-    return Cut([(member, None) for member in found.rows], found.start, found.next)
+    found = paginate(items, ORDERS[view["order"]], cursor, ITEMS_PER_PAGE)
+    return Page([(member, None) for member in found.rows], found.start, found.next)
 
 
-def _more(way: Reached, view: dict[str, str], cursor: str) -> str:
+def _more(way: CollectionAccess, view: dict[str, str], cursor: str) -> str:
     if not cursor:
         return ""
     asked = {"q": view["words"], "order": view["order"], "cursor": cursor}
@@ -130,21 +132,21 @@ def _more(way: Reached, view: dict[str, str], cursor: str) -> str:
     return f"{way.address()}?{urlencode(told)}"
 
 
-def _shown(found: Cut) -> list[Shown]:
+def _shown(found: Page) -> list[ShownItem]:
     members = [member for member, _ in found.rows]
     datasets = _datasets({member.dataset for member in members})
     try:
-        standings = standings_of(members)
+        standings = states_of(members)
     except SearchUnavailable as error:
         # The page is worth showing all the same; pictures are guarded by themselves.
         logger.warning("What is gone is not marked: %s", error.message)
         standings = {}
     return [
-        Shown(
+        ShownItem(
             member,
             _hit(member, similarity),
             datasets.get(member.dataset),
-            standings.get((member.dataset, member.item), Standing.THERE),
+            standings.get((member.dataset, member.item), ItemState.THERE),
             number,
         )
         for number, (member, similarity) in enumerate(found.rows, found.start + 1)
@@ -175,7 +177,7 @@ def _hit(member: CollectionItem, similarity: float | None) -> Hit:
     )
 
 
-def _around(request: HttpRequest, way: Reached) -> dict[str, Any]:
+def _around(request: HttpRequest, way: CollectionAccess) -> dict[str, Any]:
     """What the whole page has, besides members."""
     collection = way.collection
     counted = collection.items.values_list("dataset").annotate(count=Count("pk"))
@@ -203,8 +205,8 @@ MOST_DELETED = 50
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@told
-def mine(request: HttpRequest) -> HttpResponse:
+@errors_as_messages
+def my_collections(request: HttpRequest) -> HttpResponse:
     """The user's own collections; a form posted here makes one."""
     if request.method == "POST":
         if wants_json(request) and not request.user.is_authenticated:
@@ -222,13 +224,13 @@ def create(request: HttpRequest) -> HttpResponse:
     check(form)
     keys = read(request.POST["items"]) if request.POST.get("items") else []
     words = request.POST.get("words", "")
-    made = services.make(request.user, form.instance, keys, words)
+    made = services.create(request.user, form.instance, keys, words)
     address = reverse("collection", args=[made.pk])
     text = f"Made the collection “{made.name}”."
     if keys:
-        text = f"Made “{made.name}” with {count_of(made.size)}."
+        text = f"Made “{made.name}” with {counted(made.size)}."
     undo = {"url": reverse("collection-delete", args=[made.pk]), "data": {}}
-    return done(request, text, address, undo, id=str(made.pk))
+    return success(request, text, address, undo, id=str(made.pk))
 
 
 @login_required
@@ -249,11 +251,11 @@ def _mine(
 def public(request: HttpRequest) -> HttpResponse:
     """What its owners have opened to everyone."""
     return render(
-        request, "collecting/public.html", _listed(request, open_to_everyone())
+        request, "collecting/public.html", _listed(request, public_collections())
     )
 
 
-def open_to_everyone() -> QuerySet[Collection]:
+def public_collections() -> QuerySet[Collection]:
     """Those that have pictures."""
     return Collection.objects.open_to_everyone().filter(size__gt=0)
 
@@ -262,13 +264,13 @@ def _listed(request: HttpRequest, collections: QuerySet[Collection]) -> dict:
     """One page of collections, with the pictures by which they are told apart."""
     asked = request.GET.get("sort", "")
     name = asked if asked in COLLECTION_ORDERS else "changed"
-    page = cut(
-        with_tiles(with_sorted_name(collections)),
+    page = paginate(
+        with_cover_tiles(with_sorted_name(collections)),
         COLLECTION_ORDERS[name],
         request.GET.get("cursor", ""),
         COLLECTIONS_PER_PAGE,
     )
-    lay_tiles(page.rows)
+    choose_tiles(page.rows)
     return {
         "collections": page.rows,
         "next": page.next,

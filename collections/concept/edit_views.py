@@ -15,9 +15,9 @@ from search.retrieval.service import dataset_named
 from .. import sharing
 from ..collection.forms import check
 from ..models import Concept
-from ..responses import done, told
+from ..responses import errors_as_messages, success
 from . import files, rounds, services
-from .services import ConceptForm, own, reached
+from .services import ConceptForm, find_owned, find_readable
 from .visitor import visitor
 
 Visibility = Concept.Visibility
@@ -41,27 +41,27 @@ class VisibilityForm(forms.ModelForm):
 
 @login_required
 @require_POST
-@told
+@errors_as_messages
 def save(request: HttpRequest) -> HttpResponse:
     """Keeps a round of the user's under a name, or as a concept's next version."""
-    found = rounds.own(visitor(request), _uuid(request, "round"))
+    found = rounds.find_own_round(visitor(request), _uuid(request, "round"))
     if request.POST.get("concept"):
         concept = services.next_version(request.user, _uuid(request, "concept"), found)
         text = f"“{concept.name}” has a version {concept.version}."
-        return done(request, text, concept.get_absolute_url())
+        return success(request, text, concept.get_absolute_url())
     form = ConceptForm(request.POST)
     check(form)
     concept = services.of_round(request.user, form, found)
     undo = {"url": reverse("concept-delete", args=[concept.pk]), "data": {}}
-    return done(
+    return success(
         request, f"Saved as “{concept.name}”.", concept.get_absolute_url(), undo
     )
 
 
 @login_required
 @require_POST
-@told
-def bring_in(request: HttpRequest) -> HttpResponse:
+@errors_as_messages
+def upload(request: HttpRequest) -> HttpResponse:
     """Makes a concept of a file, for searches of a dataset's model."""
     file = request.FILES.get("file")
     if file is None:
@@ -76,87 +76,87 @@ def bring_in(request: HttpRequest) -> HttpResponse:
     by = {"model": read.model, "weights": read.weights}
     concept = services.new(request.user, form, read.vector, made_of=how, **by)
     text = f"“{concept.name}” is among your concepts."
-    return done(request, text, concept.get_absolute_url())
+    return success(request, text, concept.get_absolute_url())
 
 
 @require_POST
-@told
+@errors_as_messages
 def edit(request: HttpRequest, concept_id: UUID) -> HttpResponse:
     """Gives it another name and description."""
-    concept = own(request.user, concept_id)
+    concept = find_owned(request.user, concept_id)
     check(ConceptForm(request.POST, instance=concept))
     services.rename(concept)
-    return done(request, "Saved.", concept.get_absolute_url(), name=concept.name)
+    return success(request, "Saved.", concept.get_absolute_url(), name=concept.name)
 
 
 @require_POST
-@told
+@errors_as_messages
 def restore(request: HttpRequest, concept_id: UUID) -> HttpResponse:
     """Makes an older version the current one again."""
-    own(request.user, concept_id)
+    find_owned(request.user, concept_id)
     try:
         number = int(request.POST.get("version", ""))
     except ValueError:
         raise InvalidQuery("Choose the version to go back to.") from None
     concept = services.restore(request.user, concept_id, number)
     text = f"Version {concept.version} is what version {number} was."
-    return done(request, text, concept.get_absolute_url() + "#versions")
+    return success(request, text, concept.get_absolute_url() + "#versions")
 
 
 @require_POST
-@told
+@errors_as_messages
 def delete(request: HttpRequest, concept_id: UUID) -> HttpResponse:
-    concept = own(request.user, concept_id)
+    concept = find_owned(request.user, concept_id)
     sharing.delete(concept)
     undo = {"url": reverse("concept-undelete", args=[concept_id]), "data": {}}
-    return done(request, f"Deleted “{concept.name}”.", reverse("concepts"), undo)
+    return success(request, f"Deleted “{concept.name}”.", reverse("concepts"), undo)
 
 
 @require_POST
-@told
-def undelete(request: HttpRequest, concept_id: UUID) -> HttpResponse:
-    concept = sharing.bring_back(request.user, Concept, concept_id)
+@errors_as_messages
+def restore_deleted(request: HttpRequest, concept_id: UUID) -> HttpResponse:
+    concept = sharing.undelete(request.user, Concept, concept_id)
     if concept is None:
         raise NotFound(services.NONE)
-    return done(request, f"“{concept.name}” is back.", concept.get_absolute_url())
+    return success(request, f"“{concept.name}” is back.", concept.get_absolute_url())
 
 
 @require_POST
-@told
-def show_to(request: HttpRequest, concept_id: UUID) -> HttpResponse:
+@errors_as_messages
+def change_visibility(request: HttpRequest, concept_id: UUID) -> HttpResponse:
     """Decides who may see it. Once private again, a link given away leads nowhere."""
-    form = VisibilityForm(request.POST, instance=own(request.user, concept_id))
+    form = VisibilityForm(request.POST, instance=find_owned(request.user, concept_id))
     check(form)
     concept: Concept = form.instance
-    sharing.show_to(concept, form.cleaned_data["visibility"])
+    sharing.set_visibility(concept, form.cleaned_data["visibility"])
     to = concept.get_absolute_url() + "#share"
-    return done(request, TOLD[Visibility(concept.visibility)], to)
+    return success(request, TOLD[Visibility(concept.visibility)], to)
 
 
 @require_POST
-@told
+@errors_as_messages
 def renew_link(request: HttpRequest, concept_id: UUID) -> HttpResponse:
     """Revokes the link that was given away."""
-    concept = own(request.user, concept_id)
+    concept = find_owned(request.user, concept_id)
     sharing.renew_link(concept)
     to = concept.get_absolute_url() + "#share"
-    return done(request, "There is a new link; the old one leads nowhere.", to)
+    return success(request, "There is a new link; the old one leads nowhere.", to)
 
 
 @login_required
 @require_POST
-@told
+@errors_as_messages
 @limited("copy")
 def copy(
     request: HttpRequest, concept_id: UUID | None = None, token: str = ""
 ) -> HttpResponse:
     """Anyone may copy what they may see to a concept of their own."""
     concept = services.copy(
-        request.user, reached(request.user, concept_id, token).concept
+        request.user, find_readable(request.user, concept_id, token).concept
     )
     undo = {"url": reverse("concept-delete", args=[concept.pk]), "data": {}}
     text = f"“{concept.name}” is among your concepts."
-    return done(request, text, concept.get_absolute_url(), undo)
+    return success(request, text, concept.get_absolute_url(), undo)
 
 
 def _uuid(request: HttpRequest, name: str) -> UUID:

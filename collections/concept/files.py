@@ -16,7 +16,7 @@ from ..models import Concept
 from .services import how_made
 
 
-def unit(
+def unit_vector(
     numbers: np.ndarray | Sequence[float], dimension: int, those: str
 ) -> np.ndarray:
     """The direction of these numbers: float32, of unit length.
@@ -48,7 +48,7 @@ UNREADABLE = "This file is neither a .npy file with one vector nor a .json conce
 
 
 @dataclass(frozen=True)
-class Read:
+class ConceptFile:
     """A concept from a file: a unit vector, float32, and what is told of it."""
 
     vector: np.ndarray
@@ -64,7 +64,7 @@ def npy(concept: Concept) -> bytes:
     return file.getvalue()
 
 
-def told(concept: Concept, *, is_mine: bool) -> dict[str, Any]:
+def concept_json(concept: Concept, *, is_mine: bool) -> dict[str, Any]:
     """What the .json file holds; its owner's also says by which marks it was made."""
     latest = concept.versions.filter(number=concept.version).first()
     return {
@@ -80,13 +80,13 @@ def told(concept: Concept, *, is_mine: bool) -> dict[str, Any]:
     }
 
 
-def read(data: bytes, dataset: Dataset) -> Read:
+def read(data: bytes, dataset: Dataset) -> ConceptFile:
     """A concept for searches of this dataset's model. Raises InvalidQuery."""
     if len(data) > MOST_BYTES:
         raise InvalidQuery("The file is larger than 1 MB; a concept is far smaller.")
     by = {"model": dataset.model, "weights": dataset.weights}
     if data.startswith(MAGIC):
-        return Read(_of_file(_array(data), dataset), **by)
+        return ConceptFile(_of_file(_array(data), dataset), **by)
     try:
         given = json.loads(data)
         vector = np.array(given["vector"], np.float64)
@@ -101,7 +101,7 @@ def read(data: bytes, dataset: Dataset) -> Read:
             f"This concept is of the model {made_by[0][:100]}; {dataset.title} was "
             f"made with {dataset.model}."
         )
-    return Read(_of_file(vector, dataset), **by, **texts)
+    return ConceptFile(_of_file(vector, dataset), **by, **texts)
 
 
 def _array(data: bytes) -> np.ndarray:
@@ -126,4 +126,4 @@ def _array(data: bytes) -> np.ndarray:
 
 def _of_file(vector: np.ndarray, dataset: Dataset) -> np.ndarray:
     vector = vector.astype(np.float64).squeeze()
-    return unit(vector, dataset.dimension, f"vectors of {dataset.title}")
+    return unit_vector(vector, dataset.dimension, f"vectors of {dataset.title}")

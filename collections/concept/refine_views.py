@@ -13,19 +13,22 @@ from django.views.decorators.http import require_POST, require_safe
 from search.errors import InvalidQuery, SearchError
 from search.rate_limits import limited
 from search.retrieval.feedback import MOST_MARKS, STRENGTHS
-from search.retrieval.items import checked_id
+from search.retrieval.items import check_item_id
 from search.retrieval.service import dataset_named
 
 from ..models import Concept, Refinement, Round
-from ..responses import told, wants_json
+from ..responses import errors_as_messages, wants_json
 from ..saved_search.search_address import checked
 from . import rounds
-from .rounds import Searched, address_of
+from .rounds import RefinedSearch, address_of
 from .visitor import known_visitor, visitor
 
 
 def refinement_state(
-    before: Searched, refinement: Refinement, current: Round | None, with_seen: bool
+    before: RefinedSearch,
+    refinement: Refinement,
+    current: Round | None,
+    with_seen: bool,
 ) -> dict[str, Any]:
     """What the bar shows: the steps, where one is, and the marks given so far."""
     rounds = list(refinement.rounds.order_by("number", "created_at"))
@@ -55,7 +58,7 @@ def refinement_state(
 def _step(
     each: Round | None,
     name: str,
-    before: Searched,
+    before: RefinedSearch,
     refinement: Refinement,
     rounds: list[Round],
     on_way: set[Any],
@@ -101,7 +104,7 @@ def _named(rounds: list[Round]) -> list[tuple[Round | None, str]]:
     return named
 
 
-def _address(each: Round | None, refinement: Refinement, before: Searched) -> str:
+def _address(each: Round | None, refinement: Refinement, before: RefinedSearch) -> str:
     if each is None:
         return f"{reverse('search')}?{refinement.address}"
     return address_of(each, before)
@@ -111,7 +114,7 @@ MOST_SHOWN = 5_000
 
 
 @require_POST
-@told
+@errors_as_messages
 @limited("refine")
 def refine(request: HttpRequest) -> HttpResponse:
     """Retunes a search by marks on its hits; answers where to find the round's hits.
@@ -128,7 +131,7 @@ def refine(request: HttpRequest) -> HttpResponse:
         strength=_strength(given.get("strength", "1")),
     )
     asking = checked(given.get("search", ""))
-    before = rounds.searched(asking, request.user, request.get_host())
+    before = rounds.read_refined_search(asking, request.user, request.get_host())
     made = rounds.refine(before, marks, known_visitor(request))
     address = rounds.address_of(made, before)
     if wants_json(request):
@@ -145,11 +148,11 @@ def history(request: HttpRequest) -> HttpResponse:
     me = visitor(request)
     try:
         asking = checked(request.GET.get("search", ""))
-        before = rounds.searched(asking, request.user, request.get_host())
+        before = rounds.read_refined_search(asking, request.user, request.get_host())
     except SearchError:
         return JsonResponse({"steps": []})  # the page of this search says what is wrong
     current = rounds.own_round(before.asked, me)
-    refinement = current.refinement if current else rounds.begun_at(asking, me)
+    refinement = current.refinement if current else rounds.refinement_from(asking, me)
     if refinement is None:
         return JsonResponse({"steps": []})
     told = refinement_state(before, refinement, current, _with_seen(before))
@@ -163,7 +166,7 @@ def history(request: HttpRequest) -> HttpResponse:
     return JsonResponse(told)
 
 
-def _with_seen(before: rounds.Searched) -> bool:
+def _with_seen(before: rounds.RefinedSearch) -> bool:
     concept = before.asked.terms[0].concept
     return concept is not None and uuid.UUID(concept).version == 8
 
@@ -174,7 +177,7 @@ def _ids(text: str, most: int) -> tuple[int, ...]:
     if len(given) > most:
         raise InvalidQuery(f"A round takes up to {most:,} pictures of a kind.")
     try:
-        return tuple(dict.fromkeys(checked_id(int(part)) for part in given))
+        return tuple(dict.fromkeys(check_item_id(int(part)) for part in given))
     except ValueError:
         raise InvalidQuery("These are not the numbers of items.") from None
 

@@ -12,11 +12,11 @@ from search.query import concepts
 from search.query.model import MOST_EXCLUDED, SearchQuery, Term
 from search.retrieval import query_reader as reading
 from search.retrieval import service
-from search.retrieval.feedback import check_marks, tuned_by_items
+from search.retrieval.feedback import check_marks, tune_by_items
 
 from ..models import Refinement, Round
 from ..models.refinement import round_id
-from ..saved_search.search_address import Asking
+from ..saved_search.search_address import SavedQuery
 from .visitor import Visitor
 
 NAMESPACE = uuid.UUID("5d0c6b2c-7a0f-4d0e-9a35-6b6e7d5c8a11")
@@ -34,34 +34,34 @@ class Marks:
 
 
 @dataclass(frozen=True)
-class Searched:
+class RefinedSearch:
     """The search on whose hits the marks are, as it was asked and as it was resolved.
 
     `filters` is what of its words stays in the box: those that are no terms.
     """
 
-    asking: Asking
+    asking: SavedQuery
     asked: SearchQuery
     query: SearchQuery
     filters: str
 
 
-def searched(asking: Asking, user: Any, host: str) -> Searched:
+def read_refined_search(asking: SavedQuery, user: Any, host: str) -> RefinedSearch:
     """Raises SearchError for an address that cannot be searched."""
     form = asking.form
     form.check()
     words = reading.read(form.cleaned_data["q"], asking.dataset, host)
     asked = form.search_query(asking.dataset, words)
     filters = words.without(*(part for part in words.parts if part.term))
-    return Searched(asking, asked, concepts.resolved(asked, user), filters)
+    return RefinedSearch(asking, asked, concepts.resolve(asked, user), filters)
 
 
-def refine(before: Searched, marks: Marks, visitor: Visitor) -> Round:
+def refine(before: RefinedSearch, marks: Marks, visitor: Visitor) -> Round:
     """Makes a round, and its refinement if it is the first. Raises InvalidQuery."""
     check_marks(marks.good, marks.bad)
     parent = own_round(before.asked, visitor)
     start = parent.refinement.start if parent else _vector_of(before.query)
-    tuned = tuned_by_items(
+    tuned = tune_by_items(
         before.query,
         np.frombuffer(start, "<f4"),
         marks.good,
@@ -69,7 +69,11 @@ def refine(before: Searched, marks: Marks, visitor: Visitor) -> Round:
         marks.strength,
     )
     with transaction.atomic():
-        refinement = parent.refinement if parent else _begun(before, start, visitor)
+        refinement = (
+            parent.refinement
+            if parent
+            else _get_or_create_refinement(before, start, visitor)
+        )
         if refinement.owner is None and visitor.owner:  # who has signed in meanwhile
             refinement.owner = visitor.owner
             refinement.save(update_fields=["owner"])
@@ -85,7 +89,7 @@ def refine(before: Searched, marks: Marks, visitor: Visitor) -> Round:
         )
 
 
-def own(visitor: Visitor, round_id: uuid.UUID) -> Round:
+def find_own_round(visitor: Visitor, round_id: uuid.UUID) -> Round:
     """The visitor's round of this id. Raises NotFound."""
     mine = Refinement.objects.owned_by(visitor.user, visitor.session)
     found = Round.objects.filter(pk=round_id, refinement__in=mine)
@@ -106,13 +110,13 @@ def own_round(query: SearchQuery, visitor: Visitor) -> Round | None:
     return found.select_related("refinement").first()
 
 
-def begun_at(asking: Asking, visitor: Visitor) -> Refinement | None:
+def refinement_from(asking: SavedQuery, visitor: Visitor) -> Refinement | None:
     """The visitor's refinement that starts from a search."""
     mine = Refinement.objects.owned_by(visitor.user, visitor.session)
     return mine.filter(dataset=asking.dataset, address=asking.address).first()
 
 
-def address_of(found: Round, before: Searched, with_seen: bool = False) -> str:
+def address_of(found: Round, before: RefinedSearch, with_seen: bool = False) -> str:
     """That of the search for a round, with the filters of the search before it."""
     return before.asking.form.address(
         q=before.filters,
@@ -124,7 +128,9 @@ def address_of(found: Round, before: Searched, with_seen: bool = False) -> str:
     )
 
 
-def _begun(before: Searched, start: bytes | memoryview, visitor: Visitor) -> Refinement:
+def _get_or_create_refinement(
+    before: RefinedSearch, start: bytes | memoryview, visitor: Visitor
+) -> Refinement:
     """One for each visitor and search, also when two rounds are made at once."""
     asking = before.asking
     named = f"{visitor.name}\n{asking.dataset}\n{asking.address}"
@@ -135,7 +141,7 @@ def _begun(before: Searched, start: bytes | memoryview, visitor: Visitor) -> Ref
             "session": "" if visitor.owner else visitor.session,
             "dataset": asking.dataset,
             "address": asking.address,
-            "label": _label(before.asked, visitor.user),
+            "label": _refinement_label(before.asked, visitor.user),
             "start": start,
         },
     )
@@ -146,7 +152,7 @@ def _vector_of(query: SearchQuery) -> bytes:
     return service.embed(query).astype("<f4").tobytes()
 
 
-def _seen(before: Searched, marks: Marks, parent: Round | None) -> list[int]:
+def _seen(before: RefinedSearch, marks: Marks, parent: Round | None) -> list[int]:
     """What the next search leaves out; of too much, the latest."""
     items = (term.item for term in before.query.terms if term.item is not None)
     # A search that shows again what was seen leaves out nothing of it itself.
@@ -155,14 +161,14 @@ def _seen(before: Searched, marks: Marks, parent: Round | None) -> list[int]:
     return list(seen)[-MOST_EXCLUDED:]
 
 
-def _label(query: SearchQuery, user: Any) -> str:
-    said = ((term, _said(term, user, query.dataset)) for term in query.terms)
+def _refinement_label(query: SearchQuery, user: Any) -> str:
+    said = ((term, _term_label(term, user, query.dataset)) for term in query.terms)
     label = ", ".join(f"not {s}" if term.weight < 0 else s for term, s in said)
     is_long = len(label) > LONGEST_LABEL
     return f"{label[: LONGEST_LABEL - 1].rstrip()}…" if is_long else label
 
 
-def _said(term: Term, user: Any, dataset: str) -> str:
+def _term_label(term: Term, user: Any, dataset: str) -> str:
     if term.text is not None:
         return term.text
     if term.item is not None:

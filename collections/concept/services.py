@@ -38,7 +38,7 @@ class ConceptForm(forms.ModelForm):
 
 
 @dataclass(frozen=True)
-class Reached:
+class ConceptAccess:
     """A concept, and the way to it: by its id, or by the token of its link."""
 
     concept: Concept
@@ -51,7 +51,9 @@ class Reached:
         return reverse(name, kwargs={"token": self.token} if self.token else way)
 
 
-def reached(user: Any, concept_id: UUID | None = None, token: str = "") -> Reached:
+def find_readable(
+    user: Any, concept_id: UUID | None = None, token: str = ""
+) -> ConceptAccess:
     """What the user may see; through a link for reading alone. Raises NotFound."""
     found = None
     if token:
@@ -60,10 +62,10 @@ def reached(user: Any, concept_id: UUID | None = None, token: str = "") -> Reach
         found = Concept.objects.visible_to(user).filter(pk=concept_id).first()
     if found is None:
         raise NotFound(NONE)
-    return Reached(found, token, is_mine=not token and found.owner_id == user.pk)
+    return ConceptAccess(found, token, is_mine=not token and found.owner_id == user.pk)
 
 
-def own(user: Any, concept_id: UUID) -> Concept:
+def find_owned(user: Any, concept_id: UUID) -> Concept:
     """What the user may change. Raises NotFound."""
     found = Concept.objects.owned_by(user).filter(pk=concept_id).first()
     if found is None:
@@ -116,7 +118,7 @@ def of_round(user: Any, form: ConceptForm, round_: Round) -> Concept:
 @transaction.atomic
 def next_version(user: Any, concept_id: UUID, round_: Round) -> Concept:
     """The round becomes the concept's newest version. Raises SearchError."""
-    concept = locked(user, concept_id)
+    concept = lock_owned(user, concept_id)
     dataset = dataset_named(round_.refinement.dataset)
     if (concept.model, concept.weights) != (dataset.model, dataset.weights):
         raise InvalidQuery(
@@ -134,13 +136,13 @@ def next_vector(
 
     `how` is its made_of. Raises SearchError.
     """
-    return _advance(locked(user, concept_id), vector.astype("<f4").tobytes(), how)
+    return _advance(lock_owned(user, concept_id), vector.astype("<f4").tobytes(), how)
 
 
 @transaction.atomic
 def restore(user: Any, concept_id: UUID, number: int) -> Concept:
     """An older version becomes the newest, too; none is lost. Raises SearchError."""
-    concept = locked(user, concept_id)
+    concept = lock_owned(user, concept_id)
     older = concept.versions.filter(number=number).first()
     if older is None:
         raise NotFound(f"“{concept.name}” has no version {number}.")
@@ -171,7 +173,7 @@ def rename(concept: Concept) -> None:
     concept.save(update_fields=["name", "description", "changed_at"])
 
 
-def locked(user: Any, concept_id: UUID) -> Concept:
+def lock_owned(user: Any, concept_id: UUID) -> Concept:
     """Kept from all other changes until the transaction ends. Raises NotFound."""
     owned = Concept.objects.owned_by(user).select_for_update()
     found = owned.filter(pk=concept_id).first()

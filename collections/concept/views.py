@@ -24,7 +24,7 @@ from search.retrieval.items import Hit
 from .. import sharing
 from ..models import Concept, ConceptVersion
 from . import files
-from .services import Reached, openly, reached
+from .services import ConceptAccess, find_readable, openly
 
 STRIP = 12
 MOST_DATASETS = 6  # that a page asks for their nearest
@@ -74,7 +74,7 @@ def mine(request: HttpRequest) -> HttpResponse:
 def page(
     request: HttpRequest, concept_id: UUID | None = None, token: str = ""
 ) -> HttpResponse:
-    way = reached(request.user, concept_id, token)
+    way = find_readable(request.user, concept_id, token)
     concept = way.concept
     context: dict[str, Any] = {
         "way": way,
@@ -106,14 +106,14 @@ def export(
     concept_id: UUID | None = None,
     token: str = "",
 ) -> HttpResponse:
-    way = reached(request.user, concept_id, token)
+    way = find_readable(request.user, concept_id, token)
     concept = way.concept
     if form == "npy":
         response = HttpResponse(
             files.npy(concept), content_type="application/octet-stream"
         )
     else:
-        told = files.told(concept, is_mine=way.is_mine)
+        told = files.concept_json(concept, is_mine=way.is_mine)
         content = json.dumps(told, ensure_ascii=False, indent=2)
         response = HttpResponse(content, content_type="application/json")
     name = f"{slugify(concept.name)[:60] or 'concept'}-v{concept.version}.{form}"
@@ -133,7 +133,7 @@ def _search_with(concept: Concept, dataset: Dataset) -> str:
     return search_url({"concept": str(concept.pk), "dataset": dataset.slug})
 
 
-def _strips(way: Reached) -> Iterator[Strip]:
+def _strips(way: ConceptAccess) -> Iterator[Strip]:
     """In each dataset of its model; one that does not answer is left out."""
     concept = way.concept
     term = Term(embedding=tuple(concept.embedding.tolist()))
@@ -155,7 +155,7 @@ def _strips(way: Reached) -> Iterator[Strip]:
         yield Strip(dataset, found.hits, address)
 
 
-def _versions(way: Reached) -> list[Version]:
+def _versions(way: ConceptAccess) -> list[Version]:
     concept = way.concept
     rows = list(concept.versions.all()[:MOST_VERSIONS])
     if not way.is_mine:

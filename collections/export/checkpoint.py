@@ -24,7 +24,7 @@ class Progress:
 
 
 @dataclass
-class Finished:
+class FinishedPart:
     """The parts that are written and stay, and where the next one begins.
 
     `asked`, `plan` and `datasets` (as the manifest tells them) are of the start.

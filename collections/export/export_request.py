@@ -26,20 +26,20 @@ from search.retrieval import service
 
 from ..concept_lookup import NONE
 from ..models import Concept
-from ..sharing import reached
+from ..sharing import find_readable
 
 Told = dict[str, Any]
 
 
-def told_filters(filters: Filters) -> Told:
+def filters_to_dict(filters: Filters) -> Told:
     return {**asdict(filters), "exclude": list(filters.exclude)}
 
 
-def filters_in(told: Told) -> Filters:
+def filters_from_dict(told: Told) -> Filters:
     return Filters(**{**told, "exclude": tuple(told["exclude"])})
 
 
-def told_term(term: Term, slug: str, user: Any) -> tuple[Told, str, tuple[int, ...]]:
+def term_to_dict(term: Term, slug: str, user: Any) -> tuple[Told, str, tuple[int, ...]]:
     """A term as it is kept, in a word or two, and the ids that it wants left out.
 
     Pictures are fetched and encoded. Raises NotFound, InvalidQuery, CannotFetch,
@@ -49,7 +49,7 @@ def told_term(term: Term, slug: str, user: Any) -> tuple[Told, str, tuple[int, .
     return {**told, "weight": term.weight}, _signed(label, term.weight), beside
 
 
-def term_in(told: Told) -> Term:
+def term_from_dict(told: Told) -> Term:
     weight = told["weight"]
     if "text" in told:
         return Term(text=told["text"], weight=weight)
@@ -106,7 +106,7 @@ ALL = Filters()
 
 
 @dataclass(frozen=True)
-class Asked:
+class ExportRequest:
     """An export as it was asked for; raises InvalidQuery for what there is not.
 
     `what` has JSON's own types alone. Of a collection: `collection`, `name`; of a
@@ -146,12 +146,12 @@ class Asked:
 
 def of_collection(
     user: Any, collection_id: UUID, form: str, with_embeddings: bool = False
-) -> Asked:
+) -> ExportRequest:
     """A collection that the user may see, with the notes if it is theirs.
 
     Raises NotFound; InvalidQuery for vectors of several lengths.
     """
-    collection = reached(user, collection_id).collection
+    collection = find_readable(user, collection_id).collection
     if with_embeddings:
         slugs = collection.items.values_list("dataset", flat=True).distinct()
         known = Dataset.objects.filter(slug__in=list(slugs.order_by()))
@@ -161,7 +161,7 @@ def of_collection(
                 "lengths: export them without."
             )
     what = {"collection": str(collection.pk), "name": collection.name}
-    return Asked("collection", form, with_embeddings, what, collection.name)
+    return ExportRequest("collection", form, with_embeddings, what, collection.name)
 
 
 def of_search(
@@ -170,7 +170,7 @@ def of_search(
     form: str,
     with_embeddings: bool = False,
     limit: int = MOST_RESULTS,
-) -> Asked:
+) -> ExportRequest:
     """The first `limit` results of a search, whose concepts are not resolved yet.
 
     Pictures are fetched and encoded now. Raises InvalidQuery, NotFound, CannotFetch,
@@ -184,7 +184,7 @@ def of_search(
     terms, labels = [], []
     exclude = dict.fromkeys(query.filters.exclude)
     for term in query.terms:
-        told, label, beside = told_term(term, query.dataset, user)
+        told, label, beside = term_to_dict(term, query.dataset, user)
         terms.append(told)
         labels.append(label)
         exclude |= dict.fromkeys(beside)
@@ -195,10 +195,10 @@ def of_search(
         "field": query.field,
         "mode": query.mode,
         "sort": query.sort,
-        "filters": told_filters(filters),
+        "filters": filters_to_dict(filters),
         "limit": limit,
     }
-    return Asked("search", form, with_embeddings, what, " ".join(labels))
+    return ExportRequest("search", form, with_embeddings, what, " ".join(labels))
 
 
 def of_concept(
@@ -210,7 +210,7 @@ def of_concept(
     filters: Filters = ALL,
     form: str = "parquet",
     with_embeddings: bool = False,
-) -> Asked:
+) -> ExportRequest:
     """All items at least so similar to a concept; every item is compared.
 
     Raises NotFound, InvalidQuery.
@@ -233,10 +233,10 @@ def of_concept(
         "embedding": encode_embedding(concept.embedding),
         "field": field,
         "at_least": float(at_least),
-        "filters": told_filters(_of_scan(filters)),
+        "filters": filters_to_dict(_of_scan(filters)),
     }
     name = f"{concept.name} from {at_least:g}"
-    return Asked("concept", form, with_embeddings, what, name)
+    return ExportRequest("concept", form, with_embeddings, what, name)
 
 
 def of_dataset(
@@ -244,23 +244,23 @@ def of_dataset(
     filters: Filters = ALL,
     form: str = "parquet",
     with_embeddings: bool = False,
-) -> Asked:
+) -> ExportRequest:
     """All items of a dataset that pass the filters. Raises NotFound, InvalidQuery."""
     dataset = service.dataset_named(slug)
-    what = {"dataset": slug, "filters": told_filters(_of_scan(filters))}
-    return Asked("dataset", form, with_embeddings, what, dataset.title)
+    what = {"dataset": slug, "filters": filters_to_dict(_of_scan(filters))}
+    return ExportRequest("dataset", form, with_embeddings, what, dataset.title)
 
 
-def filters_of(asked: Asked) -> Filters:
-    return filters_in(asked.what["filters"])
+def filters_of(asked: ExportRequest) -> Filters:
+    return filters_from_dict(asked.what["filters"])
 
 
-def search_query(asked: Asked) -> SearchQuery:
+def search_query(asked: ExportRequest) -> SearchQuery:
     """The search that an export is of, with nothing left to be looked up for a user."""
     what = asked.what
     return SearchQuery(
         what["dataset"],
-        tuple(map(term_in, what["terms"])),
+        tuple(map(term_from_dict, what["terms"])),
         field=what["field"],
         mode=what["mode"],
         filters=filters_of(asked),

@@ -11,16 +11,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from search.csv_output import harmless
+from search.csv_output import escape_formula
 
-from .export_request import Asked
+from .export_request import ExportRequest
 
 MAP = pa.map_(pa.string(), pa.string())
 EMBEDDINGS = {"image_embedding": "embedding", "text_embedding": "text_embedding"}
 
 
-def schema_of(
-    asked: Asked, dimension: int | None = None, *, with_notes: bool = False
+def arrow_schema(
+    asked: ExportRequest, dimension: int | None = None, *, with_notes: bool = False
 ) -> pa.Schema:
     """With embeddings of so many numbers, or without any.
 
@@ -53,7 +53,7 @@ def schema_of(
     return pa.schema(columns)
 
 
-def shaped(table: pa.Table, schema: pa.Schema) -> pa.Table:
+def to_arrow(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """These columns of a table, which may have embeddings by the engine's names."""
     named = table.rename_columns(
         [EMBEDDINGS.get(name, name) for name in table.column_names]
@@ -213,10 +213,10 @@ def _plain(column: pa.ChunkedArray, kind: pa.DataType) -> list[Any]:
 def _cell(value: Any) -> Any:
     if isinstance(value, dict):
         return json.dumps(value, ensure_ascii=False) if value else ""
-    return harmless(value)
+    return escape_formula(value)
 
 
-def _as_they_are(table: pa.Table, before: int) -> pa.Table:
+def _unchanged(table: pa.Table, before: int) -> pa.Table:
     return table
 
 
@@ -231,7 +231,7 @@ class Form:
     suffix: str
     file: Callable[[Path, pa.Schema], File]
     columns: Callable[[pa.Schema], pa.Schema] = lambda schema: schema
-    rows: Callable[[pa.Table, int], pa.Table] = _as_they_are
+    rows: Callable[[pa.Table, int], pa.Table] = _unchanged
     left_out: str = ""
 
 

@@ -13,16 +13,16 @@ from django.utils.http import urlencode
 from search.errors import InvalidQuery, NotFound
 from search.models import Dataset
 from search.query.model import Filters
-from search.rate_limits import check_pictures
+from search.rate_limits import check_images
 from search.retrieval import service
-from search.web.forms import CHOSEN, SearchForm
+from search.web.forms import FILTER_NAMES, SearchForm
 
-from ..concept.services import reached as reached_concept
+from ..concept.services import find_readable as reached_concept
 from ..models import Collection, Concept
-from ..saved_search.search_address import Asking, checked
-from ..sharing import reached
+from ..saved_search.search_address import SavedQuery, checked
+from ..sharing import find_readable
 from . import export_request
-from .export_request import MOST_RESULTS, Asked
+from .export_request import MOST_RESULTS, ExportRequest
 
 KINDS = ("collection", "concept", "search", "dataset")
 FORMS = {
@@ -39,7 +39,7 @@ FORMS = {
 }
 NOTHING = "Choose first what is to be exported."
 FIELDS = {"image": "Pictures", "text": "Captions", "both": "The better of both"}
-FILTERS = [name for name in CHOSEN if name not in ("dedupe", "cutoff")]
+FILTERS = [name for name in FILTER_NAMES if name not in ("dedupe", "cutoff")]
 
 
 class ExportForm(forms.Form):
@@ -84,7 +84,7 @@ class Source:
     kind: str
     collection: Collection | None = None
     concept: Concept | None = None
-    asking: Asking | None = None  # of a search
+    asking: SavedQuery | None = None  # of a search
     dataset: Dataset | None = None
 
     @classmethod
@@ -92,7 +92,9 @@ class Source:
         """Raises InvalidQuery, and NotFound for what the user may not see."""
         kind = next((name for name in KINDS if given.get(name)), "")
         if kind == "collection":
-            return cls(kind, collection=reached(user, _id(given[kind])).collection)
+            return cls(
+                kind, collection=find_readable(user, _id(given[kind])).collection
+            )
         if kind == "search":
             asking = checked(given[kind])
             dataset = service.dataset_named(asking.dataset)
@@ -122,7 +124,7 @@ class Source:
     def address(self) -> str:
         return f"{reverse('export-new')}?{urlencode(self.named)}"
 
-    def asked(self, form: ExportForm, request: HttpRequest) -> Asked:
+    def asked(self, form: ExportForm, request: HttpRequest) -> ExportRequest:
         """Raises InvalidQuery, NotFound, CannotFetch, SearchUnavailable."""
         if not form.is_valid():
             raise InvalidQuery(str(next(iter(form.errors.values()))[0]))
@@ -157,12 +159,12 @@ class Source:
 
 
 def _asked_search(
-    asking: Asking, limit: int, request: HttpRequest, how: dict[str, Any]
-) -> Asked:
+    asking: SavedQuery, limit: int, request: HttpRequest, how: dict[str, Any]
+) -> ExportRequest:
     form, slug = asking.form, asking.dataset
     form.check()
     query = form.search_query(slug, form.read(slug, request.get_host()))
-    check_pictures(request, query)
+    check_images(request, query)
     return export_request.of_search(query, request.user, **how, limit=limit)
 
 

@@ -17,18 +17,18 @@ from django.utils import timezone
 from search.clickhouse import client
 from search.errors import InvalidQuery, NotFound, SearchUnavailable
 from search.jobs.leases import (
-    LEDGER_AWAY,
+    DATABASE_AWAY,
     MOST_FAILURES,
     SILENT,
-    Claim,
-    ClaimLost,
-    answered,
+    Lease,
+    LeaseLost,
+    database_errors,
 )
 
 from ..models import Export
 from . import storage
 from .checkpoint import Progress
-from .export_request import Asked
+from .export_request import ExportRequest
 from .writer import UNFINISHED, write
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -50,19 +50,19 @@ def run(export_id: UUID) -> bool:
     reason. SearchUnavailable is raised, and the export left to be tried again, when the
     engine or the database does not answer.
     """
-    with answered():
+    with database_errors():
         _check_engine(export_id)
         due = Export.objects.filter(
             pk=export_id, state__in=[State.QUEUED, State.RUNNING]
         )
-        claim = Claim.on(due, state=State.RUNNING)
+        claim = Lease.on(due, state=State.RUNNING)
         export = claim.row.select_related("owner").first() if claim else None
         if claim is None or export is None:
             return False
         try:
             with claim.kept_alive():
-                Run(export, claim).attempt()
-        except ClaimLost:
+                ExportJob(export, claim).attempt()
+        except LeaseLost:
             logger.info("The export %s was stopped or taken over.", export_id)
             forget_if_stopped(export_id)
             return False
@@ -87,11 +87,11 @@ def forget_if_stopped(export_id: UUID) -> None:
 
 
 @dataclass
-class Run:
+class ExportJob:
     """One attempt at one export."""
 
     export: Export
-    claim: Claim
+    claim: Lease
 
     def attempt(self) -> None:
         try:
@@ -106,7 +106,7 @@ class Run:
             raise
         except DiskFull:
             self._fail(NO_SPACE)
-        except (ClaimLost, *LEDGER_AWAY):
+        except (LeaseLost, *DATABASE_AWAY):
             raise
         except Exception as error:
             if isinstance(error, OSError) and error.errno in FULL:
@@ -121,7 +121,7 @@ class Run:
         folder = storage.workspace(self.export.pk, self.export.attempts)
         for unfinished in folder.glob(f"*{UNFINISHED}"):
             unfinished.unlink()  # a worker thought dead may still have it open
-        asked = Asked.from_json(self.export.asked)
+        asked = ExportRequest.from_json(self.export.asked)
         manifest = write(asked, self.export.owner, folder, self._tell)
         now = timezone.now()
         self.claim.release(

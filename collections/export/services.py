@@ -14,7 +14,7 @@ from search.retrieval import service
 
 from ..models import Collection, Export
 from . import job, storage, tasks
-from .export_request import Asked
+from .export_request import ExportRequest
 
 MOST_KEPT = 100
 MOST_AT_WORK = 4
@@ -39,52 +39,52 @@ NOTHING_YET: dict[str, Any] = {
 logger = logging.getLogger(__name__)
 
 
-def of(user: Any) -> QuerySet[Export]:
+def exports_of(user: Any) -> QuerySet[Export]:
     return Export.objects.owned_by(user)
 
 
-def own(user: Any, export_id: UUID) -> Export:
+def find_owned(user: Any, export_id: UUID) -> Export:
     """Raises NotFound."""
-    found = of(user).filter(pk=export_id).first()
+    found = exports_of(user).filter(pk=export_id).first()
     if found is None:
         raise NotFound(NONE)
     return found
 
 
-def start(user: Any, asked: Asked) -> Export:
+def start(user: Any, asked: ExportRequest) -> Export:
     """Makes an export: at once if it is small, else by a worker.
 
     Raises InvalidQuery when the user has as many as one may have.
     """
-    is_small = most_rows(asked) <= SMALL
+    is_small = max_rows(asked) <= SMALL
     with transaction.atomic():
         _check_room(user)
         export = Export.objects.create(
             owner=user, name=asked.name, asked=asked.as_json()
         )
-    return _sent_on_its_way(export, is_small)
+    return _enqueue(export, is_small)
 
 
-def again(user: Any, export_id: UUID) -> Export:
+def restart(user: Any, export_id: UUID) -> Export:
     """Makes one anew that failed, was cancelled, or whose files are deleted."""
-    export = own(user, export_id)
+    export = find_owned(user, export_id)
     if export.state not in WITHOUT_FILES:
         raise InvalidQuery("This export has its files, or is being made.")
-    is_small = most_rows(Asked.from_json(export.asked)) <= SMALL
+    is_small = max_rows(ExportRequest.from_json(export.asked)) <= SMALL
     with transaction.atomic():
         _check_room(user, more=0)
         # Of two requests at the same moment the second finds it begun.
-        ended = of(user).filter(pk=export_id, state=export.state)
+        ended = exports_of(user).filter(pk=export_id, state=export.state)
         if ended.update(state=State.QUEUED, changed_at=timezone.now(), **NOTHING_YET):
             storage.remove(export_id)  # no worker knows of it yet
-    return _sent_on_its_way(export, is_small)
+    return _enqueue(export, is_small)
 
 
 def cancel(user: Any, export_id: UUID) -> Export:
     """Stops one that waits or runs; what it has written is deleted."""
-    export = own(user, export_id)
+    export = find_owned(user, export_id)
     now = timezone.now()
-    at_work = of(user).filter(pk=export_id, state__in=AT_WORK)
+    at_work = exports_of(user).filter(pk=export_id, state__in=AT_WORK)
     if not at_work.update(
         state=State.CANCELLED, lease_until=None, finished_at=now, changed_at=now
     ):
@@ -96,14 +96,14 @@ def cancel(user: Any, export_id: UUID) -> Export:
 
 def delete(user: Any, export_id: UUID) -> None:
     """Its files go with it (events.py). Raises NotFound."""
-    own(user, export_id).delete()
+    find_owned(user, export_id).delete()
 
 
 def _check_room(user: Any, more: int = 1) -> None:
     # Two requests at the same moment wait for each other.
     users = get_user_model().objects.select_for_update(no_key=True)
     users.get(pk=user.pk)
-    mine = of(user)
+    mine = exports_of(user)
     if mine.filter(state__in=AT_WORK).count() >= MOST_AT_WORK:
         raise InvalidQuery(
             f"{MOST_AT_WORK} of your exports are being made: wait until one is done, "
@@ -119,19 +119,19 @@ def _check_room(user: Any, more: int = 1) -> None:
     mine.filter(pk__in=oldest).delete()
 
 
-def _sent_on_its_way(export: Export, is_small: bool) -> Export:
+def _enqueue(export: Export, is_small: bool) -> Export:
     if is_small:
         try:
             job.run(export.pk)
         except SearchUnavailable as error:
             logger.warning("Export %s is tried again: %s", export.pk, error.message)
     else:
-        tasks.send([export.pk])
+        tasks.enqueue([export.pk])
     export.refresh_from_db()
     return export
 
 
-def most_rows(asked: Asked) -> int:
+def max_rows(asked: ExportRequest) -> int:
     """How many rows are looked at for an export, at most. Raises NotFound."""
     what = asked.what
     if asked.kind == "search":

@@ -16,15 +16,15 @@ from search.models import Dataset
 from search.query.model import decode_embedding
 from search.removals.takedowns import RemovalList
 from search.retrieval import scan, service
-from search.retrieval.dataset_index import Corpus
+from search.retrieval.dataset_index import DatasetIndex
 from search.retrieval.query_encoder import VECTOR_FIELDS
 from search.retrieval.scan import removals_version
 
 from ..collection import rows as collected
 from ..pagination import ORDERS
-from ..sharing import reached
-from .export_request import Asked, filters_of, search_query
-from .formats import EMBEDDINGS, schema_of, shaped
+from ..sharing import find_readable
+from .export_request import ExportRequest, filters_of, search_query
+from .formats import EMBEDDINGS, arrow_schema, to_arrow
 
 Plan = dict[str, Any]
 
@@ -79,9 +79,9 @@ class Members:
     Raises NotFound for a collection that is not (any more) for this user's eyes.
     """
 
-    def __init__(self, asked: Asked, user: Any):
+    def __init__(self, asked: ExportRequest, user: Any):
         self.asked = asked
-        way = reached(user, UUID(asked.what["collection"]))
+        way = find_readable(user, UUID(asked.what["collection"]))
         self.collection, self.is_mine = way.collection, way.is_mine
 
     @cached_property
@@ -98,7 +98,7 @@ class Members:
     @cached_property
     def schema(self) -> pa.Schema:
         if not self.asked.with_embeddings:
-            return schema_of(self.asked, with_notes=self.is_mine)
+            return arrow_schema(self.asked, with_notes=self.is_mine)
         lengths = {dataset.dimension for dataset in self._known.values()}
         if not lengths:
             raise NotFound("None of these pictures is in a dataset any more.")
@@ -107,7 +107,7 @@ class Members:
                 "These pictures are of datasets whose embeddings have different "
                 "lengths: export them without."
             )
-        return schema_of(self.asked, lengths.pop(), with_notes=self.is_mine)
+        return arrow_schema(self.asked, lengths.pop(), with_notes=self.is_mine)
 
     def plan(self) -> Plan:
         return {
@@ -166,7 +166,7 @@ class Members:
         for name in known.column_names:
             own = own.append_column(name, known[name])
         stay = ~self._listed(rows, known)
-        table = shaped(own, self.schema)
+        table = to_arrow(own, self.schema)
         return table.filter(pa.array(stay)), int(np.count_nonzero(~stay))
 
     def _from_datasets(self, rows: list[Row]) -> pa.Table:
@@ -192,7 +192,7 @@ class Members:
             return None
         try:
             return scan.contents(
-                Corpus(self._known[slug]),
+                DatasetIndex(self._known[slug]),
                 ids,
                 with_embeddings=self.asked.with_embeddings,
             )
@@ -212,7 +212,7 @@ class Members:
                 named[own] = removals.names(
                     [rows[n]["id"] for n in own],
                     [rows[n]["url"] for n in own],
-                    scan.md5_sums(known["metadata"].take(own)),
+                    scan.url_digests(known["metadata"].take(own)),
                 )
         return named
 
@@ -227,7 +227,7 @@ def _value(row: Row, name: str) -> Any:
     return datetime.fromisoformat(row[name]) if name == "added_at" else row[name]
 
 
-def source_of(asked: Asked, user: Any) -> Source:
+def source_of(asked: ExportRequest, user: Any) -> Source:
     """Raises NotFound for what is no more, or not for this user's eyes."""
     if asked.kind == "collection":
         return Members(asked, user)
@@ -238,11 +238,11 @@ def source_of(asked: Asked, user: Any) -> Source:
 class OfDataset:
     """What is of one dataset."""
 
-    asked: Asked
+    asked: ExportRequest
 
     @cached_property
-    def corpus(self) -> Corpus:
-        return Corpus.named(self.asked.what["dataset"])
+    def corpus(self) -> DatasetIndex:
+        return DatasetIndex.named(self.asked.what["dataset"])
 
     @property
     def datasets(self) -> list[str]:
@@ -255,7 +255,9 @@ class OfDataset:
     @cached_property
     def schema(self) -> pa.Schema:
         dimension = self.corpus.dataset.dimension
-        return schema_of(self.asked, dimension if self.asked.with_embeddings else None)
+        return arrow_schema(
+            self.asked, dimension if self.asked.with_embeddings else None
+        )
 
     @property
     def _ground(self) -> Plan:
@@ -271,7 +273,7 @@ class OfDataset:
     def _shown(self, table: pa.Table) -> tuple[pa.Table, int]:
         """In the columns of the export, and how many were on a removal list."""
         shown = scan.without_listed(table, self.removals)
-        return shaped(shown, self.schema), len(table) - len(shown)
+        return to_arrow(shown, self.schema), len(table) - len(shown)
 
 
 class Scanned(OfDataset):
@@ -321,7 +323,7 @@ class Ranked(OfDataset):
 
     def plan(self) -> Plan:
         query = search_query(self.asked)
-        found = service.ranked(query, self.asked.what["limit"])
+        found = service.rank(query, self.asked.what["limit"])
         return self._ground | {
             "ids": found.ids.tolist(),
             "similarities": found.similarities.tolist(),

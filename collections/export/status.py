@@ -10,7 +10,7 @@ from search.query.model import Filters
 
 from ..models import Export
 from . import storage
-from .export_request import told_filters
+from .export_request import filters_to_dict
 
 State = Export.State
 FORMS = {
@@ -31,7 +31,7 @@ LEFT_OUT = {
 FIELDS = {"text": " by its caption", "both": " by picture or caption"}
 
 
-def share_of(export: Export) -> float | None:
+def progress_share(export: Export) -> float | None:
     """How far it is, from 0 to 1; None where that is not known."""
     if export.state in (State.DONE, State.EXPIRED):
         return 1.0
@@ -41,7 +41,7 @@ def share_of(export: Export) -> float | None:
 
 
 @dataclass(frozen=True)
-class Standing:
+class ExportStatus:
     """An export in words; `titles` are those of the datasets, by slug."""
 
     export: Export
@@ -79,7 +79,7 @@ class Standing:
     @property
     def _is_filtered(self) -> bool:
         told = self.export.asked.get("what", {}).get("filters", {})
-        by_itself = told_filters(Filters())
+        by_itself = filters_to_dict(Filters())
         return any(
             name != "dedupe" and value != by_itself.get(name)
             for name, value in told.items()
@@ -105,12 +105,12 @@ class Standing:
 
     @property
     def percent(self) -> int | None:
-        share = share_of(self.export)
+        share = progress_share(self.export)
         return None if share is None else int(100 * share)
 
 
-def standing(exports: list[Export]) -> list[Standing]:
+def status_of(exports: list[Export]) -> list[ExportStatus]:
     slugs = {export.asked.get("what", {}).get("dataset") for export in exports}
     found = Dataset.objects.filter(slug__in=slugs - {None})
     titles = dict(found.values_list("slug", "title"))
-    return [Standing(export, titles) for export in exports]
+    return [ExportStatus(export, titles) for export in exports]

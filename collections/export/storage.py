@@ -103,7 +103,7 @@ def is_outdated(export: Export) -> bool:
     )
 
 
-def take_back(export: Export) -> None:
+def withdraw(export: Export) -> None:
     """Deletes the files of an export that is outdated; it can be made again."""
     done = Export.objects.filter(pk=export.pk, state=Export.State.DONE)
     now = timezone.now()
@@ -127,7 +127,7 @@ def answer(export: Export, name: str, asked_range: str = "") -> HttpResponseBase
     if export.expires_at is not None and export.expires_at <= timezone.now():
         raise NotFound(DELETED)
     if is_outdated(export):
-        take_back(export)
+        withdraw(export)
         raise NotFound(TAKEN_DOWN)
     path = folder_of(export.pk) / str(export.attempts) / name
     try:

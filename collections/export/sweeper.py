@@ -7,8 +7,8 @@ from celery import shared_task
 from django.utils import timezone
 
 from search.errors import SearchUnavailable
-from search.ingestion.tasks import idle
-from search.jobs.leases import answered, unclaimed
+from search.ingestion.tasks import queue_is_empty
+from search.jobs.leases import database_errors, lease_expired
 
 from ..models import Export
 from . import storage, tasks
@@ -27,14 +27,14 @@ def recover() -> int:
     Returns how many messages were sent.
     """
     try:
-        with answered():
-            left = Export.objects.filter(unclaimed(), state=State.RUNNING)
+        with database_errors():
+            left = Export.objects.filter(lease_expired(), state=State.RUNNING)
             keys = list(left.values_list("pk", flat=True))
             left.update(state=State.QUEUED, lease_until=None)
             queued = Export.objects.filter(state=State.QUEUED)
-            if queued.exists() and idle(tasks.write_export):
+            if queued.exists() and queue_is_empty(tasks.write_export):
                 keys = list(queued.order_by("created_at").values_list("pk", flat=True))
-            tasks.send(keys)
+            tasks.enqueue(keys)
             return len(keys)
     except SearchUnavailable as error:
         logger.warning("The sweeper of exports could not do all: %s", error)
@@ -47,7 +47,7 @@ def sweep() -> int:
     now = timezone.now()
     for export in Export.objects.filter(state=State.DONE).iterator():
         if storage.is_outdated(export):
-            storage.take_back(export)
+            storage.withdraw(export)
     Export.objects.filter(state=State.DONE, expires_at__lt=now).update(
         state=State.EXPIRED, changed_at=now
     )

@@ -22,7 +22,7 @@ def write_export(export_id: str) -> None:
         logger.warning("Export %s is tried again: %s", export_id, error)
 
 
-def send(export_ids: Iterable[UUID]) -> None:
+def enqueue(export_ids: Iterable[UUID]) -> None:
     """Sends queued exports on their way.
 
     Without a broker they stay queued, and the sweeper sends them again.

@@ -34,17 +34,17 @@ from search.query import concepts
 from search.query.model import Filters, SearchQuery, Term
 from search.rate_limits import limited
 from search.retrieval import service
-from search.retrieval.column_stats import filled
+from search.retrieval.column_stats import filled_columns
 from search.retrieval.service import MOST_RESULTS
-from search.web.forms import SHAPES
-from search.web.histogram import Spread, spread
+from search.web.forms import ORIENTATION_CHOICES
+from search.web.histogram import Histogram, similarity_histogram
 from search.web.middleware import HtmxRequest
 
 from ..models import Concept, Export
-from ..saved_search.search_address import Asking
+from ..saved_search.search_address import SavedQuery
 from . import services, storage
 from .forms import FIELDS, FILTERS, FORMS, KINDS, ExportForm, Source, datasets_of
-from .status import Standing, standing
+from .status import ExportStatus, status_of
 
 ENDED = {
     Export.State.DONE: "“{}” is done.",
@@ -55,8 +55,8 @@ ENDED = {
 @login_required
 @require_safe
 @never_cache
-def mine(request: HttpRequest) -> HttpResponse:
-    context = {"exports": standing(list(services.of(request.user)))}
+def my_exports(request: HttpRequest) -> HttpResponse:
+    context = {"exports": status_of(list(services.exports_of(request.user)))}
     return render(request, "exporting/page.html", context)
 
 
@@ -64,9 +64,9 @@ def mine(request: HttpRequest) -> HttpResponse:
 @require_safe
 @limited("item")
 @never_cache
-def one(request: HtmxRequest, export_id: UUID) -> HttpResponse:
+def export_page(request: HtmxRequest, export_id: UUID) -> HttpResponse:
     """For htmx the export as it stands in the list; the address leads to the list."""
-    export = services.own(request.user, export_id)
+    export = services.find_owned(request.user, export_id)
     if not request.htmx:
         return HttpResponseRedirect(f"{reverse('exports')}#export-{export.pk}")
     response = render(request, "exporting/_export.html", {"each": _standing(export)})
@@ -76,22 +76,22 @@ def one(request: HtmxRequest, export_id: UUID) -> HttpResponse:
     return response
 
 
-def _standing(export: Export) -> Standing:
-    return standing([export])[0]
+def _standing(export: Export) -> ExportStatus:
+    return status_of([export])[0]
 
 
 @login_required
 @require_safe
 @limited("item")
 def file(request: HttpRequest, export_id: UUID, name: str) -> HttpResponseBase:
-    export = services.own(request.user, export_id)
+    export = services.find_owned(request.user, export_id)
     return storage.answer(export, name, request.headers.get("Range", ""))
 
 
 @login_required
 @require_POST
 def cancel(request: HttpRequest, export_id: UUID) -> HttpResponse:
-    export = services.own(request.user, export_id)
+    export = services.find_owned(request.user, export_id)
     try:
         services.cancel(request.user, export_id)
     except InvalidQuery as error:  # it was done before the button was pressed
@@ -102,24 +102,24 @@ def cancel(request: HttpRequest, export_id: UUID) -> HttpResponse:
 @login_required
 @require_POST
 @limited("export")
-def again(request: HttpRequest, export_id: UUID) -> HttpResponse:
-    export = services.own(request.user, export_id)
+def restart(request: HttpRequest, export_id: UUID) -> HttpResponse:
+    export = services.find_owned(request.user, export_id)
     try:
-        export = services.again(request.user, export_id)
+        export = services.restart(request.user, export_id)
     except (InvalidQuery, NotFound) as error:
         return back_to_all(request, error.message, messages.ERROR)
-    return back_to_all(request, *outcome(export))
+    return back_to_all(request, *outcomes(export))
 
 
 @login_required
 @require_POST
 def delete(request: HttpRequest, export_id: UUID) -> HttpResponse:
-    export = services.own(request.user, export_id)
+    export = services.find_owned(request.user, export_id)
     services.delete(request.user, export_id)
     return back_to_all(request, f"“{export.name}” is deleted, with its files.")
 
 
-def outcome(export: Export) -> tuple[str, int]:
+def outcomes(export: Export) -> tuple[str, int]:
     """What has come of an export that was just asked for, and how that is said."""
     if export.state in ENDED:
         level = messages.SUCCESS
@@ -154,7 +154,7 @@ class Preview:
 
     ranks: tuple[Rank, ...]
     most: float | None  # how similar the nearest is
-    spread: Spread | None
+    spread: Histogram | None
     known: int
     is_all: bool
 
@@ -169,7 +169,7 @@ def preview(
     term = Term(embedding=tuple(concept.embedding.tolist()))
     alone = Filters(dedupe=False)
     query = SearchQuery(dataset.slug, (term,), field=field, filters=alone)
-    found = service.ranked(query, MOST_RESULTS).similarities
+    found = service.rank(query, MOST_RESULTS).similarities
     return Preview(
         ranks=tuple(
             Rank(count, _reached_by(found[count - 1]))
@@ -177,7 +177,7 @@ def preview(
             if count <= len(found)
         ),
         most=_reached_by(found[0]) if len(found) else None,
-        spread=spread(found.tolist(), at_least),
+        spread=similarity_histogram(found.tolist(), at_least),
         known=len(found),
         is_all=len(found) < MOST_RESULTS,
     )
@@ -220,7 +220,7 @@ def new(request: HttpRequest) -> HttpResponse:
         raise
     except SearchError as error:
         return _page(request, source, given, error)
-    return back_to_all(request, *outcome(export))
+    return back_to_all(request, *outcomes(export))
 
 
 def _page(
@@ -247,8 +247,8 @@ def _page(
         context["beside"] = _beside(asking, dataset, request.user)
     elif dataset is not None:
         context |= {
-            "columns": filled(dataset),
-            "shapes": SHAPES,
+            "columns": filled_columns(dataset),
+            "shapes": ORIENTATION_CHOICES,
             "is_filtered": any(chosen[name] for name in FILTERS),
             "count": f"{dataset.item_count():,}",
         }
@@ -258,7 +258,7 @@ def _page(
     return render(request, "exporting/new.html", context, status=status)
 
 
-def _beside(asking: Asking, dataset: Dataset, user: Any) -> int:
+def _beside(asking: SavedQuery, dataset: Dataset, user: Any) -> int:
     """How many pictures a search leaves out, since what it asks for is made of them."""
     asked = [term.concept for term in asking.terms if term.concept is not None]
     try:

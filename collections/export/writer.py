@@ -24,8 +24,8 @@ from search.models import Dataset
 from search.retrieval.scan import MOST_AT_ONCE, dataset_version, removals_version
 
 from . import formats
-from .checkpoint import UNFINISHED, Finished, Progress, Told, read, replace
-from .export_request import Asked
+from .checkpoint import UNFINISHED, FinishedPart, Progress, Told, read, replace
+from .export_request import ExportRequest
 from .formats import FORMS
 from .sources import Batch, Source, source_of
 
@@ -53,8 +53,8 @@ def datasets(slugs: list[str]) -> list[Told]:
 
 
 def manifest(
-    asked: Asked,
-    finished: Finished,
+    asked: ExportRequest,
+    finished: FinishedPart,
     after: list[Told],
     schema: pa.Schema,
     now: datetime,
@@ -95,7 +95,7 @@ LONGEST_NAME = 60
 Tell = Callable[[Progress], None]
 
 
-def write(asked: Asked, user: Any, folder: Path, tell: Tell) -> Told:
+def write(asked: ExportRequest, user: Any, folder: Path, tell: Tell) -> Told:
     """Writes the files of an export and returns its manifest, which it writes, too.
 
     `user` is whose eyes a collection is seen with. It goes on from what lies in the
@@ -109,10 +109,10 @@ def write(asked: Asked, user: Any, folder: Path, tell: Tell) -> Told:
     if done := read(folder / MANIFEST):
         (folder / PROGRESS).unlink(missing_ok=True)
         return done
-    return Writing(asked, source_of(asked, user), folder, tell).run()
+    return ExportWriter(asked, source_of(asked, user), folder, tell).run()
 
 
-def is_for(asked: Asked, folder: Path) -> bool:
+def is_for(asked: ExportRequest, folder: Path) -> bool:
     """Whether a folder holds this export, finished or not, or nothing at all."""
     there = folder.iterdir() if folder.exists() else ()
     if all(path.name.endswith(UNFINISHED) for path in there):
@@ -121,10 +121,10 @@ def is_for(asked: Asked, folder: Path) -> bool:
     return told is not None and told["asked"] == asked.as_json()
 
 
-class Writing:
+class ExportWriter:
     """One run of an export."""
 
-    def __init__(self, asked: Asked, source: Source, folder: Path, tell: Tell):
+    def __init__(self, asked: ExportRequest, source: Source, folder: Path, tell: Tell):
         self.asked, self.source, self.folder, self.tell = asked, source, folder, tell
         self.form = FORMS[asked.form]
         self.schema = self.form.columns(source.schema)
@@ -139,7 +139,7 @@ class Writing:
         with closing(self.source.batches(finished.plan, finished.place, size)) as found:
             batch = next(found, None)
             while batch is not None or not finished.files:
-                with Part(self) as part:
+                with PartWriter(self) as part:
                     while batch is not None and part.has_room_for(batch):
                         part.add(batch)
                         batch = next(found, None)
@@ -154,9 +154,9 @@ class Writing:
     def path(self, number: int) -> Path:
         return self.folder / f"{self.name}-{number:05}{self.form.suffix}"
 
-    def _begun(self) -> Finished:
+    def _begun(self) -> FinishedPart:
         """Decides what is going to be written."""
-        begun = Finished(
+        begun = FinishedPart(
             asked=self.asked.as_json(),
             plan=self.source.plan(),
             datasets=datasets(self.source.datasets),
@@ -165,12 +165,12 @@ class Writing:
         replace(self.folder / PROGRESS, asdict(begun))
         return begun
 
-    def _resumed(self) -> Finished | None:
+    def _resumed(self) -> FinishedPart | None:
         """None when nothing was written, or what was cannot be gone on with."""
         told = read(self.folder / PROGRESS)
-        if told is None or told.keys() != Finished.__dataclass_fields__.keys():
+        if told is None or told.keys() != FinishedPart.__dataclass_fields__.keys():
             return None  # another version of this wrote it
-        finished = Finished(**told)
+        finished = FinishedPart(**told)
         whole = all(
             path.exists() and path.stat().st_size == file["bytes"]
             for file in finished.files
@@ -187,10 +187,10 @@ class Writing:
                 path.unlink()
 
 
-class Part:
+class PartWriter:
     """A file that is being written; one that is not finished goes away again."""
 
-    def __init__(self, writing: Writing):
+    def __init__(self, writing: ExportWriter):
         self.writing, finished = writing, writing.finished
         self.place, self.looked_at = finished.place, finished.looked_at
         self.left_out = dict(finished.left_out)

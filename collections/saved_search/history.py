@@ -10,23 +10,23 @@ from django.utils import timezone
 
 from ..account.services import keeps_history
 from ..models import HistoryEntry
-from ..undo_tokens import sealed, unsealed
-from .search_address import Asking
+from ..undo_tokens import sign, unsign
+from .search_address import SavedQuery
 
 MOST_KEPT = 500
 LABEL = HistoryEntry._meta.get_field("label").max_length
 DELETED = "deleted history entry"
 
 
-def of(user: Any) -> QuerySet[HistoryEntry]:
+def history_of(user: Any) -> QuerySet[HistoryEntry]:
     return HistoryEntry.objects.visible_to(user)
 
 
-def asking_of(entry: HistoryEntry) -> Asking:
-    return Asking(entry.dataset, entry.address)
+def saved_query_of(entry: HistoryEntry) -> SavedQuery:
+    return SavedQuery(entry.dataset, entry.address)
 
 
-def record(user: Any, asking: Asking) -> bool:
+def record(user: Any, asking: SavedQuery) -> bool:
     """Keeps a search, or moves it up; False for a user who wants none kept."""
     if not keeps_history(user):
         return False
@@ -45,15 +45,15 @@ def record(user: Any, asking: Asking) -> bool:
         unique_fields=["owner", "digest"],
         update_fields=["searched_at"],
     )
-    old = of(user).values_list("pk", flat=True)[MOST_KEPT:]
+    old = history_of(user).values_list("pk", flat=True)[MOST_KEPT:]
     if surplus := list(old):
-        of(user).filter(pk__in=surplus).delete()
+        history_of(user).filter(pk__in=surplus).delete()
     return True
 
 
 def delete(entry: HistoryEntry) -> str:
     """Returns what `restore` brings it back from."""
-    told = sealed(
+    told = sign(
         entry.owner_id,
         DELETED,
         id=str(entry.pk),
@@ -72,7 +72,7 @@ def restore(user: Any, told: str) -> None:
 
     Where the search has been made again meanwhile, there is nothing to bring back.
     """
-    fields = unsealed(user, DELETED, told)
+    fields = unsign(user, DELETED, told)
     fields["searched_at"] = datetime.fromisoformat(fields["searched_at"])
     entry = HistoryEntry(owner=user, **fields)
     HistoryEntry.objects.bulk_create([entry], ignore_conflicts=True)
@@ -80,7 +80,7 @@ def restore(user: Any, told: str) -> None:
 
 def clear(user: Any) -> int:
     """Deletes all of it; how many searches that were."""
-    count, _ = of(user).delete()
+    count, _ = history_of(user).delete()
     return count
 
 

@@ -8,8 +8,8 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from ..account.services import keep_history, keeps_history
-from ..responses import done, for_members
+from ..account.services import keeps_history, set_keeps_history
+from ..responses import login_required, success
 from . import history, new_results, services
 from .search_address import checked
 
@@ -21,7 +21,7 @@ def _page() -> str:
 
 
 @require_POST
-@for_members
+@login_required
 def made(request: HttpRequest) -> HttpResponse:
     """A search was made and its hits are on the screen.
 
@@ -29,55 +29,55 @@ def made(request: HttpRequest) -> HttpResponse:
     """
     asking = checked(request.POST.get("address", ""))
     is_kept = history.record(request.user, asking)
-    before = services.look_at(request.user, asking)
+    before = services.mark_viewed(request.user, asking)
     new = new_results.new_shards(asking.dataset, before) if before else []
     return JsonResponse({"kept": is_kept, "new_shards": new})
 
 
 @require_safe
 @never_cache
-@for_members
+@login_required
 def recent(request: HttpRequest) -> HttpResponse:
     """Searches to suggest: none when no history is kept."""
     wanted = keeps_history(request.user)
-    entries = history.of(request.user)[:SUGGESTED] if wanted else []
+    entries = history.history_of(request.user)[:SUGGESTED] if wanted else []
     suggested = [
-        {"label": entry.label, "address": history.asking_of(entry).url}
+        {"label": entry.label, "address": history.saved_query_of(entry).url}
         for entry in entries
     ]
     return JsonResponse({"searches": suggested})
 
 
 @require_POST
-@for_members
+@login_required
 def delete(request: HttpRequest, key: UUID) -> HttpResponse:
-    entry = get_object_or_404(history.of(request.user), pk=key)
+    entry = get_object_or_404(history.history_of(request.user), pk=key)
     undo = {
         "url": reverse("restore-history"),
         "data": {"deleted": history.delete(entry)},
     }
-    return done(request, "Taken out of your history.", _page(), undo)
+    return success(request, "Taken out of your history.", _page(), undo)
 
 
 @require_POST
-@for_members
+@login_required
 def restore(request: HttpRequest) -> HttpResponse:
     history.restore(request.user, request.POST.get("deleted", ""))
-    return done(request, "It is back in your history.", _page())
+    return success(request, "It is back in your history.", _page())
 
 
 @require_POST
-@for_members
+@login_required
 def clear(request: HttpRequest) -> HttpResponse:
     history.clear(request.user)
-    return done(request, "Your history is cleared.", _page())
+    return success(request, "Your history is cleared.", _page())
 
 
 @require_POST
-@for_members
+@login_required
 def keep(request: HttpRequest) -> HttpResponse:
     """Switches the history on or off; what is in it stays until it is cleared."""
     keeps = request.POST.get("keep") == "yes"
-    keep_history(request.user, keeps)
+    set_keeps_history(request.user, keeps)
     text = "kept from now on" if keeps else "no longer kept"
-    return done(request, f"Your searches are {text}.", _page())
+    return success(request, f"Your searches are {text}.", _page())

@@ -13,7 +13,7 @@ from django.db.models import Max, Sum
 from django.utils import timezone
 from django.utils.formats import date_format
 
-from search.cache import keep, kept
+from search.cache import get, set
 from search.clickhouse.filters import NOT_SAFE
 from search.clickhouse.schema import SHARD_BITS
 from search.errors import InvalidQuery, NotFound
@@ -24,16 +24,16 @@ from search.retrieval import service
 from search.retrieval.service import Hit
 
 from ..models import SavedSearch
-from .search_address import Asking, query_of
-from .services import asking_of
+from .search_address import SavedQuery, query_of
+from .services import saved_query_of
 
-LOOKED_THROUGH = 200  # of the nearest hits
+EXAMINED = 200  # of the nearest hits
 STRIP = 6  # pictures
-KEPT_S = 300
+CACHE_S = 300
 
 
 @dataclass(frozen=True)
-class Glance:
+class Preview:
     """The first pictures of a search: item ids and captions. `new` are counted among
     the nearest LOOKED_THROUGH; None when nothing came in since."""
 
@@ -51,28 +51,28 @@ def new_shards(dataset: str, since: datetime) -> list[int]:
     )
 
 
-def glance(saved: SavedSearch, user: Any, host: str) -> Glance:
+def preview(saved: SavedSearch, user: Any, host: str) -> Preview:
     """Raises SearchError when the search cannot be made now."""
     shards = frozenset(new_shards(saved.dataset, saved.looked_at))
-    wanted = LOOKED_THROUGH if shards else 2 * STRIP
-    hits = _first_hits(asking_of(saved), user, host, wanted)
+    wanted = EXAMINED if shards else 2 * STRIP
+    hits = _first_hits(saved_query_of(saved), user, host, wanted)
     safe = [(hit.id, hit.caption) for hit in hits if hit.nsfw.upper() not in NOT_SAFE]
     new = sum(hit.id >> SHARD_BITS in shards for hit in hits)
-    return Glance(tuple(safe[:STRIP]), new if shards else None)
+    return Preview(tuple(safe[:STRIP]), new if shards else None)
 
 
-def kept_glance(
+def cached_preview(
     saved: SavedSearch, user: Any, host: str, before: Callable[[], None]
-) -> Glance:
+) -> Preview:
     """The same, remembered for some minutes; `before` is called where it is not.
 
     Raises SearchError.
     """
-    found_as = kept_key(saved)
-    if (found := kept(found_as)) is None:
+    found_as = cache_key(saved)
+    if (found := get(found_as)) is None:
         before()
-        found = glance(saved, user, host)
-        keep(found_as, found, KEPT_S)
+        found = preview(saved, user, host)
+        set(found_as, found, CACHE_S)
     return found
 
 
@@ -87,12 +87,12 @@ def count_new(
     if not new_shards(saved.dataset, saved.looked_at):
         return None
     try:
-        return kept_glance(saved, user, host, before).new
+        return cached_preview(saved, user, host, before).new
     except (InvalidQuery, NotFound):
         return None
 
 
-def kept_key(saved: SavedSearch) -> str:
+def cache_key(saved: SavedSearch) -> str:
     """Under which a glance is kept: another when the search or the dataset changes."""
     shards = Shard.objects.filter(dataset__slug=saved.dataset)
     state = shards.aggregate(Sum("rows_visible"), Max("published_at"))
@@ -100,8 +100,8 @@ def kept_key(saved: SavedSearch) -> str:
     return f"glance:{hashlib.sha256(told.encode()).hexdigest()}"
 
 
-def _first_hits(asking: Asking, user: Any, host: str, count: int) -> list[Hit]:
-    query = concepts.resolved(query_of(asking, host), user)
+def _first_hits(asking: SavedQuery, user: Any, host: str, count: int) -> list[Hit]:
+    query = concepts.resolve(query_of(asking, host), user)
     query = replace(query, limit=min(count, MOST_PER_PAGE))
     page = service.find(query)
     hits = list(page.hits)
@@ -111,7 +111,7 @@ def _first_hits(asking: Asking, user: Any, host: str, count: int) -> list[Hit]:
     return hits[:count]
 
 
-def since(moment: datetime) -> str:
+def since_text(moment: datetime) -> str:
     """When something was looked at, as a day that one remembers."""
     now = timezone.localtime()
     ago, moment = now - moment, timezone.localtime(moment)

@@ -13,9 +13,9 @@ from django.urls import reverse
 from search.errors import InvalidQuery, NotFound
 from search.query.model import SearchQuery, Term
 from search.query.parser import parse
-from search.query.url_params import DEFAULTS, TERMS, told_in_address
+from search.query.url_params import DEFAULTS, TERMS, search_query_string
 from search.retrieval import service
-from search.web.chips import TOLD
+from search.web.chips import FILTER_LABELS
 from search.web.forms import SearchForm
 
 from ..models import Collection, Concept
@@ -30,7 +30,7 @@ CHOICES = {
 
 
 @dataclass(frozen=True)
-class Asking:
+class SavedQuery:
     """A search as it is kept: a query string that the search page would write."""
 
     dataset: str
@@ -68,14 +68,16 @@ class Asking:
         return name[:1].upper() + name[1:]
 
 
-def spelled(address: str, dataset: str = "") -> Asking:
+def canonical(address: str, dataset: str = "") -> SavedQuery:
     """A query string in the one spelling, without a cursor and whatever is not ours."""
     form = SearchForm(QueryDict(address.lstrip("/?")))
     slug = form.asked["dataset"] or dataset
-    return Asking(slug, told_in_address({**form.asked, "dataset": slug, "cursor": ""}))
+    return SavedQuery(
+        slug, search_query_string({**form.asked, "dataset": slug, "cursor": ""})
+    )
 
 
-def checked(address: str) -> Asking:
+def checked(address: str) -> SavedQuery:
     """The search of a query string from outside.
 
     Raises InvalidQuery for what is not one that could be answered, NotFound for one of
@@ -83,7 +85,7 @@ def checked(address: str) -> Asking:
     """
     if len(address) > MOST_CHARACTERS:
         raise InvalidQuery("This search is too long to be kept.")
-    asking = spelled(address, _first_dataset())
+    asking = canonical(address, _first_dataset())
     form = asking.form
     form.check()
     if not form.is_search:
@@ -100,7 +102,7 @@ def query_string(address: str) -> str:
     return address.partition("#")[0]
 
 
-def query_of(asking: Asking, host: str) -> SearchQuery:
+def query_of(asking: SavedQuery, host: str) -> SearchQuery:
     """What is asked of the service; `host` is the one that our pages are under.
 
     Its concepts are still to be resolved for a user. Raises SearchError for what
@@ -118,7 +120,7 @@ def _first_dataset() -> str:
     return datasets[0].slug
 
 
-def words_of(askings: Sequence[Asking], user: Any) -> list[list[str]]:
+def words_of(askings: Sequence[SavedQuery], user: Any) -> list[list[str]]:
     """The words of many searches; what they name is looked up for all of them at once.
 
     What is not open to the user has no name.
@@ -132,7 +134,7 @@ def words_of(askings: Sequence[Asking], user: Any) -> list[list[str]]:
     return [list(_words(asking, names)) for asking in askings]
 
 
-def _words(asking: Asking, names: Mapping[UUID, str]) -> Iterator[str]:
+def _words(asking: SavedQuery, names: Mapping[UUID, str]) -> Iterator[str]:
     form = asking.form
     if words := form.asked["q"]:
         yield " ".join(words.split())
@@ -146,7 +148,7 @@ def _words(asking: Asking, names: Mapping[UUID, str]) -> Iterator[str]:
             yield told
     for name, value in form.filters.items():
         if form.asked[name] != DEFAULTS[name]:
-            way = TOLD[name]
+            way = FILTER_LABELS[name]
             yield way.format(value) if isinstance(way, str) else way[value]
 
 

@@ -12,8 +12,8 @@ from search.errors import InvalidQuery
 
 from ..models import SavedSearch
 from ..models.saved_search import LONGEST_NAME
-from ..undo_tokens import sealed, unsealed
-from .search_address import Asking
+from ..undo_tokens import sign, unsign
+from .search_address import SavedQuery
 
 MOST_SAVED = 500
 MOST_NAME = LONGEST_NAME
@@ -21,29 +21,29 @@ LEAST_GAP = 1e-6  # between two positions; where it is smaller, all are numbered
 DELETED = "deleted saved search"
 
 
-def of(user: Any) -> QuerySet[SavedSearch]:
+def saved_searches_of(user: Any) -> QuerySet[SavedSearch]:
     return SavedSearch.objects.visible_to(user)
 
 
-def asking_of(saved: SavedSearch) -> Asking:
-    return Asking(saved.dataset, saved.address)
+def saved_query_of(saved: SavedSearch) -> SavedQuery:
+    return SavedQuery(saved.dataset, saved.address)
 
 
-def same(user: Any, asking: Asking) -> SavedSearch | None:
+def find_same(user: Any, asking: SavedQuery) -> SavedSearch | None:
     """The one that the user has of this search already."""
-    return of(user).filter(address=asking.address).first()
+    return saved_searches_of(user).filter(address=asking.address).first()
 
 
 @transaction.atomic
-def save(user: Any, asking: Asking, name: str) -> tuple[SavedSearch, bool]:
+def save(user: Any, asking: SavedQuery, name: str) -> tuple[SavedSearch, bool]:
     """Puts a search first among the saved ones; False with the one that was there."""
     name = _checked(name) or asking.name(user)
     # Two tabs, or a double click, save it one after the other.
     users = get_user_model().objects.select_for_update(no_key=True)
     users.get(pk=user.pk)
-    if found := same(user, asking):
+    if found := find_same(user, asking):
         return found, False
-    mine = of(user)
+    mine = saved_searches_of(user)
     if mine.count() >= MOST_SAVED:
         raise InvalidQuery(
             f"You have {MOST_SAVED} saved searches. Delete one to save another."
@@ -61,7 +61,7 @@ def save(user: Any, asking: Asking, name: str) -> tuple[SavedSearch, bool]:
 
 def rename(saved: SavedSearch, name: str) -> None:
     """Without a name it is called by its words."""
-    saved.name = _checked(name) or asking_of(saved).name(saved.owner)
+    saved.name = _checked(name) or saved_query_of(saved).name(saved.owner)
     saved.save(update_fields=["name", "changed_at"])
 
 
@@ -72,19 +72,19 @@ def _checked(name: str) -> str:
     return name
 
 
-def change(saved: SavedSearch, asking: Asking) -> None:
+def change(saved: SavedSearch, asking: SavedQuery) -> None:
     """Has it ask for something else, under the same name."""
     saved.dataset, saved.address = asking.dataset, asking.address
     saved.looked_at = timezone.now()
     saved.save(update_fields=["dataset", "address", "looked_at", "changed_at"])
 
 
-def look_at(user: Any, asking: Asking) -> datetime | None:
+def mark_viewed(user: Any, asking: SavedQuery) -> datetime | None:
     """Notes that its hits are being looked at.
 
     Returns when they were before, None where the search is not a saved one.
     """
-    mine = of(user).filter(address=asking.address)
+    mine = saved_searches_of(user).filter(address=asking.address)
     before = mine.aggregate(least=Min("looked_at"))["least"]
     if before is not None:
         mine.update(looked_at=timezone.now())
@@ -94,7 +94,7 @@ def look_at(user: Any, asking: Asking) -> datetime | None:
 @transaction.atomic
 def move(saved: SavedSearch, after: SavedSearch | None) -> None:
     """Puts one behind another, or first of all."""
-    others = of(saved.owner).exclude(pk=saved.pk)
+    others = saved_searches_of(saved.owner).exclude(pk=saved.pk)
     ordered = list(others.only("position", "created_at"))
     place = ordered.index(after) + 1 if after in ordered else 0
     left = ordered[place - 1].position if place else None
@@ -115,9 +115,9 @@ def _between(left: float | None, right: float | None) -> float:
     return left + 1 if right is None else (left + right) / 2
 
 
-def step(saved: SavedSearch, down: bool) -> None:
+def move_one_step(saved: SavedSearch, down: bool) -> None:
     """Moves one a place down or up; the last and the first stay where they are."""
-    ordered = list(of(saved.owner).only("position", "created_at"))
+    ordered = list(saved_searches_of(saved.owner).only("position", "created_at"))
     place = ordered.index(saved)
     if down and place + 1 < len(ordered):
         move(saved, ordered[place + 1])
@@ -125,16 +125,20 @@ def step(saved: SavedSearch, down: bool) -> None:
         move(saved, ordered[place - 2] if place > 1 else None)
 
 
-def put_at(saved: SavedSearch, place: int) -> None:
+def place_at(saved: SavedSearch, place: int) -> None:
     """Makes it the one at this place, counted from 1; beyond the end, the last."""
-    others = list(of(saved.owner).exclude(pk=saved.pk).only("position", "created_at"))
+    others = list(
+        saved_searches_of(saved.owner)
+        .exclude(pk=saved.pk)
+        .only("position", "created_at")
+    )
     before = others[: place - 1]
     move(saved, before[-1] if before else None)
 
 
 def delete(saved: SavedSearch) -> str:
     """Returns what `restore` brings it back from."""
-    told = sealed(
+    told = sign(
         saved.owner_id,
         DELETED,
         id=str(saved.pk),
@@ -150,7 +154,7 @@ def delete(saved: SavedSearch) -> str:
 
 def restore(user: Any, told: str) -> SavedSearch:
     """Raises InvalidQuery, or NotFound for what another has deleted."""
-    fields = unsealed(user, DELETED, told)
+    fields = unsign(user, DELETED, told)
     fields["looked_at"] = datetime.fromisoformat(fields["looked_at"])
     saved, _ = SavedSearch.objects.get_or_create(
         pk=fields.pop("id"), owner=user, defaults=fields

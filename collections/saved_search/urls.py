@@ -3,7 +3,7 @@ from django.urls import include, path
 from . import history_views, views
 
 of_one = [
-    path("glance", views.glance, name="glance"),
+    path("glance", views.preview, name="glance"),
     path("rename", views.rename, name="rename-search"),
     path("change", views.change, name="change-search"),
     path("move", views.move, name="move-search"),

@@ -18,9 +18,9 @@ from search.retrieval.column_stats import has_safety
 
 from ..account.services import keeps_history
 from ..models import HistoryEntry, SavedSearch
-from ..responses import done, for_members
+from ..responses import login_required, success
 from . import history, new_results, services
-from .search_address import Asking, checked, words_of
+from .search_address import SavedQuery, checked, words_of
 
 SHOWN_AT_FIRST = 50  # of the history
 
@@ -30,22 +30,22 @@ class Row:
     """A search on the page. `title` is its dataset's, "" if that is gone."""
 
     kept: SavedSearch | HistoryEntry
-    asking: Asking
+    asking: SavedQuery
     words: list[str]
     title: str
 
 
 @require_safe
 @never_cache
-@for_members
+@login_required
 def searches(request: HttpRequest) -> HttpResponse:
     titles = dict(Dataset.objects.values_list("slug", "title"))
-    entries = history.of(request.user)
+    entries = history.history_of(request.user)
     count = entries.count()
     if "all" not in request.GET:
         entries = entries[:SHOWN_AT_FIRST]
-    mine = list(services.of(request.user))
-    words = words_of([services.asking_of(each) for each in mine], request.user)
+    mine = list(services.saved_searches_of(request.user))
+    words = words_of([services.saved_query_of(each) for each in mine], request.user)
     context = {
         "rows": [
             _row(each, titles, said) for each, said in zip(mine, words, strict=True)
@@ -65,7 +65,7 @@ def searches(request: HttpRequest) -> HttpResponse:
 def _row(
     kept: SavedSearch | HistoryEntry, titles: dict[str, str], words: list[str]
 ) -> Row:
-    asking = Asking(kept.dataset, kept.address)
+    asking = SavedQuery(kept.dataset, kept.address)
     return Row(kept, asking, words, titles.get(kept.dataset, ""))
 
 
@@ -74,27 +74,27 @@ def _page() -> str:
 
 
 def _mine(request: HttpRequest, key: UUID) -> SavedSearch:
-    return get_object_or_404(services.of(request.user), pk=key)
+    return get_object_or_404(services.saved_searches_of(request.user), pk=key)
 
 
 @require_safe
 @never_cache
-@for_members
-def glance(request: HttpRequest, key: UUID) -> HttpResponse:
+@login_required
+def preview(request: HttpRequest, key: UUID) -> HttpResponse:
     """The first pictures of a saved search, and how many of all are new."""
     search = _mine(request, key)
     context: dict[str, Any] = {
         "saved": search,
-        "since": new_results.since(search.looked_at),
+        "since": new_results.since_text(search.looked_at),
     }
     try:
-        found = new_results.kept_glance(
+        found = new_results.cached_preview(
             search,
             request.user,
             request.get_host(),
             before=lambda: rate_limits.check(request, "search"),
         )
-        unsafe = services.asking_of(search).form.asked["nsfw"] == "any"
+        unsafe = services.saved_query_of(search).form.asked["nsfw"] == "any"
         dataset = service.dataset_named(search.dataset)
         context["veiled"] = not (unsafe or has_safety(dataset))
         context["glance"] = found
@@ -106,32 +106,32 @@ def glance(request: HttpRequest, key: UUID) -> HttpResponse:
 
 
 @require_POST
-@for_members
+@login_required
 def save(request: HttpRequest) -> HttpResponse:
     asking = checked(request.POST.get("address", ""))
     search, is_new = services.save(request.user, asking, request.POST.get("name", ""))
     told: dict[str, Any] = {"id": search.pk, "name": search.name}
     if not is_new:
         text = f"You have saved this search already, as “{search.name}”."
-        return done(request, text, _page(), **told)
+        return success(request, text, _page(), **told)
     undo = {"url": reverse("delete-search", args=[search.pk]), "data": {}}
     text = f"Saved as “{search.name}”."
-    return done(request, text, _page(), undo, **told)
+    return success(request, text, _page(), undo, **told)
 
 
 @require_POST
-@for_members
+@login_required
 def rename(request: HttpRequest, key: UUID) -> HttpResponse:
     search = _mine(request, key)
     undo = {"url": request.path, "data": {"name": search.name}}
     services.rename(search, request.POST.get("name", ""))
-    return done(
+    return success(
         request, f"Renamed to “{search.name}”.", _page(), undo, name=search.name
     )
 
 
 @require_POST
-@for_members
+@login_required
 def change(request: HttpRequest, key: UUID) -> HttpResponse:
     """Has it ask for what stands in `address`."""
     search = _mine(request, key)
@@ -139,20 +139,20 @@ def change(request: HttpRequest, key: UUID) -> HttpResponse:
     undo = {"url": request.path, "data": {"address": search.address}}
     services.change(search, asking)
     text = f"“{search.name}” asks for this from now on."
-    return done(request, text, _page(), undo, name=search.name)
+    return success(request, text, _page(), undo, name=search.name)
 
 
 @require_POST
-@for_members
+@login_required
 def move(request: HttpRequest, key: UUID) -> HttpResponse:
     """Behind the search `after`, first where that is empty; or a `step` up or down."""
     search = _mine(request, key)
     if step := request.POST.get("step"):
-        services.step(search, down=step == "down")
+        services.move_one_step(search, down=step == "down")
     else:
         after = request.POST.get("after", "")
         services.move(search, _mine(request, _key(after)) if after else None)
-    return done(request, f"Moved “{search.name}”.", _page())
+    return success(request, f"Moved “{search.name}”.", _page())
 
 
 def _key(text: str) -> UUID:
@@ -163,18 +163,18 @@ def _key(text: str) -> UUID:
 
 
 @require_POST
-@for_members
+@login_required
 def delete(request: HttpRequest, key: UUID) -> HttpResponse:
     search = _mine(request, key)
     undo = {
         "url": reverse("restore-search"),
         "data": {"deleted": services.delete(search)},
     }
-    return done(request, f"Deleted “{search.name}”.", _page(), undo)
+    return success(request, f"Deleted “{search.name}”.", _page(), undo)
 
 
 @require_POST
-@for_members
+@login_required
 def restore(request: HttpRequest) -> HttpResponse:
     search = services.restore(request.user, request.POST.get("deleted", ""))
-    return done(request, f"“{search.name}” is back.", _page())
+    return success(request, f"“{search.name}” is back.", _page())

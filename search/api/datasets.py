@@ -20,10 +20,10 @@ from search.models import Dataset
 from search.models.registry import SLUG, TERMS_OF_SLUG, own_field
 from search.retrieval import service
 
-from .errors import REFUSAL
+from .errors import ERROR_RESPONSE
 from .fields import StrictIntegerField, StrictSerializer, WordField
-from .permissions import FOR_STAFF, StaffWrites, may
-from .representations import DatasetAnswer, told_dataset
+from .permissions import FOR_STAFF, StaffWrites, has_staff_permission
+from .representations import DatasetAnswer, dataset_json
 
 SIZES = [value for value, _ in own_field(Dataset, "shards_per_partition").choices or ()]
 TAKEN = "There is a dataset of this name already."
@@ -149,7 +149,7 @@ class Datasets(APIView):
         parameters=[DatasetsParameters],
         responses={
             200: SeenDatasetAnswer(many=True),
-            403: OpenApiResponse(REFUSAL, "All of them are for staff."),
+            403: OpenApiResponse(ERROR_RESPONSE, "All of them are for staff."),
         },
     )
     def get(self, request: Request) -> Response:
@@ -158,7 +158,7 @@ class Datasets(APIView):
         datasets: Iterable[Dataset]
         if not given["all"]:
             datasets = service.datasets()
-        elif may(request.user, "change"):
+        elif has_staff_permission(request.user, "change"):
             datasets = Dataset.objects.all()
         else:
             self.permission_denied(request, FOR_STAFF.format("change"))
@@ -254,8 +254,12 @@ def _locked(slug: str) -> Dataset:
 
 def _seen(dataset: Dataset, user: Any) -> dict[str, Any]:
     """Where things lie on the server is for staff alone."""
-    return _told(dataset) if may(user, "change") else told_dataset(dataset)
+    return (
+        _told(dataset)
+        if has_staff_permission(user, "change")
+        else dataset_json(dataset)
+    )
 
 
 def _told(dataset: Dataset) -> dict[str, Any]:
-    return {**told_dataset(dataset), "settings": SettingsSerializer(dataset).data}
+    return {**dataset_json(dataset), "settings": SettingsSerializer(dataset).data}

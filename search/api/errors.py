@@ -41,7 +41,9 @@ WITHOUT_TOKEN = (
 logger = logging.getLogger(__name__)
 
 
-def answer(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
+def api_exception_handler(
+    error: Exception, context: dict[str, Any]
+) -> HttpResponse | None:
     """As JSON, whatever a view answers with when it does not refuse."""
     if isinstance(error, SearchError):
         if isinstance(error, SearchUnavailable):
@@ -132,8 +134,10 @@ SHAPES: dict[str, Shape] = {
     },
 }
 
-REFUSAL: Shape = {"$ref": "#/components/schemas/Refusal"}
-EITHER: Shape = {"anyOf": [REFUSAL, {"$ref": "#/components/schemas/FieldErrors"}]}
+ERROR_RESPONSE: Shape = {"$ref": "#/components/schemas/Refusal"}
+EITHER: Shape = {
+    "anyOf": [ERROR_RESPONSE, {"$ref": "#/components/schemas/FieldErrors"}]
+}
 RETRY_AFTER: Shape = {
     "Retry-After": {
         "description": "In how many seconds to ask again.",
@@ -151,7 +155,7 @@ HOW_TO_SIGN_IN: Shape = {
 
 
 def _refusal(
-    description: str, schema: Shape = REFUSAL, headers: Shape | None = None
+    description: str, schema: Shape = ERROR_RESPONSE, headers: Shape | None = None
 ) -> Shape:
     told: Shape = {
         "description": description,

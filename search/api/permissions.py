@@ -9,7 +9,7 @@ FOR_STAFF = "This is for staff who may {} datasets."
 WANTED = {"POST": "add", "DELETE": "delete"}  # other methods change
 
 
-def may(user: Any, do: str) -> bool:
+def has_staff_permission(user: Any, do: str) -> bool:
     """Whether a user is of the staff and may "add", "change" or "delete" datasets."""
     return user.is_staff and user.has_perm(f"search.{do}_dataset")
 
@@ -22,7 +22,7 @@ class StaffWrites(BasePermission):
             return True
         do = WANTED.get(request.method or "", "change")
         self.message = FOR_STAFF.format(do)
-        return may(request.user, do)
+        return has_staff_permission(request.user, do)
 
 
 class StaffOnly(BasePermission):
@@ -31,4 +31,4 @@ class StaffOnly(BasePermission):
     message = FOR_STAFF.format("change")
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        return may(request.user, "change")
+        return has_staff_permission(request.user, "change")

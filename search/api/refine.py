@@ -10,15 +10,15 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from search.errors import InvalidQuery
-from search.query.concepts import resolved
+from search.query.concepts import resolve
 from search.query.model import MOST_EXCLUDED, MOST_TERMS, Filters, SearchQuery, Term
-from search.rate_limits import check_pictures
+from search.rate_limits import check_images
 from search.retrieval import service
-from search.retrieval.feedback import MOST_MARKS, STRENGTHS, check_marks, tuned_by_items
+from search.retrieval.feedback import MOST_MARKS, STRENGTHS, check_marks, tune_by_items
 
 from .fields import ShortListField, StrictIntegerField, between
-from .representations import RefineAnswer, told_page
-from .serializers import IDS, AskedSerializer, TermSerializer, terms_of
+from .representations import RefineAnswer, page_json
+from .serializers import IDS, QuerySerializer, TermSerializer, terms_of
 
 EXAMPLE = OpenApiExample(
     "Houses like these two",
@@ -45,7 +45,7 @@ class MarksField(ShortListField):
         return list(dict.fromkeys(super().to_internal_value(data)))
 
 
-class RefineSerializer(AskedSerializer):
+class RefineSerializer(QuerySerializer):
     """A search, and marks on what it found."""
 
     more_of_schema = {
@@ -126,19 +126,17 @@ class Refine(APIView):
         given = RefineSerializer(data=request.data)
         given.is_valid(raise_exception=True)
         asked = given.query()
-        check_pictures(request, asked)
-        query = resolved(asked, request.user)
+        check_images(request, asked)
+        query = resolve(asked, request.user)
         marks = given.validated_data
         good, bad = marks["good"], marks["bad"]
-        tuned = tuned_by_items(
-            query, service.embed(query), good, bad, marks["strength"]
-        )
+        tuned = tune_by_items(query, service.embed(query), good, bad, marks["strength"])
         vector = tuple(tuned.vector.tolist())
         filters = replace(query.filters, exclude=given.left_out(query))
         page = service.find(
             replace(query, terms=(Term(embedding=vector),), filters=filters)
         )
-        told = told_page(page, query.dataset, marks["include"], request)
+        told = page_json(page, query.dataset, marks["include"], request)
         there = {*tuned.good, *tuned.bad}
         gone = [item for item in [*good, *bad] if item not in there]
         counted = {"good": tuned.good, "bad": tuned.bad, "gone": gone}

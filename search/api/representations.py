@@ -230,7 +230,7 @@ class Addresses(Protocol):
     def build_absolute_uri(self, location: str, /) -> str: ...
 
 
-def told_dataset(dataset: Dataset) -> Told:
+def dataset_json(dataset: Dataset) -> Told:
     """As answers.DatasetAnswer. Raises SearchUnavailable."""
     state = service.index_state(dataset)
     return {
@@ -271,15 +271,15 @@ def _evaluation(dataset: Dataset) -> Told | None:
     }
 
 
-def told_item(item: service.Item, slug: str, request: Addresses) -> Told:
+def item_json(item: service.Item, slug: str, request: Addresses) -> Told:
     """As answers.ItemAnswer."""
-    told = told_hit(item, slug, request)
+    told = hit_json(item, slug, request)
     for of_a_search in ("similarity", "similar"):
         del told[of_a_search]
     return {**told, "metadata": item.metadata}
 
 
-def told_hit(hit: service.Hit, slug: str, request: Addresses) -> Told:
+def hit_json(hit: service.Hit, slug: str, request: Addresses) -> Told:
     """As answers.ResultAnswer."""
     told = asdict(hit)
     told.pop("metadata", None)
@@ -291,11 +291,11 @@ def told_hit(hit: service.Hit, slug: str, request: Addresses) -> Told:
     }
 
 
-def told_page(
+def page_json(
     page: service.Page, slug: str, include: list[str], request: Addresses
 ) -> Told:
     """As answers.SearchAnswer."""
-    results = [told_hit(hit, slug, request) for hit in page.hits]
+    results = [hit_json(hit, slug, request) for hit in page.hits]
     if "embedding" in include:
         _add_embeddings(results, slug, page.field)
     return {

@@ -38,13 +38,13 @@ PICTURES_BY_NAME = {"image", "image_url", "q"}
 DONE = {"200": "What was asked for.", "201": "What was made.", "204": "It is done."}
 
 
-def not_told() -> list[type]:
+def exclude_from_docs() -> list[type]:
     """The classes whose docstrings are for whoever writes serializers and views."""
     return [StrictSerializer, *get_lib_doc_excludes()]
 
 
-class ByToken(OpenApiAuthenticationExtension):
-    target_class = "rest_framework.authentication.TokenAuthentication"
+class TokenScheme(OpenApiAuthenticationExtension):
+    target_class = "usercollections.account.tokens.ApiTokenAuthentication"
     match_subclasses = True
     name = "token"
 
@@ -54,7 +54,7 @@ class ByToken(OpenApiAuthenticationExtension):
         return {**header, "description": told}
 
 
-class BySession(OpenApiAuthenticationExtension):
+class SessionScheme(OpenApiAuthenticationExtension):
     target_class = "rest_framework.authentication.SessionAuthentication"
     name = "session"
 
@@ -67,7 +67,7 @@ class BySession(OpenApiAuthenticationExtension):
         return {**cookie, "name": settings.SESSION_COOKIE_NAME, "description": told}
 
 
-class Described(AutoSchema):
+class ApiSchema(AutoSchema):
     """Adds the refusals that each operation may answer with.
 
     A view says with `fetches = True` that it looks at pictures from outside though its
@@ -196,7 +196,7 @@ class Described(AutoSchema):
         return shape
 
 
-def tidied(result: Shape, **_: Any) -> Shape:
+def postprocess_schema(result: Shape, **_: Any) -> Shape:
     """Takes out what only the library's own tools need; runs after all else."""
     return _without(result, "x-spec-enum-id")
 
@@ -217,7 +217,7 @@ RENDERERS = [
 ]
 
 
-class ByParameter(DefaultContentNegotiation):
+class FormatParameter(DefaultContentNegotiation):
     """?format=json or ?format=yaml goes before the header Accept."""
 
     def select_renderer(
@@ -235,7 +235,7 @@ class ByParameter(DefaultContentNegotiation):
         raise NotAcceptable("The format is json or yaml.")
 
 
-class Description(APIView):
+class SchemaView(APIView):
     """This description of the API, as YAML or JSON.
 
     The header `Accept` chooses between them, or `format`, which goes before it.
@@ -243,7 +243,7 @@ class Description(APIView):
 
     throttle_scope = "item"
     renderer_classes = RENDERERS
-    content_negotiation_class = ByParameter
+    content_negotiation_class = FormatParameter
 
     @extend_schema(
         operation_id="schema_retrieve",

@@ -78,7 +78,7 @@ class TermSerializer(StrictSerializer):
     )
 
     def validate_image(self, text: str) -> bytes:
-        return picture_bytes(text)
+        return image_bytes(text)
 
 
 class FiltersSerializer(StrictSerializer):
@@ -129,7 +129,7 @@ class FiltersSerializer(StrictSerializer):
         return tuple(ids)
 
 
-class AskedSerializer(StrictSerializer):
+class QuerySerializer(StrictSerializer):
     """What is searched for in a dataset, and how: common to searching and refining."""
 
     dataset = serializers.CharField(max_length=200, help_text="Its slug.")
@@ -151,7 +151,7 @@ class AskedSerializer(StrictSerializer):
     )
 
 
-class SearchSerializer(AskedSerializer):
+class SearchSerializer(QuerySerializer):
     """A search: terms, or the cursor of an earlier one for its next page."""
 
     more_of_schema = {
@@ -235,7 +235,7 @@ def _term(given: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-def picture_bytes(text: str) -> bytes:
+def image_bytes(text: str) -> bytes:
     if len(text) > MOST_BYTES * 4 // 3 + 4:
         raise PictureTooLarge(f"The picture is larger than {MOST_BYTES // 2**20} MB.")
     try:

@@ -19,12 +19,12 @@ from rest_framework.views import APIView
 from search.clickhouse import client
 from search.errors import NotFound, ShardUnreadable
 from search.ingestion import control
-from search.ingestion.progress import Standing, pace, reasons, spans
+from search.ingestion.progress import ImportProgress, pace, reasons, spans
 from search.ingestion.sources.protocol import LAST_SHARD
 from search.models import Dataset, Partition, Shard
 from search.retrieval import service
 
-from .errors import REFUSAL
+from .errors import ERROR_RESPONSE
 from .fields import StrictSerializer, WordField, between
 from .permissions import StaffOnly
 from .representations import count_field
@@ -74,7 +74,7 @@ class ShardsAnswer(serializers.Serializer):
     )
 
 
-class SteeringSerializer(StrictSerializer):
+class ShardActionsSerializer(StrictSerializer):
     shards = serializers.CharField(
         required=False,
         max_length=1_000,
@@ -85,7 +85,7 @@ class SteeringSerializer(StrictSerializer):
     )
 
 
-class SteeringAnswer(serializers.Serializer):
+class ShardActionsAnswer(serializers.Serializer):
     action = serializers.ChoiceField(ACTIONS)
     shards = serializers.IntegerField(
         min_value=0, help_text="For how many there was something to do."
@@ -123,7 +123,7 @@ class Shards(APIView):
         return Response(_page(shards, given["limit"]))
 
 
-class Steering(APIView):
+class ShardActions(APIView):
     permission_classes = [StaffOnly]
     throttle_scope = "item"
 
@@ -131,11 +131,11 @@ class Steering(APIView):
         operation_id="shards_steer",
         tags=["staff"],
         parameters=[SLUG, ACTION],
-        request=SteeringSerializer,
+        request=ShardActionsSerializer,
         responses={
-            200: SteeringAnswer,
+            200: ShardActionsAnswer,
             422: OpenApiResponse(
-                REFUSAL, "The source, or the range of shards, cannot be read."
+                ERROR_RESPONSE, "The source, or the range of shards, cannot be read."
             ),
         },
         examples=[
@@ -155,7 +155,7 @@ class Steering(APIView):
         action = OTHER_NAMES.get(action, action)
         if action not in ACTIONS:
             raise NotFound(f"There is no such action; there are {', '.join(ACTIONS)}.")
-        given = SteeringSerializer(data=request.data)
+        given = ShardActionsSerializer(data=request.data)
         given.is_valid(raise_exception=True)
         found = _found(dataset) if action == "start" else None
         shards = control.shards_of(dataset, given.validated_data.get("shards", ""))
@@ -163,7 +163,7 @@ class Steering(APIView):
             raise ValidationError({"sure": [_what_would_go(shards)]})
         if action in ("cancel", "drop"):
             client.ping()  # nothing is taken away by half
-        count = control.act(dataset, shards, action)
+        count = control.apply_action(dataset, shards, action)
         return Response({"action": action, "shards": count, "found": found})
 
 
@@ -176,7 +176,7 @@ def _page(shards: QuerySet[Shard], limit: int) -> dict[str, Any]:
 
 
 def _found(dataset: Dataset) -> int:
-    found = control.find_shards(dataset)
+    found = control.discover_shards(dataset)
     if not found:
         raise ShardUnreadable(f"There are no shards in “{dataset.source}”.")
     return found
@@ -272,7 +272,7 @@ class Progress(APIView):
 
 def _told(dataset: Dataset) -> dict[str, Any]:
     """As ProgressAnswer."""
-    standing = Standing.of(dataset)
+    standing = ImportProgress.of(dataset)
     speed = pace(dataset, standing.rows_done) if standing.moving else None
     return {
         "dataset": dataset.slug,

@@ -5,7 +5,7 @@ from . import datasets, popularity, refine, schema, shards, views
 from .docs import views as docs_views
 
 urlpatterns = [
-    path("schema/", schema.Description.as_view(), name="api-schema"),
+    path("schema/", schema.SchemaView.as_view(), name="api-schema"),
     path("docs", RedirectView.as_view(pattern_name="api-docs")),
     path("docs/", docs_views.docs, name="api-docs"),
     path("docs/reference/", docs_views.reference, name="api-reference"),
@@ -23,7 +23,7 @@ urlpatterns = [
     path("datasets/<slug:slug>/shards/", shards.Shards.as_view(), name="api-shards"),
     path(
         "datasets/<slug:slug>/shards/<slug:action>/",
-        shards.Steering.as_view(),
+        shards.ShardActions.as_view(),
         name="api-steering",
     ),
     path(

@@ -8,12 +8,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from search.errors import NotFound
-from search.query.concepts import resolved
+from search.query.concepts import resolve
 from search.query.model import SearchQuery
-from search.rate_limits import check_pictures
+from search.rate_limits import check_images
 from search.retrieval import service
 
-from .representations import ItemAnswer, SearchAnswer, told_item, told_page
+from .representations import ItemAnswer, SearchAnswer, item_json, page_json
 from .serializers import SearchParametersSerializer, SearchSerializer
 
 EXAMPLE = OpenApiExample(
@@ -35,7 +35,7 @@ class ItemDetail(APIView):
 
     @extend_schema(operation_id="item_retrieve", responses=ItemAnswer)
     def get(self, request: Request, slug: str, item_id: int) -> Response:
-        return Response(told_item(service.item(slug, item_id), slug, request))
+        return Response(item_json(service.item(slug, item_id), slug, request))
 
 
 class Search(APIView):
@@ -84,6 +84,6 @@ class Unknown(APIView):
 
 
 def _answer(query: SearchQuery, include: list[str], request: Request) -> Response:
-    check_pictures(request, query)
-    page = service.find(resolved(query, request.user))
-    return Response(told_page(page, query.dataset, include, request))
+    check_images(request, query)
+    page = service.find(resolve(query, request.user))
+    return Response(page_json(page, query.dataset, include, request))

@@ -23,7 +23,7 @@ from . import cluster
 HOLDER = re.compile(r"PID: (\d+)", re.ASCII)  # as the engine notes it down
 
 
-def held_by() -> int | None:
+def locked_by() -> int | None:
     """The other process that has the folder open, if one has; None for servers."""
     address = urlsplit(cluster.current_url())
     folder = Path(unquote(address.path))
@@ -75,7 +75,7 @@ _function_options: dict[str, str] = {}
 
 def ping() -> None:
     """Raises SearchUnavailable, with the reason, when an engine cannot be used."""
-    cluster.everywhere(lambda: rows("SELECT 1"))
+    cluster.on_all_nodes(lambda: rows("SELECT 1"))
 
 
 def rows(
@@ -83,7 +83,7 @@ def rows(
 ) -> list[dict[str, Any]]:
     """The rows of a query, as dictionaries by column name."""
     query_settings.setdefault("max_execution_time", QUERY_TIMEOUT_S)
-    with _translated_errors():
+    with _search_errors():
         client = _client(query_settings["max_execution_time"] + CONNECT_TIMEOUT_S)
         result = client.query(sql, parameters=parameters, settings=query_settings)
         return list(result.named_results())
@@ -94,7 +94,7 @@ def columns(
 ) -> list[Sequence[Any]]:
     """The columns of a query's result, as in SELECT; none at all when it is empty."""
     query_settings.setdefault("max_execution_time", QUERY_TIMEOUT_S)
-    with _translated_errors():
+    with _search_errors():
         client = _client(query_settings["max_execution_time"] + CONNECT_TIMEOUT_S)
         result = client.query(
             sql, parameters=parameters, settings=query_settings, column_oriented=True
@@ -131,7 +131,7 @@ def command(
     sql: str, parameters: dict[str, Any] | None = None, **query_settings: Any
 ) -> None:
     """Runs a statement that returns nothing, however long it takes."""
-    with _translated_errors():
+    with _search_errors():
         _client(LONG_TIMEOUT_S).command(
             sql, parameters=parameters, settings=query_settings
         )
@@ -140,25 +140,25 @@ def command(
 def arrow(sql: str, parameters: dict[str, Any], **query_settings: Any) -> Any:
     """A query's result as a pyarrow.Table, without a Python object for each value."""
     query_settings.setdefault("max_execution_time", QUERY_TIMEOUT_S)
-    with _translated_errors():
+    with _search_errors():
         client = _client(query_settings["max_execution_time"] + CONNECT_TIMEOUT_S)
         return client.query_arrow(sql, parameters, query_settings, use_strings=True)
 
 
 def insert_arrow(table: str, batch: Any, **query_settings: Any) -> None:
     """Inserts a pyarrow.Table whose columns are named as the table's."""
-    with _translated_errors():
+    with _search_errors():
         _client(LONG_TIMEOUT_S).insert_arrow(table, batch, settings=query_settings)
 
 
-def printed(sql: str, form: str = "") -> str:
+def raw_result(sql: str, form: str = "") -> str:
     """What the engine prints for a statement, in the form that it names or in `form`.
 
     Raises InvalidQuery with the engine's own words: they are for writers of SQL.
     """
     from clickhouse_connect.driver.exceptions import DatabaseError
 
-    with _translated_errors():
+    with _search_errors():
         client = _client(LONG_TIMEOUT_S)
         try:
             return client.raw_query(sql, fmt=form or None).decode(errors="replace")
@@ -166,7 +166,7 @@ def printed(sql: str, form: str = "") -> str:
             raise InvalidQuery(_in_one_line(str(error))) from error
 
 
-def offer_functions(config: Path) -> None:
+def register_udfs(config: Path) -> None:
     """Has the embedded engine offer the functions of an XML file, beside its scripts.
 
     An engine takes them up when it opens: call this before the first query.
@@ -196,11 +196,11 @@ def _client(timeout_s: int) -> Any:
     clients = _local.__dict__.setdefault("clients", {})
     key = (url, timeout_s if url.startswith("clickhouse") else 0, os.getpid())
     if key not in clients:
-        clients[key] = _connected(url, timeout_s)
+        clients[key] = _connect(url, timeout_s)
     return clients[key]
 
 
-def _connected(url: str, timeout_s: int) -> Any:
+def _connect(url: str, timeout_s: int) -> Any:
     import clickhouse_connect
 
     address = urlsplit(url)
@@ -241,16 +241,16 @@ def _engine_options() -> dict[str, Any]:
 
 
 @contextmanager
-def _translated_errors() -> Iterator[None]:
+def _search_errors() -> Iterator[None]:
     from clickhouse_connect.driver.exceptions import ClickHouseError
 
     try:
         yield
     except (ClickHouseError, OSError) as error:
-        raise _translated(str(error)) from error
+        raise _to_search_error(str(error)) from error
 
 
-def _translated(message: str) -> SearchError:
+def _to_search_error(message: str) -> SearchError:
     if "EmbeddedServer" in message:
         folder = Path(unquote(urlsplit(cluster.current_url()).path))
         if is_locked(folder):

@@ -36,7 +36,7 @@ def current_url() -> str:
 
 
 @contextmanager
-def at(url: str) -> Iterator[None]:
+def on_node(url: str) -> Iterator[None]:
     """What is asked within goes to this node."""
     before = getattr(_local, "url", None)
     _local.url = url
@@ -46,13 +46,13 @@ def at(url: str) -> Iterator[None]:
         _local.url = before
 
 
-def of_partition(partition: int) -> str:
+def node_of_partition(partition: int) -> str:
     """The address of the node on which a partition lies."""
     nodes = urls()
     return nodes[partition % len(nodes)]
 
 
-def everywhere(ask: Callable[[], Answer]) -> list[Answer]:
+def on_all_nodes(ask: Callable[[], Answer]) -> list[Answer]:
     """What each node answers; raises the error of one that does not."""
     nodes = urls()
     if len(nodes) == 1:
@@ -60,13 +60,15 @@ def everywhere(ask: Callable[[], Answer]) -> list[Answer]:
     return list(_threads().map(lambda url: _asked(url, ask), nodes))
 
 
-def where_they_lie(
+def group_by_node(
     ids: Iterable[int], partition_bits: int, ask: Callable[[list[int]], Answer]
 ) -> list[Answer]:
     """Asks each node for those of the ids that it may have, MOST_IDS at a time."""
     by_url: dict[str, list[int]] = {}
     for item_id in ids:
-        by_url.setdefault(of_partition(item_id >> partition_bits), []).append(item_id)
+        by_url.setdefault(node_of_partition(item_id >> partition_bits), []).append(
+            item_id
+        )
     pieces = [
         (url, own[start : start + MOST_IDS])
         for url, own in by_url.items()
@@ -79,7 +81,7 @@ def where_they_lie(
 
 
 def _asked(url: str, ask: Callable[[], Answer]) -> Answer:
-    with at(url):
+    with on_node(url):
         return ask()
 
 

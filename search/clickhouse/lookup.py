@@ -20,7 +20,7 @@ def facts(table: ItemTable, ids: list[int]) -> dict[int, dict[str, Any]]:
         f"SELECT {FACT_COLUMNS} FROM {table.name} "
         f"WHERE id IN {{ids:Array(UInt64)}} AND {NOT_REMOVED}"
     )
-    found = cluster.where_they_lie(
+    found = cluster.group_by_node(
         ids,
         table.partition_bits,
         lambda own: client.rows(sql, {"ids": own}, max_threads=1),
@@ -30,7 +30,7 @@ def facts(table: ItemTable, ids: list[int]) -> dict[int, dict[str, Any]]:
 
 def item(table: ItemTable, item_id: int) -> dict[str, Any] | None:
     """All that is known of one item but its vectors; None if it is not there."""
-    with cluster.at(cluster.of_partition(item_id >> table.partition_bits)):
+    with cluster.on_node(cluster.node_of_partition(item_id >> table.partition_bits)):
         found = client.rows(
             f"SELECT {FACT_COLUMNS}, metadata FROM {table.name} "
             f"WHERE id = {{id:UInt64}} AND {NOT_REMOVED}",
@@ -39,12 +39,12 @@ def item(table: ItemTable, item_id: int) -> dict[str, Any] | None:
     return found[0] if found else None
 
 
-def picture_facts(table: ItemTable, item_id: int) -> dict[str, Any] | None:
+def image_facts(table: ItemTable, item_id: int) -> dict[str, Any] | None:
     """url, MD5 in small letters ('' if not known) and `deleted` of an item, or None.
 
     What has been removed is found, too.
     """
-    with cluster.at(cluster.of_partition(item_id >> table.partition_bits)):
+    with cluster.on_node(cluster.node_of_partition(item_id >> table.partition_bits)):
         found = client.rows(
             "SELECT url, lower(metadata['md5']) AS md5, deleted "
             f"FROM {table.name} WHERE id = {{id:UInt64}}",
@@ -54,7 +54,7 @@ def picture_facts(table: ItemTable, item_id: int) -> dict[str, Any] | None:
     return found[0] if found else None
 
 
-def of_url(table: ItemTable, url: str) -> int | None:
+def id_by_url(table: ItemTable, url: str) -> int | None:
     """The first item of this URL that is not removed; None if there is none.
 
     Of all rows it reads the hash of the URL, eight bytes each. What is not found within
@@ -65,7 +65,7 @@ def of_url(table: ItemTable, url: str) -> int | None:
         f"WHERE url = {{url:String}} AND {NOT_REMOVED} ORDER BY id LIMIT 1"
     )
     limit = {"max_execution_time": LOOKED_FOR_S, "timeout_overflow_mode": "break"}
-    found = cluster.everywhere(lambda: client.rows(sql, {"url": url}, **limit))
+    found = cluster.on_all_nodes(lambda: client.rows(sql, {"url": url}, **limit))
     return min((row["id"] for rows in found for row in rows), default=None)
 
 
@@ -121,7 +121,7 @@ def sum_of_directions(table: ItemTable, field: str, ids: list[int]) -> np.ndarra
         f"FROM {table.name} "
         f"WHERE id IN {{ids:Array(UInt64)}} AND {NOT_REMOVED} AND length > 0"
     )
-    found = cluster.where_they_lie(
+    found = cluster.group_by_node(
         ids, table.partition_bits, lambda own: client.columns(sql, {"ids": own})
     )
     total = np.zeros(table.dimension)
@@ -138,7 +138,7 @@ def _by_id(
     **settings: Any,
 ) -> Iterator[tuple[int, Any]]:
     """(id, value), the two columns of a statement about {ids}."""
-    found = cluster.where_they_lie(
+    found = cluster.group_by_node(
         ids,
         table.partition_bits,
         lambda own: client.columns(sql, {**(parameters or {}), "ids": own}, **settings),

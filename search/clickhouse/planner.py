@@ -27,7 +27,7 @@ SIZES_KEPT_S = 10
 
 
 @dataclass(frozen=True)
-class Gathered:
+class FilteredCandidates:
     """`complete` says that no other item passes the condition."""
 
     candidates: Candidates
@@ -35,7 +35,7 @@ class Gathered:
     complete: bool
 
 
-def gather(
+def search_filtered(
     table: ItemTable,
     field: str,
     vector: np.ndarray,
@@ -45,13 +45,13 @@ def gather(
     depth: int,
     wanted: int,
     exact: bool,
-) -> Gathered:
+) -> FilteredCandidates:
     """The nearest items that pass: `depth` of them, or at least `wanted`.
 
     Fewer than `wanted` come back only when no more pass.
     """
 
-    def found(exactly: bool, multiplier: float = 1.0) -> Gathered:
+    def found(exactly: bool, multiplier: float = 1.0) -> FilteredCandidates:
         candidates = nearest(
             table,
             field,
@@ -62,11 +62,13 @@ def gather(
             exact=exactly,
             multiplier=multiplier,
         )
-        return Gathered(candidates, exactly, exactly and len(candidates) < depth)
+        return FilteredCandidates(
+            candidates, exactly, exactly and len(candidates) < depth
+        )
 
     multiplier = 1.0
     if condition and not exact:
-        passing = share_passing(table, condition)
+        passing = estimate_selectivity(table, condition)
         exact = passing.rows <= FEW or MOST_RESULTS * passing.share < MARGIN * wanted
         # As many candidates as without a condition, if enough of them are to pass.
         fetched = max(wanted * MARGIN / (passing.share or 1), depth)
@@ -80,23 +82,23 @@ def gather(
 
 
 @dataclass(frozen=True)
-class Passing:
+class Selectivity:
     """An estimate of how many rows of a table pass a condition."""
 
     share: float
     rows: int
 
 
-def share_passing(table: ItemTable, condition: Condition) -> Passing:
+def estimate_selectivity(table: ItemTable, condition: Condition) -> Selectivity:
     """Estimated from some stretches of each part, and kept for minutes."""
     parameters = tuple(condition.parameters.items())
     largest, total = _sizes(table, _period(SIZES_KEPT_S))
     if not total:
-        return Passing(0.0, 0)
+        return Selectivity(0.0, 0)
     share = _share_passing(
         table, condition.sql, parameters, largest, _period(ESTIMATE_KEPT_S)
     )
-    return Passing(share, round(share * total))
+    return Selectivity(share, round(share * total))
 
 
 def _period(seconds: int) -> int:
@@ -111,7 +113,7 @@ def _sizes(table: ItemTable, period: int) -> tuple[int, int]:
         "SELECT max(rows) AS largest, sum(rows) AS total FROM system.parts "
         "WHERE active AND database = currentDatabase() AND table = {table:String}"
     )
-    found = cluster.everywhere(lambda: client.rows(sql, {"table": table.name})[0])
+    found = cluster.on_all_nodes(lambda: client.rows(sql, {"table": table.name})[0])
     return max(row["largest"] for row in found), sum(row["total"] for row in found)
 
 
@@ -134,7 +136,7 @@ def _share_passing(
 
 def _count(table: ItemTable, where: str, parameters: dict[str, object]) -> int:
     sql = f"SELECT count() AS n FROM {table.name} WHERE {where}"
-    counted = cluster.everywhere(lambda: client.rows(sql, parameters))
+    counted = cluster.on_all_nodes(lambda: client.rows(sql, parameters))
     return sum(rows[0]["n"] for rows in counted)
 
 

@@ -99,7 +99,9 @@ def nearest(
     parameters = {"vector": hex_of(vector), "count": count, **condition.parameters}
     settings = EXACT_SETTINGS if exact else index_settings(table, count, multiplier)
     search = client.exact_columns if exact else client.nearest_columns
-    found = cluster.everywhere(lambda: _candidates(search(sql, parameters, **settings)))
+    found = cluster.on_all_nodes(
+        lambda: _candidates(search(sql, parameters, **settings))
+    )
     if len(found) == 1:
         return found[0]
     # No item lies on two nodes.
@@ -155,7 +157,7 @@ def hex_of(vector: np.ndarray) -> str:
 def has_safety(table: ItemTable) -> bool:
     """Whether any row has a word on its safety."""
     sql = f"SELECT 1 FROM {table.name} WHERE nsfw != '' LIMIT 1"
-    return any(cluster.everywhere(lambda: client.rows(sql)))
+    return any(cluster.on_all_nodes(lambda: client.rows(sql)))
 
 
 def ids_by_metadata(
@@ -171,7 +173,7 @@ def ids_by_metadata(
     )
     given = {"name": name, "values": values}
     limit = {"max_execution_time": client.LONG_TIMEOUT_S}
-    found = cluster.everywhere(lambda: client.columns(sql, given, **limit))
+    found = cluster.on_all_nodes(lambda: client.columns(sql, given, **limit))
     return [pair for columns in found for pair in zip(*columns, strict=True)]
 
 
@@ -184,7 +186,7 @@ def index_state(table: ItemTable) -> dict[str, int]:
         f"sumIf(parts.rows, {_without_index(table)}) AS rows_without_index "
         f"{FROM_PARTS}"
     )
-    states = cluster.everywhere(lambda: client.rows(sql, {"table": table.name})[0])
+    states = cluster.on_all_nodes(lambda: client.rows(sql, {"table": table.name})[0])
     return {name: sum(state[name] for state in states) for name in states[0]}
 
 

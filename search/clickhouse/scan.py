@@ -47,7 +47,7 @@ class Near:
 def end_of(table: ItemTable, shard: int) -> int:
     """The id after a shard's last row; the shard's first id if it has no rows."""
     first, last = bounds(shard)
-    with cluster.at(cluster.of_partition(first >> table.partition_bits)):
+    with cluster.on_node(cluster.node_of_partition(first >> table.partition_bits)):
         found = client.rows(
             f"SELECT count() AS rows, max(id) AS last FROM {table.name} "
             f"WHERE {OF_SHARD}",
@@ -78,7 +78,7 @@ def passing(
         farthest = "distance <= {farthest:Float64}"
         asked = asked.and_(farthest, farthest=near.farthest, **vectors)
     sql = f"SELECT {columns} FROM {table.name} {asked.where} ORDER BY id"
-    with cluster.at(cluster.of_partition(first >> table.partition_bits)):
+    with cluster.on_node(cluster.node_of_partition(first >> table.partition_bits)):
         found = client.arrow(sql, asked.parameters, **SETTINGS)
     return Passing(
         ids=found["id"].to_numpy(),
@@ -113,7 +113,7 @@ def contents(
         f"WHERE id IN {{ids:Array(UInt64)}} AND {NOT_REMOVED} ORDER BY id"
     )
     wanted = np.asarray(ids, np.uint64)
-    found = cluster.where_they_lie(
+    found = cluster.group_by_node(
         wanted.tolist() or [0],  # so that there are columns
         table.partition_bits,
         lambda own: client.arrow(sql, {"ids": own}, **SETTINGS),

@@ -75,11 +75,11 @@ class ItemTable:
         return replace(self, suffix=suffix, partition=partition)
 
 
-def wherever_it_lies(table: ItemTable, ask: Callable[[], Answer]) -> list[Answer]:
+def read_table(table: ItemTable, ask: Callable[[], Answer]) -> list[Answer]:
     """The answer of a table beside's node; those of all for the one searched."""
     if table.partition is None:
-        return cluster.everywhere(ask)
-    with cluster.at(cluster.of_partition(table.partition)):
+        return cluster.on_all_nodes(ask)
+    with cluster.on_node(cluster.node_of_partition(table.partition)):
         return [ask()]
 
 
@@ -88,7 +88,7 @@ def create(table: ItemTable) -> None:
 
     Such a one was made by an earlier version; its rows have to be brought in again.
     """
-    wherever_it_lies(table, lambda: _create(table))
+    read_table(table, lambda: _create(table))
     if settings.CLICKHOUSE_CLUSTER and table.partition is None:
         client.command(distributed(table))
 
@@ -106,8 +106,8 @@ def _create(table: ItemTable) -> None:
 
 def drop(table: ItemTable) -> None:
     if settings.CLICKHOUSE_CLUSTER and table.partition is None:
-        client.command(f"DROP TABLE IF EXISTS {everything(table)}{on_cluster()} SYNC")
-    wherever_it_lies(table, lambda: client.command(dropping(table)))
+        client.command(f"DROP TABLE IF EXISTS {all_tables(table)}{on_cluster()} SYNC")
+    read_table(table, lambda: client.command(dropping(table)))
 
 
 def dropping(table: ItemTable) -> str:
@@ -121,7 +121,7 @@ def on_cluster() -> str:
     return f" ON CLUSTER `{cluster}`" if cluster else ""
 
 
-def everything(table: ItemTable) -> str:
+def all_tables(table: ItemTable) -> str:
     """The table through which writers of SQL see the rows of all shards."""
     return f"{table.name}_ALL"
 
@@ -129,7 +129,7 @@ def everything(table: ItemTable) -> str:
 def distributed(table: ItemTable) -> str:
     """Searches do not go through it (see nodes.py)."""
     return (
-        f"CREATE TABLE IF NOT EXISTS {everything(table)}{on_cluster()} "
+        f"CREATE TABLE IF NOT EXISTS {all_tables(table)}{on_cluster()} "
         f"AS {table.name} ENGINE = Distributed(`{settings.CLICKHOUSE_CLUSTER}`, "
         f"currentDatabase(), {table.name})"
     )

@@ -29,13 +29,13 @@ def insert(table: ItemTable, batch: Any, token: str) -> None:
 def _at_its_node(table: ItemTable) -> AbstractContextManager[None]:
     """Where a table beside the one searched lies."""
     assert table.partition is not None
-    return cluster.at(cluster.of_partition(table.partition))
+    return cluster.on_node(cluster.node_of_partition(table.partition))
 
 
 def count(table: ItemTable) -> tuple[int, int]:
     """Rows, and how many different ids they have."""
     sql = f"SELECT count() AS rows, uniqExact(id) AS ids FROM {table.name}"
-    counted = schema.wherever_it_lies(table, lambda: client.rows(sql)[0])
+    counted = schema.read_table(table, lambda: client.rows(sql)[0])
     return sum(row["rows"] for row in counted), sum(row["ids"] for row in counted)
 
 
@@ -45,13 +45,13 @@ def count_by_shard(table: ItemTable) -> dict[int, tuple[int, int]]:
         f"SELECT bitShiftRight(id, {SHARD_BITS}) AS shard, count() AS rows, "
         f"uniqExact(id) AS ids FROM {table.name} GROUP BY shard"
     )
-    counted = schema.wherever_it_lies(table, lambda: client.rows(sql))
+    counted = schema.read_table(table, lambda: client.rows(sql))
     return {row["shard"]: (row["rows"], row["ids"]) for rows in counted for row in rows}
 
 
 def count_between(table: ItemTable, first: int, last: int) -> int:
     """How many rows of a table have ids from `first` to `last`, of one shard."""
-    with cluster.at(cluster.of_partition(first >> table.partition_bits)):
+    with cluster.on_node(cluster.node_of_partition(first >> table.partition_bits)):
         counted = client.rows(
             f"SELECT count() AS n FROM {table.name} WHERE {OF_SHARD}",
             {"first": first, "last": last},
@@ -114,7 +114,7 @@ def build_indexes(rebuilt: ItemTable, partition: int) -> None:
         f"MATERIALIZE INDEX {index} IN PARTITION {partition:d}"
         for index in INDEXES.values()
     )
-    with cluster.at(cluster.of_partition(partition)):
+    with cluster.on_node(cluster.node_of_partition(partition)):
         client.command(f"OPTIMIZE TABLE {rebuilt.name} PARTITION {partition:d} FINAL")
         client.command(f"ALTER TABLE {rebuilt.name} {both}", mutations_sync=1)
 
@@ -122,7 +122,7 @@ def build_indexes(rebuilt: ItemTable, partition: int) -> None:
 def vectors_indexed() -> int:
     """How many vectors the engines have put into graphs since they started."""
     sql = "SELECT value FROM system.events WHERE event = 'USearchAddCount'"
-    found = cluster.everywhere(lambda: client.rows(sql))
+    found = cluster.on_all_nodes(lambda: client.rows(sql))
     return sum(rows[0]["value"] for rows in found if rows)
 
 
@@ -136,7 +136,7 @@ def publish(table: ItemTable, partition: int, rebuilt: ItemTable) -> None:
 
 
 def drop_partition(table: ItemTable, partition: int) -> None:
-    with cluster.at(cluster.of_partition(partition)):
+    with cluster.on_node(cluster.node_of_partition(partition)):
         client.command(f"ALTER TABLE {table.name} DROP PARTITION {partition:d}")
 
 
@@ -145,7 +145,7 @@ def hide(table: ItemTable, sql: str, parameters: dict[str, Any]) -> None:
     statement = (
         f"ALTER TABLE {table.name} UPDATE deleted = 1 WHERE deleted = 0 AND ({sql})"
     )
-    schema.wherever_it_lies(
+    schema.read_table(
         table, lambda: client.command(statement, parameters, mutations_sync=1)
     )
 
@@ -160,13 +160,13 @@ def tables_beside(table: ItemTable | None = None) -> list[str]:
         "SELECT name FROM system.tables WHERE database = currentDatabase() "
         "AND match(name, concat('^', {name:String}, '_(ARRIVING|REBUILT)_'))"
     )
-    found = cluster.everywhere(lambda: client.rows(sql, {"name": name}))
+    found = cluster.on_all_nodes(lambda: client.rows(sql, {"name": name}))
     return [row["name"] for rows in found for row in rows]
 
 
 def drop_named(name: str) -> None:
     """Drops one of tables_beside."""
-    cluster.everywhere(lambda: client.command(f"DROP TABLE IF EXISTS {name} SYNC"))
+    cluster.on_all_nodes(lambda: client.command(f"DROP TABLE IF EXISTS {name} SYNC"))
 
 
 def bounds(shard: int) -> tuple[int, int]:

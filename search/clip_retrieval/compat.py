@@ -14,7 +14,7 @@ from django.urls import Resolver404, resolve
 from rest_framework import serializers
 
 from search.api.fields import ShortListField
-from search.api.serializers import MOST_NUMBERS, picture_bytes
+from search.api.serializers import MOST_NUMBERS, image_bytes
 from search.clickhouse.queries import MOST_RESULTS
 from search.errors import InvalidQuery
 from search.query.model import LAST_ITEM, Term
@@ -79,7 +79,7 @@ class KnnSerializer(serializers.Serializer):
             return Term(text=given["text"])
         if given["image"]:
             # Encoders of base64 may break lines.
-            return Term(image=picture_bytes("".join(given["image"].split())))
+            return Term(image=image_bytes("".join(given["image"].split())))
         if given["image_url"]:
             return Term(image_url=given["image_url"])
         if given["embedding_input"]:
@@ -157,4 +157,4 @@ def _item(url: str, slug: str, request: HttpRequest) -> int | None:
         ours = found.kwargs["slug"] == slug and item_id <= LAST_ITEM
         return item_id if ours else None
     is_postcard = found is not None and found.view_name == "postcard"
-    return service.item_at(slug, parts.path if is_postcard else url)
+    return service.item_id_by_url(slug, parts.path if is_postcard else url)

@@ -29,7 +29,7 @@ PREFLIGHT = {
 }
 
 
-def told_in_json(
+def json_errors_middleware(
     get_response: Callable[[HttpRequest], HttpResponse],
 ) -> Callable[[HttpRequest], HttpResponse]:
     """Middleware: refusals as {"message": sentence}, and all answers for any origin."""

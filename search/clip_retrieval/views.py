@@ -74,7 +74,7 @@ class KnnService(Endpoint):
                 nsfw=asked.nsfw, dedupe=bool(asked.validated_data["deduplicate"])
             ),
         )
-        ranked = service.ranked(query, asked.count)
+        ranked = service.rank(query, asked.count)
         ids = ranked.ids.tolist()
         first = service.hits_by_id(slug, ids[: asked.described])
         rows = []

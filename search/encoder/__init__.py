@@ -8,7 +8,7 @@ import numpy as np
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from .cached import Remembered
+from .cached import CachedEncoder
 
 if TYPE_CHECKING:
     from .openclip import OpenClipEncoder
@@ -40,7 +40,7 @@ def encoder_for(model: str, weights: str) -> Encoder:
 
     It is made at first use and kept; weights load when they are needed.
     """
-    return Remembered(uncached_encoder_for(model, weights), model, weights)
+    return CachedEncoder(uncached_encoder_for(model, weights), model, weights)
 
 
 def uncached_encoder_for(model: str, weights: str) -> Encoder:

@@ -12,11 +12,11 @@ from search import cache
 if TYPE_CHECKING:
     from . import Encoder
 
-KEPT_S = 24 * 3_600
+CACHE_S = 24 * 3_600
 ASCII_BLANKS = re.compile("[ \t\n]+")
 
 
-class Remembered:
+class CachedEncoder:
     """An encoder that asks another one only for texts that are not in the cache."""
 
     def __init__(self, encoder: "Encoder", model: str, weights: str):
@@ -32,13 +32,13 @@ class Remembered:
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         """float32 (len(texts), dimension), rows of unit length."""
-        normal = [normalised(text) for text in texts]
-        known = {text: cache.kept(self._key(text)) for text in dict.fromkeys(normal)}
+        normal = [normalized_text(text) for text in texts]
+        known = {text: cache.get(self._key(text)) for text in dict.fromkeys(normal)}
         new = [text for text in known if known[text] is None]
         if new:
             for text, vector in zip(new, self.encoder.encode_texts(new), strict=True):
                 known[text] = vector.tobytes()
-                cache.keep(self._key(text), known[text], KEPT_S)
+                cache.set(self._key(text), known[text], CACHE_S)
         vectors = [np.frombuffer(known[text], np.float32) for text in normal]
         return np.stack(vectors) if vectors else np.empty((0, self.dimension), "f4")
 
@@ -47,7 +47,7 @@ class Remembered:
         return f"text:{hashlib.sha256(told).hexdigest()}"
 
 
-def normalised(text: str) -> str:
+def normalized_text(text: str) -> str:
     """With single blanks, where that cannot change the tokens.
 
     All tokenizers of open_clip's fold blanks, but only after repairing what looks

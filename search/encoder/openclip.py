@@ -22,7 +22,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedModel:
     """A model of open_clip's, ready to be used on its device."""
 
     model: Any
@@ -33,7 +33,7 @@ class Loaded:
     bytes: int  # of its weights
 
 
-class Shelf(Generic[Key]):
+class ModelCache(Generic[Key]):
     """Safe to use from many threads.
 
     What is taken away while a thread works with it lives until that has ended.
@@ -41,15 +41,15 @@ class Shelf(Generic[Key]):
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._loaded: OrderedDict[Key, Loaded] = OrderedDict()
+        self._loaded: OrderedDict[Key, LoadedModel] = OrderedDict()
 
-    def get(self, key: Key) -> Loaded | None:
+    def get(self, key: Key) -> LoadedModel | None:
         with self._lock:
             if key in self._loaded:
                 self._loaded.move_to_end(key)
             return self._loaded.get(key)
 
-    def put(self, key: Key, loaded: Loaded) -> list[Key]:
+    def put(self, key: Key, loaded: LoadedModel) -> list[Key]:
         """Returns what had to go; the new one stays, whatever its size."""
         most = settings.ENCODER_MEMORY_MB * 2**20
         gone = []
@@ -70,7 +70,7 @@ PRECISIONS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 _kept_libraries: list[Any] = []
 
 
-def load(model: str, weights: str) -> Loaded:
+def load(model: str, weights: str) -> LoadedModel:
     """Raises SearchUnavailable when it cannot be had.
 
     The weights are kept in the chosen precision. Autocast would have them in float32
@@ -97,7 +97,9 @@ def load(model: str, weights: str) -> Loaded:
         ) from error
     size = sum(each.nbytes for each in [*made.parameters(), *made.buffers()])
     takes = open_clip.get_input_dtype(precision) or torch.float32
-    return Loaded(made.eval(), preprocess, tokenizer, torch.device(on), takes, size)
+    return LoadedModel(
+        made.eval(), preprocess, tokenizer, torch.device(on), takes, size
+    )
 
 
 def _device() -> str:
@@ -225,7 +227,7 @@ TOGETHER = 64  # in a forward pass
 SHORT = (16, 32)
 
 logger = logging.getLogger(__name__)
-shelf: Shelf["OpenClipEncoder"] = Shelf()
+model_cache: ModelCache["OpenClipEncoder"] = ModelCache()
 # A picture of 40 megapixels takes 120 MB and more while it is unpacked, and a thread
 # keeps some of that: so few threads do it (measured).
 decoders = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "decoder")
@@ -287,10 +289,10 @@ class OpenClipEncoder:
         return np.concatenate([_computed(encode, part) for part in parts])
 
     @property
-    def _loaded(self) -> Loaded:
+    def _loaded(self) -> LoadedModel:
         """A failure is not repeated at once."""
         with self._lock:
-            if (there := shelf.get(self)) is not None:
+            if (there := model_cache.get(self)) is not None:
                 return there
             if time.monotonic() < self._retry_at:
                 raise SearchUnavailable(self._failure)
@@ -301,7 +303,7 @@ class OpenClipEncoder:
                 self._retry_at = time.monotonic() + RETRY_PAUSE_S
                 raise
             logger.info("Loaded the model %s %s", self.model, self.weights)
-            for gone in shelf.put(self, loaded):
+            for gone in model_cache.put(self, loaded):
                 logger.info("It took the place of %s %s", gone.model, gone.weights)
             return loaded
 

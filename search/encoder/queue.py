@@ -32,7 +32,7 @@ from search.errors import (
     SearchError,
     SearchUnavailable,
 )
-from search.observability.request_id import NOBODY
+from search.observability.request_id import NO_REQUEST
 
 NOW = """
 local clock = redis.call('TIME')
@@ -160,7 +160,7 @@ class Request:
     model: str
     weights: str
     content: bytes
-    name: str = NOBODY  # of the web request, for the worker's log
+    name: str = NO_REQUEST  # of the web request, for the worker's log
 
     @property
     def picture_key(self) -> str:
@@ -183,7 +183,7 @@ class Request:
         return cls(text[15:47], int(text[47:50]), text[1], **rest, content=content)
 
 
-class Asking:
+class QueueClient:
     """For those who ask; safe to use from many threads, each on its own connection.
 
     Raises redis.RedisError where Redis does not answer in time.
@@ -273,7 +273,7 @@ class Asking:
         return [vectors[request.number] for request in requests]
 
 
-class Serving:
+class QueueServer:
     """For one encode worker; raises redis.RedisError."""
 
     def __init__(self, url: str, name: str):

@@ -9,9 +9,9 @@ from redis import RedisError
 
 from search.errors import SearchUnavailable
 from search.images.decode import check
-from search.observability.request_id import request_name
+from search.observability.request_id import request_id
 
-from .queue import Asking, Request, new_call
+from .queue import QueueClient, Request, new_call
 
 TOGETHER = 32  # of one call, so that a long one leaves room for others
 
@@ -44,7 +44,7 @@ class CeleryEncoder:
     def _asked(self, kind: str, contents: Sequence[bytes]) -> np.ndarray:
         answers: list[bytes] = []
         for start in range(0, len(contents), TOGETHER):
-            call, name = new_call(), request_name()
+            call, name = new_call(), request_id()
             requests = [
                 Request(call, number, kind, self.model, self.weights, content, name)
                 for number, content in enumerate(contents[start : start + TOGETHER])
@@ -62,6 +62,6 @@ class CeleryEncoder:
 
 
 @cache
-def asking(url: str) -> Asking:
+def asking(url: str) -> QueueClient:
     """One for each broker, with the connections of all threads."""
-    return Asking(url)
+    return QueueClient(url)

@@ -19,11 +19,11 @@ from redis import RedisError
 
 from search.errors import SearchError, SearchUnavailable
 from search.observability import metrics
-from search.observability.request_id import working_for
+from search.observability.request_id import use_request_id
 
 from . import encoder_here
 from .openclip import OpenClipEncoder, decoders
-from .queue import BEAT_S, Request, Serving
+from .queue import BEAT_S, QueueServer, Request
 
 WINDOW_S = 0.005  # that a first request waits for company; of the 10 ms it may
 IDLE_S = 0.5  # that the bell is waited for, before a stop is looked for
@@ -44,7 +44,7 @@ class EncodeWorker:
     def __init__(self, url: str, models: Callable[[], Iterable[tuple[str, str]]]):
         """`models` says which names and weights are loaded before anything is asked."""
         name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-        self._queue = Serving(url, name)
+        self._queue = QueueServer(url, name)
         self._models = models
         self._stopped, self._ended = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="encode", daemon=True)
@@ -101,7 +101,7 @@ class EncodeWorker:
         started = time.perf_counter()
         for (model, weights), same in groupby(sorted(requests, key=_model), _model):
             alike = list(same)
-            with working_for(",".join({request.name for request in alike})):
+            with use_request_id(",".join({request.name for request in alike})):
                 self._answer(encoder_here(model, weights), alike)
         self._queue.done()
         if kind == "p":

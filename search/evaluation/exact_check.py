@@ -6,7 +6,7 @@ from search.query.model import SearchQuery
 from search.retrieval import service
 from search.retrieval.service import Hit
 
-LOOKED_AT = 40
+COMPARED = 40
 CLOSE = 1e-6  # of similarities that are the same but for rounding
 
 
@@ -29,10 +29,10 @@ def check(query: SearchQuery) -> ExactCheck:
     """
     filters = replace(query.filters, dedupe=False)
     query = replace(query, filters=filters, sort="similarity", cursor="")
-    by_index = service.find(replace(query, mode="ann", limit=LOOKED_AT))
+    by_index = service.find(replace(query, mode="ann", limit=COMPARED))
     # Some more, to tell what lies just behind the last of the nearest.
-    exactly = service.find(replace(query, mode="exact", limit=2 * LOOKED_AT))
-    nearest = exactly.hits[:LOOKED_AT]
+    exactly = service.find(replace(query, mode="exact", limit=2 * COMPARED))
+    nearest = exactly.hits[:COMPARED]
     true = {
         hit.id: hit.similarity for hit in exactly.hits if hit.similarity is not None
     }

@@ -18,12 +18,12 @@ from search.clickhouse.schema import ItemTable
 from search.errors import NotFound
 from search.models import Evaluation
 from search.query.model import SearchQuery, Term
-from search.retrieval.dataset_index import FIRST_DEPTH, Corpus
+from search.retrieval.dataset_index import FIRST_DEPTH, DatasetIndex
 from search.retrieval.sampling import random_ids
 
 RANKS = (1, 10, 100)
 
-Done = Callable[[], object]  # called after each search
+OnProgress = Callable[[], object]  # called after each search
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Answers:
         return round(float(np.percentile(self.milliseconds, percent)), 2)
 
 
-def stored(table: ItemTable, field: str, ids: list[int]) -> list[Question]:
+def stored_questions(table: ItemTable, field: str, ids: list[int]) -> list[Question]:
     """The vectors of those items that are there, in the order of `ids`."""
     found = lookup.embeddings(table, field, ids)
     return [
@@ -57,13 +57,13 @@ def stored(table: ItemTable, field: str, ids: list[int]) -> list[Question]:
     ]
 
 
-def answers(
+def search_all(
     table: ItemTable,
     field: str,
     questions: Sequence[Question],
     count: int,
     exact: bool,
-    done: Done,
+    done: OnProgress,
 ) -> Answers:
     """Searches one after the other; the item that a question is of is left out."""
     found = Answers([], [], [])
@@ -125,10 +125,10 @@ def recall(
 
 
 GOOD_RECALL = 0.95  # of the first ten; a wider search is tried, too, when it is lower
-WIDER = 4  # times as many candidates
+WIDER_EF = 4  # times as many candidates
 # As narrow a search as that for the few on the page of an item, itself among them.
 NEIGHBOURS = max(RANKS) + 1
-KEPT = 10  # evaluations of a dataset
+RESULT_COUNTS = 10  # evaluations of a dataset
 
 
 @dataclass(frozen=True)
@@ -179,18 +179,18 @@ def evaluate(
     count: int,
     seed: int,
     given: Sequence[Question] = (),
-    done: Done = lambda: None,
+    done: OnProgress = lambda: None,
 ) -> Evaluation:
     """Measures a dataset with `count` of its items, and keeps the figures.
 
     The vectors of their pictures ask, and those of their captions unless words are
     `given`. Raises NotFound for a dataset that is not there or has no items.
     """
-    corpus = Corpus.named(slug)
+    corpus = DatasetIndex.named(slug)
     # Some ids have no item any more.
     ids = random_ids(corpus.dataset, 2 * count, Random(seed))
-    pictures = stored(corpus.table, "image", ids)[:count]
-    captions = stored(corpus.table, "text", ids)[:count]
+    pictures = stored_questions(corpus.table, "image", ids)[:count]
+    captions = stored_questions(corpus.table, "text", ids)[:count]
     if not pictures:
         raise NotFound("This dataset has no items yet.")
     asked = {"picture": pictures, "words": given or captions}
@@ -199,14 +199,14 @@ def evaluate(
     for shape in SHAPES:
         questions, key = asked[shape.asked], (shape.asked, shape.field)
         if key not in truths:
-            truths[key] = answers(
+            truths[key] = search_all(
                 corpus.table, shape.field, questions, FIRST_DEPTH, True, done
             )
-        figures.append(measured(corpus.table, shape, questions, truths[key], done))
+        figures.append(measure(corpus.table, shape, questions, truths[key], done))
     return _kept(corpus, figures, bool(given))
 
 
-def _kept(corpus: Corpus, figures: list[Figures], given: bool) -> Evaluation:
+def _kept(corpus: DatasetIndex, figures: list[Figures], given: bool) -> Evaluation:
     state = queries.index_state(corpus.table)
     evaluations = corpus.dataset.evaluations
     evaluation = evaluations.create(
@@ -215,27 +215,27 @@ def _kept(corpus: Corpus, figures: list[Figures], given: bool) -> Evaluation:
         rows_without_index=state["rows_without_index"],
         figures=[asdict(each) for each in figures],
     )
-    last = evaluations.values_list("pk", flat=True)[:KEPT]
+    last = evaluations.values_list("pk", flat=True)[:RESULT_COUNTS]
     evaluations.exclude(pk__in=list(last)).delete()
     return evaluation
 
 
-def encoded(slug: str, lines: Sequence[str]) -> list[Question]:
+def encode_questions(slug: str, lines: Sequence[str]) -> list[Question]:
     """Words as questions; SearchUnavailable when the dataset's model cannot be had."""
-    terms = Corpus.named(slug).terms
+    terms = DatasetIndex.named(slug).terms
     asked = (SearchQuery(slug, (Term(text=line),)) for line in lines)
     return [Question(terms.vectors_of(query)["image"]) for query in asked]
 
 
-def measured(
+def measure(
     table: ItemTable,
     shape: Shape,
     questions: Sequence[Question],
     truth: Answers,
-    done: Done,
+    done: OnProgress,
 ) -> Figures:
     def search(count: int) -> tuple[Answers, dict[int, float]]:
-        found = answers(table, shape.field, questions, count, False, done)
+        found = search_all(table, shape.field, questions, count, False, done)
         distances = [
             true_distances(table, shape.field, question, ids)
             for question, ids in zip(questions, found.ids, strict=True)
@@ -248,7 +248,7 @@ def measured(
         asked=shape.asked,
         field=shape.field,
         queries=len(questions),
-        width=width(table, shape.count),
+        width=search_width(table, shape.count),
         recall_1=recalls[1],
         recall_10=recalls[10],
         recall_100=recalls[100],
@@ -258,18 +258,18 @@ def measured(
         exact_p95_ms=truth.took(95),
     )
     if recalls[10] < GOOD_RECALL:
-        count = min(WIDER * width(table, shape.count), queries.MOST_RESULTS)
+        count = min(WIDER_EF * search_width(table, shape.count), queries.MOST_RESULTS)
         again, wide_recalls = search(count)
         return replace(
             figures,
-            wider_width=width(table, count),
+            wider_width=search_width(table, count),
             wider_recall_10=wide_recalls[10],
             wider_p50_ms=again.took(50),
         )
     return figures
 
 
-def width(table: ItemTable, count: int) -> int:
+def search_width(table: ItemTable, count: int) -> int:
     """Candidates kept by a walk that is to bring `count`: no fewer than it brings."""
     settings = queries.index_settings(table, count, 1)
     brought = count * settings.get("vector_search_index_fetch_multiplier", 1)

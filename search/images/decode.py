@@ -17,8 +17,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF")
 
 def check(data: bytes) -> None:
     """Raises what decode would, as far as the head of the file tells; it is quick."""
-    with _refusals():
-        _opened(data)
+    with _decode_errors():
+        _open(data)
 
 
 def decode(data: bytes) -> Image.Image:
@@ -26,14 +26,14 @@ def decode(data: bytes) -> Image.Image:
 
     Raises PictureTooLarge or NotAPicture; pixels are counted before any is unpacked.
     """
-    with _refusals():
-        picture = _opened(data)
+    with _decode_errors():
+        picture = _open(data)
         picture.load()
         upright = ImageOps.exif_transpose(picture)
-        return _on_white(upright)
+        return _flatten_on_white(upright)
 
 
-def _opened(data: bytes) -> Image.Image:
+def _open(data: bytes) -> Image.Image:
     """Of a size that may be unpacked."""
     if len(data) > MOST_BYTES:
         raise PictureTooLarge(
@@ -52,7 +52,7 @@ def _opened(data: bytes) -> Image.Image:
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
+def _decode_errors() -> Iterator[None]:
     """Pillow's errors as ours."""
     try:
         yield
@@ -75,7 +75,7 @@ def _too_many_pixels(width: int = 0, height: int = 0) -> str:
     return f"The picture {size}; up to {MOST_PIXELS // 10**6} megapixels can be read."
 
 
-def _on_white(picture: Image.Image) -> Image.Image:
+def _flatten_on_white(picture: Image.Image) -> Image.Image:
     if picture.mode == "P":
         picture = picture.convert("RGBA")
     if picture.mode in ("RGBA", "LA", "PA"):

@@ -135,7 +135,7 @@ def _is_bytes(kind: pa.DataType) -> bool:
 
 
 def _codes(matrix: np.ndarray) -> pa.FixedSizeBinaryArray:
-    codes = deduplication.codes(matrix)
+    codes = deduplication.lsh_codes(matrix)
     data = pa.py_buffer(np.ascontiguousarray(codes))
     kind = pa.binary(codes.shape[1])
     return pa.FixedSizeBinaryArray.from_buffers(kind, len(codes), [None, data])

@@ -5,10 +5,10 @@ from django.utils import timezone
 
 from search.clickhouse import schema, writer
 from search.errors import InvalidQuery, NotFound, ShardUnreadable
-from search.jobs.leases import answered, unclaimed
+from search.jobs.leases import database_errors, lease_expired
 from search.models import Dataset, Partition, Shard
 from search.models.registry import own_field
-from search.removals.takedowns import removals_of
+from search.removals.takedowns import removals_for
 from search.retrieval.service import table_of
 
 from . import publishing, tasks
@@ -17,7 +17,7 @@ from .sources.protocol import parse_range
 from .sources.registry import source_of
 
 State = Shard.State
-STARTED_BY = {
+STARTED_FROM = {
     "start": [State.PENDING, State.FAILED],
     "resume": [State.PAUSED],
     "retry": [State.FAILED],
@@ -30,7 +30,7 @@ BEGUN = {"started_at": None, "rows_done": 0, "bytes_done": 0}
 DROPPABLE = [State.INGESTED, State.PENDING, State.PAUSED, State.FAILED]
 
 
-def find_shards(dataset: Dataset) -> int:
+def discover_shards(dataset: Dataset) -> int:
     """Enters the shards of the dataset's source that are not in the ledger yet.
 
     Returns how many the source has; raises ShardUnreadable when it cannot be read.
@@ -68,29 +68,29 @@ def queue(dataset: Dataset, shards: QuerySet[Shard], action: str = "start") -> i
     """
     check_removal_list(dataset)
     keys = list(
-        shards.filter(state__in=STARTED_BY[action]).values_list("pk", flat=True)
+        shards.filter(state__in=STARTED_FROM[action]).values_list("pk", flat=True)
     )
-    queued = Shard.objects.filter(pk__in=keys, state__in=STARTED_BY[action]).update(
+    queued = Shard.objects.filter(pk__in=keys, state__in=STARTED_FROM[action]).update(
         state=State.QUEUED,
         lease_until=None,
         failures=0,
         error="",
         # Rows that stay were read then: what was taken down since is to be hidden.
-        **{name: _unless_anew(name, none) for name, none in BEGUN.items()},
+        **{name: _not_repeated(name, none) for name, none in BEGUN.items()},
         finished_at=None,
         changed_at=timezone.now(),
     )
-    tasks.send(keys)
+    tasks.enqueue_shards(keys)
     return queued
 
 
-def _unless_anew(name: str, none: int | None) -> Case:
+def _not_repeated(name: str, none: int | None) -> Case:
     """A field as it is, but for shards that begin from nothing."""
     kind = own_field(Shard, name)
     return Case(When(fingerprint="", then=Value(none, kind)), default=name)
 
 
-def act(dataset: Dataset, shards: QuerySet[Shard], action: str) -> int:
+def apply_action(dataset: Dataset, shards: QuerySet[Shard], action: str) -> int:
     """Does what a button or a command says; returns for how many shards it was."""
     if action == "pause":
         return pause(shards)
@@ -103,7 +103,7 @@ def act(dataset: Dataset, shards: QuerySet[Shard], action: str) -> int:
 
 def check_removal_list(dataset: Dataset) -> None:
     needed = dataset.kind == Dataset.Kind.LAION and not dataset.without_removal_list
-    if needed and not removals_of(dataset).exists():
+    if needed and not removals_for(dataset).exists():
         raise InvalidQuery(
             "Load a list of what must not be found first, or tick “without removal "
             "list” in the dataset: LAION links to pictures that are illegal."
@@ -156,7 +156,7 @@ def drop(dataset: Dataset, shards: QuerySet[Shard]) -> int:
             schema.drop(table.arriving(shard.number, shard.epoch))
     if dropped:
         writer.hide(table, writer.of_shards(dropped), {})
-    tasks.publish_due(dataset)
+    tasks.enqueue_due_partitions(dataset)
     return len(dropped)
 
 
@@ -177,18 +177,18 @@ def recover() -> int:
     queued is sent again once no message waits any more. Raises SearchUnavailable when
     the ledger or the engine does not answer.
     """
-    with answered():
-        left = Shard.objects.filter(unclaimed(), state=State.INGESTING)
+    with database_errors():
+        left = Shard.objects.filter(lease_expired(), state=State.INGESTING)
         keys = list(left.values_list("pk", flat=True))
         left.update(state=State.QUEUED, lease_until=None)
-        if tasks.idle(tasks.ingest_shard):
+        if tasks.queue_is_empty(tasks.ingest_shard):
             queued = Shard.objects.filter(state=State.QUEUED)
             keys = list(queued.values_list("pk", flat=True))
-        tasks.send(keys)
+        tasks.enqueue_shards(keys)
         sent = len(keys)
-        if tasks.idle(tasks.publish):
-            sent += sum(map(tasks.publish_due, Dataset.objects.all()))
-        tidy()
+        if tasks.queue_is_empty(tasks.publish):
+            sent += sum(map(tasks.enqueue_due_partitions, Dataset.objects.all()))
+        drop_orphan_tables()
         return sent
 
 
@@ -199,7 +199,7 @@ def recover_alone() -> int:
     return recover()
 
 
-def tidy() -> None:
+def drop_orphan_tables() -> None:
     """Drops the tables that runs, publications and dropped datasets have left behind.
 
     A shard that failed keeps what has arrived: a retry goes on from there.

@@ -19,7 +19,7 @@ from search.errors import InvalidQuery
 from search.models import Conversion, ConversionFile, Dataset
 from search.retrieval.service import table_of
 
-from .sources.read_errors import readable
+from .sources.read_errors import as_shard_unreadable
 from .sources.tables import TableFile, roles_of
 
 READ_TOGETHER = 10_000
@@ -43,7 +43,7 @@ def load(
     as in the file. `done` hears how many more rows are read. Raises ShardUnreadable for
     a broken file, NotFound for a dataset without items, SearchUnavailable.
     """
-    with readable(path.name), path.open("rb") as content:
+    with as_shard_unreadable(path.name), path.open("rb") as content:
         sha256 = hashlib.file_digest(content, "sha256").hexdigest()
     table = TableFile(path)
     roles = roles_of({}, table.names, ("id", "keyword"))

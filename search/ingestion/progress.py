@@ -22,7 +22,7 @@ MOST_REASONS = 12
 
 
 @dataclass(frozen=True)
-class Standing:
+class ImportProgress:
     """The shards and partitions of a dataset as they were at one moment."""
 
     dataset: Dataset
@@ -30,7 +30,9 @@ class Standing:
     partitions: list[Partition]
 
     @classmethod
-    def of(cls, dataset: Dataset, shards: QuerySet[Shard] | None = None) -> "Standing":
+    def of(
+        cls, dataset: Dataset, shards: QuerySet[Shard] | None = None
+    ) -> "ImportProgress":
         """Of some shards, or of all."""
         wanted = dataset.shards.all() if shards is None else shards
         partitions = list(dataset.partitions.order_by("number"))
@@ -140,11 +142,11 @@ def pace(dataset: Dataset, rows: int) -> float | None:
     now, key = time.time(), f"pace:{dataset.pk}"
     asked = [
         (moment, count)
-        for moment, count in cache.kept(key) or []
+        for moment, count in cache.get(key) or []
         if 0 <= now - moment <= PACE_WINDOW_S
     ]
     asked.append((now, rows))
-    cache.keep(key, asked, PACE_WINDOW_S)
+    cache.set(key, asked, PACE_WINDOW_S)
     spent = now - asked[0][0]
     if spent < 1:
         return None

@@ -19,7 +19,7 @@ from django.utils import timezone
 from search.clickhouse import client, schema, writer
 from search.clickhouse.schema import INDEXES, ItemTable
 from search.errors import SearchError, SearchUnavailable
-from search.jobs.leases import MOST_FAILURES, SILENT, Claim, ClaimLost, answered
+from search.jobs.leases import MOST_FAILURES, SILENT, Lease, LeaseLost, database_errors
 from search.models import Dataset, Partition, Shard
 from search.removals import takedowns
 from search.retrieval.service import table_of
@@ -43,7 +43,7 @@ def publish(dataset: Dataset, number: int) -> bool:
     SearchUnavailable when the engine or the ledger does not answer, or when rows are
     missing; their shards are then queued to be brought in again.
     """
-    with answered():
+    with database_errors():
         client.ping()
         publication = _claimed(dataset, number) if _due(dataset, number) else None
         if publication is None:
@@ -51,7 +51,7 @@ def publish(dataset: Dataset, number: int) -> bool:
         try:
             with publication.claim.kept_alive():
                 publication.run()
-        except ClaimLost:
+        except LeaseLost:
             logger.info("Publishing %s was stopped or taken over.", number)
             return False
         return True
@@ -65,7 +65,7 @@ def interrupt(dataset: Dataset, shard_number: int) -> None:
     )
 
 
-def due(dataset: Dataset) -> list[int]:
+def due_partitions(dataset: Dataset) -> list[int]:
     """The partitions that `publish` has something to do for."""
     waiting = dataset.shards.filter(state__in=TO_BE_PUBLISHED)
     numbers = {partition_of(dataset, number) for number in _numbers(waiting)}
@@ -91,7 +91,7 @@ def _due(dataset: Dataset, number: int) -> bool:
 
 def _claimed(dataset: Dataset, number: int) -> "Publication | None":
     Partition.objects.get_or_create(dataset=dataset, number=number)
-    claim = Claim.on(dataset.partitions.filter(number=number))
+    claim = Lease.on(dataset.partitions.filter(number=number))
     if claim is None:
         return None
     partition = claim.row.first()
@@ -104,7 +104,7 @@ class Publication:
 
     dataset: Dataset
     partition: Partition
-    claim: Claim
+    claim: Lease
 
     def run(self) -> None:
         shards = list(self._shards.filter(state__in=TO_BE_PUBLISHED))
@@ -203,7 +203,7 @@ class Publication:
             try:
                 while not done.wait(REPORTED_EVERY_S):
                     self.claim.hold(vectors_done=writer.vectors_indexed() - before)
-            except (ClaimLost, SearchError) as error:
+            except (LeaseLost, SearchError) as error:
                 logger.info("The progress of an index is not known: %s", error)
             finally:
                 connection.close()

@@ -15,12 +15,12 @@ from search.clickhouse import client, schema, writer
 from search.clickhouse.schema import ItemTable
 from search.errors import NotFound, SearchUnavailable, ShardUnreadable
 from search.jobs.leases import (
-    LEDGER_AWAY,
+    DATABASE_AWAY,
     MOST_FAILURES,
     SILENT,
-    Claim,
-    ClaimLost,
-    answered,
+    Lease,
+    LeaseLost,
+    database_errors,
 )
 from search.models import Reject, Shard
 from search.removals.takedowns import RemovalList
@@ -42,7 +42,7 @@ def ingest(shard_pk: int) -> bool:
     reason. SearchUnavailable is raised, and the shard left to be tried again, when the
     engine, the source or the ledger does not answer.
     """
-    with answered():
+    with database_errors():
         _check_engine(shard_pk)
         run = _claimed(shard_pk)
         if run is None:
@@ -50,7 +50,7 @@ def ingest(shard_pk: int) -> bool:
         try:
             with run.claim.kept_alive():
                 run.attempt()
-        except ClaimLost:
+        except LeaseLost:
             logger.info("The run of shard %s was stopped or taken over.", shard_pk)
             return False
         return True
@@ -69,7 +69,7 @@ def _check_engine(shard_pk: int) -> None:
 def _claimed(shard_pk: int) -> "Run | None":
     """A message may come twice: due is what is queued, or was left by the dead."""
     due = Shard.objects.filter(pk=shard_pk, state__in=[State.QUEUED, State.INGESTING])
-    claim = Claim.on(due, state=State.INGESTING)
+    claim = Lease.on(due, state=State.INGESTING)
     if claim is None:
         return None
     shard = claim.row.select_related("dataset").first()
@@ -81,7 +81,7 @@ class Run:
     """One attempt at one shard."""
 
     shard: Shard
-    claim: Claim
+    claim: Lease
 
     def attempt(self) -> None:
         try:
@@ -95,7 +95,7 @@ class Run:
             # NotFound: the table was dropped under the run, so the claim is lost, too.
             self.claim.release(state=State.QUEUED, error=error.message)
             raise SearchUnavailable(error.message) from error
-        except (ClaimLost, *LEDGER_AWAY):
+        except (LeaseLost, *DATABASE_AWAY):
             raise
         except Exception:
             self._fail("The import broke off; see the log.")

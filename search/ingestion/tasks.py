@@ -14,7 +14,7 @@ from celery import Task, shared_task
 from kombu.exceptions import OperationalError
 
 from search.errors import SearchUnavailable
-from search.jobs.leases import answered
+from search.jobs.leases import database_errors
 from search.models import Dataset
 from search.observability import metrics
 from search.removals import takedowns
@@ -28,12 +28,12 @@ logger = logging.getLogger(__name__)
 @shared_task(name="search.ingestion.tasks.ingest_shard", queue="ingest")
 def ingest_shard(shard_pk: int) -> None:
     try:
-        with metrics.INGESTED.time():
+        with metrics.INGESTION.time():
             shard_run.ingest(shard_pk)
-        with answered():
+        with database_errors():
             dataset = Dataset.objects.filter(shards=shard_pk).first()
             if dataset is not None:
-                publish_due(dataset)
+                enqueue_due_partitions(dataset)
     except SearchUnavailable as error:
         logger.warning("Shard %s is tried again: %s", shard_pk, error)
 
@@ -41,7 +41,7 @@ def ingest_shard(shard_pk: int) -> None:
 @shared_task(name="search.ingestion.tasks.publish", queue="publish")
 def publish(dataset_pk: int, partition: int) -> None:
     try:
-        with answered():
+        with database_errors():
             dataset = Dataset.objects.filter(pk=dataset_pk).first()
         if dataset is not None:
             publishing.publish(dataset, partition)
@@ -70,7 +70,7 @@ def recover() -> None:
 def hide_removed(self: Task, dataset_pk: int, since: str) -> None:
     """Hides what has been put on a dataset's lists since a moment in ISO 8601."""
     try:
-        with answered():
+        with database_errors():
             dataset = Dataset.objects.filter(pk=dataset_pk).first()
             if dataset is not None:
                 table = table_of(dataset)
@@ -79,32 +79,32 @@ def hide_removed(self: Task, dataset_pk: int, since: str) -> None:
         raise self.retry(exc=error) from error
 
 
-def send(shard_pks: Sequence[int]) -> None:
+def enqueue_shards(shard_pks: Sequence[int]) -> None:
     """Sends queued shards on their way.
 
     Without a broker they stay queued in the ledger, and the sweeper sends them again.
     """
-    _tried(lambda: [ingest_shard.delay(shard_pk) for shard_pk in shard_pks])
+    _enqueue(lambda: [ingest_shard.delay(shard_pk) for shard_pk in shard_pks])
 
 
-def hide_soon(dataset: Dataset | None, since: datetime) -> None:
+def schedule_hiding(dataset: Dataset | None, since: datetime) -> None:
     """Has hidden what was put on the lists of a dataset, or of all, since a moment.
 
     Without a broker it is done here and now.
     """
     for each in [dataset] if dataset else Dataset.objects.all():
-        if not _tried(partial(hide_removed.delay, each.pk, since.isoformat())):
+        if not _enqueue(partial(hide_removed.delay, each.pk, since.isoformat())):
             takedowns.hide(each, table_of(each), since)
 
 
-def publish_due(dataset: Dataset) -> int:
+def enqueue_due_partitions(dataset: Dataset) -> int:
     """Has the partitions published that have something new; returns how many."""
-    numbers = publishing.due(dataset)
-    _tried(lambda: [publish.delay(dataset.pk, number) for number in numbers])
+    numbers = publishing.due_partitions(dataset)
+    _enqueue(lambda: [publish.delay(dataset.pk, number) for number in numbers])
     return len(numbers)
 
 
-def idle(task: Task) -> bool:
+def queue_is_empty(task: Task) -> bool:
     """Whether no message waits where a task's are sent; False without a broker."""
     with task.app.connection_for_write() as broker:
         try:
@@ -116,7 +116,7 @@ def idle(task: Task) -> bool:
             return False
 
 
-def _tried(send: Callable[[], Any]) -> bool:
+def _enqueue(send: Callable[[], Any]) -> bool:
     """Send messages; return whether the broker took them."""
     try:
         send()

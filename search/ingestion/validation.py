@@ -34,7 +34,7 @@ def problems(dataset: Dataset) -> dict[str, list[str]]:
         dataset.full_clean()
     except ValidationError as error:
         found = error.message_dict
-    for field, sentence in complaints(dataset).items():
+    for field, sentence in validation_errors(dataset).items():
         found.setdefault(field, [sentence])
     return found
 
@@ -44,7 +44,7 @@ def fixed_fields(dataset: Dataset) -> tuple[str, ...]:
     return FIXED if dataset.pk and dataset.shards.exists() else ()
 
 
-def complaints(dataset: Dataset) -> dict[str, str]:
+def validation_errors(dataset: Dataset) -> dict[str, str]:
     """A sentence for each field that is wrong; nothing is looked for at the source."""
     return {field: sentence for field, sentence in _found(dataset) if sentence}
 

@@ -23,46 +23,46 @@ from search.errors import SearchUnavailable
 LEASE = timedelta(seconds=30)
 MOST_FAILURES = 5  # runs in a row that broke off without getting on
 SILENT = "Its worker went away without a word, as when memory runs out."
-LEDGER_AWAY = (OperationalError, InterfaceError)
+DATABASE_AWAY = (OperationalError, InterfaceError)
 
 logger = logging.getLogger(__name__)
 
 
-class ClaimLost(Exception):
+class LeaseLost(Exception):
     """Someone has stopped the work, or another worker has taken it over."""
 
 
-def unclaimed() -> Q:
+def lease_expired() -> Q:
     """Whether nobody holds a row: no one began, or the one that did is dead."""
     return Q(lease_until__isnull=True) | Q(lease_until__lt=timezone.now())
 
 
 @contextmanager
-def answered() -> Iterator[None]:
+def database_errors() -> Iterator[None]:
     """Raises SearchUnavailable where the ledger's database is away.
 
     What was claimed is left as by a worker that died.
     """
     try:
         yield
-    except LEDGER_AWAY as error:
+    except DATABASE_AWAY as error:
         connection.close()
         raise SearchUnavailable("The database does not answer.") from error
 
 
 @dataclass(frozen=True)
-class Claim:
+class Lease:
     """`row` is the one row of the ledger, for as long as the claim stands."""
 
     row: QuerySet
 
     @classmethod
-    def on(cls, due: QuerySet, **standing: Any) -> "Claim | None":
+    def on(cls, due: QuerySet, **standing: Any) -> "Lease | None":
         """Claims the row of a queryset of one; None if it is held or not there.
 
         It gets the values `standing`; the claim is lost when they are changed.
         """
-        free = due.filter(unclaimed())
+        free = due.filter(lease_expired())
         found = free.values_list("pk", "attempts").first()
         # Whoever counts up what was read is the only one to do so.
         if found is None or not free.filter(attempts=found[1]).update(
@@ -85,7 +85,7 @@ class Claim:
 
     def _write(self, **changes: Any) -> None:
         if not self.row.update(**changes):
-            raise ClaimLost
+            raise LeaseLost
 
     @contextmanager
     def kept_alive(self) -> Iterator[None]:
@@ -104,7 +104,7 @@ class Claim:
             while not done.wait(LEASE.total_seconds() / 3):
                 try:
                     self.hold()
-                except ClaimLost:
+                except LeaseLost:
                     return  # the work itself will notice with its next write
                 except DatabaseError as error:
                     logger.warning("A lease could not be renewed: %s", error)

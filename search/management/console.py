@@ -13,7 +13,7 @@ from tqdm import tqdm
 from wcwidth import clip, wcswidth
 
 from search.errors import SearchError, SearchUnavailable
-from search.ingestion.progress import Standing
+from search.ingestion.progress import ImportProgress
 from search.models import Shard
 from search.retrieval.service import Hit
 
@@ -26,7 +26,7 @@ class Error(CommandError):
 
 
 @contextmanager
-def told(unavailable: int = 1) -> Iterator[None]:
+def command_errors(unavailable: int = 1) -> Iterator[None]:
     """Ends the command with one sentence and exit code 1 when something is wrong.
 
     `unavailable` is the exit code when the engine or the encoder is away: the same
@@ -66,14 +66,14 @@ class Progress:
         self._told_at = time.monotonic()
         self._told_rows: int | None = None
 
-    def show(self, standing: Standing) -> None:
+    def show(self, standing: ImportProgress) -> None:
         if self._bar is not None:
             self._draw(self._bar, standing)
         elif self._told_rows is None:
             self._told_rows = standing.rows_done
         elif (spent := time.monotonic() - self._told_at) >= LINE_EVERY_S:
             speed = max(0, standing.rows_done - self._told_rows) / spent
-            self._out.write(f"{how_far(standing)}, {speed:,.0f} rows/s")
+            self._out.write(f"{show_progress(standing)}, {speed:,.0f} rows/s")
             self._out.flush()
             self._told_at, self._told_rows = time.monotonic(), standing.rows_done
 
@@ -81,27 +81,27 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
 
-    def _draw(self, bar: tqdm, standing: Standing) -> None:
+    def _draw(self, bar: tqdm, standing: ImportProgress) -> None:
         if not bar.n:
             bar.initial = standing.rows_done  # what was there is not this run's speed
         bar.total, bar.n = standing.rows_expected, standing.rows_done
         bar.set_postfix_str(_shards(standing) + _index(standing))
 
 
-def how_far(standing: Standing) -> str:
+def show_progress(standing: ImportProgress) -> str:
     """In words: 12,000 of about 80,000 rows, 3 of 10 shards in."""
     about = "about " if standing.rows_estimated else ""
     whole = f" of {about}{standing.rows_expected:,}" if standing.rows_expected else ""
     return f"{standing.rows_done:,}{whole} rows, {_shards(standing)}{_index(standing)}"
 
 
-def _shards(standing: Standing) -> str:
+def _shards(standing: ImportProgress) -> str:
     whole, there = len(standing.shards), standing.counts[Shard.State.INGESTED]
     failed = standing.counts[Shard.State.FAILED]
     return f"{there} of {whole} shards in" + (f", {failed} failed" if failed else "")
 
 
-def _index(standing: Standing) -> str:
+def _index(standing: ImportProgress) -> str:
     """How far the indexes are that are being built, or why they are not."""
     running = standing.publications
     if error := next((each.error for each in running if each.error), ""):

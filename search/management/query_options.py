@@ -8,7 +8,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 
-from search.api.representations import told_page
+from search.api.representations import page_json
 from search.clickhouse import client
 from search.errors import InvalidQuery, NotFound, SearchUnavailable, UnreadableWord
 from search.images import decode
@@ -17,7 +17,7 @@ from search.retrieval import query_reader, service
 from search.retrieval.service import Page
 
 
-class OnServer:
+class ServerAddress:
     """Stands in for a request: which host the server has, a command does not know."""
 
     def build_absolute_uri(self, path: str) -> str:
@@ -49,7 +49,7 @@ def query(
     Raises InvalidQuery, also for a file that is no picture.
     """
     terms = (
-        *(Term(image=picture_in(path)) for path in images),
+        *(Term(image=read_image_file(path)) for path in images),
         *(Term(item=number) for number in items),
     )
     try:
@@ -62,7 +62,7 @@ def query(
 
 def check_engine(instead: str = "search on its page or by its API") -> None:
     """Raises SearchUnavailable, which says what to do when a server has it open."""
-    if process := client.held_by():
+    if process := client.locked_by():
         raise SearchUnavailable(
             f"Another process ({process}) has the search engine open, as a server that "
             f"runs has it: {instead}, or stop it."
@@ -70,7 +70,7 @@ def check_engine(instead: str = "search on its page or by its API") -> None:
     client.ping()
 
 
-def picture_in(path: str) -> bytes:
+def read_image_file(path: str) -> bytes:
     """Raises InvalidQuery, which names the file."""
     try:
         with open(path, "rb") as file:
@@ -106,9 +106,9 @@ def pages_of(query: SearchQuery, count: int) -> Iterator[Page]:
         query = SearchQuery(query.dataset, (), cursor=page.next, limit=limit)
 
 
-def joined(slug: str, pages: list[Page]) -> dict[str, Any]:
+def join_terms(slug: str, pages: list[Page]) -> dict[str, Any]:
     """The pages as one of the API's answers; the addresses are paths on the server."""
-    answers = [told_page(page, slug, [], OnServer()) for page in pages]
+    answers = [page_json(page, slug, [], ServerAddress()) for page in pages]
     timings = [answer["timing"] for answer in answers]
     return {
         **answers[0],

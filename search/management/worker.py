@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db.models import QuerySet
 
 from search.clickhouse import client
-from search.ingestion.progress import Standing
+from search.ingestion.progress import ImportProgress
 from search.models import Dataset, Shard
 
 from .commands.serve import LAST_TASK_S, LEAST_LOGGED, start_worker
@@ -22,13 +22,13 @@ LOOKED_EVERY_S = 0.5
 QUIET = LEAST_LOGGED | {"search": logging.WARNING}
 
 
-def alone() -> bool:
+def single_process() -> bool:
     """Whether there is no broker, so that nobody else does the work."""
     return settings.CELERY_BROKER_URL.startswith("memory")
 
 
 @contextmanager
-def worker_here() -> Iterator[None]:
+def local_worker() -> Iterator[None]:
     """Without a broker this process works on what is queued, as `serve` would.
 
     Raises SearchUnavailable when another process, such as the server, has the embedded
@@ -48,10 +48,12 @@ def worker_here() -> Iterator[None]:
             os._exit(1)
 
 
-def watch(dataset: Dataset, shards: QuerySet[Shard], progress: Progress) -> Standing:
+def watch(
+    dataset: Dataset, shards: QuerySet[Shard], progress: Progress
+) -> ImportProgress:
     """Shows how shards get on until none of them is on its way."""
     while True:
-        standing = Standing.of(dataset, shards)
+        standing = ImportProgress.of(dataset, shards)
         progress.show(standing)
         if not standing.moving:
             return standing

@@ -6,19 +6,19 @@ a folder, as prometheus_client has it, and so do workers beside them.
 
 from prometheus_client import Counter, Histogram
 
-SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.5, 3, 10)
+BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.5, 3, 10)
 
 REQUESTS = Histogram(
     "laionweb_request_seconds",
     "Answers to requests, by the name of the address.",
     ["address", "method", "status"],
-    buckets=SECONDS,
+    buckets=BUCKETS,
 )
-ENCODING = Histogram(
-    "laionweb_encode_seconds", "Terms of a query into vectors.", buckets=SECONDS
+ENCODE_SECONDS = Histogram(
+    "laionweb_encode_seconds", "Terms of a query into vectors.", buckets=BUCKETS
 )
-SEARCHING = Histogram(
-    "laionweb_search_seconds", "Vectors into a page of results.", buckets=SECONDS
+SEARCH_SECONDS = Histogram(
+    "laionweb_search_seconds", "Vectors into a page of results.", buckets=BUCKETS
 )
 BATCHES = Histogram(
     "laionweb_encode_batch",
@@ -29,7 +29,7 @@ BATCHES = Histogram(
 EXPIRED = Counter(
     "laionweb_encode_expired", "Requests that waited too long for an encode worker."
 )
-INGESTED = Histogram(
+INGESTION = Histogram(
     "laionweb_ingest_seconds",
     "Attempts at a shard.",
     buckets=(1, 5, 20, 60, 300, 1_200, 3_600),

@@ -16,19 +16,19 @@ from typing import Any
 from celery.signals import before_task_publish, task_postrun, task_prerun
 from django.http import HttpRequest, HttpResponse
 
-NOBODY = "-"
-FIT = re.compile(r"[\w.-]{1,64}", re.ASCII)  # others could forge lines of the log
+NO_REQUEST = "-"
+VALID_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)  # others could forge lines of the log
 
-_name: ContextVar[str] = ContextVar("request", default=NOBODY)
+_name: ContextVar[str] = ContextVar("request", default=NO_REQUEST)
 
 
-def request_name() -> str:
+def request_id() -> str:
     """Of the request that is being worked for."""
     return _name.get()
 
 
 @contextmanager
-def working_for(name: str) -> Iterator[None]:
+def use_request_id(name: str) -> Iterator[None]:
     token = _name.set(name)
     try:
         yield
@@ -36,7 +36,7 @@ def working_for(name: str) -> Iterator[None]:
         _name.reset(token)
 
 
-class NamedRequests:
+class RequestIdMiddleware:
     """Must come before whatever logs."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]):
@@ -44,21 +44,21 @@ class NamedRequests:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         given = request.headers.get("X-Request-ID", "")
-        with working_for(given if FIT.fullmatch(given) else uuid.uuid4().hex):
+        with use_request_id(given if VALID_ID.fullmatch(given) else uuid.uuid4().hex):
             response = self.get_response(request)
-            response["X-Request-ID"] = request_name()
+            response["X-Request-ID"] = request_id()
         return response
 
 
-class WithRequest(logging.Filter):
+class RequestIdFilter(logging.Filter):
     """Puts the name into each record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.request = request_name()
+        record.request = request_id()
         return True
 
 
-class Json(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """A line of JSON for each record."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -66,7 +66,7 @@ class Json(logging.Formatter):
             "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
             "level": record.levelname,
             "logger": record.name,
-            "request": request_name(),
+            "request": request_id(),
             "message": record.getMessage(),
         }
         if record.exc_info:
@@ -75,15 +75,15 @@ class Json(logging.Formatter):
 
 
 @before_task_publish.connect
-def _send_along(headers: dict[str, Any], **kwargs: Any) -> None:
-    headers["laionweb_request"] = request_name()
+def _attach_to_message(headers: dict[str, Any], **kwargs: Any) -> None:
+    headers["laionweb_request"] = request_id()
 
 
 @task_prerun.connect
-def _take_on(task: Any, **kwargs: Any) -> None:
-    _name.set(task.request.get("laionweb_request") or NOBODY)
+def _adopt_from_task(task: Any, **kwargs: Any) -> None:
+    _name.set(task.request.get("laionweb_request") or NO_REQUEST)
 
 
 @task_postrun.connect
-def _lay_down(**kwargs: Any) -> None:
-    _name.set(NOBODY)
+def _reset_after_task(**kwargs: Any) -> None:
+    _name.set(NO_REQUEST)

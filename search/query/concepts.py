@@ -14,7 +14,7 @@ from .model import MOST_EXCLUDED, SearchQuery, Term
 
 
 @dataclass(frozen=True)
-class Found:
+class ResolvedConcept:
     """A concept as a search takes it: its unit vector, its name, its page if any.
 
     `exclude` are ids of items that are not to come back: those that the rounds of a
@@ -29,25 +29,25 @@ class Found:
 
 # (id of the concept, user, slug of the dataset) → what was found. Raises NotFound for
 # what the user may not see, InvalidQuery for one of another model.
-Lookup = Callable[[str, Any, str], Found]
+Lookup = Callable[[str, Any, str], ResolvedConcept]
 
 _lookup: Lookup | None = None
 
 
-def found_by(lookup: Lookup) -> None:
+def set_lookup(lookup: Lookup) -> None:
     """Says how concepts are found; called once, when the app of their room is ready."""
     global _lookup
     _lookup = lookup
 
 
-def find(concept: str, user: Any, dataset: str) -> Found:
+def find(concept: str, user: Any, dataset: str) -> ResolvedConcept:
     """Raises NotFound, or InvalidQuery for a concept of another model."""
     if _lookup is None:
         raise NotFound("There are no concepts here.")
     return _lookup(concept, user, dataset)
 
 
-def resolved(query: SearchQuery, user: Any) -> SearchQuery:
+def resolve(query: SearchQuery, user: Any) -> SearchQuery:
     """The query with each concept, as this user sees it, turned into its embedding."""
     terms, exclude = [], dict.fromkeys(query.filters.exclude)
     for term in query.terms:

@@ -16,7 +16,7 @@ ONE_WORD = re.compile(r"[^\W\d_]\w*")
 
 
 @dataclass(frozen=True)
-class Part:
+class Token:
     """A term or filters, and where in the text they stand; plain words are one part."""
 
     spans: tuple[Span, ...]
@@ -26,11 +26,11 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ParsedQuery:
     """How a text was read."""
 
     text: str
-    parts: tuple[Part, ...]
+    parts: tuple[Token, ...]
 
     @property
     def terms(self) -> tuple[Term, ...]:
@@ -47,16 +47,16 @@ class Asked:
             merged["caption"] = " ".join(filter(None, words))
         return merged
 
-    def without(self, *parts: Part) -> str:
+    def without(self, *parts: Token) -> str:
         """The text that is left when these parts are taken out."""
         return self._with({span: "" for part in parts for span in part.spans})
 
-    def weighed(self, part: Part, weight: float) -> str:
+    def weighed(self, part: Token, weight: float) -> str:
         """The text in which the term of a part has another weight."""
         written = self._written(part, weight)
         return self._with(dict.fromkeys(part.spans, "") | {part.spans[0]: written})
 
-    def _written(self, part: Part, weight: float) -> str:
+    def _written(self, part: Token, weight: float) -> str:
         words = part.term.text if part.term else None
         if words is None:
             # A sign and a weight, if any, stand before what can be read alone.

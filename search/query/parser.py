@@ -20,20 +20,20 @@ from typing import Any
 from search.errors import InvalidQuery, UnreadableWord
 
 from .model import MOST_TEXT, MOST_URL, ORIENTATIONS, Filters, Term
-from .parsed import PREFIX, Asked, Part, Span, closings
-from .url_params import item_of
+from .parsed import PREFIX, ParsedQuery, Span, Token, closings
+from .url_params import parse_item_url
 
 YES, NO = ("yes", "on", "true"), ("no", "off", "false")
 CLOSE = 0.8  # of difflib's ratio: heigth is height, and time is not item
 SHORTEST = 3  # letters of what looks like a filter's name: in “I<3 cats” is none
 
 # Of a sign and a value, the fields of query.Filters.
-Read = Callable[[str, str], dict[str, Any]]
+FilterReader = Callable[[str, str], dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class NamedFilter:
-    values: Read  # ValueError or KeyError for what it cannot read
+    values: FilterReader  # ValueError or KeyError for what it cannot read
     example: str
 
     def read(self, sign: str, value: str) -> dict[str, Any]:
@@ -42,11 +42,11 @@ class NamedFilter:
             return self.values(sign, value)
         except (ValueError, KeyError) as error:
             raise InvalidQuery(
-                f"This filter is written {self.example}. {_otherwise(sign)}"
+                f"This filter is written {self.example}. {_unknown_filter(sign)}"
             ) from error
 
 
-def _pixels(side: str) -> Read:
+def _pixels(side: str) -> FilterReader:
     least, most = f"min_{side}", f"max_{side}"
 
     def values(sign: str, value: str) -> dict[str, Any]:
@@ -62,7 +62,9 @@ def _pixels(side: str) -> Read:
     return values
 
 
-def _value(field: str, signs: tuple[str, ...], read: Callable[[str], Any]) -> Read:
+def _value(
+    field: str, signs: tuple[str, ...], read: Callable[[str], Any]
+) -> FilterReader:
     def values(sign: str, value: str) -> dict[str, Any]:
         if sign not in signs:
             raise ValueError(f"{sign} does not go with {field}")
@@ -71,11 +73,11 @@ def _value(field: str, signs: tuple[str, ...], read: Callable[[str], Any]) -> Re
     return values
 
 
-def _least(field: str) -> Read:
+def _minimum(field: str) -> FilterReader:
     return _value(field, (">", ">=", ":"), float)
 
 
-def _word(field: str, read: Callable[[str], Any]) -> Read:
+def _word(field: str, read: Callable[[str], Any]) -> FilterReader:
     return _value(field, (":", "="), read)
 
 
@@ -97,8 +99,8 @@ FILTERS = {
     "orientation": NamedFilter(
         _word("orientation", _orientation), "orientation:landscape, portrait or square"
     ),
-    "similarity": NamedFilter(_least("min_similarity"), "similarity>0.3"),
-    "cutoff": NamedFilter(_least("cutoff"), "cutoff:0.25"),
+    "similarity": NamedFilter(_minimum("min_similarity"), "similarity>0.3"),
+    "cutoff": NamedFilter(_minimum("cutoff"), "cutoff:0.25"),
     "nsfw": NamedFilter(_word("nsfw", _safety), "nsfw:any or nsfw:safe"),
     "dedupe": NamedFilter(_word("dedupe", _switch), "dedupe:no or dedupe:yes"),
     "site": NamedFilter(_word("site", str.lower), "site:flickr.com"),
@@ -116,17 +118,17 @@ def check_name(name: str, sign: str, value: str) -> None:
     if near:
         example = FILTERS[near[0]].example
         raise InvalidQuery(
-            f"There is no filter “{name}”. Is {example} meant? {_otherwise(sign)}"
+            f"There is no filter “{name}”. Is {example} meant? {_unknown_filter(sign)}"
         )
     is_number = re.fullmatch(r"-?[0-9]*\.?[0-9]+", value)
     if sign != ":" and is_number and len(name) >= SHORTEST:
         raise InvalidQuery(
             f"There is no filter “{name}”; width, height and similarity are compared "
-            f"with numbers. {_otherwise(sign)}"
+            f"with numbers. {_unknown_filter(sign)}"
         )
 
 
-def _otherwise(sign: str) -> str:
+def _unknown_filter(sign: str) -> str:
     if sign == ":":
         return "With a space after the colon these are plain words."
     return "In parentheses these are plain words."
@@ -151,7 +153,7 @@ ITEM = re.compile("[0-9]{1,16}")
 CONCEPT = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
-def parse(text: str, dataset: str = "", host: str = "") -> Asked:
+def parse(text: str, dataset: str = "", host: str = "") -> ParsedQuery:
     """Reads a text; `dataset` and `host` tell the pages of its items from pictures.
 
     Raises InvalidQuery, mostly as UnreadableWord.
@@ -164,11 +166,11 @@ def parse(text: str, dataset: str = "", host: str = "") -> Asked:
 class _Reader:
     def __init__(self, text: str, dataset: str, host: str):
         self.text, self.dataset, self.host = text, dataset, host
-        self.parts: list[Part] = []
+        self.parts: list[Token] = []
         self.words: list[Span] = []
         self.filtered: set[str] = set()
 
-    def read(self) -> Asked:
+    def read(self) -> ParsedQuery:
         at = 0
         while (at := _match(BETWEEN, self.text, at).end()) < len(self.text):
             if part := self._part(at):
@@ -180,9 +182,11 @@ class _Reader:
                 at = self.words[-1][1]
         if self.words:
             self.parts.append(self._plain())
-        return Asked(self.text, tuple(sorted(self.parts, key=lambda part: part.spans)))
+        return ParsedQuery(
+            self.text, tuple(sorted(self.parts, key=lambda part: part.spans))
+        )
 
-    def _part(self, at: int) -> Part | None:
+    def _part(self, at: int) -> Token | None:
         """What begins here; None for plain words."""
         if self.text[at] in OPENING:
             return self._caption(at)
@@ -212,7 +216,7 @@ class _Reader:
             if name in FILTERS:
                 return self._filter(at, named, is_weighed)
             end_of_value = _match(WORD, self.text, named.end()).end()
-            with _pointing_at(at, end_of_value):
+            with _error_at(at, end_of_value):
                 check_name(name, sign, self.text[named.end() : end_of_value])
         if is_weighed:
             return _term(at, end, text=self.text[start:end], weight=weight)
@@ -234,13 +238,13 @@ class _Reader:
     def _closings(self) -> dict[int, int]:
         return closings(self.text)
 
-    def _plain(self) -> Part:
+    def _plain(self) -> Token:
         spans = tuple(self.words)
-        with _pointing_at(spans[0][0], spans[-1][1]):
+        with _error_at(spans[0][0], spans[-1][1]):
             words = " ".join(self.text[start:end] for start, end in spans)
-            return Part(spans, Term(text=words), is_plain=True)
+            return Token(spans, Term(text=words), is_plain=True)
 
-    def _caption(self, at: int) -> Part:
+    def _caption(self, at: int) -> Token:
         words, end = self._quoted(at)
         return _filters(at, end, caption=words.strip() or " ")
 
@@ -249,15 +253,15 @@ class _Reader:
             raise UnreadableWord("This quotation mark is not closed.", at, at + 1)
         return quoted[1], quoted.end()
 
-    def _group(self, at: int, start: int, weight: float) -> Part:
+    def _group(self, at: int, start: int, weight: float) -> Token:
         if not (end := self._closings.get(start)):
             raise UnreadableWord("This parenthesis is not closed.", start, start + 1)
         return _term(
             at, end, text=self.text[start + 1 : end - 1].strip(), weight=weight
         )
 
-    def _address(self, at: int, address: str, end: int, weight: float) -> Part:
-        if not (item := item_of(address, self.host)):
+    def _address(self, at: int, address: str, end: int, weight: float) -> Token:
+        if not (item := parse_item_url(address, self.host)):
             return _term(at, end, image_url=address, weight=weight)
         if item.dataset != self.dataset:
             raise UnreadableWord(
@@ -265,14 +269,14 @@ class _Reader:
             )
         return _term(at, end, item=item.id, weight=weight)
 
-    def _item(self, at: int, number: str, end: int, weight: float) -> Part:
+    def _item(self, at: int, number: str, end: int, weight: float) -> Token:
         if not ITEM.fullmatch(number):
             raise UnreadableWord(
                 "After “item:” stands the number of an item, as in item:123.", at, end
             )
         return _term(at, end, item=int(number), weight=weight)
 
-    def _concept(self, at: int, number: str, end: int, weight: float) -> Part:
+    def _concept(self, at: int, number: str, end: int, weight: float) -> Token:
         if not CONCEPT.fullmatch(number):
             raise UnreadableWord(
                 "After “concept:” stands the id of a concept, as its page shows it. "
@@ -282,7 +286,7 @@ class _Reader:
             )
         return _term(at, end, concept=number.lower(), weight=weight)
 
-    def _filter(self, at: int, named: re.Match[str], is_weighed: bool) -> Part:
+    def _filter(self, at: int, named: re.Match[str], is_weighed: bool) -> Token:
         start, sign = named.end(), named[2] or named[3]
         if self.text[start] in OPENING:
             value, end = self._quoted(start)
@@ -291,10 +295,10 @@ class _Reader:
             value = self.text[start:end]
         if is_weighed:
             raise UnreadableWord("A filter takes neither a sign nor a weight.", at, end)
-        with _pointing_at(at, end):
+        with _error_at(at, end):
             return _filters(at, end, **FILTERS[named[1].lower()].read(sign, value))
 
-    def _check_once(self, part: Part) -> None:
+    def _check_once(self, part: Token) -> None:
         """Words of the caption add up; any other filter stands once."""
         if self.filtered & part.filters.keys():
             raise UnreadableWord("This filter stands here twice.", *part.spans[0])
@@ -314,19 +318,19 @@ def _weight(sign: str, number: str | None) -> float:
     return -float(number) if number else AWAY
 
 
-def _term(start: int, end: int, **given: Any) -> Part:
-    with _pointing_at(start, end):
-        return Part(((start, end),), Term(**given))
+def _term(start: int, end: int, **given: Any) -> Token:
+    with _error_at(start, end):
+        return Token(((start, end),), Term(**given))
 
 
-def _filters(start: int, end: int, **given: Any) -> Part:
-    with _pointing_at(start, end):
+def _filters(start: int, end: int, **given: Any) -> Token:
+    with _error_at(start, end):
         Filters(**given)
-    return Part(((start, end),), filters=given)
+    return Token(((start, end),), filters=given)
 
 
 @contextmanager
-def _pointing_at(start: int, end: int) -> Iterator[None]:
+def _error_at(start: int, end: int) -> Iterator[None]:
     try:
         yield
     except UnreadableWord:

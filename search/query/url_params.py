@@ -31,12 +31,14 @@ DEFAULTS = {
     "dataset": "",
     "cursor": "",
 }
-WEIGHED = re.compile(r"(?:(-?[0-9]{1,4}(?:\.[0-9]{1,6})?):)?(.*)", re.ASCII | re.DOTALL)
+WEIGHT_PREFIX = re.compile(
+    r"(?:(-?[0-9]{1,4}(?:\.[0-9]{1,6})?):)?(.*)", re.ASCII | re.DOTALL
+)
 POSTCARD = re.compile(r"/postcards/\d+\.jpg", re.ASCII)
-UNWANTED = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029\"'<>`\\]")
+UNSAFE_IN_URL = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029\"'<>`\\]")
 
 
-class ItemPage(NamedTuple):
+class ItemReference(NamedTuple):
     dataset: str
     id: int
 
@@ -45,7 +47,7 @@ def safe_url(url: str) -> str:
     """The address, or '' where a page must not link to it or show it."""
     if POSTCARD.fullmatch(url):
         return url
-    if UNWANTED.search(url):
+    if UNSAFE_IN_URL.search(url):
         return ""
     try:
         parts = urlsplit(url)
@@ -63,11 +65,11 @@ def search_url(asked: Mapping[str, object], **changes: object) -> str:
 
     A list stands for a parameter that is given several times.
     """
-    told = told_in_address({**asked, **changes})
+    told = search_query_string({**asked, **changes})
     return reverse("search") + (f"?{told}" if told else "")
 
 
-def told_in_address(asked: Mapping[str, object]) -> str:
+def search_query_string(asked: Mapping[str, object]) -> str:
     """These parameters of the search page, as they stand behind the question mark."""
     told = {
         name: value
@@ -77,9 +79,9 @@ def told_in_address(asked: Mapping[str, object]) -> str:
     return urlencode(told, doseq=True)
 
 
-def weighed(value: str) -> tuple[float, str]:
+def split_weight(value: str) -> tuple[float, str]:
     """The weight of a term in an address, and the term: -0.5:7 or, with 1, just 7."""
-    found = WEIGHED.fullmatch(value)
+    found = WEIGHT_PREFIX.fullmatch(value)
     assert found is not None  # without a weight, all of it is the term
     weight, term = found.groups()
     return float(weight or 1), term
@@ -89,7 +91,7 @@ def with_weight(weight: float, term: object) -> str:
     return f"{term}" if weight == 1 else f"{round(weight, 4):g}:{term}"
 
 
-def item_of(address: str, host: str) -> ItemPage | None:
+def parse_item_url(address: str, host: str) -> ItemReference | None:
     """Whose page this is, if it is an item's on this host."""
     try:
         parts = urlsplit(address)
@@ -98,4 +100,4 @@ def item_of(address: str, host: str) -> ItemPage | None:
         return None
     if not found or found.view_name != "item":
         return None
-    return ItemPage(found.kwargs["slug"], found.kwargs["item_id"])
+    return ItemReference(found.kwargs["slug"], found.kwargs["item_id"])

@@ -24,7 +24,7 @@ HEADINGS = {"url", "address", "md5", "hash", "id", "item"}
 
 
 @dataclass
-class Loaded:
+class LoadResult:
     """How many values were new, how many known, and which lines were of no use."""
 
     new: int = 0
@@ -47,13 +47,13 @@ class Loaded:
 
 def load(
     file: BinaryIO, name: str, kind: str, dataset: Dataset | None, reason: str = ""
-) -> Loaded:
+) -> LoadResult:
     """Enters the values of a file, packed by gzip or not; what is in is not hidden yet.
 
     Raises InvalidQuery when not a single line is of use.
     """
     takedowns.check_scope(kind, dataset)
-    loaded, value_of = Loaded(), takedowns.checked(kind)
+    loaded, value_of = LoadResult(), takedowns.check_value(kind)
 
     def good() -> Iterator[str]:
         for line, text in _values(file, name, loaded):
@@ -72,7 +72,7 @@ def load(
     return loaded
 
 
-def _values(file: BinaryIO, name: str, loaded: Loaded) -> Iterator[tuple[int, str]]:
+def _values(file: BinaryIO, name: str, loaded: LoadResult) -> Iterator[tuple[int, str]]:
     """Values and the lines they stand in; without headings and empty lines."""
     plain = name.lower().removesuffix(".gz")
     lines = _Lines(_unpacked(file), loaded)
@@ -104,7 +104,7 @@ class _Lines:
     Bytes that are not UTF-8 become surrogates, which no value may have.
     """
 
-    def __init__(self, file: BinaryIO | gzip.GzipFile, loaded: Loaded):
+    def __init__(self, file: BinaryIO | gzip.GzipFile, loaded: LoadResult):
         self._loaded, self.number = loaded, 0
         self._text = io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape")
 

@@ -43,7 +43,7 @@ class RemovalList:
 
     @classmethod
     def of(cls, dataset: Dataset) -> "RemovalList":
-        removals = removals_of(dataset)
+        removals = removals_for(dataset)
         return cls(
             {
                 kind: np.sort(
@@ -111,7 +111,7 @@ def _texts(table: pa.Table, name: str) -> Iterable[str]:
     return ("" for _ in range(len(table)))
 
 
-def removals_of(dataset: Dataset) -> QuerySet[Removal]:
+def removals_for(dataset: Dataset) -> QuerySet[Removal]:
     return Removal.objects.filter(Q(dataset=dataset) | Q(dataset=None))
 
 
@@ -122,7 +122,7 @@ def add(
 
     They keep out what is to come; `hide` hides what is there.
     """
-    values, new, value_of = iter(values), 0, checked(kind)
+    values, new, value_of = iter(values), 0, check_value(kind)
     check_scope(kind, dataset)
     while some := list(islice(values, MOST_AT_ONCE)):
         wanted = {digest(kind, value): value for value in map(value_of, some)}
@@ -142,7 +142,7 @@ def check_scope(kind: str, dataset: Dataset | None) -> None:
         raise InvalidQuery("An item's number belongs to one dataset: choose it.")
 
 
-def checked(kind: str) -> Callable[[str], str]:
+def check_value(kind: str) -> Callable[[str], str]:
     """What brings a value of this kind into the form in which it is compared."""
 
     def value_of(text: str) -> str:
@@ -176,7 +176,7 @@ def _is_unicode(text: str) -> bool:
 
 def hide(dataset: Dataset, table: ItemTable, since: datetime | None = None) -> None:
     """Hides in a table of a dataset what is on its lists, or was put there since."""
-    removals = removals_of(dataset).order_by("pk")
+    removals = removals_for(dataset).order_by("pk")
     if since is not None:
         removals = removals.filter(created_at__gte=since)
     for kind, condition in CONDITIONS.items():

@@ -2,10 +2,10 @@
 
 import logging
 
-from search.cache import keep, kept
+from search.cache import get, set
 from search.clickhouse import queries
 from search.clickhouse.filters import Condition
-from search.clickhouse.planner import share_passing
+from search.clickhouse.planner import estimate_selectivity
 from search.errors import NotFound, SearchError
 from search.models import Dataset
 
@@ -23,7 +23,7 @@ def has_safety(dataset: Dataset) -> bool:
     safe is to be veiled.
     """
     key = f"has-safety:{dataset.pk}"
-    known = kept(key)
+    known = get(key)
     if known is not None:
         return known
     try:
@@ -33,11 +33,11 @@ def has_safety(dataset: Dataset) -> bool:
     except SearchError as error:
         logger.warning("Is %s marked for safety? %s", dataset.slug, error.message)
         return False
-    keep(key, known, KEPT_S)
+    set(key, known, KEPT_S)
     return known
 
 
-FILLED = {
+FILLED_QUERY = {
     "size": "width > 0",
     "similarity": "isFinite(caption_similarity)",
     "license": "license != ''",
@@ -45,14 +45,14 @@ FILLED = {
 }
 
 
-def filled(dataset: Dataset) -> dict[str, bool]:
+def filled_columns(dataset: Dataset) -> dict[str, bool]:
     """By a sample that is kept for minutes; where the engine cannot tell, all are."""
     table = table_of(dataset)
     try:
         return {
-            name: share_passing(table, Condition(sql)).share > 0
-            for name, sql in FILLED.items()
+            name: estimate_selectivity(table, Condition(sql)).share > 0
+            for name, sql in FILLED_QUERY.items()
         }
     except SearchError as error:
         logger.warning("Which columns has %s? %s", dataset.slug, error.message)
-        return dict.fromkeys(FILLED, True)
+        return dict.fromkeys(FILLED_QUERY, True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from search.clickhouse import lookup, queries
 from search.clickhouse.filters import VISIBLE, Condition, condition_of
-from search.clickhouse.planner import Gathered, gather
+from search.clickhouse.planner import FilteredCandidates, search_filtered
 from search.clickhouse.queries import Candidates
 from search.clickhouse.schema import ItemTable
 from search.errors import NotFound
@@ -16,12 +16,12 @@ from search.models import Dataset
 from search.query.model import SearchQuery
 
 from . import popularity
-from .items import Hit, shown_facts
-from .query_encoder import Terms
+from .items import Hit, to_item_fields
+from .query_encoder import QueryEncoder
 from .ranking import Ranking
 
 FIRST_DEPTH = 1_000  # candidates kept for paging at first; more when more are asked for
-REACHES = (
+SEARCH_DEPTHS = (
     (FIRST_DEPTH, False),
     (queries.MOST_RESULTS, False),
     (queries.MOST_RESULTS, True),  # of those alone that are not hidden
@@ -29,13 +29,13 @@ REACHES = (
 
 
 @dataclass(frozen=True)
-class Corpus:
+class DatasetIndex:
     """A dataset ready to be searched."""
 
     dataset: Dataset
 
     @classmethod
-    def named(cls, slug: str) -> "Corpus":
+    def named(cls, slug: str) -> "DatasetIndex":
         if not Dataset.may_be_named(slug):
             raise NotFound("There is no dataset of that name.")
         try:
@@ -48,8 +48,8 @@ class Corpus:
         return table_of(self.dataset)
 
     @property
-    def terms(self) -> Terms:
-        return Terms(self.dataset, self.table)
+    def terms(self) -> QueryEncoder:
+        return QueryEncoder(self.dataset, self.table)
 
     def ranking_of(self, query: SearchQuery, vectors: dict[str, np.ndarray]) -> Ranking:
         """The ranking of a query, with nothing in it yet."""
@@ -74,7 +74,7 @@ class Corpus:
             return
         end = start + count
         ranking.advance(end + 1, self._image_vectors)
-        for reach in REACHES:
+        for reach in SEARCH_DEPTHS:
             if len(ranking.results) >= end or ranking.complete:
                 return
             # A search that goes less far than is asked for would be made in vain.
@@ -109,7 +109,7 @@ class Corpus:
         if shown_only:
             condition = condition.only_shown(ranking.filters.nsfw, ranking.beside)
         gathered = {
-            field: gather(
+            field: search_filtered(
                 self.table,
                 field,
                 vector,
@@ -121,7 +121,7 @@ class Corpus:
             )
             for field, vector in ranking.vectors.items()
         }
-        found, complete = merged(list(gathered.values()))
+        found, complete = merge_candidates(list(gathered.values()))
         ranking.add(found, self.similarities(found.distances), start)
         ranking.exact = all(part.exact for part in gathered.values())
         ranking.reach = reach
@@ -149,7 +149,7 @@ class Corpus:
         ids = [int(found_id) for found_id in found.ids[shown]][:count]
         rows = lookup.facts(self.table, ids)
         return tuple(
-            Hit(**shown_facts(rows[found_id]), similarity=float(similarity))
+            Hit(**to_item_fields(rows[found_id]), similarity=float(similarity))
             for found_id, similarity in zip(ids, similarities, strict=False)
             if found_id in rows
         )
@@ -164,7 +164,7 @@ class Corpus:
             if not gone:
                 return tuple(
                     Hit(
-                        **shown_facts(known[int(ranking.ids[row])]),
+                        **to_item_fields(known[int(ranking.ids[row])]),
                         similarity=float(ranking.similarities[row]),
                         similar=similar[row],
                     )
@@ -174,7 +174,7 @@ class Corpus:
             self.fill(ranking, start, count)
 
 
-def merged(parts: list[Gathered]) -> tuple[Candidates, bool]:
+def merge_candidates(parts: list[FilteredCandidates]) -> tuple[Candidates, bool]:
     """The candidates of several searches as one list, each item by its least distance.
 
     Where a search was cut off, what it left out may be nearer than what another found

@@ -19,23 +19,23 @@ from threadpoolctl import threadpool_limits
 
 from search.clickhouse.schema import CODE_BYTES
 
-SAME_PICTURE = 0.94
+SAME_IMAGE_SIMILARITY = 0.94
 BITS = 8 * CODE_BYTES
-TOGETHER = 1_000  # vectors whose code is made at a time, in 5 MB
+ROWS_AT_ONCE = 1_000  # vectors whose code is made at a time, in 5 MB
 DEVIATIONS = 4  # of chance: a pair further off is misjudged once in 30,000 times
 
 Vectors = Callable[[list[int]], Mapping[int, np.ndarray]]
 
 
-def codes(vectors: np.ndarray) -> np.ndarray:
+def lsh_codes(vectors: np.ndarray) -> np.ndarray:
     """The codes of vectors (count, dimension): uint8 of shape (count, CODE_BYTES)."""
     found = np.empty((len(vectors), CODE_BYTES), np.uint8)
     # More threads wait for each other in busy loops: as fast, for 1.7 × the CPU time.
     with threadpool_limits(1, "blas"):
-        for start in range(0, len(vectors), TOGETHER):
-            part = np.asarray(vectors[start : start + TOGETHER], np.float32)
+        for start in range(0, len(vectors), ROWS_AT_ONCE):
+            part = np.asarray(vectors[start : start + ROWS_AT_ONCE], np.float32)
             sides = part @ hyperplanes(vectors.shape[1])
-            found[start : start + TOGETHER] = np.packbits(sides > 0, axis=1)
+            found[start : start + ROWS_AT_ONCE] = np.packbits(sides > 0, axis=1)
     return found
 
 
@@ -59,11 +59,11 @@ def _differing_bits(cosine: float, deviations: float) -> float:
     return BITS * share + deviations * math.sqrt(BITS * share * (1 - share))
 
 
-SURELY_SAME = _differing_bits(SAME_PICTURE, -DEVIATIONS)
-POSSIBLY_SAME = _differing_bits(SAME_PICTURE, DEVIATIONS)
+CERTAIN_BITS = _differing_bits(SAME_IMAGE_SIMILARITY, -DEVIATIONS)
+POSSIBLE_BITS = _differing_bits(SAME_IMAGE_SIMILARITY, DEVIATIONS)
 
 
-def nearer_twins(
+def duplicates_of_earlier(
     ids: np.ndarray, hashes: np.ndarray, code: np.ndarray, known: int, vectors: Vectors
 ) -> np.ndarray:
     """Which items are near-duplicates of the new ones: booleans, (items, new ones).
@@ -75,8 +75,8 @@ def nearer_twins(
     new = slice(known, None)
     before = np.arange(len(ids))[:, None] < np.arange(known, len(ids))
     differing = _differing(code, known)
-    same = (hashes[:, None] == hashes[new]) | (differing < SURELY_SAME)
-    unsure = before & ~same & (differing <= POSSIBLY_SAME)
+    same = (hashes[:, None] == hashes[new]) | (differing < CERTAIN_BITS)
+    unsure = before & ~same & (differing <= POSSIBLE_BITS)
     firsts, seconds = np.nonzero(unsure)
     if len(firsts):
         asked = np.union1d(firsts, seconds + known)
@@ -84,7 +84,7 @@ def nearer_twins(
         cosines = unit @ unit[np.isin(asked, seconds + known)].T
         rows = np.searchsorted(asked, firsts)
         columns = np.searchsorted(np.union1d(seconds, []), seconds)
-        same[firsts, seconds] = cosines[rows, columns] >= SAME_PICTURE
+        same[firsts, seconds] = cosines[rows, columns] >= SAME_IMAGE_SIMILARITY
     return same & before
 
 

@@ -10,14 +10,14 @@ import numpy as np
 from search.query import concepts
 from search.query.model import SearchQuery, Term
 
-from .dataset_index import Corpus
-from .items import checked_id
+from .dataset_index import DatasetIndex
+from .items import check_item_id
 
 LONGEST_BAR = 100  # of the largest share; the others in proportion
 
 
 @dataclass(frozen=True)
-class Share:
+class Contribution:
     """What a term adds; below zero where it speaks against the item."""
 
     label: str
@@ -35,14 +35,14 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Why:
+class Explanation:
     """Of one field: the shares, in the order of the terms, add up to the similarity.
 
     That is the cosine of the query and the item's `field`, "image" or "text".
     """
 
     field: str
-    shares: tuple[Share, ...]
+    shares: tuple[Contribution, ...]
     similarity: float
 
     @property
@@ -53,16 +53,18 @@ class Why:
         return f"{LONGEST_BAR} 0 {LONGEST_BAR} 8"
 
 
-def why(query: SearchQuery, user: Any, item_id: int) -> tuple[Why, ...]:
+def explain(query: SearchQuery, user: Any, item_id: int) -> tuple[Explanation, ...]:
     """One for each field that is searched, the one that counts first.
 
     Raises what the search itself would raise, and NotFound without such an item.
     """
-    terms = Corpus.named(query.dataset).terms
+    terms = DatasetIndex.named(query.dataset).terms
     labels = [_label(term, user, query.dataset) for term in query.terms]
-    parts = terms.parts_of(concepts.resolved(query, user))
+    parts = terms.parts_of(concepts.resolve(query, user))
     found = (
-        _of_field(field, vectors, terms.item_vector(checked_id(item_id), field), labels)
+        _of_field(
+            field, vectors, terms.item_vector(check_item_id(item_id), field), labels
+        )
         for field, vectors in parts.items()
     )
     return tuple(sorted(found, key=lambda each: -each.similarity))
@@ -70,16 +72,18 @@ def why(query: SearchQuery, user: Any, item_id: int) -> tuple[Why, ...]:
 
 def _of_field(
     field: str, parts: np.ndarray, item: np.ndarray, labels: list[str]
-) -> Why:
+) -> Explanation:
     """`parts` are the weighted vectors of the terms, (terms, dimension)."""
     values = parts @ item.astype(np.float64) / np.linalg.norm(parts.sum(axis=0))
-    return Why(field, tuple(_shares(labels, values)), float(values.sum()))
+    return Explanation(
+        field, tuple(_contributions(labels, values)), float(values.sum())
+    )
 
 
-def _shares(labels: list[str], values: np.ndarray) -> Iterator[Share]:
+def _contributions(labels: list[str], values: np.ndarray) -> Iterator[Contribution]:
     largest = float(np.abs(values).max()) or 1.0
     for label, value in zip(labels, values.tolist(), strict=True):
-        yield Share(label, value, round(LONGEST_BAR * abs(value) / largest))
+        yield Contribution(label, value, round(LONGEST_BAR * abs(value) / largest))
 
 
 def _label(term: Term, user: Any, dataset: str) -> str:

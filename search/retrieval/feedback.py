@@ -21,14 +21,14 @@ STRENGTHS = (0.25, 4.0)
 # CLIP's similarities lie close together: what is to count as a clear difference.
 SCALE = 10.0
 # How easily the threshold between good and bad gives way, beside the vector's 1.
-GIVING_WAY = 0.1
+REGULARIZATION = 0.1
 # Where nothing is marked good there is no direction to go to, but only away.
-LEAST_COSINE = 0.5
-MOST_STEPS = 60
+MIN_COSINE = 0.5
+MAX_STEPS = 60
 CONVERGED = 1e-10
 
 
-def tuned(
+def tune(
     start: np.ndarray, good: np.ndarray, bad: np.ndarray, strength: float = 1.0
 ) -> np.ndarray:
     """A logistic fit of the marks, anchored at the start; more strength turns it more.
@@ -46,11 +46,11 @@ def tuned(
     along = marks @ start.astype(np.float64)
     across = marks - np.outer(along, start)
     threshold = np.mean([along[kind].mean() for kind in kinds])
-    kernel = across @ across.T + GIVING_WAY
+    kernel = across @ across.T + REGULARIZATION
     shares = _fit(kernel, along - threshold, signs, weights, strength)
     turn = shares @ across
     if not len(good):
-        furthest = np.sqrt(1 / LEAST_COSINE**2 - 1)
+        furthest = np.sqrt(1 / MIN_COSINE**2 - 1)
         turn *= min(1.0, furthest / max(np.linalg.norm(turn), 1e-12))
     return _unit(start + turn)
 
@@ -71,7 +71,7 @@ def _fit(
 
     shares = np.zeros(len(signs))
     least = loss(shares)
-    for _ in range(MOST_STEPS):
+    for _ in range(MAX_STEPS):
         reached = kernel @ shares
         missing = _sigmoid(-SCALE * signs * (offsets + reached))
         curving = weights * SCALE**2 * missing * (1 - missing)
@@ -112,7 +112,7 @@ MOST_MARKS = 500
 
 
 @dataclass(frozen=True)
-class Tuned:
+class TunedQuery:
     """The unit vector, float32, and the ids whose marks counted: those still there."""
 
     vector: np.ndarray
@@ -128,13 +128,13 @@ def check_marks(good: Sequence[int], bad: Sequence[int]) -> None:
         raise InvalidQuery(f"A round takes up to {MOST_MARKS} marks.")
 
 
-def tuned_by_items(
+def tune_by_items(
     query: SearchQuery,
     start: np.ndarray,
     good: Sequence[int],
     bad: Sequence[int],
     strength: float,
-) -> Tuned:
+) -> TunedQuery:
     """The start, a unit vector, tuned by items of the query's dataset, by their ids.
 
     Their vectors are those of the field that is searched; what has gone does not count.
@@ -142,7 +142,7 @@ def tuned_by_items(
     (good_there, likes), (bad_there, dislikes) = (
         _unit_vectors(query, ids) for ids in (good, bad)
     )
-    return Tuned(tuned(start, likes, dislikes, strength), good_there, bad_there)
+    return TunedQuery(tune(start, likes, dislikes, strength), good_there, bad_there)
 
 
 def _unit_vectors(

@@ -16,13 +16,13 @@ from django.db.models import QuerySet
 from search.clickhouse import lookup
 from search.errors import NotFound
 from search.models import Removal
-from search.removals.takedowns import MOST_AT_ONCE, digest, removals_of
+from search.removals.takedowns import MOST_AT_ONCE, digest, removals_for
 
-from .dataset_index import Corpus
-from .items import shown_facts
+from .dataset_index import DatasetIndex
+from .items import to_item_fields
 
 
-class Standing(StrEnum):
+class ItemState(StrEnum):
     """How an item that was there once stands in its dataset now."""
 
     THERE = "there"
@@ -35,11 +35,11 @@ def facts(slug: str, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
 
     Raises NotFound for an unknown dataset, SearchUnavailable.
     """
-    found = lookup.facts(Corpus.named(slug).table, sorted(ids))
-    return {item_id: shown_facts(row) for item_id, row in found.items()}
+    found = lookup.facts(DatasetIndex.named(slug).table, sorted(ids))
+    return {item_id: to_item_fields(row) for item_id, row in found.items()}
 
 
-def standings(slug: str, urls: Mapping[int, str]) -> dict[int, Standing]:
+def states(slug: str, urls: Mapping[int, str]) -> dict[int, ItemState]:
     """How each item, given with its address, stands. Raises SearchUnavailable.
 
     What a removal list names never comes in again: it counts as removed, though the
@@ -48,18 +48,18 @@ def standings(slug: str, urls: Mapping[int, str]) -> dict[int, Standing]:
     deleted: dict[int, int] = {}
     listed = Removal.objects.filter(dataset=None)
     try:
-        corpus = Corpus.named(slug)
-        listed = removals_of(corpus.dataset)
+        corpus = DatasetIndex.named(slug)
+        listed = removals_for(corpus.dataset)
         deleted = lookup.deleted(corpus.table, sorted(urls))
     except NotFound:
         deleted = {}  # the dataset or its table is no more: all of them are gone
     gone = {item_id: url for item_id, url in urls.items() if item_id not in deleted}
-    removed = _on_lists(listed, gone)
+    removed = _listed_for_removal(listed, gone)
     removed |= {item_id for item_id, value in deleted.items() if value}
     return {
-        item_id: Standing.REMOVED
+        item_id: ItemState.REMOVED
         if item_id in removed
-        else (Standing.THERE if item_id in deleted else Standing.GONE)
+        else (ItemState.THERE if item_id in deleted else ItemState.GONE)
         for item_id in urls
     }
 
@@ -72,7 +72,7 @@ def similarities(
     Returns the ids (uint64) that are there, and their similarities (float32), in no
     order. Raises NotFound for an unknown dataset, SearchUnavailable.
     """
-    corpus = Corpus.named(slug)
+    corpus = DatasetIndex.named(slug)
     found, distances = lookup.distances(corpus.table, "image", vector, sorted(ids))
     return found, corpus.similarities(distances)
 
@@ -83,13 +83,13 @@ def mean(slug: str, ids: Sequence[int]) -> np.ndarray | None:
     None if none of them is there, or if they point everywhere alike. Raises NotFound
     for an unknown dataset, SearchUnavailable.
     """
-    corpus = Corpus.named(slug)
+    corpus = DatasetIndex.named(slug)
     total = lookup.sum_of_directions(corpus.table, "image", sorted(ids))
     length = float(np.linalg.norm(total))
     return (total / length).astype(np.float32) if length > 1e-6 else None
 
 
-def _on_lists(listed: QuerySet[Removal], urls: Mapping[int, str]) -> set[int]:
+def _listed_for_removal(listed: QuerySet[Removal], urls: Mapping[int, str]) -> set[int]:
     """Those items that removal lists name, by their ids or addresses."""
     ids = {digest(Removal.Kind.ITEM, str(item_id)): item_id for item_id in urls}
     addresses = {

@@ -29,17 +29,17 @@ class Item(Hit):
     metadata: dict[str, str]
 
 
-def shown_facts(row: dict[str, Any]) -> dict[str, Any]:
+def to_item_fields(row: dict[str, Any]) -> dict[str, Any]:
     similarity = row["caption_similarity"]
     known = similarity if math.isfinite(similarity) else None
     return {**row, "caption_similarity": known}
 
 
-def checked_id(item_id: int) -> int:
+def check_item_id(item_id: int) -> int:
     if not 0 <= item_id <= LAST_ITEM:
-        raise no_item(item_id)
+        raise item_not_found(item_id)
     return item_id
 
 
-def no_item(item_id: int) -> NotFound:
+def item_not_found(item_id: int) -> NotFound:
     return NotFound(f"There is no item {item_id} in this dataset.")

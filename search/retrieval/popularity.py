@@ -15,9 +15,9 @@ from search.errors import InvalidQuery
 from search.models import Conversion, Dataset, Pick
 from search.query.parser import parse
 
-LONGEST = 200
+MAX_KEYWORD_LENGTH = 200
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
-PERSONAL = re.compile(
+PERSONAL_DATA = re.compile(
     r"\S@\S"  # an e-mail address
     r"|https?:|www\.|\w\.[a-z]{2,}(?![\w'’])"  # an address of the web
     r"|(?:\d[ ./()+-]{0,2}){7,}|\d{5,}",  # a number of a telephone, a card, a day
@@ -25,7 +25,7 @@ PERSONAL = re.compile(
 )
 
 
-def picked_words(text: str) -> str:
+def published_keywords(text: str) -> str:
     """The words that the text of a search asks for, in small letters; '' for none.
 
     Without what they are to be unlike, filters and weights. Nothing at all of a text
@@ -37,22 +37,24 @@ def picked_words(text: str) -> str:
         return ""
     terms = [term.text for term in asked.terms if term.text and term.weight > 0]
     words = ", ".join(terms or [asked.filters.get("caption", "")])
-    words = " ".join(UNPRINTABLE.sub(" ", words).lower().split())[:LONGEST].strip()
-    return "" if PERSONAL.search(words) else words
+    words = " ".join(UNPRINTABLE.sub(" ", words).lower().split())[
+        :MAX_KEYWORD_LENGTH
+    ].strip()
+    return "" if PERSONAL_DATA.search(words) else words
 
 
 Kind = Pick.Kind
 # Words that somebody typed here are shown when they have led to so many picks.
-LEAST_PICKS = 2
+MIN_PICKS = 2
 MOST_AT_ONCE = 1_000
-WRITTEN_TOGETHER = 200
+WRITE_BATCH = 200
 
 
 def is_known(dataset: Dataset, ids: Iterable[int] | None = None) -> bool:
     """Whether anything is known of the dataset's items, or of these."""
     conversions, picks = dataset.conversions.all(), dataset.picks.all()
     if ids is not None:
-        items = _whole(ids)
+        items = _whole_days(ids)
         conversions = conversions.filter(item__in=items)
         picks = picks.filter(item__in=items)
     return conversions.exists() or picks.exists()
@@ -60,14 +62,14 @@ def is_known(dataset: Dataset, ids: Iterable[int] | None = None) -> bool:
 
 def counts(dataset: Dataset, ids: Iterable[int]) -> dict[int, int]:
     """How often items were picked, by id; those that never were are left out."""
-    return dict(_summed(dataset, _whole(ids), "item"))
+    return dict(_sum(dataset, _whole_days(ids), "item"))
 
 
 def keywords(
     dataset: Dataset, ids: Iterable[int], top: int = 5
 ) -> list[tuple[str, int]]:
     """The words for which these items were picked the most, and how often."""
-    found = _summed(dataset, _whole(ids), "keyword", LEAST_PICKS)
+    found = _sum(dataset, _whole_days(ids), "keyword", MIN_PICKS)
     del found[""]
     return sorted(found.items(), key=lambda each: (-each[1], each[0]))[:top]
 
@@ -78,13 +80,13 @@ def record(dataset_slug: str, ids: Iterable[int], words: str, kind: str) -> None
     `kind` is one of Pick.Kind. Who takes more than MOST_AT_ONCE at once has not picked
     them, and nothing is counted; nor is it for a dataset that is not there.
     """
-    wanted = sorted(set(_whole(ids)))
+    wanted = sorted(set(_whole_days(ids)))
     dataset = Dataset.objects.filter(slug=dataset_slug).first()
     if dataset is None or len(wanted) > MOST_AT_ONCE:
         return
-    keyword = picked_words(words)
-    for start in range(0, len(wanted), WRITTEN_TOGETHER):
-        _count(dataset, wanted[start : start + WRITTEN_TOGETHER], keyword, kind)
+    keyword = published_keywords(words)
+    for start in range(0, len(wanted), WRITE_BATCH):
+        _count(dataset, wanted[start : start + WRITE_BATCH], keyword, kind)
 
 
 def _count(dataset: Dataset, ids: list[int], keyword: str, kind: str) -> None:
@@ -99,7 +101,7 @@ def _count(dataset: Dataset, ids: list[int], keyword: str, kind: str) -> None:
         Pick.objects.filter(pk__in=keys).update(count=F("count") + 1)
 
 
-def _summed(
+def _sum(
     dataset: Dataset, ids: list[int], by: str, least_picks: int = 1
 ) -> Counter[Any]:
     """The sums by a field, `by`, whose values are the keys."""
@@ -111,5 +113,5 @@ def _summed(
     return total
 
 
-def _whole(ids: Iterable[int]) -> list[int]:
+def _whole_days(ids: Iterable[int]) -> list[int]:
     return [int(item_id) for item_id in ids]

@@ -17,15 +17,15 @@ from search.fetch import LIMITS, fetch
 from search.models import Dataset
 from search.query.model import SearchQuery, Term
 
-from .items import checked_id, no_item
+from .items import check_item_id, item_not_found
 
 VECTOR_FIELDS = tuple(VECTOR_COLUMNS)
-LEAST_LENGTH = 1e-6  # of a query's sum: below it no direction is left
-FETCHED_KEPT_S = 3_600
+MIN_NORM = 1e-6  # of a query's sum: below it no direction is left
+FETCHED_CACHE_S = 3_600
 
 
 @dataclass(frozen=True)
-class Terms:
+class QueryEncoder:
     """How the terms of a query become vectors of a dataset."""
 
     dataset: Dataset
@@ -80,9 +80,9 @@ class Terms:
 
     def item_vector(self, item_id: int, field: str) -> np.ndarray:
         """The unit vector of an item that is there; NotFound otherwise."""
-        found = lookup.embeddings(self.table, field, [checked_id(item_id)])
+        found = lookup.embeddings(self.table, field, [check_item_id(item_id)])
         if item_id not in found:
-            raise no_item(item_id)
+            raise item_not_found(item_id)
         return found[item_id] / np.linalg.norm(found[item_id])
 
     def _text_vectors(self, terms: Sequence[Term]) -> dict[str, np.ndarray]:
@@ -111,11 +111,11 @@ class Terms:
         """Kept for a while: a page asks anew when it is reloaded."""
         told = f"{self.dataset.model} {self.dataset.weights} {url}"
         key = f"picture:{hashlib.sha256(told.encode()).hexdigest()}"
-        if (vector := cache.kept(key)) is None:
+        if (vector := cache.get(key)) is None:
             left = max(deadline - time.monotonic(), 0.0)
             picture = fetch(url, replace(LIMITS, seconds=left))
             vector = self._picture_vector(picture.content)
-            cache.keep(key, vector, FETCHED_KEPT_S)
+            cache.set(key, vector, FETCHED_CACHE_S)
         return vector
 
     def _of_model(self, vectors: np.ndarray) -> np.ndarray:
@@ -134,7 +134,7 @@ class Terms:
                 f"{self.dataset.dimension}."
             )
         length = float(np.linalg.norm(vector))
-        if not LEAST_LENGTH < length < math.inf:
+        if not MIN_NORM < length < math.inf:
             raise InvalidQuery(
                 "The embedding has no direction: its length is zero or endless."
             )
@@ -144,7 +144,7 @@ class Terms:
 def _direction(parts: np.ndarray) -> np.ndarray:
     total = parts.sum(axis=0)
     length = float(np.linalg.norm(total))
-    if length < LEAST_LENGTH:
+    if length < MIN_NORM:
         raise InvalidQuery(
             "The terms cancel each other out: nothing is left to search for."
         )

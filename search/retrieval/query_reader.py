@@ -6,13 +6,13 @@ from typing import Any
 
 from search.errors import InvalidQuery, NotFound
 from search.query.model import Filters, SearchQuery, Term
-from search.query.parsed import Asked
+from search.query.parsed import ParsedQuery
 from search.query.parser import ITEM, parse
 
 from . import service
 
 
-def read(text: str, dataset: str, host: str) -> Asked:
+def read(text: str, dataset: str, host: str) -> ParsedQuery:
     """How a text is read: as by the language, but a number alone can be an item.
 
     It is one where the dataset has an item of that number.
@@ -31,7 +31,7 @@ def read(text: str, dataset: str, host: str) -> Asked:
 
 def query(
     dataset: str,
-    asked: Asked,
+    asked: ParsedQuery,
     terms: tuple[Term, ...] = (),
     filters: Mapping[str, Any] | None = None,
     **options: Any,

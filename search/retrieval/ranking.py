@@ -20,11 +20,11 @@ from search.query.model import Filters
 from . import deduplication
 from .deduplication import Vectors
 
-KEPT_S = 3_600
-BESIDE = 3  # why an item is hidden: it is excluded, or is part of the query itself
+CACHE_S = 3_600
+EXCLUDED = 3  # why an item is hidden: it is excluded, or is part of the query itself
 DUPLICATE = 4  # or is folded into a nearer one
-LOOKED_AT = 64  # candidates compared with those before them at once, at least
-MOST_LOOKED_AT = 128  # and at most: with 10,000 results before them, in 20 MB
+MIN_STEP = 64  # candidates compared with those before them at once, at least
+MAX_STEP = 128  # and at most: with 10,000 results before them, in 20 MB
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Ranking:
             new &= near
         hidden = found.hidden.copy()
         beside = np.fromiter(self.beside, np.uint64, len(self.beside))
-        hidden[(hidden == VISIBLE) & np.isin(found.ids, beside)] = BESIDE
+        hidden[(hidden == VISIBLE) & np.isin(found.ids, beside)] = EXCLUDED
         order = np.concatenate([self.similarities, similarities[new]])
         order[: self.seen] = np.inf
         order = np.argsort(-order, kind="stable")
@@ -116,8 +116,8 @@ class Ranking:
     def advance(self, count: int, vectors: Vectors) -> None:
         """Goes on until there are `count` results, or no more candidates."""
         while len(self.results) < count and self.seen < len(self.ids):
-            wanted = max(LOOKED_AT, count - len(self.results))
-            self._look_on(min(wanted, MOST_LOOKED_AT), vectors)
+            wanted = max(MIN_STEP, count - len(self.results))
+            self._look_on(min(wanted, MAX_STEP), vectors)
 
     def _look_on(self, count: int, vectors: Vectors) -> None:
         rows = np.arange(self.seen, min(self.seen + count, len(self.ids)))
@@ -128,7 +128,7 @@ class Ranking:
             return
         known = len(self.results)
         both = np.concatenate([np.array(self.results, int), rows])
-        twins = deduplication.nearer_twins(
+        twins = deduplication.duplicates_of_earlier(
             self.ids[both], self.url_hashes[both], self.codes[both], known, vectors
         )
         if not twins.any():
@@ -183,7 +183,7 @@ class Ranking:
         )
 
 
-def keep(ranking: Ranking, start: int, token: str) -> str:
+def store(ranking: Ranking, start: int, token: str) -> str:
     """Keeps a ranking for the pages to come; returns the cursor of the next one.
 
     It is empty when there is none, or when nothing can be kept.
@@ -191,18 +191,18 @@ def keep(ranking: Ranking, start: int, token: str) -> str:
     token = token or secrets.token_urlsafe(12)
     if not ranking.may_go_on(start):
         return ""
-    if not cache.keep(f"ranking:{token}", ranking, KEPT_S):
+    if not cache.set(f"ranking:{token}", ranking, CACHE_S):
         return ""
     return signing.dumps([token, start], salt="cursor")
 
 
-def resume(cursor: str, dataset: str) -> tuple[Ranking, int, str]:
+def load(cursor: str, dataset: str) -> tuple[Ranking, int, str]:
     """The ranking that a cursor goes on with, the place in it, and its token."""
     try:
         token, start = signing.loads(cursor, salt="cursor")
     except signing.BadSignature:
         raise InvalidQuery("This cursor is not one that a search gave out.") from None
-    ranking = cache.kept(f"ranking:{token}")
+    ranking = cache.get(f"ranking:{token}")
     if ranking is None:
         raise InvalidQuery("This search has expired; please search again.")
     if ranking.dataset != dataset:

@@ -22,7 +22,7 @@ def random_ids(dataset: Dataset, count: int, chance: Random) -> list[int]:
     return list(dict.fromkeys(ids))
 
 
-def diverse(vectors: Mapping[int, np.ndarray], count: int) -> list[int]:
+def farthest_point_sample(vectors: Mapping[int, np.ndarray], count: int) -> list[int]:
     """Up to `count` of the ids, each as unlike those before it as there is.
 
     The first is the first of `vectors`; of the others, always the one whose nearest

@@ -24,9 +24,9 @@ from search.clickhouse.scan import Near, Passing
 from search.clickhouse.writer import bounds
 from search.models import Dataset
 from search.query.model import Filters
-from search.removals.takedowns import RemovalList, removals_of
+from search.removals.takedowns import RemovalList, removals_for
 
-from .dataset_index import Corpus
+from .dataset_index import DatasetIndex
 from .query_encoder import VECTOR_FIELDS
 
 MOST_AT_ONCE = 5_000  # items of a batch, whose contents are in memory
@@ -67,7 +67,7 @@ class Scan:
     Neither folding nor the cutoff of the filters is looked at.
     """
 
-    corpus: Corpus
+    corpus: DatasetIndex
     shards: Shards
     filters: Filters = Filters()
     vectors: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -165,7 +165,7 @@ class Scan:
 
 
 def contents(
-    corpus: Corpus, ids: Sequence[int], *, with_embeddings: bool = False
+    corpus: DatasetIndex, ids: Sequence[int], *, with_embeddings: bool = False
 ) -> pa.Table:
     """Facts and metadata of items in the order of `ids`, MOST_AT_ONCE at the most.
 
@@ -186,12 +186,14 @@ def without_listed(table: pa.Table, removals: RemovalList) -> pa.Table:
     if not any(map(len, removals.digests.values())):
         return table
     named = removals.names(
-        table["id"].to_pylist(), table["url"].to_pylist(), md5_sums(table["metadata"])
+        table["id"].to_pylist(),
+        table["url"].to_pylist(),
+        url_digests(table["metadata"]),
     )
     return table.filter(pa.array(~named)) if named.any() else table
 
 
-def md5_sums(metadata: pa.ChunkedArray) -> Iterator[str]:
+def url_digests(metadata: pa.ChunkedArray) -> Iterator[str]:
     """As far as they are known, of one item after the other."""
     for entries in metadata.to_pylist():
         yield dict(entries or ()).get("md5", "")
@@ -227,7 +229,7 @@ def removals_version(dataset: Dataset) -> dict[str, Any]:
 
     `count` is how many entries there are, `latest` when the last of them was made.
     """
-    told = removals_of(dataset).aggregate(
+    told = removals_for(dataset).aggregate(
         count=Count("pk"), keys=Sum("pk"), last=Max("pk"), latest=Max("created_at")
     )
     latest = told["latest"].isoformat() if told["latest"] else None

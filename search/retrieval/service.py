@@ -15,18 +15,18 @@ import numpy as np
 
 from search.clickhouse import lookup, queries
 from search.clickhouse.filters import NOT_SAFE, REMOVED, condition_of
-from search.clickhouse.planner import share_passing
+from search.clickhouse.planner import estimate_selectivity
 from search.clickhouse.queries import MOST_RESULTS
 from search.errors import InvalidQuery, SearchError
 from search.models import Dataset, Shard
 from search.observability import metrics
 from search.query.model import Filters, SearchQuery, Term
 
-from .dataset_index import Corpus, table_of
-from .items import Hit, Item, checked_id, no_item, shown_facts
+from .dataset_index import DatasetIndex, table_of
+from .items import Hit, Item, check_item_id, item_not_found, to_item_fields
 from .query_encoder import VECTOR_FIELDS
-from .ranking import Hidden, Ranking, keep, resume
-from .sampling import diverse, random_ids
+from .ranking import Hidden, Ranking, load, store
+from .sampling import farthest_point_sample, random_ids
 
 WALL_CANDIDATES = 4  # times as many as are shown of a dataset before a search
 
@@ -64,10 +64,10 @@ def find(query: SearchQuery) -> Page:
     Raises InvalidQuery, NotFound, CannotFetch, or SearchUnavailable when the encoder or
     the engine does not answer.
     """
-    corpus = Corpus.named(query.dataset)
+    corpus = DatasetIndex.named(query.dataset)
     started = encoded = time.perf_counter()
     if query.cursor:
-        ranking, start, token = resume(query.cursor, query.dataset)
+        ranking, start, token = load(query.cursor, query.dataset)
     else:
         vectors = corpus.terms.vectors_of(query)
         encoded = time.perf_counter()
@@ -79,10 +79,10 @@ def find(query: SearchQuery) -> Page:
         corpus.sort(ranking, query.sort)
     hits = corpus.hits(ranking, start, limit)
     # What a deeper search added may differ from what another page added.
-    cursor = keep(ranking, end, token if reach == ranking.reach else "")
+    cursor = store(ranking, end, token if reach == ranking.reach else "")
     searched = time.perf_counter()
-    metrics.ENCODING.observe(encoded - started)
-    metrics.SEARCHING.observe(searched - encoded)
+    metrics.ENCODE_SECONDS.observe(encoded - started)
+    metrics.SEARCH_SECONDS.observe(searched - encoded)
     return Page(
         hits=hits,
         next=cursor,
@@ -98,7 +98,7 @@ def find(query: SearchQuery) -> Page:
 
 
 @dataclass(frozen=True)
-class Ranked:
+class RankedIds:
     """The results of a search in their order, by their ids: a row is an item."""
 
     ids: np.ndarray  # uint64
@@ -107,7 +107,7 @@ class Ranked:
     hidden: Hidden
 
 
-def ranked(query: SearchQuery, count: int) -> Ranked:
+def rank(query: SearchQuery, count: int) -> RankedIds:
     """The first `count` results, at once and without a word on what they are.
 
     1 to MOST_RESULTS; `limit` and `cursor` of the query are not looked at. What is
@@ -116,7 +116,7 @@ def ranked(query: SearchQuery, count: int) -> Ranked:
     """
     if not 1 <= count <= MOST_RESULTS:
         raise InvalidQuery(f"A search has 1 to {MOST_RESULTS:,} results.")
-    corpus = Corpus.named(query.dataset)
+    corpus = DatasetIndex.named(query.dataset)
     started = time.perf_counter()
     vectors = corpus.terms.vectors_of(query)
     encoded = time.perf_counter()
@@ -125,9 +125,9 @@ def ranked(query: SearchQuery, count: int) -> Ranked:
     if query.sort != "similarity":
         corpus.sort(ranking, query.sort)
     rows = ranking.rows(0, count)
-    metrics.ENCODING.observe(encoded - started)
-    metrics.SEARCHING.observe(time.perf_counter() - encoded)
-    return Ranked(
+    metrics.ENCODE_SECONDS.observe(encoded - started)
+    metrics.SEARCH_SECONDS.observe(time.perf_counter() - encoded)
+    return RankedIds(
         ids=ranking.ids[rows],
         similarities=ranking.similarities[rows],
         exact=ranking.exact,
@@ -135,7 +135,7 @@ def ranked(query: SearchQuery, count: int) -> Ranked:
     )
 
 
-def _matching(corpus: Corpus, ranking: Ranking) -> Matching | None:
+def _matching(corpus: DatasetIndex, ranking: Ranking) -> Matching | None:
     condition = condition_of(ranking.filters)
     if not condition:
         return None
@@ -143,69 +143,73 @@ def _matching(corpus: Corpus, ranking: Ranking) -> Matching | None:
     if ranking.complete and ranking.filters.cutoff is None and not shown_only:
         there = int(np.count_nonzero(ranking.hidden != REMOVED))
         return Matching(there, estimated=False)
-    return Matching(share_passing(corpus.table, condition).rows, estimated=True)
+    return Matching(estimate_selectivity(corpus.table, condition).rows, estimated=True)
 
 
-def share_of(dataset: Dataset, filters: Filters) -> float:
+def filter_selectivity(dataset: Dataset, filters: Filters) -> float:
     """About which part of a dataset's items passes these filters, 0 to 1."""
     condition = condition_of(filters)
-    return share_passing(table_of(dataset), condition).share if condition else 1.0
+    return (
+        estimate_selectivity(table_of(dataset), condition).share if condition else 1.0
+    )
 
 
 def embed(query: SearchQuery) -> np.ndarray:
     """The unit vector of a query, float32 of the dataset's dimension."""
-    return next(iter(Corpus.named(query.dataset).terms.vectors_of(query).values()))
+    return next(
+        iter(DatasetIndex.named(query.dataset).terms.vectors_of(query).values())
+    )
 
 
 def embeddings(slug: str, field: str, ids: Sequence[int]) -> dict[int, np.ndarray]:
     """The stored vectors of items, float32, by id; of "both" those of the images."""
     column = "text" if field == "text" else "image"
-    return lookup.embeddings(Corpus.named(slug).table, column, list(ids))
+    return lookup.embeddings(DatasetIndex.named(slug).table, column, list(ids))
 
 
 def dataset_named(slug: str) -> Dataset:
     """Raises NotFound when there is none."""
-    return Corpus.named(slug).dataset
+    return DatasetIndex.named(slug).dataset
 
 
 def item(slug: str, item_id: int) -> Item:
     """Raises NotFound for an unknown dataset or item."""
-    row = lookup.item(Corpus.named(slug).table, checked_id(item_id))
+    row = lookup.item(DatasetIndex.named(slug).table, check_item_id(item_id))
     if row is None:
-        raise no_item(item_id)
-    return Item(**shown_facts(row), similarity=None)
+        raise item_not_found(item_id)
+    return Item(**to_item_fields(row), similarity=None)
 
 
 def hits_by_id(slug: str, ids: Iterable[int]) -> dict[int, Hit]:
     """Items as they are shown, without a similarity; those not there are left out."""
-    rows = lookup.facts(Corpus.named(slug).table, list(ids))
+    rows = lookup.facts(DatasetIndex.named(slug).table, list(ids))
     return {
-        item_id: Hit(**shown_facts(row), similarity=None)
+        item_id: Hit(**to_item_fields(row), similarity=None)
         for item_id, row in rows.items()
     }
 
 
-def item_at(slug: str, url: str) -> int | None:
+def item_id_by_url(slug: str, url: str) -> int | None:
     """The item whose picture lies at this URL; None where there is none to be shown."""
-    return lookup.of_url(Corpus.named(slug).table, url)
+    return lookup.id_by_url(DatasetIndex.named(slug).table, url)
 
 
 def neighbours(slug: str, item_id: int, count: int) -> tuple[Hit, ...]:
     """The nearest of an item, itself left out."""
-    return Corpus.named(slug).neighbours(checked_id(item_id), count)
+    return DatasetIndex.named(slug).neighbours(check_item_id(item_id), count)
 
 
 def random_hits(slug: str, count: int) -> tuple[Hit, ...]:
     """Items by chance that differ, for a page on which nothing is asked yet."""
-    corpus = Corpus.named(slug)
+    corpus = DatasetIndex.named(slug)
     # More than needed, to choose among; some are of rows left out or not for all eyes.
     ids = random_ids(corpus.dataset, WALL_CANDIDATES * count, random.Random())
     rows = lookup.facts(corpus.table, ids)
     safe = [i for i in ids if i in rows and rows[i]["nsfw"].upper() not in NOT_SAFE]
     vectors = lookup.embeddings(corpus.table, "image", safe)
-    chosen = diverse({i: vectors[i] for i in safe if i in vectors}, count)
+    chosen = farthest_point_sample({i: vectors[i] for i in safe if i in vectors}, count)
     random.shuffle(chosen)
-    return tuple(Hit(**shown_facts(rows[i]), similarity=None) for i in chosen)
+    return tuple(Hit(**to_item_fields(rows[i]), similarity=None) for i in chosen)
 
 
 def datasets() -> list[Dataset]:

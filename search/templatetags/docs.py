@@ -9,25 +9,25 @@ from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
 from search.api.docs import examples
-from search.api.docs.highlighting import coloured
+from search.api.docs.highlighting import highlight
 from search.rate_limits import PERIODS, read_rate
 
 register = template.Library()
 
-register.filter("coloured", coloured)
+register.filter("coloured", highlight)
 
 
 @register.inclusion_tag("api/_example.html", takes_context=True)
 def example(context: template.Context, name: str, title: str) -> dict[str, Any]:
     """The example of this name in its languages; `title` is for those who listen."""
-    found = examples.of_site(name, context["address"], context["dataset"])
+    found = examples.for_site(name, context["address"], context["dataset"])
     return {"name": name, "title": title, "languages": found}
 
 
 @register.filter
 def answer_coloured(text: str) -> SafeString:
     """JSON in colours, other output as it is."""
-    return coloured(text, "json" if text.startswith(("{", "[")) else "")
+    return highlight(text, "json" if text.startswith(("{", "[")) else "")
 
 
 @register.filter

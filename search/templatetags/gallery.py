@@ -15,7 +15,7 @@ from search.retrieval import popularity
 from search.retrieval.feedback import MOST_MARKS
 from search.retrieval.items import Hit
 from search.thumbnails import SIZES, address
-from search.web.forms import MOST_PICTURES
+from search.web.forms import MAX_IMAGES
 from search.web.popularity_views import MOST_IDS
 from search.web.selection_views import MOST_SELECTED
 
@@ -24,7 +24,7 @@ register = template.Library()
 # What the scripts hold to as well, so that they need not ask to be refused.
 LIMITS = {
     "marks": MOST_MARKS,
-    "pictures": MOST_PICTURES,
+    "pictures": MAX_IMAGES,
     "picture-bytes": MOST_BYTES,
     "selected": MOST_SELECTED,
 }

@@ -10,7 +10,7 @@ from search.images.decode import decode
 
 from . import SIZES
 
-TALLEST = 2  # times as high as the size says across
+MAX_ASPECT = 2  # times as high as the size says across
 QUALITY = 78
 EFFORT = 2  # from 3 on, it takes twice the time for 2 % fewer bytes (measured)
 
@@ -18,7 +18,7 @@ EFFORT = 2  # from 3 on, it takes twice the time for 2 % fewer bytes (measured)
 _decoders = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "thumbnails")
 
 
-def renditions(content: bytes) -> dict[int, bytes]:
+def resize_all(content: bytes) -> dict[int, bytes]:
     """WebP by size, never enlarged: sizes that come to the same have the same object.
 
     Raises NotAPicture or PictureTooLarge.
@@ -46,7 +46,7 @@ def _renditions(content: bytes) -> dict[int, bytes]:
 
 def _fitted(image: Image.Image, size: int) -> Image.Image:
     width, height = image.size
-    scale = min(size / width, TALLEST * size / height)
+    scale = min(size / width, MAX_ASPECT * size / height)
     if scale >= 1:
         return image
     fitting = max(1, round(width * scale)), max(1, round(height * scale))

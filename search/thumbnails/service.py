@@ -18,17 +18,17 @@ from django.urls import resolve
 from search.clickhouse import lookup
 from search.errors import CannotFetch, InvalidQuery, NotFound
 from search.fetch import LIMITS, fetch
-from search.ingestion.sources.image_fetch import smaller
+from search.ingestion.sources.image_fetch import downscale_url
 from search.models import Dataset, Removal
 from search.query.url_params import POSTCARD
-from search.removals.takedowns import digest, removals_of
-from search.retrieval.dataset_index import Corpus
-from search.retrieval.items import checked_id, no_item
+from search.removals.takedowns import digest, removals_for
+from search.retrieval.dataset_index import DatasetIndex
+from search.retrieval.items import check_item_id, item_not_found
 
 from . import SIZES
-from .resize import renditions
+from .resize import resize_all
 from .store import Store, store
-from .work_queue import TOO_MANY, OnItsWay, SilentHosts, line
+from .work_queue import TOO_MANY, InProgress, UnresponsiveHosts, fetch_queue
 
 KNOWN_S = 30  # what is removed is gone from here after this time
 KNOWN = 20_000
@@ -45,7 +45,7 @@ class Removed(NotFound):
 
 
 @dataclass(frozen=True)
-class Subject:
+class ThumbnailSource:
     url: str
     removed: bool
     withheld: bool  # for want of a removal list
@@ -63,15 +63,15 @@ class Subject:
             return ""  # the fetcher says what is wrong with it
 
 
-def subject(slug: str, item_id: int) -> Subject:
+def thumbnail_source(slug: str, item_id: int) -> ThumbnailSource:
     """As it was at most KNOWN_S ago; raises NotFound."""
-    found = _looked_up(slug, checked_id(item_id), int(time.monotonic() / KNOWN_S))
+    found = _looked_up(slug, check_item_id(item_id), int(time.monotonic() / KNOWN_S))
     if found is None:
-        raise no_item(item_id)
+        raise item_not_found(item_id)
     return found
 
 
-def check(found: Subject) -> None:
+def check(found: ThumbnailSource) -> None:
     """Raises Removed, or NotFound when its picture is not to be fetched."""
     if found.removed:
         raise Removed("This item has been removed.")
@@ -84,9 +84,9 @@ def check(found: Subject) -> None:
 
 
 @lru_cache(KNOWN)
-def _looked_up(slug: str, item_id: int, _period: int) -> Subject | None:
-    corpus = Corpus.named(slug)
-    row = lookup.picture_facts(corpus.table, item_id)
+def _looked_up(slug: str, item_id: int, _period: int) -> ThumbnailSource | None:
+    corpus = DatasetIndex.named(slug)
+    row = lookup.image_facts(corpus.table, item_id)
     if row is None:
         return None
     dataset, url = corpus.dataset, row["url"]
@@ -96,8 +96,8 @@ def _looked_up(slug: str, item_id: int, _period: int) -> Subject | None:
         digest(Kind.URL, url),
         digest(Kind.MD5, row["md5"]),
     ]
-    listed = removals_of(dataset).filter(digest__in=meant)
-    return Subject(
+    listed = removals_for(dataset).filter(digest__in=meant)
+    return ThumbnailSource(
         url=url,
         removed=bool(row["deleted"]) or listed.exists(),
         withheld=_wants_list(dataset),
@@ -106,7 +106,7 @@ def _looked_up(slug: str, item_id: int, _period: int) -> Subject | None:
 
 def _wants_list(dataset: Dataset) -> bool:
     needed = dataset.kind == Dataset.Kind.LAION and not dataset.without_removal_list
-    return needed and not removals_of(dataset).exists()
+    return needed and not removals_for(dataset).exists()
 
 
 FETCHERS = 12  # they mostly wait for others
@@ -118,12 +118,12 @@ PASSING_S = 600
 
 logger = logging.getLogger(__name__)
 
-_silent = SilentHosts()
+_silent = UnresponsiveHosts()
 # Half of the web server's threads are left for searches.
 _waiting = threading.BoundedSemaphore(max(1, settings.SERVER_THREADS // 2))
 
 
-class NoPicture(NotFound):
+class NoImage(NotFound):
     """The item is there, its picture is not to be had for some seconds to come."""
 
     def __init__(self, message: str, seconds: int):
@@ -140,7 +140,7 @@ def thumbnail(
     """
     if size not in SIZES:
         raise NotFound(f"Pictures have the sizes {', '.join(map(str, SIZES))}.")
-    meant, kept = subject(slug, item_id), store()
+    meant, kept = thumbnail_source(slug, item_id), store()
     key = key_of(meant.url)
     if meant.removed:
         kept.forget(key)
@@ -148,7 +148,7 @@ def thumbnail(
     if content := kept.get(key, size):
         return content
     if known := kept.reason(key):
-        raise NoPicture(*known)
+        raise NoImage(*known)
     before_making()
     return _awaited(meant, kept, key)[size]
 
@@ -158,14 +158,14 @@ def key_of(url: str) -> str:
     return hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()[:40]
 
 
-def _awaited(meant: Subject, kept: Store, key: str) -> dict[int, bytes]:
+def _awaited(meant: ThumbnailSource, kept: Store, key: str) -> dict[int, bytes]:
     work = partial(_made, meant, kept, key)
     if meant.is_own:  # nobody else is waited for
-        drawing = line("drawing", min(4, os.cpu_count() or 1))
+        drawing = fetch_queue("drawing", min(4, os.cpu_count() or 1))
         return _result(drawing.ask(key, key, work), DRAWN_WITHIN_S)
-    future = line("fetching", FETCHERS).ask(key, meant.host, work)
+    future = fetch_queue("fetching", FETCHERS).ask(key, meant.host, work)
     if not _waiting.acquire(timeout=TURN_S):
-        raise OnItsWay(TOO_MANY)
+        raise InProgress(TOO_MANY)
     try:
         return _result(future, WAIT_S)
     finally:
@@ -176,21 +176,21 @@ def _result(future: Future, seconds: float) -> dict[int, bytes]:
     try:
         return future.result(seconds)
     except TimeoutError as error:
-        raise OnItsWay("The picture is being fetched.") from error
+        raise InProgress("The picture is being fetched.") from error
 
 
-def _made(meant: Subject, kept: Store, key: str) -> dict[int, bytes]:
+def _made(meant: ThumbnailSource, kept: Store, key: str) -> dict[int, bytes]:
     """All sizes, which are then on disk; where there are none, the reason is."""
     with kept.alone(key, LIMITS.seconds):
         if pictures := kept.all(key):  # another process was quicker
             return pictures
         try:
-            pictures = renditions(_original(meant))
+            pictures = resize_all(_original(meant))
         except InvalidQuery as error:
             passing = isinstance(error, CannotFetch) and error.passing
             seconds = PASSING_S if passing else DEAD_S
             _keep(kept.keep_reason, key, error.message, seconds)
-            raise NoPicture(error.message, seconds) from error
+            raise NoImage(error.message, seconds) from error
         _keep(kept.put, key, pictures)
         return pictures
 
@@ -202,7 +202,7 @@ def _keep(put: Callable[..., None], *arguments: object) -> None:
         logger.exception("A thumbnail cannot be kept.")
 
 
-def _original(meant: Subject) -> bytes:
+def _original(meant: ThumbnailSource) -> bytes:
     """Raises CannotFetch."""
     if meant.is_own:
         view, arguments, named = resolve(meant.url)
@@ -211,7 +211,7 @@ def _original(meant: Subject) -> bytes:
         return view(asked, *arguments, **named).content
     _silent.check(meant.host)
     try:
-        content = fetch(smaller(meant.url, width=max(SIZES)), LIMITS).content
+        content = fetch(downscale_url(meant.url, width=max(SIZES)), LIMITS).content
     except CannotFetch as error:
         _silent.note(meant.host, answered=not error.passing)
         raise

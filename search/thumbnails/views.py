@@ -9,7 +9,7 @@ from django.views.decorators.http import require_safe
 from search.errors import SearchError
 from search.rate_limits import check
 
-from .service import NoPicture
+from .service import NoImage
 from .service import thumbnail as picture
 
 HEADERS = {
@@ -47,7 +47,7 @@ def _without_picture(error: SearchError) -> HttpResponse:
         response["Retry-After"] = str(wait)
         response["Cache-Control"] = "no-store"
     else:
-        seconds = error.seconds if isinstance(error, NoPicture) else ABSENT_S
+        seconds = error.seconds if isinstance(error, NoImage) else ABSENT_S
         lasting = min(seconds, LONGEST_ABSENT_S)
         response["Cache-Control"] = f"{_who()}, max-age={lasting}"
     return response

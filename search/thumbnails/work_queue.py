@@ -24,7 +24,7 @@ SILENT_S = 600
 MOST_HOSTS = 10_000  # that are remembered
 
 
-class OnItsWay(SearchUnavailable):
+class InProgress(SearchUnavailable):
     retry_after_s = 1
 
 
@@ -36,7 +36,7 @@ class Job:
     running: bool = False
 
 
-class Line:
+class FetchQueue:
     """Jobs by key, done by at most so many threads, and by so many for one host."""
 
     def __init__(self, threads: int, at_host: int = AT_HOST):
@@ -56,7 +56,7 @@ class Line:
             job = self._jobs.get(key)
             if job is None:
                 if len(self._jobs) >= LONGEST:
-                    raise OnItsWay(TOO_MANY)
+                    raise InProgress(TOO_MANY)
                 job = self._jobs[key] = Job(host, work)
                 if self._started < min(self.threads, len(self._jobs)):
                     self._started += 1
@@ -90,7 +90,7 @@ class Line:
         return None
 
 
-class SilentHosts:
+class UnresponsiveHosts:
     """Hosts that failed several times in a row are left alone for a while."""
 
     def __init__(self) -> None:
@@ -121,12 +121,12 @@ class SilentHosts:
 _opening = threading.Lock()
 
 
-def line(name: str, threads: int) -> Line:
+def fetch_queue(name: str, threads: int) -> FetchQueue:
     """The line of a name in this process; a fork has none of its parent's threads."""
     with _opening:
         return _line(name, threads, os.getpid())
 
 
 @cache
-def _line(_name: str, threads: int, _process: int) -> Line:
-    return Line(threads)
+def _line(_name: str, threads: int, _process: int) -> FetchQueue:
+    return FetchQueue(threads)

@@ -8,14 +8,14 @@ from urllib.parse import urlsplit
 from search.models import Dataset
 from search.query import concepts
 from search.query.model import MOST_WEIGHT, Term
-from search.query.parsed import Asked, Part
-from search.query.url_params import DEFAULTS, TERMS, weighed, with_weight
+from search.query.parsed import ParsedQuery, Token
+from search.query.url_params import DEFAULTS, TERMS, split_weight, with_weight
 from search.retrieval import service
 from search.retrieval.service import Item
 
 from .forms import SearchForm
 
-TOLD: dict[str, str | dict[Any, str]] = {
+FILTER_LABELS: dict[str, str | dict[Any, str]] = {
     "nsfw": {"any": "not safe, too", "safe": "safe only"},
     "min_width": "width ≥ {}",
     "max_width": "width ≤ {}",
@@ -29,15 +29,17 @@ TOLD: dict[str, str | dict[Any, str]] = {
     "dedupe": {True: "near-duplicates folded", False: "near-duplicates shown"},
     "cutoff": "similarity ≥ {}",
 }
-SLIDER = 2.0  # a weight is chosen from −SLIDER to SLIDER, unless it is beyond already
+SLIDER_MAX = (
+    2.0  # a weight is chosen from −SLIDER to SLIDER, unless it is beyond already
+)
 
 
 @dataclass(frozen=True)
-class Reading:
+class SearchReading:
     """A search as it stands in the address, and how the words in it were read."""
 
     form: SearchForm
-    asked: Asked
+    asked: ParsedQuery
     dataset: Dataset
     user: Any = None
 
@@ -47,7 +49,7 @@ class Reading:
         words = self.asked.without(*parts)
         return self.form.address(**{"q": words, name: value, "cursor": ""})
 
-    def without(self, part: Part) -> str:
+    def without(self, part: Token) -> str:
         return self.form.address(q=self.asked.without(part), cursor="")
 
     def weighed(self, key: str, weight: float) -> str:
@@ -61,7 +63,7 @@ class Reading:
             words = self.asked.weighed(part, weight)
             return self.form.address(q=words, cursor="")
         values = list({term: self.form.asked[term] for term in TERMS}[name])
-        values[int(place)] = with_weight(weight, weighed(values[int(place)])[1])
+        values[int(place)] = with_weight(weight, split_weight(values[int(place)])[1])
         return self.form.address(**{name: values, "cursor": ""})
 
 
@@ -94,20 +96,20 @@ class Chip:
     @property
     def reach(self) -> float:
         """How far its slider goes."""
-        return min(max(SLIDER, abs(self.weight)), MOST_WEIGHT)
+        return min(max(SLIDER_MAX, abs(self.weight)), MOST_WEIGHT)
 
 
-def chips(reading: Reading) -> list[Chip]:
+def chips(reading: SearchReading) -> list[Chip]:
     """Plain words have one only among others: alone, the box says it all."""
     parts = reading.asked.parts
     if all(part.is_plain and part.term and part.term.item is None for part in parts):
         parts = ()
     of_terms = _of_terms(parts, reading)
     of_filters = (_of_filters(part, reading) for part in parts if not part.term)
-    return [*_beside_words(reading), *of_terms, *of_filters, *_chosen(reading)]
+    return [*_url_terms(reading), *of_terms, *of_filters, *_panel_filters(reading)]
 
 
-def _beside_words(reading: Reading) -> Iterator[Chip]:
+def _url_terms(reading: SearchReading) -> Iterator[Chip]:
     """The pictures, items and concepts that stand in the address."""
     form = reading.form
     for name in TERMS:
@@ -119,14 +121,14 @@ def _beside_words(reading: Reading) -> Iterator[Chip]:
             yield replace(chip, name=name, value=values[place])
 
 
-def _of_terms(parts: tuple[Part, ...], reading: Reading) -> Iterator[Chip]:
+def _of_terms(parts: tuple[Token, ...], reading: SearchReading) -> Iterator[Chip]:
     terms = ((part, part.term) for part in parts if part.term)
     for place, (part, term) in enumerate(terms):
         yield _of_term(term, f"q-{place}", reading, reading.without(part))
 
 
 def _of_term(
-    term: Term, key: str, reading: Reading, without: str, value: str = ""
+    term: Term, key: str, reading: SearchReading, without: str, value: str = ""
 ) -> Chip:
     """`value` is the term in the address; without one it stands in the words."""
     turned = reading.weighed(key, -term.weight or 1.0)
@@ -135,7 +137,7 @@ def _of_term(
         item = service.item(reading.dataset.slug, term.item)
         return replace(chip, label=f"like item {item.id}", item=item)
     if term.embedding is not None:
-        return replace(chip, label="a picture", embedding=weighed(value)[1])
+        return replace(chip, label="a picture", embedding=split_weight(value)[1])
     if term.concept is not None:
         found = concepts.find(term.concept, reading.user, reading.dataset.slug)
         return replace(chip, label=found.label, address=found.address)
@@ -145,22 +147,24 @@ def _of_term(
     return chip
 
 
-def _of_filters(part: Part, reading: Reading) -> Chip:
-    return Chip(_told(part.filters), reading.without(part), filters=part.filters)
+def _of_filters(part: Token, reading: SearchReading) -> Chip:
+    return Chip(
+        _filters_label(part.filters), reading.without(part), filters=part.filters
+    )
 
 
-def _chosen(reading: Reading) -> Iterator[Chip]:
+def _panel_filters(reading: SearchReading) -> Iterator[Chip]:
     """The filters chosen beside the box, unless the words in it say otherwise."""
     for name, value in reading.form.filters.items():
         if name in reading.asked.filters or reading.form.asked[name] == DEFAULTS[name]:
             continue
         without = reading.form.address(**{name: "", "cursor": ""})
-        yield Chip(_told({name: value}), without, filters={name: value})
+        yield Chip(_filters_label({name: value}), without, filters={name: value})
 
 
-def _told(filters: Mapping[str, Any]) -> str:
+def _filters_label(filters: Mapping[str, Any]) -> str:
     told = []
     for name, value in filters.items():
-        way = TOLD[name]
+        way = FILTER_LABELS[name]
         told.append(way.format(value) if isinstance(way, str) else way[value])
     return ", ".join(told)

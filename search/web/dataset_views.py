@@ -14,7 +14,7 @@ from search.evaluation.recall import GOOD_RECALL
 from search.models import Dataset
 from search.query.url_params import search_url
 from search.retrieval import service
-from search.retrieval.dataset_index import Corpus
+from search.retrieval.dataset_index import DatasetIndex
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 @require_safe
 def dataset(request: HttpRequest, slug: str) -> HttpResponse:
     """Raises NotFound, which has a page of its own."""
-    dataset = Corpus.named(slug).dataset
+    dataset = DatasetIndex.named(slug).dataset
     evaluation = dataset.evaluations.first()
     state = _state(dataset)
     context = {

@@ -18,20 +18,20 @@ from search.query.model import (
     Term,
     decode_embedding,
 )
-from search.query.parsed import Asked
+from search.query.parsed import ParsedQuery
 from search.query.parser import CONCEPT, ITEM, MOST_ASKED
 from search.query.url_params import (
     DEFAULTS,
     TERMS,
+    search_query_string,
     search_url,
-    told_in_address,
-    weighed,
+    split_weight,
 )
 from search.retrieval import query_reader
 
 MOST_EMBEDDING = 12_000  # characters: 2,250 dimensions
 NO_ITEM = "That is not the number of an item."
-NO_PICTURE = "The picture in this address is not readable."
+NO_IMAGE = "The picture in this address is not readable."
 NO_CONCEPT = "That is not the id of a concept."
 
 
@@ -45,18 +45,18 @@ class TermsField(forms.Field):
         self.read = read
 
     def to_python(self, values: Any) -> tuple[Term, ...]:
-        given = listed(values)
+        given = split_values(values)
         if len(given) > MOST_TERMS:
             raise forms.ValidationError(f"A search has at most {MOST_TERMS} terms.")
         try:
             return tuple(
-                self.read(term, weight) for weight, term in map(weighed, given)
+                self.read(term, weight) for weight, term in map(split_weight, given)
             )
         except InvalidQuery as error:
             raise forms.ValidationError(error.message) from error
 
 
-def listed(values: Any) -> list[str]:
+def split_values(values: Any) -> list[str]:
     """What a parameter has, however it was given; blanks are nothing."""
     if values is None or isinstance(values, str | int):
         values = [values]
@@ -72,7 +72,7 @@ def item_term(number: str, weight: float) -> Term:
 
 def embedding_term(text: str, weight: float) -> Term:
     if len(text) > MOST_EMBEDDING:
-        raise InvalidQuery(NO_PICTURE)
+        raise InvalidQuery(NO_IMAGE)
     return Term(embedding=decode_embedding(text), weight=weight)
 
 
@@ -84,20 +84,24 @@ def concept_term(number: str, weight: float) -> Term:
 
 FIELDS = (("image", "Pictures"), ("text", "Captions"), ("both", "Both"))
 MODES = (("ann", "Approximate"), ("exact", "Exact"))
-SAFETY = (("safe", "On"), ("any", "Off"))
-FOLDING = (("yes", "Near-duplicates folded"), ("no", "Near-duplicates shown"))
-SHAPES = (("landscape", "Landscape"), ("portrait", "Portrait"), ("square", "Square"))
-ORDERS = (
+SAFETY_CHOICES = (("safe", "On"), ("any", "Off"))
+DEDUPE_CHOICES = (("yes", "Near-duplicates folded"), ("no", "Near-duplicates shown"))
+ORIENTATION_CHOICES = (
+    ("landscape", "Landscape"),
+    ("portrait", "Portrait"),
+    ("square", "Square"),
+)
+SORT_CHOICES = (
     ("similarity", "Most similar first"),
     ("size", "Largest first"),
     ("popularity", "Most often picked first"),
 )
-CHOSEN = (
+FILTER_NAMES = (
     *("nsfw", "min_width", "max_width", "min_height", "max_height", "orientation"),
     *("caption", "site", "license", "min_similarity", "dedupe", "cutoff"),
 )
-MOST_PICTURES = 4  # at once; an address has no room for many more
-PLAINLY = {"yes": True, "no": False}
+MAX_IMAGES = 4  # at once; an address has no room for many more
+YES_NO = {"yes": True, "no": False}
 
 
 def _first_sentence(form: forms.Form) -> str:
@@ -149,18 +153,22 @@ class SearchForm(forms.Form):
     )
     field = _choice(FIELDS, "Search in pictures, in captions or in both.")
     mode = _choice(MODES, "A search is approximate or exact.")
-    sort = _choice(ORDERS, "Pictures come by similarity, by size or by popularity.")
-    nsfw = _choice(SAFETY, "Show safe pictures or any.")
+    sort = _choice(
+        SORT_CHOICES, "Pictures come by similarity, by size or by popularity."
+    )
+    nsfw = _choice(SAFETY_CHOICES, "Show safe pictures or any.")
     min_width = _pixels("least width")
     max_width = _pixels("greatest width")
     min_height = _pixels("least height")
     max_height = _pixels("greatest height")
-    orientation = _choice(SHAPES, "Pictures are landscape, portrait or square.")
+    orientation = _choice(
+        ORIENTATION_CHOICES, "Pictures are landscape, portrait or square."
+    )
     caption = _words(f"Up to {MOST_TEXT:,} characters of a caption.")
     site = _words("The filter site is a host such as flickr.com.")
     license = _words(f"Up to {MOST_TEXT:,} characters of a license.")
     min_similarity = _similarity("least similarity of picture and caption")
-    dedupe = _choice(FOLDING, "Near-duplicates are folded: yes or no.")
+    dedupe = _choice(DEDUPE_CHOICES, "Near-duplicates are folded: yes or no.")
     cutoff = _similarity("cutoff")
     item = TermsField(item_term)
     embedding = TermsField(embedding_term)
@@ -174,7 +182,7 @@ class SearchForm(forms.Form):
         Texts by the name of their parameter; of TERMS, lists of them.
         """
         return {
-            name: listed(self[name].value())
+            name: split_values(self[name].value())
             if name in TERMS
             else str(self[name].value() or "").strip() or default
             for name, default in DEFAULTS.items()
@@ -190,17 +198,19 @@ class SearchForm(forms.Form):
 
     def told(self, *without: str) -> str:
         """The parameters as they stand in an address, some of them left out."""
-        return told_in_address({**self.asked, **dict.fromkeys(without, "")})
+        return search_query_string({**self.asked, **dict.fromkeys(without, "")})
 
     def check(self) -> None:
         if not self.is_valid():
             raise InvalidQuery(_first_sentence(self))
 
-    def read(self, dataset: str, host: str) -> Asked:
+    def read(self, dataset: str, host: str) -> ParsedQuery:
         """How the words in the box are read."""
         return query_reader.read(self.cleaned_data["q"], dataset, host)
 
-    def search_query(self, dataset: str, asked: Asked, **options: Any) -> SearchQuery:
+    def search_query(
+        self, dataset: str, asked: ParsedQuery, **options: Any
+    ) -> SearchQuery:
         given = self.cleaned_data
         return query_reader.query(
             dataset,
@@ -218,9 +228,11 @@ class SearchForm(forms.Form):
     def filters(self) -> dict[str, Any]:
         """Fields of query.Filters, only those that are chosen beside the box."""
         given = self.cleaned_data
-        chosen = {name: given[name] for name in CHOSEN if given[name] not in ("", None)}
+        chosen = {
+            name: given[name] for name in FILTER_NAMES if given[name] not in ("", None)
+        }
         if "dedupe" in chosen:
-            chosen["dedupe"] = PLAINLY[chosen["dedupe"]]
+            chosen["dedupe"] = YES_NO[chosen["dedupe"]]
         return chosen
 
 
@@ -228,7 +240,7 @@ class ManyFiles(forms.FileInput):
     allow_multiple_selected = True
 
 
-class PicturesField(forms.FileField):
+class ImagesField(forms.FileField):
     """Several files by one name, as a list of at least one."""
 
     widget = ManyFiles
@@ -239,11 +251,11 @@ class PicturesField(forms.FileField):
         return [clean(file, initial) for file in files or [None]]
 
 
-class PictureForm(forms.Form):
+class ImageForm(forms.Form):
     """Pictures to search by, and how: alone, or beside what is searched for already."""
 
     # An ImageField would open the picture before the service guards against bombs.
-    picture = PicturesField(
+    picture = ImagesField(
         error_messages=dict.fromkeys(
             ("required", "invalid", "missing", "empty"), "Choose a picture first."
         )
@@ -264,8 +276,8 @@ class PictureForm(forms.Form):
         if not self.is_valid():
             raise InvalidQuery(_first_sentence(self))
         files: list[UploadedFile] = self.cleaned_data["picture"]
-        if len(files) > MOST_PICTURES:
-            raise InvalidQuery(f"Search by up to {MOST_PICTURES} pictures at once.")
+        if len(files) > MAX_IMAGES:
+            raise InvalidQuery(f"Search by up to {MAX_IMAGES} pictures at once.")
         weight = self.cleaned_data["weight"]
         weight = 1.0 if weight is None else weight
         # One byte too many is enough for the service to refuse it.

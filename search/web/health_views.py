@@ -23,7 +23,7 @@ from search.clickhouse import client
 from search.encoder import uncached_encoder_for
 from search.models import Dataset
 
-from .metrics_views import exposition
+from .metrics_views import render_metrics
 
 ANSWER_S = 3.5  # longer than a query waits for an encode worker
 KEPT_S = 1.0  # so that whoever asks too often does not keep all parts busy
@@ -35,7 +35,7 @@ _asked: dict[str, tuple[float, Future]] = {}
 @login_not_required
 @require_safe
 @never_cache
-def up(request: HttpRequest) -> HttpResponse:
+def healthz(request: HttpRequest) -> HttpResponse:
     """Say that the process serves, and which version; look at nothing else."""
     return JsonResponse({"up": True, "version": VERSION})
 
@@ -43,11 +43,11 @@ def up(request: HttpRequest) -> HttpResponse:
 @login_not_required
 @require_safe
 @never_cache
-def ready(request: HttpRequest) -> HttpResponse:
+def readyz(request: HttpRequest) -> HttpResponse:
     """503 until all parts answer; of each, whether it does."""
     deadline = time.monotonic() + ANSWER_S
-    jobs = {name: _begun(name, check) for name, check in _checks().items()}
-    parts = {name: _answered(job, deadline) for name, job in jobs.items()}
+    jobs = {name: _start(name, check) for name, check in _checks().items()}
+    parts = {name: _result(job, deadline) for name, job in jobs.items()}
     fine = all(parts.values())
     answer = JsonResponse({"ready": fine, "parts": parts}, status=200 if fine else 503)
     if not fine:
@@ -58,11 +58,11 @@ def ready(request: HttpRequest) -> HttpResponse:
 @login_not_required
 @require_safe
 @never_cache
-def measured(request: HttpRequest) -> HttpResponse:
+def metrics(request: HttpRequest) -> HttpResponse:
     """For staff, and for Prometheus at the addresses of METRICS_ALLOWED."""
     if not (_may_measure(request) or request.user.is_staff):
         raise Http404
-    return HttpResponse(exposition(), content_type=CONTENT_TYPE_LATEST)
+    return HttpResponse(render_metrics(), content_type=CONTENT_TYPE_LATEST)
 
 
 def _may_measure(request: HttpRequest) -> bool:
@@ -88,7 +88,7 @@ def _checks() -> dict[str, Callable[[], object]]:
     return checks
 
 
-def _begun(name: str, check: Callable[[], object]) -> Future:
+def _start(name: str, check: Callable[[], object]) -> Future:
     """One that hangs is not begun again, so that threads do not pile up."""
     started, job = _asked.get(name, (0.0, None))
     if job is None or (job.done() and time.monotonic() > started + KEPT_S):
@@ -97,7 +97,7 @@ def _begun(name: str, check: Callable[[], object]) -> Future:
     return job
 
 
-def _answered(job: Future, deadline: float) -> bool:
+def _result(job: Future, deadline: float) -> bool:
     try:
         return job.exception(max(deadline - time.monotonic(), 0)) is None
     except TimeoutError:

@@ -22,7 +22,7 @@ class Bar(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Spread:
+class Histogram:
     """The similarities of `total` candidates; `above` of them reach the cutoff.
 
     `edges` are where a cutoff can be set, from the lowest on; as many as `reaching`,
@@ -38,7 +38,9 @@ class Spread:
     place: int  # the edge that the cutoff is nearest to
 
 
-def spread(similarities: ArrayLike, cutoff: float | None) -> Spread | None:
+def similarity_histogram(
+    similarities: ArrayLike, cutoff: float | None
+) -> Histogram | None:
     """None where there is nothing to choose between."""
     found = np.asarray(similarities, np.float64)
     if len(found) < 2 or found.max() - found.min() < 10**-DECIMALS * BARS:
@@ -55,7 +57,7 @@ def spread(similarities: ArrayLike, cutoff: float | None) -> Spread | None:
         Bar(WIDTH * at, round(HEIGHT - height, 1), round(float(height), 1), at < place)
         for at, height in enumerate(heights.tolist())
     )
-    return Spread(
+    return Histogram(
         bars=tuple(bars),
         edges=tuple(edges[:-1].round(DECIMALS).tolist()),
         reaching=tuple(reaching),

@@ -30,10 +30,10 @@ from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import HttpResponseClientRedirect, HttpResponseClientRefresh
 
 from search.clickhouse.schema import SHARD_BITS
-from search.csv_output import harmless
+from search.csv_output import escape_formula
 from search.errors import InvalidQuery, SearchError
 from search.ingestion import control
-from search.ingestion.progress import Standing, pace, reasons, spans
+from search.ingestion.progress import ImportProgress, pace, reasons, spans
 from search.ingestion.sources.protocol import parse_range
 from search.models import Dataset, Reject, Shard
 from search.removals import takedowns
@@ -84,7 +84,7 @@ def ingestion(request: HttpRequest, dataset: Dataset) -> HttpResponse:
 
 @require_safe
 @for_staff
-def live(request: HttpRequest, dataset: Dataset) -> HttpResponse:
+def progress(request: HttpRequest, dataset: Dataset) -> HttpResponse:
     """The figures, and the cells that look other than `seen` in the address."""
     context = _context(request, dataset)
     seen = _unpacked(request.GET.get("seen", ""))
@@ -104,17 +104,17 @@ def live(request: HttpRequest, dataset: Dataset) -> HttpResponse:
 
 @require_POST
 @for_staff
-def steer(request: HttpRequest, dataset: Dataset) -> HttpResponse:
+def control_shards(request: HttpRequest, dataset: Dataset) -> HttpResponse:
     action = request.POST.get("action", "")
     try:
         if action not in DONE:
             raise InvalidQuery("There is no such action.")
         if action == "start":
-            control.find_shards(dataset)
-        shards = _chosen(dataset, request.POST)
+            control.discover_shards(dataset)
+        shards = _selected_shards(dataset, request.POST)
         if action == "drop" and "sure" not in request.POST:
-            return _ask(request, dataset, shards)
-        _tell(request, action, control.act(dataset, shards, action))
+            return _confirm(request, dataset, shards)
+        _tell(request, action, control.apply_action(dataset, shards, action))
     except SearchError as error:
         messages.error(request, error.message)
     return redirect("ingestion", slug=dataset.slug)
@@ -145,7 +145,7 @@ def rejects(request: HttpRequest, dataset: Dataset) -> HttpResponseBase:
 
 
 def _context(request: HttpRequest, dataset: Dataset) -> dict[str, Any]:
-    standing = Standing.of(dataset)
+    standing = ImportProgress.of(dataset)
     cells = Paginator(standing.shards, CELLS).get_page(request.GET.get("page"))
     speed = pace(dataset, standing.rows_done) if standing.moving else None
     return {
@@ -178,7 +178,7 @@ def _unpacked(text: str) -> str:
     return "".join(letter * int(count) for count, letter in runs)[: CELLS + 1]
 
 
-def _chosen(dataset: Dataset, data: QueryDict) -> QuerySet[Shard]:
+def _selected_shards(dataset: Dataset, data: QueryDict) -> QuerySet[Shard]:
     """The shards that are ticked, in a state that is ticked, or named; else all."""
     ticked, states = data.getlist("shard"), data.getlist("state")
     if not all(number.isascii() and number.isdigit() for number in ticked):
@@ -197,7 +197,7 @@ def _tell(request: HttpRequest, action: str, count: int) -> None:
     messages.success(request, f"{ngettext(*DONE[action], count) % count}.")
 
 
-def _ask(
+def _confirm(
     request: HttpRequest, dataset: Dataset, shards: QuerySet[Shard]
 ) -> HttpResponse:
     """Whether rows are to go, by a page that repeats what was chosen."""
@@ -213,7 +213,7 @@ def _ask(
     return render(request, "search/ingestion_drop.html", context)
 
 
-class _Echo:
+class _EchoBuffer:
     """What csv writes to: it gives each line back."""
 
     def write(self, line: str) -> str:
@@ -221,7 +221,7 @@ class _Echo:
 
 
 def _lines(dataset: Dataset) -> Iterator[str]:
-    write = csv.writer(_Echo()).writerow
+    write = csv.writer(_EchoBuffer()).writerow
     yield write(["shard", "row", "item", "url", "reason"])
     rejected = Reject.objects.filter(shard__dataset=dataset)
     rows = rejected.order_by("shard__number", "row").values_list(
@@ -229,4 +229,4 @@ def _lines(dataset: Dataset) -> Iterator[str]:
     )
     for shard, row, url, reason in rows.iterator(chunk_size=2_000):
         item = (shard << SHARD_BITS) + row
-        yield write([shard, row, item, harmless(url), harmless(reason)])
+        yield write([shard, row, item, escape_formula(url), escape_formula(reason)])

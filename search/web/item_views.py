@@ -14,14 +14,14 @@ from django.views.decorators.http import require_safe
 from search.clickhouse.filters import NOT_SAFE
 from search.errors import SearchError
 from search.models import Dataset
-from search.rate_limits import check_pictures, limited
+from search.rate_limits import check_images, limited
 from search.retrieval import service
 from search.retrieval.column_stats import has_safety
-from search.retrieval.explanation import Why, why
+from search.retrieval.explanation import Explanation, explain
 from search.retrieval.items import Hit
 
 from .forms import SearchForm
-from .search_page import page_context, reading
+from .search_page import page_context, read_search
 from .search_views import with_status
 
 STRIP = 12
@@ -72,14 +72,14 @@ def _search_of(request: HttpRequest, dataset: Dataset) -> SearchForm:
 
 def _whys(
     request: HttpRequest, form: SearchForm, dataset: Dataset, item_id: int
-) -> tuple[Why, ...]:
+) -> tuple[Explanation, ...]:
     """Nothing where the search cannot be read: the item is worth showing without."""
     try:
         form.check()
-        read = reading(form, dataset, request)
+        read = read_search(form, dataset, request)
         query = form.search_query(dataset.slug, read.asked)
-        check_pictures(request, query)
-        return why(query, request.user, item_id)
+        check_images(request, query)
+        return explain(query, request.user, item_id)
     except SearchError as error:
         logger.info("No reasons for item %s: %s", item_id, error.message)
         return ()

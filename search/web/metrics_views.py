@@ -19,17 +19,17 @@ from search.retrieval import service
 logger = logging.getLogger(__name__)
 
 
-def exposition() -> bytes:
+def render_metrics() -> bytes:
     registry = CollectorRegistry()
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         MultiProcessCollector(registry)
     else:
         registry.register(REGISTRY)
-    registry.register(Standing())
+    registry.register(StateCollector())
     return generate_latest(registry)
 
 
-class Standing:
+class StateCollector:
     """What the ledger, the engine and the queue say at the moment of asking."""
 
     def describe(self) -> list[GaugeMetricFamily]:

@@ -16,7 +16,7 @@ class HtmxRequest(HttpRequest):
     htmx: HtmxDetails
 
 
-class RequestTimes:
+class RequestTimingMiddleware:
     """Tells Prometheus how long each answer took; streams, until they begin."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]):
@@ -33,7 +33,7 @@ class RequestTimes:
         return response
 
 
-class SearchErrorPage:
+class SearchErrorMiddleware:
     """Answers with a SearchError's sentence where a view, say the admin's, does not."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]):

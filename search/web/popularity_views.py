@@ -17,7 +17,7 @@ from search.errors import InvalidQuery
 from search.models import Dataset, Pick
 from search.retrieval import popularity, service
 from search.retrieval.column_stats import has_safety
-from search.retrieval.items import checked_id, no_item
+from search.retrieval.items import check_item_id, item_not_found
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ ONCE_IN_S = 3600
 
 @require_safe
 @rate_limits.limited("thumbnail")
-def popularity_of(request: HttpRequest) -> HttpResponse:
+def popularity_page(request: HttpRequest) -> HttpResponse:
     dataset = service.dataset_named(request.GET.get("dataset", ""))
     ids = _ids(request.GET.get("ids", ""))
     counts = popularity.counts(dataset, ids)
@@ -43,13 +43,13 @@ def popularity_of(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 @rate_limits.limited("pick")
-def picked(request: HttpRequest, slug: str, item_id: int) -> HttpResponse:
+def record_pick(request: HttpRequest, slug: str, item_id: int) -> HttpResponse:
     kind, words = request.POST.get("kind", ""), request.POST.get("words", "")
     if kind not in Pick.Kind:
         raise InvalidQuery("An item is opened, saved or exported.")
     table = service.table_of(service.dataset_named(slug))
-    if not lookup.facts(table, [checked_id(item_id)]):
-        raise no_item(item_id)
+    if not lookup.facts(table, [check_item_id(item_id)]):
+        raise item_not_found(item_id)
     if _is_new(request, slug, item_id, kind, words):
         popularity.record(slug, [item_id], words, kind)
     return HttpResponse(status=204)
@@ -61,7 +61,7 @@ def _ids(text: str) -> list[int]:
         number.isascii() and number.isdigit() for number in numbers
     ):
         raise InvalidQuery(f"Give up to {MOST_IDS} numbers of items, with commas.")
-    return [checked_id(int(number[:20])) for number in numbers]
+    return [check_item_id(int(number[:20])) for number in numbers]
 
 
 def _favourites(dataset: Dataset, counts: dict[int, int]) -> Sequence[dict[str, Any]]:
@@ -82,7 +82,7 @@ def _is_new(request: HttpRequest, *pick: object) -> bool:
 
     What is kept for so long is a hash, from which nobody can tell who it was.
     """
-    browser = request.META.get("CSRF_COOKIE") or rate_limits.address(request)
+    browser = request.META.get("CSRF_COOKIE") or rate_limits.client_address(request)
     told = salted_hmac("search.picks", repr((browser, pick)), algorithm="sha256")
     try:
         return caches["limits"].add(f"pick-{told.hexdigest()}", 1, ONCE_IN_S)

@@ -13,22 +13,22 @@ from search.errors import (
     UnreadableWord,
 )
 from search.models import Dataset
-from search.query.concepts import resolved
+from search.query.concepts import resolve
 from search.query.model import SearchQuery
 from search.query.parser import parse
 from search.query.url_params import DEFAULTS, TERMS, search_url
-from search.rate_limits import check_pictures
+from search.rate_limits import check_images
 from search.retrieval import popularity, service
-from search.retrieval.column_stats import filled, has_safety
+from search.retrieval.column_stats import filled_columns, has_safety
 from search.retrieval.items import Hit
 from search.retrieval.service import Page
 
-from .chips import Reading, chips
-from .forms import FIELDS, ORDERS, SHAPES, SearchForm
-from .histogram import spread
-from .summary import headline, hidden, hides, why_nothing
+from .chips import SearchReading, chips
+from .forms import FIELDS, ORIENTATION_CHOICES, SORT_CHOICES, SearchForm
+from .histogram import similarity_histogram
+from .summary import headline, hidden_by_chip, hidden_notes, no_results_notes
 
-WALL = 36
+START_IMAGES = 36
 EXAMPLES = {
     "postcards": (
         "a red house by a lake at night",
@@ -44,12 +44,12 @@ LONGEST_EXAMPLE = 48  # characters; longer captions are cut to their first words
 SHORTEST_EXAMPLE = 8
 
 
-def wall(dataset: Dataset) -> tuple[Hit, ...]:
+def start_images(dataset: Dataset) -> tuple[Hit, ...]:
     """Pictures by chance that are unlike each other."""
-    return service.random_hits(dataset.slug, WALL)
+    return service.random_hits(dataset.slug, START_IMAGES)
 
 
-def examples(dataset: Dataset, hits: Sequence[Hit]) -> tuple[str, ...]:
+def example_queries(dataset: Dataset, hits: Sequence[Hit]) -> tuple[str, ...]:
     """What can be searched for; captions, for a dataset that we know nothing of."""
     return EXAMPLES.get(dataset.slug) or tuple(_captions(hits))[:MOST_EXAMPLES]
 
@@ -57,13 +57,13 @@ def examples(dataset: Dataset, hits: Sequence[Hit]) -> tuple[str, ...]:
 def _captions(hits: Sequence[Hit]) -> Iterator[str]:
     told = set()
     for hit in hits:
-        words = _beginning(hit.caption)
+        words = _first_words(hit.caption)
         if words.lower() not in told and _is_plain(words):
             told.add(words.lower())
             yield words
 
 
-def _beginning(caption: str) -> str:
+def _first_words(caption: str) -> str:
     words = " ".join(caption[: 4 * LONGEST_EXAMPLE].split())
     if len(words) <= LONGEST_EXAMPLE:
         return words
@@ -98,7 +98,7 @@ def page_context(form: SearchForm) -> Context:
             if name not in ("q", *TERMS, "dataset", "cursor")
         },
         "datasets": datasets,
-        "dataset": _chosen(datasets, asked["dataset"]),
+        "dataset": _selected_dataset(datasets, asked["dataset"]),
         "is_search": form.is_search,
         "saved_address": form.told("cursor"),
         "reset": search_url({name: asked[name] for name in ("q", *TERMS, "dataset")}),
@@ -110,66 +110,73 @@ def filters_panel(dataset: Dataset | None) -> Context:
     """What can be chosen in the panel of filters, for this dataset."""
     orders = [
         order
-        for order in ORDERS
+        for order in SORT_CHOICES
         if order[0] != "popularity" or (dataset and popularity.is_known(dataset))
     ]
-    columns = filled(dataset) if dataset else {}
-    return {"fields": FIELDS, "shapes": SHAPES, "orders": orders, "columns": columns}
+    columns = filled_columns(dataset) if dataset else {}
+    return {
+        "fields": FIELDS,
+        "shapes": ORIENTATION_CHOICES,
+        "orders": orders,
+        "columns": columns,
+    }
 
 
-def _chosen(datasets: Sequence[Dataset], slug: str) -> Dataset | None:
+def _selected_dataset(datasets: Sequence[Dataset], slug: str) -> Dataset | None:
     if not slug:
         return next(iter(datasets), None)
     return next((dataset for dataset in datasets if dataset.slug == slug), None)
 
 
-def existing(dataset: Dataset | None) -> Dataset:
+def require_dataset(dataset: Dataset | None) -> Dataset:
     if dataset is None:
         raise NotFound("There is no dataset of that name.")
     return dataset
 
 
-def start(form: SearchForm, dataset: Dataset) -> Context:
-    hits = wall(dataset)
+def start_context(form: SearchForm, dataset: Dataset) -> Context:
+    hits = start_images(dataset)
     return {
         "hits": hits,
         "item_count": f"{dataset.item_count():,}",
         "examples": [
             {"words": words, "address": form.address(q=words, cursor="")}
-            for words in examples(dataset, hits)
+            for words in example_queries(dataset, hits)
         ],
         "veiled": form.asked["nsfw"] != "any" and not has_safety(dataset),
         "unveiled": form.address(nsfw="any"),
     }
 
 
-def reading(form: SearchForm, dataset: Dataset, request: HttpRequest) -> Reading:
+def read_search(
+    form: SearchForm, dataset: Dataset, request: HttpRequest
+) -> SearchReading:
     """How a search in the address is read, once it has been checked."""
     asked = form.read(dataset.slug, request.get_host())
-    return Reading(form, asked, dataset, request.user)
+    return SearchReading(form, asked, dataset, request.user)
 
 
-def query_of(read: Reading, request: HttpRequest) -> SearchQuery:
+def build_query(read: SearchReading, request: HttpRequest) -> SearchQuery:
     """The search itself, as this user asks it."""
     query = read.form.search_query(read.dataset.slug, read.asked)
-    check_pictures(request, query)
-    return resolved(query, request.user)
+    check_images(request, query)
+    return resolve(query, request.user)
 
 
-def hits_of(read: Reading, page: Page) -> Context:
+def hits_context(read: SearchReading, page: Page) -> Context:
     """Of a further page, which goes on under those before it."""
     more = read.form.address(cursor=page.next) if page.next else ""
     return {"hits": page.hits, "more": more}
 
 
-def results_of(read: Reading, query: SearchQuery, page: Page) -> Context:
+def results_context(read: SearchReading, query: SearchQuery, page: Page) -> Context:
     form, found = read.form, chips(read)
-    return hits_of(read, page) | {
-        "chips": [(chip, hides(chip, read, page)) for chip in found],
+    return hits_context(read, page) | {
+        "chips": [(chip, hidden_by_chip(chip, read, page)) for chip in found],
         "headline": headline(read, found, page),
-        "hidden": tuple(hidden(read, page)),
-        "nothing": () if page.hits else why_nothing(read, found, page),
-        "spread": spread(page.similarities, query.filters.cutoff),
+        "hidden": tuple(hidden_notes(read, page)),
+        "nothing": () if page.hits else no_results_notes(read, found, page),
+        "spread": similarity_histogram(page.similarities, query.filters.cutoff),
         "veiled": query.filters.nsfw == "safe" and not has_safety(read.dataset),
         "unveiled": read.changed("nsfw", "any"),
         "exact": page.exact,
@@ -180,7 +187,7 @@ def results_of(read: Reading, query: SearchQuery, page: Page) -> Context:
     }
 
 
-def failed(form: SearchForm, error: SearchError) -> Context:
+def error_context(form: SearchForm, error: SearchError) -> Context:
     if isinstance(error, TooManyRequests):
         raise error  # the middleware answers, and what is shown stays
     if not isinstance(error, UnreadableWord):

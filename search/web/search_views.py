@@ -19,7 +19,7 @@ from search.rate_limits import limited
 from search.retrieval import service
 
 from . import search_page
-from .forms import PictureForm, SearchForm
+from .forms import ImageForm, SearchForm
 from .middleware import HtmxRequest
 from .search_page import Context, page_context
 
@@ -32,21 +32,21 @@ def search(request: HtmxRequest) -> HttpResponse:
     form = SearchForm(request.GET)
     context = page_context(form)
     try:
-        context |= _found(form, context, request)
+        context |= _search(form, context, request)
     except SearchError as error:
-        context |= search_page.failed(form, error)
-    return _answer(request, context, address=form.address(cursor=""))
+        context |= search_page.error_context(form, error)
+    return _respond(request, context, address=form.address(cursor=""))
 
 
 @require_POST
 @limited("image")
-def search_by_picture(request: HtmxRequest) -> HttpResponse:
+def search_by_image(request: HtmxRequest) -> HttpResponse:
     """Sends on to an address that holds the pictures' embeddings; keeps nothing."""
-    form, pictures = SearchForm(request.POST), PictureForm(request.POST, request.FILES)
+    form, pictures = SearchForm(request.POST), ImageForm(request.POST, request.FILES)
     context = page_context(form)
     try:
         form.check()
-        dataset = search_page.existing(context["dataset"])
+        dataset = search_page.require_dataset(context["dataset"])
         embeddings = []
         for term in pictures.terms():
             alone = replace(term, weight=1.0)
@@ -55,25 +55,25 @@ def search_by_picture(request: HtmxRequest) -> HttpResponse:
     except SearchError as error:
         context["error"] = error
         # Whoever goes back or reloads must not post the picture again.
-        return _answer(request, context, address="false")
+        return _respond(request, context, address="false")
     changes = {"dataset": dataset.slug, "embedding": embeddings, "cursor": ""}
     if pictures.cleaned_data["beside"]:
         changes["embedding"] = form.asked["embedding"] + embeddings
     else:
         changes |= {"q": "", "item": "", "concept": ""}
-    return _sent_on(form.address(**changes))
+    return _redirect(form.address(**changes))
 
 
 @require_safe
 @limited("search")
-def weigh(request: HtmxRequest) -> HttpResponse:
+def change_weight(request: HtmxRequest) -> HttpResponse:
     """Sends on to a search in which one term has another weight."""
     form = SearchForm(QueryDict(request.GET.get("search", "")))
     context = page_context(form)
     try:
         form.check()
-        read = search_page.reading(
-            form, search_page.existing(context["dataset"]), request
+        read = search_page.read_search(
+            form, search_page.require_dataset(context["dataset"]), request
         )
         weight = _weight(request.GET.get("weight", ""))
         try:
@@ -81,51 +81,51 @@ def weigh(request: HtmxRequest) -> HttpResponse:
         except (KeyError, ValueError, IndexError) as error:
             raise InvalidQuery("This search has no such term.") from error
     except SearchError as error:
-        context |= search_page.failed(form, error)
-        return _answer(request, context, address="false")
-    return _sent_on(address)
+        context |= search_page.error_context(form, error)
+        return _respond(request, context, address="false")
+    return _redirect(address)
 
 
 @require_safe
 @limited("search")
 @vary_on_headers("HX-Request", "HX-History-Restore-Request")
-def check_exactly(request: HtmxRequest) -> HttpResponse:
+def check_exact(request: HtmxRequest) -> HttpResponse:
     """How many of the true nearest a search by the index found, as a fragment."""
     form = SearchForm(request.GET)
     context = page_context(form)
     try:
         form.check()
-        dataset = search_page.existing(context["dataset"])
-        query = search_page.query_of(
-            search_page.reading(form, dataset, request), request
+        dataset = search_page.require_dataset(context["dataset"])
+        query = search_page.build_query(
+            search_page.read_search(form, dataset, request), request
         )
         context["check"] = exact_check.check(query)
-        if not _wants_parts(request):
-            context |= _found(form, context, request)
+        if not _is_htmx(request):
+            context |= _search(form, context, request)
     except SearchError as error:
-        context |= search_page.failed(form, error)
+        context |= search_page.error_context(form, error)
     context["exact_check"] = form.told("cursor")
-    if not _wants_parts(request):
-        return _answer(request, context, address=form.address(cursor=""))
+    if not _is_htmx(request):
+        return _respond(request, context, address=form.address(cursor=""))
     response = render(request, "search/_exact.html", context)
     failed: SearchError | None = context.get("error")
     return with_status(response, failed) if failed else response
 
 
-def _found(form: SearchForm, context: Context, request: HtmxRequest) -> Context:
+def _search(form: SearchForm, context: Context, request: HtmxRequest) -> Context:
     dataset, asked = context["dataset"], context["asked"]
     if dataset is None and not asked["dataset"]:
         return {}  # there are no datasets at all, and the page says so
     form.check()
-    dataset = search_page.existing(dataset)
+    dataset = search_page.require_dataset(dataset)
     if not form.is_search:
-        return search_page.start(form, dataset)
-    read = search_page.reading(form, dataset, request)
-    query = search_page.query_of(read, request)
+        return search_page.start_context(form, dataset)
+    read = search_page.read_search(form, dataset, request)
+    query = search_page.build_query(read, request)
     page = service.find(query)
-    if _wants_parts(request) and asked["cursor"]:
-        return search_page.hits_of(read, page)
-    return search_page.results_of(read, query, page)
+    if _is_htmx(request) and asked["cursor"]:
+        return search_page.hits_context(read, page)
+    return search_page.results_context(read, query, page)
 
 
 def _weight(text: str) -> float:
@@ -140,19 +140,19 @@ def _weight(text: str) -> float:
     return weight
 
 
-def _sent_on(address: str) -> HttpResponse:
+def _redirect(address: str) -> HttpResponse:
     # Django's redirect refuses addresses as long as those of large embeddings.
     return HttpResponse(status=303, headers={"Location": address})
 
 
-def _wants_parts(request: HtmxRequest) -> bool:
+def _is_htmx(request: HtmxRequest) -> bool:
     return bool(request.htmx) and not request.htmx.history_restore_request
 
 
-def _answer(request: HtmxRequest, context: Context, address: str) -> HttpResponse:
+def _respond(request: HtmxRequest, context: Context, address: str) -> HttpResponse:
     """A whole page, or for htmx the results, or for its next page the hits."""
     error: SearchError | None = context.get("error")
-    if not _wants_parts(request):
+    if not _is_htmx(request):
         context |= search_page.filters_panel(context["dataset"])
         response = render(request, "search/page.html", context)
     elif context["asked"]["cursor"]:

@@ -10,11 +10,11 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_POST
 
-from search.csv_output import harmless
+from search.csv_output import escape_formula
 from search.errors import InvalidQuery, SearchError
 from search.rate_limits import limited
 from search.retrieval import service
-from search.retrieval.items import checked_id
+from search.retrieval.items import check_item_id
 
 MOST_SELECTED = 5_000
 FACTS = ("url", "caption", "width", "height", "license", "nsfw")
@@ -24,7 +24,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Chosen:
+class Selection:
     """An item, with the similarity at which the page showed it, if it did."""
 
     dataset: str
@@ -47,7 +47,7 @@ def as_csv(request: HttpRequest) -> HttpResponse:
 
 def _file(request: HttpRequest, kind: str, written: Any) -> HttpResponse:
     try:
-        rows = list(_rows(_chosen(request.POST.get("items", ""))))
+        rows = list(_rows(_read_selection(request.POST.get("items", ""))))
     except SearchError as error:
         told = {"detail": error.message, "code": error.code}
         return JsonResponse(told, status=error.status)
@@ -58,7 +58,7 @@ def _file(request: HttpRequest, kind: str, written: Any) -> HttpResponse:
     return response
 
 
-def _chosen(given: str) -> list[Chosen]:
+def _read_selection(given: str) -> list[Selection]:
     """From JSON, a list of {dataset, id, similarity}; the similarity may be left out.
 
     Raises InvalidQuery for anything else.
@@ -72,14 +72,14 @@ def _chosen(given: str) -> list[Chosen]:
         raise InvalidQuery("That is not a list of selected pictures.") from error
 
 
-def _one(given: Any) -> Chosen:
+def _one(given: Any) -> Selection:
     similarity = given.get("similarity") if isinstance(given, dict) else None
     known = similarity is not None and -1 <= (value := float(similarity)) <= 1
-    item_id = checked_id(int(given["id"]))
-    return Chosen(str(given["dataset"]), item_id, value if known else None)
+    item_id = check_item_id(int(given["id"]))
+    return Selection(str(given["dataset"]), item_id, value if known else None)
 
 
-def _rows(chosen: list[Chosen]) -> Iterator[Row]:
+def _rows(chosen: list[Selection]) -> Iterator[Row]:
     """In the order of the selection; what has gone meanwhile has no facts any more."""
     slugs = dict.fromkeys(each.dataset for each in chosen)
     hits = {
@@ -102,5 +102,5 @@ def _csv(rows: list[Row]) -> str:
     write = csv.writer(lines).writerow
     write(COLUMNS)
     for row in rows:
-        write(harmless(row[name]) for name in COLUMNS)
+        write(escape_formula(row[name]) for name in COLUMNS)
     return lines.getvalue()

@@ -9,21 +9,21 @@ from search.query.model import Filters
 from search.retrieval import service
 from search.retrieval.service import Page
 
-from .chips import TOLD, Chip, Reading
+from .chips import FILTER_LABELS, Chip, SearchReading
 
 THINGS = {"image": "pictures", "text": "captions", "both": "pictures and captions"}
-NARROWING = TOLD.keys() - {"nsfw", "dedupe"}
+NARROWING = FILTER_LABELS.keys() - {"nsfw", "dedupe"}
 
 
 @dataclass(frozen=True)
-class Remark:
+class Note:
     """Some words, and the address of a search that changes what they tell of, or ""."""
 
     words: str
     address: str = ""
 
 
-def headline(reading: Reading, chips: list[Chip], page: Page) -> str:
+def headline(reading: SearchReading, chips: list[Chip], page: Page) -> str:
     count = f"{reading.dataset.item_count():,}"
     things = THINGS[reading.form.asked["field"]]
     is_all = not page.next and not reading.form.asked["cursor"]
@@ -45,58 +45,60 @@ def headline(reading: Reading, chips: list[Chip], page: Page) -> str:
     return f"{order} of {passing}, of {count}"
 
 
-def hidden(reading: Reading, page: Page) -> Iterator[Remark]:
+def hidden_notes(reading: SearchReading, page: Page) -> Iterator[Note]:
     """What was nearer than the last result and is not shown, with links that do."""
     if count := page.hidden.nsfw:
-        yield Remark(f"{count:,} not safe hidden", reading.changed("nsfw", "any"))
+        yield Note(f"{count:,} not safe hidden", reading.changed("nsfw", "any"))
     if count := page.hidden.duplicates:
         folded = f"{count:,} near-duplicate{'s' if count > 1 else ''} folded"
-        yield Remark(folded, reading.changed("dedupe", "no"))
+        yield Note(folded, reading.changed("dedupe", "no"))
     if count := page.hidden.removed:
-        yield Remark(f"{count:,} removed")
+        yield Note(f"{count:,} removed")
 
 
-def hides(chip: Chip, reading: Reading, page: Page) -> str:
+def hidden_by_chip(chip: Chip, reading: SearchReading, page: Page) -> str:
     """How many pictures a filter hides by itself, where that is known, or ""."""
     if not NARROWING & chip.filters.keys():
         return ""
     if "cutoff" in chip.filters:
         below = int(np.count_nonzero(page.similarities < chip.filters["cutoff"]))
         return f"hides {below:,} of the {len(page.similarities):,} nearest"
-    share = service.share_of(reading.dataset, Filters(**chip.filters))
+    share = service.filter_selectivity(reading.dataset, Filters(**chip.filters))
     count = round((1 - share) * reading.dataset.item_count())
     return f"hides about {count:,}" if count else "hides none"
 
 
-def why_nothing(reading: Reading, chips: list[Chip], page: Page) -> tuple[Remark, ...]:
+def no_results_notes(
+    reading: SearchReading, chips: list[Chip], page: Page
+) -> tuple[Note, ...]:
     """The reason in the first, and in the others what may help."""
     title, count = reading.dataset.title, reading.dataset.item_count()
     narrowing = _narrowing(chips)
-    ways = [Remark(f"Without “{chip.label}”", chip.without) for chip in narrowing]
+    ways = [Note(f"Without “{chip.label}”", chip.without) for chip in narrowing]
     if not count:
-        return (Remark(f"{title} has no pictures yet."),)
+        return (Note(f"{title} has no pictures yet."),)
     if page.hidden.nsfw:
-        show = Remark("Show those, too", reading.changed("nsfw", "any"))
-        return (Remark("All that was found is marked as not safe."), show, *ways)
+        show = Note("Show those, too", reading.changed("nsfw", "any"))
+        return (Note("All that was found is marked as not safe."), show, *ways)
     if cut := _cut_off(narrowing, page):
         return (cut, *ways)
     if not narrowing:
-        return (Remark(f"None of the {count:,} pictures of {title} can be shown."),)
+        return (Note(f"None of the {count:,} pictures of {title} can be shown."),)
     if len(narrowing) == 1:
         reason = f"None of the {count:,} pictures of {title} passes the filter."
     else:
         reason = f"None of the {count:,} pictures of {title} passes all filters."
-    return (Remark(reason), *ways)
+    return (Note(reason), *ways)
 
 
-def _cut_off(narrowing: list[Chip], page: Page) -> Remark | None:
+def _cut_off(narrowing: list[Chip], page: Page) -> Note | None:
     """Where something was found, but all of it lies below the cutoff."""
     cutoffs = [chip.filters["cutoff"] for chip in narrowing if "cutoff" in chip.filters]
     if not cutoffs or not len(page.similarities):
         return None
     nearest = float(page.similarities.max())
     reason = f"Nothing is as similar as {cutoffs[0]:g}"
-    return Remark(f"{reason}: the nearest picture has {nearest:.3f}.")
+    return Note(f"{reason}: the nearest picture has {nearest:.3f}.")
 
 
 def _narrowing(chips: list[Chip]) -> list[Chip]:

@@ -54,7 +54,7 @@ def csrf_in(page: requests.Response) -> dict[str, str]:
 
 def code(name: str, language: str, address: str) -> str:
     """As the page of the site at this address shows it; "" in a language it lacks."""
-    found = examples.of_site(name, address, "postcards")
+    found = examples.for_site(name, address, "postcards")
     return next((each.code for each in found if each.language == language), "")
 
 

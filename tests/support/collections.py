@@ -11,9 +11,9 @@ PICTURES = {"url": "https://example.org/p.jpg", "width": 640, "height": 480}
 
 
 def keys(*ids: int, dataset: str = "postcards"):
-    from usercollections.collection.item_keys import Key
+    from usercollections.collection.item_keys import ItemKey
 
-    return [Key(dataset, item) for item in ids]
+    return [ItemKey(dataset, item) for item in ids]
 
 
 def as_items(*ids: int, dataset: str = "postcards") -> str:
@@ -36,7 +36,7 @@ def collection(
 
 def filled(user, count: int, name: str = "many", dataset: str = "nowhere"):
     """A collection of made-up items of a dataset that is not there."""
-    from usercollections.collection.members import GAP, count_anew
+    from usercollections.collection.members import GAP, recount
     from usercollections.models import Collection, CollectionItem
 
     made = Collection.objects.create(owner=user, name=name)
@@ -55,7 +55,7 @@ def filled(user, count: int, name: str = "many", dataset: str = "nowhere"):
         ],
         batch_size=5_000,
     )
-    count_anew(made)
+    recount(made)
     return made
 
 

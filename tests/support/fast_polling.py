@@ -4,10 +4,10 @@ import time
 from datetime import timedelta
 
 from celery.signals import worker_process_init
-from support.reporting_app import app
 
 from search.ingestion.sources import laion
 from search.jobs import leases
+from support.reporting_app import app
 
 leases.LEASE = timedelta(seconds=6)
 laion.BATCH_ROWS = 100
@@ -21,10 +21,10 @@ def hurry_exports(**_) -> None:
     from usercollections.export import job, writer
 
     writer.PART_ROWS, writer.MOST_AT_ONCE = 500, 100
-    tell = job.Run._tell
+    tell = job.ExportJob._tell
 
     def telling(self, progress) -> None:
         tell(self, progress)
         time.sleep(0.05)
 
-    job.Run._tell = telling
+    job.ExportJob._tell = telling

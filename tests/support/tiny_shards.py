@@ -76,14 +76,14 @@ def tidied_up(dataset: Dataset) -> None:
 
 def queue(dataset: Dataset) -> list[int]:
     """Finds the dataset's shards and queues all of them; their keys by number."""
-    control.find_shards(dataset)
+    control.discover_shards(dataset)
     control.queue(dataset, dataset.shards.all(), "again")
     return list(dataset.shards.values_list("pk", flat=True))
 
 
 def publish(dataset: Dataset) -> list[int]:
     """Publishes what is due, as the tasks do; returns the partitions."""
-    due = publishing.due(dataset)
+    due = publishing.due_partitions(dataset)
     assert all(publishing.publish(dataset, number) for number in due)
     return due
 

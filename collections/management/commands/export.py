@@ -12,7 +12,13 @@ from tqdm import tqdm
 
 from search.errors import InvalidQuery
 from search.management.commands.serve import stop_on_signals
-from search.management.console import LINE_EVERY_S, TRY_AGAIN, Error, quiet, told
+from search.management.console import (
+    LINE_EVERY_S,
+    TRY_AGAIN,
+    Error,
+    command_errors,
+    quiet,
+)
 from search.management.query_options import check_engine, user_named
 from search.query.model import FIELDS, MODES, SORTS, Filters
 from search.query.parser import parse
@@ -20,7 +26,7 @@ from search.retrieval import query_reader
 
 from ...export import export_request, writer
 from ...export.checkpoint import Progress, Told
-from ...export.export_request import FORMS, MOST_RESULTS, Asked
+from ...export.export_request import FORMS, MOST_RESULTS, ExportRequest
 
 INTERRUPTED = 130
 COMPARED: dict[str, Any] = {
@@ -89,7 +95,7 @@ class Command(BaseCommand):
 
     def handle(self, *, out: Path | None, **options: Any) -> None:
         stop_on_signals()
-        with quiet(), told(unavailable=TRY_AGAIN), _files_told():
+        with quiet(), command_errors(unavailable=TRY_AGAIN), _files_told():
             user = user_named(options.pop("user", None))
             check_engine("export on its pages or by its API")
             wanted = _asked(user, **options)
@@ -100,7 +106,7 @@ class Command(BaseCommand):
                 )
             self._write(wanted, user, folder)
 
-    def _write(self, wanted: Asked, user: Any, folder: Path) -> None:
+    def _write(self, wanted: ExportRequest, user: Any, folder: Path) -> None:
         is_there = (folder / writer.MANIFEST).exists()
         shown = Shown(self.stdout)
         try:
@@ -177,7 +183,9 @@ class Shown:
             self._bar.close()
 
 
-def _asked(user: Any, *, kind: str, form: str, embeddings: bool, **given: Any) -> Asked:
+def _asked(
+    user: Any, *, kind: str, form: str, embeddings: bool, **given: Any
+) -> ExportRequest:
     how: dict[str, Any] = {"form": form, "with_embeddings": embeddings}
     if kind == "collection":
         return export_request.of_collection(user, given["id"], **how)

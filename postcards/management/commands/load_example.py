@@ -49,7 +49,7 @@ class Command(BaseCommand):
             raise CommandError(error.message) from error
 
     def _ingest(self, dataset: Dataset) -> None:
-        control.find_shards(dataset)
+        control.discover_shards(dataset)
         waiting = dataset.shards.exclude(state=Shard.State.INGESTED)
         # It is the only process on its engine: a run that seems to go on is dead.
         waiting.exclude(state=Shard.State.ARRIVED).update(
@@ -63,5 +63,5 @@ class Command(BaseCommand):
         if failed:
             raise CommandError(f"Shard {failed.number}: {failed.error}")
         self.stdout.write("Building the search index …")
-        for number in publishing.due(dataset):
+        for number in publishing.due_partitions(dataset):
             publishing.publish(dataset, number)

@@ -37,7 +37,7 @@ def names() -> list[str]:
 
 
 @cache
-def written(name: str) -> tuple[Example, ...]:
+def render_example(name: str) -> tuple[Example, ...]:
     """The example in each language that it is there in, as the files have it."""
     found = []
     for language in LANGUAGES:
@@ -50,7 +50,7 @@ def written(name: str) -> tuple[Example, ...]:
     return tuple(found)
 
 
-def of_site(name: str, address: str, dataset: str) -> list[Example]:
+def for_site(name: str, address: str, dataset: str) -> list[Example]:
     """The example for the site at this address, such as https://pictures.example."""
 
     def own(text: str) -> str:
@@ -58,5 +58,5 @@ def of_site(name: str, address: str, dataset: str) -> list[Example]:
 
     return [
         Example(each.language, own(each.code), own(each.prints))
-        for each in written(name)
+        for each in render_example(name)
     ]

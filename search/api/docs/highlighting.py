@@ -29,7 +29,7 @@ LANGUAGES = {
 }
 
 
-def coloured(code: str, language: str) -> SafeString:
+def highlight(code: str, language: str) -> SafeString:
     """Escaped, with spans of the classes above; plain in a language unknown here."""
     pattern, done = LANGUAGES.get(language), 0
     parts: list[str] = []

@@ -51,7 +51,7 @@ class Interrupted(Exception):
         self.pause_s = pause_s
 
 
-class Answer(Protocol):
+class Response(Protocol):
     """An HTTP response before its body was read."""
 
     @property
@@ -67,7 +67,7 @@ class Answer(Protocol):
     def length_remaining(self) -> int | None: ...
 
 
-def accept(answer: Answer, file: PartialFile, url: str) -> None:
+def accept(answer: Response, file: PartialFile, url: str) -> None:
     """Makes a part ready for the body that follows, if it is not whole already.
 
     Raises Interrupted when another attempt may bring more, ShardUnreadable otherwise.
@@ -82,7 +82,7 @@ def accept(answer: Answer, file: PartialFile, url: str) -> None:
     elif status == 416 and file.done:
         _end(file, headers)
     else:
-        raise ShardUnreadable(f"The server answers {status} for {shown(url)}.")
+        raise ShardUnreadable(f"The server answers {status} for {shown_url(url)}.")
     if file.origin.total is not None:
         check_room(file.path.parent, file.origin.total - file.done)
 
@@ -108,18 +108,18 @@ def retry_after_s(headers: Headers) -> float:
     return 0 if moment is None else max(0, moment - time.time())
 
 
-def shown(url: str) -> str:
+def shown_url(url: str) -> str:
     """Without its query, which may hold a signature."""
     return url.partition("?")[0]
 
 
-def _length(answer: Answer, url: str) -> int | None:
+def _length(answer: Response, url: str) -> int | None:
     encoding = answer.headers.get("Content-Encoding", "identity")
     if encoding.lower() != "identity":
-        raise ShardUnreadable(f"{shown(url)} comes packed ({encoding}), unasked.")
+        raise ShardUnreadable(f"{shown_url(url)} comes packed ({encoding}), unasked.")
     if answer.length_remaining is None and not answer.chunked:
         # Its end would look like a connection that breaks off.
-        raise ShardUnreadable(f"The server does not say how long {shown(url)} is.")
+        raise ShardUnreadable(f"The server does not say how long {shown_url(url)} is.")
     return answer.length_remaining
 
 
@@ -292,7 +292,7 @@ class Download:
             )
         except ValueError as error:  # urllib3's own is one, too
             raise ShardUnreadable(
-                f"{shown(self.url)} is, or leads to, no http or https address."
+                f"{shown_url(self.url)} is, or leads to, no http or https address."
             ) from error
 
     def _receive(self, file: PartialFile, response: urllib3.BaseHTTPResponse) -> None:
@@ -312,7 +312,7 @@ class Download:
     def _pause(self, file: PartialFile, failures: int, error: Interrupted) -> None:
         if failures >= ATTEMPTS:
             raise SearchUnavailable(
-                f"{shown(self.url)} could not be fetched in {failures} attempts: "
+                f"{shown_url(self.url)} could not be fetched in {failures} attempts: "
                 f"{error}."
             ) from error
         pause_s = min(2 ** (failures - 1), LONGEST_PAUSE_S) * random.uniform(0.5, 1)
@@ -330,7 +330,7 @@ class Download:
         if self.sha256 not in ("", digest.hexdigest()):
             file.restart(Origin(self.url))
             raise ShardUnreadable(
-                f"{shown(self.url)} has the sha256 {digest.hexdigest()} and not "
+                f"{shown_url(self.url)} has the sha256 {digest.hexdigest()} and not "
                 f"{self.sha256}."
             )
         # The last chance to stop: a run that lost its claim must not name the file.
@@ -352,6 +352,6 @@ def _translated(url: str) -> Iterator[None]:
     except HTTPError as error:
         cause = error.reason if isinstance(error, MaxRetryError) else error
         if isinstance(cause, ResponseError):
-            raise ShardUnreadable(f"{shown(url)} redirects too often.") from error
+            raise ShardUnreadable(f"{shown_url(url)} redirects too often.") from error
         reason = REASONS.get(type(cause), "the connection broke off")
         raise Interrupted(reason) from error

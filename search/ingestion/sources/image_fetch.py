@@ -33,7 +33,7 @@ _decoders = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "decoder")
 
 
 @dataclass(frozen=True)
-class Picture:
+class SourceImage:
     """RGB, of few pixels; the size and MD5 are those of the file that was read.
 
     `reduced` says that the file was a smaller copy of the picture meant.
@@ -46,23 +46,23 @@ class Picture:
     reduced: bool = False
 
 
-def picture_of(content: bytes, reduced: bool = False) -> Picture:
+def read_image(content: bytes, reduced: bool = False) -> SourceImage:
     """Raises NotAPicture or PictureTooLarge."""
     image, size = _decoders.submit(_decoded, content).result()
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    return Picture(image, *size, md5, reduced)
+    return SourceImage(image, *size, md5, reduced)
 
 
-def fetched_picture(url: str) -> Picture:
+def fetch_image(url: str) -> SourceImage:
     """Raises CannotFetch, too, where the host does not want it in an index."""
-    asked = smaller(url)
+    asked = downscale_url(url)
     answer = fetch(asked, LIMITS)
     if directive := refusal(answer.headers):
         raise CannotFetch(f"Its host says {directive} (X-Robots-Tag).")
-    return picture_of(answer.content, reduced=asked != url)
+    return read_image(answer.content, reduced=asked != url)
 
 
-def smaller(url: str, width: int = 320) -> str:
+def downscale_url(url: str, width: int = 320) -> str:
     """The address of a smaller copy, where the host is known to make such."""
     try:
         parts = urlsplit(url)

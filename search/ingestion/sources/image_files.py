@@ -21,13 +21,13 @@ from search.errors import NotAPicture, PictureTooLarge, ShardUnreadable
 from search.images.decode import MOST_BYTES
 from search.query.url_params import safe_url
 
-from .image_fetch import Picture, picture_of
+from .image_fetch import SourceImage, read_image
 from .image_lists import COMPUTED, SHARD_ROWS
 from .protocol import fingerprint
-from .read_errors import readable
+from .read_errors import as_shard_unreadable
 from .tables import NAMES, numbered
 
-PICTURE = re.compile(r".+\.(?:jpe?g|png|webp|gif|avif)", re.IGNORECASE | re.DOTALL)
+IMAGE_NAME = re.compile(r".+\.(?:jpe?g|png|webp|gif|avif)", re.IGNORECASE | re.DOTALL)
 TAR = re.compile(r".+\.tar", re.IGNORECASE)
 MOST_TEXT_BYTES = 2**18
 END_OF_TAR = bytes(1024)
@@ -87,11 +87,11 @@ class ImageFiles:
             schema = pa.schema([(name, pa.string()) for name in names])
             yield pa.Table.from_pylist(rows, schema)
 
-    def load(self, row: int, url: str) -> Picture:
+    def load(self, row: int, url: str) -> SourceImage:
         """Raises NotAPicture or PictureTooLarge, for what lies beside it, too."""
         entry = self.entries[row]
         _caption(entry), _facts(entry)
-        return picture_of(entry.picture.read(MOST_BYTES))
+        return read_image(entry.picture.read(MOST_BYTES))
 
     def _row(self, entry: Entry) -> dict[str, str]:
         try:
@@ -99,7 +99,9 @@ class ImageFiles:
         except (NotAPicture, PictureTooLarge):
             caption, facts = "", {}  # load says why the row does not come in
         url = safe_url(self._fact(facts, "url"))
-        caption = caption or self._fact(facts, "caption") or words_of(entry.name)
+        caption = (
+            caption or self._fact(facts, "caption") or caption_from_name(entry.name)
+        )
         row = {"url": url, "caption": caption, "file": entry.name}
         for name, value in facts.items():
             kept = f"original_{name}" if name.lower() in OWN else name
@@ -125,23 +127,23 @@ def tar_files(
 
 def _tar_file(path: Path, columns: Mapping[str, str]) -> ImageFiles:
     members: dict[str, Stretch] = {}
-    with readable(path.name), tarfile.open(path, "r:") as tar:
+    with as_shard_unreadable(path.name), tarfile.open(path, "r:") as tar:
         while member := tar.next():
             # It would keep them all.
             tar.members.clear()  # type: ignore[attr-defined]  # not in typeshed
             if member.isreg() and not member.issparse():
                 at = Stretch(path, member.offset_data, member.size)
                 members[member.name] = at
-    with readable(path.name), path.open("rb") as file:
+    with as_shard_unreadable(path.name), path.open("rb") as file:
         file.seek(-len(END_OF_TAR), os.SEEK_END)
         if file.read() != END_OF_TAR:
             raise ShardUnreadable(f"{path.name} is cut short.")
-    pictures = [name for name in members if is_picture(name)]
+    pictures = [name for name in members if is_image(name)]
     entries = _entries(pictures, members.get, f"{path.name}/")
     return ImageFiles(entries, columns, fingerprint(path, read_as=str(columns)))
 
 
-def picture_names(folder: Path) -> list[str]:
+def image_names(folder: Path) -> list[str]:
     """The pictures in a folder and those below it, in the order of their paths.
 
     None where there is no folder; raises ShardUnreadable for one that is closed to us.
@@ -156,13 +158,13 @@ def picture_names(folder: Path) -> list[str]:
     for below, folders, files in os.walk(folder, onerror=closed):
         folders[:] = [name for name in folders if name[0] != "."]
         at = Path(below).relative_to(folder)
-        found += [str(at / file) for file in files if is_picture(file)]
+        found += [str(at / file) for file in files if is_image(file)]
     return sorted(found)
 
 
-def is_picture(name: str) -> bool:
+def is_image(name: str) -> bool:
     """By its name; those that begin with a dot are notes of some file system."""
-    return bool(PICTURE.fullmatch(name)) and Path(name).name[0] != "."
+    return bool(IMAGE_NAME.fullmatch(name)) and Path(name).name[0] != "."
 
 
 def folder_files(
@@ -187,7 +189,7 @@ def _folder_part(
         path = folder / name
         return Stretch(path, 0, path.stat().st_size) if path.is_file() else None
 
-    with readable(folder.name):
+    with as_shard_unreadable(folder.name):
         entries = _entries(names, whole, "")
         files = [entry.picture.path for entry in entries]
         changed = fingerprint(*files, read_as=f"{columns} {names}")
@@ -207,7 +209,7 @@ def _entries(
     return entries
 
 
-def words_of(name: str) -> str:
+def caption_from_name(name: str) -> str:
     """A caption from the name of a file: golden-gate_7.jpg is "golden gate"."""
     stem = Path(name).stem
     return " ".join(word for word in re.split(r"[\W\d_]+", stem) if word)

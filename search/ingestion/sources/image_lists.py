@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from search.errors import CannotFetch, ShardUnreadable
 
-from .image_fetch import Picture, fetched_picture
+from .image_fetch import SourceImage, fetch_image
 from .protocol import fingerprint
-from .read_errors import readable
+from .read_errors import as_shard_unreadable
 from .tables import TABLE, TableFile, files_of, roles_of, with_names
 
 SHARD_ROWS = 100_000
@@ -65,7 +65,7 @@ class ImageList:
         """The rows from `start` on, `size` together; url and caption are texts."""
         for rows in self.table.read(self.first + start, self.last, size):
             table = with_names(rows, self.roles, COMPUTED)
-            with readable(self.table.path.name):
+            with as_shard_unreadable(self.table.path.name):
                 texts = [name for name in TEXTS if name in table.column_names]
                 for name in texts:
                     at = table.column_names.index(name)
@@ -73,8 +73,8 @@ class ImageList:
                 table.select(texts).validate(full=True)  # also of its UTF-8
             yield table
 
-    def load(self, row: int, url: str) -> Picture:
+    def load(self, row: int, url: str) -> SourceImage:
         """Raises CannotFetch, NotAPicture or PictureTooLarge."""
         if not url:
             raise CannotFetch("It has no address, or not as many cells as columns.")
-        return fetched_picture(url)
+        return fetch_image(url)

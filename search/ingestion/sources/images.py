@@ -23,11 +23,11 @@ from search.errors import InvalidQuery, ShardUnreadable
 from search.models import Dataset
 from search.removals.takedowns import REASON, RemovalList
 
-from .image_fetch import Picture
-from .image_files import TAR, folder_files, picture_names, tar_files
+from .image_fetch import SourceImage
+from .image_files import TAR, folder_files, image_names, tar_files
 from .image_lists import lists
 from .protocol import Batch, Rejected, check_number, fingerprint
-from .tables import found
+from .tables import find_tables
 
 BATCH_ROWS = 128
 # With the batch that is embedded, three are in memory: some 600 KB a picture at most.
@@ -38,7 +38,7 @@ MOST_REASON = 300
 logger = logging.getLogger(__name__)
 
 
-class Pictures(Protocol):
+class ImageSet(Protocol):
     """The pictures of one shard, as image_lists and image_files have them."""
 
     @property
@@ -52,7 +52,7 @@ class Pictures(Protocol):
     def tables(self, start: int, size: int) -> Iterator[pa.Table]:
         """What is known of the rows from `start` on: url, caption (texts) and more."""
 
-    def load(self, row: int, url: str) -> Picture:
+    def load(self, row: int, url: str) -> SourceImage:
         """Called in a thread; raises InvalidQuery with the reason."""
 
 
@@ -88,11 +88,11 @@ class Images:
         """Nothing was put on disk."""
 
     @cached_property
-    def _parts(self) -> Mapping[int, Callable[[], Pictures]]:
+    def _parts(self) -> Mapping[int, Callable[[], ImageSet]]:
         source, columns = self.dataset.source, self.dataset.columns
-        if tars := found(source, TAR):
+        if tars := find_tables(source, TAR):
             return tar_files(tars, columns)
-        if source and (names := picture_names(Path(source))):
+        if source and (names := image_names(Path(source))):
             return folder_files(Path(source), names, columns)
         return lists(source, columns)
 
@@ -104,7 +104,7 @@ class Waiting:
     start: int
     table: pa.Table
     urls: list[str]
-    pictures: list[Future[Picture] | None]
+    pictures: list[Future[SourceImage] | None]
 
 
 @dataclass
@@ -112,7 +112,7 @@ class ImageShard:
     """The pictures of one shard, embedded batch by batch."""
 
     number: int
-    pictures: Pictures
+    pictures: ImageSet
     encoder: OpenClipEncoder
     removed: RemovalList
     fingerprint: str
@@ -163,7 +163,9 @@ class ImageShard:
 
     def _batch(self, waiting: Waiting) -> Batch:
         outcomes = list(map(_outcome, waiting.pictures))
-        had = {i: told for i, told in enumerate(outcomes) if isinstance(told, Picture)}
+        had = {
+            i: told for i, told in enumerate(outcomes) if isinstance(told, SourceImage)
+        }
         kept, pictures = list(had), list(had.values())
         urls = [waiting.urls[i] for i in kept]
         table = waiting.table.take(pa.array(kept, pa.int64()))
@@ -194,7 +196,7 @@ class ImageShard:
         return vectors
 
 
-def _outcome(job: Future[Picture] | None) -> Picture | str:
+def _outcome(job: Future[SourceImage] | None) -> SourceImage | str:
     """The picture, or why there is none."""
     if job is None:
         return REASON
@@ -214,7 +216,7 @@ def _completed(
     table: pa.Table,
     urls: list[str],
     captions: list[str],
-    pictures: list[Picture],
+    pictures: list[SourceImage],
     image: np.ndarray,
     text: np.ndarray,
 ) -> pa.Table:
@@ -234,7 +236,7 @@ def _completed(
     return pa.table({**columns, **{name: table[name] for name in others}})
 
 
-def _sizes(table: pa.Table, pictures: list[Picture]) -> list[tuple[int, int]]:
+def _sizes(table: pa.Table, pictures: list[SourceImage]) -> list[tuple[int, int]]:
     """The size of the file, or the one that is listed where a smaller one was asked."""
     listed = [
         [_number(value) for value in table[name].to_pylist()]

@@ -17,11 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from search.errors import ShardUnreadable
-from search.ingestion.download.download import Download, Progress, shown
+from search.ingestion.download.download import Download, Progress, shown_url
 from search.ingestion.download.partial_file import discard
 
 from .protocol import Batch, check_number, fingerprint, parse_range
-from .read_errors import readable
+from .read_errors import as_shard_unreadable
 from .vectors import VectorFile, bad_rows, batch_without, check_bad_rows, read_vectors
 
 NEEDED_COLUMNS = ("url", "caption")
@@ -110,7 +110,7 @@ class LaionShard:
     def batches(self, start: int) -> Generator[Batch, None, None]:
         """Batches of BATCH_ROWS; the same files always have the same bounds."""
         end = 0
-        with readable("The metadata"):
+        with as_shard_unreadable("The metadata"):
             for records in self.metadata.iter_batches(BATCH_ROWS, use_threads=False):
                 first, end = end, end + records.num_rows
                 if first >= start:
@@ -133,7 +133,7 @@ def open_files(
 
 
 def read_metadata(path: Path) -> pq.ParquetFile:
-    with readable(path.name):
+    with as_shard_unreadable(path.name):
         metadata = pq.ParquetFile(path, buffer_size=1 << 16, pre_buffer=False)
     names = {name.lower() for name in metadata.schema_arrow.names}
     for needed in NEEDED_COLUMNS:
@@ -228,7 +228,7 @@ class LaionUrl:
         ]
 
     def _checksum(self, address: str) -> str:
-        path = shown(address)
+        path = shown_url(address)
         name = path.rpartition("/")[2]
         return self.checksums.get(path) or self.checksums.get(name, "")
 

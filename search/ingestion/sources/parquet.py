@@ -19,7 +19,7 @@ from search.clickhouse.schema import SHARD_BITS
 from search.errors import ShardUnreadable
 
 from .protocol import Batch, check_number, fingerprint
-from .read_errors import readable
+from .read_errors import as_shard_unreadable
 from .tables import PARQUET, files_of, numbered, roles_of, with_names
 from .vectors import bad_rows, batch_without, check_bad_rows
 
@@ -68,7 +68,7 @@ class VectorTable:
     def __init__(self, path: Path, columns: Mapping[str, str], dimension: int):
         self.path = path
         self.dimension = dimension
-        with readable(path.name):
+        with as_shard_unreadable(path.name):
             self.file = pq.ParquetFile(path)
         schema = self.file.schema_arrow
         self.roles = roles_of(columns, schema.names, WANTED)
@@ -118,7 +118,7 @@ class VectorTable:
     def _read(self, columns: list[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
         first = 0
         names = list(dict.fromkeys(columns))
-        with readable(self.path.name):
+        with as_shard_unreadable(self.path.name):
             for records in self.file.iter_batches(BATCH_ROWS, columns=names):
                 yield first, records
                 first += records.num_rows

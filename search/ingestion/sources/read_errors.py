@@ -11,7 +11,7 @@ import pyarrow as pa
 from search.errors import ShardUnreadable
 
 # A broken file ends in any of these, by format and by place.
-DAMAGE = (
+READ_ERRORS = (
     OSError,
     ValueError,
     EOFError,
@@ -28,9 +28,9 @@ DAMAGE = (
 
 
 @contextmanager
-def readable(name: str) -> Iterator[None]:
+def as_shard_unreadable(name: str) -> Iterator[None]:
     """Raises ShardUnreadable for whatever a reader says of a broken file."""
     try:
         yield
-    except DAMAGE as error:
+    except READ_ERRORS as error:
         raise ShardUnreadable(f"{name} is damaged: it cannot be read.") from error

@@ -13,11 +13,11 @@ from .protocol import Source
 CHECKSUMS = "sha256sums"  # of a dataset's files, put beside them by whoever has them
 
 
-def unheard(done: int, total: int | None) -> None:
+def no_progress(done: int, total: int | None) -> None:
     """Nobody asks how far it is."""
 
 
-def source_of(dataset: Dataset, progress: Progress = unheard) -> Source:
+def source_of(dataset: Dataset, progress: Progress = no_progress) -> Source:
     """Raises ShardUnreadable when the dataset's fields do not describe one.
 
     `progress` hears of the bytes that are fetched, and may raise to stop it.

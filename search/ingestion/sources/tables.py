@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from search.errors import ShardUnreadable
 
-from .read_errors import readable
+from .read_errors import as_shard_unreadable
 
 PARQUET = re.compile(r".+\.parquet", re.IGNORECASE)
 # Unsplash numbers its files at their end: photos.tsv000.
@@ -53,7 +53,7 @@ NAMES = {
 }
 
 
-def found(source: str, ending: re.Pattern) -> list[Path]:
+def find_tables(source: str, ending: re.Pattern) -> list[Path]:
     """A file; or those of a folder, or of a pattern such as /data/photos.tsv*, by name.
 
     None when nothing there has such an ending.
@@ -70,7 +70,7 @@ def found(source: str, ending: re.Pattern) -> list[Path]:
 
 def files_of(source: str, ending: re.Pattern, kinds: str) -> list[Path]:
     """The same; raises ShardUnreadable when there is none."""
-    files = found(source, ending)
+    files = find_tables(source, ending)
     if not files:
         raise ShardUnreadable(f"There is no {kinds} at “{source}” on this server.")
     return files
@@ -150,7 +150,7 @@ class TableFile:
     def __init__(self, path: Path):
         self.path = path
         self.is_parquet = bool(PARQUET.fullmatch(path.name))
-        with readable(path.name):
+        with as_shard_unreadable(path.name):
             self.names = (
                 pq.read_schema(path).names
                 if self.is_parquet
@@ -160,7 +160,7 @@ class TableFile:
             raise ShardUnreadable(f"{path.name} is empty.")
 
     def __len__(self) -> int:
-        with readable(self.path.name):
+        with as_shard_unreadable(self.path.name):
             if self.is_parquet:
                 return pq.read_metadata(self.path).num_rows
             stat = self.path.stat()
@@ -168,7 +168,7 @@ class TableFile:
 
     def read(self, first: int, last: int, size: int) -> Iterator[pa.Table]:
         """The rows from `first` to before `last`, `size` together."""
-        with readable(self.path.name):
+        with as_shard_unreadable(self.path.name):
             rows = self._parquet_rows if self.is_parquet else self._text_rows
             yield from rows(first, last, size)
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from search.errors import ShardUnreadable
 
 from .protocol import Batch, Rejected
-from .read_errors import readable
+from .read_errors import as_shard_unreadable
 
 MAGIC = b"\x93NUMPY"
 DTYPES = ("<f2", "<f4")
@@ -41,7 +41,7 @@ class VectorFile:
         """Raises ShardUnreadable if they are no longer there."""
         first, last, _ = rows.indices(len(self))
         width = self.shape[1]
-        with readable(Path(self.file.name).name):
+        with as_shard_unreadable(Path(self.file.name).name):
             self.file.seek(self.offset + first * width * self.dtype.itemsize)
             numbers = np.fromfile(self.file, self.dtype, (last - first) * width)
             return numbers.reshape(last - first, width)
@@ -49,7 +49,7 @@ class VectorFile:
 
 def read_vectors(path: Path, dimension: int) -> VectorFile:
     """The matrix in a .npy file; raises ShardUnreadable for whatever else it may be."""
-    with readable(path.name):
+    with as_shard_unreadable(path.name):
         file = path.open("rb")
         if file.read(len(MAGIC)) != MAGIC:
             raise ShardUnreadable(f"{path.name} is not a .npy file.")

@@ -18,7 +18,7 @@ from django.db import DatabaseError
 from search.clickhouse import client
 from search.errors import InvalidQuery, SearchError, SearchUnavailable
 from search.models import Dataset
-from search.retrieval.dataset_index import Corpus
+from search.retrieval.dataset_index import DatasetIndex
 
 FUNCTIONS = settings.BASE_DIR / "deploy" / "clickhouse" / "encode_function.xml"
 HISTORY = settings.VAR_DIR / "clickhouse_history"
@@ -103,7 +103,7 @@ class Command(BaseCommand):
             blank = BLANK.match(statement)
             answered = ANSWERED.match(statement, blank.end() if blank else 0)
             form = TABLE if answered and not OWN_FORMAT.search(statement) else ""
-            self.stdout.write(client.printed(statement, form), ending="")
+            self.stdout.write(client.raw_result(statement, form), ending="")
             self.stdout.flush()
 
 
@@ -120,7 +120,7 @@ def split(text: str) -> tuple[list[str], str]:
 def offer_encoders(slug: str | None, pictures: str) -> None:
     """The embedded engine starts the functions' scripts with our environment."""
     try:
-        dataset = Corpus.named(slug).dataset if slug else Dataset.objects.first()
+        dataset = DatasetIndex.named(slug).dataset if slug else Dataset.objects.first()
     except DatabaseError as error:
         reason = str(error).strip().partition("\n")[0]
         raise SearchUnavailable(f"The database cannot be used: {reason}") from error
@@ -132,7 +132,7 @@ def offer_encoders(slug: str | None, pictures: str) -> None:
         ENCODE_WEIGHTS=dataset.weights,
         ENCODE_PICTURES=os.path.abspath(pictures),
     )
-    client.offer_functions(FUNCTIONS)
+    client.register_udfs(FUNCTIONS)
 
 
 @contextmanager

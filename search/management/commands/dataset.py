@@ -7,9 +7,15 @@ from django.db.models import QuerySet
 from search.clickhouse import client
 from search.ingestion import control, validation
 from search.ingestion.control import shards_of
-from search.ingestion.progress import Standing, spans
-from search.management.console import Error, Progress, add_shards, how_far, told
-from search.management.worker import alone, watch, worker_here
+from search.ingestion.progress import ImportProgress, spans
+from search.management.console import (
+    Error,
+    Progress,
+    add_shards,
+    command_errors,
+    show_progress,
+)
+from search.management.worker import local_worker, single_process, watch
 from search.models import Dataset, Shard
 from search.models.registry import own_field
 from search.retrieval.service import dataset_named, index_state
@@ -75,7 +81,7 @@ class Command(BaseCommand):
         drop.add_argument("--yes", action="store_true", help="do not ask")
 
     def handle(self, *, action: str, **options: Any) -> None:
-        with told():
+        with command_errors():
             if action in STEERED:
                 self._steer(action, options["slug"], options["shards"])
             else:
@@ -104,7 +110,7 @@ class Command(BaseCommand):
 
     def _show(self, *, slug: str, **options: Any) -> None:
         dataset = dataset_named(slug)
-        standing = Standing.of(dataset)
+        standing = ImportProgress.of(dataset)
         states = ", ".join(
             f"{n:,} {state}" for state, n in standing.counts.items() if n
         )
@@ -114,7 +120,8 @@ class Command(BaseCommand):
             f"Model: {' '.join(filter(None, [dataset.model, dataset.weights]))}, "
             f"{dataset.dimension} numbers",
             f"Shards: {states or 'none yet'}",
-            f"Rows: {how_far(standing)}; {standing.rows_visible:,} items can be found, "
+            f"Rows: {show_progress(standing)}; "
+            f"{standing.rows_visible:,} items can be found, "
             f"{standing.rows_rejected:,} rows were left out",
             f"Index: {self._index(dataset)}",
         ]
@@ -131,11 +138,11 @@ class Command(BaseCommand):
         dataset = dataset_named(slug)
         if action == "cancel":
             client.ping()  # a server on the embedded engine has to be stopped first
-        count = control.act(dataset, shards_of(dataset, shards), action)
+        count = control.apply_action(dataset, shards_of(dataset, shards), action)
         if not count:
             raise Error(f"There is nothing to {action}.")
         self.stdout.write(f"{action}: {count:,} shards.")
-        if alone() and action in ("resume", "retry"):
+        if single_process() and action in ("resume", "retry"):
             self.stdout.write(f"The server brings them in, or `ingest {slug}`.")
 
     def _drop(self, *, slug: str, shards: str, yes: bool, **options: Any) -> None:
@@ -144,7 +151,7 @@ class Command(BaseCommand):
         client.ping()  # nothing is dropped by half
         numbers = spans(chosen.values_list("number", flat=True))
         what = f"{dataset}, shards {numbers}" if shards else f"The dataset {dataset}"
-        rows = Standing.of(dataset, chosen).rows_visible
+        rows = ImportProgress.of(dataset, chosen).rows_visible
         self._make_sure(f"{what}, {rows:,} items", yes)
         if shards:
             self._drop_shards(dataset, chosen)
@@ -163,7 +170,7 @@ class Command(BaseCommand):
     def _drop_shards(self, dataset: Dataset, chosen: QuerySet[Shard]) -> None:
         progress = Progress(self.stdout)
         try:
-            with worker_here():
+            with local_worker():
                 if not control.drop(dataset, chosen):
                     raise Error("There is nothing to drop.")
                 watch(dataset, chosen, progress)

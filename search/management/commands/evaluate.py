@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from search.errors import SearchError, SearchUnavailable
 from search.evaluation.advice import advice
-from search.evaluation.recall import Question, encoded, evaluate
+from search.evaluation.recall import Question, encode_questions, evaluate
 from search.models import Evaluation
 
 HEADING = (
@@ -72,7 +72,7 @@ class Command(BaseCommand):
         if not lines:
             raise CommandError(f"{path} has no queries.")
         try:
-            return encoded(slug, lines)
+            return encode_questions(slug, lines)
         except SearchUnavailable as error:
             self.stderr.write(
                 f"{error.message} Captions of the dataset stand in for {path}."

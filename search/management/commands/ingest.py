@@ -6,9 +6,15 @@ from django.db.models import QuerySet
 
 from search.ingestion import control
 from search.ingestion.control import shards_of
-from search.ingestion.progress import Standing, spans
-from search.management.console import Error, Progress, add_shards, how_far, told
-from search.management.worker import alone, watch, worker_here
+from search.ingestion.progress import ImportProgress, spans
+from search.management.console import (
+    Error,
+    Progress,
+    add_shards,
+    command_errors,
+    show_progress,
+)
+from search.management.worker import local_worker, single_process, watch
 from search.models import Dataset, Shard
 from search.retrieval.service import dataset_named
 
@@ -38,14 +44,14 @@ class Command(BaseCommand):
         self, *, slug: str, shards: str, replace: bool, wait: bool, **options: Any
     ) -> None:
         stop_on_signals()
-        with told():
+        with command_errors():
             dataset = dataset_named(slug)
-            if alone() and not wait:
+            if single_process() and not wait:
                 raise Error(
                     "Without a broker nobody else does the work: leave out --no-wait."
                 )
             control.check_removal_list(dataset)
-            if not control.find_shards(dataset):
+            if not control.discover_shards(dataset):
                 raise Error(f"There are no shards in {dataset.source}.")
             chosen = shards_of(dataset, shards)
             if wait:
@@ -61,7 +67,7 @@ class Command(BaseCommand):
     def _work(self, dataset: Dataset, chosen: QuerySet[Shard], replace: bool) -> None:
         progress = Progress(self.stdout)
         try:
-            with worker_here():
+            with local_worker():
                 try:
                     self._queue(dataset, chosen, replace)
                     standing = watch(dataset, chosen, progress)
@@ -78,9 +84,9 @@ class Command(BaseCommand):
         self.stdout.write("\nPaused. The same command, without --replace, goes on.")
         self.stdout.flush()
 
-    def _conclude(self, standing: Standing) -> None:
+    def _conclude(self, standing: ImportProgress) -> None:
         self.stdout.write(
-            f"{how_far(standing)}; {standing.rows_visible:,} items can be found, "
+            f"{show_progress(standing)}; {standing.rows_visible:,} items can be found, "
             f"{standing.rows_rejected:,} rows were left out."
         )
         if standing.counts[Shard.State.FAILED]:

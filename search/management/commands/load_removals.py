@@ -6,8 +6,8 @@ from django.utils import timezone
 
 from search.clickhouse import client
 from search.ingestion import tasks
-from search.management.console import Error, told
-from search.management.worker import alone
+from search.management.console import Error, command_errors
+from search.management.worker import single_process
 from search.models import Dataset, Removal
 from search.removals import files, takedowns
 from search.retrieval.service import dataset_named, table_of
@@ -32,8 +32,8 @@ class Command(BaseCommand):
     def handle(
         self, *, file: Path, kind: str, dataset: str, reason: str, **options: Any
     ) -> None:
-        with told():
-            if alone():
+        with command_errors():
+            if single_process():
                 client.ping()  # before anything is loaded: a server may have it open
             only, since = dataset_named(dataset) if dataset else None, timezone.now()
             try:
@@ -42,8 +42,8 @@ class Command(BaseCommand):
             except OSError as error:
                 raise Error(f"{file} cannot be read: {error.strerror}.") from error
             self.stdout.write(str(loaded))
-            if not alone():
-                tasks.hide_soon(only, since)
+            if not single_process():
+                tasks.schedule_hiding(only, since)
                 return
             for each in [only] if only else Dataset.objects.all():
                 takedowns.hide(each, table_of(each), since)

@@ -10,8 +10,14 @@ from django.core.management import BaseCommand, CommandParser
 
 from search.clickhouse.queries import MOST_RESULTS
 from search.management import query_options
-from search.management.console import TRY_AGAIN, for_programs, for_terminal, quiet, told
-from search.query.concepts import resolved
+from search.management.console import (
+    TRY_AGAIN,
+    command_errors,
+    for_programs,
+    for_terminal,
+    quiet,
+)
+from search.query.concepts import resolve
 from search.query.model import FIELDS, MODES, NSFW, ORIENTATIONS, SORTS, SearchQuery
 from search.retrieval.service import Page
 
@@ -112,12 +118,12 @@ class Command(BaseCommand):
 
     def handle(self, *, limit: int, **options: Any) -> None:
         try:
-            with quiet(), told(unavailable=TRY_AGAIN):
+            with quiet(), command_errors(unavailable=TRY_AGAIN):
                 query = asked(**options)
                 pages = list(query_options.pages_of(query, limit))
                 remark = query_options.remark(query.dataset, pages)
             if options["json"]:
-                told_at_once = query_options.joined(query.dataset, pages)
+                told_at_once = query_options.join_terms(query.dataset, pages)
                 self._print([json.dumps(told_at_once, indent=2)])
             else:
                 self._print(self._lines(pages))
@@ -165,7 +171,7 @@ def asked(
         {**filters, "dedupe": options["dedupe"]},
         **{name: options[name] for name in CHOICES},
     )
-    return resolved(query, query_options.user_named(user))
+    return resolve(query, query_options.user_named(user))
 
 
 def text(given: str) -> str:
