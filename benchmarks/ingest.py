@@ -25,7 +25,7 @@ from laion_like import write_shard
 PATHS = Path(__file__).with_name("ingest_paths.py")
 SET_ELSEWHERE = ("DATABASE_URL", "CLICKHOUSE_URL", "CELERY_BROKER_URL", "CACHE_URL")
 MANY = 8  # times as many rows, where memory is to stay flat
-LEAST_ROWS = 500
+MIN_ROWS = 500
 # Shards that come in while searches go on, and by how many threads they are indexed.
 BUILDERS = {1: max(1, (os.cpu_count() or 1) // 2), 2: os.cpu_count() or 1}
 
@@ -40,7 +40,7 @@ def main() -> None:
         folder = Path(name)
         size = write_shard(folder / "shard", 0, rows)
         for number in BUILDERS:
-            write_shard(folder / "shard", number, max(rows // 5, LEAST_ROWS))
+            write_shard(folder / "shard", number, max(rows // 5, MIN_ROWS))
         write_shard(folder / "many", 0, rows, times=MANY)
         print(f"A shard of {rows:,} rows, {size / 1e6:,.1f} MB.\n")
         measure(folder, arguments.rounds)

@@ -14,7 +14,7 @@ from search.errors import InvalidQuery, NotFound
 from .models import Collection, Concept
 from .models.ownership import new_token
 
-MOST_OWNED = 1_000
+MAX_OWNED = 1_000
 
 SharedObject = Collection | Concept
 T = TypeVar("T", Collection, Concept)
@@ -27,10 +27,10 @@ def check_room(user: Any, model: type[SharedObject]) -> None:
     """
     # Two made at once are counted one after the other.
     get_user_model().objects.select_for_update(no_key=True).get(pk=user.pk)
-    if model.objects.owned_by(user).count() >= MOST_OWNED:
+    if model.objects.owned_by(user).count() >= MAX_OWNED:
         names = model._meta.verbose_name_plural
         raise InvalidQuery(
-            f"You have {MOST_OWNED:,} {names}, which is the most. Delete one first."
+            f"You have {MAX_OWNED:,} {names}, which is the most. Delete one first."
         )
 
 

@@ -21,7 +21,7 @@ QUERIES = Path(__file__).parent / "queries.jsonl"
 WEIGHTS = Path(__file__).parent / "model" / "open_clip_model.safetensors"
 POSTCARDS = range(10_000)  # those of the example dataset
 UNSEEN = range(20_000, 22_000)
-MOST_CAPTIONS = 1_000
+MAX_CAPTIONS = 1_000
 
 
 def main() -> None:
@@ -59,7 +59,7 @@ def query_figures(pictures: np.ndarray, ids: range, top: int = 10) -> str:
 
 def caption_figures(pictures: np.ndarray, ids: range) -> str:
     """How often the first hit for a scene's own caption satisfies the caption."""
-    said = [caption(scene_of(i), i) for i in ids[:MOST_CAPTIONS]]
+    said = [caption(scene_of(i), i) for i in ids[:MAX_CAPTIONS]]
     words = encoder().encode_texts([text for text, _ in said])
     first = np.argmax(words @ pictures.T, axis=1)
     right = [

@@ -16,7 +16,7 @@ from django.utils import timezone
 from support.routes import routes
 
 from usercollections.account import tokens
-from usercollections.account.forms import MOST_TOKENS
+from usercollections.account.forms import MAX_TOKENS
 from usercollections.account.tokens import make_token
 from usercollections.models import Token
 
@@ -355,11 +355,11 @@ def test_a_token_that_cannot_be_made_says_why(hers, given, told):
 
 
 def test_there_are_only_so_many_tokens(hers, ada):
-    for number in range(MOST_TOKENS):
+    for number in range(MAX_TOKENS):
         make_token(ada, f"number {number}", None)
     answer = hers.post("/account/tokens", {"name": "one more", "days": ""})
     assert "Revoke one" in text(answer)
-    assert Token.objects.count() == MOST_TOKENS
+    assert Token.objects.count() == MAX_TOKENS
 
 
 # --- What the log says

@@ -316,7 +316,7 @@ def test_there_is_a_most_of_them(ada, monkeypatch):
     """For the API as for the pages, whichever way one more would come."""
     from usercollections import sharing
 
-    monkeypatch.setattr(sharing, "MOST_OWNED", 2)
+    monkeypatch.setattr(sharing, "MAX_OWNED", 2)
     first, second = made(ada, 7), made(ada, 3)
     for ask in (
         lambda: ada.post("collections/", {"name": "one too many"}, 400)["detail"],
@@ -342,7 +342,7 @@ def _page_refuses(one: Caller, address: str, **form) -> str:
 def test_there_is_a_most_of_items(ada, monkeypatch):
     from usercollections.collection import members
 
-    monkeypatch.setattr(members, "MOST_MEMBERS", 2)
+    monkeypatch.setattr(members, "MAX_MEMBERS", 2)
     told = made(ada, 1, 2)
     refused = ada.post(path(told, "items"), {"items": items(3)}, 400)
     assert "holds up to 2 pictures" in refused["detail"]

@@ -206,7 +206,7 @@ def test_a_version_is_as_long_as_the_concept(ada):
 def test_there_is_a_most_of_versions(ada, monkeypatch):
     from usercollections.concept import services
 
-    monkeypatch.setattr(services, "MOST_VERSIONS", 2)
+    monkeypatch.setattr(services, "MAX_VERSIONS", 2)
     told = made(ada)
     ada.post(path(told, "versions"), {"restore": 1})
     for body in ({"restore": 1}, {"embedding": vector()}, {"round": round_of(ada)}):
@@ -249,7 +249,7 @@ def test_there_is_a_most_of_them(ada, monkeypatch):
     """For the API as for the pages, whichever way one more would come."""
     from usercollections import sharing
 
-    monkeypatch.setattr(sharing, "MOST_OWNED", 1)
+    monkeypatch.setattr(sharing, "MAX_OWNED", 1)
     told = made(ada)
     most = "You have 1 concepts, which is the most. Delete one first."
     body = {"name": "x", "dataset": "postcards", "embedding": vector()}

@@ -225,7 +225,7 @@ def test_malformed_bodies_are_refused(ada):
 def test_there_is_a_most_of_them(ada, monkeypatch):
     from usercollections.saved_search import services
 
-    monkeypatch.setattr(services, "MOST_SAVED", 1)
+    monkeypatch.setattr(services, "MAX_SAVED", 1)
     save(ada)
     assert "Delete one" in save(ada, "a+ship", 400)["detail"]
 

@@ -678,7 +678,7 @@ def test_ids_are_asked_for_in_pieces(postcards_dataset, monkeypatch):
     """All of them would not fit into a field of a request to a server."""
     from search.clickhouse import cluster
 
-    monkeypatch.setattr(cluster, "MOST_IDS", 300)
+    monkeypatch.setattr(cluster, "MAX_IDS", 300)
     asked = []
     table = DatasetIndex.named("postcards").table
     answers = cluster.group_by_node(

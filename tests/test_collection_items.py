@@ -99,7 +99,7 @@ def test_five_thousand_go_in_at_once_and_no_more(ada, user):
 
 
 def test_a_full_collection_says_so(ada, user, postcards_dataset, monkeypatch):
-    monkeypatch.setattr("usercollections.collection.members.MOST_MEMBERS", 2)
+    monkeypatch.setattr("usercollections.collection.members.MAX_MEMBERS", 2)
     made = collection(user, 1, 2)
     answer = post(ada, address("add", made), items=as_items(3))
     assert answer.status_code == 400

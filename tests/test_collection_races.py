@@ -131,7 +131,7 @@ def test_those_made_at_once_are_no_more_than_there_may_be(user, monkeypatch):
     from usercollections.collection.services import create
     from usercollections.models import Collection
 
-    monkeypatch.setattr(sharing, "MOST_OWNED", 3)
+    monkeypatch.setattr(sharing, "MAX_OWNED", 3)
     made = at_once(*[lambda: create(user, Collection(name="one more"), keys(7))] * 6)
     assert sum(isinstance(each, Collection) for each in made) == 3
     assert sum(isinstance(each, InvalidQuery) for each in made) == 3

@@ -149,7 +149,7 @@ def test_an_empty_collection_is_like_nothing(ada, user, postcards_dataset):
 
 
 def test_the_mean_is_of_directions_and_in_batches(crowd, db, monkeypatch):
-    monkeypatch.setattr(cluster, "MOST_IDS", 70)
+    monkeypatch.setattr(cluster, "MAX_IDS", 70)
     rows = np.flatnonzero(crowd.column("deleted") == 0)[:500]
     ids = [int(item) for item in crowd.ids[rows]]
     vectors = crowd.image[rows].astype(np.float64)

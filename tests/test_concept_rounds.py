@@ -10,7 +10,7 @@ from django.contrib.auth import get_user_model
 from django.test import Client
 from django.utils import timezone
 
-from search.query.model import MOST_EXCLUDED, SearchQuery, Term
+from search.query.model import MAX_EXCLUDED, SearchQuery, Term
 from search.retrieval import service
 from search.retrieval.feedback import tune
 
@@ -246,9 +246,9 @@ def test_changes_need_a_post(client):
 
 def test_no_more_is_left_out_than_a_search_can(client):
     first = ids("boats", limit=8)
-    one = refine(client, good=first[:2], shown=range(10_000, 10_000 + MOST_EXCLUDED))
+    one = refine(client, good=first[:2], shown=range(10_000, 10_000 + MAX_EXCLUDED))
     seen = round_of(one).seen
-    assert len(seen) == MOST_EXCLUDED and seen[-1] == 10_000 + MOST_EXCLUDED - 1
+    assert len(seen) == MAX_EXCLUDED and seen[-1] == 10_000 + MAX_EXCLUDED - 1
     assert shown(client, one["address"])
 
 

@@ -10,7 +10,7 @@ from support.production import Redis, wait_until
 
 from search.encoder.queue import (
     LOST,
-    MOST_PICTURES,
+    MAX_PICTURES,
     PREFIX,
     SILENT_MS,
     QueueClient,
@@ -128,8 +128,8 @@ def test_what_has_expired_is_not_handed_out(asking, serving, server):
 def test_texts_are_let_in_where_pictures_no_longer_are(asking, serving):
     worker = serving("one")
     with ThreadPoolExecutor(2) as users:
-        full = users.submit(asking.ask, call(MOST_PICTURES, "p"), 256, 1)
-        wait_until("they wait", lambda: asking.standing()[0]["p"] == MOST_PICTURES)
+        full = users.submit(asking.ask, call(MAX_PICTURES, "p"), 256, 1)
+        wait_until("they wait", lambda: asking.standing()[0]["p"] == MAX_PICTURES)
         with pytest.raises(SearchUnavailable, match="Too many"):
             asking.ask(call(kind="p"), 256, 1)
         text = users.submit(asking.ask, call(), 256, 1)

@@ -24,7 +24,7 @@ from search.encoder import encoder_here
 from search.encoder.queue import PREFIX, WORKERS
 from search.encoder.remote import CeleryEncoder
 from search.errors import NotAPicture, PictureTooLarge, SearchUnavailable
-from search.images.decode import MOST_BYTES
+from search.images.decode import MAX_BYTES
 
 REMOTE = "search.encoder.remote.CeleryEncoder"
 WAIT_S = 3.0  # as the settings have it
@@ -194,7 +194,7 @@ def test_a_damaged_picture_fails_alone(remote):
 
 @pytest.mark.parametrize(
     ("file", "error"),
-    [(b"no picture", NotAPicture), (b"\0" * (MOST_BYTES + 1), PictureTooLarge)],
+    [(b"no picture", NotAPicture), (b"\0" * (MAX_BYTES + 1), PictureTooLarge)],
 )
 def test_what_is_no_picture_is_not_even_sent(remote, settings, file, error):
     settings.CELERY_BROKER_URL = "redis://127.0.0.1:1/0"

@@ -246,7 +246,7 @@ def test_what_is_not_there_is_not_found(api):
 
 
 def test_as_many_as_one_may_have(api, monkeypatch):
-    monkeypatch.setattr(services, "MOST_AT_WORK", 0)
+    monkeypatch.setattr(services, "MAX_AT_WORK", 0)
     answer = posted(api, **of_boats(), form="csv")
     assert (answer.status_code, answer.json()["code"]) == (400, "bad_query")
 

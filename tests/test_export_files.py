@@ -342,8 +342,8 @@ def test_few_rows_are_in_memory_at_once(crowd, tmp_path, monkeypatch):
     monkeypatch.setattr(scan, "contents", counted)
     monkeypatch.setattr(formats.ParquetFile, "add", added)
     monkeypatch.setattr(formats, "GROUP_ROWS", 12)
-    monkeypatch.setattr(writer, "MOST_AT_ONCE", 10)
-    monkeypatch.setattr(writer, "MOST_EMBEDDED", 10)
+    monkeypatch.setattr(writer, "MAX_AT_ONCE", 10)
+    monkeypatch.setattr(writer, "MAX_EMBEDDED", 10)
     one = of_dataset("hostile", Filters(nsfw="any"), "parquet", True)
     manifest = made(one, tmp_path)
     assert manifest["counts"]["rows"] == sum(sizes) > 100

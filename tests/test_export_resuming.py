@@ -37,8 +37,8 @@ def small(monkeypatch):
     from usercollections.export import writer
 
     monkeypatch.setattr(writer, "PART_ROWS", 40)
-    monkeypatch.setattr(writer, "MOST_AT_ONCE", 10)
-    monkeypatch.setattr(writer, "MOST_EMBEDDED", 10)
+    monkeypatch.setattr(writer, "MAX_AT_ONCE", 10)
+    monkeypatch.setattr(writer, "MAX_EMBEDDED", 10)
     monkeypatch.setattr(scan, "WINDOW", 30)
 
 

@@ -41,8 +41,8 @@ def again(postcards_dataset, tmp_path, monkeypatch):
     from usercollections.export.export_request import of_dataset
 
     monkeypatch.setattr(writer, "PART_ROWS", 800)
-    monkeypatch.setattr(writer, "MOST_AT_ONCE", 100)
-    monkeypatch.setattr(writer, "MOST_EMBEDDED", 100)
+    monkeypatch.setattr(writer, "MAX_AT_ONCE", 100)
+    monkeypatch.setattr(writer, "MAX_EMBEDDED", 100)
     manifest = made(of_dataset("postcards", ALL, "parquet", True), tmp_path / "first")
     assert [file["rows"] for file in manifest["files"]] == [800, 800, 400]
     dataset = Dataset.objects.create(

@@ -11,7 +11,7 @@ from django.utils import timezone
 from support.collections import collection
 
 from search.errors import InvalidQuery, NotFound, SearchUnavailable
-from search.jobs.leases import MOST_FAILURES
+from search.jobs.leases import MAX_FAILURES
 from usercollections.account.services import delete_account
 from usercollections.export import (
     export_request,
@@ -38,7 +38,7 @@ def small(settings, tmp_path, monkeypatch, postcards_dataset):
     """Parts of 400 rows, in a folder of this test's own."""
     settings.EXPORT_DIR = tmp_path / "exports"
     monkeypatch.setattr(writer, "PART_ROWS", 400)
-    monkeypatch.setattr(writer, "MOST_AT_ONCE", 200)
+    monkeypatch.setattr(writer, "MAX_AT_ONCE", 200)
 
 
 @pytest.fixture(autouse=True)
@@ -196,7 +196,7 @@ def test_an_engine_that_goes_away_is_waited_for(queued, monkeypatch, sent):
 
 def test_what_breaks_off_again_and_again_is_given_up(queued, monkeypatch):
     monkeypatch.setattr(job, "write", raising(Killed()))
-    for _ in range(MOST_FAILURES):
+    for _ in range(MAX_FAILURES):
         with pytest.raises(Killed):
             job.run(queued.pk)
         lapse(queued)
@@ -207,7 +207,7 @@ def test_what_breaks_off_again_and_again_is_given_up(queued, monkeypatch):
 
 
 def test_getting_on_forgives_what_broke_off_before(queued, monkeypatch):
-    Export.objects.filter(pk=queued.pk).update(failures=MOST_FAILURES - 1)
+    Export.objects.filter(pk=queued.pk).update(failures=MAX_FAILURES - 1)
     at_rows(monkeypatch, 600, raising(Killed()))
     with pytest.raises(Killed):
         job.run(queued.pk)
@@ -240,7 +240,7 @@ def test_what_cannot_be_written_fails_with_its_sentence(
 
 
 def test_a_disk_is_not_filled_to_the_last_byte(queued, monkeypatch):
-    monkeypatch.setattr(job, "LEAST_FREE", 2**60)
+    monkeypatch.setattr(job, "MIN_FREE", 2**60)
     assert job.run(queued.pk)
     assert (now(queued).state, queued.error) == (State.FAILED, job.NO_SPACE)
 
@@ -379,7 +379,7 @@ def test_the_sweeper_sends_what_is_queued_only_when_no_message_waits(
 
 def test_a_user_has_a_few_at_work_at_once(ada, queued):
     wanted = export_request.of_dataset("postcards", form="csv")
-    for _ in range(services.MOST_AT_WORK - 1):
+    for _ in range(services.MAX_AT_WORK - 1):
         services.start(ada, wanted)
     with pytest.raises(InvalidQuery, match="4 of your exports are being made"):
         services.start(ada, wanted)
@@ -389,7 +389,7 @@ def test_a_user_has_a_few_at_work_at_once(ada, queued):
 
 
 def test_of_too_many_the_oldest_without_files_makes_room(ada, monkeypatch):
-    monkeypatch.setattr(services, "MOST_KEPT", 2)
+    monkeypatch.setattr(services, "MAX_STORED", 2)
     boats = collection(ada, 1)
     wanted = export_request.of_collection(ada, boats.pk, "csv")
     first, second = (services.start(ada, wanted) for _ in range(2))

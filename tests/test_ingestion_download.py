@@ -492,7 +492,7 @@ def test_a_date_to_wait_for_is_understood_and_no_pause_is_endless(fetch, server)
         fetch.slept.clear()
         server.script = [partial(status, code=503, Retry_After=far)]
         fetch()
-        assert sum(fetch.slept) == pytest.approx(download.LONGEST_RETRY_AFTER_S)
+        assert sum(fetch.slept) == pytest.approx(download.MAX_RETRY_AFTER_S)
 
 
 def test_a_date_in_the_past_is_no_pause(fetch, server):

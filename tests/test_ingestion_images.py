@@ -566,7 +566,7 @@ def test_pictures_wait_in_few_pixels_and_in_their_shape(size):
     made = read_image(data.getvalue())
     assert (made.width, made.height) == size
     width, height = made.image.size
-    assert width * height <= 1.01 * image_fetch.MOST_KEPT_PIXELS
+    assert width * height <= 1.01 * image_fetch.MAX_STORED_PIXELS
     assert min(width, height) <= image_fetch.SHORT_SIDE
     assert width / height == pytest.approx(size[0] / size[1], rel=0.02)
 

@@ -431,7 +431,7 @@ def test_rows_that_got_lost_after_publication_are_brought_in_again(tiny):
 def test_a_partition_that_always_breaks_off_fails_and_can_be_retried(tiny, at_step):
     for key in queue(tiny):
         shard_run.ingest(key)
-    for _ in range(leases.MOST_FAILURES):
+    for _ in range(leases.MAX_FAILURES):
         at_step("build_indexes", raising(AWAY))
         with pytest.raises(SearchUnavailable):
             publishing.publish(tiny, 0)
@@ -450,7 +450,7 @@ def test_a_partition_that_always_breaks_off_fails_and_can_be_retried(tiny, at_st
 def test_a_partition_that_kills_its_workers_is_not_tried_for_ever(tiny):
     shard_run.ingest(queue(tiny)[2])
     Partition.objects.create(dataset=tiny, number=1)
-    for _ in range(leases.MOST_FAILURES):
+    for _ in range(leases.MAX_FAILURES):
         assert Lease.on(tiny.partitions.all())
         leave(tiny)
     assert publishing.publish(tiny, 1)

@@ -248,7 +248,7 @@ def test_lists_are_read_as_lines_or_as_csv(name, text, wanted):
 
 
 def test_good_lines_come_in_though_others_are_bad(monkeypatch):
-    monkeypatch.setattr(takedowns, "MOST_AT_ONCE", 3)
+    monkeypatch.setattr(takedowns, "MAX_AT_ONCE", 3)
     good = [md5(row) for row in range(8)]
     lines = [*good[:4], "", "not one", *good[4:], good[0].upper(), "z" * 32]
     loaded = load("\n".join(lines).encode(), kind="md5")

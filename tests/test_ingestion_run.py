@@ -291,7 +291,7 @@ def test_a_shard_that_always_breaks_off_fails_and_can_be_retried(tiny, monkeypat
     insert = writer.insert
     monkeypatch.setattr(writer, "insert", failing(AWAY))
     (key,) = queue(tiny)
-    for _ in range(leases.MOST_FAILURES):
+    for _ in range(leases.MAX_FAILURES):
         with pytest.raises(SearchUnavailable):
             shard_run.ingest(key)
         assert tiny.shards.get().state == State.QUEUED
@@ -307,7 +307,7 @@ def test_a_shard_that_always_breaks_off_fails_and_can_be_retried(tiny, monkeypat
 
 def test_a_shard_that_kills_its_workers_is_not_tried_for_ever(tiny, sent):
     (key,) = queue(tiny)
-    for _ in range(leases.MOST_FAILURES):
+    for _ in range(leases.MAX_FAILURES):
         assert Lease.on(tiny.shards.all(), state=State.INGESTING)
         tiny.shards.update(lease_until=timezone.now() - timedelta(seconds=1))
         control.recover()
@@ -341,7 +341,7 @@ def test_a_shard_that_gets_on_may_break_off_often(tiny, tmp_path, monkeypatch):
 def test_an_engine_that_is_away_is_no_failure_of_the_shard(tiny, monkeypatch):
     (key,) = queue(tiny)
     monkeypatch.setattr(client, "ping", failing(AWAY))
-    for _ in range(2 * leases.MOST_FAILURES):
+    for _ in range(2 * leases.MAX_FAILURES):
         with pytest.raises(SearchUnavailable):
             shard_run.ingest(key)
     shard = tiny.shards.get()

@@ -15,7 +15,7 @@ from PIL import Image
 from support.api_docs import is_what_is_shown, token_of
 
 NOTEBOOK = ROOT / "docs" / "refine_and_export.ipynb"
-MOST_BYTES = 1_500_000
+MAX_BYTES = 1_500_000
 FOLDERS = (
     "HOME",
     "JUPYTER_CONFIG_DIR",
@@ -101,7 +101,7 @@ def test_what_is_committed_shows_the_same_pictures(committed, executed):
 
 
 def test_what_is_committed_is_small_and_tells_nothing_of_where_it_ran(committed):
-    assert NOTEBOOK.stat().st_size < MOST_BYTES
+    assert NOTEBOOK.stat().st_size < MAX_BYTES
     text = NOTEBOOK.read_text(encoding="utf-8")
     assert "laion_" not in text.replace("laion_…", "")
     outputs = [output for cell in code_cells(committed) for output in cell.outputs]

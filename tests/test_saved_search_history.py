@@ -90,7 +90,7 @@ def test_it_is_seen_by_its_user_alone(client, ada, eve):
 def test_the_oldest_go(client, ada, monkeypatch):
     from usercollections.saved_search import history
 
-    monkeypatch.setattr(history, "MOST_KEPT", 3)
+    monkeypatch.setattr(history, "MAX_STORED", 3)
     for words in ["one", "two", "three", "four", "five"]:
         tell(client, words)
     assert labels(ada) == ["five", "four", "three"]

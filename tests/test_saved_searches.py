@@ -155,7 +155,7 @@ def test_there_is_an_end_to_how_many_are_kept(
 ):
     from usercollections.saved_search import services as saving
 
-    monkeypatch.setattr(saving, "MOST_SAVED", 1)
+    monkeypatch.setattr(saving, "MAX_SAVED", 1)
     save(client, "q=boat")
     assert "Delete one" in save(client, "q=cat").json()["detail"]
     assert names(ada) == ["Boat"]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from search.errors import InvalidQuery, UnreadableWord
 from search.query.model import Filters, SearchQuery, Term
-from search.query.parser import AWAY, MOST_ASKED, Asked, parse
+from search.query.parser import AWAY, MAX_QUERY_LENGTH, Asked, parse
 
 HOST = "laionweb.example"
 
@@ -211,7 +211,7 @@ def test_an_error_points_at_what_it_could_not_read(text, word, sentence):
 
 def test_a_text_has_an_end():
     with pytest.raises(InvalidQuery, match="3,000 characters"):
-        read("a" * (MOST_ASKED + 1))
+        read("a" * (MAX_QUERY_LENGTH + 1))
 
 
 def test_more_terms_than_a_query_holds_are_refused():

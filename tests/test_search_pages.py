@@ -18,7 +18,7 @@ from postcards.shards import jpeg
 from search.clickhouse import client as clickhouse
 from search.clickhouse import schema
 from search.errors import NotFound
-from search.images.decode import MOST_BYTES
+from search.images.decode import MAX_BYTES
 from search.models import Dataset
 from search.query import concepts
 from search.query.model import (
@@ -30,11 +30,11 @@ from search.query.model import (
 )
 from search.query.url_params import safe_url
 from search.retrieval import service
-from search.retrieval.feedback import MOST_MARKS
+from search.retrieval.feedback import MAX_MARKS
 from search.retrieval.sampling import farthest_point_sample
 from search.web.forms import MAX_IMAGES
 from search.web.histogram import BARS, WIDTH
-from search.web.selection_views import MOST_SELECTED
+from search.web.selection_views import MAX_SELECTED
 from tests.test_search_pictures import png_bomb
 
 pytestmark = pytest.mark.django_db
@@ -731,10 +731,10 @@ def test_each_filter_says_how_much_it_hides(varied):
 
 def test_the_scripts_hold_to_the_limits_of_the_server(varied):
     told = {a["id"]: a for _, a in varied_search(varied).elements if "id" in a}
-    assert told["refine"]["data-most"] == str(MOST_MARKS)
-    assert told["selection"]["data-most"] == str(MOST_SELECTED)
+    assert told["refine"]["data-most"] == str(MAX_MARKS)
+    assert told["selection"]["data-most"] == str(MAX_SELECTED)
     assert told["picture-file"]["data-most"] == str(MAX_IMAGES)
-    assert told["picture-file"]["data-most-bytes"] == str(MOST_BYTES)
+    assert told["picture-file"]["data-most-bytes"] == str(MAX_BYTES)
 
 
 def test_bars_of_the_cutoff_know_their_edge(varied):

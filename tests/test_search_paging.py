@@ -13,7 +13,7 @@ from support.crowd import Crowd, drawn, put_shard_in_engine, stored, unit
 from support.truth import CLOSE, all_similarities, answer, check_hidden, check_order
 
 from search.clickhouse import client, schema
-from search.clickhouse.queries import MOST_RESULTS
+from search.clickhouse.queries import MAX_RESULTS
 from search.errors import InvalidQuery
 from search.models import Dataset
 from search.query.model import Filters, SearchQuery, Term
@@ -77,7 +77,7 @@ def ids_of(page: service.Page) -> list[int]:
 def test_exact_pages_are_the_whole_truth(flock, filters, limit):
     vector = vector_of(flock)
     found = pages("flock", vector, filters=filters, mode="exact", limit=limit)
-    true = answer(flock, {"image": vector}, filters, MOST_RESULTS)
+    true = answer(flock, {"image": vector}, filters, MAX_RESULTS)
     check_order(flock, hits_of(found), true)
     check_hidden(hits_of(found), found[-1].hidden, true)
     assert {len(page.hits) for page in found[:-1]} <= {limit}
@@ -91,7 +91,7 @@ def test_pages_by_index_neither_repeat_nor_leave_out(flock, field):
     found = pages("flock", vector, filters=filters, field=field, limit=100)
     rows = flock.rows_of(hits_of(found))
     fields = ("image", "text") if field == "both" else (field,)
-    true = answer(flock, dict.fromkeys(fields, vector), filters, MOST_RESULTS)
+    true = answer(flock, dict.fromkeys(fields, vector), filters, MAX_RESULTS)
     assert len(rows) == len(set(rows))
     # Twins that are near to equally far fold either way.
     assert len(set(rows) & set(true.rows)) >= 0.99 * len(true.rows)
@@ -105,7 +105,7 @@ def test_pages_by_index_neither_repeat_nor_leave_out(flock, field):
 def test_a_search_ends_at_ten_thousand(flock, mode):
     found = pages("flock", vector_of(flock), filters=ALL, mode=mode, limit=99)
     ids = [hit.id for hit in hits_of(found)]
-    assert len(ids) == len(set(ids)) == MOST_RESULTS
+    assert len(ids) == len(set(ids)) == MAX_RESULTS
 
 
 def test_where_nearly_all_is_unsafe_the_few_others_are_found():

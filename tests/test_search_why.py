@@ -9,7 +9,7 @@ from search.errors import InvalidQuery, NotFound
 from search.query import concepts
 from search.query.model import SearchQuery, Term
 from search.retrieval import service
-from search.retrieval.explanation import LONGEST_BAR, explain
+from search.retrieval.explanation import MAX_BAR_LENGTH, explain
 
 pytestmark = pytest.mark.django_db
 
@@ -99,13 +99,13 @@ def test_the_bars_are_in_proportion_and_point_to_their_side():
     for hit in service.find(asked).hits[:5]:
         (found,) = explain(asked, None, hit.id)
         longest = max(found.shares, key=lambda share: abs(share.value))
-        assert longest.length == LONGEST_BAR
+        assert longest.length == MAX_BAR_LENGTH
         for share in found.shares:
             assert share.length == pytest.approx(
-                LONGEST_BAR * abs(share.value / longest.value), abs=0.5
+                MAX_BAR_LENGTH * abs(share.value / longest.value), abs=0.5
             )
             ends = share.start, share.start + share.length
-            assert ends[0 if share.value > 0 else 1] == LONGEST_BAR
+            assert ends[0 if share.value > 0 else 1] == MAX_BAR_LENGTH
             assert share.told[0] in "+−"
 
 

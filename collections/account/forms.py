@@ -8,7 +8,7 @@ from django import forms
 
 from ..models import Token
 from .services import is_last_superuser
-from .tokens import MOST_TOKENS
+from .tokens import MAX_TOKENS
 
 LASTING = {"30": "30 days", "90": "90 days", "365": "a year", "": "until I revoke it"}
 
@@ -88,9 +88,9 @@ class TokenForm(forms.Form):
         self.user = user
 
     def clean(self) -> dict[str, Any] | None:
-        if Token.objects.owned_by(self.user).count() >= MOST_TOKENS:
+        if Token.objects.owned_by(self.user).count() >= MAX_TOKENS:
             raise forms.ValidationError(
-                f"You have {MOST_TOKENS} tokens. Revoke one before you make another."
+                f"You have {MAX_TOKENS} tokens. Revoke one before you make another."
             )
         return super().clean()
 

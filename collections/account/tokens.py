@@ -13,7 +13,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from ..models import Token
 
 PREFIX = "laion_"  # by which those who look for leaked secrets know it
-MOST_TOKENS = 50
+MAX_TOKENS = 50
 NOTED_EVERY = timedelta(minutes=1)
 
 logger = logging.getLogger(__name__)

@@ -23,11 +23,11 @@ from search.api.serializers import (
     TermSerializer,
     terms_of,
 )
-from search.query.model import FIELDS, MOST_TERMS, Filters, SearchQuery
+from search.query.model import FIELDS, MAX_TERMS, Filters, SearchQuery
 from search.rate_limits import check_images
 
 from ..export import export_request
-from ..export.export_request import FORMS, KINDS, MOST_RESULTS, ExportRequest
+from ..export.export_request import FORMS, KINDS, MAX_RESULTS, ExportRequest
 from ..models import Export
 
 # The keys that say what an export is of, by its kind: what it needs, and may have.
@@ -57,10 +57,10 @@ class ExportedSearch(QuerySerializer):
     """A search as in POST /api/search/, of which more than a page is taken."""
 
     terms: ListSerializer[Any] = ListSerializer(
-        child=TermSerializer(), min_length=1, max_length=MOST_TERMS
+        child=TermSerializer(), min_length=1, max_length=MAX_TERMS
     )
     limit = StrictIntegerField(
-        default=MOST_RESULTS, **between(1, MOST_RESULTS, "a number")
+        default=MAX_RESULTS, **between(1, MAX_RESULTS, "a number")
     )
     include = None  # type: ignore[assignment]  # so REST framework takes it away
 

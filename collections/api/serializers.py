@@ -18,18 +18,18 @@ from search.api.fields import (
     WordField,
     between,
 )
-from search.api.serializers import INCLUDED, MOST_NUMBERS
-from search.query.model import DEFAULT_LIMIT, LAST_ITEM, MOST_PER_PAGE, MOST_TEXT
+from search.api.serializers import INCLUDED, MAX_NUMBERS
+from search.query.model import DEFAULT_LIMIT, LAST_ITEM, MAX_PER_PAGE, MAX_TEXT_LENGTH
 
-from ..collection.item_keys import MOST_AT_ONCE, ItemKey
-from ..collection.members import MOST_MEMBERS
-from ..concept.services import MOST_VERSIONS
+from ..collection.item_keys import MAX_AT_ONCE, ItemKey
+from ..collection.members import MAX_MEMBERS
+from ..concept.services import MAX_VERSIONS
 from ..models.ownership import Shared
 from ..pagination import COLLECTION_ORDERS
-from ..saved_search.search_address import MOST_CHARACTERS
-from ..saved_search.services import MOST_NAME, MOST_SAVED
+from ..saved_search.search_address import MAX_CHARACTERS
+from ..saved_search.services import MAX_NAME_LENGTH, MAX_SAVED
 
-MOST_ADDRESS = MOST_CHARACTERS + 2_000  # with what stands before the question mark
+MAX_ADDRESS_LENGTH = MAX_CHARACTERS + 2_000  # with what stands before the question mark
 WHO_SEES = "`private`: you; `unlisted`: whoever has the link; `public`: everyone."
 WORDS = "Words of the search that the items come from; they are picks for these."
 
@@ -60,7 +60,7 @@ def _visibility(**options: Any) -> WordField:
 
 class PageParameters(StrictSerializer):
     in_address = True
-    limit = serializers.IntegerField(default=DEFAULT_LIMIT, **between(1, MOST_PER_PAGE))
+    limit = serializers.IntegerField(default=DEFAULT_LIMIT, **between(1, MAX_PER_PAGE))
     cursor = CharField(
         default="", allow_blank=True, help_text="`next` of the answer before."
     )
@@ -111,10 +111,10 @@ class NewCollection(StrictSerializer):
     description = _description(default="")
     visibility = _visibility(default=Shared.Visibility.PRIVATE.value)
     items: ListSerializer[Any] = ListSerializer(
-        child=ItemKeySerializer(), required=False, default=list, max_length=MOST_AT_ONCE
+        child=ItemKeySerializer(), required=False, default=list, max_length=MAX_AT_ONCE
     )
     words = CharField(
-        default="", allow_blank=True, max_length=MOST_TEXT, help_text=WORDS
+        default="", allow_blank=True, max_length=MAX_TEXT_LENGTH, help_text=WORDS
     )
 
 
@@ -136,16 +136,16 @@ class CollectionChange(StrictSerializer):
 
 class ItemsGiven(StrictSerializer):
     items: ListSerializer[Any] = ListSerializer(
-        child=ItemKeySerializer(), allow_empty=False, max_length=MOST_AT_ONCE
+        child=ItemKeySerializer(), allow_empty=False, max_length=MAX_AT_ONCE
     )
     words = CharField(
-        default="", allow_blank=True, max_length=MOST_TEXT, help_text=WORDS
+        default="", allow_blank=True, max_length=MAX_TEXT_LENGTH, help_text=WORDS
     )
 
 
 class ItemsRemoved(StrictSerializer):
     items: ListSerializer[Any] = ListSerializer(
-        child=ItemKeySerializer(), allow_empty=False, max_length=MOST_AT_ONCE
+        child=ItemKeySerializer(), allow_empty=False, max_length=MAX_AT_ONCE
     )
 
 
@@ -156,7 +156,7 @@ class MemberChange(StrictSerializer):
     place = StrictIntegerField(
         required=False,
         help_text="In the order made by hand, counted from 1.",
-        **between(1, MOST_MEMBERS, "a place"),
+        **between(1, MAX_MEMBERS, "a place"),
     )
 
 
@@ -171,11 +171,11 @@ SEARCH_HELP = (
 
 
 class NewSearch(StrictSerializer):
-    search = CharField(max_length=MOST_ADDRESS, help_text=SEARCH_HELP)
+    search = CharField(max_length=MAX_ADDRESS_LENGTH, help_text=SEARCH_HELP)
     name = CharField(
         default="",
         allow_blank=True,
-        max_length=MOST_NAME,
+        max_length=MAX_NAME_LENGTH,
         help_text="Without one it is called by its words.",
     )
 
@@ -183,17 +183,19 @@ class NewSearch(StrictSerializer):
 class SearchChange(StrictSerializer):
     """What is left out stays as it is."""
 
-    search = CharField(required=False, max_length=MOST_ADDRESS, help_text=SEARCH_HELP)
+    search = CharField(
+        required=False, max_length=MAX_ADDRESS_LENGTH, help_text=SEARCH_HELP
+    )
     name = CharField(
         required=False,
         allow_blank=True,
-        max_length=MOST_NAME,
+        max_length=MAX_NAME_LENGTH,
         help_text="Without one it is called by its words.",
     )
     place = StrictIntegerField(
         required=False,
         help_text="Among your saved searches, counted from 1.",
-        **between(1, MOST_SAVED, "a place"),
+        **between(1, MAX_SAVED, "a place"),
     )
 
 
@@ -204,7 +206,7 @@ def _embedding() -> ShortListField:
     return ShortListField(
         child=serializers.FloatField(),
         min_length=1,
-        max_length=MOST_NUMBERS,
+        max_length=MAX_NUMBERS,
         help_text="Of any length: its direction is kept.",
     )
 
@@ -252,5 +254,5 @@ class VersionOfRound(StrictSerializer):
 class VersionRestored(StrictSerializer):
     restore = StrictIntegerField(
         help_text="The number of an older version, to become the newest, too.",
-        **between(1, MOST_VERSIONS, "the number of a version"),
+        **between(1, MAX_VERSIONS, "the number of a version"),
     )

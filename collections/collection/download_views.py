@@ -94,7 +94,7 @@ def export(
 
 def _record(collection: Collection) -> None:
     """Counts the members as picked, unless there are too many for having been."""
-    if collection.size > popularity.MOST_AT_ONCE:
+    if collection.size > popularity.MAX_AT_ONCE:
         return
     rows = collection.items.values_list("dataset", "item")
     for slug, ids in by_dataset([ItemKey(*row) for row in rows]).items():

@@ -12,8 +12,8 @@ from search.query.model import LAST_ITEM
 
 from ..models import CollectionItem
 
-MOST_AT_ONCE = 5_000
-MOST_DATASETS = 100  # each is asked by itself
+MAX_AT_ONCE = 5_000
+MAX_DATASETS = 100  # each is asked by itself
 
 
 class ItemKey(NamedTuple):
@@ -41,12 +41,12 @@ def read(text: str) -> list[ItemKey]:
 def check_keys(given: Iterable[ItemKey]) -> list[ItemKey]:
     """Each once, in the given order. Raises InvalidQuery for too many."""
     keys = list(dict.fromkeys(given))
-    if len(keys) > MOST_AT_ONCE:
+    if len(keys) > MAX_AT_ONCE:
         raise InvalidQuery(
-            f"Up to {MOST_AT_ONCE:,} pictures at a time; these are {len(keys):,}."
+            f"Up to {MAX_AT_ONCE:,} pictures at a time; these are {len(keys):,}."
         )
-    if len({key.dataset for key in keys}) > MOST_DATASETS:
-        raise InvalidQuery(f"Pictures of up to {MOST_DATASETS} datasets at a time.")
+    if len({key.dataset for key in keys}) > MAX_DATASETS:
+        raise InvalidQuery(f"Pictures of up to {MAX_DATASETS} datasets at a time.")
     return keys
 
 

@@ -19,7 +19,7 @@ from . import members, services
 from .forms import NoteForm, check
 from .item_keys import ItemKey, by_dataset, read, rows_of
 
-MOST_TO_CHOOSE = 1_000
+MAX_TO_CHOOSE = 1_000
 
 
 @require_POST
@@ -32,7 +32,7 @@ def choose(request: HttpRequest) -> HttpResponse:
         held |= Q(items__dataset=slug, items__item__in=ids)
     own_ones = Collection.objects.owned_by(request.user)
     has = dict(own_ones.filter(held).values_list("pk").annotate(has=Count("items")))
-    found = own_ones.order_by("-changed_at")[:MOST_TO_CHOOSE]
+    found = own_ones.order_by("-changed_at")[:MAX_TO_CHOOSE]
     return JsonResponse(
         {
             "collections": [

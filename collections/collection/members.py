@@ -16,7 +16,7 @@ from ..models import Collection, CollectionItem
 from ..sharing import lock_owned
 from .item_keys import ItemKey, by_dataset, rows_of
 
-MOST_MEMBERS = 50_000
+MAX_MEMBERS = 50_000
 GAP = 1_024.0  # between the positions of neighbours, at first
 SNAPSHOT = ("url", "caption", "width", "height", "nsfw", "license")
 TOGETHER = 1_000  # rows in a statement
@@ -111,9 +111,9 @@ def last_position(collection: Collection) -> float:
 
 
 def check_room(collection: Collection, more: int) -> None:
-    if collection.size + more > MOST_MEMBERS:
+    if collection.size + more > MAX_MEMBERS:
         raise InvalidQuery(
-            f"A collection holds up to {MOST_MEMBERS:,} pictures; "
+            f"A collection holds up to {MAX_MEMBERS:,} pictures; "
             f"“{collection.name}” has {collection.size:,} already."
         )
 

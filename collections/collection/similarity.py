@@ -14,13 +14,13 @@ from django.urls import reverse
 from search import cache
 from search.errors import NotFound
 from search.query.concepts import ResolvedConcept
-from search.query.model import MOST_EXCLUDED, SearchQuery, Term
+from search.query.model import MAX_EXCLUDED, SearchQuery, Term
 from search.retrieval import item_lookup, service
 
 from ..models import Collection, CollectionItem
 from ..pagination import Page, read_cursor, write_cursor
 
-MOST_RANKED = 1_000  # members that are shown in such an order
+MAX_RANKED = 1_000  # members that are shown in such an order
 KEPT_S = 1_800
 SIMILARITY_ORDERS = ("likeness",)  # what this order goes by, in cursors
 
@@ -72,7 +72,7 @@ def as_concept(collection: Collection, slug: str) -> ResolvedConcept:
         vector = mean(collection, slug)
         ids = collection.items.filter(dataset=slug).values_list("item", flat=True)
         there, likeness = item_lookup.similarities(slug, vector, list(ids))
-        nearest = there[np.argsort(-likeness)][:MOST_EXCLUDED]
+        nearest = there[np.argsort(-likeness)][:MAX_EXCLUDED]
         found = (tuple(vector.tolist()), tuple(nearest.tolist()))
         cache.set(kept, found, KEPT_S)
     address = reverse("collection", args=[collection.pk])
@@ -128,7 +128,7 @@ def _ranked(
         pks.append(own[order][np.searchsorted(ids[order], found)])
         similarities.append(likeness)
     joined, likeness = np.concatenate(pks), np.concatenate(similarities)
-    order = np.argsort(-likeness if nearest else likeness, kind="stable")[:MOST_RANKED]
+    order = np.argsort(-likeness if nearest else likeness, kind="stable")[:MAX_RANKED]
     return joined[order], likeness[order]
 
 

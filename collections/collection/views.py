@@ -18,7 +18,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from django.views.decorators.vary import vary_on_headers
 
 from search.errors import InvalidQuery, NotFound, SearchError, SearchUnavailable
-from search.query.model import MOST_TEXT
+from search.query.model import MAX_TEXT_LENGTH
 from search.query.url_params import safe_url
 from search.rate_limits import limited
 from search.retrieval import service
@@ -104,7 +104,7 @@ def page(
 
 def _view(request: HttpRequest) -> dict[str, str]:
     """What is to be shown, and in which order."""
-    words = request.GET.get("q", "").strip()[:MOST_TEXT]
+    words = request.GET.get("q", "").strip()[:MAX_TEXT_LENGTH]
     order = request.GET.get("order", "")
     return {"words": words, "order": order if order in VIEWS else "hand"}
 
@@ -201,7 +201,7 @@ def _around(request: HttpRequest, way: CollectionAccess) -> dict[str, Any]:
 
 
 COLLECTIONS_PER_PAGE = 36
-MOST_DELETED = 50
+MAX_DELETED = 50
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -241,7 +241,7 @@ def _mine(
     context = _listed(request, own) | {
         "form": form,
         "deleted": Collection.objects.deleted_by(request.user).order_by("-deleted_at")[
-            :MOST_DELETED
+            :MAX_DELETED
         ],
     }
     return render(request, "collecting/mine.html", context, status=status)

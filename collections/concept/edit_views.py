@@ -67,7 +67,7 @@ def upload(request: HttpRequest) -> HttpResponse:
     if file is None:
         raise InvalidQuery("Choose a .npy or a .json file first.")
     dataset = dataset_named(request.POST.get("dataset", ""))
-    read = files.read(file.read(files.MOST_BYTES + 1), dataset)
+    read = files.read(file.read(files.MAX_BYTES + 1), dataset)
     named = file.name or ""
     name = request.POST.get("name", "").strip() or read.name or named
     form = ConceptForm({"name": name[:120], "description": read.description[:2_000]})

@@ -38,7 +38,7 @@ def unit_vector(
     return (vector / length).astype(np.float32)
 
 
-MOST_BYTES = 1024 * 1024
+MAX_BYTES = 1024 * 1024
 MAGIC = b"\x93NUMPY"
 UNREADABLE_BY = (
     *(ValueError, TypeError, KeyError, AttributeError),
@@ -82,7 +82,7 @@ def concept_json(concept: Concept, *, is_mine: bool) -> dict[str, Any]:
 
 def read(data: bytes, dataset: Dataset) -> ConceptFile:
     """A concept for searches of this dataset's model. Raises InvalidQuery."""
-    if len(data) > MOST_BYTES:
+    if len(data) > MAX_BYTES:
         raise InvalidQuery("The file is larger than 1 MB; a concept is far smaller.")
     by = {"model": dataset.model, "weights": dataset.weights}
     if data.startswith(MAGIC):

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from search.errors import InvalidQuery, SearchError
 from search.rate_limits import limited
-from search.retrieval.feedback import MOST_MARKS, STRENGTHS
+from search.retrieval.feedback import MAX_MARKS, STRENGTHS
 from search.retrieval.items import check_item_id
 from search.retrieval.service import dataset_named
 
@@ -110,7 +110,7 @@ def _address(each: Round | None, refinement: Refinement, before: RefinedSearch) 
     return address_of(each, before)
 
 
-MOST_SHOWN = 5_000
+MAX_SHOWN = 5_000
 
 
 @require_POST
@@ -122,12 +122,12 @@ def refine(request: HttpRequest) -> HttpResponse:
     `search` is its query string, `good`, `bad` and `shown` are ids between commas.
     """
     given = request.POST
-    good = _ids(given.get("good", ""), MOST_MARKS)
-    bad = _ids(given.get("bad", ""), MOST_MARKS)
+    good = _ids(given.get("good", ""), MAX_MARKS)
+    bad = _ids(given.get("bad", ""), MAX_MARKS)
     marks = rounds.Marks(
         good=good,
         bad=tuple(item for item in bad if item not in good),
-        shown=_ids(given.get("shown", ""), MOST_SHOWN),
+        shown=_ids(given.get("shown", ""), MAX_SHOWN),
         strength=_strength(given.get("strength", "1")),
     )
     asking = checked(given.get("search", ""))

@@ -9,7 +9,7 @@ from django.db import transaction
 
 from search.errors import NotFound, SearchError
 from search.query import concepts
-from search.query.model import MOST_EXCLUDED, SearchQuery, Term
+from search.query.model import MAX_EXCLUDED, SearchQuery, Term
 from search.retrieval import query_reader as reading
 from search.retrieval import service
 from search.retrieval.feedback import check_marks, tune_by_items
@@ -20,7 +20,7 @@ from ..saved_search.search_address import SavedQuery
 from .visitor import Visitor
 
 NAMESPACE = uuid.UUID("5d0c6b2c-7a0f-4d0e-9a35-6b6e7d5c8a11")
-LONGEST_LABEL = 120
+MAX_LABEL_LENGTH = 120
 
 
 @dataclass(frozen=True)
@@ -158,14 +158,14 @@ def _seen(before: RefinedSearch, marks: Marks, parent: Round | None) -> list[int
     # A search that shows again what was seen leaves out nothing of it itself.
     earlier = [*(parent.seen if parent else ()), *before.query.filters.exclude, *items]
     seen = dict.fromkeys([*earlier, *marks.good, *marks.bad, *marks.shown])
-    return list(seen)[-MOST_EXCLUDED:]
+    return list(seen)[-MAX_EXCLUDED:]
 
 
 def _refinement_label(query: SearchQuery, user: Any) -> str:
     said = ((term, _term_label(term, user, query.dataset)) for term in query.terms)
     label = ", ".join(f"not {s}" if term.weight < 0 else s for term, s in said)
-    is_long = len(label) > LONGEST_LABEL
-    return f"{label[: LONGEST_LABEL - 1].rstrip()}…" if is_long else label
+    is_long = len(label) > MAX_LABEL_LENGTH
+    return f"{label[: MAX_LABEL_LENGTH - 1].rstrip()}…" if is_long else label
 
 
 def _term_label(term: Term, user: Any, dataset: str) -> str:

@@ -15,7 +15,7 @@ from search.retrieval.service import dataset_named
 from .. import sharing
 from ..models import Concept, ConceptVersion, Round
 
-MOST_VERSIONS = 1_000
+MAX_VERSIONS = 1_000
 NONE = "There is no such concept, or it is not open to you."
 Visibility = Concept.Visibility
 TOLD_TO_ALL = ("dataset", "rounds", "strength", "restored_from")
@@ -190,9 +190,9 @@ def how_made(concept: Concept, *, is_mine: bool) -> dict[str, Any]:
 
 
 def _advance(concept: Concept, vector: bytes, how: dict[str, Any]) -> Concept:
-    if concept.version >= MOST_VERSIONS:
+    if concept.version >= MAX_VERSIONS:
         raise InvalidQuery(
-            f"A concept has up to {MOST_VERSIONS:,} versions. Copy it to go on."
+            f"A concept has up to {MAX_VERSIONS:,} versions. Copy it to go on."
         )
     concept.vector = vector
     concept.version += 1

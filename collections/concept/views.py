@@ -27,9 +27,9 @@ from . import files
 from .services import ConceptAccess, find_readable, openly
 
 STRIP = 12
-MOST_DATASETS = 6  # that a page asks for their nearest
-MOST_VERSIONS = 100
-MOST_SHOWN = 500
+MAX_DATASETS = 6  # that a page asks for their nearest
+MAX_VERSIONS = 100
+MAX_SHOWN = 500
 logger = logging.getLogger(__name__)
 
 
@@ -59,7 +59,7 @@ def mine(request: HttpRequest) -> HttpResponse:
     context = {
         "concepts": [
             {"concept": concept, "uses": _searches(concept, datasets)}
-            for concept in own.defer("description")[:MOST_SHOWN]
+            for concept in own.defer("description")[:MAX_SHOWN]
         ],
         "datasets": datasets,
         "deleted": Concept.objects.deleted_by(request.user).order_by("-deleted_at")[
@@ -142,7 +142,7 @@ def _strips(way: ConceptAccess) -> Iterator[Strip]:
         for each in service.datasets()
         if (each.model, each.weights) == (concept.model, concept.weights)
     ]
-    for dataset in of_model[:MOST_DATASETS]:
+    for dataset in of_model[:MAX_DATASETS]:
         address = _search_with(concept, dataset)
         if way.token:  # by the link alone, the search would not find the concept
             picture = shorten_embedding(concept.embedding)
@@ -157,7 +157,7 @@ def _strips(way: ConceptAccess) -> Iterator[Strip]:
 
 def _versions(way: ConceptAccess) -> list[Version]:
     concept = way.concept
-    rows = list(concept.versions.all()[:MOST_VERSIONS])
+    rows = list(concept.versions.all()[:MAX_VERSIONS])
     if not way.is_mine:
         for row in rows:
             row.made_of = openly(row.made_of)

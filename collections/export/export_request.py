@@ -15,7 +15,7 @@ from search.models import Dataset
 from search.query import concepts
 from search.query.model import (
     FIELDS,
-    MOST_EXCLUDED,
+    MAX_EXCLUDED,
     Filters,
     SearchQuery,
     Term,
@@ -100,8 +100,8 @@ def _signed(label: str, weight: float) -> str:
 
 KINDS = ("collection", "search", "concept", "dataset")
 FORMS = ("json", "csv", "parquet", "img2dataset")
-MOST_RESULTS = 10_000  # of a search
-MOST_NAME = 120  # characters
+MAX_RESULTS = 10_000  # of a search
+MAX_NAME_LENGTH = 120  # characters
 ALL = Filters()
 
 
@@ -119,7 +119,7 @@ class ExportRequest:
     form: str
     with_embeddings: bool = False
     what: Told = field(default_factory=dict)
-    name: str = ""  # what it is called, at most MOST_NAME characters
+    name: str = ""  # what it is called, at most MAX_NAME_LENGTH characters
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -169,15 +169,15 @@ def of_search(
     user: Any,
     form: str,
     with_embeddings: bool = False,
-    limit: int = MOST_RESULTS,
+    limit: int = MAX_RESULTS,
 ) -> ExportRequest:
     """The first `limit` results of a search, whose concepts are not resolved yet.
 
     Pictures are fetched and encoded now. Raises InvalidQuery, NotFound, CannotFetch,
     SearchUnavailable.
     """
-    if not 1 <= limit <= MOST_RESULTS:
-        raise InvalidQuery(f"A search is exported up to {MOST_RESULTS:,} results.")
+    if not 1 <= limit <= MAX_RESULTS:
+        raise InvalidQuery(f"A search is exported up to {MAX_RESULTS:,} results.")
     if not query.terms:
         raise InvalidQuery("There is nothing to search for.")
     service.dataset_named(query.dataset)
@@ -188,7 +188,7 @@ def of_search(
         terms.append(told)
         labels.append(label)
         exclude |= dict.fromkeys(beside)
-    filters = replace(query.filters, exclude=tuple(exclude)[:MOST_EXCLUDED])
+    filters = replace(query.filters, exclude=tuple(exclude)[:MAX_EXCLUDED])
     what = {
         "dataset": query.dataset,
         "terms": terms,
@@ -293,4 +293,4 @@ def _can_be_kept(text: str) -> bool:
 
 def _shortened(name: str) -> str:
     name = " ".join(name.split())
-    return name if len(name) <= MOST_NAME else f"{name[: MOST_NAME - 1]}…"
+    return name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 1]}…"

@@ -22,7 +22,7 @@ from ..models import Collection, Concept
 from ..saved_search.search_address import SavedQuery, checked
 from ..sharing import find_readable
 from . import export_request
-from .export_request import MOST_RESULTS, ExportRequest
+from .export_request import MAX_RESULTS, ExportRequest
 
 KINDS = ("collection", "concept", "search", "dataset")
 FORMS = {
@@ -55,10 +55,10 @@ class ExportForm(forms.Form):
     limit = forms.IntegerField(
         required=False,
         min_value=1,
-        max_value=MOST_RESULTS,
+        max_value=MAX_RESULTS,
         error_messages=dict.fromkeys(
             ("invalid", "min_value", "max_value"),
-            f"From 1 to {MOST_RESULTS:,} results of a search can be exported.",
+            f"From 1 to {MAX_RESULTS:,} results of a search can be exported.",
         ),
     )
     at_least = forms.FloatField(
@@ -138,7 +138,7 @@ class Source:
         if self.collection is not None:
             return export_request.of_collection(user, self.collection.pk, **how)
         if self.asking is not None:
-            limit = given["limit"] or MOST_RESULTS
+            limit = given["limit"] or MAX_RESULTS
             return _asked_search(self.asking, limit, request, how)
         if self.dataset is None:
             raise InvalidQuery(NOTHING)

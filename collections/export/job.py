@@ -18,7 +18,7 @@ from search.clickhouse import client
 from search.errors import InvalidQuery, NotFound, SearchUnavailable
 from search.jobs.leases import (
     DATABASE_AWAY,
-    MOST_FAILURES,
+    MAX_FAILURES,
     SILENT,
     Lease,
     LeaseLost,
@@ -32,7 +32,7 @@ from .export_request import ExportRequest
 from .writer import UNFINISHED, write
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-LEAST_FREE = 512 * 1024**2  # bytes of the disk, on which others write, too
+MIN_FREE = 512 * 1024**2  # bytes of the disk, on which others write, too
 NO_SPACE = "The disk is full: an admin has to make room before this can be exported."
 State = Export.State
 
@@ -95,7 +95,7 @@ class ExportJob:
 
     def attempt(self) -> None:
         try:
-            if self.export.failures > MOST_FAILURES:
+            if self.export.failures > MAX_FAILURES:
                 self._give_up()
             else:
                 self._write()
@@ -145,7 +145,7 @@ class ExportJob:
             bytes=progress.bytes,
             **({"failures": 0} if got_on else {}),
         )
-        if shutil.disk_usage(settings.EXPORT_DIR).free < LEAST_FREE:
+        if shutil.disk_usage(settings.EXPORT_DIR).free < MIN_FREE:
             raise DiskFull
 
     def _fail(self, reason: str) -> None:
@@ -155,6 +155,6 @@ class ExportJob:
 
     def _give_up(self) -> None:
         self._fail(
-            f"It broke off {MOST_FAILURES} times in a row without getting on. "
+            f"It broke off {MAX_FAILURES} times in a row without getting on. "
             f"{self.export.error or SILENT}"
         )

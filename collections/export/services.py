@@ -16,8 +16,8 @@ from ..models import Collection, Export
 from . import job, storage, tasks
 from .export_request import ExportRequest
 
-MOST_KEPT = 100
-MOST_AT_WORK = 4
+MAX_STORED = 100
+MAX_AT_WORK = 4
 SMALL = 2_000  # rows; so many are written while the user waits
 NONE = "There is no such export among yours."
 State = Export.State
@@ -104,18 +104,20 @@ def _check_room(user: Any, more: int = 1) -> None:
     users = get_user_model().objects.select_for_update(no_key=True)
     users.get(pk=user.pk)
     mine = exports_of(user)
-    if mine.filter(state__in=AT_WORK).count() >= MOST_AT_WORK:
+    if mine.filter(state__in=AT_WORK).count() >= MAX_AT_WORK:
         raise InvalidQuery(
-            f"{MOST_AT_WORK} of your exports are being made: wait until one is done, "
+            f"{MAX_AT_WORK} of your exports are being made: wait until one is done, "
             "or cancel one."
         )
-    too_many = mine.count() + more - MOST_KEPT
+    too_many = mine.count() + more - MAX_STORED
     if too_many <= 0:
         return
     ended = mine.filter(state__in=WITHOUT_FILES).order_by("created_at")
     oldest = list(ended.values_list("pk", flat=True)[:too_many])
     if len(oldest) < too_many:
-        raise InvalidQuery(f"You have {MOST_KEPT} exports. Delete one to make another.")
+        raise InvalidQuery(
+            f"You have {MAX_STORED} exports. Delete one to make another."
+        )
     mine.filter(pk__in=oldest).delete()
 
 

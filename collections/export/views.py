@@ -35,7 +35,7 @@ from search.query.model import Filters, SearchQuery, Term
 from search.rate_limits import limited
 from search.retrieval import service
 from search.retrieval.column_stats import filled_columns
-from search.retrieval.service import MOST_RESULTS
+from search.retrieval.service import MAX_RESULTS
 from search.web.forms import ORIENTATION_CHOICES
 from search.web.histogram import Histogram, similarity_histogram
 from search.web.middleware import HtmxRequest
@@ -169,7 +169,7 @@ def preview(
     term = Term(embedding=tuple(concept.embedding.tolist()))
     alone = Filters(dedupe=False)
     query = SearchQuery(dataset.slug, (term,), field=field, filters=alone)
-    found = service.rank(query, MOST_RESULTS).similarities
+    found = service.rank(query, MAX_RESULTS).similarities
     return Preview(
         ranks=tuple(
             Rank(count, _reached_by(found[count - 1]))
@@ -179,7 +179,7 @@ def preview(
         most=_reached_by(found[0]) if len(found) else None,
         spread=similarity_histogram(found.tolist(), at_least),
         known=len(found),
-        is_all=len(found) < MOST_RESULTS,
+        is_all=len(found) < MAX_RESULTS,
     )
 
 
@@ -229,7 +229,7 @@ def _page(
     chosen = {
         "form": given.get("form", "parquet"),
         "embeddings": bool(given.get("embeddings")),
-        "limit": given.get("limit", MOST_RESULTS),
+        "limit": given.get("limit", MAX_RESULTS),
         "at_least": given.get("at_least", ""),
         "field": given.get("field", "image"),
         **{name: given.get(name, "") for name in FILTERS},
@@ -239,7 +239,7 @@ def _page(
         "chosen": chosen,
         "error": error,
         "forms": FORMS,
-        "most": MOST_RESULTS,
+        "most": MAX_RESULTS,
     }
     asking, concept, dataset = source.asking, source.concept, source.dataset
     if dataset is not None and asking is not None:

@@ -21,7 +21,7 @@ from django.utils.text import slugify
 from laionweb.version import VERSION
 from search.errors import InvalidQuery
 from search.models import Dataset
-from search.retrieval.scan import MOST_AT_ONCE, dataset_version, removals_version
+from search.retrieval.scan import MAX_AT_ONCE, dataset_version, removals_version
 
 from . import formats
 from .checkpoint import UNFINISHED, FinishedPart, Progress, Told, read, replace
@@ -85,12 +85,12 @@ def manifest(
 
 
 PART_ROWS = 100_000
-MOST_EMBEDDED = 2_000  # rows of a batch with embeddings: 4 kB each, and more than once
+MAX_EMBEDDED = 2_000  # rows of a batch with embeddings: 4 kB each, and more than once
 # Of a part that gets few rows, so that going on does not look at much again.
 PART_LOOKED_AT = 20_000_000
 MANIFEST = "manifest.json"
 PROGRESS = "progress.json"
-LONGEST_NAME = 60
+MAX_NAME_LENGTH = 60
 
 Tell = Callable[[Progress], None]
 
@@ -128,13 +128,13 @@ class ExportWriter:
         self.asked, self.source, self.folder, self.tell = asked, source, folder, tell
         self.form = FORMS[asked.form]
         self.schema = self.form.columns(source.schema)
-        self.name = slugify(asked.name)[:LONGEST_NAME].strip("-") or asked.kind
+        self.name = slugify(asked.name)[:MAX_NAME_LENGTH].strip("-") or asked.kind
         self.finished = self._resumed() or self._begun()
         self.to_look_at = source.to_look_at(self.finished.plan)
 
     def run(self) -> Told:
         finished = self.finished
-        most = MOST_EMBEDDED if self.asked.with_embeddings else MOST_AT_ONCE
+        most = MAX_EMBEDDED if self.asked.with_embeddings else MAX_AT_ONCE
         size = min(most, PART_ROWS)
         with closing(self.source.batches(finished.plan, finished.place, size)) as found:
             batch = next(found, None)

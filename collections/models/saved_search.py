@@ -2,7 +2,7 @@ from django.db import models
 
 from .ownership import Owned
 
-LONGEST_NAME = 120  # characters
+MAX_NAME_LENGTH = 120  # characters
 
 
 class SavedSearch(Owned):
@@ -11,7 +11,7 @@ class SavedSearch(Owned):
     `address` is the query string of the search page, without the dataset's cursor.
     """
 
-    name = models.CharField(max_length=LONGEST_NAME)
+    name = models.CharField(max_length=MAX_NAME_LENGTH)
     dataset = models.CharField(max_length=40)
     address = models.TextField()
     position = models.FloatField(default=0)

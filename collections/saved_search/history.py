@@ -13,7 +13,7 @@ from ..models import HistoryEntry
 from ..undo_tokens import sign, unsign
 from .search_address import SavedQuery
 
-MOST_KEPT = 500
+MAX_STORED = 500
 LABEL = HistoryEntry._meta.get_field("label").max_length
 DELETED = "deleted history entry"
 
@@ -45,7 +45,7 @@ def record(user: Any, asking: SavedQuery) -> bool:
         unique_fields=["owner", "digest"],
         update_fields=["searched_at"],
     )
-    old = history_of(user).values_list("pk", flat=True)[MOST_KEPT:]
+    old = history_of(user).values_list("pk", flat=True)[MAX_STORED:]
     if surplus := list(old):
         history_of(user).filter(pk__in=surplus).delete()
     return True

@@ -19,7 +19,7 @@ from search.clickhouse.schema import SHARD_BITS
 from search.errors import InvalidQuery, NotFound
 from search.models import Shard
 from search.query import concepts
-from search.query.model import MOST_PER_PAGE
+from search.query.model import MAX_PER_PAGE
 from search.retrieval import service
 from search.retrieval.service import Hit
 
@@ -102,7 +102,7 @@ def cache_key(saved: SavedSearch) -> str:
 
 def _first_hits(asking: SavedQuery, user: Any, host: str, count: int) -> list[Hit]:
     query = concepts.resolve(query_of(asking, host), user)
-    query = replace(query, limit=min(count, MOST_PER_PAGE))
+    query = replace(query, limit=min(count, MAX_PER_PAGE))
     page = service.find(query)
     hits = list(page.hits)
     while page.next and len(hits) < count:

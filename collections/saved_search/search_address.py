@@ -20,8 +20,8 @@ from search.web.forms import SearchForm
 
 from ..models import Collection, Concept
 
-MOST_CHARACTERS = 32_000
-LONGEST_NAME = 60
+MAX_CHARACTERS = 32_000
+MAX_NAME_LENGTH = 60
 CHOICES = {
     "field": {"text": "in captions", "both": "in pictures and captions"},
     "mode": {"exact": "exact"},
@@ -63,8 +63,8 @@ class SavedQuery:
     def name(self, user: Any) -> str:
         """A short one, from the words."""
         name = ", ".join(self.words(user)) or "A search"
-        if len(name) > LONGEST_NAME:
-            name = name[: LONGEST_NAME - 1].rstrip(" ,") + "…"
+        if len(name) > MAX_NAME_LENGTH:
+            name = name[: MAX_NAME_LENGTH - 1].rstrip(" ,") + "…"
         return name[:1].upper() + name[1:]
 
 
@@ -83,7 +83,7 @@ def checked(address: str) -> SavedQuery:
     Raises InvalidQuery for what is not one that could be answered, NotFound for one of
     a dataset that is not there. Asks nothing of the engine.
     """
-    if len(address) > MOST_CHARACTERS:
+    if len(address) > MAX_CHARACTERS:
         raise InvalidQuery("This search is too long to be kept.")
     asking = canonical(address, _first_dataset())
     form = asking.form

@@ -11,13 +11,13 @@ from django.utils import timezone
 from search.errors import InvalidQuery
 
 from ..models import SavedSearch
-from ..models.saved_search import LONGEST_NAME
+from ..models.saved_search import MAX_NAME_LENGTH
 from ..undo_tokens import sign, unsign
 from .search_address import SavedQuery
 
-MOST_SAVED = 500
-MOST_NAME = LONGEST_NAME
-LEAST_GAP = 1e-6  # between two positions; where it is smaller, all are numbered anew
+MAX_SAVED = 500
+MAX_NAME_LENGTH = MAX_NAME_LENGTH
+MIN_GAP = 1e-6  # between two positions; where it is smaller, all are numbered anew
 DELETED = "deleted saved search"
 
 
@@ -44,9 +44,9 @@ def save(user: Any, asking: SavedQuery, name: str) -> tuple[SavedSearch, bool]:
     if found := find_same(user, asking):
         return found, False
     mine = saved_searches_of(user)
-    if mine.count() >= MOST_SAVED:
+    if mine.count() >= MAX_SAVED:
         raise InvalidQuery(
-            f"You have {MOST_SAVED} saved searches. Delete one to save another."
+            f"You have {MAX_SAVED} saved searches. Delete one to save another."
         )
     first = mine.aggregate(least=Min("position"))["least"]
     return SavedSearch.objects.create(
@@ -67,8 +67,8 @@ def rename(saved: SavedSearch, name: str) -> None:
 
 def _checked(name: str) -> str:
     name = " ".join(name.replace("\0", " ").split())
-    if len(name) > MOST_NAME:
-        raise InvalidQuery(f"A name has up to {MOST_NAME} characters.")
+    if len(name) > MAX_NAME_LENGTH:
+        raise InvalidQuery(f"A name has up to {MAX_NAME_LENGTH} characters.")
     return name
 
 
@@ -99,7 +99,7 @@ def move(saved: SavedSearch, after: SavedSearch | None) -> None:
     place = ordered.index(after) + 1 if after in ordered else 0
     left = ordered[place - 1].position if place else None
     right = ordered[place].position if place < len(ordered) else None
-    if left is not None and right is not None and right - left < LEAST_GAP:
+    if left is not None and right is not None and right - left < MIN_GAP:
         ordered.insert(place, saved)
         for position, each in enumerate(ordered):
             each.position = position

@@ -57,7 +57,7 @@ def searches(request: HttpRequest) -> HttpResponse:
         "history_count": count,
         "more_history": count > len(entries),
         "keeps_history": keeps_history(request.user),
-        "most_name": services.MOST_NAME,
+        "most_name": services.MAX_NAME_LENGTH,
     }
     return render(request, "saving/page.html", context)
 

@@ -23,7 +23,9 @@ from search.errors import InvalidQuery, SearchError
 from search.images import decode
 
 ENCODED_TOGETHER = 8  # and sent, so that a long chunk does not look like silence
-LONGEST_SHOWN = 200  # characters of a path; the engine reads 4 KB of complaints at once
+MAX_SHOWN_LENGTH = (
+    200  # characters of a path; the engine reads 4 KB of complaints at once
+)
 
 Encode = Callable[[list[bytes]], np.ndarray]
 
@@ -83,7 +85,7 @@ def picture_at(folder: Path, row: bytes) -> Image.Image:
         if not path.is_file():
             raise InvalidQuery(f"there is no such file in {folder}.")
         with path.open("rb") as file:
-            return decode.decode(file.read(decode.MOST_BYTES + 1))
+            return decode.decode(file.read(decode.MAX_BYTES + 1))
     except InvalidQuery as error:
         raise InvalidQuery(f"{shown(name)}: {error.message}") from error
     except (OSError, ValueError) as error:
@@ -91,7 +93,9 @@ def picture_at(folder: Path, row: bytes) -> Image.Image:
 
 
 def shown(name: str) -> str:
-    return f"“{name if len(name) <= LONGEST_SHOWN else name[:LONGEST_SHOWN] + '…'}”"
+    return (
+        f"“{name if len(name) <= MAX_SHOWN_LENGTH else name[:MAX_SHOWN_LENGTH] + '…'}”"
+    )
 
 
 def own_outputs() -> tuple[BinaryIO, BinaryIO]:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from rest_framework import serializers
 
-MOST_TOLD = 20  # keys that are not known: a body has room for a million
+MAX_REPORTED = 20  # keys that are not known: a body has room for a million
 
 
 class StrictSerializer(serializers.Serializer):
@@ -26,7 +26,7 @@ class StrictSerializer(serializers.Serializer):
         unknown = (name for name in given if name not in self.fields)
         wrong: dict[str, Any] = {
             _readable(name): ["This key is not known."]
-            for name in islice(unknown, MOST_TOLD)
+            for name in islice(unknown, MAX_REPORTED)
         }
         if not self.in_address:
             for name, field in self.fields.items():

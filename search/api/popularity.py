@@ -19,7 +19,7 @@ from .fields import (
 from .representations import PopularityAnswer
 from .serializers import IDS
 
-MOST_ITEMS = 5_000
+MAX_ITEMS = 5_000
 KEYWORDS = 10
 
 
@@ -28,7 +28,7 @@ class PopularitySerializer(StrictSerializer):
     items: serializers.ListField = ShortListField(
         child=StrictIntegerField(**IDS),
         min_length=1,
-        max_length=MOST_ITEMS,
+        max_length=MAX_ITEMS,
         help_text="Ids of items.",
     )
 
@@ -38,7 +38,7 @@ class PopularityParametersSerializer(PopularitySerializer):
     items = ListInAddressField(
         child=serializers.IntegerField(**IDS),
         min_length=1,
-        max_length=MOST_ITEMS,
+        max_length=MAX_ITEMS,
         help_text="Ids of items between commas.",
     )
 

@@ -11,10 +11,10 @@ from rest_framework.views import APIView
 
 from search.errors import InvalidQuery
 from search.query.concepts import resolve
-from search.query.model import MOST_EXCLUDED, MOST_TERMS, Filters, SearchQuery, Term
+from search.query.model import MAX_EXCLUDED, MAX_TERMS, Filters, SearchQuery, Term
 from search.rate_limits import check_images
 from search.retrieval import service
-from search.retrieval.feedback import MOST_MARKS, STRENGTHS, check_marks, tune_by_items
+from search.retrieval.feedback import MAX_MARKS, STRENGTHS, check_marks, tune_by_items
 
 from .fields import ShortListField, StrictIntegerField, between
 from .representations import RefineAnswer, page_json
@@ -57,12 +57,12 @@ class RefineSerializer(QuerySerializer):
 
     # With many=True it takes max_length, too; the stubs do not know.
     terms = TermSerializer(  # type: ignore[call-arg]
-        many=True, allow_empty=False, max_length=MOST_TERMS
+        many=True, allow_empty=False, max_length=MAX_TERMS
     )
-    good = MarksField(MOST_MARKS, help_text="Ids of items: more like these.")
+    good = MarksField(MAX_MARKS, help_text="Ids of items: more like these.")
     bad = MarksField(
-        MOST_MARKS,
-        help_text=f"Ids of items: less like these. Up to {MOST_MARKS} marks together.",
+        MAX_MARKS,
+        help_text=f"Ids of items: less like these. Up to {MAX_MARKS} marks together.",
     )
     strength = serializers.FloatField(
         default=1.0,
@@ -73,7 +73,7 @@ class RefineSerializer(QuerySerializer):
         default=True, help_text="Whether marked items are left out of the results."
     )
     seen = MarksField(
-        MOST_EXCLUDED, help_text="Ids of items that are left out of the results, too."
+        MAX_EXCLUDED, help_text="Ids of items that are left out of the results, too."
     )
 
     def validate(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -99,9 +99,9 @@ class RefineSerializer(QuerySerializer):
         items = [term.item for term in query.terms if term.item is not None]
         asked = [*query.filters.exclude, *items, *marked, *given["seen"]]
         ids = tuple(dict.fromkeys(asked))
-        if len(ids) > MOST_EXCLUDED:
+        if len(ids) > MAX_EXCLUDED:
             raise InvalidQuery(
-                f"At most {MOST_EXCLUDED:,} items can be left out: of exclude, seen, "
+                f"At most {MAX_EXCLUDED:,} items can be left out: of exclude, seen, "
                 "the terms and the marks together."
             )
         return ids

@@ -44,7 +44,7 @@ def exclude_from_docs() -> list[type]:
 
 
 class TokenScheme(OpenApiAuthenticationExtension):
-    target_class = "usercollections.account.tokens.ApiTokenAuthentication"
+    target_class = "rest_framework.authentication.TokenAuthentication"
     match_subclasses = True
     name = "token"
 

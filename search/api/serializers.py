@@ -7,19 +7,19 @@ from typing import Any
 from rest_framework import serializers
 
 from search.errors import InvalidQuery, PictureTooLarge
-from search.images.decode import MOST_BYTES
+from search.images.decode import MAX_BYTES
 from search.query.model import (
     DEFAULT_LIMIT,
     FIELDS,
     LAST_ITEM,
-    LONGEST_SIDE,
+    MAX_EXCLUDED,
+    MAX_PER_PAGE,
+    MAX_SIDE_PX,
+    MAX_TERMS,
+    MAX_TEXT_LENGTH,
+    MAX_URL_LENGTH,
+    MAX_WEIGHT,
     MODES,
-    MOST_EXCLUDED,
-    MOST_PER_PAGE,
-    MOST_TERMS,
-    MOST_TEXT,
-    MOST_URL,
-    MOST_WEIGHT,
     NSFW,
     ORIENTATIONS,
     SORTS,
@@ -39,11 +39,11 @@ from .fields import (
     between,
 )
 
-MOST_NUMBERS = 16_384  # of an embedding; models have up to a few thousand
+MAX_NUMBERS = 16_384  # of an embedding; models have up to a few thousand
 INCLUDED = ("embedding",)  # what an answer can hold beside the facts of an item
 KINDS = ("text", "image", "image_url", "item", "embedding", "concept")
-PAGE = between(1, MOST_PER_PAGE, "a number")
-PIXELS = between(0, LONGEST_SIDE, "a number of pixels,")
+PAGE = between(1, MAX_PER_PAGE, "a number")
+PIXELS = between(0, MAX_SIDE_PX, "a number of pixels,")
 IDS: dict[str, Any] = {"min_value": 0, "max_value": LAST_ITEM}
 
 
@@ -51,21 +51,23 @@ class TermSerializer(StrictSerializer):
     """One part of a query: exactly one kind of thing, and its weight."""
 
     more_of_schema = {"oneOf": [{"required": [kind]} for kind in KINDS]}
-    more_of_fields = {"text": {"minLength": 1, "maxLength": MOST_TEXT}}
+    more_of_fields = {"text": {"minLength": 1, "maxLength": MAX_TEXT_LENGTH}}
 
     text = serializers.CharField(required=False, allow_blank=True)
     image = serializers.CharField(
         required=False, help_text="The picture's bytes in base64."
     )
     image_url = serializers.CharField(
-        required=False, max_length=MOST_URL, help_text="Where the picture is fetched."
+        required=False,
+        max_length=MAX_URL_LENGTH,
+        help_text="Where the picture is fetched.",
     )
     item = StrictIntegerField(required=False, help_text="The id of an item.")
     embedding = ShortListField(
         child=serializers.FloatField(),
         required=False,
         min_length=1,
-        max_length=MOST_NUMBERS,
+        max_length=MAX_NUMBERS,
         help_text="As many numbers as the dataset has dimensions.",
     )
     concept = serializers.CharField(
@@ -74,7 +76,7 @@ class TermSerializer(StrictSerializer):
     weight = serializers.FloatField(
         default=1.0,
         help_text="What is below 0 pushes away.",
-        **between(-MOST_WEIGHT, MOST_WEIGHT),
+        **between(-MAX_WEIGHT, MAX_WEIGHT),
     )
 
     def validate_image(self, text: str) -> bytes:
@@ -96,24 +98,24 @@ class FiltersSerializer(StrictSerializer):
         **between(-1, 1),
     )
     license = serializers.CharField(
-        required=False, allow_blank=True, max_length=MOST_TEXT
+        required=False, allow_blank=True, max_length=MAX_TEXT_LENGTH
     )
     caption = serializers.CharField(
         required=False,
         allow_blank=True,
-        max_length=MOST_TEXT,
+        max_length=MAX_TEXT_LENGTH,
         help_text="Words that must all occur.",
     )
     site = serializers.CharField(
         required=False,
         allow_blank=True,
-        max_length=MOST_TEXT,
+        max_length=MAX_TEXT_LENGTH,
         help_text="A host such as flickr.com; its subdomains are taken along.",
     )
     exclude: serializers.ListField = ShortListField(
         child=StrictIntegerField(**IDS),
         required=False,
-        max_length=MOST_EXCLUDED,
+        max_length=MAX_EXCLUDED,
         help_text="Ids of items that are left out.",
     )
     dedupe = serializers.BooleanField(
@@ -135,7 +137,7 @@ class QuerySerializer(StrictSerializer):
     dataset = serializers.CharField(max_length=200, help_text="Its slug.")
     # With many=True it takes max_length, too; the stubs do not know.
     terms: serializers.BaseSerializer = TermSerializer(  # type: ignore[call-arg]
-        many=True, required=False, default=list, max_length=MOST_TERMS
+        many=True, required=False, default=list, max_length=MAX_TERMS
     )
     field = WordField(FIELDS, default="image", help_text="The embedding searched.")
     mode = WordField(MODES, default="ann", help_text="`exact` compares every item.")
@@ -203,7 +205,7 @@ class SearchParametersSerializer(FiltersSerializer):
     exclude = ListInAddressField(
         child=serializers.IntegerField(**IDS),
         required=False,
-        max_length=MOST_EXCLUDED,
+        max_length=MAX_EXCLUDED,
         help_text="Ids of items between commas.",
     )
     include = ListInAddressField(
@@ -236,8 +238,8 @@ def _term(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def image_bytes(text: str) -> bytes:
-    if len(text) > MOST_BYTES * 4 // 3 + 4:
-        raise PictureTooLarge(f"The picture is larger than {MOST_BYTES // 2**20} MB.")
+    if len(text) > MAX_BYTES * 4 // 3 + 4:
+        raise PictureTooLarge(f"The picture is larger than {MAX_BYTES // 2**20} MB.")
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:

@@ -32,7 +32,7 @@ from .representations import count_field
 State = Shard.State
 ACTIONS = ("start", "pause", "resume", "cancel", "retry", "replace", "drop")
 OTHER_NAMES = {"ingest": "start"}
-DEFAULT_LIMIT, MOST_PER_PAGE = 40, 100
+DEFAULT_LIMIT, MAX_PER_PAGE = 40, 100
 SLUG = OpenApiParameter("slug", OpenApiTypes.STR, OpenApiParameter.PATH)
 ACTION = OpenApiParameter(
     "action",
@@ -46,7 +46,7 @@ ACTION = OpenApiParameter(
 class ShardsParameters(StrictSerializer):
     in_address = True
     state = WordField(State.values, required=False, help_text="Only those in it.")
-    limit = serializers.IntegerField(default=DEFAULT_LIMIT, **between(1, MOST_PER_PAGE))
+    limit = serializers.IntegerField(default=DEFAULT_LIMIT, **between(1, MAX_PER_PAGE))
     cursor = serializers.RegexField(
         r"^[0-9]{1,9}$",
         required=False,

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from django.conf import settings
 
-from search.query.model import MOST_IDS
+from search.query.model import MAX_IDS
 
 Answer = TypeVar("Answer")
 SEARCHES_AT_ONCE = 16  # of one process, on all nodes; further ones wait
@@ -63,16 +63,16 @@ def on_all_nodes(ask: Callable[[], Answer]) -> list[Answer]:
 def group_by_node(
     ids: Iterable[int], partition_bits: int, ask: Callable[[list[int]], Answer]
 ) -> list[Answer]:
-    """Asks each node for those of the ids that it may have, MOST_IDS at a time."""
+    """Asks each node for those of the ids that it may have, MAX_IDS at a time."""
     by_url: dict[str, list[int]] = {}
     for item_id in ids:
         by_url.setdefault(node_of_partition(item_id >> partition_bits), []).append(
             item_id
         )
     pieces = [
-        (url, own[start : start + MOST_IDS])
+        (url, own[start : start + MAX_IDS])
         for url, own in by_url.items()
-        for start in range(0, len(own), MOST_IDS)
+        for start in range(0, len(own), MAX_IDS)
     ]
     if len(by_url) == 1:
         return [_asked(url, partial(ask, own)) for url, own in pieces]

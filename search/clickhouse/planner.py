@@ -13,7 +13,7 @@ import numpy as np
 
 from . import client, cluster
 from .filters import NOT_REMOVED, Condition
-from .queries import MOST_RESULTS, Candidates, nearest
+from .queries import MAX_RESULTS, Candidates, nearest
 from .schema import ItemTable
 
 # Of how many rows that pass may be compared exactly at once without a second thought.
@@ -69,10 +69,10 @@ def search_filtered(
     multiplier = 1.0
     if condition and not exact:
         passing = estimate_selectivity(table, condition)
-        exact = passing.rows <= FEW or MOST_RESULTS * passing.share < MARGIN * wanted
+        exact = passing.rows <= FEW or MAX_RESULTS * passing.share < MARGIN * wanted
         # As many candidates as without a condition, if enough of them are to pass.
         fetched = max(wanted * MARGIN / (passing.share or 1), depth)
-        multiplier = min(fetched, MOST_RESULTS) / depth
+        multiplier = min(fetched, MAX_RESULTS) / depth
     if exact:
         return found(exactly=True)
     by_index = found(exactly=False, multiplier=multiplier)

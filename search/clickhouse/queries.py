@@ -14,7 +14,7 @@ from . import client, cluster
 from .filters import NOT_REMOVED, Condition, hidden
 from .schema import CODE_BYTES, INDEXES, VECTOR_COLUMNS, ItemTable
 
-MOST_RESULTS = 10_000
+MAX_RESULTS = 10_000
 # Candidates that HNSW keeps while it searches (ef_search): for the few neighbours of an
 # item, and for searches that are paged through. It keeps at least what is asked for.
 NARROW_EF = 256
@@ -32,7 +32,7 @@ BYTES_PER_NUMBER = {"bf16": 2, "i8": 1}  # of a vector in a graph
 INDEX_SETTINGS = {
     "max_threads": 1,
     "query_plan_optimize_lazy_materialization": 0,
-    "max_limit_for_vector_search_queries": MOST_RESULTS,
+    "max_limit_for_vector_search_queries": MAX_RESULTS,
     "max_execution_time": SEARCH_TIMEOUT_S,
 }
 # The index on captions is left to narrow down what is compared.
@@ -91,9 +91,9 @@ def nearest(
 ) -> Candidates:
     """The nearest items for which the condition holds.
 
-    `vector` is float32 of the table's dimension; `count` at most MOST_RESULTS. The
+    `vector` is float32 of the table's dimension; `count` at most MAX_RESULTS. The
     index does not know the condition: it gives `multiplier` times as many as are
-    asked for, MOST_RESULTS at the most, and what is left of them comes back.
+    asked for, MAX_RESULTS at the most, and what is left of them comes back.
     """
     sql = nearest_sql(table, field, condition, nsfw)
     parameters = {"vector": hex_of(vector), "count": count, **condition.parameters}

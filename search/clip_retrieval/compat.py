@@ -14,8 +14,8 @@ from django.urls import Resolver404, resolve
 from rest_framework import serializers
 
 from search.api.fields import ShortListField
-from search.api.serializers import MOST_NUMBERS, image_bytes
-from search.clickhouse.queries import MOST_RESULTS
+from search.api.serializers import MAX_NUMBERS, image_bytes
+from search.clickhouse.queries import MAX_RESULTS
 from search.errors import InvalidQuery
 from search.query.model import LAST_ITEM, Term
 from search.query.url_params import POSTCARD
@@ -37,7 +37,7 @@ class KnnSerializer(serializers.Serializer):
         child=serializers.FloatField(),
         default=None,
         allow_null=True,
-        max_length=MOST_NUMBERS,
+        max_length=MAX_NUMBERS,
     )
     modality = serializers.CharField()
     num_images = serializers.IntegerField(min_value=0)
@@ -70,7 +70,7 @@ class KnnSerializer(serializers.Serializer):
             wanted = self.described
         if not wanted:
             raise InvalidQuery("num_images: Ask for one result at least.")
-        return min(wanted, MOST_RESULTS)
+        return min(wanted, MAX_RESULTS)
 
     def term(self) -> Term:
         """What is searched for: of several, the text, then the image, then its URL."""
@@ -98,8 +98,8 @@ def ids_of(asked: dict[str, Any]) -> list[int | None]:
     ids = asked.get("ids")
     if not isinstance(ids, list):
         raise InvalidQuery("ids: Give a list of ids.")
-    if len(ids) > MOST_RESULTS:
-        raise InvalidQuery(f"ids: At most {MOST_RESULTS:,} are taken.")
+    if len(ids) > MAX_RESULTS:
+        raise InvalidQuery(f"ids: At most {MAX_RESULTS:,} are taken.")
     return [_id(given) for given in ids]
 
 

@@ -133,7 +133,7 @@ return handed
 PREFIX = "laionweb:encode:"
 BELL, WORKERS = f"{PREFIX}bell", f"{PREFIX}workers"
 WAITING = {"t": f"{PREFIX}texts", "p": f"{PREFIX}pictures"}
-MOST_PICTURES = 64  # that wait: at 10 MB each they shall not fill Redis
+MAX_PICTURES = 64  # that wait: at 10 MB each they shall not fill Redis
 CONNECT_S = SEND_S = 1.0
 ANSWER_KEPT_MS = 5_000
 # A worker tells every BEAT_S that it lives. What one held that has not for SILENT_MS is
@@ -234,7 +234,7 @@ class QueueClient:
     ) -> None:
         kind = requests[0].kind
         keys = [WAITING[kind], BELL, WORKERS]
-        given: list[Any] = [min(most, MOST_PICTURES) if kind == "p" else most]
+        given: list[Any] = [min(most, MAX_PICTURES) if kind == "p" else most]
         given += [GONE_MS, max(int((deadline - time.monotonic()) * 1000), 1), kind]
         for request in requests:
             picture = kind == "p"

@@ -258,7 +258,7 @@ def measure(
         exact_p95_ms=truth.took(95),
     )
     if recalls[10] < GOOD_RECALL:
-        count = min(WIDER_EF * search_width(table, shape.count), queries.MOST_RESULTS)
+        count = min(WIDER_EF * search_width(table, shape.count), queries.MAX_RESULTS)
         again, wide_recalls = search(count)
         return replace(
             figures,

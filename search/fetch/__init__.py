@@ -26,8 +26,8 @@ from .target import CONTROL, PORTS, Target, parse
 
 AT_ONCE = 4  # from one host
 PIECE = 2**16
-MOST_HEADERS = 100
-MOST_HEAD_BYTES = 2**20
+MAX_HEADERS = 100
+MAX_HEAD_BYTES = 2**20
 TOO_MUCH = (408, 425, 429)  # for the host, at the moment
 REDIRECTS = (301, 302, 303, 307, 308)
 OWN_HEADERS = {
@@ -129,13 +129,13 @@ def _ask(
     connection = http.client.HTTPConnection(target.host, target.port)
     connection.default_port = PORTS[target.scheme]  # goes unnamed in the Host header
     connection.sock = own_socket = connect(target, deadline)
-    own_socket.allowance = MOST_HEAD_BYTES
+    own_socket.allowance = MAX_HEAD_BYTES
     with closing(connection):
         connection.request("GET", target.path, headers=headers)
         with connection.getresponse() as response:
             own_socket.allowance = math.inf
             # http.client has a limit, too, which other libraries raise.
-            if len(response.headers) > MOST_HEADERS:
+            if len(response.headers) > MAX_HEADERS:
                 raise http.client.HTTPException("too many headers")
             location = response.getheader("Location")
             if response.status in REDIRECTS and location:

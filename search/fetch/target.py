@@ -10,7 +10,7 @@ from django.conf import settings
 from search.errors import CannotFetch
 
 PORTS = {"http": 80, "https": 443}
-MOST_CHARACTERS = 4096
+MAX_CHARACTERS = 4096
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 HOST = re.compile(
     r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*|[0-9a-f.]*:[0-9a-f:.]*"
@@ -37,8 +37,8 @@ class Target:
 
 def parse(url: str) -> Target:
     """Raises CannotFetch."""
-    if len(url) > MOST_CHARACTERS:
-        raise CannotFetch(f"The URL is longer than {MOST_CHARACTERS} characters.")
+    if len(url) > MAX_CHARACTERS:
+        raise CannotFetch(f"The URL is longer than {MAX_CHARACTERS} characters.")
     try:
         parts = urlsplit(url)
         host = _ascii_host(parts.hostname or "")

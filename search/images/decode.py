@@ -8,9 +8,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from search.errors import NotAPicture, PictureTooLarge
 
-MOST_BYTES = 10 * 1024 * 1024
-MOST_PIXELS = 40_000_000
-MOST_STRETCHED = 50
+MAX_BYTES = 10 * 1024 * 1024
+MAX_PIXELS = 40_000_000
+MAX_STRETCHED = 50
 # Pillow reads over forty formats, some through other programs; these are the web's.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF")
 
@@ -35,18 +35,18 @@ def decode(data: bytes) -> Image.Image:
 
 def _open(data: bytes) -> Image.Image:
     """Of a size that may be unpacked."""
-    if len(data) > MOST_BYTES:
+    if len(data) > MAX_BYTES:
         raise PictureTooLarge(
-            f"The picture is larger than {MOST_BYTES // 2**20} MB; please use a "
+            f"The picture is larger than {MAX_BYTES // 2**20} MB; please use a "
             "smaller one."
         )
     picture = Image.open(BytesIO(data), formats=FORMATS)
-    if picture.width * picture.height > MOST_PIXELS:
+    if picture.width * picture.height > MAX_PIXELS:
         raise PictureTooLarge(_too_many_pixels(picture.width, picture.height))
-    if max(picture.size) > MOST_STRETCHED * min(picture.size):
+    if max(picture.size) > MAX_STRETCHED * min(picture.size):
         # Models enlarge the short side to their own, and the long one with it.
         raise PictureTooLarge(
-            f"One side of the picture is over {MOST_STRETCHED} times the other."
+            f"One side of the picture is over {MAX_STRETCHED} times the other."
         )
     return picture
 
@@ -72,7 +72,7 @@ def _decode_errors() -> Iterator[None]:
 
 def _too_many_pixels(width: int = 0, height: int = 0) -> str:
     size = f"has {width} × {height} pixels" if width else "has far too many pixels"
-    return f"The picture {size}; up to {MOST_PIXELS // 10**6} megapixels can be read."
+    return f"The picture {size}; up to {MAX_PIXELS // 10**6} megapixels can be read."
 
 
 def _flatten_on_white(picture: Image.Image) -> Image.Image:

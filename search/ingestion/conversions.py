@@ -26,7 +26,7 @@ READ_TOGETHER = 10_000
 COUNTED_TOGETHER = 200_000  # different pairs of a picture and a keyword, in memory
 ASKED_TOGETHER = 10_000
 WRITTEN_TOGETHER = 5_000
-LONGEST_KEYWORD = 200
+MAX_KEYWORD_LENGTH = 200
 
 Counts = Counter[tuple[str, str]]  # by (id of the source, keyword)
 
@@ -83,7 +83,9 @@ def _text(value: object) -> str:
 
 def _tidy(keyword: object) -> str:
     """Small letters, single spaces; what no database takes is left out."""
-    return " ".join(_text(keyword).replace("\0", "").lower().split())[:LONGEST_KEYWORD]
+    return " ".join(_text(keyword).replace("\0", "").lower().split())[
+        :MAX_KEYWORD_LENGTH
+    ]
 
 
 class Items:

@@ -18,7 +18,7 @@ State = Shard.State
 MOVING = frozenset([State.QUEUED, State.INGESTING, State.ARRIVED, State.REMOVING])
 SETTLED = frozenset([State.PENDING, State.INGESTED])
 PACE_WINDOW_S = 60
-MOST_REASONS = 12
+MAX_REASONS = 12
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def reasons(dataset: Dataset) -> list[dict[str, Any]]:
     """The reasons for which the most rows did not come in, and how many did not."""
     rejected = Reject.objects.filter(shard__dataset=dataset).values("reason")
     counted = rejected.annotate(rows=Count("pk")).order_by("-rows", "reason")
-    return [dict(row) for row in counted[:MOST_REASONS]]
+    return [dict(row) for row in counted[:MAX_REASONS]]
 
 
 def spans(numbers: Iterable[int]) -> str:

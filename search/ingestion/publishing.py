@@ -19,7 +19,7 @@ from django.utils import timezone
 from search.clickhouse import client, schema, writer
 from search.clickhouse.schema import INDEXES, ItemTable
 from search.errors import SearchError, SearchUnavailable
-from search.jobs.leases import MOST_FAILURES, SILENT, Lease, LeaseLost, database_errors
+from search.jobs.leases import MAX_FAILURES, SILENT, Lease, LeaseLost, database_errors
 from search.models import Dataset, Partition, Shard
 from search.removals import takedowns
 from search.retrieval.service import table_of
@@ -109,7 +109,7 @@ class Publication:
     def run(self) -> None:
         shards = list(self._shards.filter(state__in=TO_BE_PUBLISHED))
         try:
-            if self.partition.failures > MOST_FAILURES:
+            if self.partition.failures > MAX_FAILURES:
                 self._give_up(shards)
             elif shards:
                 self._publish(shards)
@@ -121,7 +121,7 @@ class Publication:
 
     def _give_up(self, shards: list[Shard]) -> None:
         """A graph that does not fit into memory would be tried for ever."""
-        reason = f"It could not be published in {MOST_FAILURES} attempts. "
+        reason = f"It could not be published in {MAX_FAILURES} attempts. "
         reason += self.partition.error or SILENT
         with transaction.atomic():
             self.claim.release(failures=0)

@@ -16,7 +16,7 @@ from search.clickhouse.schema import ItemTable
 from search.errors import NotFound, SearchUnavailable, ShardUnreadable
 from search.jobs.leases import (
     DATABASE_AWAY,
-    MOST_FAILURES,
+    MAX_FAILURES,
     SILENT,
     Lease,
     LeaseLost,
@@ -85,7 +85,7 @@ class Run:
 
     def attempt(self) -> None:
         try:
-            if self.shard.failures > MOST_FAILURES:
+            if self.shard.failures > MAX_FAILURES:
                 self._give_up()
             else:
                 self._bring_in()
@@ -112,7 +112,7 @@ class Run:
         """What has arrived stays: a retry goes on from there."""
         self.claim.release(
             state=State.FAILED,
-            error=f"It broke off {MOST_FAILURES} times in a row without getting on. "
+            error=f"It broke off {MAX_FAILURES} times in a row without getting on. "
             f"{self.shard.error or SILENT}",
             finished_at=timezone.now(),
         )

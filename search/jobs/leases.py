@@ -21,7 +21,7 @@ from django.utils import timezone
 from search.errors import SearchUnavailable
 
 LEASE = timedelta(seconds=30)
-MOST_FAILURES = 5  # runs in a row that broke off without getting on
+MAX_FAILURES = 5  # runs in a row that broke off without getting on
 SILENT = "Its worker went away without a word, as when memory runs out."
 DATABASE_AWAY = (OperationalError, InterfaceError)
 

@@ -112,7 +112,7 @@ def _index(standing: ImportProgress) -> str:
 
 
 GAP = "  "
-LEAST_CAPTION = 30  # columns of a caption that has its URL beside it
+MIN_CAPTION_WIDTH = 30  # columns of a caption that has its URL beside it
 NO_SIZE = "–"
 
 
@@ -133,7 +133,7 @@ def for_terminal(hits: Sequence[Hit], width: int) -> Iterator[str]:
     urls = max((columns(_texts(hit)[1]) for hit in hits), default=0)
     indent = len("-0.123") + ids + sizes + 3 * len(GAP)
     beside = min(captions, width - indent - urls - len(GAP))
-    is_beside = beside >= min(captions, LEAST_CAPTION)
+    is_beside = beside >= min(captions, MIN_CAPTION_WIDTH)
     room = beside if is_beside else max(1, width - indent)
     for hit in hits:
         caption, url = _texts(hit)

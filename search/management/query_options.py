@@ -12,7 +12,7 @@ from search.api.representations import page_json
 from search.clickhouse import client
 from search.errors import InvalidQuery, NotFound, SearchUnavailable, UnreadableWord
 from search.images import decode
-from search.query.model import MOST_PER_PAGE, SearchQuery, Term
+from search.query.model import MAX_PER_PAGE, SearchQuery, Term
 from search.retrieval import query_reader, service
 from search.retrieval.service import Page
 
@@ -74,7 +74,7 @@ def read_image_file(path: str) -> bytes:
     """Raises InvalidQuery, which names the file."""
     try:
         with open(path, "rb") as file:
-            data = file.read(decode.MOST_BYTES + 1)
+            data = file.read(decode.MAX_BYTES + 1)
     except OSError as error:
         raise InvalidQuery(f"{path} cannot be read: {error.strerror}.") from error
     try:
@@ -95,14 +95,14 @@ def user_named(name: str | None) -> Any:
 
 def pages_of(query: SearchQuery, count: int) -> Iterator[Page]:
     """Pages that have `count` results together, or all there are."""
-    query = replace(query, limit=min(count, MOST_PER_PAGE))
+    query = replace(query, limit=min(count, MAX_PER_PAGE))
     while True:
         page = service.find(query)
         yield page
         count -= len(page.hits)
         if not (page.next and page.hits and count > 0):
             return
-        limit = min(count, MOST_PER_PAGE)
+        limit = min(count, MAX_PER_PAGE)
         query = SearchQuery(query.dataset, (), cursor=page.next, limit=limit)
 
 

@@ -14,12 +14,12 @@ from search.clickhouse import client
 from search.ingestion.progress import ImportProgress
 from search.models import Dataset, Shard
 
-from .commands.serve import LAST_TASK_S, LEAST_LOGGED, start_worker
+from .commands.serve import LAST_TASK_S, MIN_LOG_LEVEL, start_worker
 from .console import Progress
 
 LOOKED_EVERY_S = 0.5
 # The command says itself how far the work is.
-QUIET = LEAST_LOGGED | {"search": logging.WARNING}
+QUIET = MIN_LOG_LEVEL | {"search": logging.WARNING}
 
 
 def single_process() -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from search.errors import NotFound
 
-from .model import MOST_EXCLUDED, SearchQuery, Term
+from .model import MAX_EXCLUDED, SearchQuery, Term
 
 
 @dataclass(frozen=True)
@@ -56,5 +56,5 @@ def resolve(query: SearchQuery, user: Any) -> SearchQuery:
             term = Term(embedding=found.embedding, weight=term.weight)
             exclude |= dict.fromkeys(found.exclude)
         terms.append(term)
-    filters = replace(query.filters, exclude=tuple(exclude)[:MOST_EXCLUDED])
+    filters = replace(query.filters, exclude=tuple(exclude)[:MAX_EXCLUDED])
     return replace(query, terms=tuple(terms), filters=filters)

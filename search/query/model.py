@@ -16,17 +16,17 @@ MODES = ("ann", "exact")
 NSFW = ("safe", "any")
 SORTS = ("similarity", "size", "popularity")
 ORIENTATIONS = ("landscape", "portrait", "square")
-MOST_TERMS = 16
-MOST_TEXT = 1_000
-MOST_URL = 2_000
-MOST_FETCHED = 4  # pictures by their address; each may take seconds
-MOST_WEIGHT = 100.0
-MOST_IDS = 5_000  # their digits have to fit into one field of a request to the engine
-MOST_EXCLUDED = MOST_IDS  # not to be split: each engine's list has to be whole
+MAX_TERMS = 16
+MAX_TEXT_LENGTH = 1_000
+MAX_URL_LENGTH = 2_000
+MAX_FETCHED = 4  # pictures by their address; each may take seconds
+MAX_WEIGHT = 100.0
+MAX_IDS = 5_000  # their digits have to fit into one field of a request to the engine
+MAX_EXCLUDED = MAX_IDS  # not to be split: each engine's list has to be whole
 LAST_ITEM = 2**53 - 1  # JavaScript keeps integers up to here
-LONGEST_SIDE = 2**32 - 1  # pixels
+MAX_SIDE_PX = 2**32 - 1  # pixels
 DEFAULT_LIMIT = 40
-MOST_PER_PAGE = 100
+MAX_PER_PAGE = 100
 WORD = re.compile(r"[^\W_]")  # a letter or a digit of any script
 SHORTENED = "~"  # before what shorten_embedding writes
 SITE = re.compile(r"[^\W_]([\w.-]*[^\W_])?")
@@ -56,15 +56,15 @@ class Term:
             )
         if self.text is not None:
             _check_text(self.text)
-        if self.image_url is not None and len(self.image_url) > MOST_URL:
+        if self.image_url is not None and len(self.image_url) > MAX_URL_LENGTH:
             raise InvalidQuery(
-                f"The picture's address is longer than {MOST_URL:,} characters."
+                f"The picture's address is longer than {MAX_URL_LENGTH:,} characters."
             )
         if self.embedding is not None and not np.isfinite(self.embedding).all():
             raise InvalidQuery("The embedding holds numbers that are not finite.")
-        if not (math.isfinite(self.weight) and abs(self.weight) <= MOST_WEIGHT):
+        if not (math.isfinite(self.weight) and abs(self.weight) <= MAX_WEIGHT):
             raise InvalidQuery(
-                f"A weight lies between −{MOST_WEIGHT:g} and {MOST_WEIGHT:g}."
+                f"A weight lies between −{MAX_WEIGHT:g} and {MAX_WEIGHT:g}."
             )
 
     def _kinds(self) -> tuple[object, ...]:
@@ -81,10 +81,10 @@ class Term:
 def _check_text(text: str) -> None:
     if not text.strip():
         raise InvalidQuery("There are no words to search for.")
-    if len(text) > MOST_TEXT:
+    if len(text) > MAX_TEXT_LENGTH:
         raise InvalidQuery(
-            f"The text is {len(text):,} characters long; up to {MOST_TEXT:,} can be "
-            "searched for."
+            f"The text is {len(text):,} characters long; up to {MAX_TEXT_LENGTH:,} "
+            "can be searched for."
         )
 
 
@@ -116,7 +116,7 @@ class Filters:
             raise InvalidQuery("The filter nsfw is safe or any.")
         for name in ("min_width", "max_width", "min_height", "max_height"):
             value = getattr(self, name)
-            if value is not None and not 0 <= value <= LONGEST_SIDE:
+            if value is not None and not 0 <= value <= MAX_SIDE_PX:
                 raise InvalidQuery(f"The filter {name} is a number of pixels.")
         if self.orientation and self.orientation not in ORIENTATIONS:
             raise InvalidQuery(
@@ -127,16 +127,16 @@ class Filters:
             if value is not None and not -1 <= value <= 1:
                 raise InvalidQuery(f"The filter {name} lies between −1 and 1.")
         for name in ("license", "caption", "site"):
-            if len(getattr(self, name)) > MOST_TEXT:
+            if len(getattr(self, name)) > MAX_TEXT_LENGTH:
                 raise InvalidQuery(
-                    f"The filter {name} is longer than {MOST_TEXT:,} characters."
+                    f"The filter {name} is longer than {MAX_TEXT_LENGTH:,} characters."
                 )
         if self.caption and not WORD.search(self.caption):
             raise InvalidQuery("The filter caption holds no word.")
         if self.site and not SITE.fullmatch(self.site):
             raise InvalidQuery("The filter site is a host such as flickr.com.")
-        if len(self.exclude) > MOST_EXCLUDED:
-            raise InvalidQuery(f"At most {MOST_EXCLUDED:,} items can be excluded.")
+        if len(self.exclude) > MAX_EXCLUDED:
+            raise InvalidQuery(f"At most {MAX_EXCLUDED:,} items can be excluded.")
         if not all(0 <= item <= LAST_ITEM for item in self.exclude):
             raise InvalidQuery("The filter exclude holds what is no item's id.")
 
@@ -155,11 +155,11 @@ class SearchQuery:
     def __post_init__(self) -> None:
         if not self.terms and not self.cursor:
             raise InvalidQuery("There is nothing to search for.")
-        if len(self.terms) > MOST_TERMS:
-            raise InvalidQuery(f"A query has at most {MOST_TERMS} terms.")
-        if sum(term.image_url is not None for term in self.terms) > MOST_FETCHED:
+        if len(self.terms) > MAX_TERMS:
+            raise InvalidQuery(f"A query has at most {MAX_TERMS} terms.")
+        if sum(term.image_url is not None for term in self.terms) > MAX_FETCHED:
             raise InvalidQuery(
-                f"A query has at most {MOST_FETCHED} pictures by their addresses."
+                f"A query has at most {MAX_FETCHED} pictures by their addresses."
             )
         if self.field not in FIELDS:
             raise InvalidQuery("The field to search is image, text or both.")
@@ -167,8 +167,8 @@ class SearchQuery:
             raise InvalidQuery("The mode is ann or exact.")
         if self.sort not in SORTS:
             raise InvalidQuery("Hits are sorted by similarity, size or popularity.")
-        if not 1 <= self.limit <= MOST_PER_PAGE:
-            raise InvalidQuery(f"A page has 1 to {MOST_PER_PAGE} results.")
+        if not 1 <= self.limit <= MAX_PER_PAGE:
+            raise InvalidQuery(f"A page has 1 to {MAX_PER_PAGE} results.")
 
 
 def encode_embedding(vector: Iterable[float]) -> str:

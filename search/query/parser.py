@@ -19,7 +19,7 @@ from typing import Any
 
 from search.errors import InvalidQuery, UnreadableWord
 
-from .model import MOST_TEXT, MOST_URL, ORIENTATIONS, Filters, Term
+from .model import MAX_TEXT_LENGTH, MAX_URL_LENGTH, ORIENTATIONS, Filters, Term
 from .parsed import PREFIX, ParsedQuery, Span, Token, closings
 from .url_params import parse_item_url
 
@@ -137,7 +137,7 @@ def _unknown_filter(sign: str) -> str:
 # The weight of a minus alone. On Postcards, of -0.2 … -1 it leaves out most of what
 # shall not be there, and finds what shall be there no less.
 AWAY = -1.0
-MOST_ASKED = MOST_TEXT + MOST_URL  # characters
+MAX_QUERY_LENGTH = MAX_TEXT_LENGTH + MAX_URL_LENGTH  # characters
 
 BETWEEN = re.compile(r"[\s,;]*")
 PLAIN = re.compile(r"\S*")
@@ -158,8 +158,8 @@ def parse(text: str, dataset: str = "", host: str = "") -> ParsedQuery:
 
     Raises InvalidQuery, mostly as UnreadableWord.
     """
-    if len(text) > MOST_ASKED:
-        raise InvalidQuery(f"A query has up to {MOST_ASKED:,} characters.")
+    if len(text) > MAX_QUERY_LENGTH:
+        raise InvalidQuery(f"A query has up to {MAX_QUERY_LENGTH:,} characters.")
     return _Reader(text, dataset, host).read()
 
 

@@ -18,8 +18,8 @@ from search.models import Dataset
 from . import takedowns
 
 GZIP_MAGIC = b"\x1f\x8b"
-LONGEST_LINE = 10_000  # characters; an address is shorter
-MOST_TOLD = 10
+MAX_LINE_LENGTH = 10_000  # characters; an address is shorter
+MAX_REPORTED = 10
 HEADINGS = {"url", "address", "md5", "hash", "id", "item"}
 
 
@@ -34,7 +34,7 @@ class LoadResult:
 
     def refuse(self, line: int, reason: str) -> None:
         self.bad += 1
-        if len(self.told) < MOST_TOLD:
+        if len(self.told) < MAX_REPORTED:
             self.told.append(f"Line {line}: {reason}")
 
     def __str__(self) -> str:
@@ -63,7 +63,7 @@ def load(
                 loaded.refuse(line, error.message)
 
     values = good()
-    while some := list(islice(values, takedowns.MOST_AT_ONCE)):
+    while some := list(islice(values, takedowns.MAX_AT_ONCE)):
         new = takedowns.add(kind, some, dataset, reason)
         loaded.new += new
         loaded.known += len(some) - new
@@ -110,11 +110,11 @@ class _Lines:
 
     def __iter__(self) -> Iterator[str]:
         try:
-            while line := self._text.readline(LONGEST_LINE):
+            while line := self._text.readline(MAX_LINE_LENGTH):
                 self.number += 1
                 whole = line
-                while not line.endswith("\n") and len(line) == LONGEST_LINE:
-                    line = self._text.readline(LONGEST_LINE)
+                while not line.endswith("\n") and len(line) == MAX_LINE_LENGTH:
+                    line = self._text.readline(MAX_LINE_LENGTH)
                 if line is whole:
                     yield line
                 else:

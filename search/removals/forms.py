@@ -8,7 +8,7 @@ from search.errors import InvalidQuery
 from search.models import Dataset, Removal
 from search.query.model import LAST_ITEM
 
-MOST_REASON = 200  # characters
+MAX_REASON_LENGTH = 200  # characters
 
 
 class TakeDownForm(forms.Form):
@@ -24,8 +24,8 @@ class TakeDownForm(forms.Form):
     )
     reason = forms.CharField(
         required=False,
-        max_length=MOST_REASON,
-        error_messages={"max_length": f"Say why in {MOST_REASON} characters."},
+        max_length=MAX_REASON_LENGTH,
+        error_messages={"max_length": f"Say why in {MAX_REASON_LENGTH} characters."},
     )
 
     def check(self) -> None:
@@ -54,7 +54,7 @@ class RemovalListForm(forms.Form):
         help_text="One a line.",
         widget=forms.Textarea(attrs={"rows": 6}),
     )
-    reason = forms.CharField(required=False, max_length=MOST_REASON)
+    reason = forms.CharField(required=False, max_length=MAX_REASON_LENGTH)
 
     def clean(self) -> dict[str, Any]:
         super().clean()

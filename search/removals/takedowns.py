@@ -20,7 +20,7 @@ from search.retrieval.service import table_of
 
 Kind = Removal.Kind
 REASON = "It is on a list of what must not be found."
-MOST_AT_ONCE = 5_000  # values in one statement
+MAX_AT_ONCE = 5_000  # values in one statement
 # How the engine finds the rows of a value.
 CONDITIONS = {
     Kind.ITEM: "id IN {values:Array(UInt64)}",
@@ -124,7 +124,7 @@ def add(
     """
     values, new, value_of = iter(values), 0, check_value(kind)
     check_scope(kind, dataset)
-    while some := list(islice(values, MOST_AT_ONCE)):
+    while some := list(islice(values, MAX_AT_ONCE)):
         wanted = {digest(kind, value): value for value in map(value_of, some)}
         known = Removal.objects.filter(kind=kind, dataset=dataset, digest__in=wanted)
         for key in known.values_list("digest", flat=True):
@@ -181,8 +181,8 @@ def hide(dataset: Dataset, table: ItemTable, since: datetime | None = None) -> N
         removals = removals.filter(created_at__gte=since)
     for kind, condition in CONDITIONS.items():
         values = removals.filter(kind=kind).values_list("value", flat=True)
-        for start in range(0, values.count(), MOST_AT_ONCE):
-            some = list(values[start : start + MOST_AT_ONCE])
+        for start in range(0, values.count(), MAX_AT_ONCE):
+            some = list(values[start : start + MAX_AT_ONCE])
             given = list(map(int, some)) if kind == Kind.ITEM else some
             _hide(table, condition, given)
 

@@ -23,8 +23,8 @@ from .ranking import Ranking
 FIRST_DEPTH = 1_000  # candidates kept for paging at first; more when more are asked for
 SEARCH_DEPTHS = (
     (FIRST_DEPTH, False),
-    (queries.MOST_RESULTS, False),
-    (queries.MOST_RESULTS, True),  # of those alone that are not hidden
+    (queries.MAX_RESULTS, False),
+    (queries.MAX_RESULTS, True),  # of those alone that are not hidden
 )
 
 
@@ -66,7 +66,7 @@ class DatasetIndex:
     def fill(self, ranking: Ranking, start: int, count: int) -> None:
         """Brings `count` results from `start` on into a ranking, if there are as many.
 
-        The nearest FIRST_DEPTH candidates come first, then MOST_RESULTS of them; if
+        The nearest FIRST_DEPTH candidates come first, then MAX_RESULTS of them; if
         most of these are hidden, those that are not are looked for by themselves. One
         result more tells whether there is another page.
         """

@@ -13,7 +13,7 @@ from search.query.model import SearchQuery, Term
 from .dataset_index import DatasetIndex
 from .items import check_item_id
 
-LONGEST_BAR = 100  # of the largest share; the others in proportion
+MAX_BAR_LENGTH = 100  # of the largest share; the others in proportion
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Contribution:
 
     label: str
     value: float
-    length: int  # of a bar, 0 to LONGEST_BAR
+    length: int  # of a bar, 0 to MAX_BAR_LENGTH
 
     @property
     def told(self) -> str:
@@ -30,8 +30,8 @@ class Contribution:
 
     @property
     def start(self) -> int:
-        """Where the bar begins on a scale from −LONGEST_BAR on."""
-        return LONGEST_BAR - (self.length if self.value < 0 else 0)
+        """Where the bar begins on a scale from −MAX_BAR_LENGTH on."""
+        return MAX_BAR_LENGTH - (self.length if self.value < 0 else 0)
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Explanation:
     def scale(self) -> str:
         """What of the bars' scale is shown, as a viewBox: its left half if needed."""
         if any(share.value < 0 for share in self.shares):
-            return f"0 0 {2 * LONGEST_BAR} 8"
-        return f"{LONGEST_BAR} 0 {LONGEST_BAR} 8"
+            return f"0 0 {2 * MAX_BAR_LENGTH} 8"
+        return f"{MAX_BAR_LENGTH} 0 {MAX_BAR_LENGTH} 8"
 
 
 def explain(query: SearchQuery, user: Any, item_id: int) -> tuple[Explanation, ...]:
@@ -83,7 +83,7 @@ def _of_field(
 def _contributions(labels: list[str], values: np.ndarray) -> Iterator[Contribution]:
     largest = float(np.abs(values).max()) or 1.0
     for label, value in zip(labels, values.tolist(), strict=True):
-        yield Contribution(label, value, round(LONGEST_BAR * abs(value) / largest))
+        yield Contribution(label, value, round(MAX_BAR_LENGTH * abs(value) / largest))
 
 
 def _label(term: Term, user: Any, dataset: str) -> str:

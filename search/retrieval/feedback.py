@@ -108,7 +108,7 @@ def _unit(vector: np.ndarray) -> np.ndarray:
     return (vector / np.linalg.norm(vector)).astype(np.float32)
 
 
-MOST_MARKS = 500
+MAX_MARKS = 500
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ def check_marks(good: Sequence[int], bad: Sequence[int]) -> None:
     """Raises InvalidQuery when there are none, or too many."""
     if not good and not bad:
         raise InvalidQuery("Mark at least one picture as good or as bad first.")
-    if len(good) + len(bad) > MOST_MARKS:
-        raise InvalidQuery(f"A round takes up to {MOST_MARKS} marks.")
+    if len(good) + len(bad) > MAX_MARKS:
+        raise InvalidQuery(f"A round takes up to {MAX_MARKS} marks.")
 
 
 def tune_by_items(

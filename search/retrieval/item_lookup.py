@@ -16,7 +16,7 @@ from django.db.models import QuerySet
 from search.clickhouse import lookup
 from search.errors import NotFound
 from search.models import Removal
-from search.removals.takedowns import MOST_AT_ONCE, digest, removals_for
+from search.removals.takedowns import MAX_AT_ONCE, digest, removals_for
 
 from .dataset_index import DatasetIndex
 from .items import to_item_fields
@@ -98,7 +98,7 @@ def _listed_for_removal(listed: QuerySet[Removal], urls: Mapping[int, str]) -> s
     kinds = (Removal.Kind.ITEM, Removal.Kind.URL)
     named: set[int] = set()
     wanted = iter([*ids, *addresses])
-    while some := list(islice(wanted, MOST_AT_ONCE)):
+    while some := list(islice(wanted, MAX_AT_ONCE)):
         found = listed.filter(kind__in=kinds, digest__in=some)
         named |= set(found.values_list("digest", flat=True))
     hidden_urls = {url for key, url in addresses.items() if key in named}

@@ -46,7 +46,7 @@ def published_keywords(text: str) -> str:
 Kind = Pick.Kind
 # Words that somebody typed here are shown when they have led to so many picks.
 MIN_PICKS = 2
-MOST_AT_ONCE = 1_000
+MAX_AT_ONCE = 1_000
 WRITE_BATCH = 200
 
 
@@ -77,12 +77,12 @@ def keywords(
 def record(dataset_slug: str, ids: Iterable[int], words: str, kind: str) -> None:
     """Counts items as picked after a search; `words` is the text of its box.
 
-    `kind` is one of Pick.Kind. Who takes more than MOST_AT_ONCE at once has not picked
+    `kind` is one of Pick.Kind. Who takes more than MAX_AT_ONCE at once has not picked
     them, and nothing is counted; nor is it for a dataset that is not there.
     """
     wanted = sorted(set(_whole_days(ids)))
     dataset = Dataset.objects.filter(slug=dataset_slug).first()
-    if dataset is None or len(wanted) > MOST_AT_ONCE:
+    if dataset is None or len(wanted) > MAX_AT_ONCE:
         return
     keyword = published_keywords(words)
     for start in range(0, len(wanted), WRITE_BATCH):

@@ -13,7 +13,7 @@ from django.core import signing
 
 from search import cache
 from search.clickhouse.filters import NSFW, REMOVED, VISIBLE
-from search.clickhouse.queries import MOST_RESULTS, Candidates
+from search.clickhouse.queries import MAX_RESULTS, Candidates
 from search.errors import InvalidQuery
 from search.query.model import Filters
 
@@ -162,7 +162,7 @@ class Ranking:
 
     def may_go_on(self, count: int) -> bool:
         """Whether there may be more than the first `count` results."""
-        if count >= MOST_RESULTS:
+        if count >= MAX_RESULTS:
             return False
         if self.sorted is not None:
             return len(self.sorted) > count

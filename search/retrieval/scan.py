@@ -29,8 +29,8 @@ from search.removals.takedowns import RemovalList, removals_for
 from .dataset_index import DatasetIndex
 from .query_encoder import VECTOR_FIELDS
 
-MOST_AT_ONCE = 5_000  # items of a batch, whose contents are in memory
-WINDOW = 10 * MOST_AT_ONCE  # ids that are looked through at once
+MAX_AT_ONCE = 5_000  # items of a batch, whose contents are in memory
+WINDOW = 10 * MAX_AT_ONCE  # ids that are looked through at once
 # More than by which a distance is rounded; the similarity itself decides.
 ROUNDED = 1e-5
 
@@ -94,8 +94,8 @@ class Scan:
         rows = np.array([rows for _, rows in self.shards], np.int64)
         return firsts, np.cumsum(rows) - rows
 
-    def batches(self, start: int = 0, size: int = MOST_AT_ONCE) -> Iterator[Batch]:
-        """From an id on, with up to `size` items each, MOST_AT_ONCE at the most.
+    def batches(self, start: int = 0, size: int = MAX_AT_ONCE) -> Iterator[Batch]:
+        """From an id on, with up to `size` items each, MAX_AT_ONCE at the most.
 
         A batch may be empty, where nothing passes. Raises SearchUnavailable, NotFound.
         """
@@ -167,7 +167,7 @@ class Scan:
 def contents(
     corpus: DatasetIndex, ids: Sequence[int], *, with_embeddings: bool = False
 ) -> pa.Table:
-    """Facts and metadata of items in the order of `ids`, MOST_AT_ONCE at the most.
+    """Facts and metadata of items in the order of `ids`, MAX_AT_ONCE at the most.
 
     `caption_similarity` is null where it is not known. `image_embedding` and
     `text_embedding` are lists of float32, all of the dataset's dimension. What is not

@@ -16,7 +16,7 @@ import numpy as np
 from search.clickhouse import lookup, queries
 from search.clickhouse.filters import NOT_SAFE, REMOVED, condition_of
 from search.clickhouse.planner import estimate_selectivity
-from search.clickhouse.queries import MOST_RESULTS
+from search.clickhouse.queries import MAX_RESULTS
 from search.errors import InvalidQuery, SearchError
 from search.models import Dataset, Shard
 from search.observability import metrics
@@ -72,7 +72,7 @@ def find(query: SearchQuery) -> Page:
         vectors = corpus.terms.vectors_of(query)
         encoded = time.perf_counter()
         ranking, start, token = corpus.ranking_of(query, vectors), 0, ""
-    limit, reach = min(query.limit, MOST_RESULTS - start), ranking.reach
+    limit, reach = min(query.limit, MAX_RESULTS - start), ranking.reach
     end = start + limit
     corpus.fill(ranking, start, limit)
     if query.sort != "similarity" and not query.cursor:
@@ -110,12 +110,12 @@ class RankedIds:
 def rank(query: SearchQuery, count: int) -> RankedIds:
     """The first `count` results, at once and without a word on what they are.
 
-    1 to MOST_RESULTS; `limit` and `cursor` of the query are not looked at. What is
+    1 to MAX_RESULTS; `limit` and `cursor` of the query are not looked at. What is
     removed between this and a look at the items is left out there. Raises what find
     does.
     """
-    if not 1 <= count <= MOST_RESULTS:
-        raise InvalidQuery(f"A search has 1 to {MOST_RESULTS:,} results.")
+    if not 1 <= count <= MAX_RESULTS:
+        raise InvalidQuery(f"A search has 1 to {MAX_RESULTS:,} results.")
     corpus = DatasetIndex.named(query.dataset)
     started = time.perf_counter()
     vectors = corpus.terms.vectors_of(query)

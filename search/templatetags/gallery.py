@@ -8,25 +8,25 @@ from django import template
 from django.urls import reverse
 
 from search.clickhouse.filters import NOT_SAFE
-from search.images.decode import MOST_BYTES
+from search.images.decode import MAX_BYTES
 from search.models import Dataset
 from search.query.url_params import safe_url, search_url
 from search.retrieval import popularity
-from search.retrieval.feedback import MOST_MARKS
+from search.retrieval.feedback import MAX_MARKS
 from search.retrieval.items import Hit
 from search.thumbnails import SIZES, address
 from search.web.forms import MAX_IMAGES
-from search.web.popularity_views import MOST_IDS
-from search.web.selection_views import MOST_SELECTED
+from search.web.popularity_views import MAX_IDS
+from search.web.selection_views import MAX_SELECTED
 
 register = template.Library()
 
 # What the scripts hold to as well, so that they need not ask to be refused.
 LIMITS = {
-    "marks": MOST_MARKS,
+    "marks": MAX_MARKS,
     "pictures": MAX_IMAGES,
-    "picture-bytes": MOST_BYTES,
-    "selected": MOST_SELECTED,
+    "picture-bytes": MAX_BYTES,
+    "selected": MAX_SELECTED,
 }
 
 register.filter("as_link", safe_url)
@@ -81,7 +81,7 @@ def popularity_url(dataset: Dataset, hits: Sequence[Hit] | Hit | str) -> str:
     if not hits or isinstance(hits, str):
         return ""
     shown = [hits] if isinstance(hits, Hit) else hits
-    ids = [hit.id for hit in shown][:MOST_IDS]
+    ids = [hit.id for hit in shown][:MAX_IDS]
     if not popularity.is_known(dataset, ids):
         return ""
     asked = {"dataset": dataset.slug, "ids": ",".join(map(str, ids))}

@@ -18,7 +18,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 A_YEAR_S = 31_536_000
-LONGEST_ABSENT_S = 600  # that a browser takes a picture for dead without asking
+MAX_ABSENT_S = 600  # that a browser takes a picture for dead without asking
 ABSENT_S = 60
 
 
@@ -48,7 +48,7 @@ def _without_picture(error: SearchError) -> HttpResponse:
         response["Cache-Control"] = "no-store"
     else:
         seconds = error.seconds if isinstance(error, NoImage) else ABSENT_S
-        lasting = min(seconds, LONGEST_ABSENT_S)
+        lasting = min(seconds, MAX_ABSENT_S)
         response["Cache-Control"] = f"{_who()}, max-age={lasting}"
     return response
 

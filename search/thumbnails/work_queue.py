@@ -21,7 +21,7 @@ LONGEST = 300  # pictures that wait, some pages of them
 TOO_MANY = "Too many pictures are being fetched at the moment; please try again."
 SILENT_AFTER = 3  # failures in a row
 SILENT_S = 600
-MOST_HOSTS = 10_000  # that are remembered
+MAX_HOSTS = 10_000  # that are remembered
 
 
 class InProgress(SearchUnavailable):
@@ -110,7 +110,7 @@ class UnresponsiveHosts:
                 self._failures.pop(host, None)
                 self._until.pop(host, None)
                 return
-            if len(self._failures) >= MOST_HOSTS:
+            if len(self._failures) >= MAX_HOSTS:
                 self._failures.clear()
                 self._until.clear()
             self._failures[host] += 1

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from search.models import Dataset
 from search.query import concepts
-from search.query.model import MOST_WEIGHT, Term
+from search.query.model import MAX_WEIGHT, Term
 from search.query.parsed import ParsedQuery, Token
 from search.query.url_params import DEFAULTS, TERMS, split_weight, with_weight
 from search.retrieval import service
@@ -96,7 +96,7 @@ class Chip:
     @property
     def reach(self) -> float:
         """How far its slider goes."""
-        return min(max(SLIDER_MAX, abs(self.weight)), MOST_WEIGHT)
+        return min(max(SLIDER_MAX, abs(self.weight)), MAX_WEIGHT)
 
 
 def chips(reading: SearchReading) -> list[Chip]:

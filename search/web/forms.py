@@ -7,19 +7,19 @@ from django import forms
 from django.core.files.uploadedfile import UploadedFile
 
 from search.errors import InvalidQuery
-from search.images.decode import MOST_BYTES
+from search.images.decode import MAX_BYTES
 from search.query.model import (
     LAST_ITEM,
-    LONGEST_SIDE,
-    MOST_TERMS,
-    MOST_TEXT,
-    MOST_WEIGHT,
+    MAX_SIDE_PX,
+    MAX_TERMS,
+    MAX_TEXT_LENGTH,
+    MAX_WEIGHT,
     SearchQuery,
     Term,
     decode_embedding,
 )
 from search.query.parsed import ParsedQuery
-from search.query.parser import CONCEPT, ITEM, MOST_ASKED
+from search.query.parser import CONCEPT, ITEM, MAX_QUERY_LENGTH
 from search.query.url_params import (
     DEFAULTS,
     TERMS,
@@ -29,7 +29,7 @@ from search.query.url_params import (
 )
 from search.retrieval import query_reader
 
-MOST_EMBEDDING = 12_000  # characters: 2,250 dimensions
+MAX_EMBEDDING = 12_000  # characters: 2,250 dimensions
 NO_ITEM = "That is not the number of an item."
 NO_IMAGE = "The picture in this address is not readable."
 NO_CONCEPT = "That is not the id of a concept."
@@ -46,8 +46,8 @@ class TermsField(forms.Field):
 
     def to_python(self, values: Any) -> tuple[Term, ...]:
         given = split_values(values)
-        if len(given) > MOST_TERMS:
-            raise forms.ValidationError(f"A search has at most {MOST_TERMS} terms.")
+        if len(given) > MAX_TERMS:
+            raise forms.ValidationError(f"A search has at most {MAX_TERMS} terms.")
         try:
             return tuple(
                 self.read(term, weight) for weight, term in map(split_weight, given)
@@ -71,7 +71,7 @@ def item_term(number: str, weight: float) -> Term:
 
 
 def embedding_term(text: str, weight: float) -> Term:
-    if len(text) > MOST_EMBEDDING:
+    if len(text) > MAX_EMBEDDING:
         raise InvalidQuery(NO_IMAGE)
     return Term(embedding=decode_embedding(text), weight=weight)
 
@@ -112,7 +112,7 @@ def _pixels(name: str) -> forms.IntegerField:
     return forms.IntegerField(
         required=False,
         min_value=0,
-        max_value=LONGEST_SIDE,
+        max_value=MAX_SIDE_PX,
         error_messages=dict.fromkeys(
             ("invalid", "min_value", "max_value"), f"The {name} is a number of pixels."
         ),
@@ -131,7 +131,7 @@ def _similarity(name: str) -> forms.FloatField:
     )
 
 
-def _words(sentence: str, most: int = MOST_TEXT) -> forms.CharField:
+def _words(sentence: str, most: int = MAX_TEXT_LENGTH) -> forms.CharField:
     return forms.CharField(
         required=False, max_length=most, error_messages={"max_length": sentence}
     )
@@ -146,7 +146,7 @@ def _choice(choices: tuple[tuple[str, str], ...], sentence: str) -> forms.Choice
 class SearchForm(forms.Form):
     """The parameters of the search page. Its errors are sentences for the user."""
 
-    q = _words(f"Describe it in {MOST_ASKED:,} characters.", MOST_ASKED)
+    q = _words(f"Describe it in {MAX_QUERY_LENGTH:,} characters.", MAX_QUERY_LENGTH)
     dataset = forms.SlugField(
         required=False,
         error_messages={"invalid": "There is no dataset of that name."},
@@ -164,9 +164,9 @@ class SearchForm(forms.Form):
     orientation = _choice(
         ORIENTATION_CHOICES, "Pictures are landscape, portrait or square."
     )
-    caption = _words(f"Up to {MOST_TEXT:,} characters of a caption.")
+    caption = _words(f"Up to {MAX_TEXT_LENGTH:,} characters of a caption.")
     site = _words("The filter site is a host such as flickr.com.")
-    license = _words(f"Up to {MOST_TEXT:,} characters of a license.")
+    license = _words(f"Up to {MAX_TEXT_LENGTH:,} characters of a license.")
     min_similarity = _similarity("least similarity of picture and caption")
     dedupe = _choice(DEDUPE_CHOICES, "Near-duplicates are folded: yes or no.")
     cutoff = _similarity("cutoff")
@@ -262,11 +262,11 @@ class ImageForm(forms.Form):
     )
     weight = forms.FloatField(
         required=False,
-        min_value=-MOST_WEIGHT,
-        max_value=MOST_WEIGHT,
+        min_value=-MAX_WEIGHT,
+        max_value=MAX_WEIGHT,
         error_messages=dict.fromkeys(
             ("invalid", "min_value", "max_value"),
-            f"A weight lies between −{MOST_WEIGHT:g} and {MOST_WEIGHT:g}.",
+            f"A weight lies between −{MAX_WEIGHT:g} and {MAX_WEIGHT:g}.",
         ),
     )
     beside = forms.BooleanField(required=False)
@@ -281,4 +281,4 @@ class ImageForm(forms.Form):
         weight = self.cleaned_data["weight"]
         weight = 1.0 if weight is None else weight
         # One byte too many is enough for the service to refuse it.
-        return [Term(image=file.read(MOST_BYTES + 1), weight=weight) for file in files]
+        return [Term(image=file.read(MAX_BYTES + 1), weight=weight) for file in files]

@@ -21,7 +21,7 @@ from search.retrieval.items import check_item_id, item_not_found
 
 logger = logging.getLogger(__name__)
 
-MOST_IDS = 100
+MAX_IDS = 100
 FAVOURITES = 5
 ONCE_IN_S = 3600
 
@@ -57,10 +57,10 @@ def record_pick(request: HttpRequest, slug: str, item_id: int) -> HttpResponse:
 
 def _ids(text: str) -> list[int]:
     numbers = text.split(",")
-    if len(numbers) > MOST_IDS or not all(
+    if len(numbers) > MAX_IDS or not all(
         number.isascii() and number.isdigit() for number in numbers
     ):
-        raise InvalidQuery(f"Give up to {MOST_IDS} numbers of items, with commas.")
+        raise InvalidQuery(f"Give up to {MAX_IDS} numbers of items, with commas.")
     return [check_item_id(int(number[:20])) for number in numbers]
 
 

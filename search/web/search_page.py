@@ -39,9 +39,9 @@ EXAMPLES = {
         "thunderstorm at the beach",
     )
 }
-MOST_EXAMPLES = 6
-LONGEST_EXAMPLE = 48  # characters; longer captions are cut to their first words
-SHORTEST_EXAMPLE = 8
+MAX_EXAMPLES = 6
+MAX_EXAMPLE_LENGTH = 48  # characters; longer captions are cut to their first words
+MIN_EXAMPLE_LENGTH = 8
 
 
 def start_images(dataset: Dataset) -> tuple[Hit, ...]:
@@ -51,7 +51,7 @@ def start_images(dataset: Dataset) -> tuple[Hit, ...]:
 
 def example_queries(dataset: Dataset, hits: Sequence[Hit]) -> tuple[str, ...]:
     """What can be searched for; captions, for a dataset that we know nothing of."""
-    return EXAMPLES.get(dataset.slug) or tuple(_captions(hits))[:MOST_EXAMPLES]
+    return EXAMPLES.get(dataset.slug) or tuple(_captions(hits))[:MAX_EXAMPLES]
 
 
 def _captions(hits: Sequence[Hit]) -> Iterator[str]:
@@ -64,15 +64,15 @@ def _captions(hits: Sequence[Hit]) -> Iterator[str]:
 
 
 def _first_words(caption: str) -> str:
-    words = " ".join(caption[: 4 * LONGEST_EXAMPLE].split())
-    if len(words) <= LONGEST_EXAMPLE:
+    words = " ".join(caption[: 4 * MAX_EXAMPLE_LENGTH].split())
+    if len(words) <= MAX_EXAMPLE_LENGTH:
         return words
-    return words[: LONGEST_EXAMPLE + 1].rpartition(" ")[0].rstrip(" ,;:–-")
+    return words[: MAX_EXAMPLE_LENGTH + 1].rpartition(" ")[0].rstrip(" ,;:–-")
 
 
 def _is_plain(words: str) -> bool:
     """Whether it reads as words, and not as parts of our language or as a number."""
-    if len(words) < SHORTEST_EXAMPLE or not any(map(str.isalpha, words)):
+    if len(words) < MIN_EXAMPLE_LENGTH or not any(map(str.isalpha, words)):
         return False
     try:
         parts = parse(words).parts

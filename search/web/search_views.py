@@ -13,7 +13,7 @@ from django.views.decorators.vary import vary_on_headers
 
 from search.errors import InvalidQuery, SearchError, SearchUnavailable
 from search.evaluation import exact_check
-from search.query.model import MOST_WEIGHT, SearchQuery, shorten_embedding
+from search.query.model import MAX_WEIGHT, SearchQuery, shorten_embedding
 from search.query.url_params import with_weight
 from search.rate_limits import limited
 from search.retrieval import service
@@ -132,10 +132,10 @@ def _weight(text: str) -> float:
     try:
         weight = float(text)
     except ValueError:
-        weight = MOST_WEIGHT + 1
-    if not abs(weight) <= MOST_WEIGHT:
+        weight = MAX_WEIGHT + 1
+    if not abs(weight) <= MAX_WEIGHT:
         raise InvalidQuery(
-            f"A weight is a number between −{MOST_WEIGHT:g} and {MOST_WEIGHT:g}."
+            f"A weight is a number between −{MAX_WEIGHT:g} and {MAX_WEIGHT:g}."
         )
     return weight
 

@@ -16,7 +16,7 @@ from search.rate_limits import limited
 from search.retrieval import service
 from search.retrieval.items import check_item_id
 
-MOST_SELECTED = 5_000
+MAX_SELECTED = 5_000
 FACTS = ("url", "caption", "width", "height", "license", "nsfw")
 COLUMNS = ("dataset", "id", *FACTS, "similarity")
 
@@ -65,8 +65,8 @@ def _read_selection(given: str) -> list[Selection]:
     """
     try:
         listed = json.loads(given)
-        if not isinstance(listed, list) or len(listed) > MOST_SELECTED:
-            raise InvalidQuery(f"Select up to {MOST_SELECTED:,} pictures.")
+        if not isinstance(listed, list) or len(listed) > MAX_SELECTED:
+            raise InvalidQuery(f"Select up to {MAX_SELECTED:,} pictures.")
         return [_one(each) for each in listed]
     except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as error:
         raise InvalidQuery("That is not a list of selected pictures.") from error

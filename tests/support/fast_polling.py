@@ -20,7 +20,7 @@ def hurry_exports(**_) -> None:
     """Small parts, and a moment between batches in which a worker can be killed."""
     from usercollections.export import job, writer
 
-    writer.PART_ROWS, writer.MOST_AT_ONCE = 500, 100
+    writer.PART_ROWS, writer.MAX_AT_ONCE = 500, 100
     tell = job.ExportJob._tell
 
     def telling(self, progress) -> None:

@@ -26,7 +26,7 @@ from search.retrieval import query_reader
 
 from ...export import export_request, writer
 from ...export.checkpoint import Progress, Told
-from ...export.export_request import FORMS, MOST_RESULTS, ExportRequest
+from ...export.export_request import FORMS, MAX_RESULTS, ExportRequest
 
 INTERRUPTED = 130
 COMPARED: dict[str, Any] = {
@@ -128,9 +128,9 @@ def _searched(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--limit",
         type=int,
-        default=MOST_RESULTS,
+        default=MAX_RESULTS,
         metavar="N",
-        help=f"up to {MOST_RESULTS:,}, as many as it is without this",
+        help=f"up to {MAX_RESULTS:,}, as many as it is without this",
     )
     parser.add_argument("--field", **COMPARED)
     parser.add_argument(

@@ -10,7 +10,7 @@ from django.conf import settings
 from drf_spectacular.generators import SchemaGenerator
 
 Shape = dict[str, Any]
-MOST_DEPTH = 4  # of objects within objects
+MAX_DEPTH = 4  # of objects within objects
 FEW = 12  # of the values that are listed
 PLURALS = {"object": "objects", "list": "lists", "true or false": "true or false"}
 NAMES = {"boolean": "true or false", "array": "list"}
@@ -274,7 +274,7 @@ def _rows(
     schema: Shape, shape: Shape, before: str = "", depth: int = 0
 ) -> Iterator[Row]:
     """The fields of an object, of the objects of a list, and those within them."""
-    if depth <= MOST_DEPTH:
+    if depth <= MAX_DEPTH:
         yield from _rows_of(schema, described(schema, shape), before, depth)
 
 

@@ -5,9 +5,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from search.query.model import MOST_PER_PAGE
+from search.query.model import MAX_PER_PAGE
 from search.retrieval import service
-from search.retrieval.ranking import MOST_RESULTS
+from search.retrieval.ranking import MAX_RESULTS
 
 from .examples import DATASET
 from .reference import operations_by_tag
@@ -20,8 +20,8 @@ def docs(request: HttpRequest) -> HttpResponse:
     context = {
         "address": f"{request.scheme}://{request.get_host()}",
         "dataset": dataset.slug if dataset else DATASET,
-        "most_per_page": MOST_PER_PAGE,
-        "most_results": f"{MOST_RESULTS:,}",
+        "most_per_page": MAX_PER_PAGE,
+        "most_results": f"{MAX_RESULTS:,}",
         "export_days": settings.EXPORT_DAYS,
         "needs_account": not settings.SEARCH_ANONYMOUS,
     }

@@ -181,8 +181,8 @@ REDIRECTS = urllib3.Retry(
 )
 # Eight in a row: with pauses of 1, 2, 4 … 60 s they outlast the restart of a server.
 ATTEMPTS = 8
-LONGEST_PAUSE_S = 60
-LONGEST_RETRY_AFTER_S = 600  # a worker is not held for longer because a server says so
+MAX_PAUSE_S = 60
+MAX_RETRY_AFTER_S = 600  # a worker is not held for longer because a server says so
 GAIN_BYTES = 2**20  # an attempt that brings so much has not failed
 SLOW_S, SLOW_BYTES = 60, 2**16  # under 1 KB/s a connection counts as broken
 PIECE_BYTES = 2**18
@@ -315,8 +315,8 @@ class Download:
                 f"{shown_url(self.url)} could not be fetched in {failures} attempts: "
                 f"{error}."
             ) from error
-        pause_s = min(2 ** (failures - 1), LONGEST_PAUSE_S) * random.uniform(0.5, 1)
-        left_s = max(pause_s, min(error.pause_s, LONGEST_RETRY_AFTER_S))
+        pause_s = min(2 ** (failures - 1), MAX_PAUSE_S) * random.uniform(0.5, 1)
+        left_s = max(pause_s, min(error.pause_s, MAX_RETRY_AFTER_S))
         while left_s > 0:
             self._progress(file.done, file.origin.total)
             self._sleep(min(left_s, 1))

@@ -11,13 +11,13 @@ from PIL import Image
 
 from search.errors import CannotFetch
 from search.fetch import Limits, fetch
-from search.images.decode import MOST_BYTES, decode
+from search.images.decode import MAX_BYTES, decode
 
 # The seconds include the wait for a turn, where many pictures are one host's.
-LIMITS = Limits(bytes=MOST_BYTES, seconds=20.0)
+LIMITS = Limits(bytes=MAX_BYTES, seconds=20.0)
 # Models look at 224 to 384 pixels a side; more would only fill memory.
 SHORT_SIDE = 384
-MOST_KEPT_PIXELS = 2**19
+MAX_STORED_PIXELS = 2**19
 
 ROBOT = "laionweb"
 # No training, and no index such as this one; img2dataset heeds them, too. In "none" is
@@ -94,7 +94,7 @@ def _decoded(content: bytes) -> tuple[Image.Image, tuple[int, int]]:
 def _small(image: Image.Image) -> Image.Image:
     width, height = image.size
     scale = min(
-        SHORT_SIDE / min(width, height), (MOST_KEPT_PIXELS / (width * height)) ** 0.5
+        SHORT_SIDE / min(width, height), (MAX_STORED_PIXELS / (width * height)) ** 0.5
     )
     if scale >= 1:
         return image

@@ -18,7 +18,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from search.errors import NotAPicture, PictureTooLarge, ShardUnreadable
-from search.images.decode import MOST_BYTES
+from search.images.decode import MAX_BYTES
 from search.query.url_params import safe_url
 
 from .image_fetch import SourceImage, read_image
@@ -29,7 +29,7 @@ from .tables import NAMES, numbered
 
 IMAGE_NAME = re.compile(r".+\.(?:jpe?g|png|webp|gif|avif)", re.IGNORECASE | re.DOTALL)
 TAR = re.compile(r".+\.tar", re.IGNORECASE)
-MOST_TEXT_BYTES = 2**18
+MAX_TEXT_BYTES = 2**18
 END_OF_TAR = bytes(1024)
 OWN = ("url", "caption", "file", *COMPUTED)
 
@@ -91,7 +91,7 @@ class ImageFiles:
         """Raises NotAPicture or PictureTooLarge, for what lies beside it, too."""
         entry = self.entries[row]
         _caption(entry), _facts(entry)
-        return read_image(entry.picture.read(MOST_BYTES))
+        return read_image(entry.picture.read(MAX_BYTES))
 
     def _row(self, entry: Entry) -> dict[str, str]:
         try:
@@ -218,7 +218,7 @@ def caption_from_name(name: str) -> str:
 def _caption(entry: Entry) -> str:
     if entry.text is None:
         return ""
-    return entry.text.read(MOST_TEXT_BYTES).decode("utf-8", "replace").strip()
+    return entry.text.read(MAX_TEXT_BYTES).decode("utf-8", "replace").strip()
 
 
 def _facts(entry: Entry) -> dict[str, str]:
@@ -226,7 +226,7 @@ def _facts(entry: Entry) -> dict[str, str]:
     if entry.facts is None:
         return {}
     try:
-        facts = json.loads(entry.facts.read(MOST_TEXT_BYTES))
+        facts = json.loads(entry.facts.read(MAX_TEXT_BYTES))
         told = {name: value for name, value in facts.items() if value not in (None, "")}
     except (ValueError, AttributeError, RecursionError) as error:
         raise NotAPicture("The JSON beside it cannot be read.") from error

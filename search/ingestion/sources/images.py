@@ -33,7 +33,7 @@ BATCH_ROWS = 128
 # With the batch that is embedded, three are in memory: some 600 KB a picture at most.
 BATCHES_AHEAD = 2
 WORKERS = 32
-MOST_REASON = 300
+MAX_REASON_LENGTH = 300
 
 logger = logging.getLogger(__name__)
 
@@ -203,7 +203,7 @@ def _outcome(job: Future[SourceImage] | None) -> SourceImage | str:
     try:
         return job.result()
     except InvalidQuery as error:
-        return error.message[:MOST_REASON]
+        return error.message[:MAX_REASON_LENGTH]
 
 
 def _captions(table: pa.Table) -> list[str]:

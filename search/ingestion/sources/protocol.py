@@ -16,7 +16,7 @@ from search.errors import ShardUnreadable
 LAST_SHARD = 2 ** (53 - SHARD_BITS) - 1  # so that ids stay below 2**53
 # The ledger gets a row for each: a slip such as 0-999999 must not fill it. LAION-400M
 # has 410.
-MOST_SHARDS = 100_000
+MAX_SHARDS = 100_000
 SPAN = re.compile(r"(\d{1,18})(?:\s*-\s*(\d{1,18}))?", re.ASCII)
 
 
@@ -87,9 +87,9 @@ def parse_range(text: str) -> list[int]:
     for first, last in sorted(spans):
         unseen = max(first, numbers[-1] + 1) if numbers else first
         numbers.extend(range(unseen, last + 1))
-    if len(numbers) > MOST_SHARDS:
+    if len(numbers) > MAX_SHARDS:
         raise ShardUnreadable(
-            f"{len(numbers):,} shards are too many; at most {MOST_SHARDS:,} can be "
+            f"{len(numbers):,} shards are too many; at most {MAX_SHARDS:,} can be "
             "named."
         )
     return numbers

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management import BaseCommand, CommandParser
 
-from search.clickhouse.queries import MOST_RESULTS
+from search.clickhouse.queries import MAX_RESULTS
 from search.management import query_options
 from search.management.console import (
     TRY_AGAIN,
@@ -79,7 +79,7 @@ class Command(BaseCommand):
             type=number_of_results,
             default=DEFAULT_LIMIT,
             metavar="N",
-            help=f"up to {MOST_RESULTS:,} (%(default)s)",
+            help=f"up to {MAX_RESULTS:,} (%(default)s)",
         )
         parser.add_argument(
             "--image", action="append", default=[], metavar="FILE", help="a picture"
@@ -183,8 +183,6 @@ def text(given: str) -> str:
 
 
 def number_of_results(given: str) -> int:
-    if not (given.isdecimal() and 1 <= int(given) <= MOST_RESULTS):
-        raise argparse.ArgumentTypeError(
-            f"This is a number from 1 to {MOST_RESULTS:,}."
-        )
+    if not (given.isdecimal() and 1 <= int(given) <= MAX_RESULTS):
+        raise argparse.ArgumentTypeError(f"This is a number from 1 to {MAX_RESULTS:,}.")
     return int(given)

@@ -23,10 +23,10 @@ from laionweb.embedded import EmbeddedWorker
 from search.errors import SearchError
 
 LAST_PORT = 65535
-LARGEST_REQUEST = settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1024 * 1024
+MAX_REQUEST = settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1024 * 1024
 IDLE_CONNECTION_S = 60
 LAST_TASK_S = 10
-LEAST_LOGGED = {
+MIN_LOG_LEVEL = {
     "celery": logging.WARNING,
     "kombu": logging.ERROR,
     "clickhouse_connect": logging.WARNING,
@@ -51,7 +51,7 @@ class Command(BaseCommand):
 
     def handle(self, *, host: str, port: int, no_example: bool, **options: Any) -> None:
         stop_on_signals()
-        for name, level in LEAST_LOGGED.items():
+        for name, level in MIN_LOG_LEVEL.items():
             logging.getLogger(name).setLevel(level)
         try:
             self.serve(listen(host, port), host, no_example)
@@ -176,7 +176,7 @@ def make_server(listener: socket.socket, host: str) -> BaseWSGIServer:
         sockets=[listener],
         threads=settings.SERVER_THREADS,
         ident="laionweb",
-        max_request_body_size=LARGEST_REQUEST,
+        max_request_body_size=MAX_REQUEST,
         channel_timeout=IDLE_CONNECTION_S,
         clear_untrusted_proxy_headers=not settings.TRUSTED_PROXIES,
     )
