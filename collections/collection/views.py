@@ -45,7 +45,7 @@ from .item_keys import read
 from .rows import states_of
 
 ITEMS_PER_PAGE = 40
-BELOW = "collecting/_below.html"  # what stands under a member
+BELOW = "collection/_below.html"  # what stands under a member
 UNLIKE = "unlike"
 TITLES = {name: order.title for name, order in ORDERS.items()}
 VIEWS = TITLES | {UNLIKE: "Least alike first"}
@@ -92,10 +92,10 @@ def page(
         context |= {"error": error, "again": request.get_full_path()}
         status = error.status
     if request.htmx and request.GET.get("cursor"):
-        response = render(request, "collecting/_members.html", context, status=status)
+        response = render(request, "collection/_members.html", context, status=status)
     else:
         context |= _around(request, way)
-        response = render(request, "collecting/page.html", context, status=status)
+        response = render(request, "collection/page.html", context, status=status)
     if token:
         # Whoever has the link has it from its owner, and not from a search engine.
         response["X-Robots-Tag"] = "noindex, nofollow"
@@ -244,14 +244,14 @@ def _mine(
             :MAX_DELETED
         ],
     }
-    return render(request, "collecting/mine.html", context, status=status)
+    return render(request, "collection/mine.html", context, status=status)
 
 
 @require_safe
 def public(request: HttpRequest) -> HttpResponse:
     """What its owners have opened to everyone."""
     return render(
-        request, "collecting/public.html", _listed(request, public_collections())
+        request, "collection/public.html", _listed(request, public_collections())
     )
 
 

@@ -66,7 +66,7 @@ def mine(request: HttpRequest) -> HttpResponse:
             :50
         ],
     }
-    return render(request, "refining/concepts.html", context)
+    return render(request, "concept/concepts.html", context)
 
 
 @require_safe
@@ -91,7 +91,7 @@ def page(
             "choices": Concept.Visibility.choices,
             "link": request.build_absolute_uri(sharing.link_of(concept)),
         }
-    response = render(request, "refining/concept.html", context)
+    response = render(request, "concept/concept.html", context)
     if token:
         # Whoever has the link has it from its owner, and not from a search engine.
         response["X-Robots-Tag"] = "noindex"

@@ -57,7 +57,7 @@ ENDED = {
 @never_cache
 def my_exports(request: HttpRequest) -> HttpResponse:
     context = {"exports": status_of(list(services.exports_of(request.user)))}
-    return render(request, "exporting/page.html", context)
+    return render(request, "export/page.html", context)
 
 
 @login_required
@@ -69,7 +69,7 @@ def export_page(request: HtmxRequest, export_id: UUID) -> HttpResponse:
     export = services.find_owned(request.user, export_id)
     if not request.htmx:
         return HttpResponseRedirect(f"{reverse('exports')}#export-{export.pk}")
-    response = render(request, "exporting/_export.html", {"each": _standing(export)})
+    response = render(request, "export/_export.html", {"each": _standing(export)})
     if sentence := ENDED.get(Export.State(export.state)):
         text = sentence.format(export.name)
         response["HX-Trigger"] = json.dumps({"laionweb:toast": {"text": text}})
@@ -255,7 +255,7 @@ def _page(
         if concept is not None:
             context |= _of_concept(concept, dataset, chosen)
     status = error.status if error else 200
-    return render(request, "exporting/new.html", context, status=status)
+    return render(request, "export/new.html", context, status=status)
 
 
 def _beside(asking: SavedQuery, dataset: Dataset, user: Any) -> int:

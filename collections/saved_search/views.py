@@ -59,7 +59,7 @@ def searches(request: HttpRequest) -> HttpResponse:
         "keeps_history": keeps_history(request.user),
         "most_name": services.MAX_NAME_LENGTH,
     }
-    return render(request, "saving/page.html", context)
+    return render(request, "saved_search/page.html", context)
 
 
 def _row(
@@ -102,7 +102,7 @@ def preview(request: HttpRequest, key: UUID) -> HttpResponse:
         context["error"] = "Too many searches at once. Reload the page in a minute."
     except SearchError as error:
         context["error"] = error.message
-    return render(request, "saving/_glance.html", context)
+    return render(request, "saved_search/_glance.html", context)
 
 
 @require_POST

@@ -1,7 +1,7 @@
 // The terms of a search: weights by a slider, and results dragged onto the box.
 
 import { find, findAll } from './dom.js'
-import { asked, go } from './going.js'
+import { asked, go } from './navigation.js'
 import { crop } from './crop.js'
 import { bringMore, bringsFile, take } from './picture.js'
 import { toast } from './toast.js'

@@ -3,7 +3,7 @@
 
 import { find, heed, tell } from './dom.js'
 import { bind } from './keys.js'
-import './copies.js'
+import './copy_buttons.js'
 import { hits, itemOf, keyOf, mirrorMark, pictureOf } from './hits.js'
 import { veilLike } from './results.js'
 

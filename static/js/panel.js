@@ -1,7 +1,7 @@
 // The panel of filters: beside the results where there is room, else a sheet over them.
 
 import { find, findAll } from './dom.js'
-import { again, asked, go, isSearch } from './going.js'
+import { again, asked, go, isSearch } from './navigation.js'
 
 const DAYS = 365
 const panel = find('#panel')

@@ -2,7 +2,7 @@
 // into numbers, and stay in this tab, where alone their chips can show them.
 
 import { find, findAll } from './dom.js'
-import { isSearch } from './going.js'
+import { isSearch } from './navigation.js'
 import { toast } from './toast.js'
 
 const KEPT_SIZE = 800

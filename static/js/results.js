@@ -2,7 +2,7 @@
 // more of them.
 
 import { find, findAll, heed } from './dom.js'
-import './place.js'
+import './scroll_restore.js'
 
 const AHEAD = '900px' // how far before its end the next page is fetched
 

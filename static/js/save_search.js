@@ -3,7 +3,7 @@
 import { find, findAll, heed, Refused, send } from './dom.js'
 import { bind } from './keys.js'
 import { toast } from './toast.js'
-import './recent.js'
+import './search_history.js'
 
 const LOOKED_AT_MS = 1000 // who goes on sooner was not looking for this
 const EDITING = 'searches:editing'
