@@ -16,7 +16,6 @@ from ..undo_tokens import sign, unsign
 from .search_address import SavedQuery
 
 MAX_SAVED = 500
-MAX_NAME_LENGTH = MAX_NAME_LENGTH
 MIN_GAP = 1e-6  # between two positions; where it is smaller, all are numbered anew
 DELETED = "deleted saved search"
 
