@@ -5,10 +5,10 @@ from contextlib import contextmanager
 
 import numpy as np
 import pyarrow as pa
-from support.crowd import Crowd, bfloat16, stored, unit
-from support.tiny_shards import tidied_up
 
 from search.clickhouse.schema import SHARD_BITS
+from support.crowd import Crowd, bfloat16, stored, unit
+from support.tiny_shards import tidied_up
 
 ROWS, DIMENSION = 120, 16
 CAPTIONS = [

@@ -8,9 +8,8 @@ from laionweb.celery import app
 
 @app.task
 def tell(slug: str, path: str) -> None:
-    from support.tiny_shards import told
-
     from search.models import Dataset
+    from support.tiny_shards import told
 
     unfinished = Path(f"{path}.part")
     unfinished.write_text(json.dumps(told(Dataset.objects.get(slug=slug))))

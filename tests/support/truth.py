@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from support.crowd import Crowd, unit
 
 from search.query.model import Filters
+from support.crowd import Crowd, unit
 
 CLOSE = 1e-5  # two exact similarities that may change places
 SAME_PICTURE = 0.94
