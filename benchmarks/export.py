@@ -93,14 +93,13 @@ def bring_in(_: str) -> dict:
     from search.clickhouse import schema, writer
     from search.ingestion import shard_run
     from search.models import Shard
-    from search.retrieval import service
 
     dataset = dataset_of(str(Path(os.environ["VAR_DIR"]) / "shard"))
     shard = queued(dataset, 0)
     shard_run.ingest(shard.pk)
     shard.refresh_from_db()
     assert shard.state == Shard.State.ARRIVED, shard.error
-    table = service.table_of(dataset)
+    table = dataset.item_table
     rebuilt, arrived = table.rebuilt(0, 0), table.arriving(0, shard.epoch)
     schema.create(table)
     writer.assemble(table, 0, rebuilt, [arrived], [])

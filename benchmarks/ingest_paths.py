@@ -71,7 +71,7 @@ def graphs(source: str, number: str) -> list[Step]:
     """
     dataset = dataset_of(source)
     shard = dataset.shards.get(number=number)
-    table, partition = service.table_of(dataset), int(number)
+    table, partition = dataset.item_table, int(number)
     rebuilt = table.rebuilt(partition, 0)
     schema.create(table)
     arrived = table.arriving(shard.number, shard.epoch)

@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def searches(dataset: Dataset) -> dict[str, Callable[[], object]]:
-    table = service.table_of(dataset)
+    table = dataset.item_table
     words = SearchQuery("postcards", (Term(text="a red house by a lake at night"),))
     item = SearchQuery("postcards", (Term(item=7),))
     exact = SearchQuery("postcards", (Term(item=7),), mode="exact")

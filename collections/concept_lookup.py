@@ -6,7 +6,6 @@ from uuid import UUID
 from search.errors import InvalidQuery, NotFound
 from search.models import Dataset
 from search.query.concepts import ResolvedConcept
-from search.retrieval.service import dataset_named
 
 from .collection.similarity import as_concept
 from .models import Collection, Concept, Round
@@ -22,7 +21,7 @@ def find(concept_id: str, user: Any, slug: str) -> ResolvedConcept:
     Raises NotFound for a concept that the user may not see, InvalidQuery for one that
     another model made.
     """
-    dataset = dataset_named(slug)
+    dataset = Dataset.for_slug(slug)
     try:
         key = UUID(concept_id)
     except ValueError as error:
@@ -48,7 +47,7 @@ def _found_round(found: Round, with_seen: bool, dataset: Dataset) -> ResolvedCon
     if made_in == dataset.slug:
         exclude = () if with_seen else tuple(found.seen)
     else:
-        other = dataset_named(made_in)
+        other = Dataset.for_slug(made_in)
         _check_model(found.label, (other.model, other.weights), dataset)
     return ResolvedConcept(
         tuple(found.embedding.tolist()), found.label, exclude=exclude

@@ -19,7 +19,6 @@ from search.query.model import SearchQuery, Term
 from search.retrieval import service
 from search.retrieval.dataset_index import DatasetIndex
 from search.retrieval.deduplication import SAME_IMAGE_SIMILARITY
-from search.retrieval.service import table_of
 from tests.test_search_pictures import png_bomb
 from usercollections.account.tokens import make_token
 
@@ -57,7 +56,7 @@ def mixed():
     rows = drawn(400, shards={0: 1.0}, nsfw=(0.5, 0.3, 0.2), removed=0.1)
     dataset = stored(rows, "mixed", build=False)
     yield rows
-    schema.drop(table_of(dataset))
+    schema.drop(dataset.item_table)
 
 
 def ask(client, path: str, body, **options):
@@ -680,7 +679,7 @@ def test_ids_are_asked_for_in_pieces(postcards_dataset, monkeypatch):
 
     monkeypatch.setattr(cluster, "MAX_IDS", 300)
     asked = []
-    table = DatasetIndex.named("postcards").table
+    table = DatasetIndex.for_slug("postcards").table
     answers = cluster.group_by_node(
         range(1_000), table.partition_bits, lambda own: asked.append(own) or own
     )

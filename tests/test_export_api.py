@@ -74,7 +74,7 @@ def of_boats(**more) -> dict:
 
 def concept_of(ada: User, words: str = "a boat") -> Concept:
     vector = service.embed(SearchQuery("postcards", (Term(text=words),)))
-    dataset = service.dataset_named("postcards")
+    dataset = Dataset.for_slug("postcards")
     return Concept.objects.create(
         owner=ada,
         name=words,

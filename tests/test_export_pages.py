@@ -13,6 +13,7 @@ from support.collections import collection, first_ids
 from support.routes import round_
 
 from search.errors import SearchUnavailable
+from search.models import Dataset
 from search.query.model import SearchQuery, Term, encode_embedding
 from search.retrieval import service
 from usercollections.export import services, storage, tasks, views
@@ -43,7 +44,7 @@ def hers(client, ada) -> Client:
 @pytest.fixture
 def boat(ada) -> Concept:
     vector = service.embed(SearchQuery("postcards", (Term(text="a boat"),)))
-    dataset = service.dataset_named("postcards")
+    dataset = Dataset.for_slug("postcards")
     return Concept.objects.create(
         owner=ada,
         name="Boats <b>",

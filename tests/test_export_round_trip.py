@@ -29,7 +29,7 @@ PICTURES = (3, 1_999)
 
 
 def whole(slug: str) -> pa.Table:
-    corpus = DatasetIndex.named(slug)
+    corpus = DatasetIndex.for_slug(slug)
     scan = Scan(corpus, shards_of(corpus.dataset), ALL, with_embeddings=True)
     return pa.concat_tables(batch.table for batch in scan.batches())
 
@@ -128,7 +128,7 @@ def test_a_search_keeps_both_similarities_and_its_own_metadata(tmp_path):
     tiny = tiny_dataset(tmp_path, kind=Dataset.Kind.PARQUET)
     try:
         bring_in_tiny(tiny)
-        found = scan.contents(DatasetIndex.named("tiny"), [0, 1, 2]).to_pylist()
+        found = scan.contents(DatasetIndex.for_slug("tiny"), [0, 1, 2]).to_pylist()
     finally:
         tidied_up(tiny)
     assert [row["caption_similarity"] for row in found] == [0.25, None, 0.5]

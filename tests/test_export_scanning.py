@@ -40,7 +40,7 @@ def small_windows(monkeypatch):
 
 
 def scan(slug: str, filters: Filters = ALL, **more) -> Scan:
-    corpus = DatasetIndex.named(slug)
+    corpus = DatasetIndex.for_slug(slug)
     return Scan(corpus, shards_of(corpus.dataset), filters, **more)
 
 
@@ -199,7 +199,7 @@ def test_bytes_that_are_no_text_become_text():
             "metadata = map(unhex('6bfe'), unhex('fdfd')) WHERE id = 3",
             mutations_sync=1,
         )
-        corpus = DatasetIndex.named("broken")
+        corpus = DatasetIndex.for_slug("broken")
         (row,) = dataset_scan.contents(corpus, [3]).to_pylist()
         assert row["caption"] == "a\ufffd\0\ufffd"
         assert row["metadata"] == [("k\ufffd", "\ufffd\ufffd")]
@@ -210,7 +210,7 @@ def test_bytes_that_are_no_text_become_text():
 def test_contents_have_the_order_in_which_they_are_asked_for(throng):
     ids = throng.ids[[900, 3, 5_500, 2_500, 4]].tolist()
     there = [item_id for item_id in ids if shown(throng, item_id)]
-    corpus = DatasetIndex.named("throng")
+    corpus = DatasetIndex.for_slug("throng")
     found = dataset_scan.contents(corpus, [*ids[:2], 999_999, *ids[2:]])
     assert found["id"].to_pylist() == there and len(there) > 2
     assert dataset_scan.contents(corpus, [], with_embeddings=True).num_rows == 0

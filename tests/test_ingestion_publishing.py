@@ -26,7 +26,6 @@ from search.jobs.leases import Lease
 from search.models import Partition, Removal, Shard
 from search.removals import takedowns
 from search.retrieval import service
-from search.retrieval.service import table_of
 
 pytestmark = pytest.mark.django_db
 State = Shard.State
@@ -129,12 +128,12 @@ def test_a_shard_is_seen_once_its_partition_is_whole(tiny):
     assert seen(tiny) == ids(0, 1, 4)
     assert states(tiny) == [State.INGESTED] * 3
     assert tiny.item_count() == 120
-    assert writer.tables_beside(table_of(tiny)) == []
+    assert writer.tables_beside(tiny.item_table) == []
 
 
 def test_each_partition_is_one_part_with_its_graphs(tiny):
     bring_in(tiny)
-    state = queries.index_state(table_of(tiny))
+    state = queries.index_state(tiny.item_table)
     assert (state["parts"], state["parts_without_index"]) == (2, 0)
     # A merge later on must carry the graphs along, or they would be silently lost.
     made = client.rows(
@@ -170,7 +169,7 @@ def test_410_shards_make_13_parts(tmp_path, numbers):
     dataset = tiny_dataset(tmp_path, slug="many", shards_per_partition=32)
     try:
         bring_in(dataset)
-        state = queries.index_state(table_of(dataset))
+        state = queries.index_state(dataset.item_table)
         assert (state["parts"], state["parts_without_index"]) == (13, 0)
         assert ids_of(dataset) == ids(*numbers, rows=4)
         control.drop(dataset, shards(dataset, 63))
@@ -213,7 +212,7 @@ def test_a_dropped_shard_is_hidden_at_once_and_then_gone(tiny, sent):
     assert ids_of(tiny) == ids(0, 4)
     assert shard(tiny, 1).state == State.REMOVING
     assert publish(tiny) == [0]
-    assert writer.count(table_of(tiny)) == (80, 80)
+    assert writer.count(tiny.item_table) == (80, 80)
     gone = shard(tiny, 1)
     assert (gone.state, gone.rows, gone.rows_visible) == (State.PENDING, None, 0)
     assert control.drop(tiny, shards(tiny, 1)) == 0
@@ -226,8 +225,8 @@ def test_the_last_shard_of_a_partition_can_be_dropped(tiny):
     bring_in(tiny)
     control.drop(tiny, shards(tiny, 4))
     assert publish(tiny) == [1]
-    assert writer.count_by_shard(table_of(tiny)) == {0: (40, 40), 1: (40, 40)}
-    assert queries.index_state(table_of(tiny))["parts"] == 1
+    assert writer.count_by_shard(tiny.item_table) == {0: (40, 40), 1: (40, 40)}
+    assert queries.index_state(tiny.item_table)["parts"] == 1
 
 
 def test_a_shard_of_which_nothing_is_let_in_is_published_empty(tiny):
@@ -259,7 +258,7 @@ def test_a_publication_that_broke_off_begins_anew(tiny, at_step, step):
     assert ids_of(tiny) == ids(0, 1, 4)
     partition = tiny.partitions.get(number=0)
     assert (partition.error, partition.failures) == ("", 0)
-    assert writer.tables_beside(table_of(tiny)) == []
+    assert writer.tables_beside(tiny.item_table) == []
 
 
 @pytest.mark.parametrize("place", ["before the ledger", "after the ledger"])
@@ -282,7 +281,7 @@ def test_a_worker_that_dies_once_all_is_seen_does_no_harm(tiny, monkeypatch, pla
     assert ids_of(tiny) == ids(0, 1, 4)
     assert tiny.item_count() == 120
     control.drop_orphan_tables()
-    assert writer.tables_beside(table_of(tiny)) == []
+    assert writer.tables_beside(tiny.item_table) == []
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -304,7 +303,7 @@ def test_one_thought_dead_that_comes_back_publishes_nothing_old(tiny, at_step, s
     assert ids_of(tiny) == ids(0, 1)
     assert states(tiny) == [State.INGESTED, State.INGESTED, State.PAUSED]
     control.drop_orphan_tables()
-    assert writer.tables_beside(table_of(tiny)) == []
+    assert writer.tables_beside(tiny.item_table) == []
 
 
 def test_one_thought_dead_cannot_publish_what_another_is_making(tiny, at_step):
@@ -364,7 +363,7 @@ def test_what_is_cancelled_during_publication_is_not_seen(
     assert shard(tiny, 1).state == (State.INGESTED if there else State.PENDING)
     assert publishing.due_partitions(tiny) == []
     control.drop_orphan_tables()
-    assert writer.tables_beside(table_of(tiny)) == []
+    assert writer.tables_beside(tiny.item_table) == []
 
 
 def test_what_is_dropped_during_publication_does_not_come_back(tiny, at_step):
@@ -389,7 +388,7 @@ def test_what_is_taken_down_during_publication_does_not_come_back(tiny, at_step)
 def test_a_dataset_dropped_during_publication_is_gone(tiny, at_step):
     for key in queue(tiny):
         shard_run.ingest(key)
-    table = table_of(tiny)
+    table = tiny.item_table
     at_step("build_indexes", lambda: control.drop_dataset(tiny))
     doomed = type(tiny).objects.get(pk=tiny.pk)
     with suppress(SearchUnavailable):
@@ -460,7 +459,7 @@ def test_a_partition_that_kills_its_workers_is_not_tried_for_ever(tiny):
 
 def test_what_runs_and_publications_left_is_tidied_up(tiny, sent):
     keys = queue(tiny)
-    table = table_of(tiny)
+    table = tiny.item_table
     shard_run.ingest(keys[0])
     orphans = [
         table.arriving(0, 7),  # of an epoch that is over

@@ -27,7 +27,6 @@ from search.jobs import leases
 from search.jobs.leases import Lease
 from search.models import Dataset, Removal, Shard
 from search.removals import takedowns
-from search.retrieval.service import table_of
 
 pytestmark = pytest.mark.django_db
 State = Shard.State
@@ -263,7 +262,7 @@ def test_a_broken_file_after_a_broken_off_run_leaves_no_row(tiny, tmp_path, at_b
     (tmp_path / "img_emb_0.npy").write_bytes(b"broken")
     assert shard_run.ingest(key)
     assert tiny.shards.get().state == State.FAILED
-    assert writer.tables_beside(table_of(tiny)) == []
+    assert writer.tables_beside(tiny.item_table) == []
     (tmp_path / "img_emb_0.npy").write_bytes(whole)
     bring_in(tiny)
     assert ids_of(tiny) == list(range(40))
@@ -416,7 +415,7 @@ def test_cancelling_a_run_leaves_what_was_before(tiny, tmp_path, at_batch, befor
     shard = tiny.shards.get()
     assert (shard.state, shard.rows_done) == (before, 0)
     control.drop_orphan_tables()
-    assert writer.tables_beside(table_of(tiny)) == []
+    assert writer.tables_beside(tiny.item_table) == []
     assert publishing.due_partitions(tiny) == []
     if there:
         assert ids_of(tiny) == there
@@ -426,7 +425,7 @@ def test_cancelling_a_run_leaves_what_was_before(tiny, tmp_path, at_batch, befor
 
 def test_a_dataset_dropped_while_it_is_brought_in_is_gone(tiny, at_batch):
     (key,) = queue(tiny)
-    table = table_of(tiny)
+    table = tiny.item_table
     at_batch(16, lambda: control.drop_dataset(Dataset.objects.get(slug="tiny")))
     assert not shard_run.ingest(key)
     assert not Dataset.objects.filter(slug="tiny").exists()

@@ -118,7 +118,7 @@ def asked(vector: np.ndarray, **options) -> SearchQuery:
 def test_each_partition_lies_on_one_engine(spread, two):
     assert rows_at(two[0]) == {0: ROWS, 2: ROWS, 4: ROWS}
     assert rows_at(two[1]) == {1: ROWS, 3: ROWS}
-    assert writer.tables_beside(service.table_of(spread)) == []
+    assert writer.tables_beside(spread.item_table) == []
     state = service.index_state(spread)
     assert (state["rows"], state["rows_without_index"]) == (SHARDS * ROWS, 0)
 
@@ -151,7 +151,7 @@ def test_filters_and_pages_reach_over_both(spread):
 
 def test_items_are_asked_for_where_they_lie(spread):
     ids = [id_of(place) for place in (1, 301, 605, 1_201)]
-    table = service.table_of(spread)
+    table = spread.item_table
     assert [service.item("spread", each).id for each in ids] == ids
     assert lookup.facts(table, ids).keys() == set(ids)
     assert lookup.pixels(table, ids) == {each: each & 0xFFFF for each in ids}
@@ -187,7 +187,7 @@ def test_an_engine_that_is_away_is_not_taken_for_an_empty_one(spread, two, setti
 
 def test_statements_of_a_cluster_are_read_by_the_engine(settings, source):
     settings.CLICKHOUSE_CLUSTER = "pictures"
-    table = service.table_of(tiny_dataset(source, slug="clustered"))
+    table = tiny_dataset(source, slug="clustered").item_table
     creation = schema.creation(table)
     assert "ENGINE = ReplicatedMergeTree" in creation
     assert "ON CLUSTER `pictures`" in creation

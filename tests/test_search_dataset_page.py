@@ -9,7 +9,6 @@ from support.tiny_shards import bring_in, tiny_dataset, write_shard
 
 from search.clickhouse import schema, writer
 from search.models import Dataset, Evaluation, Shard
-from search.retrieval import service
 from tests.test_search_pages import NO_ENGINE, Page
 
 pytestmark = pytest.mark.django_db
@@ -107,7 +106,7 @@ def test_rows_without_an_index_are_counted(client, tmp_path):
         page = page_of(client, "half")
         assert "40 of 80 rows are searched row by row" in page.text
     finally:
-        schema.drop(service.table_of(dataset))
+        schema.drop(dataset.item_table)
 
 
 def test_a_dataset_without_items_has_a_page(client):

@@ -23,7 +23,6 @@ from search.evaluation.recall import (
     stored_questions,
 )
 from search.models import Dataset, Evaluation
-from search.retrieval import service
 from search.retrieval.sampling import random_ids
 
 pytestmark = pytest.mark.django_db
@@ -55,7 +54,7 @@ def made(tmp_path):
 
     yield make
     for dataset in datasets:
-        schema.drop(service.table_of(dataset))
+        schema.drop(dataset.item_table)
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -187,7 +186,7 @@ def test_recall_goes_by_distances():
 
 
 def test_an_item_is_not_an_answer_to_its_own_vector(postcards_dataset):
-    table = service.table_of(postcards_dataset)
+    table = postcards_dataset.item_table
     by_picture = stored_questions(table, "image", [7])
     for exact in (True, False):
         found = search_all(table, "image", by_picture, 1000, exact, lambda: None)

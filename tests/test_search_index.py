@@ -70,7 +70,7 @@ def plan(
 
 
 def table_of(slug: str) -> schema.ItemTable:
-    return service.table_of(Dataset.objects.get(slug=slug))
+    return Dataset.objects.get(slug=slug).item_table
 
 
 @pytest.mark.parametrize("filters", SHAPES, ids=str)
@@ -96,7 +96,7 @@ def test_the_index_stays_when_items_are_removed():
     """Marking a row does not cost the graph."""
     crowd = drawn(2_000, seed=6)
     dataset = stored(crowd, "thinned")
-    table = service.table_of(dataset)
+    table = dataset.item_table
     try:
         client.command(
             f"ALTER TABLE {table.name} UPDATE deleted = 1 WHERE id % 2 = 0",
@@ -116,7 +116,7 @@ def coarse(flock, django_db_blocker) -> Iterator[schema.ItemTable]:
     """The flock again, with numbers of eight bits in its graphs."""
     with django_db_blocker.unblock():
         dataset = stored(flock, "coarse", index_quantization="i8")
-    yield service.table_of(dataset)
+    yield dataset.item_table
     with django_db_blocker.unblock():
         dataset.delete()
 
@@ -174,7 +174,7 @@ def test_many_clients_get_the_answers_that_one_gets(crowd, clients):
 def test_parts_without_an_index_are_counted_and_searched():
     crowd = drawn(3_000, seed=8, shards={0: 0.5, 5: 0.5})
     dataset = stored(crowd, "halfway", build=False)
-    table = service.table_of(dataset)
+    table = dataset.item_table
     try:
         assert service.index_state(dataset)["rows_without_index"] == 3_000
         writer.build_indexes(table, partition_of(dataset, 0))

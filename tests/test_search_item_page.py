@@ -56,7 +56,7 @@ def small_dataset(client, folder, **columns):
     (shard,) = bring_in(dataset)
     assert shard.rows == 3, shard.error
     yield client
-    schema.drop(service.table_of(dataset))
+    schema.drop(dataset.item_table)
 
 
 def shown(site, path: str, status: int = 200) -> str:

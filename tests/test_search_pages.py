@@ -648,7 +648,7 @@ def varied(client, tmp_path):
     (shard,) = bring_in(dataset)
     assert shard.rows == ROWS, shard.error
     yield client
-    schema.drop(service.table_of(dataset))
+    schema.drop(dataset.item_table)
 
 
 def varied_search(varied, **parameters) -> Page:
@@ -821,7 +821,7 @@ def unmarked(client, tmp_path):
     write_shard(tmp_path, 0, ROWS, image=vectors(ROWS, 1), metadata=metadata)
     bring_in(dataset)
     yield client
-    schema.drop(service.table_of(dataset))
+    schema.drop(dataset.item_table)
 
 
 def test_safe_mode_veils_what_nobody_has_marked(unmarked, postcards_dataset):
@@ -1155,7 +1155,7 @@ def hostile(client, tmp_path):
     (shard,) = bring_in(dataset)
     assert shard.rows == rows, shard.error
     yield client
-    schema.drop(service.table_of(dataset))
+    schema.drop(dataset.item_table)
 
 
 def test_hostile_items_are_shown_as_text_and_lead_nowhere(hostile):

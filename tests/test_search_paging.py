@@ -13,10 +13,9 @@ from support.crowd import Crowd, drawn, put_shard_in_engine, stored, unit
 from support.truth import CLOSE, all_similarities, answer, check_hidden, check_order
 
 from search.clickhouse import client, schema
-from search.clickhouse.queries import MAX_RESULTS
 from search.errors import InvalidQuery
 from search.models import Dataset
-from search.query.model import Filters, SearchQuery, Term
+from search.query.model import MAX_RESULTS, Filters, SearchQuery, Term
 from search.retrieval import service
 from search.retrieval.ranking import load
 
@@ -31,7 +30,7 @@ def small(request) -> Iterator[tuple[Crowd, Dataset]]:
     crowd = drawn(3_000, seed=2, removed=0)
     dataset = stored(crowd, "small", build=False)
     yield crowd, dataset
-    schema.drop(service.table_of(dataset))
+    schema.drop(dataset.item_table)
 
 
 def vector_of(crowd: Crowd, seed: int = 0) -> np.ndarray:
@@ -123,7 +122,7 @@ def test_where_nearly_all_is_unsafe_the_few_others_are_found():
             assert len(page.hits) == 20
             assert not more.next
     finally:
-        schema.drop(service.table_of(dataset))
+        schema.drop(dataset.item_table)
 
 
 @pytest.mark.parametrize("mode", ["ann", "exact"])
@@ -176,7 +175,7 @@ def test_an_item_removed_between_pages_is_passed_over(small):
 
 def remove(dataset: Dataset, ids: np.ndarray) -> None:
     client.command(
-        f"ALTER TABLE {service.table_of(dataset).name} "
+        f"ALTER TABLE {dataset.item_table.name} "
         "UPDATE deleted = 1 WHERE id IN {ids:Array(UInt64)}",
         {"ids": ids.tolist()},
         mutations_sync=1,
@@ -195,8 +194,8 @@ def test_a_cursor_goes_on_in_another_process(flock, tmp_path):
         "import os, sys, django\n"
         f"os.environ['CACHE_URL'] = 'filecache://{tmp_path}'\n"
         "django.setup()\n"
-        "from search.retrieval.ranking import resume\n"
-        "ranking, start, _ = resume(sys.argv[1], 'flock')\n"
+        "from search.retrieval.ranking import load\n"
+        "ranking, start, _ = load(sys.argv[1], 'flock')\n"
         "rows = ranking.results[start : start + 10]\n"
         "print(*ranking.ids[rows])\n"
     )

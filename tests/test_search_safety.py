@@ -11,7 +11,6 @@ from search.clickhouse import client, queries, schema
 from search.errors import SearchUnavailable
 from search.models import Dataset
 from search.retrieval.column_stats import has_safety
-from search.retrieval.service import table_of
 
 pytestmark = pytest.mark.django_db
 
@@ -24,7 +23,7 @@ def unmarked():
     facts = facts.append_column("nsfw", pa.array([""] * 200))
     dataset = stored(replace(crowd, facts=facts), "unmarked", build=False)
     yield dataset
-    schema.drop(table_of(dataset))
+    schema.drop(dataset.item_table)
 
 
 def test_a_dataset_says_of_its_items_how_safe_they_are(postcards_dataset):

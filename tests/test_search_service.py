@@ -82,7 +82,7 @@ def test_the_index_finds_what_the_exact_search_finds(stored):
 
 
 def test_all_parts_of_the_table_have_their_index(postcards_dataset):
-    state = queries.index_state(service.table_of(postcards_dataset))
+    state = queries.index_state(postcards_dataset.item_table)
     assert state["rows"] == 2000
     assert state["parts"] == 1
     assert state["parts_without_index"] == 0

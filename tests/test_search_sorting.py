@@ -21,7 +21,7 @@ def small(request) -> Iterator[tuple[Crowd, Dataset]]:
     crowd = drawn(3_000, seed=4, removed=0)
     dataset = stored(crowd, "small")
     yield crowd, dataset
-    schema.drop(service.table_of(dataset))
+    schema.drop(dataset.item_table)
 
 
 def test_the_largest_of_the_nearest_come_first(small):

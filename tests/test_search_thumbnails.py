@@ -28,7 +28,6 @@ from search.clickhouse import schema
 from search.fetch import Limits
 from search.models import Dataset
 from search.removals.takedowns import add
-from search.retrieval.service import table_of
 from search.thumbnails import SIZES, service
 from search.thumbnails.resize import resize_all
 from search.thumbnails.store import Store, store
@@ -96,7 +95,7 @@ def gallery(module_site: Site, django_db_setup) -> Iterator[Dataset]:
     dataset = described(crowd, "gallery", without_removal_list=True)
     put_in_engine(replace(crowd, facts=facts), dataset, build=False)
     yield dataset
-    schema.drop(table_of(dataset))
+    schema.drop(dataset.item_table)
 
 
 @pytest.fixture

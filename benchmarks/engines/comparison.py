@@ -5,8 +5,6 @@ from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
-from search.retrieval.service import table_of
-
 from . import data, in_memory, measure, ours, postcards_recall, steps, tables, web
 from .system import System
 
@@ -43,7 +41,7 @@ def size(
     dataset = ours.dataset(rows, folder)
     words = data.words(rows, asked.queries)
     pictures = data.pictures(rows, asked.queries)
-    bare = ours.BareQuery(table_of(dataset))
+    bare = ours.BareQuery(dataset.item_table)
     bare.load(words.vectors[0])
     systems = [
         bare,

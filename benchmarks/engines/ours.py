@@ -36,7 +36,7 @@ def dataset(rows: Rows, folder: Path) -> Dataset:
         Dataset.objects.filter(slug=slug).delete()
         source = write_shard(rows, folder / f"shards-{rows.count}")
         made = Dataset.objects.create(slug=slug, title=slug, source=str(source))
-        schema.drop(service.table_of(made))
+        schema.drop(made.item_table)
         bring_in(made)
         shutil.rmtree(source)
         built.touch()

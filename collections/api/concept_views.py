@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from search.api.errors import ERROR_RESPONSE
-from search.retrieval.service import dataset_named
+from search.models import Dataset
 
 from .. import sharing
 from ..collection.forms import check
@@ -115,7 +115,7 @@ class ConceptList(UserAccess):
         if "round" in given:
             found = rounds.find_own_round(visitor(request), given["round"])
             return services.of_round(request.user, form, found)
-        dataset = dataset_named(given["dataset"])
+        dataset = Dataset.for_slug(given["dataset"])
         return services.new(
             request.user,
             form,

@@ -23,11 +23,11 @@ from search.api.serializers import (
     TermSerializer,
     terms_of,
 )
-from search.query.model import FIELDS, MAX_TERMS, Filters, SearchQuery
+from search.query.model import FIELDS, MAX_RESULTS, MAX_TERMS, Filters, SearchQuery
 from search.rate_limits import check_images
 
 from ..export import export_request
-from ..export.export_request import FORMS, KINDS, MAX_RESULTS, ExportRequest
+from ..export.export_request import FORMS, KINDS, ExportRequest
 from ..models import Export
 
 # The keys that say what an export is of, by its kind: what it needs, and may have.

@@ -16,11 +16,11 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from search.csv_output import escape_formula
 from search.errors import NotFound
+from search.models import Dataset
 from search.query.model import encode_embedding
 from search.query.url_params import search_url
 from search.rate_limits import limited
 from search.retrieval import popularity
-from search.retrieval.service import dataset_named
 
 from ..models import Collection
 from ..sharing import find_readable
@@ -113,7 +113,7 @@ def more_like_it(
     """
     way = find_readable(request.user, collection_id, token)
     if slug := request.GET.get("dataset", ""):
-        dataset_named(slug)
+        Dataset.for_slug(slug)
     slug = slug or _main_dataset(way.collection)
     asked = {"concept": str(way.collection.pk)}
     if way.token:

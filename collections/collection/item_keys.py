@@ -52,7 +52,7 @@ def check_keys(given: Iterable[ItemKey]) -> list[ItemKey]:
 
 def _key(given: dict[str, Any]) -> ItemKey:
     dataset, item = given["dataset"], int(given["id"])
-    if not Dataset.may_be_named(dataset) or not 0 <= item <= LAST_ITEM:
+    if not Dataset.is_valid_slug(dataset) or not 0 <= item <= LAST_ITEM:
         raise ValueError("no item")
     return ItemKey(dataset, item)
 

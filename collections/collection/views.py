@@ -18,10 +18,10 @@ from django.views.decorators.http import require_http_methods, require_safe
 from django.views.decorators.vary import vary_on_headers
 
 from search.errors import InvalidQuery, NotFound, SearchError, SearchUnavailable
+from search.models import Dataset
 from search.query.model import MAX_TEXT_LENGTH
 from search.query.url_params import safe_url
 from search.rate_limits import limited
-from search.retrieval import service
 from search.retrieval.item_lookup import ItemState
 from search.retrieval.items import Hit
 from search.web.middleware import HtmxRequest
@@ -157,7 +157,7 @@ def _datasets(slugs: set[str]) -> dict[str, Any]:
     found = {}
     for slug in slugs:
         try:
-            found[slug] = service.dataset_named(slug)
+            found[slug] = Dataset.for_slug(slug)
         except NotFound:
             continue
     return found

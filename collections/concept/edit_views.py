@@ -9,8 +9,8 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from search.errors import InvalidQuery, NotFound
+from search.models import Dataset
 from search.rate_limits import limited
-from search.retrieval.service import dataset_named
 
 from .. import sharing
 from ..collection.forms import check
@@ -66,7 +66,7 @@ def upload(request: HttpRequest) -> HttpResponse:
     file = request.FILES.get("file")
     if file is None:
         raise InvalidQuery("Choose a .npy or a .json file first.")
-    dataset = dataset_named(request.POST.get("dataset", ""))
+    dataset = Dataset.for_slug(request.POST.get("dataset", ""))
     read = files.read(file.read(files.MAX_BYTES + 1), dataset)
     named = file.name or ""
     name = request.POST.get("name", "").strip() or read.name or named

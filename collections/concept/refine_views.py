@@ -11,10 +11,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from search.errors import InvalidQuery, SearchError
+from search.models import Dataset
 from search.rate_limits import limited
 from search.retrieval.feedback import MAX_MARKS, STRENGTHS
 from search.retrieval.items import check_item_id
-from search.retrieval.service import dataset_named
 
 from ..models import Concept, Refinement, Round
 from ..responses import errors_as_messages, wants_json
@@ -156,7 +156,7 @@ def history(request: HttpRequest) -> HttpResponse:
     if refinement is None:
         return JsonResponse({"steps": []})
     told = refinement_state(before, refinement, current, _with_seen(before))
-    dataset = dataset_named(refinement.dataset)
+    dataset = Dataset.for_slug(refinement.dataset)
     mine = Concept.objects.owned_by(request.user).filter(
         model=dataset.model, weights=dataset.weights
     )

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.urls import reverse
 
 from search.errors import InvalidQuery, NotFound
-from search.retrieval.service import dataset_named
+from search.models import Dataset
 
 from .. import sharing
 from ..models import Concept, ConceptVersion, Round
@@ -110,7 +110,7 @@ def new(user: Any, form: ConceptForm, vector: np.ndarray, **more: Any) -> Concep
 
 
 def of_round(user: Any, form: ConceptForm, round_: Round) -> Concept:
-    dataset = dataset_named(round_.refinement.dataset)
+    dataset = Dataset.for_slug(round_.refinement.dataset)
     by = {"model": dataset.model, "weights": dataset.weights}
     return new(user, form, round_.embedding, made_of=made_of(round_), **by)
 
@@ -119,7 +119,7 @@ def of_round(user: Any, form: ConceptForm, round_: Round) -> Concept:
 def next_version(user: Any, concept_id: UUID, round_: Round) -> Concept:
     """The round becomes the concept's newest version. Raises SearchError."""
     concept = lock_owned(user, concept_id)
-    dataset = dataset_named(round_.refinement.dataset)
+    dataset = Dataset.for_slug(round_.refinement.dataset)
     if (concept.model, concept.weights) != (dataset.model, dataset.weights):
         raise InvalidQuery(
             f"“{concept.name}” is of the model {concept.model}; this search was made "

@@ -16,6 +16,7 @@ from search.query import concepts
 from search.query.model import (
     FIELDS,
     MAX_EXCLUDED,
+    MAX_RESULTS,
     Filters,
     SearchQuery,
     Term,
@@ -100,7 +101,6 @@ def _signed(label: str, weight: float) -> str:
 
 KINDS = ("collection", "search", "concept", "dataset")
 FORMS = ("json", "csv", "parquet", "img2dataset")
-MAX_RESULTS = 10_000  # of a search
 MAX_NAME_LENGTH = 120  # characters
 ALL = Filters()
 
@@ -180,7 +180,7 @@ def of_search(
         raise InvalidQuery(f"A search is exported up to {MAX_RESULTS:,} results.")
     if not query.terms:
         raise InvalidQuery("There is nothing to search for.")
-    service.dataset_named(query.dataset)
+    Dataset.for_slug(query.dataset)
     terms, labels = [], []
     exclude = dict.fromkeys(query.filters.exclude)
     for term in query.terms:
@@ -246,7 +246,7 @@ def of_dataset(
     with_embeddings: bool = False,
 ) -> ExportRequest:
     """All items of a dataset that pass the filters. Raises NotFound, InvalidQuery."""
-    dataset = service.dataset_named(slug)
+    dataset = Dataset.for_slug(slug)
     what = {"dataset": slug, "filters": filters_to_dict(_of_scan(filters))}
     return ExportRequest("dataset", form, with_embeddings, what, dataset.title)
 

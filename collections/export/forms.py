@@ -12,7 +12,7 @@ from django.utils.http import urlencode
 
 from search.errors import InvalidQuery, NotFound
 from search.models import Dataset
-from search.query.model import Filters
+from search.query.model import MAX_RESULTS, Filters
 from search.rate_limits import check_images
 from search.retrieval import service
 from search.web.forms import FILTER_NAMES, SearchForm
@@ -22,7 +22,7 @@ from ..models import Collection, Concept
 from ..saved_search.search_address import SavedQuery, checked
 from ..sharing import find_readable
 from . import export_request
-from .export_request import MAX_RESULTS, ExportRequest
+from .export_request import ExportRequest
 
 KINDS = ("collection", "concept", "search", "dataset")
 FORMS = {
@@ -97,13 +97,13 @@ class Source:
             )
         if kind == "search":
             asking = checked(given[kind])
-            dataset = service.dataset_named(asking.dataset)
+            dataset = Dataset.for_slug(asking.dataset)
             return cls(kind, asking=asking, dataset=dataset)
         if kind == "concept":
             concept = reached_concept(user, _id(given[kind])).concept
             return cls(kind, concept=concept, dataset=_dataset_of(concept, given))
         if kind == "dataset":
-            return cls(kind, dataset=service.dataset_named(given[kind]))
+            return cls(kind, dataset=Dataset.for_slug(given[kind]))
         raise InvalidQuery(NOTHING)
 
     @property
@@ -179,7 +179,7 @@ def datasets_of(concept: Concept) -> list[Dataset]:
 def _dataset_of(concept: Concept, given: Mapping[str, str]) -> Dataset:
     """The one that is named, or the first of its model."""
     if slug := given.get("dataset", ""):
-        return service.dataset_named(slug)
+        return Dataset.for_slug(slug)
     if not (datasets := datasets_of(concept)):
         raise NotFound("There is no dataset of this concept's model.")
     return datasets[0]

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from search.errors import InvalidQuery, NotFound, SearchUnavailable
-from search.retrieval import service
+from search.models import Dataset
 
 from ..models import Collection, Export
 from . import job, storage, tasks
@@ -141,4 +141,4 @@ def max_rows(asked: ExportRequest) -> int:
     if asked.kind == "collection":
         sizes = Collection.objects.filter(pk=what["collection"])
         return sizes.values_list("size", flat=True).first() or 0
-    return service.dataset_named(what["dataset"]).item_count()
+    return Dataset.for_slug(what["dataset"]).item_count()

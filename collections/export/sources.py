@@ -242,7 +242,7 @@ class OfDataset:
 
     @cached_property
     def corpus(self) -> DatasetIndex:
-        return DatasetIndex.named(self.asked.what["dataset"])
+        return DatasetIndex.for_slug(self.asked.what["dataset"])
 
     @property
     def datasets(self) -> list[str]:

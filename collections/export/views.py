@@ -31,11 +31,10 @@ from search.errors import (
 )
 from search.models import Dataset
 from search.query import concepts
-from search.query.model import Filters, SearchQuery, Term
+from search.query.model import MAX_RESULTS, Filters, SearchQuery, Term
 from search.rate_limits import limited
 from search.retrieval import service
 from search.retrieval.column_stats import filled_columns
-from search.retrieval.service import MAX_RESULTS
 from search.web.forms import ORIENTATION_CHOICES
 from search.web.histogram import Histogram, similarity_histogram
 from search.web.middleware import HtmxRequest

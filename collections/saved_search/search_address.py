@@ -11,6 +11,7 @@ from django.http import QueryDict
 from django.urls import reverse
 
 from search.errors import InvalidQuery, NotFound
+from search.models import Dataset
 from search.query.model import SearchQuery, Term
 from search.query.parser import parse
 from search.query.url_params import DEFAULTS, TERMS, search_query_string
@@ -90,7 +91,7 @@ def checked(address: str) -> SavedQuery:
     form.check()
     if not form.is_search:
         raise InvalidQuery("There is nothing to search for in this address.")
-    service.dataset_named(asking.dataset)
+    Dataset.for_slug(asking.dataset)
     form.search_query(asking.dataset, parse(form.asked["q"], asking.dataset))
     return asking
 

@@ -192,7 +192,7 @@ class DatasetDetail(APIView):
     )
     def get(self, request: Request, slug: str) -> Response:
         """One dataset, with items or without."""
-        return Response(_seen(service.dataset_named(slug), request.user))
+        return Response(_seen(Dataset.for_slug(slug), request.user))
 
     @extend_schema(
         operation_id="dataset_update",
@@ -224,7 +224,7 @@ class DatasetDetail(APIView):
 
         Nobody does so by a slip: `sure` names it again.
         """
-        dataset = service.dataset_named(slug)
+        dataset = Dataset.for_slug(slug)
         given = _parameters(DropParameters, request)
         if given["sure"] != slug:
             sentence = (
@@ -245,7 +245,7 @@ def _parameters(kind: type[serializers.Serializer], request: Request) -> dict[st
 
 def _locked(slug: str) -> Dataset:
     """Nobody enters shards of it meanwhile, which would fix its table."""
-    dataset = service.dataset_named(slug)
+    dataset = Dataset.for_slug(slug)
     locked = Dataset.objects.select_for_update().filter(pk=dataset.pk).first()
     if locked is None:
         raise NotFound(f"There is no dataset named “{slug}”.")

@@ -8,7 +8,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from search.retrieval import popularity, service
+from search.models import Dataset
+from search.retrieval import popularity
 
 from .fields import (
     ListInAddressField,
@@ -71,7 +72,7 @@ class Popularity(APIView):
 
 def _told(dataset: str, items: list[int]) -> dict[str, Any]:
     """As answers.PopularityAnswer; the most picked comes first."""
-    found = service.dataset_named(dataset)
+    found = Dataset.for_slug(dataset)
     ids = list(dict.fromkeys(items))
     counts = popularity.counts(found, ids)
     order = sorted(counts, key=lambda item: (-counts[item], item))

@@ -22,7 +22,6 @@ from search.ingestion import control
 from search.ingestion.progress import ImportProgress, pace, reasons, spans
 from search.ingestion.sources.protocol import LAST_SHARD
 from search.models import Dataset, Partition, Shard
-from search.retrieval import service
 
 from .errors import ERROR_RESPONSE
 from .fields import StrictSerializer, WordField, between
@@ -109,7 +108,7 @@ class Shards(APIView):
     )
     def get(self, request: Request, slug: str) -> Response:
         """The shards of a dataset by their numbers."""
-        dataset = service.dataset_named(slug)
+        dataset = Dataset.for_slug(slug)
         parameters = ShardsParameters(data=request.query_params.dict())
         parameters.is_valid(raise_exception=True)
         given = parameters.validated_data
@@ -151,7 +150,7 @@ class ShardActions(APIView):
         yet; `replace` brings in again what is in. The work is done by workers: watch
         the progress.
         """
-        dataset = service.dataset_named(slug)
+        dataset = Dataset.for_slug(slug)
         action = OTHER_NAMES.get(action, action)
         if action not in ACTIONS:
             raise NotFound(f"There is no such action; there are {', '.join(ACTIONS)}.")
@@ -267,7 +266,7 @@ class Progress(APIView):
     )
     def get(self, request: Request, slug: str) -> Response:
         """How far the import of a dataset is."""
-        return Response(_told(service.dataset_named(slug)))
+        return Response(_told(Dataset.for_slug(slug)))
 
 
 def _told(dataset: Dataset) -> dict[str, Any]:

@@ -11,9 +11,11 @@ from functools import lru_cache
 
 import numpy as np
 
+from search.query.model import MAX_RESULTS
+
 from . import client, cluster
 from .filters import NOT_REMOVED, Condition
-from .queries import MAX_RESULTS, Candidates, nearest
+from .queries import Candidates, nearest
 from .schema import ItemTable
 
 # Of how many rows that pass may be compared exactly at once without a second thought.

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from search.query.model import MAX_RESULTS
+
 from . import client, cluster
 from .filters import NOT_REMOVED, Condition, hidden
 from .schema import CODE_BYTES, INDEXES, VECTOR_COLUMNS, ItemTable
 
-MAX_RESULTS = 10_000
 # Candidates that HNSW keeps while it searches (ef_search): for the few neighbours of an
 # item, and for searches that are paged through. It keeps at least what is asked for.
 NARROW_EF = 256

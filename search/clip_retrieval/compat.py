@@ -15,9 +15,8 @@ from rest_framework import serializers
 
 from search.api.fields import ShortListField
 from search.api.serializers import MAX_NUMBERS, image_bytes
-from search.clickhouse.queries import MAX_RESULTS
 from search.errors import InvalidQuery
-from search.query.model import LAST_ITEM, Term
+from search.query.model import LAST_ITEM, MAX_RESULTS, Term
 from search.query.url_params import POSTCARD
 from search.retrieval import service
 

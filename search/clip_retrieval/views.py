@@ -10,6 +10,7 @@ from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
 from search.errors import NotFound
+from search.models import Dataset
 from search.query.model import Filters, SearchQuery
 from search.rate_limits import check
 from search.retrieval import service
@@ -111,7 +112,7 @@ class Metadata(Endpoint):
 def _dataset(name: Any) -> str:
     """The slug of the dataset of this name, or of the first one."""
     if name:
-        return service.dataset_named(str(name)).slug
+        return Dataset.for_slug(str(name)).slug
     for dataset in service.datasets():
         return dataset.slug
     raise NotFound("There is no dataset yet.")

@@ -17,7 +17,7 @@ from search.clickhouse.filters import Condition
 from search.clickhouse.schema import ItemTable
 from search.errors import NotFound
 from search.models import Evaluation
-from search.query.model import SearchQuery, Term
+from search.query.model import MAX_RESULTS, SearchQuery, Term
 from search.retrieval.dataset_index import FIRST_DEPTH, DatasetIndex
 from search.retrieval.sampling import random_ids
 
@@ -186,7 +186,7 @@ def evaluate(
     The vectors of their pictures ask, and those of their captions unless words are
     `given`. Raises NotFound for a dataset that is not there or has no items.
     """
-    corpus = DatasetIndex.named(slug)
+    corpus = DatasetIndex.for_slug(slug)
     # Some ids have no item any more.
     ids = random_ids(corpus.dataset, 2 * count, Random(seed))
     pictures = stored_questions(corpus.table, "image", ids)[:count]
@@ -222,7 +222,7 @@ def _kept(corpus: DatasetIndex, figures: list[Figures], given: bool) -> Evaluati
 
 def encode_questions(slug: str, lines: Sequence[str]) -> list[Question]:
     """Words as questions; SearchUnavailable when the dataset's model cannot be had."""
-    terms = DatasetIndex.named(slug).terms
+    terms = DatasetIndex.for_slug(slug).terms
     asked = (SearchQuery(slug, (Term(text=line),)) for line in lines)
     return [Question(terms.vectors_of(query)["image"]) for query in asked]
 
@@ -258,7 +258,7 @@ def measure(
         exact_p95_ms=truth.took(95),
     )
     if recalls[10] < GOOD_RECALL:
-        count = min(WIDER_EF * search_width(table, shape.count), queries.MAX_RESULTS)
+        count = min(WIDER_EF * search_width(table, shape.count), MAX_RESULTS)
         again, wide_recalls = search(count)
         return replace(
             figures,

@@ -9,7 +9,6 @@ from search.jobs.leases import database_errors, lease_expired
 from search.models import Dataset, Partition, Shard
 from search.models.registry import own_field
 from search.removals.takedowns import removals_for
-from search.retrieval.service import table_of
 
 from . import publishing, tasks
 from .progress import spans
@@ -133,7 +132,7 @@ def cancel(shards: QuerySet[Shard]) -> int:
         ):
             stopped += 1
             publishing.interrupt(shard.dataset, shard.number)
-            schema.drop(table_of(shard.dataset).arriving(shard.number, shard.epoch))
+            schema.drop(shard.dataset.item_table.arriving(shard.number, shard.epoch))
             source_of(shard.dataset).discard(shard.number)
     return stopped
 
@@ -145,7 +144,7 @@ def droppable(shards: QuerySet[Shard]) -> QuerySet[Shard]:
 
 def drop(dataset: Dataset, shards: QuerySet[Shard]) -> int:
     """Hides the rows of shards at once, and has them removed."""
-    table, dropped = table_of(dataset), []
+    table, dropped = dataset.item_table, []
     for shard in droppable(shards):
         row = Shard.objects.filter(pk=shard.pk, state=shard.state)
         if row.update(
@@ -162,7 +161,7 @@ def drop(dataset: Dataset, shards: QuerySet[Shard]) -> int:
 
 def drop_dataset(dataset: Dataset) -> None:
     """Drops a dataset with all its tables; a run that goes on finds its claim lost."""
-    table = table_of(dataset)
+    table = dataset.item_table
     dataset.shards.update(state=State.PENDING, lease_until=None, rows_visible=0)
     dataset.delete()
     schema.drop(table)
@@ -208,11 +207,11 @@ def drop_orphan_tables() -> None:
     names, wanted = writer.tables_beside(), set()
     kept = Shard.objects.filter(state__in=[*GATHERING, State.FAILED])
     for shard in kept.select_related("dataset"):
-        table = table_of(shard.dataset)
+        table = shard.dataset.item_table
         wanted.add(table.arriving(shard.number, shard.epoch).name)
     leased = Partition.objects.filter(lease_until__gte=timezone.now())
     for partition in leased.select_related("dataset"):
-        table = table_of(partition.dataset)
+        table = partition.dataset.item_table
         wanted.add(table.rebuilt(partition.number, partition.attempts).name)
     for name in names:
         if name not in wanted:

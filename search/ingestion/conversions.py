@@ -17,7 +17,6 @@ from search.clickhouse import queries
 from search.clickhouse.schema import ItemTable
 from search.errors import InvalidQuery
 from search.models import Conversion, ConversionFile, Dataset
-from search.retrieval.service import table_of
 
 from .sources.read_errors import as_shard_unreadable
 from .sources.tables import TableFile, roles_of
@@ -49,7 +48,7 @@ def load(
     roles = roles_of({}, table.names, ("id", "keyword"))
     if "id" not in roles or "keyword" not in roles:
         raise InvalidQuery(f"{path.name} lacks a column photo_id, or keyword.")
-    items = Items(table_of(dataset), name or roles["id"])
+    items = Items(dataset.item_table, name or roles["id"])
     with transaction.atomic():
         file, _ = ConversionFile.objects.update_or_create(
             dataset=dataset, sha256=sha256, defaults={"name": path.name[-300:]}

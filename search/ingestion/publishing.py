@@ -22,7 +22,6 @@ from search.errors import SearchError, SearchUnavailable
 from search.jobs.leases import MAX_FAILURES, SILENT, Lease, LeaseLost, database_errors
 from search.models import Dataset, Partition, Shard
 from search.removals import takedowns
-from search.retrieval.service import table_of
 
 ON_THEIR_WAY = [Shard.State.QUEUED, Shard.State.INGESTING]
 TO_BE_PUBLISHED = [Shard.State.ARRIVED, Shard.State.REMOVING]
@@ -134,7 +133,7 @@ class Publication:
         return _shards(self.dataset, self.partition.number)
 
     def _publish(self, shards: list[Shard]) -> None:
-        table, number = table_of(self.dataset), self.partition.number
+        table, number = self.dataset.item_table, self.partition.number
         begun = timezone.now()
         self.claim.hold(started_at=begun)
         schema.create(table)

@@ -24,7 +24,6 @@ from search.jobs.leases import (
 )
 from search.models import Reject, Shard
 from search.removals.takedowns import RemovalList
-from search.retrieval.service import table_of
 
 from .columns import item_columns
 from .sources.protocol import Batch, OpenShard
@@ -119,7 +118,7 @@ class Run:
 
     @property
     def _arriving(self) -> ItemTable:
-        return table_of(self.shard.dataset).arriving(
+        return self.shard.dataset.item_table.arriving(
             self.shard.number, self.shard.epoch
         )
 

@@ -18,7 +18,6 @@ from search.jobs.leases import database_errors
 from search.models import Dataset
 from search.observability import metrics
 from search.removals import takedowns
-from search.retrieval.service import table_of
 
 from . import publishing, shard_run
 
@@ -73,7 +72,7 @@ def hide_removed(self: Task, dataset_pk: int, since: str) -> None:
         with database_errors():
             dataset = Dataset.objects.filter(pk=dataset_pk).first()
             if dataset is not None:
-                table = table_of(dataset)
+                table = dataset.item_table
                 takedowns.hide(dataset, table, datetime.fromisoformat(since))
     except SearchUnavailable as error:
         raise self.retry(exc=error) from error
@@ -94,7 +93,7 @@ def schedule_hiding(dataset: Dataset | None, since: datetime) -> None:
     """
     for each in [dataset] if dataset else Dataset.objects.all():
         if not _enqueue(partial(hide_removed.delay, each.pk, since.isoformat())):
-            takedowns.hide(each, table_of(each), since)
+            takedowns.hide(each, each.item_table, since)
 
 
 def enqueue_due_partitions(dataset: Dataset) -> int:

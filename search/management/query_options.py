@@ -12,6 +12,7 @@ from search.api.representations import page_json
 from search.clickhouse import client
 from search.errors import InvalidQuery, NotFound, SearchUnavailable, UnreadableWord
 from search.images import decode
+from search.models import Dataset
 from search.query.model import MAX_PER_PAGE, SearchQuery, Term
 from search.retrieval import query_reader, service
 from search.retrieval.service import Page
@@ -27,7 +28,7 @@ class ServerAddress:
 def dataset_named(slug: str | None) -> str:
     """Its slug; without a name, that of the only one there is."""
     if slug is not None:
-        return service.dataset_named(slug).slug
+        return Dataset.for_slug(slug).slug
     slugs = [dataset.slug for dataset in service.datasets()]
     if not slugs:
         raise NotFound("There is no dataset to be searched yet.")
@@ -126,7 +127,7 @@ def remark(slug: str, pages: list[Page]) -> str:
     """How many were found, how fast, and what is not shown."""
     count = sum(len(page.hits) for page in pages)
     spent = sum(page.encode_ms + page.search_ms for page in pages)
-    items = service.dataset_named(slug).item_count()
+    items = Dataset.for_slug(slug).item_count()
     found = f"{count:,} of {items:,} items" if count else "Nothing was found"
     said = [f"{found}, in {spent / 1000:,.1f} s"]
     if matching := pages[0].matching:

@@ -6,6 +6,9 @@ from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.urls import reverse
 
+from search.clickhouse.schema import ItemTable
+from search.errors import NotFound
+
 from .ledger import Shard
 
 SLUG = r"\A[a-z][a-z0-9_]*\Z"
@@ -133,10 +136,33 @@ class Dataset(models.Model):
         return reverse("dataset", args=[self.slug])
 
     @classmethod
-    def may_be_named(cls, slug: str) -> bool:
-        """Whether a dataset could have this slug; no database is asked."""
+    def is_valid_slug(cls, slug: str) -> bool:
+        """Whether a dataset could have this slug; does not query the database."""
         longest = own_field(cls, "slug").max_length or 0
         return len(slug) <= longest and re.match(SLUG, slug) is not None
+
+    @classmethod
+    def for_slug(cls, slug: str) -> "Dataset":
+        """Return the dataset of this slug. Raises NotFound."""
+        if not cls.is_valid_slug(slug):
+            raise NotFound("There is no dataset of that name.")
+        try:
+            return cls.objects.get(slug=slug)
+        except cls.DoesNotExist:
+            raise NotFound(f"There is no dataset named “{slug}”.") from None
+
+    @property
+    def item_table(self) -> ItemTable:
+        """The ClickHouse table of the dataset's items."""
+        return ItemTable(
+            slug=self.slug,
+            dimension=self.dimension,
+            metric=self.metric,
+            index_connections=self.index_connections,
+            index_construction=self.index_construction,
+            quantization=self.index_quantization,
+            shards_per_partition=self.shards_per_partition,
+        )
 
     def item_count(self) -> int:
         """Items that can be found, by the ledger."""

@@ -27,6 +27,7 @@ LAST_ITEM = 2**53 - 1  # JavaScript keeps integers up to here
 MAX_SIDE_PX = 2**32 - 1  # pixels
 DEFAULT_LIMIT = 40
 MAX_PER_PAGE = 100
+MAX_RESULTS = 10_000  # of a search, all pages together
 WORD = re.compile(r"[^\W_]")  # a letter or a digit of any script
 SHORTENED = "~"  # before what shorten_embedding writes
 SITE = re.compile(r"[^\W_]([\w.-]*[^\W_])?")

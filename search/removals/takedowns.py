@@ -16,7 +16,6 @@ from search.errors import InvalidQuery, NotFound
 from search.ingestion.sources.protocol import Batch, Rejected
 from search.models import Dataset, Removal
 from search.query.model import LAST_ITEM
-from search.retrieval.service import table_of
 
 Kind = Removal.Kind
 REASON = "It is on a list of what must not be found."
@@ -190,7 +189,7 @@ def hide(dataset: Dataset, table: ItemTable, since: datetime | None = None) -> N
 def take_down(dataset: Dataset, item_id: int, reason: str) -> None:
     """Hides an item at once, and keeps it out from now on."""
     add(Kind.ITEM, [str(item_id)], dataset, reason)
-    _hide(table_of(dataset), CONDITIONS[Kind.ITEM], [item_id])
+    _hide(dataset.item_table, CONDITIONS[Kind.ITEM], [item_id])
 
 
 def _hide(table: ItemTable, condition: str, values: list) -> None:

@@ -9,8 +9,6 @@ from search.clickhouse.planner import estimate_selectivity
 from search.errors import NotFound, SearchError
 from search.models import Dataset
 
-from .dataset_index import table_of
-
 KEPT_S = 300
 
 logger = logging.getLogger(__name__)
@@ -27,7 +25,7 @@ def has_safety(dataset: Dataset) -> bool:
     if known is not None:
         return known
     try:
-        known = queries.has_safety(table_of(dataset))
+        known = queries.has_safety(dataset.item_table)
     except NotFound:
         return False  # nothing has come in yet
     except SearchError as error:
@@ -47,7 +45,7 @@ FILLED_QUERY = {
 
 def filled_columns(dataset: Dataset) -> dict[str, bool]:
     """By a sample that is kept for minutes; where the engine cannot tell, all are."""
-    table = table_of(dataset)
+    table = dataset.item_table
     try:
         return {
             name: estimate_selectivity(table, Condition(sql)).share > 0

@@ -11,9 +11,8 @@ from search.clickhouse.filters import VISIBLE, Condition, condition_of
 from search.clickhouse.planner import FilteredCandidates, search_filtered
 from search.clickhouse.queries import Candidates
 from search.clickhouse.schema import ItemTable
-from search.errors import NotFound
 from search.models import Dataset
-from search.query.model import SearchQuery
+from search.query.model import MAX_RESULTS, SearchQuery
 
 from . import popularity
 from .items import Hit, to_item_fields
@@ -23,8 +22,8 @@ from .ranking import Ranking
 FIRST_DEPTH = 1_000  # candidates kept for paging at first; more when more are asked for
 SEARCH_DEPTHS = (
     (FIRST_DEPTH, False),
-    (queries.MAX_RESULTS, False),
-    (queries.MAX_RESULTS, True),  # of those alone that are not hidden
+    (MAX_RESULTS, False),
+    (MAX_RESULTS, True),  # of those alone that are not hidden
 )
 
 
@@ -35,17 +34,13 @@ class DatasetIndex:
     dataset: Dataset
 
     @classmethod
-    def named(cls, slug: str) -> "DatasetIndex":
-        if not Dataset.may_be_named(slug):
-            raise NotFound("There is no dataset of that name.")
-        try:
-            return cls(Dataset.objects.get(slug=slug))
-        except Dataset.DoesNotExist:
-            raise NotFound(f"There is no dataset named “{slug}”.") from None
+    def for_slug(cls, slug: str) -> "DatasetIndex":
+        """Raises NotFound when there is no such dataset."""
+        return cls(Dataset.for_slug(slug))
 
     @cached_property
     def table(self) -> ItemTable:
-        return table_of(self.dataset)
+        return self.dataset.item_table
 
     @property
     def terms(self) -> QueryEncoder:
@@ -189,15 +184,3 @@ def merge_candidates(parts: list[FilteredCandidates]) -> tuple[Candidates, bool]
     if cuts:
         found = found.taken(found.distances <= min(cuts))
     return found, not cuts
-
-
-def table_of(dataset: Dataset) -> ItemTable:
-    return ItemTable(
-        slug=dataset.slug,
-        dimension=dataset.dimension,
-        metric=dataset.metric,
-        index_connections=dataset.index_connections,
-        index_construction=dataset.index_construction,
-        quantization=dataset.index_quantization,
-        shards_per_partition=dataset.shards_per_partition,
-    )

@@ -58,7 +58,7 @@ def explain(query: SearchQuery, user: Any, item_id: int) -> tuple[Explanation, .
 
     Raises what the search itself would raise, and NotFound without such an item.
     """
-    terms = DatasetIndex.named(query.dataset).terms
+    terms = DatasetIndex.for_slug(query.dataset).terms
     labels = [_label(term, user, query.dataset) for term in query.terms]
     parts = terms.parts_of(concepts.resolve(query, user))
     found = (

@@ -35,7 +35,7 @@ def facts(slug: str, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
 
     Raises NotFound for an unknown dataset, SearchUnavailable.
     """
-    found = lookup.facts(DatasetIndex.named(slug).table, sorted(ids))
+    found = lookup.facts(DatasetIndex.for_slug(slug).table, sorted(ids))
     return {item_id: to_item_fields(row) for item_id, row in found.items()}
 
 
@@ -48,7 +48,7 @@ def states(slug: str, urls: Mapping[int, str]) -> dict[int, ItemState]:
     deleted: dict[int, int] = {}
     listed = Removal.objects.filter(dataset=None)
     try:
-        corpus = DatasetIndex.named(slug)
+        corpus = DatasetIndex.for_slug(slug)
         listed = removals_for(corpus.dataset)
         deleted = lookup.deleted(corpus.table, sorted(urls))
     except NotFound:
@@ -72,7 +72,7 @@ def similarities(
     Returns the ids (uint64) that are there, and their similarities (float32), in no
     order. Raises NotFound for an unknown dataset, SearchUnavailable.
     """
-    corpus = DatasetIndex.named(slug)
+    corpus = DatasetIndex.for_slug(slug)
     found, distances = lookup.distances(corpus.table, "image", vector, sorted(ids))
     return found, corpus.similarities(distances)
 
@@ -83,7 +83,7 @@ def mean(slug: str, ids: Sequence[int]) -> np.ndarray | None:
     None if none of them is there, or if they point everywhere alike. Raises NotFound
     for an unknown dataset, SearchUnavailable.
     """
-    corpus = DatasetIndex.named(slug)
+    corpus = DatasetIndex.for_slug(slug)
     total = lookup.sum_of_directions(corpus.table, "image", sorted(ids))
     length = float(np.linalg.norm(total))
     return (total / length).astype(np.float32) if length > 1e-6 else None

@@ -13,9 +13,9 @@ from django.core import signing
 
 from search import cache
 from search.clickhouse.filters import NSFW, REMOVED, VISIBLE
-from search.clickhouse.queries import MAX_RESULTS, Candidates
+from search.clickhouse.queries import Candidates
 from search.errors import InvalidQuery
-from search.query.model import Filters
+from search.query.model import MAX_RESULTS, Filters
 
 from . import deduplication
 from .deduplication import Vectors

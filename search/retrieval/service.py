@@ -16,13 +16,12 @@ import numpy as np
 from search.clickhouse import lookup, queries
 from search.clickhouse.filters import NOT_SAFE, REMOVED, condition_of
 from search.clickhouse.planner import estimate_selectivity
-from search.clickhouse.queries import MAX_RESULTS
 from search.errors import InvalidQuery, SearchError
 from search.models import Dataset, Shard
 from search.observability import metrics
-from search.query.model import Filters, SearchQuery, Term
+from search.query.model import MAX_RESULTS, Filters, SearchQuery, Term
 
-from .dataset_index import DatasetIndex, table_of
+from .dataset_index import DatasetIndex
 from .items import Hit, Item, check_item_id, item_not_found, to_item_fields
 from .query_encoder import VECTOR_FIELDS
 from .ranking import Hidden, Ranking, load, store
@@ -64,7 +63,7 @@ def find(query: SearchQuery) -> Page:
     Raises InvalidQuery, NotFound, CannotFetch, or SearchUnavailable when the encoder or
     the engine does not answer.
     """
-    corpus = DatasetIndex.named(query.dataset)
+    corpus = DatasetIndex.for_slug(query.dataset)
     started = encoded = time.perf_counter()
     if query.cursor:
         ranking, start, token = load(query.cursor, query.dataset)
@@ -116,7 +115,7 @@ def rank(query: SearchQuery, count: int) -> RankedIds:
     """
     if not 1 <= count <= MAX_RESULTS:
         raise InvalidQuery(f"A search has 1 to {MAX_RESULTS:,} results.")
-    corpus = DatasetIndex.named(query.dataset)
+    corpus = DatasetIndex.for_slug(query.dataset)
     started = time.perf_counter()
     vectors = corpus.terms.vectors_of(query)
     encoded = time.perf_counter()
@@ -150,31 +149,26 @@ def filter_selectivity(dataset: Dataset, filters: Filters) -> float:
     """About which part of a dataset's items passes these filters, 0 to 1."""
     condition = condition_of(filters)
     return (
-        estimate_selectivity(table_of(dataset), condition).share if condition else 1.0
+        estimate_selectivity(dataset.item_table, condition).share if condition else 1.0
     )
 
 
 def embed(query: SearchQuery) -> np.ndarray:
     """The unit vector of a query, float32 of the dataset's dimension."""
     return next(
-        iter(DatasetIndex.named(query.dataset).terms.vectors_of(query).values())
+        iter(DatasetIndex.for_slug(query.dataset).terms.vectors_of(query).values())
     )
 
 
 def embeddings(slug: str, field: str, ids: Sequence[int]) -> dict[int, np.ndarray]:
     """The stored vectors of items, float32, by id; of "both" those of the images."""
     column = "text" if field == "text" else "image"
-    return lookup.embeddings(DatasetIndex.named(slug).table, column, list(ids))
-
-
-def dataset_named(slug: str) -> Dataset:
-    """Raises NotFound when there is none."""
-    return DatasetIndex.named(slug).dataset
+    return lookup.embeddings(DatasetIndex.for_slug(slug).table, column, list(ids))
 
 
 def item(slug: str, item_id: int) -> Item:
     """Raises NotFound for an unknown dataset or item."""
-    row = lookup.item(DatasetIndex.named(slug).table, check_item_id(item_id))
+    row = lookup.item(DatasetIndex.for_slug(slug).table, check_item_id(item_id))
     if row is None:
         raise item_not_found(item_id)
     return Item(**to_item_fields(row), similarity=None)
@@ -182,7 +176,7 @@ def item(slug: str, item_id: int) -> Item:
 
 def hits_by_id(slug: str, ids: Iterable[int]) -> dict[int, Hit]:
     """Items as they are shown, without a similarity; those not there are left out."""
-    rows = lookup.facts(DatasetIndex.named(slug).table, list(ids))
+    rows = lookup.facts(DatasetIndex.for_slug(slug).table, list(ids))
     return {
         item_id: Hit(**to_item_fields(row), similarity=None)
         for item_id, row in rows.items()
@@ -191,17 +185,17 @@ def hits_by_id(slug: str, ids: Iterable[int]) -> dict[int, Hit]:
 
 def item_id_by_url(slug: str, url: str) -> int | None:
     """The item whose picture lies at this URL; None where there is none to be shown."""
-    return lookup.id_by_url(DatasetIndex.named(slug).table, url)
+    return lookup.id_by_url(DatasetIndex.for_slug(slug).table, url)
 
 
 def neighbours(slug: str, item_id: int, count: int) -> tuple[Hit, ...]:
     """The nearest of an item, itself left out."""
-    return DatasetIndex.named(slug).neighbours(check_item_id(item_id), count)
+    return DatasetIndex.for_slug(slug).neighbours(check_item_id(item_id), count)
 
 
 def random_hits(slug: str, count: int) -> tuple[Hit, ...]:
     """Items by chance that differ, for a page on which nothing is asked yet."""
-    corpus = DatasetIndex.named(slug)
+    corpus = DatasetIndex.for_slug(slug)
     # More than needed, to choose among; some are of rows left out or not for all eyes.
     ids = random_ids(corpus.dataset, WALL_CANDIDATES * count, random.Random())
     rows = lookup.facts(corpus.table, ids)
@@ -220,7 +214,7 @@ def datasets() -> list[Dataset]:
 
 def index_state(dataset: Dataset) -> dict[str, Any]:
     """Parts, rows and bytes of a dataset's table, and how many parts lack an index."""
-    return queries.index_state(table_of(dataset))
+    return queries.index_state(dataset.item_table)
 
 
 def warm_up() -> None:

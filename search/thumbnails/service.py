@@ -85,7 +85,7 @@ def check(found: ThumbnailSource) -> None:
 
 @lru_cache(KNOWN)
 def _looked_up(slug: str, item_id: int, _period: int) -> ThumbnailSource | None:
-    corpus = DatasetIndex.named(slug)
+    corpus = DatasetIndex.for_slug(slug)
     row = lookup.image_facts(corpus.table, item_id)
     if row is None:
         return None

@@ -14,7 +14,6 @@ from search.evaluation.recall import GOOD_RECALL
 from search.models import Dataset
 from search.query.url_params import search_url
 from search.retrieval import service
-from search.retrieval.dataset_index import DatasetIndex
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +21,7 @@ logger = logging.getLogger(__name__)
 @require_safe
 def dataset(request: HttpRequest, slug: str) -> HttpResponse:
     """Raises NotFound, which has a page of its own."""
-    dataset = DatasetIndex.named(slug).dataset
+    dataset = Dataset.for_slug(slug)
     evaluation = dataset.evaluations.first()
     state = _state(dataset)
     context = {

@@ -39,7 +39,7 @@ def item(request: HttpRequest, slug: str, item_id: int) -> HttpResponse:
     if not in_panel:
         context |= page_context(SearchForm({"dataset": slug}))
     try:
-        context |= _shown(request, service.dataset_named(slug), item_id)
+        context |= _shown(request, Dataset.for_slug(slug), item_id)
         if not in_panel:
             context["strip"] = _strip(slug, item_id)
     except SearchError as error:

@@ -15,7 +15,7 @@ from search.clickhouse import lookup
 from search.clickhouse.filters import NOT_SAFE
 from search.errors import InvalidQuery
 from search.models import Dataset, Pick
-from search.retrieval import popularity, service
+from search.retrieval import popularity
 from search.retrieval.column_stats import has_safety
 from search.retrieval.items import check_item_id, item_not_found
 
@@ -29,7 +29,7 @@ ONCE_IN_S = 3600
 @require_safe
 @rate_limits.limited("thumbnail")
 def popularity_page(request: HttpRequest) -> HttpResponse:
-    dataset = service.dataset_named(request.GET.get("dataset", ""))
+    dataset = Dataset.for_slug(request.GET.get("dataset", ""))
     ids = _ids(request.GET.get("ids", ""))
     counts = popularity.counts(dataset, ids)
     context = {
@@ -47,7 +47,7 @@ def record_pick(request: HttpRequest, slug: str, item_id: int) -> HttpResponse:
     kind, words = request.POST.get("kind", ""), request.POST.get("words", "")
     if kind not in Pick.Kind:
         raise InvalidQuery("An item is opened, saved or exported.")
-    table = service.table_of(service.dataset_named(slug))
+    table = Dataset.for_slug(slug).item_table
     if not lookup.facts(table, [check_item_id(item_id)]):
         raise item_not_found(item_id)
     if _is_new(request, slug, item_id, kind, words):
@@ -69,7 +69,7 @@ def _favourites(dataset: Dataset, counts: dict[int, int]) -> Sequence[dict[str, 
     if not has_safety(dataset):
         return ()
     ids = sorted(counts, key=lambda item_id: (-counts[item_id], item_id))
-    facts = lookup.facts(service.table_of(dataset), ids)
+    facts = lookup.facts(dataset.item_table, ids)
     return [
         {"id": item_id, "count": counts[item_id], "caption": facts[item_id]["caption"]}
         for item_id in ids

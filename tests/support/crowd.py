@@ -17,7 +17,6 @@ from search.ingestion.columns import item_columns
 from search.ingestion.publishing import partition_of
 from search.ingestion.sources.protocol import Batch
 from search.models import Dataset, Shard
-from search.retrieval.service import table_of
 
 DIMENSION = 32
 CLUSTERS = 300
@@ -201,7 +200,7 @@ def described(crowd: Crowd, slug: str, **options) -> Dataset:
 
 
 def put_in_engine(crowd: Crowd, dataset: Dataset, *, build: bool = True) -> None:
-    table = table_of(dataset)
+    table = dataset.item_table
     schema.create(table)
     for number in crowd.shards:
         put_shard_in_engine(crowd, dataset, number)
@@ -224,7 +223,7 @@ def put_shard_in_engine(crowd: Crowd, dataset: Dataset, number: int) -> None:
     columns = item_columns(batch, number)
     columns = columns.append_column("deleted", facts["deleted"])
     # Straight into the table that is searched, as a run never does.
-    here = replace(table_of(dataset), partition=partition_of(dataset, number))
+    here = replace(dataset.item_table, partition=partition_of(dataset, number))
     writer.insert(here, columns, f"{dataset.slug} {number}")
 
 

@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 from search.clickhouse import client, queries, schema, writer
 from search.ingestion import control, publishing, shard_run
 from search.models import Dataset, Shard
-from search.retrieval import service
 
 DIMENSION = 8
 HOSTILE = [
@@ -69,7 +68,7 @@ def tiny_dataset(folder: Path, **fields) -> Dataset:
 
 
 def tidied_up(dataset: Dataset) -> None:
-    table = service.table_of(dataset)
+    table = dataset.item_table
     for name in [table.name, *writer.tables_beside(table)]:
         writer.drop_named(name)
 
@@ -98,7 +97,7 @@ def bring_in(dataset: Dataset) -> list[Shard]:
 
 def rows_of(dataset: Dataset, table: schema.ItemTable | None = None) -> list[dict]:
     """The rows that searches may find, or those of a table beside."""
-    name = (table or service.table_of(dataset)).name
+    name = (table or dataset.item_table).name
     return client.rows(f"SELECT * FROM {name} WHERE deleted = 0 ORDER BY id")
 
 
@@ -108,12 +107,12 @@ def ids_of(dataset: Dataset, table: schema.ItemTable | None = None) -> list[int]
 
 def arriving(shard: Shard) -> schema.ItemTable:
     shard.refresh_from_db()
-    return service.table_of(shard.dataset).arriving(shard.number, shard.epoch)
+    return shard.dataset.item_table.arriving(shard.number, shard.epoch)
 
 
 def told(dataset: Dataset) -> dict[str, Any]:
     """What must be the same however often the import broke off."""
-    table = service.table_of(dataset)
+    table = dataset.item_table
     (sums,) = client.rows(TOLD.format(name=table.name))
     state = queries.index_state(table)
     state.pop("bytes")  # of files that are written at random

@@ -20,13 +20,13 @@ from search.management.console import (
     quiet,
 )
 from search.management.query_options import check_engine, user_named
-from search.query.model import FIELDS, MODES, SORTS, Filters
+from search.query.model import FIELDS, MAX_RESULTS, MODES, SORTS, Filters
 from search.query.parser import parse
 from search.retrieval import query_reader
 
 from ...export import export_request, writer
 from ...export.checkpoint import Progress, Told
-from ...export.export_request import FORMS, MAX_RESULTS, ExportRequest
+from ...export.export_request import FORMS, ExportRequest
 
 INTERRUPTED = 130
 COMPARED: dict[str, Any] = {

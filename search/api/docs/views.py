@@ -5,9 +5,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from search.query.model import MAX_PER_PAGE
+from search.query.model import MAX_PER_PAGE, MAX_RESULTS
 from search.retrieval import service
-from search.retrieval.ranking import MAX_RESULTS
 
 from .examples import DATASET
 from .reference import operations_by_tag

@@ -18,7 +18,6 @@ from django.db import DatabaseError
 from search.clickhouse import client
 from search.errors import InvalidQuery, SearchError, SearchUnavailable
 from search.models import Dataset
-from search.retrieval.dataset_index import DatasetIndex
 
 FUNCTIONS = settings.BASE_DIR / "deploy" / "clickhouse" / "encode_function.xml"
 HISTORY = settings.VAR_DIR / "clickhouse_history"
@@ -120,7 +119,7 @@ def split(text: str) -> tuple[list[str], str]:
 def offer_encoders(slug: str | None, pictures: str) -> None:
     """The embedded engine starts the functions' scripts with our environment."""
     try:
-        dataset = DatasetIndex.named(slug).dataset if slug else Dataset.objects.first()
+        dataset = Dataset.for_slug(slug) if slug else Dataset.objects.first()
     except DatabaseError as error:
         reason = str(error).strip().partition("\n")[0]
         raise SearchUnavailable(f"The database cannot be used: {reason}") from error

@@ -18,7 +18,7 @@ from search.management.console import (
 from search.management.worker import local_worker, single_process, watch
 from search.models import Dataset, Shard
 from search.models.registry import own_field
-from search.retrieval.service import dataset_named, index_state
+from search.retrieval.service import index_state
 
 STEERED = {
     "pause": "Stop shards where they are; resume goes on from there.",
@@ -109,7 +109,7 @@ class Command(BaseCommand):
             )
 
     def _show(self, *, slug: str, **options: Any) -> None:
-        dataset = dataset_named(slug)
+        dataset = Dataset.for_slug(slug)
         standing = ImportProgress.of(dataset)
         states = ", ".join(
             f"{n:,} {state}" for state, n in standing.counts.items() if n
@@ -135,7 +135,7 @@ class Command(BaseCommand):
         return ", ".join(f"{name} {value:,}" for name, value in state.items())
 
     def _steer(self, action: str, slug: str, shards: str) -> None:
-        dataset = dataset_named(slug)
+        dataset = Dataset.for_slug(slug)
         if action == "cancel":
             client.ping()  # a server on the embedded engine has to be stopped first
         count = control.apply_action(dataset, shards_of(dataset, shards), action)
@@ -146,7 +146,7 @@ class Command(BaseCommand):
             self.stdout.write(f"The server brings them in, or `ingest {slug}`.")
 
     def _drop(self, *, slug: str, shards: str, yes: bool, **options: Any) -> None:
-        dataset = dataset_named(slug)
+        dataset = Dataset.for_slug(slug)
         chosen = shards_of(dataset, shards)
         client.ping()  # nothing is dropped by half
         numbers = spans(chosen.values_list("number", flat=True))

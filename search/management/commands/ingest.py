@@ -16,7 +16,6 @@ from search.management.console import (
 )
 from search.management.worker import local_worker, single_process, watch
 from search.models import Dataset, Shard
-from search.retrieval.service import dataset_named
 
 from .serve import stop_on_signals
 
@@ -45,7 +44,7 @@ class Command(BaseCommand):
     ) -> None:
         stop_on_signals()
         with command_errors():
-            dataset = dataset_named(slug)
+            dataset = Dataset.for_slug(slug)
             if single_process() and not wait:
                 raise Error(
                     "Without a broker nobody else does the work: leave out --no-wait."

@@ -10,7 +10,6 @@ from search.management.console import Error, command_errors
 from search.management.worker import single_process
 from search.models import Dataset, Removal
 from search.removals import files, takedowns
-from search.retrieval.service import dataset_named, table_of
 
 
 class Command(BaseCommand):
@@ -35,7 +34,7 @@ class Command(BaseCommand):
         with command_errors():
             if single_process():
                 client.ping()  # before anything is loaded: a server may have it open
-            only, since = dataset_named(dataset) if dataset else None, timezone.now()
+            only, since = Dataset.for_slug(dataset) if dataset else None, timezone.now()
             try:
                 with file.open("rb") as opened:
                     loaded = files.load(opened, file.name, kind, only, reason)
@@ -46,4 +45,4 @@ class Command(BaseCommand):
                 tasks.schedule_hiding(only, since)
                 return
             for each in [only] if only else Dataset.objects.all():
-                takedowns.hide(each, table_of(each), since)
+                takedowns.hide(each, each.item_table, since)

@@ -8,7 +8,6 @@ from typing import Any
 
 from django.core.management import BaseCommand, CommandParser
 
-from search.clickhouse.queries import MAX_RESULTS
 from search.management import query_options
 from search.management.console import (
     TRY_AGAIN,
@@ -18,7 +17,15 @@ from search.management.console import (
     quiet,
 )
 from search.query.concepts import resolve
-from search.query.model import FIELDS, MODES, NSFW, ORIENTATIONS, SORTS, SearchQuery
+from search.query.model import (
+    FIELDS,
+    MAX_RESULTS,
+    MODES,
+    NSFW,
+    ORIENTATIONS,
+    SORTS,
+    SearchQuery,
+)
 from search.retrieval.service import Page
 
 DEFAULT_LIMIT = 20
