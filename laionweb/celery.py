@@ -10,5 +10,7 @@ app.autodiscover_tasks(
     ["search.ingestion"]
     + [f"usercollections.{room}" for room in ("collection", "concept", "export")]
 )
-app.autodiscover_tasks(["usercollections.export"], related_name="sweeper")
+app.autodiscover_tasks(
+    ["search.ingestion", "usercollections.export"], related_name="sweeper"
+)
 app.steps["worker"].add("laionweb.encode_worker:Encoding")

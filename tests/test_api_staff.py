@@ -14,7 +14,7 @@ from search.api.datasets import StaffDatasetAnswer
 from search.api.shards import ProgressAnswer, ShardsAnswer
 from search.clickhouse import client as engine
 from search.errors import SearchUnavailable
-from search.ingestion import control, shard_run, tasks, validation
+from search.ingestion import shard_run, sweeper, tasks, validation
 from search.models import Dataset, Partition, Reject, Shard
 from usercollections.account.tokens import make_token
 
@@ -507,5 +507,5 @@ def test_without_a_broker_shards_stay_queued_for_the_sweeper(
     assert states(tiny) == ["queued"] * 3
     monkeypatch.setattr(tasks.ingest_shard, "delay", sent.append)
     monkeypatch.setattr(tasks, "queue_is_empty", lambda task: True)
-    control.recover()
+    sweeper.recover()
     assert len(sent) == 3

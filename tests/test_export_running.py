@@ -46,7 +46,7 @@ def sent(monkeypatch) -> list[str]:
     """The exports that messages were sent for."""
     keys: list[str] = []
     monkeypatch.setattr(tasks.write_export, "delay", keys.append)
-    monkeypatch.setattr(sweeper, "idle", lambda task: True)
+    monkeypatch.setattr(sweeper, "queue_is_empty", lambda task: True)
     return keys
 
 
@@ -368,9 +368,9 @@ def test_the_sweeper_sends_what_is_queued_only_when_no_message_waits(
     queued, sent, monkeypatch
 ):
     sent.clear()
-    monkeypatch.setattr(sweeper, "idle", lambda task: False)
+    monkeypatch.setattr(sweeper, "queue_is_empty", lambda task: False)
     assert sweeper.recover() == 0
-    monkeypatch.setattr(sweeper, "idle", lambda task: True)
+    monkeypatch.setattr(sweeper, "queue_is_empty", lambda task: True)
     assert sweeper.recover() == 1 and sent == [str(queued.pk)]
 
 

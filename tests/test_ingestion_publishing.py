@@ -19,7 +19,7 @@ from support.tiny_shards import (
 from search.clickhouse import client, queries, schema, writer
 from search.clickhouse.schema import SHARD_BITS
 from search.errors import NotFound, SearchUnavailable
-from search.ingestion import control, publishing, shard_run, tasks
+from search.ingestion import control, publishing, shard_run, sweeper, tasks
 from search.ingestion.sources import laion
 from search.jobs import leases
 from search.jobs.leases import Lease
@@ -280,7 +280,7 @@ def test_a_worker_that_dies_once_all_is_seen_does_no_harm(tiny, monkeypatch, pla
     assert publish(tiny) == ([0, 1] if place == "before the ledger" else [1])
     assert ids_of(tiny) == ids(0, 1, 4)
     assert tiny.item_count() == 120
-    control.drop_orphan_tables()
+    sweeper.drop_orphan_tables()
     assert writer.tables_beside(tiny.item_table) == []
 
 
@@ -302,7 +302,7 @@ def test_one_thought_dead_that_comes_back_publishes_nothing_old(tiny, at_step, s
         assert not publishing.publish(tiny, 0)
     assert ids_of(tiny) == ids(0, 1)
     assert states(tiny) == [State.INGESTED, State.INGESTED, State.PAUSED]
-    control.drop_orphan_tables()
+    sweeper.drop_orphan_tables()
     assert writer.tables_beside(tiny.item_table) == []
 
 
@@ -362,7 +362,7 @@ def test_what_is_cancelled_during_publication_is_not_seen(
     assert seen(tiny) == there
     assert shard(tiny, 1).state == (State.INGESTED if there else State.PENDING)
     assert publishing.due_partitions(tiny) == []
-    control.drop_orphan_tables()
+    sweeper.drop_orphan_tables()
     assert writer.tables_beside(tiny.item_table) == []
 
 
@@ -393,7 +393,7 @@ def test_a_dataset_dropped_during_publication_is_gone(tiny, at_step):
     doomed = type(tiny).objects.get(pk=tiny.pk)
     with suppress(SearchUnavailable):
         assert not publishing.publish(doomed, 0)
-    control.drop_orphan_tables()
+    sweeper.drop_orphan_tables()
     assert writer.tables_beside(table) == []
     with pytest.raises(NotFound):
         writer.count(table)
@@ -438,7 +438,7 @@ def test_a_partition_that_always_breaks_off_fails_and_can_be_retried(tiny, at_st
     assert states(tiny) == [State.FAILED, State.FAILED, State.ARRIVED]
     assert shard(tiny, 0).error.endswith("5 attempts. The engine is away.")
     assert publishing.due_partitions(tiny) == [1]
-    control.drop_orphan_tables()
+    sweeper.drop_orphan_tables()
     arrive(tiny, 0, 1, action="retry")
     assert shard(tiny, 0).attempts == 2
     assert publish(tiny) == [0, 1]
@@ -475,7 +475,7 @@ def test_what_runs_and_publications_left_is_tidied_up(tiny, sent):
     Partition.objects.create(dataset=tiny, number=1, attempts=3, lease_until=later)
     schema.drop(orphans[1])
     control.pause(shards(tiny, 1))
-    control.recover()
+    sweeper.recover()
     left = {arriving(shard(tiny, 0)).name, working[0].name}
     assert set(writer.tables_beside()) == left
 
@@ -484,11 +484,11 @@ def test_the_sweeper_has_published_what_nobody_did(tiny, sent):
     keys = queue(tiny)
     shard_run.ingest(keys[0])
     shard_run.ingest(keys[2])
-    assert control.recover() == 2  # the shard 1, and the partition 1
+    assert sweeper.recover() == 2  # the shard 1, and the partition 1
     assert sent == [1]
     control.pause(shards(tiny, 1))
     sent.clear()
-    control.recover()
+    sweeper.recover()
     assert sent == [0, 1]
 
 

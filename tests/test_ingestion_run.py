@@ -21,7 +21,7 @@ from support.tiny_shards import (
 
 from search.clickhouse import client, schema, writer
 from search.errors import NotFound, SearchUnavailable, ShardUnreadable
-from search.ingestion import control, publishing, shard_run, tasks
+from search.ingestion import control, publishing, shard_run, sweeper, tasks
 from search.ingestion.sources import laion
 from search.jobs import leases
 from search.jobs.leases import Lease
@@ -309,7 +309,7 @@ def test_a_shard_that_kills_its_workers_is_not_tried_for_ever(tiny, sent):
     for _ in range(leases.MAX_FAILURES):
         assert Lease.on(tiny.shards.all(), state=State.INGESTING)
         tiny.shards.update(lease_until=timezone.now() - timedelta(seconds=1))
-        control.recover()
+        sweeper.recover()
     assert shard_run.ingest(key)
     shard = tiny.shards.get()
     assert shard.state == State.FAILED
@@ -358,7 +358,7 @@ def test_a_database_that_goes_away_is_no_failure_of_the_shard(tiny, at_batch, se
     assert tiny.shards.get().state == State.INGESTING  # until the lease has run out
     tiny.shards.update(lease_until=timezone.now() - timedelta(seconds=1))
     sent.clear()
-    control.recover()
+    sweeper.recover()
     assert sent == [key]
     assert shard_run.ingest(key)
     assert ids_of(tiny, arriving(tiny.shards.get())) == list(range(40))
@@ -394,7 +394,7 @@ def test_pausing_stops_a_run_and_resuming_goes_on(tiny, at_batch):
     shard = tiny.shards.get()
     assert (shard.state, shard.rows_done) == (State.PAUSED, 16)
     assert not shard_run.ingest(key)  # by a message that was on its way
-    control.recover()
+    sweeper.recover()
     assert tiny.shards.get().state == State.PAUSED
     control.queue(tiny, tiny.shards.all(), "resume")
     inserted = []
@@ -414,7 +414,7 @@ def test_cancelling_a_run_leaves_what_was_before(tiny, tmp_path, at_batch, befor
     assert not shard_run.ingest(key)
     shard = tiny.shards.get()
     assert (shard.state, shard.rows_done) == (before, 0)
-    control.drop_orphan_tables()
+    sweeper.drop_orphan_tables()
     assert writer.tables_beside(tiny.item_table) == []
     assert publishing.due_partitions(tiny) == []
     if there:
@@ -430,7 +430,7 @@ def test_a_dataset_dropped_while_it_is_brought_in_is_gone(tiny, at_batch):
     assert not shard_run.ingest(key)
     assert not Dataset.objects.filter(slug="tiny").exists()
     schema.create(table.arriving(0, 1))  # by a run that noticed late
-    control.drop_orphan_tables()
+    sweeper.drop_orphan_tables()
     assert writer.tables_beside(table) == []
     with pytest.raises(NotFound):
         writer.count(table)
@@ -447,9 +447,9 @@ def test_what_a_dead_worker_left_is_queued_again(tiny, tmp_path, sent):
         Shard.objects.filter(pk=key).update(state=State.INGESTING, lease_until=lease)
     control.pause(tiny.shards.filter(pk=keys[2]))
     sent.clear()
-    assert control.recover() == 2
+    assert sweeper.recover() == 2
     assert sent == [keys[0], keys[3]]
-    control.recover_alone()  # the one that seems to be at work is dead, too
+    sweeper.recover_alone()  # the one that seems to be at work is dead, too
     assert sent[2:] == [keys[0], keys[1], keys[3]]
     states = list(tiny.shards.values_list("state", flat=True))
     assert states == [State.QUEUED, State.QUEUED, State.PAUSED, State.QUEUED]
@@ -463,7 +463,7 @@ def test_messages_that_still_wait_are_not_sent_again(tiny, tmp_path, sent, monke
     Shard.objects.filter(pk=first).update(state=State.INGESTING, lease_until=past)
     sent.clear()
     monkeypatch.setattr(tasks, "queue_is_empty", lambda task: False)
-    assert control.recover() == 1
+    assert sweeper.recover() == 1
     assert sent == [first]
 
 
@@ -497,7 +497,7 @@ def test_without_a_broker_shards_stay_queued(tiny, sent, monkeypatch):
     (key,) = queue(tiny)
     assert tiny.shards.get().state == State.QUEUED
     monkeypatch.setattr(tasks.ingest_shard, "delay", sent.append)
-    assert control.recover() == 1
+    assert sweeper.recover() == 1
     assert sent == [key]
 
 

@@ -5,8 +5,7 @@ from django.utils import timezone
 
 from search.clickhouse import schema, writer
 from search.errors import InvalidQuery, NotFound, ShardUnreadable
-from search.jobs.leases import database_errors, lease_expired
-from search.models import Dataset, Partition, Shard
+from search.models import Dataset, Shard
 from search.models.registry import own_field
 from search.removals.takedowns import removals_for
 
@@ -167,52 +166,3 @@ def drop_dataset(dataset: Dataset) -> None:
     schema.drop(table)
     for name in writer.tables_beside(table):
         writer.drop_named(name)
-
-
-def recover() -> int:
-    """Sends again what is due and what the dead have left; returns how many messages.
-
-    Called now and then, since a broker may lose messages, and workers die. What is
-    queued is sent again once no message waits any more. Raises SearchUnavailable when
-    the ledger or the engine does not answer.
-    """
-    with database_errors():
-        left = Shard.objects.filter(lease_expired(), state=State.INGESTING)
-        keys = list(left.values_list("pk", flat=True))
-        left.update(state=State.QUEUED, lease_until=None)
-        if tasks.queue_is_empty(tasks.ingest_shard):
-            queued = Shard.objects.filter(state=State.QUEUED)
-            keys = list(queued.values_list("pk", flat=True))
-        tasks.enqueue_shards(keys)
-        sent = len(keys)
-        if tasks.queue_is_empty(tasks.publish):
-            sent += sum(map(tasks.enqueue_due_partitions, Dataset.objects.all()))
-        drop_orphan_tables()
-        return sent
-
-
-def recover_alone() -> int:
-    """The same at the start of a process that is the only one: the others are dead."""
-    Shard.objects.filter(state=State.INGESTING).update(lease_until=None)
-    Partition.objects.update(lease_until=None)
-    return recover()
-
-
-def drop_orphan_tables() -> None:
-    """Drops the tables that runs, publications and dropped datasets have left behind.
-
-    A shard that failed keeps what has arrived: a retry goes on from there.
-    """
-    # First the tables, then the ledger: it knows of a table before it is made.
-    names, wanted = writer.tables_beside(), set()
-    kept = Shard.objects.filter(state__in=[*GATHERING, State.FAILED])
-    for shard in kept.select_related("dataset"):
-        table = shard.dataset.item_table
-        wanted.add(table.arriving(shard.number, shard.epoch).name)
-    leased = Partition.objects.filter(lease_until__gte=timezone.now())
-    for partition in leased.select_related("dataset"):
-        table = partition.dataset.item_table
-        wanted.add(table.rebuilt(partition.number, partition.attempts).name)
-    for name in names:
-        if name not in wanted:
-            writer.drop_named(name)

@@ -48,17 +48,6 @@ def publish(dataset_pk: int, partition: int) -> None:
         logger.warning("Partition %s is tried again: %s", partition, error)
 
 
-@shared_task(name="search.ingestion.tasks.recover", queue="publish")
-def recover() -> None:
-    """The sweeper: sent now and then, it tries again whatever did not end well."""
-    from . import control
-
-    try:
-        control.recover()
-    except SearchUnavailable as error:
-        logger.warning("The sweeper could not do all: %s", error)
-
-
 @shared_task(
     name="search.ingestion.tasks.hide_removed",
     bind=True,

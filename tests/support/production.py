@@ -27,11 +27,11 @@ TESTS = Path(__file__).resolve().parent.parent
 WAIT_LIMIT_S = 240  # on a machine that does a lot besides; usually it is seconds
 MADE = """
 from django.core.management import call_command
-from search.ingestion import steering
+from search.ingestion import control
 from search.models import Dataset
 call_command("migrate", verbosity=0)
 for slug in {slugs}:
-    steering.find_shards(Dataset.objects.create(
+    control.discover_shards(Dataset.objects.create(
         slug=slug, title=slug, dimension={dimension}, source={source!r},
         without_removal_list=True))
 """

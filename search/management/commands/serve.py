@@ -155,7 +155,7 @@ def start_worker() -> EmbeddedWorker | None:
     """The worker of the in-memory broker; other brokers have processes of their own."""
     if not settings.CELERY_BROKER_URL.startswith("memory"):
         return None
-    from search.ingestion.control import recover_alone
+    from search.ingestion.sweeper import recover_alone
 
     worker = EmbeddedWorker()
     worker.start()

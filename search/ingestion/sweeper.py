@@ -1,0 +1,76 @@
+"""The sweeper of imports: sends lost work again, drops tables that nobody needs."""
+
+import logging
+
+from celery import shared_task
+from django.utils import timezone
+
+from search.clickhouse import writer
+from search.errors import SearchUnavailable
+from search.jobs.leases import database_errors, lease_expired
+from search.models import Dataset, Partition, Shard
+
+from . import tasks
+from .control import GATHERING
+
+State = Shard.State
+
+logger = logging.getLogger(__name__)
+
+
+@shared_task(name="search.ingestion.tasks.recover", queue="publish")
+def sweep() -> None:
+    """Run `recover`; what the engine or the database refuses waits for the next run."""
+    try:
+        recover()
+    except SearchUnavailable as error:
+        logger.warning("The sweeper could not do all: %s", error)
+
+
+def recover() -> int:
+    """Send due work and the work of dead workers again; return the messages sent.
+
+    Brokers may lose messages, and workers die. Queued shards are sent again once no
+    message waits. Raises SearchUnavailable when the database or the engine does not
+    answer.
+    """
+    with database_errors():
+        left = Shard.objects.filter(lease_expired(), state=State.INGESTING)
+        keys = list(left.values_list("pk", flat=True))
+        left.update(state=State.QUEUED, lease_until=None)
+        if tasks.queue_is_empty(tasks.ingest_shard):
+            queued = Shard.objects.filter(state=State.QUEUED)
+            keys = list(queued.values_list("pk", flat=True))
+        tasks.enqueue_shards(keys)
+        sent = len(keys)
+        if tasks.queue_is_empty(tasks.publish):
+            sent += sum(map(tasks.enqueue_due_partitions, Dataset.objects.all()))
+        drop_orphan_tables()
+        return sent
+
+
+def recover_alone() -> int:
+    """Recover at the start of the only process: every other worker is dead."""
+    Shard.objects.filter(state=State.INGESTING).update(lease_until=None)
+    Partition.objects.update(lease_until=None)
+    return recover()
+
+
+def drop_orphan_tables() -> None:
+    """Drop the tables that runs, publications and dropped datasets have left behind.
+
+    A failed shard keeps its rows, so that a retry continues from them.
+    """
+    # The tables before the ledger, which names a table before it is created.
+    names, wanted = writer.tables_beside(), set()
+    unfinished = Shard.objects.filter(state__in=[*GATHERING, State.FAILED])
+    for shard in unfinished.select_related("dataset"):
+        table = shard.dataset.item_table
+        wanted.add(table.arriving(shard.number, shard.epoch).name)
+    leased = Partition.objects.filter(lease_until__gte=timezone.now())
+    for partition in leased.select_related("dataset"):
+        table = partition.dataset.item_table
+        wanted.add(table.rebuilt(partition.number, partition.attempts).name)
+    for name in names:
+        if name not in wanted:
+            writer.drop_named(name)
