@@ -9,7 +9,7 @@ from django.core.cache import cache, caches
 from django.core.exceptions import ImproperlyConfigured
 from django.test import Client, RequestFactory
 from rest_framework.settings import api_settings
-from support.collections import collection
+from support.collection_helpers import collection
 from support.routes import routes
 
 from search import rate_limits

@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 from support.api_calls import Caller, assert_refuses_all, assert_shaped, caller, walked
-from support.collections import collection, filled, keys, order_of
+from support.collection_helpers import collection, filled, keys, order_of
 
 from search.models import Pick
 

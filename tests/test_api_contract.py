@@ -17,6 +17,8 @@ from django.db import close_old_connections
 from drf_spectacular.validation import validate_schema
 from schemathesis.checks import not_a_server_error
 from schemathesis.generation.case import Case
+from support import api_contract as contract
+from support import routes
 from support.tiny_shards import tiny_dataset, write_shard
 
 from search.api.views import Unknown
@@ -25,7 +27,6 @@ from search.clickhouse import writer
 from search.errors import CannotFetch
 from search.ingestion import tasks
 from search.retrieval import query_encoder
-from tests import contract, routes
 from usercollections.account.tokens import make_token
 from usercollections.export import tasks as export_tasks
 

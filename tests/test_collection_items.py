@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
-from support.collections import (
+from support.collection_helpers import (
     address,
     as_items,
     collection,

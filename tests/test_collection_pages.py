@@ -7,7 +7,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.urls import reverse
 from django.utils import timezone
-from support.collections import (
+from support.collection_helpers import (
     address,
     as_items,
     collection,

@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.db import connections
 from support.api_calls import Caller
-from support.collections import collection, filled, keys, order_of
+from support.collection_helpers import collection, filled, keys, order_of
 
 from search.errors import NotFound
 

@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.test import Client
 from django.urls import reverse
-from support.collections import address, as_items, collection, filled, post
+from support.collection_helpers import address, as_items, collection, filled, post
 
 pytestmark = pytest.mark.django_db
 

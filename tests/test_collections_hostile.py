@@ -9,7 +9,7 @@ from django.contrib.auth import get_user_model
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.http import QueryDict
 from django.test import Client
-from support.collections import address, as_items, collection, filled, post
+from support.collection_helpers import address, as_items, collection, filled, post
 
 from search.errors import InvalidQuery, NotFound, SearchUnavailable
 from search.retrieval import item_lookup

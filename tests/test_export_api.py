@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 from rest_framework.test import APIClient
-from support.collections import collection, first_ids
+from support.collection_helpers import collection, first_ids
 
 from search.models import Dataset, Removal
 from search.query.model import SearchQuery, Term

@@ -13,8 +13,8 @@ import pytest
 from conftest import ROOT
 from django.core.management import CommandError, call_command
 from support import hostile_items
-from support.collections import collection, first_ids
-from support.exports import check, rows
+from support.collection_helpers import collection, first_ids
+from support.export_helpers import check, rows
 
 from search.errors import SearchUnavailable
 from search.models import Dataset

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from support import hostile_items
-from support.collections import collection
-from support.exports import bytes_of, made, rows
+from support.collection_helpers import collection
+from support.export_helpers import bytes_of, made, rows
 from support.truth import all_similarities, reasons
 
 from laionweb.version import VERSION

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 from support.crowd import Crowd, bfloat16, stored, unit
-from support.exports import made, rows
+from support.export_helpers import made, rows
 from support.tiny_shards import tidied_up
 
 from search.query.model import Filters

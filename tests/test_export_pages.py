@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
-from support.collections import collection, first_ids
+from support.collection_helpers import collection, first_ids
 from support.routes import round_
 
 from search.errors import SearchUnavailable

@@ -7,8 +7,8 @@ from itertools import count
 import numpy as np
 import pytest
 from support import hostile_items
-from support.collections import collection, first_ids
-from support.exports import bytes_of, check, made, rows, rows_of
+from support.collection_helpers import collection, first_ids
+from support.export_helpers import bytes_of, check, made, rows, rows_of
 
 from search.errors import InvalidQuery
 from search.models import Dataset, Removal, Shard

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import bring_in
-from support.exports import made
+from support.export_helpers import made
 from support.tiny_shards import DIMENSION, tidied_up, tiny_dataset, vectors
 from support.tiny_shards import bring_in as bring_in_tiny
 

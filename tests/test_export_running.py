@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
-from support.collections import collection
+from support.collection_helpers import collection
 
 from search.errors import InvalidQuery, NotFound, SearchUnavailable
 from search.jobs.leases import MAX_FAILURES

@@ -207,7 +207,7 @@ def test_statements_of_a_cluster_are_read_by_the_engine(settings, source):
 
 def test_an_export_has_the_items_of_all_engines_in_order(spread, tmp_path):
     """Read as Arrow over HTTP, of a scan and of a search that ranks items of both."""
-    from support.exports import made, rows
+    from support.export_helpers import made, rows
 
     from usercollections.export.export_request import of_dataset, of_search
 

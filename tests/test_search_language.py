@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from search.errors import InvalidQuery, UnreadableWord
 from search.query.model import Filters, SearchQuery, Term
-from search.query.parser import AWAY, MAX_QUERY_LENGTH, Asked, parse
+from search.query.parser import AWAY, MAX_QUERY_LENGTH, ParsedQuery, parse
 
 HOST = "laionweb.example"
 
 
-def read(text: str) -> Asked:
+def read(text: str) -> ParsedQuery:
     return parse(text, "postcards", HOST)
 
 
@@ -67,7 +67,7 @@ TERMS = {
 @pytest.mark.parametrize("text", TERMS)
 def test_words_become_terms(text):
     terms = tuple(Term(text=words, weight=weight) for words, weight in TERMS[text])
-    assert read(text) == Asked(text, read(text).parts)
+    assert read(text) == ParsedQuery(text, read(text).parts)
     assert read(text).terms == terms
     assert read(text).filters == {}
 
@@ -346,7 +346,7 @@ def test_a_text_with_another_weight_reads_the_same_but_for_it(text, weight):
         assert things[0] == things[1]
 
 
-def things_of(asked: Asked) -> list[str]:
+def things_of(asked: ParsedQuery) -> list[str]:
     """What is asked for, whatever its weight and however it is put in parentheses."""
     words = " ".join(
         f"{term.text or term.item or term.image_url}" for term in asked.terms

@@ -21,7 +21,7 @@ from schemathesis.schemas import APIOperation
 from schemathesis.specs.openapi import checks as promised
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
-from tests import routes
+from support import routes
 from usercollections.models import Collection, Concept, Export
 
 PROMISES = [
