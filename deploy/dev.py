@@ -105,7 +105,7 @@ def start(services: Services) -> None:
     }
     if "CLICKHOUSE_URL" not in os.environ:
         engine = free_port()
-        endpoint = str(ROOT / "tests" / "clickhouse_http.py")
+        endpoint = str(ROOT / "tests" / "support" / "clickhouse_http.py")
         folder = str(FOLDER / "clickhouse")
         services.start("clickhouse", sys.executable, endpoint, folder, str(engine))
         services.wait_for("clickhouse", engine)
