@@ -1,6 +1,6 @@
 """Every setting, read from the environment; the defaults start on a laptop.
 
-The table in the README lists the variables read here; a test keeps the two alike.
+docs/configuration.md lists the variables read here; a test compares the two.
 """
 
 import os

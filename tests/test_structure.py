@@ -178,9 +178,9 @@ def test_search_does_not_know_collections():
     assert not importers("usercollections", within="search")
 
 
-def test_the_readme_lists_every_setting_with_its_default():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| .+ \|$", readme, re.M)
+def test_the_documentation_lists_every_setting_with_its_default():
+    page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| .+ \|$", page, re.M)
     listed = {name: default.strip("` ") for name, default in rows}
     read = dict(settings_read())
     assert listed.keys() == read.keys()
@@ -201,7 +201,7 @@ def settings_read() -> Iterator[tuple[str, str | None]]:
 
 
 def readable(default: ast.expr) -> str | None:
-    """A default as the README writes it; of an empty one it says what happens."""
+    """Return a default as the table states it; None for an empty one."""
     try:
         value = ast.literal_eval(default)
     except ValueError:
