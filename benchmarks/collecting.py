@@ -170,21 +170,24 @@ def changes(user, large, more: list[int], rounds: int) -> None:
 
     from usercollections.collection import members as collection_members
     from usercollections.collection.item_keys import ItemKey
+    from usercollections.models import Collection
     from usercollections.sharing import lock_owned
 
     room, added, taken, moved = [], [], [], []
     with transaction.atomic(), timed(room):
         first = [ItemKey(SLUG, item) for item in range(5_000)]
-        collection_members.remove(lock_owned(user, large.pk), first)
+        collection_members.remove(lock_owned(Collection, user, large.pk), first)
     told("take 5,000 out", room)
     for place in range(rounds):
         with timed(added):
             batch = add(user, large, more[place * 5_000 : (place + 1) * 5_000])
         with transaction.atomic(), timed(moved):
             one = [ItemKey(SLUG, more[place * 5_000])]
-            collection_members.move(lock_owned(user, large.pk), one, "place", 20_000)
+            collection_members.move(
+                lock_owned(Collection, user, large.pk), one, "place", 20_000
+            )
         with transaction.atomic(), timed(taken):
-            collection_members.undo_add(lock_owned(user, large.pk), batch)
+            collection_members.undo_add(lock_owned(Collection, user, large.pk), batch)
     told("add 5,000", added)
     told("undo that", taken)
     told("move one to place 20,000", moved)

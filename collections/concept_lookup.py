@@ -1,7 +1,6 @@
 """How a search finds a user's concepts, the rounds of a refinement, and collections."""
 
 from typing import Any
-from uuid import UUID
 
 from search.errors import InvalidQuery, NotFound
 from search.models import Dataset
@@ -10,6 +9,7 @@ from search.query.concepts import ResolvedConcept
 from .collection.similarity import as_concept
 from .models import Collection, Concept, Round
 from .models.refinement import round_id
+from .sharing import parse_uuid
 
 NONE = "There is no such concept among yours."
 
@@ -22,10 +22,7 @@ def find(concept_id: str, user: Any, slug: str) -> ResolvedConcept:
     another model made.
     """
     dataset = Dataset.for_slug(slug)
-    try:
-        key = UUID(concept_id)
-    except ValueError as error:
-        raise NotFound(NONE) from error
+    key = parse_uuid(concept_id, NotFound(NONE))
     concept = Concept.objects.visible_to(user).filter(pk=key).first()
     if concept is not None:
         _check_model(concept.name, (concept.model, concept.weights), dataset)

@@ -1,7 +1,7 @@
-"""What an owner does alike with collections and with concepts, from page and API."""
+"""Find, share, delete and restore collections and concepts, for pages and the API."""
 
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
@@ -11,126 +11,153 @@ from django.utils import timezone
 
 from search.errors import InvalidQuery, NotFound
 
-from .models import Collection, Concept
-from .models.ownership import new_token
+from .models.ownership import AnyUser, Shared, new_token
 
 MAX_OWNED = 1_000
 
-SharedObject = Collection | Concept
-T = TypeVar("T", Collection, Concept)
+T = TypeVar("T", bound=Shared)
 
 
-def check_room(user: Any, model: type[SharedObject]) -> None:
-    """To be called in the transaction in which there is one more.
+@dataclass(frozen=True)
+class Access(Generic[T]):
+    """An object that a user may read, found by its id or by its link's token."""
 
-    Raises InvalidQuery when the user has as many as one may have.
+    object: T
+    token: str = ""
+    is_mine: bool = False
+
+    def address(self, name: str = "") -> str:
+        """Return the path of a page of the object, the main one by default.
+
+        Through a link, the page of the link.
+        """
+        name = name or str(self.object._meta.model_name)
+        key = {"token": self.token} if self.token else {"key": self.object.pk}
+        return reverse(name, kwargs=key)
+
+
+def find_readable(
+    model: type[T], user: AnyUser, key: UUID | None = None, token: str = ""
+) -> Access[T]:
+    """Return what the user may see, by its id or by the token of a link.
+
+    Through a link it is read-only, even for its owner. Raises NotFound.
     """
-    # Two made at once are counted one after the other.
+    found: T | None
+    if token:
+        found = _rows(model).with_token(token).first()
+    else:
+        found = _rows(model).visible_to(user).filter(pk=key).first()
+    if found is None:
+        raise not_found(model)
+    return access_of(found, user) if not token else Access(found, token)
+
+
+def access_of(found: T, user: AnyUser) -> Access[T]:
+    """Return the access of a user to what was found by its id."""
+    return Access(found, is_mine=found.owner_id == user.pk)
+
+
+def find_owned(model: type[T], user: AnyUser, key: UUID) -> T:
+    """Return what the user may change. Raises NotFound."""
+    found: T | None = _rows(model).owned_by(user).filter(pk=key).first()
+    if found is None:
+        raise not_found(model)
+    return found
+
+
+def lock_owned(model: type[T], user: AnyUser, key: UUID) -> T:
+    """Return what the user may change, locked until the transaction ends.
+
+    Raises NotFound.
+    """
+    owned = _rows(model).owned_by(user).select_for_update()
+    found: T | None = owned.filter(pk=key).first()
+    if found is None:
+        raise not_found(model)
+    return found
+
+
+def _rows(model: type[Shared]) -> Any:
+    return model.objects  # its type would be that of the abstract base
+
+
+def parse_uuid(text: str, error: Exception) -> UUID:
+    """Return the UUID that a text spells. Raises `error` for any other text."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise error from None
+
+
+def not_found(model: type[Shared]) -> NotFound:
+    name = model._meta.verbose_name
+    return NotFound(f"There is no such {name}, or it is not open to you.")
+
+
+def check_room(user: Any, model: type[Shared]) -> None:
+    """Raise InvalidQuery when the user has as many as one may have.
+
+    Call it in the transaction that adds one: concurrent ones wait for each other.
+    """
     get_user_model().objects.select_for_update(no_key=True).get(pk=user.pk)
-    if model.objects.owned_by(user).count() >= MAX_OWNED:
+    if _rows(model).owned_by(user).count() >= MAX_OWNED:
         names = model._meta.verbose_name_plural
         raise InvalidQuery(
             f"You have {MAX_OWNED:,} {names}, which is the most. Delete one first."
         )
 
 
-def set_visibility(thing: SharedObject, visibility: str) -> None:
-    """Decides who may see it. Once private again, a link given away leads nowhere."""
-    thing.visibility = visibility
-    if visibility == thing.Visibility.PRIVATE:
-        thing.share_token = None
+def rename(shared: Shared) -> None:
+    """Save the name and the description."""
+    # No other fields: they may have changed meanwhile.
+    shared.save(update_fields=["name", "description", "changed_at"])
+
+
+def set_visibility(shared: Shared, visibility: str) -> None:
+    """Set who may see it. Making it private revokes its link."""
+    shared.visibility = visibility
+    if visibility == shared.Visibility.PRIVATE:
+        shared.share_token = None
     else:
-        thing.share_token = thing.share_token or new_token()
-    thing.save(update_fields=["visibility", "share_token"])
+        shared.share_token = shared.share_token or new_token()
+    shared.save(update_fields=["visibility", "share_token"])
 
 
-def renew_link(thing: SharedObject) -> None:
-    """Revokes the link that was given away. Raises InvalidQuery if there is none."""
-    if thing.visibility == thing.Visibility.PRIVATE:
-        name = thing._meta.verbose_name
+def renew_link(shared: Shared) -> None:
+    """Replace the link by another one. Raises InvalidQuery if there is none."""
+    if shared.visibility == shared.Visibility.PRIVATE:
+        name = shared._meta.verbose_name
         raise InvalidQuery(f"This {name} has no link: only you see it.")
-    thing.share_token = new_token()
-    thing.save(update_fields=["share_token"])
+    shared.share_token = new_token()
+    shared.save(update_fields=["share_token"])
 
 
-def link_of(thing: SharedObject) -> str:
-    """The path of its page as its owner gives it away."""
-    page = str(thing._meta.model_name)
-    if thing.visibility == thing.Visibility.UNLISTED:
-        return reverse(page, kwargs={"token": thing.share_token})
-    return reverse(page, args=[thing.pk])
+def link_of(shared: Shared) -> str:
+    """Return the path that the owner gives to others."""
+    if shared.visibility == shared.Visibility.UNLISTED:
+        page = str(shared._meta.model_name)
+        return reverse(page, kwargs={"token": shared.share_token})
+    return shared.get_absolute_url()
 
 
-def delete(thing: SharedObject) -> None:
-    """For a while its owner can bring it back."""
-    thing.deleted_at = timezone.now()
-    thing.save(update_fields=["deleted_at"])
+def delete(shared: Shared) -> None:
+    """Mark it as deleted; `restore` undoes that for a while."""
+    shared.deleted_at = timezone.now()
+    shared.save(update_fields=["deleted_at"])
 
 
 @transaction.atomic
-def undelete(user: Any, model: type[T], key: UUID) -> T | None:
-    """What the user deleted is there again; None if it was not, or too long ago.
+def restore(model: type[T], user: AnyUser, key: UUID) -> T:
+    """Undo a deletion by the user.
 
-    Raises InvalidQuery when there is no room for it.
+    Raises NotFound if nothing was deleted, or too long ago; InvalidQuery when the user
+    has as many as one may have.
     """
-    found = model.objects.deleted_by(user).filter(pk=key).first()
-    if found is not None:
-        check_room(user, model)
-        found.deleted_at = None
-        found.save(update_fields=["deleted_at"])
-    return found
-
-
-NONE = "There is no such collection, or it is not open to you."
-
-
-@dataclass(frozen=True)
-class CollectionAccess:
-    """A collection, and the way to it: by its id, or by the token of its link."""
-
-    collection: Collection
-    token: str = ""
-    is_mine: bool = False
-
-    def address(self, name: str = "collection", **more: Any) -> str:
-        """That of one of its pages, by the same way."""
-        way: dict[str, Any] = {"collection_id": self.collection.pk}
-        if self.token:
-            way = {"token": self.token}
-        return reverse(name, kwargs=way | more)
-
-
-def find_readable(
-    user: Any, collection_id: UUID | None = None, token: str = ""
-) -> CollectionAccess:
-    """What the user may see; through a link it is for reading alone.
-
-    Raises NotFound.
-    """
-    found = None
-    if token:
-        found = Collection.objects.behind_link(token).first()
-    elif collection_id is not None:
-        found = Collection.objects.visible_to(user).filter(pk=collection_id).first()
+    found: T | None = _rows(model).deleted_by(user).filter(pk=key).first()
     if found is None:
-        raise NotFound(NONE)
-    return CollectionAccess(
-        found, token, is_mine=not token and found.owner_id == user.pk
-    )
-
-
-def find_owned(user: Any, collection_id: UUID) -> Collection:
-    """What the user may change. Raises NotFound."""
-    found = Collection.objects.owned_by(user).filter(pk=collection_id).first()
-    if found is None:
-        raise NotFound(NONE)
-    return found
-
-
-def lock_owned(user: Any, collection_id: UUID) -> Collection:
-    """The same, kept from all other changes until the transaction ends."""
-    owned = Collection.objects.owned_by(user).select_for_update()
-    found = owned.filter(pk=collection_id).first()
-    if found is None:
-        raise NotFound(NONE)
+        raise not_found(model)
+    check_room(user, model)
+    found.deleted_at = None
+    found.save(update_fields=["deleted_at"])
     return found

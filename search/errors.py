@@ -3,6 +3,11 @@
 Wrappers of outside things translate into these; views, API and tasks catch them.
 """
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from django.forms import BaseForm
+
 
 class SearchError(Exception):
     """The message is one sentence for the user."""
@@ -88,3 +93,9 @@ class ShardUnreadable(SearchError):
 
     status = 422
     code = "shard_unreadable"
+
+
+def check_form(form: "BaseForm") -> None:
+    """Raise InvalidQuery with the first error of a form, unless it is valid."""
+    if not form.is_valid():
+        raise InvalidQuery(str(next(iter(form.errors.values()))[0]))

@@ -152,16 +152,17 @@ def test_what_is_kept_and_exported_counts_as_picked(ada, user, postcards_dataset
 def test_a_change_of_the_name_leaves_what_came_in_meanwhile(
     ada, user, postcards_dataset, monkeypatch
 ):
-    from usercollections.collection import edit_views, members
+    from usercollections import sharing_views
+    from usercollections.collection import members
 
     made = collection(user, 1)
-    check = edit_views.check
+    check = sharing_views.check_form
 
     def check_slowly(form):
         check(form)
         members.add(user, made.pk, keys(2))
 
-    monkeypatch.setattr(edit_views, "check", check_slowly)
+    monkeypatch.setattr(sharing_views, "check_form", check_slowly)
     post(ada, address("edit", made), name="new")
     made.refresh_from_db()
     assert (made.name, made.size) == ("new", 2)

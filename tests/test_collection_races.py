@@ -86,6 +86,7 @@ def test_moves_at_once_lose_nobody(user):
     from django.db import transaction
 
     from usercollections.collection import members
+    from usercollections.models import Collection
     from usercollections.sharing import lock_owned
 
     made = filled(user, 30)
@@ -93,7 +94,7 @@ def test_moves_at_once_lose_nobody(user):
     def shuffle(item: int) -> None:
         for _ in range(4):
             with transaction.atomic():
-                mine = lock_owned(user, made.pk)
+                mine = lock_owned(Collection, user, made.pk)
                 members.move(mine, keys(item, dataset="nowhere"), "first")
                 members.move(mine, keys(item, dataset="nowhere"), "place", 15)
 

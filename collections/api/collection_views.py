@@ -15,7 +15,7 @@ from ..collection.item_keys import check_keys
 from ..collection.views import public_collections
 from ..models import Collection
 from ..pagination import COLLECTION_ORDERS, paginate, with_sorted_name
-from ..sharing import CollectionAccess, find_readable, lock_owned
+from ..sharing import Access, access_of, find_readable, lock_owned
 from .access import NOT_INDEXED, UserAccess, parameters
 from .representations import (
     CollectionAnswer,
@@ -72,10 +72,7 @@ class CollectionList(UserAccess):
             found = Collection.objects.owned_by(request.user)
         order = COLLECTION_ORDERS[given["sort"]]
         page = paginate(with_sorted_name(found), order, given["cursor"], given["limit"])
-        ways = [
-            CollectionAccess(each, is_mine=each.owner_id == request.user.pk)
-            for each in page.rows
-        ]
+        ways = [access_of(each, request.user) for each in page.rows]
         return Response(page_json(collections_json(ways, request), page))
 
     @extend_schema(
@@ -95,7 +92,7 @@ class CollectionList(UserAccess):
         keys = check_keys(keys_of(given.pop("items")))
         words = given.pop("words")
         made = services.create(request.user, Collection(**given), keys, words)
-        told = collection_json(CollectionAccess(made, is_mine=True), request)
+        told = collection_json(Access(made, is_mine=True), request)
         return Response(told, status.HTTP_201_CREATED)
 
 
@@ -105,7 +102,7 @@ class CollectionDetail(UserAccess):
     )
     def get(self, request: Request, collection_id: UUID) -> Response:
         """Show a collection of yours, or one that is public."""
-        way = find_readable(request.user, collection_id)
+        way = find_readable(Collection, request.user, collection_id)
         return Response(collection_json(way, request))
 
     @extend_schema(
@@ -121,9 +118,9 @@ class CollectionDetail(UserAccess):
         All of it is changed, or nothing.
         """
         with transaction.atomic():
-            collection = lock_owned(request.user, collection_id)
+            collection = lock_owned(Collection, request.user, collection_id)
             _change(collection, validated(CollectionChange, request.data))
-        told = collection_json(CollectionAccess(collection, is_mine=True), request)
+        told = collection_json(Access(collection, is_mine=True), request)
         return Response(told)
 
     @extend_schema(operation_id="collection_delete", tags=TAGS, responses={204: None})
@@ -133,7 +130,7 @@ class CollectionDetail(UserAccess):
         For 30 days it can be brought back on the page of your collections.
         """
         with transaction.atomic():
-            sharing.delete(lock_owned(request.user, collection_id))
+            sharing.delete(lock_owned(Collection, request.user, collection_id))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -145,7 +142,9 @@ class SharedCollection(UserAccess):
     )
     def get(self, request: Request, token: str) -> Response:
         """Show a collection to whoever has its share token."""
-        told = collection_json(find_readable(request.user, token=token), request)
+        told = collection_json(
+            find_readable(Collection, request.user, token=token), request
+        )
         return Response(told, headers=NOT_INDEXED)
 
 
@@ -154,7 +153,7 @@ def _change(collection: Collection, given: dict[str, Any]) -> None:
     for name in ("name", "description"):
         setattr(collection, name, given.get(name, getattr(collection, name)))
     if "name" in given or "description" in given:
-        services.rename(collection)
+        sharing.rename(collection)
     if "cover" in given:
         cover = given["cover"]
         services.choose_cover(collection, keys_of([cover])[0] if cover else None)

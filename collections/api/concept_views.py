@@ -15,16 +15,17 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from search.api.errors import ERROR_RESPONSE
+from search.errors import check_form
 from search.models import Dataset
 
 from .. import sharing
-from ..collection.forms import check
 from ..concept import rounds, services
 from ..concept.files import unit_vector
-from ..concept.services import ConceptAccess, ConceptForm, find_readable
 from ..concept.visitor import visitor
+from ..forms import ConceptForm
 from ..models import Concept
 from ..pagination import Order, paginate, with_sorted_name
+from ..sharing import Access, access_of, find_owned, find_readable, lock_owned
 from .access import NOT_INDEXED, UserAccess, parameters
 from .representations import (
     ConceptAnswer,
@@ -71,7 +72,7 @@ class ConceptList(UserAccess):
         given = validated(OpenOrMine, parameters(request))
         found: QuerySet[Concept]
         if given.get("visibility"):
-            found = Concept.objects.open_to_everyone()
+            found = Concept.objects.public()
         else:
             self.wants_user(request)
             found = Concept.objects.owned_by(request.user)
@@ -79,9 +80,7 @@ class ConceptList(UserAccess):
             with_sorted_name(found), BY_NAME, given["cursor"], given["limit"]
         )
         told = [
-            concept_row_json(
-                ConceptAccess(each, is_mine=each.owner_id == request.user.pk), request
-            )
+            concept_row_json(access_of(each, request.user), request)
             for each in page.rows
         ]
         return Response(page_json(told, page))
@@ -102,11 +101,11 @@ class ConceptList(UserAccess):
             _asked(request, round=ConceptOfRound) or ConceptOfEmbedding, request.data
         )
         form = ConceptForm({"name": given["name"], "description": given["description"]})
-        check(form)
+        check_form(form)
         with transaction.atomic():
             made = self._made(request, form, given)
             sharing.set_visibility(made, given["visibility"])
-        told = concept_json(ConceptAccess(made, is_mine=True), request)
+        told = concept_json(Access(made, is_mine=True), request)
         return Response(told, status.HTTP_201_CREATED)
 
     def _made(
@@ -132,7 +131,9 @@ class ConceptDetail(UserAccess):
     @extend_schema(operation_id="concept_retrieve", tags=TAGS, responses=ConceptAnswer)
     def get(self, request: Request, concept_id: UUID) -> Response:
         """Show a concept of yours, or one that is public, with its embedding."""
-        return Response(concept_json(find_readable(request.user, concept_id), request))
+        return Response(
+            concept_json(find_readable(Concept, request.user, concept_id), request)
+        )
 
     @extend_schema(
         operation_id="concept_update",
@@ -153,9 +154,9 @@ class ConceptDetail(UserAccess):
         All of it is changed, or nothing.
         """
         with transaction.atomic():
-            concept = services.lock_owned(request.user, concept_id)
+            concept = lock_owned(Concept, request.user, concept_id)
             _change(concept, validated(ConceptChange, request.data))
-        return Response(concept_json(ConceptAccess(concept, is_mine=True), request))
+        return Response(concept_json(Access(concept, is_mine=True), request))
 
     @extend_schema(operation_id="concept_delete", tags=TAGS, responses={204: None})
     def delete(self, request: Request, concept_id: UUID) -> Response:
@@ -164,7 +165,7 @@ class ConceptDetail(UserAccess):
         For 30 days it can be brought back on the page of your concepts.
         """
         with transaction.atomic():
-            sharing.delete(services.lock_owned(request.user, concept_id))
+            sharing.delete(lock_owned(Concept, request.user, concept_id))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -174,7 +175,7 @@ class SharedConcept(UserAccess):
     )
     def get(self, request: Request, token: str) -> Response:
         """Show a concept to whoever has its share token."""
-        told = concept_json(find_readable(request.user, token=token), request)
+        told = concept_json(find_readable(Concept, request.user, token=token), request)
         return Response(told, headers=NOT_INDEXED)
 
 
@@ -187,9 +188,9 @@ class Versions(UserAccess):
     )
     def get(self, request: Request, concept_id: UUID) -> Response:
         """List the versions of a concept, the newest first."""
-        way = find_readable(request.user, concept_id)
+        way = find_readable(Concept, request.user, concept_id)
         given = validated(PageParameters, parameters(request))
-        versions = way.concept.versions.all()
+        versions = way.object.versions.all()
         page = paginate(versions, NEWEST, given["cursor"], given["limit"])
         told = [version_json(version, way) for version in page.rows]
         return Response(page_json(told, page))
@@ -210,13 +211,13 @@ class Versions(UserAccess):
 
         The older ones stay. A concept has up to 1,000 of them.
         """
-        services.find_owned(request.user, concept_id)
+        find_owned(Concept, request.user, concept_id)
         asked = _asked(request, round=VersionOfRound, restore=VersionRestored)
         given = validated(asked or VersionOfEmbedding, request.data)
         with transaction.atomic():
             concept = self._advanced(request, concept_id, given)
             version = concept.versions.get(number=concept.version)
-        told = version_json(version, ConceptAccess(concept, is_mine=True))
+        told = version_json(version, Access(concept, is_mine=True))
         return Response(told, status.HTTP_201_CREATED)
 
     def _advanced(
@@ -228,7 +229,7 @@ class Versions(UserAccess):
             return services.next_version(user, concept_id, found)
         if "restore" in given:
             return services.restore(user, concept_id, given["restore"])
-        concept = services.find_owned(user, concept_id)
+        concept = find_owned(Concept, user, concept_id)
         those = f"versions of “{concept.name}”"
         vector = unit_vector(given["embedding"], len(concept.embedding), those)
         return services.next_vector(user, concept_id, vector, {})
@@ -245,7 +246,7 @@ def _change(concept: Concept, given: dict[str, Any]) -> None:
     for name in ("name", "description"):
         setattr(concept, name, given.get(name, getattr(concept, name)))
     if "name" in given or "description" in given:
-        services.rename(concept)
+        sharing.rename(concept)
     if "visibility" in given:
         sharing.set_visibility(concept, given["visibility"])
     if given.get("renew_link"):

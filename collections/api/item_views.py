@@ -16,7 +16,7 @@ from ..collection import members, services
 from ..collection.item_keys import ItemKey, check_keys, rows_of
 from ..models import Collection, CollectionItem
 from ..pagination import ORDERS, paginate
-from ..sharing import CollectionAccess, find_owned, find_readable, lock_owned
+from ..sharing import Access, find_owned, find_readable, lock_owned
 from .access import NOT_INDEXED, UserAccess, parameters
 from .representations import (
     AddedAnswer,
@@ -55,7 +55,9 @@ class Items(UserAccess):
     )
     def get(self, request: Request, collection_id: UUID) -> Response:
         """List the items of a collection in the order made by hand."""
-        return Response(_page(find_readable(request.user, collection_id), request))
+        return Response(
+            _page(find_readable(Collection, request.user, collection_id), request)
+        )
 
     @extend_schema(
         operation_id="collection_items_add",
@@ -70,7 +72,7 @@ class Items(UserAccess):
         Up to 5,000 at once; a collection holds up to 50,000. An item that is in it
         already stays where it is.
         """
-        find_owned(request.user, collection_id)
+        find_owned(Collection, request.user, collection_id)
         given = validated(ItemsGiven, request.data)
         keys = check_keys(keys_of(given["items"]))
         added = members.add(request.user, collection_id, keys)
@@ -79,7 +81,7 @@ class Items(UserAccess):
             "new": len(added.new),
             "there": added.there,
             "unknown": added.unknown,
-            "size": find_owned(request.user, collection_id).size,
+            "size": find_owned(Collection, request.user, collection_id).size,
         }
         return Response(told)
 
@@ -93,7 +95,7 @@ class SharedItems(UserAccess):
     )
     def get(self, request: Request, token: str) -> Response:
         """List the items of a collection to whoever has its share token."""
-        told = _page(find_readable(request.user, token=token), request)
+        told = _page(find_readable(Collection, request.user, token=token), request)
         return Response(told, headers=NOT_INDEXED)
 
 
@@ -108,7 +110,7 @@ class ItemsRemove(UserAccess):
     def post(self, request: Request, collection_id: UUID) -> Response:
         """Take items out of a collection; those that are not in it do not count."""
         with transaction.atomic():
-            collection = lock_owned(request.user, collection_id)
+            collection = lock_owned(Collection, request.user, collection_id)
             keys = check_keys(keys_of(validated(ItemsRemoved, request.data)["items"]))
             gone = members.remove(collection, keys)
         return Response({"removed": len(gone), "size": collection.size})
@@ -122,8 +124,8 @@ class ItemDetail(UserAccess):
         self, request: Request, collection_id: UUID, dataset: str, item_id: int
     ) -> Response:
         """Show one item of a collection."""
-        way = find_readable(request.user, collection_id)
-        member = _member(way.collection, ItemKey(dataset, item_id))
+        way = find_readable(Collection, request.user, collection_id)
+        member = _member(way.object, ItemKey(dataset, item_id))
         return Response(_told(member, way, request))
 
     @extend_schema(
@@ -148,7 +150,7 @@ class ItemDetail(UserAccess):
         """
         key = ItemKey(dataset, item_id)
         with transaction.atomic():
-            collection = lock_owned(request.user, collection_id)
+            collection = lock_owned(Collection, request.user, collection_id)
             member = _member(collection, key)
             given = validated(MemberChange, request.data)
             if "note" in given:
@@ -157,9 +159,7 @@ class ItemDetail(UserAccess):
             if "place" in given:
                 members.move(collection, [key], "place", given["place"])
                 member.refresh_from_db()
-        return Response(
-            _told(member, CollectionAccess(collection, is_mine=True), request)
-        )
+        return Response(_told(member, Access(collection, is_mine=True), request))
 
     @extend_schema(
         operation_id="collection_item_delete", tags=TAGS, responses={204: None}
@@ -170,15 +170,15 @@ class ItemDetail(UserAccess):
         """Take one item out of a collection."""
         key = ItemKey(dataset, item_id)
         with transaction.atomic():
-            collection = lock_owned(request.user, collection_id)
+            collection = lock_owned(Collection, request.user, collection_id)
             _member(collection, key)
             members.remove(collection, [key])
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-def _page(way: CollectionAccess, request: Request) -> Told:
+def _page(way: Access[Collection], request: Request) -> Told:
     given = validated(PageParameters, parameters(request))
-    items = way.collection.items.all()
+    items = way.object.items.all()
     page = paginate(items, ORDERS["hand"], given["cursor"], given["limit"])
     told = members_json(page.rows, page.start + 1, way.is_mine, request)
     return page_json(told, page)
@@ -193,8 +193,8 @@ def _member(collection: Collection, key: ItemKey) -> CollectionItem:
     return found
 
 
-def _told(member: CollectionItem, way: CollectionAccess, request: Request) -> Told:
-    here, before = member.position, way.collection.items
+def _told(member: CollectionItem, way: Access[Collection], request: Request) -> Told:
+    here, before = member.position, way.object.items
     ahead = Q(position__lt=here) | Q(position=here, pk__lt=member.pk)
     place = before.filter(ahead).count() + 1
     return members_json([member], place, way.is_mine, request)[0]

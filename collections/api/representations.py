@@ -225,7 +225,7 @@ def page_json(results: list[Told], cut: Page) -> Told:
 
 
 def _told_shared(
-    way: sharing.CollectionAccess | concept_services.ConceptAccess,
+    way: sharing.Access,
     thing: Collection | Concept,
     request: Request,
 ) -> Told:
@@ -250,23 +250,23 @@ def _told_shared(
 
 
 def collections_json(
-    ways: Sequence[sharing.CollectionAccess], request: Request
+    ways: Sequence[sharing.Access[Collection]], request: Request
 ) -> list[Told]:
     """As answers.CollectionAnswer."""
-    chosen = {way.collection.cover_id for way in ways} - {None}
+    chosen = {way.object.cover_id for way in ways} - {None}
     # A cover that is no member any more is none.
     covers = CollectionItem.objects.in_bulk(chosen)
     return [
-        _told_shared(way, way.collection, request)
+        _told_shared(way, way.object, request)
         | {
-            "size": way.collection.size,
-            "cover": _key(covers.get(way.collection.cover_id)),
+            "size": way.object.size,
+            "cover": _key(covers.get(way.object.cover_id)),
         }
         for way in ways
     ]
 
 
-def collection_json(way: sharing.CollectionAccess, request: Request) -> Told:
+def collection_json(way: sharing.Access[Collection], request: Request) -> Told:
     return collections_json([way], request)[0]
 
 
@@ -340,9 +340,9 @@ def searches_json(
 # --- Concepts
 
 
-def concept_row_json(way: concept_services.ConceptAccess, request: Request) -> Told:
+def concept_row_json(way: sharing.Access[Concept], request: Request) -> Told:
     """As answers.ConceptRow."""
-    concept = way.concept
+    concept = way.object
     return _told_shared(way, concept, request) | {
         "model": concept.model,
         "weights": concept.weights,
@@ -351,17 +351,17 @@ def concept_row_json(way: concept_services.ConceptAccess, request: Request) -> T
     }
 
 
-def concept_json(way: concept_services.ConceptAccess, request: Request) -> Told:
+def concept_json(way: sharing.Access[Concept], request: Request) -> Told:
     """As answers.ConceptAnswer."""
     return concept_row_json(way, request) | {
-        "made_of": concept_services.how_made(way.concept, is_mine=way.is_mine),
-        "embedding": way.concept.embedding.tolist(),
+        "made_of": concept_services.how_made(way.object, is_mine=way.is_mine),
+        "embedding": way.object.embedding.tolist(),
     }
 
 
-def version_json(version: ConceptVersion, way: concept_services.ConceptAccess) -> Told:
+def version_json(version: ConceptVersion, way: sharing.Access[Concept]) -> Told:
     """As answers.VersionAnswer."""
-    concept, how = way.concept, version.made_of
+    concept, how = way.object, version.made_of
     return {
         "number": version.number,
         "created_at": version.created_at,

@@ -76,15 +76,15 @@ def _lines(rows: Iterable[list[Any]]) -> str:
 def export(
     request: HttpRequest,
     form: str,
-    collection_id: UUID | None = None,
+    key: UUID | None = None,
     token: str = "",
 ) -> StreamingHttpResponse:
     """The members as a file; notes are in that of the owner alone."""
-    way = find_readable(request.user, collection_id, token)
+    access = find_readable(Collection, request.user, key, token)
     if request.method == "POST":  # a GET changes nothing
-        _record(way.collection)
-    pieces = written(way.collection, form, with_notes=way.is_mine)
-    name = f"{slugify(way.collection.name)[:60] or 'collection'}.{form}"
+        _record(access.object)
+    pieces = written(access.object, form, with_notes=access.is_mine)
+    name = f"{slugify(access.object.name)[:60] or 'collection'}.{form}"
     return StreamingHttpResponse(
         pieces,
         content_type=FORMS[form],
@@ -104,20 +104,20 @@ def _record(collection: Collection) -> None:
 @require_safe
 @limited("search")
 def more_like_it(
-    request: HttpRequest, collection_id: UUID | None = None, token: str = ""
+    request: HttpRequest, key: UUID | None = None, token: str = ""
 ) -> HttpResponse:
     """Sends on to a search by the mean of the pictures.
 
     By its id the search knows the collection and leaves its members out. Who came
     through a link does not reach it by its id; their search has the mean itself.
     """
-    way = find_readable(request.user, collection_id, token)
+    access = find_readable(Collection, request.user, key, token)
     if slug := request.GET.get("dataset", ""):
         Dataset.for_slug(slug)
-    slug = slug or _main_dataset(way.collection)
-    asked = {"concept": str(way.collection.pk)}
-    if way.token:
-        asked = {"embedding": encode_embedding(similarity.mean(way.collection, slug))}
+    slug = slug or _main_dataset(access.object)
+    asked = {"concept": str(access.object.pk)}
+    if access.token:
+        asked = {"embedding": encode_embedding(similarity.mean(access.object, slug))}
     # Django's redirect refuses addresses as long as those of large embeddings.
     address = search_url(asked | {"dataset": slug})
     return HttpResponse(status=303, headers={"Location": address})

@@ -9,14 +9,14 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from search.errors import InvalidQuery
+from search.errors import InvalidQuery, check_form
 
 from .. import undo_tokens
+from ..forms import NoteForm
 from ..models import Collection
 from ..responses import counted, errors_as_messages, success
 from ..sharing import find_owned, lock_owned
 from . import members, services
-from .forms import NoteForm, check
 from .item_keys import ItemKey, by_dataset, read, rows_of
 
 MAX_TO_CHOOSE = 1_000
@@ -51,19 +51,19 @@ def choose(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 @errors_as_messages
-def add(request: HttpRequest, collection_id: UUID) -> HttpResponse:
-    collection = find_owned(request.user, collection_id)
+def add(request: HttpRequest, key: UUID) -> HttpResponse:
+    collection = find_owned(Collection, request.user, key)
     keys = read(request.POST.get("items", ""))
-    added = members.add(request.user, collection_id, keys)
+    added = members.add(request.user, key, keys)
     services.record(added, request.POST.get("words", ""))
     undo = {
-        "url": reverse("collection-take-back", args=[collection_id]),
+        "url": reverse("collection-take-back", args=[key]),
         "data": {"batch": str(added.batch)},
     }
     return success(
         request,
         _told_of(added, collection.name),
-        reverse("collection", args=[collection_id]),
+        reverse("collection", args=[key]),
         undo if added.new else None,
         new=len(added.new),
         there=added.there,
@@ -90,8 +90,8 @@ def _told_of(added: members.Added, name: str) -> str:
 @require_POST
 @errors_as_messages
 @transaction.atomic
-def remove(request: HttpRequest, collection_id: UUID) -> HttpResponse:
-    collection = lock_owned(request.user, collection_id)
+def remove(request: HttpRequest, key: UUID) -> HttpResponse:
+    collection = lock_owned(Collection, request.user, key)
     gone = members.remove(collection, read(request.POST.get("items", "")))
     text = f"Took {counted(len(gone))} out of “{collection.name}”."
     return _undoable(request, collection, text, "removed", gone)
@@ -100,9 +100,9 @@ def remove(request: HttpRequest, collection_id: UUID) -> HttpResponse:
 @require_POST
 @errors_as_messages
 @transaction.atomic
-def move(request: HttpRequest, collection_id: UUID) -> HttpResponse:
+def move(request: HttpRequest, key: UUID) -> HttpResponse:
     """Changes the order made by hand."""
-    collection = lock_owned(request.user, collection_id)
+    collection = lock_owned(Collection, request.user, key)
     keys = read(request.POST.get("items", ""))
     to = request.POST.get("to", "")
     before = members.move(collection, keys, to, _anchor(request.POST))
@@ -121,29 +121,29 @@ def _anchor(asked: Any) -> ItemKey | int | None:
 @require_POST
 @errors_as_messages
 @transaction.atomic
-def undo(request: HttpRequest, collection_id: UUID) -> HttpResponse:
+def undo(request: HttpRequest, key: UUID) -> HttpResponse:
     """Puts back what was removed, or to where it was moved from."""
-    collection = lock_owned(request.user, collection_id)
+    collection = lock_owned(Collection, request.user, key)
     what, kept = undo_tokens.load(collection, request.POST.get("token", ""))
     if what == "removed":
         members.undo_remove(collection, kept)
     else:
         members.position_for(collection, kept)
-    to = reverse("collection", args=[collection_id])
+    to = reverse("collection", args=[key])
     return success(request, "All is as it was.", to, size=collection.pictures())
 
 
 @require_POST
 @errors_as_messages
-def note(request: HttpRequest, collection_id: UUID) -> HttpResponse:
+def note(request: HttpRequest, key: UUID) -> HttpResponse:
     """Writes the note under a member."""
-    collection = find_owned(request.user, collection_id)
+    collection = find_owned(Collection, request.user, key)
     keys = read(request.POST.get("items", ""))
     member = rows_of(collection.items.all(), keys).first()
     if member is None:
         raise InvalidQuery("This picture is not in the collection any more.")
     form = NoteForm(request.POST, instance=member)
-    check(form)
+    check_form(form)
     member.save(update_fields=["note"])
     return JsonResponse({"note": member.note})
 

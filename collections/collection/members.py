@@ -50,7 +50,7 @@ def insert(user: Any, collection_id: UUID, keys: list[ItemKey], known: Known) ->
     """
     batch = uuid4()
     with transaction.atomic():
-        collection = lock_owned(user, collection_id)
+        collection = lock_owned(Collection, user, collection_id)
         there = _there(collection, keys)
         new = [key for key in keys if key in known and key not in there]
         check_room(collection, len(new))

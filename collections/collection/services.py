@@ -1,13 +1,14 @@
 """A collection is made, named and given a cover."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 from uuid import UUID, uuid4
 
 from django.db import connection, transaction
 from django.utils import timezone
 
-from search.errors import InvalidQuery
+from search.errors import InvalidQuery, NotFound
 from search.retrieval import popularity
 
 from .. import sharing
@@ -58,12 +59,6 @@ def record(added: Added, words: str) -> None:
         popularity.record(slug, ids, words, popularity.Kind.SAVED)
 
 
-def rename(collection: Collection) -> None:
-    """Keeps the name and the description that it was given."""
-    # These alone: members may come in meanwhile.
-    collection.save(update_fields=["name", "description", "changed_at"])
-
-
 def choose_cover(collection: Collection, key: ItemKey | None) -> None:
     """One member stands for all; without one, the first four do.
 
@@ -90,7 +85,7 @@ def merge(user: Any, target_id: UUID, source_id: UUID) -> tuple[UUID, int]:
     with transaction.atomic():
         # Always in the same order, or two merges could wait for each other.
         first, second = sorted((target_id, source_id))
-        both = {pk: lock_owned(user, pk) for pk in (first, second)}
+        both = {pk: lock_owned(Collection, user, pk) for pk in (first, second)}
         target, source = both[target_id], both[source_id]
         new = source.size - _shared(target, source)
         check_room(target, new)
@@ -106,8 +101,9 @@ def unmerge(user: Any, target_id: UUID, batch: UUID, source_id: UUID) -> None:
     Raises NotFound, InvalidQuery.
     """
     with transaction.atomic():
-        undo_add(lock_owned(user, target_id), batch)
-        sharing.undelete(user, Collection, source_id)
+        undo_add(lock_owned(Collection, user, target_id), batch)
+        with suppress(NotFound):
+            sharing.restore(Collection, user, source_id)
 
 
 def copy(user: Any, source: Collection) -> Collection:

@@ -1,7 +1,10 @@
 from django.urls import include, path
 
+from .. import sharing_views
+from ..models import Collection
 from . import download_views, edit_views, item_views, views
 
+MODEL = {"model": Collection}
 for_readers = [
     path("", views.page, name="collection"),
     path(
@@ -9,14 +12,19 @@ for_readers = [
     ),
     path("export.csv", download_views.export, {"form": "csv"}, name="collection-csv"),
     path("like-it", download_views.more_like_it, name="collection-like-it"),
-    path("copy", edit_views.copy, name="collection-copy"),
+    path("copy", sharing_views.copy, MODEL, name="collection-copy"),
 ]
-for_its_owner = [
-    path("edit", edit_views.edit, name="collection-edit"),
-    path("delete", edit_views.delete, name="collection-delete"),
-    path("restore", edit_views.restore, name="collection-restore"),
-    path("visibility", edit_views.change_visibility, name="collection-visibility"),
-    path("renew-link", edit_views.renew_link, name="collection-renew-link"),
+for_owner = [
+    path("edit", sharing_views.edit, MODEL, name="collection-edit"),
+    path("delete", sharing_views.delete, MODEL, name="collection-delete"),
+    path("restore", sharing_views.restore, MODEL, name="collection-restore"),
+    path(
+        "visibility",
+        sharing_views.change_visibility,
+        MODEL,
+        name="collection-visibility",
+    ),
+    path("renew-link", sharing_views.renew_link, MODEL, name="collection-renew-link"),
     path("cover", edit_views.choose_cover, name="collection-cover"),
     path("merge", edit_views.merge, name="collection-merge"),
     path("unmerge", edit_views.unmerge, name="collection-unmerge"),
@@ -32,5 +40,5 @@ urlpatterns = [
     path("collections/public/", views.public, name="collections-public"),
     path("collections/choose", item_views.choose, name="collections-choose"),
     path("collections/shared/<slug:token>/", include(for_readers)),
-    path("collections/<uuid:collection_id>/", include(for_readers + for_its_owner)),
+    path("collections/<uuid:key>/", include(for_readers + for_owner)),
 ]

@@ -17,7 +17,13 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_safe
 from django.views.decorators.vary import vary_on_headers
 
-from search.errors import InvalidQuery, NotFound, SearchError, SearchUnavailable
+from search.errors import (
+    InvalidQuery,
+    NotFound,
+    SearchError,
+    SearchUnavailable,
+    check_form,
+)
 from search.models import Dataset
 from search.query.model import MAX_TEXT_LENGTH
 from search.query.url_params import safe_url
@@ -27,6 +33,7 @@ from search.retrieval.items import Hit
 from search.web.middleware import HtmxRequest
 
 from .. import sharing
+from ..forms import CollectionForm, CollectionVisibilityForm
 from ..models import Collection, CollectionItem
 from ..pagination import (
     COLLECTION_ORDERS,
@@ -37,10 +44,9 @@ from ..pagination import (
     with_sorted_name,
 )
 from ..responses import counted, errors_as_messages, success, wants_json
-from ..sharing import CollectionAccess, find_readable
+from ..sharing import Access, find_readable
 from . import services, similarity
 from .covers import choose_tiles, with_cover_tiles
-from .forms import CollectionForm, VisibilityForm, check
 from .item_keys import read
 from .rows import states_of
 
@@ -78,23 +84,23 @@ def _compares(request: HttpRequest) -> bool:
 @limited("search", when=_compares)
 @vary_on_headers("HX-Request")
 def page(
-    request: HtmxRequest, collection_id: UUID | None = None, token: str = ""
+    request: HtmxRequest, key: UUID | None = None, token: str = ""
 ) -> HttpResponse:
-    way = find_readable(request.user, collection_id, token)
+    access = find_readable(Collection, request.user, key, token)
     view = _view(request)
-    context: dict[str, Any] = {"way": way, "collection": way.collection, **view}
-    context["below"] = BELOW if way.is_mine else ""
+    context: dict[str, Any] = {"access": access, "collection": access.object, **view}
+    context["below"] = BELOW if access.is_mine else ""
     status = 200
     try:
-        found = _found(way.collection, view, request.GET.get("cursor", ""))
-        context |= {"members": _shown(found), "more": _more(way, view, found.next)}
+        found = _found(access.object, view, request.GET.get("cursor", ""))
+        context |= {"members": _shown(found), "more": _more(access, view, found.next)}
     except SearchError as error:
         context |= {"error": error, "again": request.get_full_path()}
         status = error.status
     if request.htmx and request.GET.get("cursor"):
         response = render(request, "collection/_members.html", context, status=status)
     else:
-        context |= _around(request, way)
+        context |= _around(request, access)
         response = render(request, "collection/page.html", context, status=status)
     if token:
         # Whoever has the link has it from its owner, and not from a search engine.
@@ -124,12 +130,12 @@ def _found(collection: Collection, view: dict[str, str], cursor: str) -> Page:
     return Page([(member, None) for member in found.rows], found.start, found.next)
 
 
-def _more(way: CollectionAccess, view: dict[str, str], cursor: str) -> str:
+def _more(access: Access[Collection], view: dict[str, str], cursor: str) -> str:
     if not cursor:
         return ""
     asked = {"q": view["words"], "order": view["order"], "cursor": cursor}
     told = {name: value for name, value in asked.items() if value}
-    return f"{way.address()}?{urlencode(told)}"
+    return f"{access.address()}?{urlencode(told)}"
 
 
 def _shown(found: Page) -> list[ShownItem]:
@@ -177,23 +183,23 @@ def _hit(member: CollectionItem, similarity: float | None) -> Hit:
     )
 
 
-def _around(request: HttpRequest, way: CollectionAccess) -> dict[str, Any]:
+def _around(request: HttpRequest, access: Access[Collection]) -> dict[str, Any]:
     """What the whole page has, besides members."""
-    collection = way.collection
+    collection = access.object
     counted = collection.items.values_list("dataset").annotate(count=Count("pk"))
     around: dict[str, Any] = {
         "views": VIEWS,
-        "like_it": way.address("collection-like-it"),
-        "as_json": way.address("collection-json"),
-        "as_csv": way.address("collection-csv"),
-        "copy_it": way.address("collection-copy"),
+        "like_it": access.address("collection-like-it"),
+        "as_json": access.address("collection-json"),
+        "as_csv": access.address("collection-csv"),
+        "copy_it": access.address("collection-copy"),
         "sources": [slug for slug, _ in counted.order_by("-count", "dataset")],
     }
-    if way.is_mine:
+    if access.is_mine:
         others = Collection.objects.owned_by(request.user).exclude(pk=collection.pk)
         around |= {
             "form": CollectionForm(instance=collection),
-            "visibility": VisibilityForm(instance=collection),
+            "visibility": CollectionVisibilityForm(instance=collection),
             "link": request.build_absolute_uri(sharing.link_of(collection)),
             "others": others.filter(size__gt=0).order_by("-changed_at")[:200],
         }
@@ -221,7 +227,7 @@ def create(request: HttpRequest) -> HttpResponse:
     form = CollectionForm(request.POST)
     if not form.is_valid() and not wants_json(request):
         return _mine(request, form, status=400)
-    check(form)
+    check_form(form)
     keys = read(request.POST["items"]) if request.POST.get("items") else []
     words = request.POST.get("words", "")
     made = services.create(request.user, form.instance, keys, words)
@@ -257,7 +263,7 @@ def public(request: HttpRequest) -> HttpResponse:
 
 def public_collections() -> QuerySet[Collection]:
     """Those that have pictures."""
-    return Collection.objects.open_to_everyone().filter(size__gt=0)
+    return Collection.objects.public().filter(size__gt=0)
 
 
 def _listed(request: HttpRequest, collections: QuerySet[Collection]) -> dict:

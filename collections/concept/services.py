@@ -1,76 +1,21 @@
 """Concepts as they are kept: named, in versions, reached by those who may see them."""
 
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import numpy as np
-from django import forms
 from django.db import transaction
-from django.urls import reverse
 
 from search.errors import InvalidQuery, NotFound
 from search.models import Dataset
 
 from .. import sharing
+from ..forms import ConceptForm
 from ..models import Concept, ConceptVersion, Round
+from ..sharing import lock_owned
 
 MAX_VERSIONS = 1_000
-NONE = "There is no such concept, or it is not open to you."
-Visibility = Concept.Visibility
 TOLD_TO_ALL = ("dataset", "rounds", "strength", "restored_from")
-
-
-class ConceptForm(forms.ModelForm):
-    """Its errors are sentences for the user."""
-
-    class Meta:
-        model = Concept
-        fields = ("name", "description")
-        error_messages = {
-            "name": {
-                "required": "Give the concept a name.",
-                "max_length": "A name has up to 120 characters.",
-            },
-            "description": {"max_length": "A description has up to 2,000 characters."},
-        }
-        widgets = {"description": forms.Textarea(attrs={"rows": 3})}
-
-
-@dataclass(frozen=True)
-class ConceptAccess:
-    """A concept, and the way to it: by its id, or by the token of its link."""
-
-    concept: Concept
-    token: str = ""
-    is_mine: bool = False
-
-    def address(self, name: str = "concept") -> str:
-        """That of one of its pages, by the same way."""
-        way: dict[str, Any] = {"concept_id": self.concept.pk}
-        return reverse(name, kwargs={"token": self.token} if self.token else way)
-
-
-def find_readable(
-    user: Any, concept_id: UUID | None = None, token: str = ""
-) -> ConceptAccess:
-    """What the user may see; through a link for reading alone. Raises NotFound."""
-    found = None
-    if token:
-        found = Concept.objects.behind_link(token).first()
-    elif concept_id is not None:
-        found = Concept.objects.visible_to(user).filter(pk=concept_id).first()
-    if found is None:
-        raise NotFound(NONE)
-    return ConceptAccess(found, token, is_mine=not token and found.owner_id == user.pk)
-
-
-def find_owned(user: Any, concept_id: UUID) -> Concept:
-    """What the user may change. Raises NotFound."""
-    found = Concept.objects.owned_by(user).filter(pk=concept_id).first()
-    if found is None:
-        raise NotFound(NONE)
-    return found
 
 
 def made_of(round_: Round) -> dict[str, Any]:
@@ -118,7 +63,7 @@ def of_round(user: Any, form: ConceptForm, round_: Round) -> Concept:
 @transaction.atomic
 def next_version(user: Any, concept_id: UUID, round_: Round) -> Concept:
     """The round becomes the concept's newest version. Raises SearchError."""
-    concept = lock_owned(user, concept_id)
+    concept = lock_owned(Concept, user, concept_id)
     dataset = Dataset.for_slug(round_.refinement.dataset)
     if (concept.model, concept.weights) != (dataset.model, dataset.weights):
         raise InvalidQuery(
@@ -136,13 +81,15 @@ def next_vector(
 
     `how` is its made_of. Raises SearchError.
     """
-    return _advance(lock_owned(user, concept_id), vector.astype("<f4").tobytes(), how)
+    return _advance(
+        lock_owned(Concept, user, concept_id), vector.astype("<f4").tobytes(), how
+    )
 
 
 @transaction.atomic
 def restore(user: Any, concept_id: UUID, number: int) -> Concept:
     """An older version becomes the newest, too; none is lost. Raises SearchError."""
-    concept = lock_owned(user, concept_id)
+    concept = lock_owned(Concept, user, concept_id)
     older = concept.versions.filter(number=number).first()
     if older is None:
         raise NotFound(f"“{concept.name}” has no version {number}.")
@@ -165,21 +112,6 @@ def copy(user: Any, concept: Concept) -> Concept:
         weights=concept.weights,
         made_of=how_made(concept, is_mine=concept.owner_id == user.pk),
     )
-
-
-def rename(concept: Concept) -> None:
-    """Keeps the name and the description that it was given."""
-    # These alone: it may get another version meanwhile.
-    concept.save(update_fields=["name", "description", "changed_at"])
-
-
-def lock_owned(user: Any, concept_id: UUID) -> Concept:
-    """Kept from all other changes until the transaction ends. Raises NotFound."""
-    owned = Concept.objects.owned_by(user).select_for_update()
-    found = owned.filter(pk=concept_id).first()
-    if found is None:
-        raise NotFound(NONE)
-    return found
 
 
 def how_made(concept: Concept, *, is_mine: bool) -> dict[str, Any]:

@@ -23,8 +23,9 @@ from search.retrieval.items import Hit
 
 from .. import sharing
 from ..models import Concept, ConceptVersion
+from ..sharing import Access, find_readable
 from . import files
-from .services import ConceptAccess, find_readable, openly
+from .services import openly
 
 STRIP = 12
 MAX_DATASETS = 6  # that a page asks for their nearest
@@ -72,21 +73,21 @@ def mine(request: HttpRequest) -> HttpResponse:
 @require_safe
 @limited("search")
 def page(
-    request: HttpRequest, concept_id: UUID | None = None, token: str = ""
+    request: HttpRequest, key: UUID | None = None, token: str = ""
 ) -> HttpResponse:
-    way = find_readable(request.user, concept_id, token)
-    concept = way.concept
+    access = find_readable(Concept, request.user, key, token)
+    concept = access.object
     context: dict[str, Any] = {
-        "way": way,
+        "access": access,
         "concept": concept,
         "dimension": len(concept.embedding),
-        "strips": list(_strips(way)),
-        "versions": _versions(way),
-        "as_npy": way.address("concept-npy"),
-        "as_json": way.address("concept-json"),
-        "copy_it": way.address("concept-copy"),
+        "strips": list(_strips(access)),
+        "versions": _versions(access),
+        "as_npy": access.address("concept-npy"),
+        "as_json": access.address("concept-json"),
+        "copy_it": access.address("concept-copy"),
     }
-    if way.is_mine:
+    if access.is_mine:
         context |= {
             "choices": Concept.Visibility.choices,
             "link": request.build_absolute_uri(sharing.link_of(concept)),
@@ -103,17 +104,17 @@ def page(
 def export(
     request: HttpRequest,
     form: str,
-    concept_id: UUID | None = None,
+    key: UUID | None = None,
     token: str = "",
 ) -> HttpResponse:
-    way = find_readable(request.user, concept_id, token)
-    concept = way.concept
+    access = find_readable(Concept, request.user, key, token)
+    concept = access.object
     if form == "npy":
         response = HttpResponse(
             files.npy(concept), content_type="application/octet-stream"
         )
     else:
-        told = files.concept_json(concept, is_mine=way.is_mine)
+        told = files.concept_json(concept, is_mine=access.is_mine)
         content = json.dumps(told, ensure_ascii=False, indent=2)
         response = HttpResponse(content, content_type="application/json")
     name = f"{slugify(concept.name)[:60] or 'concept'}-v{concept.version}.{form}"
@@ -133,9 +134,9 @@ def _search_with(concept: Concept, dataset: Dataset) -> str:
     return search_url({"concept": str(concept.pk), "dataset": dataset.slug})
 
 
-def _strips(way: ConceptAccess) -> Iterator[Strip]:
+def _strips(access: Access[Concept]) -> Iterator[Strip]:
     """In each dataset of its model; one that does not answer is left out."""
-    concept = way.concept
+    concept = access.object
     term = Term(embedding=tuple(concept.embedding.tolist()))
     of_model = [
         each
@@ -144,7 +145,7 @@ def _strips(way: ConceptAccess) -> Iterator[Strip]:
     ]
     for dataset in of_model[:MAX_DATASETS]:
         address = _search_with(concept, dataset)
-        if way.token:  # by the link alone, the search would not find the concept
+        if access.token:  # by the link alone, the search would not find the concept
             picture = shorten_embedding(concept.embedding)
             address = search_url({"embedding": picture, "dataset": dataset.slug})
         try:
@@ -155,10 +156,10 @@ def _strips(way: ConceptAccess) -> Iterator[Strip]:
         yield Strip(dataset, found.hits, address)
 
 
-def _versions(way: ConceptAccess) -> list[Version]:
-    concept = way.concept
+def _versions(access: Access[Concept]) -> list[Version]:
+    concept = access.object
     rows = list(concept.versions.all()[:MAX_VERSIONS])
-    if not way.is_mine:
+    if not access.is_mine:
         for row in rows:
             row.made_of = openly(row.made_of)
     return [

@@ -26,7 +26,7 @@ from search.query.model import (
 from search.retrieval import service
 
 from ..concept_lookup import NONE
-from ..models import Concept
+from ..models import Collection, Concept
 from ..sharing import find_readable
 
 Told = dict[str, Any]
@@ -151,7 +151,7 @@ def of_collection(
 
     Raises NotFound; InvalidQuery for vectors of several lengths.
     """
-    collection = find_readable(user, collection_id).collection
+    collection = find_readable(Collection, user, collection_id).object
     if with_embeddings:
         slugs = collection.items.values_list("dataset", flat=True).distinct()
         known = Dataset.objects.filter(slug__in=list(slugs.order_by()))

@@ -10,17 +10,16 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from search.errors import InvalidQuery, NotFound
+from search.errors import InvalidQuery, NotFound, check_form
 from search.models import Dataset
 from search.query.model import MAX_RESULTS, Filters
 from search.rate_limits import check_images
 from search.retrieval import service
 from search.web.forms import FILTER_NAMES, SearchForm
 
-from ..concept.services import find_readable as reached_concept
 from ..models import Collection, Concept
 from ..saved_search.search_address import SavedQuery, checked
-from ..sharing import find_readable
+from ..sharing import find_readable, parse_uuid
 from . import export_request
 from .export_request import ExportRequest
 
@@ -92,15 +91,14 @@ class Source:
         """Raises InvalidQuery, and NotFound for what the user may not see."""
         kind = next((name for name in KINDS if given.get(name)), "")
         if kind == "collection":
-            return cls(
-                kind, collection=find_readable(user, _id(given[kind])).collection
-            )
+            collection = find_readable(Collection, user, _id(given[kind])).object
+            return cls(kind, collection=collection)
         if kind == "search":
             asking = checked(given[kind])
             dataset = Dataset.for_slug(asking.dataset)
             return cls(kind, asking=asking, dataset=dataset)
         if kind == "concept":
-            concept = reached_concept(user, _id(given[kind])).concept
+            concept = find_readable(Concept, user, _id(given[kind])).object
             return cls(kind, concept=concept, dataset=_dataset_of(concept, given))
         if kind == "dataset":
             return cls(kind, dataset=Dataset.for_slug(given[kind]))
@@ -126,8 +124,7 @@ class Source:
 
     def asked(self, form: ExportForm, request: HttpRequest) -> ExportRequest:
         """Raises InvalidQuery, NotFound, CannotFetch, SearchUnavailable."""
-        if not form.is_valid():
-            raise InvalidQuery(str(next(iter(form.errors.values()))[0]))
+        check_form(form)
         given, user = form.cleaned_data, request.user
         # Embeddings are ticked beside all forms; where there are none it means nothing.
         with_embeddings = given["embeddings"] and given["form"] == "parquet"
@@ -193,7 +190,4 @@ def _filters(given: Mapping[str, str]) -> Filters:
 
 
 def _id(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError as error:
-        raise NotFound("There is nothing of that number to export.") from error
+    return parse_uuid(text, NotFound("There is nothing of that number to export."))

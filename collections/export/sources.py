@@ -21,6 +21,7 @@ from search.retrieval.query_encoder import VECTOR_FIELDS
 from search.retrieval.scan import removals_version
 
 from ..collection import rows as collected
+from ..models import Collection
 from ..pagination import ORDERS
 from ..sharing import find_readable
 from .export_request import ExportRequest, filters_of, search_query
@@ -81,8 +82,8 @@ class Members:
 
     def __init__(self, asked: ExportRequest, user: Any):
         self.asked = asked
-        way = find_readable(user, UUID(asked.what["collection"]))
-        self.collection, self.is_mine = way.collection, way.is_mine
+        way = find_readable(Collection, user, UUID(asked.what["collection"]))
+        self.collection, self.is_mine = way.object, way.is_mine
 
     @cached_property
     def datasets(self) -> list[str]:

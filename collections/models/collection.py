@@ -1,56 +1,45 @@
-from typing import ClassVar
-
 from django.db import models
 from django.db.models.functions import Left, Lower
 from django.utils import timezone
 
-from .ownership import DeletableQuerySet, Shared
+from .ownership import Shared
 
-SORTED_BY = 100  # characters of a caption
+SORTED_BY = 100  # characters of a caption that are compared when sorting
 
 
 class Collection(Shared):
-    """A named set of items, of one dataset or of many, in an order made by hand."""
+    """A named set of items, of one dataset or of many, ordered by hand."""
 
-    name = models.CharField(max_length=120)
-    description = models.TextField(max_length=2_000, blank=True)
-    # Counted anew whenever members come or go.
+    # Recounted whenever items are added or removed.
     size = models.PositiveIntegerField(default=0, editable=False)
-    # The member to be shown for all; without one, or if it is gone, the first four are.
+    # The item whose image stands for all. If it is null or removed, the first four do.
     cover = models.ForeignKey(
         "CollectionItem",
-        # Removing a member can be undone: it then is the cover again.
+        # Removing an item can be undone: it is the cover again then.
         on_delete=models.DO_NOTHING,
         db_constraint=False,
         null=True,
         blank=True,
         related_name="+",
     )
-    # Set by deleting: until it is swept away, the deletion can be undone.
-    deleted_at = models.DateTimeField(null=True, blank=True)
 
-    tiles: "list[CollectionItem]"  # which collecting.covers lays
-
-    objects: ClassVar = DeletableQuerySet.as_manager()
+    tiles: "list[CollectionItem]"  # set by collection.covers.choose_tiles
 
     class Meta:
         ordering = ["-changed_at"]
 
-    def __str__(self) -> str:
-        return self.name
-
     def pictures(self) -> str:
-        """How many there are, in words."""
+        """Return the size in words, as pages show it."""
         return f"{self.size:,} picture" + ("" if self.size == 1 else "s")
 
 
 class CollectionItem(models.Model):
-    """A member, with what was known of it when it came in, so that it outlives imports.
+    """An item of a collection, with a copy of its fields, which outlives imports.
 
-    `position` orders the collection by hand; it has gaps, to put others in between.
+    `position` is the order made by hand; the gaps leave room for items in between.
     """
 
-    # No index of its own: those below begin with it.
+    # Needs no index: those below begin with it.
     collection = models.ForeignKey(
         Collection, on_delete=models.CASCADE, related_name="items", db_index=False
     )
@@ -65,7 +54,7 @@ class CollectionItem(models.Model):
     note = models.TextField(max_length=2_000, blank=True)
     position = models.FloatField()
     added_at = models.DateTimeField(default=timezone.now)
-    # What came in together can be taken back together.
+    # Shared by the items of one addition, so that it can be undone.
     batch = models.UUIDField(null=True, blank=True, editable=False)
 
     class Meta:
@@ -76,8 +65,7 @@ class CollectionItem(models.Model):
                 name="one_row_per_collected_item",
             )
         ]
-        # One for each order in which a collection can be paged through; that of the
-        # constraint serves the order by dataset.
+        # One for each order of paging; the constraint's serves the order by dataset.
         indexes = [
             models.Index(fields=["collection", "position", "id"], name="items_by_hand"),
             models.Index(fields=["collection", "id"], name="items_by_arrival"),

@@ -1,37 +1,22 @@
-from typing import ClassVar
-
 import numpy as np
 from django.db import models
-from django.urls import reverse
 
-from .ownership import DeletableQuerySet, Shared
+from .ownership import Shared
 
 
 class Concept(Shared):
-    """A tuned embedding with a name, which can be a term of any search of its model.
+    """A named embedding that can be a term of searches in datasets of its model.
 
     `vector` is that of the current version.
     """
 
-    name = models.CharField(max_length=120)
-    description = models.TextField(max_length=2_000, blank=True)
     model = models.CharField(max_length=200)
     weights = models.CharField(max_length=200, blank=True)
     vector = models.BinaryField(help_text="Little-endian float32, of unit length.")
     version = models.PositiveIntegerField(default=1)
-    # Set by deleting: until it is swept away, the deletion can be undone.
-    deleted_at = models.DateTimeField(null=True, blank=True)
-
-    objects: ClassVar = DeletableQuerySet.as_manager()
 
     class Meta:
         ordering = ["name", "created_at"]
-
-    def __str__(self) -> str:
-        return self.name
-
-    def get_absolute_url(self) -> str:
-        return reverse("concept", args=[self.pk])
 
     @property
     def embedding(self) -> np.ndarray:
@@ -39,7 +24,7 @@ class Concept(Shared):
 
 
 class ConceptVersion(models.Model):
-    """The vector that a concept had, and how it came about."""
+    """A vector that a concept has or had, and its provenance."""
 
     concept = models.ForeignKey(
         Concept, on_delete=models.CASCADE, related_name="versions"

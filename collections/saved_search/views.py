@@ -18,6 +18,7 @@ from search.retrieval.column_stats import has_safety
 from ..account.services import keeps_history
 from ..models import HistoryEntry, SavedSearch
 from ..responses import login_required, success
+from ..sharing import parse_uuid
 from . import history, new_results, services
 from .search_address import SavedQuery, checked, words_of
 
@@ -150,15 +151,10 @@ def move(request: HttpRequest, key: UUID) -> HttpResponse:
         services.move_one_step(search, down=step == "down")
     else:
         after = request.POST.get("after", "")
-        services.move(search, _mine(request, _key(after)) if after else None)
+        services.move(
+            search, _mine(request, parse_uuid(after, Http404())) if after else None
+        )
     return success(request, f"Moved “{search.name}”.", _page())
-
-
-def _key(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise Http404 from None
 
 
 @require_POST

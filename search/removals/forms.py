@@ -4,7 +4,7 @@ from typing import Any
 
 from django import forms
 
-from search.errors import InvalidQuery
+from search.errors import check_form
 from search.models import Dataset, Removal
 from search.query.model import LAST_ITEM
 
@@ -29,8 +29,7 @@ class TakeDownForm(forms.Form):
     )
 
     def check(self) -> None:
-        if not self.is_valid():
-            raise InvalidQuery(str(next(iter(self.errors.values()))[0]))
+        check_form(self)
 
 
 class RemovalListForm(forms.Form):

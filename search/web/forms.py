@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 from django.core.files.uploadedfile import UploadedFile
 
-from search.errors import InvalidQuery
+from search.errors import InvalidQuery, check_form
 from search.images.decode import MAX_BYTES
 from search.query.model import (
     LAST_ITEM,
@@ -104,10 +104,6 @@ MAX_IMAGES = 4  # at once; an address has no room for many more
 YES_NO = {"yes": True, "no": False}
 
 
-def _first_sentence(form: forms.Form) -> str:
-    return str(next(iter(form.errors.values()))[0])
-
-
 def _pixels(name: str) -> forms.IntegerField:
     return forms.IntegerField(
         required=False,
@@ -201,8 +197,7 @@ class SearchForm(forms.Form):
         return search_query_string({**self.asked, **dict.fromkeys(without, "")})
 
     def check(self) -> None:
-        if not self.is_valid():
-            raise InvalidQuery(_first_sentence(self))
+        check_form(self)
 
     def read(self, dataset: str, host: str) -> ParsedQuery:
         """How the words in the box are read."""
@@ -273,8 +268,7 @@ class ImageForm(forms.Form):
 
     def terms(self) -> list[Term]:
         """A term for each picture. Raises InvalidQuery."""
-        if not self.is_valid():
-            raise InvalidQuery(_first_sentence(self))
+        check_form(self)
         files: list[UploadedFile] = self.cleaned_data["picture"]
         if len(files) > MAX_IMAGES:
             raise InvalidQuery(f"Search by up to {MAX_IMAGES} pictures at once.")

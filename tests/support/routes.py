@@ -222,13 +222,11 @@ def export(owner: User) -> Any:
 
 OWNED: dict[str, Callable[[User], Any]] = {
     "account/tokens/<uuid:token>": token,
-    "collections/<uuid:collection_id>": lambda owner: collection(owner).pk,
-    "collections/<uuid:collection_id>/restore": lambda owner: deleted(
-        collection(owner)
-    ),
+    "collections/<uuid:key>": lambda owner: collection(owner).pk,
+    "collections/<uuid:key>/restore": lambda owner: deleted(collection(owner)),
     "collections/shared/<slug:token>": lambda owner: collection(owner).share_token,
-    "concepts/<uuid:concept_id>": lambda owner: concept(owner).pk,
-    "concepts/<uuid:concept_id>/undelete": lambda owner: deleted(concept(owner)),
+    "concepts/<uuid:key>": lambda owner: concept(owner).pk,
+    "concepts/<uuid:key>/undelete": lambda owner: deleted(concept(owner)),
     "concepts/shared/<slug:token>": lambda owner: concept(owner).share_token,
     "exports/<uuid:export_id>": export,
     "api/collections/<uuid:collection_id>": lambda owner: collection(owner).pk,
