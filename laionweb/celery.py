@@ -13,4 +13,4 @@ app.autodiscover_tasks(
 app.autodiscover_tasks(
     ["search.ingestion", "usercollections.export"], related_name="sweeper"
 )
-app.steps["worker"].add("laionweb.encode_worker:Encoding")
+app.steps["worker"].add("laionweb.encode_worker:EncodeStep")

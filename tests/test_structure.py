@@ -240,6 +240,14 @@ def test_the_schedule_names_tasks():
     assert {entry["task"] for entry in entries} <= set(TASKS)
 
 
+def test_the_steps_of_a_worker_exist():
+    from celery.utils.imports import symbol_by_name
+
+    from laionweb.celery import app
+
+    assert all(map(symbol_by_name, app.steps["worker"]))
+
+
 def test_requirements_are_exact_pins():
     for name in ("requirements.txt", "requirements-dev.txt", "requirements-tools.txt"):
         for line in (ROOT / name).read_text().splitlines():
