@@ -1,7 +1,11 @@
-"""Makes .venv and installs the requirements; every failure becomes one sentence.
+"""Set up what laionweb needs; every failure becomes one sentence.
 
-Beside it .venv-tools, for other people's programs that some tests start. Standard
-library only: it runs before anything is installed.
+    bootstrap.py            .venv with what laionweb imports
+    bootstrap.py dev        also what linting and testing import
+    bootstrap.py services   also Debian's packages that make dev and the tests start
+    bootstrap.py tools      also .venv-tools, third-party programs for some tests
+
+Standard library only: this runs before anything is installed.
 """
 
 from __future__ import annotations
@@ -14,13 +18,13 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 LOG = ROOT / "var" / "setup.log"
 OLDEST = (3, 11)
-# Debian's package: how to tell that it is there.
+# Debian's package: how to find out whether it is installed.
 SYSTEM_PACKAGES = {
     "chromium": lambda: shutil.which("chromium"),
     "curl": lambda: shutil.which("curl"),
@@ -30,16 +34,26 @@ SYSTEM_PACKAGES = {
 
 
 class SetupError(Exception):
-    """The message is one sentence for the user."""
+    """A failure of the set-up; the message is one sentence for the user."""
 
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment beside this file, and how pip fills it."""
+    """A virtual environment next to this file, and how pip fills it.
+
+    The lock files list every package with its hashes; requirements.in says why torch
+    comes from a file of its own.
+    """
 
     name: str
     announced: str
+    locks: tuple[str, ...]
+    unlocked: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return self.locks + self.unlocked
 
     @property
     def folder(self) -> Path:
@@ -58,21 +72,27 @@ class Environment:
         return self.folder / "unfinished"
 
 
-OWN = Environment(".venv", "Installing the Python packages (about a minute) …")
-# Their files name all that is installed: what these ask for has no common answer.
+OWN = Environment(
+    ".venv",
+    "Installing the Python packages (about a minute) …",
+    locks=("requirements.txt",),
+    unlocked=("requirements-torch.txt",),
+)
+DEV = replace(OWN, locks=(*OWN.locks, "requirements-dev.txt"))
 TOOLS = Environment(
     ".venv-tools",
-    "Installing other people's tools for the tests (about a minute) …",
-    ("--no-deps", "--no-compile"),
+    "Installing third-party tools for the tests (about a minute) …",
+    locks=("requirements-tools.txt",),
+    options=("--no-compile",),
 )
 
 
 def main(arguments: list[str]) -> int:
-    dev = "--dev" in arguments
     try:
-        prepare(OWN, ["requirements.txt"] + ["requirements-dev.txt"] * dev)
-        if dev:
+        prepare(DEV if "dev" in arguments else OWN)
+        if "services" in arguments:
             install_system_packages()
+        if "tools" in arguments:
             prepare_tools()
     except SetupError as error:
         print(error, file=sys.stderr)
@@ -86,8 +106,10 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def prepare(environment: Environment, files: list[str]) -> None:
-    hashes = [hashlib.sha256((ROOT / name).read_bytes()).hexdigest() for name in files]
+def prepare(environment: Environment) -> None:
+    """Make the environment, unless a stamp says that it has these very packages."""
+    files = [(ROOT / name).read_bytes() for name in environment.files]
+    hashes = [hashlib.sha256(file).hexdigest() for file in files]
     stamp = environment.stamp
     installed = stamp.read_text().split() if stamp.exists() else []
     works = venv_works(environment)
@@ -98,21 +120,21 @@ def prepare(environment: Environment, files: list[str]) -> None:
         make_venv(environment)
     environment.unfinished.touch()
     stamp.unlink(missing_ok=True)
-    install(environment, files[-1])
+    install(environment)
     stamp.write_text("\n".join(hashes))
     environment.unfinished.unlink()
 
 
 def prepare_tools() -> None:
-    """Without them the tests that start them are left out; the others need nothing."""
+    """Make .venv-tools; without it the tests that start its programs are skipped."""
     try:
-        prepare(TOOLS, ["requirements-tools.txt"])
+        prepare(TOOLS)
     except SetupError as error:
         print(f"{error}\nThe tests that need {TOOLS.name} will be left out.")
 
 
 def venv_works(environment: Environment) -> bool:
-    """Whether it starts; not after an interrupted run or without its Python."""
+    """Return whether it starts, and its last installation was not interrupted."""
     if environment.unfinished.exists() or not environment.python.exists():
         return False
     tried = [str(environment.python), "-c", "import pip"]
@@ -140,17 +162,24 @@ def make_venv(environment: Environment) -> None:
     run_logged([sys.executable, "-m", "venv", str(environment.folder)])
 
 
-def install(environment: Environment, requirements: str) -> None:
+def install(environment: Environment) -> None:
     print(environment.announced, flush=True)
+    locked = [f"--requirement={ROOT / name}" for name in environment.locks]
+    pip_install(environment, "--require-hashes", "--no-deps", *locked)
+    for name in environment.unlocked:
+        pip_install(environment, f"--requirement={ROOT / name}")
+
+
+def pip_install(environment: Environment, *arguments: str) -> None:
     run_logged(
         [str(environment.python), "-m", "pip", "install", "--no-input"]
         + ["--retries", "2", "--disable-pip-version-check", *environment.options]
-        + ["--requirement", str(ROOT / requirements)]
+        + [*arguments]
     )
 
 
 def run_logged(command: list[str]) -> None:
-    """Runs it with its output in the log and, on a terminal, its last line shown."""
+    """Run a command, its output in the log; on a terminal show its last line."""
     LOG.parent.mkdir(parents=True, exist_ok=True)
     shown = sys.stdout.isatty()
     piped = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
@@ -167,7 +196,7 @@ def run_logged(command: list[str]) -> None:
 
 
 def explain(log: str) -> str:
-    """One sentence for what pip reported."""
+    """Return one sentence for what pip reported."""
     if re.search("No space left on device|Disk quota exceeded", log):
         return "The disk is full: the Python packages need about 3 GB."
     if "ensurepip is not available" in log:
@@ -186,6 +215,8 @@ def explain(log: str) -> str:
             f"The package index cannot be reached: {reason};"
             " check the network or PIP_INDEX_URL."
         )
+    if "THESE PACKAGES DO NOT MATCH THE HASHES" in log:
+        return f"A Python package differs from the one that was locked (more in {LOG})."
     errors = re.findall(r"^\s*(?:ERROR|error): (.+)$", log, re.M)
     last = errors[-1] if errors else (log.split("\n")[-2:] or [""])[0]
     return f"The Python packages could not be installed: {last} (more in {LOG})."
@@ -210,7 +241,7 @@ def package_being_built(log: str) -> str:
 
 
 def unreachable_index(log: str) -> str:
-    """Why, in a few words; empty if the index did answer."""
+    """Return why the index did not answer, in a few words; empty if it did."""
     if re.search("CERTIFICATE_VERIFY_FAILED|problem confirming the ssl", log):
         return "its certificate was not accepted"
     broken = "connection broken by|Max retries exceeded|Cannot connect to proxy"
@@ -221,7 +252,7 @@ def unreachable_index(log: str) -> str:
 
 
 def postgres_folder() -> str | None:
-    """The folder of initdb and pg_ctl, which Debian keeps off the PATH."""
+    """Return the folder of initdb and pg_ctl, which Debian keeps off the PATH."""
     found = shutil.which("initdb") or max(
         glob.glob("/usr/lib/postgresql/*/bin/initdb"), default=None
     )
@@ -229,17 +260,17 @@ def postgres_folder() -> str | None:
 
 
 def install_system_packages() -> None:
-    """What the tests need beside Python packages."""
+    """Install the programs that make dev and the tests start, as far as missing."""
     missing = [name for name, found in SYSTEM_PACKAGES.items() if not found()]
     if not missing:
         return
     names = " ".join(missing)
     if not shutil.which("apt-get") or os.geteuid() != 0:
         raise SetupError(
-            f"The tests need programs that are not installed: {names}"
+            f"Programs that are needed are not installed: {names}"
             f" (Debian: sudo apt-get install {names})."
         )
-    print(f"Installing {names} for the tests …", flush=True)
+    print(f"Installing {names} …", flush=True)
     installed = apt_get("install", *missing)
     if not installed and not (apt_get("update") and apt_get("install", *missing)):
         raise SetupError(f"apt-get could not install {names}: see {LOG}.")

@@ -1,5 +1,6 @@
 """Setting up and starting: what goes wrong there is told in one sentence."""
 
+import hashlib
 import os
 import shutil
 import signal
@@ -29,6 +30,7 @@ OFFLINE = {
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     shutil.copy(ROOT / "bootstrap.py", tmp_path)
+    (tmp_path / "requirements-torch.txt").touch()
     return tmp_path
 
 
@@ -47,7 +49,7 @@ def set_up(project: Path, **environment: str) -> subprocess.CompletedProcess:
 
 
 def add_package(project: Path, name: str, backend: str = "", extension: bool = False):
-    """A source package beside bootstrap.py, and the requirement of it.
+    """Lock a source package next to bootstrap.py.
 
     It builds with the setuptools of these tests, the index being out of reach.
     """
@@ -71,17 +73,32 @@ def add_package(project: Path, name: str, backend: str = "", extension: bool = F
         "from setuptools import Extension, setup\n"
         f"setup(py_modules=[], ext_modules={extensions})\n"
     )
-    (project / "requirements.txt").write_text(f"{folder}\n")
+    archive = shutil.make_archive(str(folder), "gztar", project, name)
+    digest = hashlib.sha256(Path(archive).read_bytes()).hexdigest()
+    lock(project, f"{name} @ file://{archive} --hash=sha256:{digest}")
+
+
+def lock(project: Path, requirement: str) -> None:
+    (project / "requirements.txt").write_text(f"{requirement}\n")
 
 
 def test_an_unreachable_index_is_named(project: Path):
-    (project / "requirements.txt").write_text("tqdm==4.70.1\n")
+    lock(project, f"tqdm==4.70.1 --hash=sha256:{64 * '0'}")
     done = set_up(project)
     assert done.returncode == 1
     assert done.stderr == (
         "The package index cannot be reached: connection refused;"
         " check the network or PIP_INDEX_URL.\n"
     )
+
+
+def test_a_package_that_was_changed_is_not_installed(project: Path):
+    add_package(project, "changed")
+    with (project / "changed.tar.gz").open("ab") as archive:
+        archive.write(b"more")
+    done = set_up(project)
+    assert done.returncode == 1
+    assert done.stderr.startswith("A Python package differs from the one that was lock")
 
 
 def test_a_missing_compiler_is_named(project: Path):
@@ -124,7 +141,8 @@ def test_tools_that_cannot_be_had_stop_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(bootstrap, "LOG", tmp_path / "log")
     for name, value in OFFLINE.items():
         monkeypatch.setenv(name, value)
-    (tmp_path / "requirements-tools.txt").write_text("laionweb-no-such-tool==1\n")
+    tool = f"laionweb-no-such-tool==1 --hash=sha256:{64 * '0'}\n"
+    (tmp_path / "requirements-tools.txt").write_text(tool)
     bootstrap.TOOLS.python.parent.mkdir(parents=True)
     bootstrap.TOOLS.python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     bootstrap.TOOLS.python.chmod(0o755)

@@ -248,17 +248,31 @@ def test_the_steps_of_a_worker_exist():
     assert all(map(symbol_by_name, app.steps["worker"]))
 
 
-def test_requirements_are_exact_pins():
-    for name in ("requirements.txt", "requirements-dev.txt", "requirements-tools.txt"):
-        for line in (ROOT / name).read_text().splitlines():
-            if line and not line.startswith(("#", "-r ")):
-                assert re.match(r"[\w.-]+(\[\w+\])?==[\w.]+(; .+)?$", line), line
+@pytest.mark.parametrize("name", ["requirements", "requirements-dev"])
+def test_locks_have_what_is_asked_for_with_hashes_and_name_no_index(name):
+    lock = (ROOT / f"{name}.txt").read_text(encoding="utf-8")
+    assert pins(f"{name}.in") <= pins(f"{name}.txt")
+    for package in re.findall(r"^[a-z].*", lock, re.M):
+        assert package.endswith(" \\"), f"no hash follows: {package}"
+    assert "://" not in lock and "--index" not in lock
+
+
+def test_the_lock_of_the_tools_has_exactly_what_is_asked_for():
+    """It is installed without dependencies."""
+    assert pins("requirements-tools.in") == pins("requirements-tools.txt")
+
+
+def pins(name: str) -> set[tuple[str, str]]:
+    """Return names and versions, the names as pip compares them."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    lines = re.findall(r"^([\w.-]+)(?:\[\w+\])?==([\w.]+)", text, re.M)
+    return {(re.sub("[-_.]+", "-", pin).lower(), version) for pin, version in lines}
 
 
 def test_the_makefile_has_its_commands():
     makefile = (ROOT / "Makefile").read_text()
-    targets = set(re.findall(r"^(\w+):.* ## ", makefile, re.M))
-    assert targets == {"help", "run", "dev", "test", "soak", "lint", "bench"}
+    targets = re.findall(r"^([\w-]+):.* ## ", makefile, re.M)
+    assert set(targets) == {"help", "run", "dev", "test", "soak", "lint", "lock", "bench"}
 
 
 def test_continuous_integration_runs_the_tests():
