@@ -272,7 +272,16 @@ def pins(name: str) -> set[tuple[str, str]]:
 def test_the_makefile_has_its_commands():
     makefile = (ROOT / "Makefile").read_text()
     targets = re.findall(r"^([\w-]+):.* ## ", makefile, re.M)
-    assert set(targets) == {"help", "run", "dev", "test", "soak", "lint", "lock", "bench"}
+    assert set(targets) == {
+        "help",
+        "run",
+        "dev",
+        "test",
+        "soak",
+        "lint",
+        "lock",
+        "bench",
+    }
 
 
 def test_continuous_integration_runs_the_tests():
