@@ -4,7 +4,7 @@ VENV = .venv/bin/python
 COMPILE = $(VENV) -m uv pip compile --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev test soak lint lock bench
+.PHONY: help run dev test test-fast soak lint lock bench
 
 help: ## show these commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /make \1|/' \
@@ -21,6 +21,9 @@ dev: ## start all services of production on this machine
 test: lint ## run ruff, mypy and all tests
 	@$(PYTHON) bootstrap.py dev services tools
 	@$(VENV) -m pytest --numprocesses 2 --dist loadfile
+
+test-fast: ## run the tests that need no other program and no model, within a minute
+	@$(VENV) -m pytest --fast --numprocesses 2 --dist loadfile --quiet
 
 soak: lint ## run the long tests: kill processes many times, run small benchmarks
 	@$(PYTHON) bootstrap.py dev services tools

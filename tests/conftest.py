@@ -29,6 +29,16 @@ START_TIMEOUT_S = 180
 STOP_TIMEOUT_S = 30
 EMBEDDED = ("DATABASE_URL", "CLICKHOUSE_URL", "CELERY_BROKER_URL", "CACHE_URL")
 LIMITED = ("SEARCH", "IMAGE", "ITEM", "THUMBNAIL", "EXPORT", "REFINE")
+# A test that asks for one of these cannot be among the fast ones.
+STARTING_FIXTURES = {
+    "browser",
+    "embedded_environment",
+    "postcards_folder",
+    "postgres",
+    "processes",
+    "tools",
+    "torch",
+}
 # How a test, or a fixture of its module, asks for one of the crowds below.
 CROWDED = re.compile(r"\bdef \w+\([^)]*\b(crowds?|flock)\b")
 CHROMIUM_OPTIONS = [
@@ -43,8 +53,14 @@ CHROMIUM_OPTIONS = [
 ]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--fast", action="store_true", help="run the tests that start nothing"
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Sets the environment before pytest-django has the settings read it."""
+    """Set the environment before pytest-django has the settings read it."""
     if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
         return  # the tests run in other processes, which must not inherit it
     if "laionweb.settings" in sys.modules:
@@ -74,12 +90,36 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(TEMPORARY, ignore_errors=True)
 
 
+def refuse_to_start_anything() -> None:
+    """Fail the tests that load torch or start a process without saying so."""
+    sys.modules["torch"] = None  # type: ignore[assignment]
+
+    def refuse(event: str, arguments: tuple) -> None:
+        if event == "subprocess.Popen":
+            raise RuntimeError("have this test use the fixture processes")
+
+    sys.addaudithook(refuse)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list) -> None:
-    """Leaves out the long ones, unless they are asked for: pytest -m soak."""
-    if not config.option.markexpr:
-        chosen = {item for item in items if item.get_closest_marker("soak") is None}
-        config.hook.pytest_deselected(items=[i for i in items if i not in chosen])
-        items[:] = [item for item in items if item in chosen]
+    """Leave out the long tests unless -m names them, and with --fast many more."""
+    if config.getoption("fast"):
+        leave_out(config, items, starts_something)
+        refuse_to_start_anything()
+    elif not config.option.markexpr:
+        leave_out(config, items, lambda item: item.get_closest_marker("soak"))
+
+
+def leave_out(config: pytest.Config, items: list, condition: Callable) -> None:
+    left_out = {item for item in items if condition(item)}
+    config.hook.pytest_deselected(items=list(left_out))
+    items[:] = [item for item in items if item not in left_out]
+
+
+def starts_something(item: pytest.Item) -> object:
+    """Return whether a test needs a database, another program or a model."""
+    marked = item.get_closest_marker("django_db") or item.get_closest_marker("soak")
+    return marked or not STARTING_FIXTURES.isdisjoint(item.fixturenames)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log) -> LoadFileScheduling:
@@ -98,6 +138,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log) -> LoadFileSchedulin
     return ByWhatTheyStandOn(config, log)
 
 
+@pytest.fixture(scope="session")
+def processes() -> None:
+    """Tell of tests and fixtures that start a program, or this one once more."""
+
+
+@pytest.fixture(scope="session")
+def torch() -> None:
+    """Tell of tests and fixtures that load torch."""
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -109,7 +159,7 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(postgres: None) -> None:
-    """pytest-django makes its database in the throwaway server."""
+    """Have pytest-django make its database in the throwaway server."""
 
 
 @pytest.fixture(scope="session")

@@ -181,6 +181,7 @@ def busy() -> Iterator[ThreadingHTTPServer]:
         thread.join()
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("language", ["sh", "py"])
 def test_the_examples_of_patience_wait_and_ask_again(busy, language, tmp_path):
     address = f"http://127.0.0.1:{busy.server_port}"

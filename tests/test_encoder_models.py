@@ -32,7 +32,7 @@ SHORTENED = [name for name in TOWERS if name.startswith(("clip", "custom"))]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def open_clip_can_be_imported():
+def open_clip_can_be_imported(torch):
     keep_torchvision_importable()
 
 

@@ -24,7 +24,7 @@ MOST = {"t": 64, "p": 64}
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory) -> Iterator[Redis]:
+def server(processes, tmp_path_factory) -> Iterator[Redis]:
     server = Redis(tmp_path_factory.mktemp("queue"))
     server.start()
     yield server

@@ -71,7 +71,7 @@ def test_without_a_cache_it_computes(settings):
 
 
 @pytest.fixture(scope="module")
-def tokenizers():
+def tokenizers(torch):
     postcards = load(MODEL, "").tokenizer
     import open_clip
 

@@ -37,7 +37,9 @@ def embeddings() -> list[np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def site(embeddings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]:
+def site(
+    processes, embeddings, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Production]:
     source = tmp_path_factory.mktemp("shards")
     for number, image in enumerate(embeddings):
         facts = {

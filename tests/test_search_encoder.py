@@ -11,6 +11,8 @@ from search.encoder import encoder_here
 from search.encoder.openclip import OpenClipEncoder
 from search.errors import SearchUnavailable
 
+pytestmark = pytest.mark.usefixtures("torch")
+
 RED = Scene("night", "clear", "meadow", (), (Thing("house", "red", "large", "middle"),))
 BLUE = Scene("day", "clear", "beach", (), (Thing("boat", "blue", "large", "middle"),))
 

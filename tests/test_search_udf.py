@@ -179,6 +179,7 @@ def test_a_refused_picture_does_not_disturb_the_next_query(answers):
     assert answers["image again"] == "512\n"
 
 
+@pytest.mark.usefixtures("processes")
 def test_the_script_finds_its_checkout_through_a_link_and_asks_for_a_model(tmp_path):
     link = tmp_path / "encode"
     link.symlink_to(ROOT / "deploy" / "clickhouse" / "encode")

@@ -28,7 +28,7 @@ OFFLINE = {
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
+def project(processes, tmp_path: Path) -> Path:
     shutil.copy(ROOT / "bootstrap.py", tmp_path)
     (tmp_path / "requirements-torch.txt").touch()
     return tmp_path
@@ -135,6 +135,7 @@ def test_an_interrupted_install_is_repaired(project: Path):
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
 
 
+@pytest.mark.usefixtures("processes")
 def test_tools_that_cannot_be_had_stop_nothing(tmp_path, monkeypatch, capsys):
     """Those of other people, which some tests start; their environment is there."""
     monkeypatch.setattr(bootstrap, "ROOT", tmp_path)
