@@ -10,8 +10,8 @@ from kombu.exceptions import OperationalError
 from rest_framework.serializers import BaseSerializer, ListSerializer
 from support.tiny_shards import DIMENSION, publish, tiny_dataset, write_shard
 
-from search.api.datasets import StaffDatasetAnswer
-from search.api.shards import ProgressAnswer, ShardsAnswer
+from search.api.dataset_serializers import StaffDatasetSerializer
+from search.api.shard_serializers import ProgressSerializer, ShardsSerializer
 from search.clickhouse import client as engine
 from search.errors import SearchUnavailable
 from search.ingestion import shard_run, sweeper, tasks, validation
@@ -116,7 +116,7 @@ def test_a_dataset_comes_in_is_searched_and_goes_by_the_api_alone(ask, folder, s
     }
     status, entered = ask("post", DATASETS, given)
     assert status == 201
-    fits(entered, StaffDatasetAnswer())
+    fits(entered, StaffDatasetSerializer())
     assert entered["items"] == 0 and given.items() <= entered["settings"].items()
     assert ask("get", TINY) == (200, entered)
     dataset = Dataset.objects.get(slug="tiny")
@@ -124,7 +124,7 @@ def test_a_dataset_comes_in_is_searched_and_goes_by_the_api_alone(ask, folder, s
     started = ask("post", f"{TINY}shards/start/", {"shards": "0-1"})
     assert started == (200, {"action": "start", "shards": 2, "found": 3})
     told = ask("get", f"{TINY}progress/")[1]
-    fits(told, ProgressAnswer())
+    fits(told, ProgressSerializer())
     assert told["moving"] and told["shards"]["queued"] == 2
     work(sent, dataset)
     told = ask("get", f"{TINY}progress/")[1]
@@ -409,7 +409,7 @@ def test_two_who_enter_the_same_name_at_once_leave_one(tiny, ask, monkeypatch):
 def test_shards_are_listed_in_pages_and_by_state(tiny, ask):
     in_states(tiny, *["ingested", "failed"] * 3, error="Broken.", rows=40)
     status, first = ask("get", f"{TINY}shards/", {"limit": 4})
-    fits(first, ShardsAnswer())
+    fits(first, ShardsSerializer())
     rest = ask("get", f"{TINY}shards/", {"limit": 4, "cursor": first["next"]})[1]
     assert [shard["number"] for shard in first["results"]] == [0, 1, 2, 3]
     assert [shard["number"] for shard in rest["results"]] == [4, 5]
@@ -451,7 +451,7 @@ def test_progress_tells_what_went_wrong_and_what_was_left_out(tiny, ask):
         dataset=tiny, number=2, vectors=80, vectors_done=20, lease_until=later
     )
     status, told = ask("get", f"{TINY}progress/")
-    fits(told, ProgressAnswer())
+    fits(told, ProgressSerializer())
     assert told["errors"] == [{"error": "Broken.", "count": 3, "shards": "0-2"}]
     assert told["left_out"] == [{"reason": "Because.", "rows": 5}]
     assert told["rows"]["done"] == 3 * 8 + 40
@@ -466,7 +466,7 @@ def test_progress_tells_what_went_wrong_and_what_was_left_out(tiny, ask):
 
 def test_of_a_dataset_without_shards_there_is_progress_too(tiny, ask):
     status, told = ask("get", f"{TINY}progress/")
-    fits(told, ProgressAnswer())
+    fits(told, ProgressSerializer())
     assert told["rows"]["expected"] is None and set(told["shards"].values()) == {0}
 
 

@@ -15,8 +15,13 @@ from rest_framework.serializers import (
     UUIDField,
 )
 
-from search.api.fields import StrictIntegerField, StrictSerializer, WordField, between
-from search.api.representations import count_field
+from search.api.fields import (
+    StrictIntegerField,
+    StrictSerializer,
+    WordField,
+    between,
+    count_field,
+)
 from search.api.serializers import (
     FiltersSerializer,
     QuerySerializer,

@@ -18,7 +18,7 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from search.api.representations import Told
+from search.api.fields import Json as Told
 
 from ..export import services, storage
 from ..export.status import progress_share

@@ -20,7 +20,9 @@ from rest_framework.serializers import (
     UUIDField,
 )
 
-from search.api.representations import THUMBNAIL, Told, count_field, id_field
+from search.api.fields import Json as Told
+from search.api.fields import count_field, id_field
+from search.api.item_serializers import THUMBNAIL
 from search.query.url_params import safe_url
 from search.retrieval.item_lookup import ItemState
 from search.thumbnails import address

@@ -11,8 +11,7 @@ from rest_framework.response import Response
 
 from search import rate_limits
 from search.api.errors import ERROR_RESPONSE
-from search.api.representations import SearchAnswer
-from search.api.representations import page_json as told_results
+from search.api.item_serializers import SearchPageSerializer, page_context
 from search.errors import NotFound
 from search.query.concepts import resolve
 from search.retrieval import service
@@ -150,7 +149,8 @@ class SearchResults(OwnerAccess):
         tags=TAGS,
         parameters=[ResultParameters],
         # Words can name pictures by their addresses, which are fetched.
-        responses={200: SearchAnswer} | dict.fromkeys((413, 415, 422), ERROR_RESPONSE),
+        responses={200: SearchPageSerializer}
+        | dict.fromkeys((413, 415, 422), ERROR_RESPONSE),
     )
     def get(self, request: Request, key: UUID) -> Response:
         """Run a saved search.
@@ -169,8 +169,8 @@ class SearchResults(OwnerAccess):
         page = service.find(resolve(query, request.user))
         if not query.cursor:
             services.mark_viewed(request.user, asking)
-        told = told_results(page, query.dataset, given["include"], request)
-        return Response(told)
+        context = page_context(page, query.dataset, given["include"], request)
+        return Response(SearchPageSerializer(page, context=context).data)
 
 
 def _asking(search: str) -> SavedQuery:

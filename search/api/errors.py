@@ -1,6 +1,7 @@
-"""Every refusal as {"detail": sentence, "code": word}, with its status.
+"""Error responses of the API, and their description in the OpenAPI document.
 
-That of an unreadable word has its "position" in the query, too: [start, end].
+All have the body {"detail": sentence, "code": word}, but validation errors, which are
+by field. That of an unreadable word also has its "position" in the query: [start, end].
 """
 
 import logging
@@ -34,9 +35,9 @@ from search.errors import (
     UnreadableWord,
 )
 
-WITHOUT_TOKEN = (
-    "This wants an account: send a token in the header “Authorization: Token …”."
-)
+Shape = dict[str, Any]
+
+NO_TOKEN = "This wants an account: send a token in the header “Authorization: Token …”."
 
 logger = logging.getLogger(__name__)
 
@@ -44,59 +45,66 @@ logger = logging.getLogger(__name__)
 def api_exception_handler(
     error: Exception, context: dict[str, Any]
 ) -> HttpResponse | None:
-    """As JSON, whatever a view answers with when it does not refuse."""
-    if isinstance(error, SearchError):
-        if isinstance(error, SearchUnavailable):
-            logger.warning("%s", error.message, exc_info=error)
-        return _answer_to(error)
+    """Return the response to an exception in a view; None to have it raised again."""
+    if isinstance(error, SearchUnavailable):
+        logger.warning("%s", error.message, exc_info=error)
     if isinstance(error, OperationalError | InterfaceError):
-        logger.error("The database: %s", error, exc_info=error)
-        return _answer_to(SearchUnavailable("The database does not answer."))
-    if isinstance(error, RequestDataTooBig):
-        return _answer_to(PictureTooLarge("The request is larger than 16 MB."))
-    if isinstance(error, TooManyFieldsSent):
-        return _answer_to(InvalidQuery("The address has too many parameters."))
-    # Django's own for a body that cannot be read, which is no JSON then.
-    if isinstance(error, BadRequest | SuspiciousOperation | MultiPartParserError):
-        return _answer_to(InvalidQuery("The request cannot be read."))
-    if isinstance(error, RecursionError):
-        return _answer_to(InvalidQuery("The JSON is nested too deeply."))
+        logger.error("The database failed: %s", error, exc_info=error)
+    if known := _as_search_error(error):
+        return _response(known)
     response = exception_handler(error, context)
     if response is None:
         return None
-    told = response.data  # field errors keep REST framework's own form
+    content = response.data
     if not isinstance(error, ValidationError):
         code = error.default_code if isinstance(error, APIException) else "not_found"
         if isinstance(error, ParseError):
-            code = "bad_query"
-        detail = str(told["detail"])
+            code = InvalidQuery.code
+        detail = str(content["detail"])
         if isinstance(error, NotAuthenticated):
-            detail = WITHOUT_TOKEN
-        told = {"detail": detail, "code": code}
-    return _json(told, response.status_code, dict(response.headers))
+            detail = NO_TOKEN
+        content = {"detail": detail, "code": code}
+    return _json_response(content, response.status_code, dict(response.headers))
 
 
-def _answer_to(error: SearchError) -> HttpResponse:
-    told: dict[str, Any] = {"detail": error.message, "code": error.code}
+def _as_search_error(error: Exception) -> SearchError | None:
+    if isinstance(error, SearchError):
+        return error
+    if isinstance(error, OperationalError | InterfaceError):
+        return SearchUnavailable("The database does not answer.")
+    if isinstance(error, RequestDataTooBig):
+        return PictureTooLarge("The request is larger than 16 MB.")
+    if isinstance(error, TooManyFieldsSent):
+        return InvalidQuery("The address has too many parameters.")
+    # Django raises these for an unreadable body, and would respond in HTML.
+    if isinstance(error, BadRequest | SuspiciousOperation | MultiPartParserError):
+        return InvalidQuery("The request cannot be read.")
+    if isinstance(error, RecursionError):
+        return InvalidQuery("The JSON is nested too deeply.")
+    return None
+
+
+def _response(error: SearchError) -> HttpResponse:
+    content: Shape = {"detail": error.message, "code": error.code}
     if isinstance(error, UnreadableWord):
-        told["position"] = [error.start, error.end]
-    response = _json(told, error.status)
+        content["position"] = [error.start, error.end]
+    headers = {}
     if isinstance(error, TooManyRequests):
-        response["Retry-After"] = str(error.retry_after_s)
+        headers["Retry-After"] = str(error.retry_after_s)
     if error.status == status.HTTP_503_SERVICE_UNAVAILABLE:
-        response["Retry-After"] = str(SearchUnavailable.retry_after_s)
-    return response
+        headers["Retry-After"] = str(SearchUnavailable.retry_after_s)
+    return _json_response(content, error.status, headers)
 
 
-def _json(told: Any, code: int, headers: dict[str, str] | None = None) -> HttpResponse:
-    headers = {**(headers or {}), "Content-Type": JSONRenderer.media_type}
-    return HttpResponse(JSONRenderer().render(told), status=code, headers=headers)
+def _json_response(content: Any, code: int, headers: dict[str, str]) -> HttpResponse:
+    headers = {**headers, "Content-Type": JSONRenderer.media_type}
+    return HttpResponse(JSONRenderer().render(content), status=code, headers=headers)
 
 
-Shape = dict[str, Any]
+# --- In the OpenAPI document
 
-# Of all operations alike, in the part of the schema that is for schemas.
-SHAPES: dict[str, Shape] = {
+# Components of the kind “schemas”.
+ERROR_SCHEMAS: dict[str, Shape] = {
     "Refusal": {
         "type": "object",
         "description": "Why a request is refused: a sentence for people, a word for "
@@ -135,17 +143,17 @@ SHAPES: dict[str, Shape] = {
 }
 
 ERROR_RESPONSE: Shape = {"$ref": "#/components/schemas/Refusal"}
-EITHER: Shape = {
+ERROR_OR_FIELD_ERRORS: Shape = {
     "anyOf": [ERROR_RESPONSE, {"$ref": "#/components/schemas/FieldErrors"}]
 }
-RETRY_AFTER: Shape = {
+RETRY_AFTER_HEADER: Shape = {
     "Retry-After": {
-        "description": "In how many seconds to ask again.",
+        "description": "In how many seconds to try again.",
         "required": True,
         "schema": {"type": "integer", "minimum": 1},
     }
 }
-HOW_TO_SIGN_IN: Shape = {
+SIGN_IN_HEADER: Shape = {
     "WWW-Authenticate": {
         "description": "The way to sign in.",
         "required": True,
@@ -154,43 +162,44 @@ HOW_TO_SIGN_IN: Shape = {
 }
 
 
-def _refusal(
+def _error(
     description: str, schema: Shape = ERROR_RESPONSE, headers: Shape | None = None
 ) -> Shape:
-    told: Shape = {
+    response: Shape = {
         "description": description,
         "content": {"application/json": {"schema": schema}},
     }
-    return {**told, "headers": headers} if headers else told
+    return {**response, "headers": headers} if headers else response
 
 
-# The name of each in the schema, and what stands there.
-REFUSALS: dict[int, tuple[str, Shape]] = {
-    400: ("BadRequest", _refusal("This cannot be answered as it stands.", EITHER)),
+# Components of the kind “responses”: the name and the content, by status.
+ERROR_RESPONSES: dict[int, tuple[str, Shape]] = {
+    400: ("BadRequest", _error("The request is invalid.", ERROR_OR_FIELD_ERRORS)),
     401: (
         "NotSignedIn",
-        _refusal(
-            "The token is not valid, or nobody is signed in.", headers=HOW_TO_SIGN_IN
+        _error(
+            "The token is not valid, or nobody is signed in.",
+            headers=SIGN_IN_HEADER,
         ),
     ),
-    403: ("NotAllowed", _refusal("Whoever is signed in may not do this.")),
-    404: ("NotFound", _refusal("It is not there, or not for whoever asks.")),
-    406: ("NotAcceptable", _refusal("No form that is accepted can be given.")),
-    413: ("TooLarge", _refusal("The request, or a picture in it, is too large.")),
+    403: ("NotAllowed", _error("The account may not do this.")),
+    404: ("NotFound", _error("It does not exist, or the account may not see it.")),
+    406: ("NotAcceptable", _error("None of the accepted media types is available.")),
+    413: ("TooLarge", _error("The request, or a picture in it, is too large.")),
     415: (
         "UnknownType",
-        _refusal("The body is not JSON, or a picture is none that can be read."),
+        _error("The body is not JSON, or a picture cannot be read."),
     ),
-    422: ("CannotFetch", _refusal("A picture's address does not give a picture.")),
+    422: ("CannotFetch", _error("A URL does not lead to a picture.")),
     429: (
         "TooManyRequests",
-        _refusal("That was asked for too often.", headers=RETRY_AFTER),
+        _error("There were too many requests.", headers=RETRY_AFTER_HEADER),
     ),
     503: (
         "Unavailable",
-        _refusal(
-            "The engine, the encoder or the database is away for now.",
-            headers=RETRY_AFTER,
+        _error(
+            "The engine, the encoder or the database is unavailable for now.",
+            headers=RETRY_AFTER_HEADER,
         ),
     ),
 }

@@ -1,20 +1,26 @@
-"""Fields and serializers that take nothing they do not know, and say what they take."""
+"""Base serializers and fields: strict for requests, computed for responses."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from itertools import islice
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from rest_framework import serializers
 
-MAX_REPORTED = 20  # keys that are not known: a body has room for a million
+from search.query.model import LAST_ITEM
+
+MAX_REPORTED = 20  # unknown keys; a body has room for a million
+
+
+# --- Requests
 
 
 class StrictSerializer(serializers.Serializer):
-    """Refuses keys that it does not know, by name, and values of another JSON type.
+    """Base of request serializers: refuse unknown keys and values of another JSON type.
 
-    A number may come as text. In an address all is text: a serializer of parameters
-    says `in_address = True`. What is checked elsewhere the schema tells all the same:
-    `more_of_schema` of the whole, `more_of_fields` by the names of fields.
+    A number may be sent as text. All query parameters are text, so a serializer of
+    parameters sets `in_address = True`. `more_of_schema` and, by field name,
+    `more_of_fields` document in OpenAPI what is validated elsewhere.
     """
 
     in_address: ClassVar[bool] = False
@@ -24,34 +30,43 @@ class StrictSerializer(serializers.Serializer):
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         given = data if hasattr(data, "keys") else {}
         unknown = (name for name in given if name not in self.fields)
-        wrong: dict[str, Any] = {
-            _readable(name): ["This key is not known."]
+        errors: dict[str, Any] = {
+            _printable(name): ["This key is not known."]
             for name in islice(unknown, MAX_REPORTED)
         }
         if not self.in_address:
             for name, field in self.fields.items():
-                if name in given and (error := _wrong(field, given[name])):
-                    wrong[name] = error
-        if wrong:
-            raise serializers.ValidationError(wrong)
+                if name in given and (error := _type_error(field, given[name])):
+                    errors[name] = error
+        if errors:
+            raise serializers.ValidationError(errors)
         return super().to_internal_value(data)
 
 
-def _wrong(field: serializers.Field, value: Any) -> Any:
-    """What is wrong with a value of JSON, though its field would take it."""
+def validated(
+    serializer: type[serializers.Serializer], given: Any, **options: Any
+) -> dict[str, Any]:
+    """Return the validated data. Raises ValidationError."""
+    reading = serializer(data=given, **options)
+    reading.is_valid(raise_exception=True)
+    return reading.validated_data
+
+
+def _type_error(field: serializers.Field, value: Any) -> Any:
+    """Return what is wrong with a JSON value that the field itself would coerce."""
     if isinstance(field, serializers.ListField) and isinstance(value, list):
         if field.max_length is not None and len(value) > field.max_length:
-            return None  # it is refused for that
-        places = (n for n, each in enumerate(value) if not _fits(field.child, each))
-        return {place: _wrong(field.child, value[place]) for place in places}
+            return None  # the field refuses it for its length
+        wrong = (n for n, each in enumerate(value) if not _fits(field.child, each))
+        return {index: _type_error(field.child, value[index]) for index in wrong}
     try:
         if not _fits(field, value):
             field.fail("invalid", value=str(value)[:100])
         if isinstance(field, serializers.CharField) and value is not None:
-            longest = field.max_length
-            # As it was sent: blanks around it are taken off afterwards.
-            if longest is not None and len(value) > longest:
-                field.fail("max_length", max_length=longest)
+            max_length = field.max_length
+            # Before surrounding blanks are stripped.
+            if max_length is not None and len(value) > max_length:
+                field.fail("max_length", max_length=max_length)
     except serializers.ValidationError as error:
         return error.detail
     return None
@@ -59,7 +74,7 @@ def _wrong(field: serializers.Field, value: Any) -> Any:
 
 def _fits(field: serializers.Field, value: Any) -> bool:
     if value is None:
-        return True  # whether it may be null is the field's own affair
+        return True  # the field decides whether it may be null
     if isinstance(field, serializers.CharField | serializers.UUIDField):
         return isinstance(value, str)
     if isinstance(field, serializers.BooleanField):
@@ -69,13 +84,13 @@ def _fits(field: serializers.Field, value: Any) -> bool:
     return True
 
 
-def _readable(key: Any) -> str:
-    """Half a character, which JSON can carry, cannot be sent back."""
+def _printable(key: Any) -> str:
+    """Return a key without lone surrogates, which JSON can carry but UTF-8 cannot."""
     return str(key)[:100].encode("utf-8", "replace").decode()
 
 
 class StrictIntegerField(serializers.IntegerField):
-    """Takes 3 and 3.0, which are one number in JSON, but neither true nor 3.5."""
+    """Accept 3 and 3.0, which are one number in JSON, but neither true nor 3.5."""
 
     def to_internal_value(self, data: Any) -> int:
         if isinstance(data, float) and data.is_integer():
@@ -86,7 +101,7 @@ class StrictIntegerField(serializers.IntegerField):
 
 
 class ListInAddressField(serializers.ListField):
-    """3,17,42: a list between commas; an empty text is an empty list."""
+    """A comma-separated list in a query parameter; empty text is an empty list."""
 
     def to_internal_value(self, data: Any) -> list[Any]:
         if isinstance(data, str):
@@ -95,19 +110,19 @@ class ListInAddressField(serializers.ListField):
 
 
 class ShortListField(serializers.ListField):
-    """Refuses a list that is too long before it looks at what is in it."""
+    """A list whose length is checked before its elements are."""
 
     def to_internal_value(self, data: Any) -> list[Any]:
-        most = self.max_length
-        if isinstance(data, list) and most is not None and len(data) > most:
-            self.fail("max_length", max_length=most)
+        max_length = self.max_length
+        if isinstance(data, list) and max_length is not None and len(data) > max_length:
+            self.fail("max_length", max_length=max_length)
         return super().to_internal_value(data)
 
     default_error_messages = {"max_length": "At most {max_length:,} are taken."}
 
 
 class WordField(serializers.ChoiceField):
-    """One of a few words, which are said when it is none of them."""
+    """One of a few words; the error message lists them."""
 
     def __init__(self, choices: Sequence[str], **options: Any):
         *most, last = choices
@@ -117,18 +132,93 @@ class WordField(serializers.ChoiceField):
         )
 
 
-def between(least: float, most: float, what: str = "") -> dict[str, Any]:
-    """Options of a field of numbers that lie between two, these included."""
-    ends = _written(least), _written(most)
-    said = "This lies between {} and {}.".format(*ends)
+def between(minimum: float, maximum: float, what: str = "") -> dict[str, Any]:
+    """Return options of a number field with inclusive limits and one error message."""
+    ends = _format_number(minimum), _format_number(maximum)
+    message = "This lies between {} and {}.".format(*ends)
     if what:
-        said = f"This is {what} from {' to '.join(ends)}."
+        message = f"This is {what} from {' to '.join(ends)}."
     return {
-        "min_value": least,
-        "max_value": most,
-        "error_messages": {"min_value": said, "max_value": said},
+        "min_value": minimum,
+        "max_value": maximum,
+        "error_messages": {"min_value": message, "max_value": message},
     }
 
 
-def _written(number: float) -> str:
+def _format_number(number: float) -> str:
     return f"{number:,g}".replace("-", "−") if abs(number) < 1e6 else f"{number:,}"
+
+
+# --- Responses
+
+Json = dict[str, Any]
+
+
+class AbsoluteUris(Protocol):
+    """The part of a request that response serializers need."""
+
+    def build_absolute_uri(self, location: str, /) -> str: ...
+
+
+class ResponseSerializer(serializers.Serializer):
+    """Base of response serializers: a method `compute_<field>` gives a field's value.
+
+    Without one the value is the attribute of that name (or `source`), as in REST
+    framework; unlike its SerializerMethodField, the field keeps its type in OpenAPI. A
+    method raises SkipField to leave the field out. The component in OpenAPI is named
+    “…Answer” for a class “…Serializer”.
+    """
+
+    @cached_property
+    def _getters(self) -> list[tuple[str, Callable[[Any], Any], serializers.Field]]:
+        return [
+            (name, getattr(self, f"compute_{name}", field.get_attribute), field)
+            for name, field in self.fields.items()
+        ]
+
+    def to_representation(self, instance: Any) -> Json:
+        result: Json = {}
+        for name, get, field in self._getters:
+            try:
+                value = get(instance)
+            except serializers.SkipField:
+                continue
+            result[name] = None if value is None else field.to_representation(value)
+        return result
+
+
+class AddressField(serializers.CharField):
+    """The absolute URL of a path on this site."""
+
+    def to_representation(self, path: str) -> str:
+        return self.context["request"].build_absolute_uri(path)
+
+
+class VectorField(serializers.ListField):
+    """A NumPy vector as a list of numbers, converted at once rather than one by one."""
+
+    child = serializers.FloatField()
+
+    def to_representation(self, vector: Any) -> list[float]:
+        return vector.tolist()
+
+
+def count_field(help_text: str = "", **options: Any) -> serializers.IntegerField:
+    return serializers.IntegerField(min_value=0, help_text=help_text, **options)
+
+
+def id_field() -> serializers.IntegerField:
+    return serializers.IntegerField(
+        min_value=0, max_value=LAST_ITEM, help_text="The item's number in its dataset."
+    )
+
+
+class NextField(serializers.CharField):
+    """The cursor of the next page: null where the page has an empty one."""
+
+    def __init__(self, **options: Any):
+        help_text = "The `cursor` of the next page; null at the end."
+        super().__init__(allow_null=True, help_text=help_text, **options)
+
+    def get_attribute(self, instance: Any) -> str | None:
+        return super().get_attribute(instance) or None

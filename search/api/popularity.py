@@ -1,8 +1,6 @@
-"""How often items were picked, and for which words."""
+"""Show how often items were picked after searches, and for which words."""
 
-from typing import Any
-
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -13,18 +11,20 @@ from search.retrieval import popularity
 
 from .fields import (
     ListInAddressField,
+    ResponseSerializer,
     ShortListField,
     StrictIntegerField,
     StrictSerializer,
+    validated,
 )
-from .representations import PopularityAnswer
 from .serializers import IDS
 
 MAX_ITEMS = 5_000
 KEYWORDS = 10
 
 
-class PopularitySerializer(StrictSerializer):
+@extend_schema_serializer(component_name="Popularity")
+class PickedItemsSerializer(StrictSerializer):
     dataset = serializers.CharField(max_length=200, help_text="Its slug.")
     items: serializers.ListField = ShortListField(
         child=StrictIntegerField(**IDS),
@@ -34,7 +34,7 @@ class PopularitySerializer(StrictSerializer):
     )
 
 
-class PopularityParametersSerializer(PopularitySerializer):
+class ItemsParameters(PickedItemsSerializer):
     in_address = True
     items = ListInAddressField(
         child=serializers.IntegerField(**IDS),
@@ -44,43 +44,56 @@ class PopularityParametersSerializer(PopularitySerializer):
     )
 
 
+class KeywordSerializer(ResponseSerializer):
+    words = serializers.CharField()
+    count = serializers.IntegerField(min_value=1)
+
+
+class PopularitySerializer(ResponseSerializer):
+    """How often items were picked after searches, and for which words the most."""
+
+    dataset = serializers.CharField()
+    items = serializers.DictField(
+        child=serializers.IntegerField(min_value=1),
+        help_text="By the item's id; those that never were picked are left out.",
+    )
+    keywords = KeywordSerializer(many=True)
+
+
 class Popularity(APIView):
     throttle_scope = "item"
 
     @extend_schema(
         operation_id="popularity_by_address",
-        parameters=[PopularityParametersSerializer],
-        responses=PopularityAnswer,
+        parameters=[ItemsParameters],
+        responses=PopularitySerializer,
     )
     def get(self, request: Request) -> Response:
-        """How often items were picked after searches, and for which words."""
-        given = PopularityParametersSerializer(data=request.query_params.dict())
-        given.is_valid(raise_exception=True)
-        return Response(_told(**given.validated_data))
+        """Show how often items were picked after searches, and for which words."""
+        return _response(**validated(ItemsParameters, request.query_params.dict()))
 
     @extend_schema(
         operation_id="popularity",
-        request=PopularitySerializer,
-        responses=PopularityAnswer,
+        request=PickedItemsSerializer,
+        responses=PopularitySerializer,
     )
     def post(self, request: Request) -> Response:
-        """The same for many items: how often they were picked, and for which words."""
-        given = PopularitySerializer(data=request.data)
-        given.is_valid(raise_exception=True)
-        return Response(_told(**given.validated_data))
+        """Show the same for many items: how often they were picked, for which words."""
+        return _response(**validated(PickedItemsSerializer, request.data))
 
 
-def _told(dataset: str, items: list[int]) -> dict[str, Any]:
-    """As answers.PopularityAnswer; the most picked comes first."""
+def _response(dataset: str, items: list[int]) -> Response:
+    """Return the counts, the most picked item first, and the most frequent keywords."""
     found = Dataset.for_slug(dataset)
     ids = list(dict.fromkeys(items))
     counts = popularity.counts(found, ids)
     order = sorted(counts, key=lambda item: (-counts[item], item))
-    return {
+    content = {
         "dataset": dataset,
-        "items": {str(item): counts[item] for item in order},
+        "items": {item: counts[item] for item in order},
         "keywords": [
             {"words": words, "count": count}
             for words, count in popularity.keywords(found, ids, KEYWORDS)
         ],
     }
+    return Response(PopularitySerializer(content).data)

@@ -1,4 +1,4 @@
-"""Marks on items into a tuned vector, and what is found with it; nothing is kept."""
+"""Relevance feedback: tune a search by marks on its results, and search again."""
 
 from dataclasses import replace
 from typing import Any
@@ -17,7 +17,7 @@ from search.retrieval import service
 from search.retrieval.feedback import MAX_MARKS, STRENGTHS, check_marks, tune_by_items
 
 from .fields import ShortListField, StrictIntegerField, between
-from .representations import RefineAnswer, page_json
+from .item_serializers import RefinedPageSerializer, page_context
 from .serializers import IDS, QuerySerializer, TermSerializer, terms_of
 
 EXAMPLE = OpenApiExample(
@@ -33,7 +33,7 @@ EXAMPLE = OpenApiExample(
 
 
 class MarksField(ShortListField):
-    """Ids of items, each counting once."""
+    """Ids of items without repetitions."""
 
     def __init__(self, max_length: int, **options: Any):
         child = StrictIntegerField(**IDS)
@@ -46,7 +46,7 @@ class MarksField(ShortListField):
 
 
 class RefineSerializer(QuerySerializer):
-    """A search, and marks on what it found."""
+    """A search, and marks on its results."""
 
     more_of_schema = {
         "anyOf": [
@@ -55,7 +55,7 @@ class RefineSerializer(QuerySerializer):
         ]
     }
 
-    # With many=True it takes max_length, too; the stubs do not know.
+    # The stubs lack max_length, which many=True takes.
     terms = TermSerializer(  # type: ignore[call-arg]
         many=True, allow_empty=False, max_length=MAX_TERMS
     )
@@ -82,7 +82,7 @@ class RefineSerializer(QuerySerializer):
         return given
 
     def query(self) -> SearchQuery:
-        """The search that is marked. Raises InvalidQuery."""
+        """Return the search whose results are marked. Raises InvalidQuery."""
         given = self.validated_data
         check_marks(given["good"], given["bad"])
         return SearchQuery(
@@ -92,13 +92,16 @@ class RefineSerializer(QuerySerializer):
             **{name: given[name] for name in ("field", "mode", "sort", "limit")},
         )
 
-    def left_out(self, query: SearchQuery) -> tuple[int, ...]:
-        """Ids that are no results: as a search's, and what was marked or seen."""
+    def excluded_ids(self, query: SearchQuery) -> tuple[int, ...]:
+        """Return the ids to exclude: the search's own, the marked and the seen ones.
+
+        Raises InvalidQuery when they are too many.
+        """
         given = self.validated_data
         marked = [*given["good"], *given["bad"]] if given["exclude_marked"] else []
         items = [term.item for term in query.terms if term.item is not None]
-        asked = [*query.filters.exclude, *items, *marked, *given["seen"]]
-        ids = tuple(dict.fromkeys(asked))
+        excluded = [*query.filters.exclude, *items, *marked, *given["seen"]]
+        ids = tuple(dict.fromkeys(excluded))
         if len(ids) > MAX_EXCLUDED:
             raise InvalidQuery(
                 f"At most {MAX_EXCLUDED:,} items can be left out: of exclude, seen, "
@@ -113,15 +116,15 @@ class Refine(APIView):
     @extend_schema(
         operation_id="refine",
         request=RefineSerializer,
-        responses=RefineAnswer,
+        responses=RefinedPageSerializer,
         examples=[EXAMPLE],
     )
     def post(self, request: Request) -> Response:
-        """Turn a search by marks on its results.
+        """Refine a search by marks on its results.
 
-        What it answers with is the tuned vector, for use as an `embedding` in any
-        search, and what is found with it. Further pages come by `next` from
-        `/api/search/`. Nothing is kept: for another round, send all marks again.
+        The response has the tuned vector, for use as an `embedding` in any search, and
+        what is found with it. Further pages come by `next` from `/api/search/`. Nothing
+        is stored: for another round, send all marks again.
         """
         given = RefineSerializer(data=request.data)
         given.is_valid(raise_exception=True)
@@ -132,12 +135,17 @@ class Refine(APIView):
         good, bad = marks["good"], marks["bad"]
         tuned = tune_by_items(query, service.embed(query), good, bad, marks["strength"])
         vector = tuple(tuned.vector.tolist())
-        filters = replace(query.filters, exclude=given.left_out(query))
+        filters = replace(query.filters, exclude=given.excluded_ids(query))
         page = service.find(
             replace(query, terms=(Term(embedding=vector),), filters=filters)
         )
-        told = page_json(page, query.dataset, marks["include"], request)
-        there = {*tuned.good, *tuned.bad}
-        gone = [item for item in [*good, *bad] if item not in there]
-        counted = {"good": tuned.good, "bad": tuned.bad, "gone": gone}
-        return Response({**told, "embedding": vector, "marks": counted})
+        known = {*tuned.good, *tuned.bad}
+        context = page_context(page, query.dataset, marks["include"], request) | {
+            "tuned": tuned.vector,
+            "marks": {
+                "good": tuned.good,
+                "bad": tuned.bad,
+                "gone": [item for item in (*good, *bad) if item not in known],
+            },
+        }
+        return Response(RefinedPageSerializer(page, context=context).data)

@@ -1,19 +1,26 @@
-"""How drf-spectacular tells of the API: what all operations have in common."""
+"""The OpenAPI document: what operations have in common, and the view serving it.
+
+Uses drf-spectacular's extensions and hooks, and overrides its public methods only.
+"""
 
 from collections.abc import Iterable
 from functools import cache
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpResponse
 from drf_spectacular import renderers
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.extensions import (
+    OpenApiAuthenticationExtension,
+    OpenApiSerializerExtension,
+)
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import (
+    ComponentRegistry,
     ResolvedComponent,
     get_doc,
     get_lib_doc_excludes,
@@ -27,20 +34,24 @@ from rest_framework.request import Request
 from rest_framework.serializers import ListField, ListSerializer
 from rest_framework.views import APIView
 
-from .errors import REFUSALS, SHAPES
-from .fields import StrictSerializer
+from .errors import ERROR_RESPONSES, ERROR_SCHEMAS
+from .fields import ResponseSerializer, StrictSerializer
 
 Shape = dict[str, Any]
-# By these names a request tells what may not be there.
-FOUND_BY_NAME = {"dataset", "item", "items", "concept", "collection"}
-# And by these, what is fetched and looked at; `q` may hold addresses of pictures.
-PICTURES_BY_NAME = {"image", "image_url", "q"}
-DONE = {"200": "What was asked for.", "201": "What was made.", "204": "It is done."}
+# Parameters and fields by which a request names what may not exist,
+NAMES_OF_OBJECTS = {"dataset", "item", "items", "concept", "collection"}
+# and those that hold images to decode; `q` may hold URLs of images.
+NAMES_OF_IMAGES = {"image", "image_url", "q"}
+SUCCESSES = {
+    "200": "What was asked for.",
+    "201": "What was made.",
+    "204": "It is done.",
+}
 
 
 def exclude_from_docs() -> list[type]:
-    """The classes whose docstrings are for whoever writes serializers and views."""
-    return [StrictSerializer, *get_lib_doc_excludes()]
+    """Return the classes whose docstrings are for developers of this site."""
+    return [StrictSerializer, ResponseSerializer, *get_lib_doc_excludes()]
 
 
 class TokenScheme(OpenApiAuthenticationExtension):
@@ -49,9 +60,9 @@ class TokenScheme(OpenApiAuthenticationExtension):
     name = "token"
 
     def get_security_definition(self, auto_schema: AutoSchema) -> Shape:
-        told = "`Token` and a token that you have made on the page of your account."
+        text = "`Token` and a token that you have made on the page of your account."
         header = {"type": "apiKey", "in": "header", "name": "Authorization"}
-        return {**header, "description": told}
+        return {**header, "description": text}
 
 
 class SessionScheme(OpenApiAuthenticationExtension):
@@ -59,23 +70,54 @@ class SessionScheme(OpenApiAuthenticationExtension):
     name = "session"
 
     def get_security_definition(self, auto_schema: AutoSchema) -> Shape:
-        told = (
+        text = (
             "Of a browser that is signed in. What changes anything needs the header "
             f"X-CSRFToken, too, as the cookie {settings.CSRF_COOKIE_NAME} has it."
         )
         cookie = {"type": "apiKey", "in": "cookie"}
-        return {**cookie, "name": settings.SESSION_COOKIE_NAME, "description": told}
+        return {**cookie, "name": settings.SESSION_COOKIE_NAME, "description": text}
+
+
+class StrictSerializerExtension(OpenApiSerializerExtension):
+    """Document what StrictSerializer and its lists refuse."""
+
+    target_class = "search.api.fields.StrictSerializer"
+    match_subclasses = True
+
+    def map_serializer(self, auto_schema: AutoSchema, direction: Any) -> Shape:
+        serializer = self.target
+        shape = auto_schema._map_serializer(
+            serializer, direction, bypass_extensions=True
+        )
+        if direction != "request":
+            return shape
+        for name, property_ in shape["properties"].items():
+            property_ |= _list_limits(serializer.fields[name])
+            property_ |= serializer.more_of_fields.get(name, {})
+        return {**shape, "additionalProperties": False, **serializer.more_of_schema}
+
+
+def _list_limits(field: Any) -> Shape:
+    """Return the limits of a list that drf-spectacular does not know of."""
+    limits: Shape = {}
+    if isinstance(field, ListField | ListSerializer) and not field.allow_empty:
+        limits["minItems"] = 1
+    if isinstance(field, ListSerializer):
+        for name, option in (("maxItems", "max_length"), ("minItems", "min_length")):
+            # The stubs lack both attributes.
+            if (limit := getattr(field, option)) is not None:
+                limits[name] = limit
+    return limits
 
 
 class ApiSchema(AutoSchema):
-    """Adds the refusals that each operation may answer with.
+    """Add to each operation the errors that it may respond with.
 
-    A view says with `fetches = True` that it looks at pictures from outside though its
-    request names none.
+    A view sets `fetches = True` if it decodes images though its request names none.
     """
 
     def get_summary(self) -> str:
-        """The first paragraph of what the method, or else the view, says of itself."""
+        """Return the first paragraph of the docstring of the method, or of the view."""
         first, _, _ = self._doc().partition("\n\n")
         return " ".join(first.split()).removesuffix(".")
 
@@ -88,69 +130,87 @@ class ApiSchema(AutoSchema):
         method = getattr(self.view, self.method.lower(), None)
         return get_doc(method) or get_doc(type(self.view))
 
+    def get_serializer_name(self, serializer: Any, direction: Any) -> str:
+        name = super().get_serializer_name(serializer, direction)
+        if isinstance(serializer, ResponseSerializer):
+            return f"{name.removesuffix('Serializer')}Answer"
+        return name
+
     def get_auth(self) -> list[Shape]:
         signed_in = [auth for auth in super().get_auth() if auth]
-        return [*signed_in, {}] if self._may(AnonymousUser()) else signed_in
+        return [*signed_in, {}] if self._is_allowed(AnonymousUser()) else signed_in
 
-    def _may(self, user: Any) -> bool:
-        asking: Any = SimpleNamespace(user=user, auth=None, method=self.method)
+    def _is_allowed(self, user: Any) -> bool:
+        request: Any = SimpleNamespace(user=user, auth=None, method=self.method)
         return all(
-            permission.has_permission(asking, self.view)
+            permission.has_permission(request, self.view)
             for permission in self.view.get_permissions()
         )
 
-    def _get_response_bodies(
-        self, direction: Literal["request", "response"] = "response"
-    ) -> Shape:
-        bodies = super()._get_response_bodies(direction)
-        for status, description in DONE.items():
-            if status in bodies and not bodies[status].get("description"):
-                bodies[status]["description"] = description
-        for name, shape in SHAPES.items():
+    def get_operation(
+        self,
+        path: str,
+        path_regex: str,
+        path_prefix: str,
+        method: str,
+        registry: ComponentRegistry,
+    ) -> Shape | None:
+        operation = super().get_operation(
+            path, path_regex, path_prefix, method, registry
+        )
+        if operation is None:
+            return None
+        for parameter in operation.get("parameters", ()):
+            if parameter["in"] == "query" and parameter["schema"]["type"] == "array":
+                parameter |= {"style": "form", "explode": False}  # between commas
+        responses = operation["responses"]
+        for status, description in SUCCESSES.items():
+            if status in responses and not responses[status].get("description"):
+                responses[status]["description"] = description
+        for name, shape in ERROR_SCHEMAS.items():
             self._register(name, ResolvedComponent.SCHEMA, shape)
-        for code in self._refused_with():
-            name, shape = REFUSALS[code]
+        for code in self._error_statuses(operation):
+            name, shape = ERROR_RESPONSES[code]
             ref = self._register(name, ResolvedComponent.RESPONSE, shape)
-            bodies.setdefault(str(code), ref)
-        return dict(sorted(bodies.items()))
+            responses.setdefault(str(code), ref)
+        operation["responses"] = dict(sorted(responses.items()))
+        return operation
 
     def _register(self, name: str, kind: str, shape: Shape) -> Shape:
         component = ResolvedComponent(name, kind, shape, object=name)
         self.registry.register_on_missing(component)
         return component.ref
 
-    def _refused_with(self) -> set[int]:
-        """401 is for a token that is not valid, also where none is needed; 400 for an
-        address of too many parameters, also where none is read; 503 at the least for
-        the database."""
-        statuses, names = {400, 401, 406, 503}, self._asked_names()
-        unsafe = self.method not in SAFE_METHODS
-        # By the session, what is unsafe needs a CSRF token.
-        if unsafe or not self._may(get_user_model()()):
+    def _error_statuses(self, operation: Shape) -> set[int]:
+        # Always: 400 for too many parameters, 401 for an invalid token, 503 for the
+        # database.
+        statuses, names = {400, 401, 406, 503}, self._names_in_request(operation)
+        is_unsafe = self.method not in SAFE_METHODS
+        # With a session, unsafe methods need a CSRF token.
+        if is_unsafe or not self._is_allowed(get_user_model()()):
             statuses.add(403)
-        if "{" in self.path or FOUND_BY_NAME & names:
+        if "{" in self.path or NAMES_OF_OBJECTS & names:
             statuses.add(404)
         if self.method == "POST":
             statuses.add(413)
-        if self._get_request_body():
+        if "requestBody" in operation:
             statuses |= {413, 415}
-        if PICTURES_BY_NAME & names or getattr(self.view, "fetches", False):
+        if NAMES_OF_IMAGES & names or getattr(self.view, "fetches", False):
             statuses |= {413, 415, 422}
         if getattr(self.view, "throttle_scope", "search") is not None:
             statuses.add(429)
         return statuses
 
-    def _asked_names(self) -> set[str]:
-        """The names of parameters, and of all that a body can hold."""
-        names = {parameter["name"] for parameter in self._get_parameters()}
-        seen: set[str] = set()
-        self._collect(self._get_request_body(), names, seen)
+    def _names_in_request(self, operation: Shape) -> set[str]:
+        """Return the names of parameters, and of all fields that a body can hold."""
+        names = {parameter["name"] for parameter in operation.get("parameters", ())}
+        self._collect_names(operation.get("requestBody"), names, set())
         return names
 
-    def _collect(self, shape: Any, names: set[str], seen: set[str]) -> None:
+    def _collect_names(self, shape: Any, names: set[str], seen: set[str]) -> None:
         if isinstance(shape, list):
             for part in shape:
-                self._collect(part, names, seen)
+                self._collect_names(part, names, seen)
         if not isinstance(shape, dict):
             return
         names |= set(shape.get("properties", ()))
@@ -158,55 +218,23 @@ class ApiSchema(AutoSchema):
         if isinstance(ref, str) and ref not in seen:
             seen.add(ref)
             key = ref.rpartition("/")[2], ResolvedComponent.SCHEMA
-            self._collect(self.registry[key].schema, names, seen)
+            self._collect_names(self.registry[key].schema, names, seen)
         for part in shape.values():
-            self._collect(part, names, seen)
-
-    def _get_parameters(self) -> list[Shape]:
-        """Lists in addresses stand between commas."""
-        parameters = super()._get_parameters()
-        for each in parameters:
-            if each["in"] == "query" and each["schema"].get("type") == "array":
-                each.update(style="form", explode=False)
-        return parameters
-
-    def _map_serializer(
-        self, serializer: Any, direction: str, bypass_extensions: bool = False
-    ) -> Shape:
-        shape = super()._map_serializer(serializer, direction, bypass_extensions)
-        if direction == "request" and isinstance(serializer, StrictSerializer):
-            shape["additionalProperties"] = False
-            shape |= serializer.more_of_schema
-            for name, more in serializer.more_of_fields.items():
-                shape["properties"][name] |= more
-        return shape
-
-    def _map_serializer_field(
-        self, field: Any, direction: str, bypass_extensions: bool = False
-    ) -> Shape:
-        shape = super()._map_serializer_field(field, direction, bypass_extensions)
-        if isinstance(field, ListSerializer) and shape:
-            limits = {
-                "maxItems": getattr(field, "max_length", None),
-                "minItems": getattr(field, "min_length", None),
-            }
-            shape |= {name: most for name, most in limits.items() if most is not None}
-        if isinstance(field, ListSerializer | ListField) and not field.allow_empty:
-            shape.setdefault("minItems", 1)
-        return shape
+            self._collect_names(part, names, seen)
 
 
 def postprocess_schema(result: Shape, **_: Any) -> Shape:
-    """Takes out what only the library's own tools need; runs after all else."""
+    """Remove what only drf-spectacular's own hooks need."""
     return _without(result, "x-spec-enum-id")
 
 
-def _without(told: Any, key: str) -> Any:
-    if isinstance(told, dict):
-        return {name: _without(part, key) for name, part in told.items() if name != key}
-    if isinstance(told, list | tuple):
-        return [_without(part, key) for part in told]
-    return told
+def _without(shape: Any, key: str) -> Any:
+    if isinstance(shape, dict):
+        kept = (name for name in shape if name != key)
+        return {name: _without(shape[name], key) for name in kept}
+    if isinstance(shape, list | tuple):
+        return [_without(each, key) for each in shape]
+    return shape
 
 
 RENDERERS = [
@@ -218,7 +246,7 @@ RENDERERS = [
 
 
 class FormatParameter(DefaultContentNegotiation):
-    """?format=json or ?format=yaml goes before the header Accept."""
+    """Let ?format=json or ?format=yaml override the Accept header."""
 
     def select_renderer(
         self,
@@ -226,19 +254,19 @@ class FormatParameter(DefaultContentNegotiation):
         renderers: Iterable[BaseRenderer],
         format_suffix: str | None = None,
     ) -> tuple[BaseRenderer, str]:
-        wanted = request.query_params.get("format")
-        if wanted is None:
+        format_ = request.query_params.get("format")
+        if format_ is None:
             return super().select_renderer(request, renderers)
         for renderer in renderers:
-            if renderer.format == wanted:
+            if renderer.format == format_:
                 return renderer, renderer.media_type
         raise NotAcceptable("The format is json or yaml.")
 
 
 class SchemaView(APIView):
-    """This description of the API, as YAML or JSON.
+    """Get this description of the API, as YAML or JSON.
 
-    The header `Accept` chooses between them, or `format`, which goes before it.
+    The header `Accept` chooses between them, or `format`, which overrides it.
     """
 
     throttle_scope = "item"
@@ -252,12 +280,12 @@ class SchemaView(APIView):
     )
     def get(self, request: Request) -> HttpResponse:
         renderer = type(request.accepted_renderer)
-        told = _rendered(RENDERERS.index(renderer), settings.SEARCH_ANONYMOUS)
-        return HttpResponse(told, content_type=renderer.media_type)
+        document = _rendered(RENDERERS.index(renderer), settings.SEARCH_ANONYMOUS)
+        return HttpResponse(document, content_type=renderer.media_type)
 
 
 @cache
 def _rendered(renderer: int, anonymous: bool) -> str | bytes:
-    """Once in a process; what may be done without signing in is a part of it."""
-    told = SchemaGenerator().get_schema(request=None, public=True)
-    return RENDERERS[renderer]().render(told, renderer_context={})
+    """Return the document, which depends on what visitors may do, from a cache."""
+    document = SchemaGenerator().get_schema(request=None, public=True)
+    return RENDERERS[renderer]().render(document, renderer_context={})

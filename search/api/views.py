@@ -1,4 +1,4 @@
-"""Searching, and items."""
+"""Search, and show one item."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from search.query.model import SearchQuery
 from search.rate_limits import check_images
 from search.retrieval import service
 
-from .representations import ItemAnswer, SearchAnswer, item_json, page_json
+from .item_serializers import ItemSerializer, SearchPageSerializer, page_context
 from .serializers import SearchParametersSerializer, SearchSerializer
 
 EXAMPLE = OpenApiExample(
@@ -29,51 +29,52 @@ EXAMPLE = OpenApiExample(
 
 
 class ItemDetail(APIView):
-    """One item with all its metadata."""
-
     throttle_scope = "item"
 
-    @extend_schema(operation_id="item_retrieve", responses=ItemAnswer)
+    @extend_schema(operation_id="item_retrieve", responses=ItemSerializer)
     def get(self, request: Request, slug: str, item_id: int) -> Response:
-        return Response(item_json(service.item(slug, item_id), slug, request))
+        """Show one item with all its metadata."""
+        context = {"dataset": slug, "request": request}
+        item = service.item(slug, item_id)
+        return Response(ItemSerializer(item, context=context).data)
 
 
 class Search(APIView):
     @extend_schema(
         operation_id="search_by_address",
         parameters=[SearchParametersSerializer],
-        responses=SearchAnswer,
+        responses=SearchPageSerializer,
     )
     def get(self, request: Request) -> Response:
         """Search by words in the language of the search box, or by a vector.
 
-        One of `q`, `embedding` and `cursor` says what is looked for.
+        Give one of `q`, `embedding` and `cursor`.
         """
         given = SearchParametersSerializer(data=request.query_params.dict())
         given.is_valid(raise_exception=True)
         query = given.query(request.get_host())
-        return _answer(query, given.validated_data["include"], request)
+        return _search(query, given.validated_data["include"], request)
 
     @extend_schema(
         operation_id="search",
         request=SearchSerializer,
-        responses=SearchAnswer,
+        responses=SearchPageSerializer,
         examples=[EXAMPLE],
     )
     def post(self, request: Request) -> Response:
         """Search by words, pictures, items, vectors and concepts, with weights.
 
-        The terms' unit vectors are added by their weights; what is nearest to the sum
-        comes first. Text is words here, not the language of the search box.
+        The terms' unit vectors are added with their weights; the items nearest to the
+        sum come first. Text is plain words here, not the language of the search box.
         """
         given = SearchSerializer(data=request.data)
         given.is_valid(raise_exception=True)
         query = given.query()
-        return _answer(query, given.validated_data["include"], request)
+        return _search(query, given.validated_data["include"], request)
 
 
 class Unknown(APIView):
-    """Any other address of the API; the schema does not tell of it."""
+    """Any other path under /api/: 404, and absent from the OpenAPI document."""
 
     throttle_scope = None
     schema = None
@@ -83,7 +84,8 @@ class Unknown(APIView):
         raise NotFound(f"There is no such address in the API.{hint}")
 
 
-def _answer(query: SearchQuery, include: list[str], request: Request) -> Response:
+def _search(query: SearchQuery, include: list[str], request: Request) -> Response:
     check_images(request, query)
     page = service.find(resolve(query, request.user))
-    return Response(page_json(page, query.dataset, include, request))
+    context = page_context(page, query.dataset, include, request)
+    return Response(SearchPageSerializer(page, context=context).data)

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 
-from search.api.representations import page_json
+from search.api.item_serializers import SearchPageSerializer
 from search.clickhouse import client
 from search.errors import InvalidQuery, NotFound, SearchUnavailable, UnreadableWord
 from search.images import decode
@@ -109,7 +109,8 @@ def pages_of(query: SearchQuery, count: int) -> Iterator[Page]:
 
 def join_terms(slug: str, pages: list[Page]) -> dict[str, Any]:
     """The pages as one of the API's answers; the addresses are paths on the server."""
-    answers = [page_json(page, slug, [], ServerAddress()) for page in pages]
+    context = {"dataset": slug, "request": ServerAddress()}
+    answers = [SearchPageSerializer(page, context=context).data for page in pages]
     timings = [answer["timing"] for answer in answers]
     return {
         **answers[0],

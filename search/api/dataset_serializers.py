@@ -1,0 +1,263 @@
+"""The JSON of datasets: their state, their latest evaluation, and their settings."""
+
+from dataclasses import fields
+from typing import Any
+
+from django.core.validators import RegexValidator
+from django.db import IntegrityError, transaction
+from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+from rest_framework.serializers import (
+    BooleanField,
+    CharField,
+    ChoiceField,
+    DateTimeField,
+    FloatField,
+    IntegerField,
+    ListField,
+    SkipField,
+)
+
+from search.ingestion import validation
+from search.ingestion.sources.tables import NAMES
+from search.models import Dataset, Evaluation
+from search.models.registry import SLUG, TERMS_OF_SLUG, own_field
+from search.query.model import FIELDS
+from search.retrieval import popularity, service
+
+from .fields import (
+    ResponseSerializer,
+    StrictIntegerField,
+    StrictSerializer,
+    WordField,
+    count_field,
+)
+from .permissions import has_staff_permission
+
+PARTITION_SIZES = [
+    value for value, _ in own_field(Dataset, "shards_per_partition").choices or ()
+]
+SLUG_TAKEN = "There is a dataset of this name already."
+SETTINGS = [
+    *("slug", "title", "kind", "source", "shard_range", "columns"),
+    *("image_pattern", "text_pattern", "metadata_pattern", "keep_files"),
+    *("without_removal_list", "model", "weights", "dimension", "metric"),
+    *("index_connections", "index_construction", "index_quantization"),
+    "shards_per_partition",
+]
+NEW_DATASET = OpenApiExample(
+    "LAION-400M",
+    {
+        "slug": "laion400m",
+        "title": "LAION-400M",
+        "source": "https://example.org/laion400m/embeddings",
+        "shard_range": "0-409",
+        "shards_per_partition": 32,
+    },
+    request_only=True,
+)
+
+
+# --- Settings, which a request sends and a response repeats
+
+
+def _help(name: str) -> str:
+    return str(own_field(Dataset, name).help_text)
+
+
+class ColumnsSerializer(StrictSerializer):
+    """Which column of the source is what, where the names differ."""
+
+    def get_fields(self) -> dict[str, serializers.Field]:
+        return {role: CharField(required=False, max_length=200) for role in NAMES}
+
+
+class SettingsSerializer(StrictSerializer, serializers.ModelSerializer):
+    """The settings of a dataset; a response's may be sent back as a request's."""
+
+    # search.ingestion.validation checks the values, as it does for the admin pages.
+    serializer_field_mapping = {
+        kind: StrictIntegerField if field is IntegerField else field
+        for kind, field in serializers.ModelSerializer.serializer_field_mapping.items()
+    }
+    kind = WordField(Dataset.Kind.values, required=False)
+    metric = WordField(Dataset.Metric.values, required=False)
+    index_quantization = WordField(
+        Dataset.Quantization.values,
+        required=False,
+        help_text=_help("index_quantization"),
+    )
+    columns = ColumnsSerializer(required=False, help_text=_help("columns"))
+
+    class Meta:
+        model = Dataset
+        fields = SETTINGS
+        extra_kwargs = {
+            # Without the uniqueness check of REST framework: validation has its own.
+            "slug": {"validators": [RegexValidator(SLUG, TERMS_OF_SLUG)]},
+            "shards_per_partition": {
+                "error_messages": {
+                    "invalid_choice": f"This is one of {PARTITION_SIZES}."
+                }
+            },
+        }
+
+    def save(self, **kwargs: Any) -> Dataset:
+        """Create or change the dataset. Raises ValidationError by field."""
+        dataset = self.instance or Dataset()
+        fixed = validation.fixed_fields(dataset)
+        for name, value in {**self.validated_data, **kwargs}.items():
+            if name in fixed and value != getattr(dataset, name):
+                raise ValidationError({name: ["This is fixed once there are shards."]})
+            setattr(dataset, name, value)
+        if found := validation.problems(dataset):
+            raise ValidationError(found)
+        try:
+            with transaction.atomic():
+                dataset.save()
+        except IntegrityError as error:
+            raise ValidationError({"slug": [SLUG_TAKEN]}) from error
+        return dataset
+
+
+# --- Parameters
+
+
+class DatasetsParameters(StrictSerializer):
+    in_address = True
+    all = BooleanField(default=False, help_text="Those without items, too: for staff.")
+
+
+class DropParameters(StrictSerializer):
+    in_address = True
+    sure = CharField(
+        max_length=200,
+        help_text="The dataset's slug once more.",
+        error_messages={"required": "Write the dataset's slug here once more."},
+    )
+
+
+# --- Responses
+
+
+class IndexSerializer(ResponseSerializer):
+    """The graphs that a search walks through, and how much of the data has them."""
+
+    # The instance is a mapping: the `dataset`, and the `state` of its index.
+
+    metric = ChoiceField(Dataset.Metric.choices, source="dataset.metric")
+    connections = count_field(
+        "Of each point in the graph (M).", source="dataset.index_connections"
+    )
+    construction = count_field(
+        "Candidates kept while it is built (ef_construction).",
+        source="dataset.index_construction",
+    )
+    quantization = ChoiceField(
+        Dataset.Quantization.choices, source="dataset.index_quantization"
+    )
+    parts = count_field(source="state.parts")
+    parts_without_index = count_field(source="state.parts_without_index")
+    rows_without_index = count_field(source="state.rows_without_index")
+    bytes = count_field("On disk, all columns.", source="state.bytes")
+    health = FloatField(
+        min_value=0, max_value=1, help_text="The share of rows that have the graphs."
+    )
+
+    def compute_health(self, index: dict[str, Any]) -> float:
+        state = index["state"]
+        return 1 - state["rows_without_index"] / max(state["rows"], 1)
+
+
+class FiguresSerializer(ResponseSerializer):
+    """One kind of search by the index, beside the exact one."""
+
+    name = CharField()
+    asked = ChoiceField(["words", "picture"])
+    field = ChoiceField(["image", "text"])
+    queries = count_field()
+    width = count_field("Candidates kept by the walk through the graph (ef_search).")
+    recall_1 = FloatField(min_value=0, max_value=1)
+    recall_10 = FloatField(min_value=0, max_value=1)
+    recall_100 = FloatField(min_value=0, max_value=1)
+    ann_p50_ms = FloatField()
+    ann_p95_ms = FloatField()
+    exact_p50_ms = FloatField()
+    exact_p95_ms = FloatField()
+    wider_width = IntegerField(allow_null=True)
+    wider_recall_10 = FloatField(allow_null=True)
+    wider_p50_ms = FloatField(allow_null=True)
+
+
+class EvaluationSerializer(ResponseSerializer):
+    """How much of the exact answer the index found, and how fast."""
+
+    created_at = DateTimeField()
+    words = ChoiceField(Evaluation.Words.choices)
+    rows = count_field()
+    rows_without_index = count_field()
+    figures = FiguresSerializer(many=True)
+
+
+@extend_schema_serializer(component_name="SeenDatasetAnswer")
+class DatasetSerializer(ResponseSerializer):
+    """A dataset; with its settings for staff who may change it."""
+
+    slug = CharField()
+    title = CharField()
+    items = count_field()
+    model = CharField(help_text="The model that made the embeddings.")
+    dimension = IntegerField(min_value=1, help_text="Numbers of an embedding.")
+    fields_ = ListField(child=ChoiceField(FIELDS), help_text="What can be searched.")
+    columns = ListField(child=CharField(), help_text="What is known of an item.")
+    index = IndexSerializer()
+    evaluation = EvaluationSerializer(
+        allow_null=True, help_text="The latest; null when none was made yet."
+    )
+    popularity = BooleanField(
+        help_text="Whether it is known how often items were picked."
+    )
+    settings = SettingsSerializer(
+        required=False, help_text="For staff who may change datasets alone."
+    )
+
+    def get_fields(self) -> dict[str, serializers.Field]:
+        """Name the field `fields`, which is an attribute of every serializer."""
+        fields = super().get_fields()
+        return {name.removesuffix("_"): field for name, field in fields.items()}
+
+    def compute_items(self, dataset: Dataset) -> int:
+        return dataset.item_count()
+
+    def compute_fields(self, dataset: Dataset) -> list[str]:
+        return list(FIELDS)
+
+    def compute_columns(self, dataset: Dataset) -> list[str]:
+        return [field.name for field in fields(service.Item)]
+
+    def compute_index(self, dataset: Dataset) -> dict[str, Any]:
+        """Raises SearchUnavailable."""
+        return {"dataset": dataset, "state": service.index_state(dataset)}
+
+    def compute_evaluation(self, dataset: Dataset) -> Evaluation | None:
+        return dataset.evaluations.first()
+
+    def compute_popularity(self, dataset: Dataset) -> bool:
+        return popularity.is_known(dataset)
+
+    def compute_settings(self, dataset: Dataset) -> Dataset:
+        """The source may be a folder of the server, which is for staff to see."""
+        if not has_staff_permission(self.context["request"].user, "change"):
+            raise SkipField
+        return dataset
+
+
+@extend_schema_serializer(component_name="StaffDatasetAnswer")
+class StaffDatasetSerializer(DatasetSerializer):
+    """A dataset with its settings."""
+
+    settings = SettingsSerializer()
+
+    def compute_settings(self, dataset: Dataset) -> Dataset:
+        return dataset

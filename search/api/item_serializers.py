@@ -1,0 +1,187 @@
+"""The JSON of items: one by itself, the hits of a search, and pages of them.
+
+Their context has the `dataset` (slug) and the `request`, to make absolute URLs. With
+`embeddings`, vectors by id, hits have an embedding: see page_context.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from django.urls import reverse
+from drf_spectacular.utils import extend_schema_serializer
+from rest_framework.serializers import (
+    BooleanField,
+    CharField,
+    DictField,
+    Field,
+    FloatField,
+    ListField,
+    SkipField,
+)
+
+from search.query.url_params import safe_url
+from search.retrieval import service
+from search.thumbnails import address
+
+from .fields import (
+    AbsoluteUris,
+    AddressField,
+    Json,
+    NextField,
+    ResponseSerializer,
+    VectorField,
+    count_field,
+    id_field,
+)
+
+THUMBNAIL = 320  # pixels across, at most
+OF_A_SEARCH = ("similarity", "similar", "embedding")  # fields of hits alone
+
+
+def thumbnail_path(dataset: str, item_id: int, url: str) -> str | None:
+    """Return the path of an item's thumbnail; None where its image has no safe URL."""
+    return address(dataset, item_id, THUMBNAIL) if safe_url(url) else None
+
+
+@extend_schema_serializer(component_name="ResultAnswer")
+class HitSerializer(ResponseSerializer):
+    """An item that was found."""
+
+    id = id_field()
+    url = CharField(help_text="Where the picture was found; it may have gone.")
+    caption = CharField()
+    similarity = FloatField(
+        help_text="1 − cosine distance, from −1 to 1; for a dataset measured by L2, "
+        "1/(1 + distance). Higher is closer."
+    )
+    caption_similarity = FloatField(
+        allow_null=True, help_text="The dataset's own score of image and caption."
+    )
+    width = count_field("Pixels; 0 when it is not known.")
+    height = count_field("Pixels; 0 when it is not known.")
+    nsfw = CharField(help_text="The dataset's own word for it, such as UNLIKELY.")
+    license = CharField()
+    similar = count_field("Near-duplicates of it that are folded into it.")
+    thumbnail = AddressField(
+        allow_null=True,
+        help_text="The address of a small picture; null where there can be none.",
+    )
+    page = AddressField(help_text="The address of the item's page.")
+    embedding = VectorField(
+        required=False,
+        allow_null=True,
+        help_text="Where `include` asks for it; null when the item has just gone.",
+    )
+
+    def compute_thumbnail(self, hit: service.Hit) -> str | None:
+        return thumbnail_path(self.context["dataset"], hit.id, hit.url)
+
+    def compute_page(self, hit: service.Hit) -> str:
+        return reverse("item", args=[self.context["dataset"], hit.id])
+
+    def compute_embedding(self, hit: service.Hit) -> np.ndarray | None:
+        if "embeddings" not in self.context:
+            raise SkipField
+        return self.context["embeddings"].get(hit.id)
+
+
+@extend_schema_serializer(component_name="ItemAnswer")
+class ItemSerializer(HitSerializer):
+    """An item with all that its dataset says of it."""
+
+    metadata = DictField(child=CharField())
+
+    def get_fields(self) -> dict[str, Field]:
+        fields = super().get_fields()
+        return {name: fields[name] for name in fields if name not in OF_A_SEARCH}
+
+
+class HiddenSerializer(ResponseSerializer):
+    """How many items nearer than the last one shown are left out, and why."""
+
+    nsfw = count_field()
+    duplicates = count_field()
+    removed = count_field()
+
+
+class MatchingSerializer(ResponseSerializer):
+    """How many items of the dataset pass the filters."""
+
+    items = count_field()
+    estimated = BooleanField()
+
+
+class MillisecondsField(FloatField):
+    def to_representation(self, milliseconds: float) -> Any:
+        return round(milliseconds, 2)
+
+
+class TimingSerializer(ResponseSerializer):
+    encode_ms = MillisecondsField(min_value=0)
+    search_ms = MillisecondsField(min_value=0)
+    total_ms = MillisecondsField(min_value=0)
+
+    def compute_total_ms(self, page: service.Page) -> float:
+        return page.encode_ms + page.search_ms
+
+
+@extend_schema_serializer(component_name="SearchAnswer")
+class SearchPageSerializer(ResponseSerializer):
+    """A page of results, the nearest first unless they are sorted otherwise."""
+
+    dataset = CharField()
+    results = HitSerializer(many=True, source="hits")
+    next = NextField()
+    hidden = HiddenSerializer()
+    matching = MatchingSerializer(
+        allow_null=True, help_text="null where no filter narrows the dataset."
+    )
+    exact = BooleanField(help_text="Whether every item was compared.")
+    timing = TimingSerializer()
+
+    def compute_dataset(self, page: service.Page) -> str:
+        return self.context["dataset"]
+
+    def compute_timing(self, page: service.Page) -> service.Page:
+        return page
+
+
+class MarksSerializer(ResponseSerializer):
+    """The marks that counted; those on items that are not there have `gone`."""
+
+    good = ListField(child=id_field())
+    bad = ListField(child=id_field())
+    gone = ListField(child=id_field())
+
+
+@extend_schema_serializer(component_name="RefineAnswer")
+class RefinedPageSerializer(SearchPageSerializer):
+    """As a search's, and what it was done with."""
+
+    # The context has `tuned`, a vector, and `marks`.
+
+    embedding = VectorField(
+        help_text="The tuned vector, of unit length, for an `embedding` of any term."
+    )
+    marks = MarksSerializer()
+
+    def compute_embedding(self, page: service.Page) -> np.ndarray:
+        return self.context["tuned"]
+
+    def compute_marks(self, page: service.Page) -> dict[str, Any]:
+        return self.context["marks"]
+
+
+def page_context(
+    page: service.Page, dataset: str, include: Sequence[str], request: AbsoluteUris
+) -> Json:
+    """Return the context of SearchPageSerializer, with vectors if `include` says so.
+
+    The vectors are those of the searched field.
+    """
+    context: Json = {"dataset": dataset, "request": request}
+    if "embedding" in include:
+        ids = [hit.id for hit in page.hits]
+        context["embeddings"] = service.embeddings(dataset, page.field, ids)
+    return context
