@@ -1,4 +1,4 @@
-"""The Celery worker of the embedded default: threads of the web process."""
+"""The embedded Celery worker: threads of the web process."""
 
 from threading import Event, Thread
 from typing import Any
@@ -10,7 +10,7 @@ from .celery import app
 
 
 class EmbeddedWorker:
-    """Runs tasks of the in-memory broker, one at a time; sends the scheduled ones."""
+    """A worker of the in-memory broker, for one task at a time, and its schedule."""
 
     def __init__(self) -> None:
         state.should_stop = None
@@ -31,13 +31,13 @@ class EmbeddedWorker:
             Thread(target=self._send, args=[entry], name=name, daemon=True).start()
 
     def stop(self, timeout: float) -> bool:
-        """Lets a running task finish; False if it has not within the timeout."""
+        """Wait for a running task; return False if it exceeds the timeout."""
         self._stopped.set()
         state.should_stop = 0  # an exit code, hence not False
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def _send(self, entry: dict[str, Any]) -> None:
-        """As beat does beside a broker of its own."""
+        """Send a scheduled task periodically, as celery beat does."""
         while not self._stopped.wait(entry["schedule"]):
             app.tasks[entry["task"]].apply_async(**entry["options"])

@@ -1,7 +1,7 @@
-"""Encode workers, as Celery starts them: celery -A laionweb worker -Q encode -P solo
+"""Encode workers as Celery workers: celery -A laionweb worker -Q encode -P solo
 
-A step of the worker's own start runs search.encoder.worker in a thread, so that it is
-started, watched, told and stopped as all workers are. One process serves one GPU.
+A bootstep runs search.encoder.worker in a thread, so that encode workers are started,
+monitored and stopped like other workers. One process serves one GPU.
 """
 
 import logging
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class EncodeStep(bootsteps.StartStopStep):
-    """In workers that are asked to serve the queue encode, and in no others."""
+    """The step of workers that consume the queue encode."""
 
     requires = {"celery.worker.components:Pool"}
 
@@ -38,7 +38,7 @@ class EncodeStep(bootsteps.StartStopStep):
 
 
 def models() -> list[tuple[str, str]]:
-    """The models of all datasets; those that cannot be had now load when asked for."""
+    """Return the (model, weights) of all datasets; none while the database is away."""
     from search.models import Dataset
 
     try:

@@ -116,9 +116,9 @@ def test_loading_again_matches_what_has_come_in_since(tiny, tmp_path):
 
 def test_many_are_counted_a_part_at_a_time(tiny, tmp_path, monkeypatch):
     bring_in(tiny)
-    for name in ("READ_TOGETHER", "COUNTED_TOGETHER", "ASKED_TOGETHER"):
+    for name in ("READ_ROWS", "MAX_COUNTED", "ASKED_TOGETHER"):
         monkeypatch.setattr(conversions, name, 2)
-    monkeypatch.setattr(conversions, "WRITTEN_TOGETHER", 3)
+    monkeypatch.setattr(conversions, "WRITE_ROWS", 3)
     heard = []
     load(tiny, write(tmp_path / "conversions.tsv", *PICKS), done=heard.append)
     assert sum(heard) == len(PICKS)
@@ -130,8 +130,8 @@ def test_a_load_that_breaks_off_leaves_what_was(tiny, tmp_path, monkeypatch):
     bring_in(tiny)
     path = write(tmp_path / "conversions.tsv", *PICKS)
     load(tiny, path)
-    monkeypatch.setattr(conversions, "READ_TOGETHER", 2)
-    monkeypatch.setattr(conversions, "COUNTED_TOGETHER", 2)
+    monkeypatch.setattr(conversions, "READ_ROWS", 2)
+    monkeypatch.setattr(conversions, "MAX_COUNTED", 2)
     enter, entered = conversions._enter, []
 
     def breaking(*arguments):

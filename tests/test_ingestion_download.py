@@ -769,7 +769,7 @@ def test_a_length_beyond_all_disks_is_refused(fetch, server):
 def test_a_disk_that_fills_up_meanwhile_stops_the_download(fetch, server, monkeypatch):
     frees = iter([10**9, 10**9, 10**9])
     monkeypatch.setattr(download, "PIECE_BYTES", 10_000)
-    monkeypatch.setattr(partial_file, "KEEP_BYTES", 20_000)
+    monkeypatch.setattr(partial_file, "SYNC_BYTES", 20_000)
     monkeypatch.setattr(
         partial_file.shutil, "disk_usage", lambda _: disk(next(frees, 0))
     )

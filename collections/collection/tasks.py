@@ -1,4 +1,4 @@
-"""Collections that were deleted long ago are deleted for good, now and then."""
+"""Periodic task: purge collections that were deleted long ago."""
 
 from celery import shared_task
 
@@ -7,10 +7,10 @@ from ..models import Collection, CollectionItem
 
 @shared_task(name="usercollections.collecting.sweep", queue="publish")
 def sweep() -> int:
-    """Returns how many collections are no more."""
-    gone = list(Collection.objects.long_deleted().values_list("pk", flat=True))
-    for pk in gone:
-        # By themselves, members are deleted without being read.
+    """Purge collections; return how many."""
+    keys = list(Collection.objects.long_deleted().values_list("pk", flat=True))
+    for pk in keys:
+        # Apart from their collection, items are deleted without being loaded.
         CollectionItem.objects.filter(collection=pk).delete()
         Collection.objects.long_deleted().filter(pk=pk).delete()
-    return len(gone)
+    return len(keys)

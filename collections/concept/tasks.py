@@ -1,4 +1,4 @@
-"""Refinements and deleted concepts of long ago are deleted for good, now and then."""
+"""Periodic task: purge old refinements, and concepts that were deleted long ago."""
 
 from celery import shared_task
 
@@ -7,7 +7,7 @@ from ..models import Concept, Refinement
 
 @shared_task(name="usercollections.refining.sweep", queue="publish")
 def sweep() -> int:
-    """Returns how many are no more. What was saved as a concept stays."""
+    """Purge them and return how many; refinements saved as concepts stay concepts."""
     old = list(Refinement.objects.long_ago().values_list("pk", flat=True))
     Refinement.objects.filter(pk__in=old).delete()
     deleted = Concept.objects.long_deleted()

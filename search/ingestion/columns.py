@@ -1,4 +1,4 @@
-"""A batch of a shard as the columns of the item table, without a loop over rows."""
+"""Convert batches of a shard to columns of the item table, without loops over rows."""
 
 import numpy as np
 import pyarrow as pa
@@ -10,8 +10,8 @@ from search.retrieval import deduplication
 
 from .sources.protocol import Batch
 
-# LAION's name (any case), ours, and the type; what is missing is empty or zero.
-FACTS = (
+# LAION's name (in any case), ours, and the type; missing values are empty or zero.
+FIELDS = (
     ("url", "url", pa.string()),
     ("caption", "caption", pa.string()),
     ("nsfw", "nsfw", pa.string()),
@@ -27,15 +27,18 @@ EMPTY = {pa.string(): "", pa.float32(): float("nan"), pa.uint32(): 0}
 
 
 def item_columns(batch: Batch, shard: int) -> pa.Table:
-    """The rows of a batch, ready to be inserted into an item table."""
+    """Return the rows of a batch as an item table takes them.
+
+    Raises ShardUnreadable for columns of a wrong type or of the same name.
+    """
     table = batch.table
     if len(set(table.column_names)) < len(table.column_names):
         raise ShardUnreadable("The metadata has two columns of the same name.")
     ids = (shard << SHARD_BITS) + batch.rows
     named = {name.lower(): name for name in table.column_names}
     columns = {"id": pa.array(ids.astype(np.uint64))}
-    for theirs, ours, kind in FACTS:
-        columns[ours] = _fact(table, named.pop(theirs, None), kind)
+    for theirs, ours, kind in FIELDS:
+        columns[ours] = _field(table, named.pop(theirs, None), kind)
     columns["metadata"] = _metadata(table, list(named.values()))
     columns["image_code"] = _codes(batch.image)
     columns["image_embedding"] = _vectors(batch.image)
@@ -43,7 +46,7 @@ def item_columns(batch: Batch, shard: int) -> pa.Table:
     return pa.table(columns)
 
 
-def _fact(table: pa.Table, name: str | None, kind: pa.DataType) -> pa.ChunkedArray:
+def _field(table: pa.Table, name: str | None, kind: pa.DataType) -> pa.ChunkedArray:
     if name is None or pa.types.is_null(table[name].type):
         return pa.chunked_array([pa.repeat(pa.scalar(EMPTY[kind], kind), len(table))])
     column = table[name]
@@ -58,23 +61,20 @@ def _fact(table: pa.Table, name: str | None, kind: pa.DataType) -> pa.ChunkedArr
 
 
 def _sizes(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Sizes come as floats and texts, too, and unknown ones as NaN, -1 or worse."""
+    """Return sizes as whole numbers; sources have floats and texts, and NaN or -1."""
     numbers = pc.round(column.cast(pa.float64()))
     usable = pc.and_(pc.greater_equal(numbers, 0), pc.less(numbers, 2**32))
     return pc.if_else(usable, numbers, 0)
 
 
 def _metadata(table: pa.Table, names: list[str]) -> pa.Array:
-    """All other columns as a map from name to text; nulls are left out.
+    """Return all other columns as a map from name to text, without nulls.
 
-    A map of texts named metadata, which exports have, is kept as it is; the others
-    come behind what is in it.
+    The entries of a map of texts named metadata, which exports have, come first.
     """
-    known = [
-        name for name in names if name.lower() == METADATA and _is_map(table[name])
-    ]
-    told = _as_map(table, [name for name in names if name not in known])
-    return _joined(table[known[0]], told) if known else told
+    maps = [name for name in names if name.lower() == METADATA and _is_map(table[name])]
+    others = _as_map(table, [name for name in names if name not in maps])
+    return _merge(table[maps[0]], others) if maps else others
 
 
 def _is_map(column: pa.ChunkedArray) -> bool:
@@ -83,16 +83,16 @@ def _is_map(column: pa.ChunkedArray) -> bool:
     return pa.types.is_map(kind) and {kind.key_type, kind.item_type} <= set(texts)
 
 
-def _joined(first: pa.ChunkedArray, second: pa.Array) -> pa.Array:
-    """Two maps row by row; of entries of the same name the earlier one stays."""
+def _merge(first: pa.ChunkedArray, second: pa.Array) -> pa.Array:
+    """Merge two maps row by row; the first value of a name wins."""
     maps = [first.combine_chunks().cast(ENTRIES), second.cast(ENTRIES)]
     entries = pa.concat_arrays([each.flatten() for each in maps])
     rows = np.concatenate([pc.list_parent_indices(each).to_numpy() for each in maps])
     names, values = entries.field("key"), entries.field("value")
     code = names.dictionary_encode().indices.to_numpy()
-    there = np.flatnonzero(values.is_valid().to_numpy(zero_copy_only=False))
-    _, earliest = np.unique(np.array([rows, code])[:, there], axis=1, return_index=True)
-    stay = there[np.sort(earliest)]
+    valid = np.flatnonzero(values.is_valid().to_numpy(zero_copy_only=False))
+    _, earliest = np.unique(np.array([rows, code])[:, valid], axis=1, return_index=True)
+    stay = valid[np.sort(earliest)]
     stay = pa.array(stay[np.argsort(rows[stay], kind="stable")])
     counts = np.bincount(rows[stay], minlength=len(second))
     offsets = np.concatenate([[0], counts.cumsum()]).astype(np.int32)
@@ -106,23 +106,23 @@ def _as_map(table: pa.Table, names: list[str]) -> pa.Array:
     texts = [_text(table[name]) for name in names]
     if not texts:
         return pa.array([[]] * len(table), MAP)
-    # One column after the other, brought into the order of rows.
+    # From column by column to row by row.
     by_row = np.arange(count * len(table)).reshape(count, -1).T.ravel()
     values = pa.concat_arrays(texts).take(pa.array(by_row))
     keys = pa.array(np.tile(np.array(names, object), len(table)), pa.string())
-    there = values.is_valid()
-    present = there.to_numpy(zero_copy_only=False).reshape(-1, count)
-    offsets = np.concatenate([[0], present.sum(axis=1).cumsum()]).astype(np.int32)
+    valid = values.is_valid()
+    counts = valid.to_numpy(zero_copy_only=False).reshape(-1, count).sum(axis=1)
+    offsets = np.concatenate([[0], counts.cumsum()]).astype(np.int32)
     return pa.MapArray.from_arrays(
-        pa.array(offsets), keys.filter(there), values.filter(there)
+        pa.array(offsets), keys.filter(valid), values.filter(valid)
     )
 
 
 def _text(column: pa.ChunkedArray) -> pa.Array:
-    whole = column.combine_chunks()
-    if pa.types.is_nested(whole.type) or _is_bytes(whole.type):
-        return pa.array([None if v is None else str(v) for v in whole.to_pylist()])
-    return whole.cast(pa.string())
+    array = column.combine_chunks()
+    if pa.types.is_nested(array.type) or _is_bytes(array.type):
+        return pa.array([None if v is None else str(v) for v in array.to_pylist()])
+    return array.cast(pa.string())
 
 
 def _is_bytes(kind: pa.DataType) -> bool:
@@ -142,7 +142,7 @@ def _codes(matrix: np.ndarray) -> pa.FixedSizeBinaryArray:
 
 
 def _vectors(matrix: np.ndarray) -> pa.ListArray:
-    """Lists of float16 or float32; ClickHouse turns them into its own bfloat16."""
+    """Return lists of float16 or float32, which ClickHouse converts to bfloat16."""
     offsets = np.arange(0, matrix.size + 1, matrix.shape[1], dtype=np.int32)
     return pa.ListArray.from_arrays(
         pa.array(offsets), pa.array(np.ascontiguousarray(matrix).ravel())

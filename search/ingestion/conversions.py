@@ -1,8 +1,8 @@
-"""What people picked after which search, from a file of conversions as Unsplash has it.
+"""Load conversions, the picks after searches, from files such as Unsplash's.
 
-The file, TSV, CSV or Parquet, has a row for each, with the columns photo_id and keyword
-among others. The same content counts once, however often it is loaded; to load it again
-matches the items that have come in meanwhile.
+A file, TSV, CSV or Parquet, has a row for each pick, with the columns photo_id and
+keyword among others. The same content counts once, however often it is loaded; loading
+it again matches the items that were imported meanwhile.
 """
 
 import hashlib
@@ -21,10 +21,10 @@ from search.models import Conversion, ConversionFile, Dataset
 from .sources.read_errors import as_shard_unreadable
 from .sources.tables import TableFile, roles_of
 
-READ_TOGETHER = 10_000
-COUNTED_TOGETHER = 200_000  # different pairs of a picture and a keyword, in memory
-ASKED_TOGETHER = 10_000
-WRITTEN_TOGETHER = 5_000
+READ_ROWS = 10_000
+MAX_COUNTED = 200_000  # different pairs of an image and a keyword in memory
+LOOKUP_IDS = 10_000
+WRITE_ROWS = 5_000
 MAX_KEYWORD_LENGTH = 200
 
 Counts = Counter[tuple[str, str]]  # by (id of the source, keyword)
@@ -34,13 +34,14 @@ def load(
     dataset: Dataset,
     path: Path,
     name: str = "",
-    done: Callable[[int], None] = lambda rows: None,
+    progress: Callable[[int], None] = lambda rows: None,
 ) -> ConversionFile:
-    """Counts the conversions of a file; all of it counts in the end, or nothing.
+    """Count the conversions of a file, in one transaction.
 
-    `name` says in which of the items' metadata the file's ids are, unless it is called
-    as in the file. `done` hears how many more rows are read. Raises ShardUnreadable for
-    a broken file, NotFound for a dataset without items, SearchUnavailable.
+    `name` is the key of the items' metadata that has the file's ids, if it differs from
+    the name of the file's column. `progress` gets the number of rows read since its
+    last call. Raises ShardUnreadable for a broken file, InvalidQuery for one without
+    the columns, NotFound for a dataset without items, SearchUnavailable.
     """
     with as_shard_unreadable(path.name), path.open("rb") as content:
         sha256 = hashlib.file_digest(content, "sha256").hexdigest()
@@ -55,22 +56,22 @@ def load(
         )
         file.conversions.all().delete()
         file.rows = file.rows_matched = 0
-        for counts in _counted(table, roles["id"], roles["keyword"], done):
+        for counts in _count(table, roles["id"], roles["keyword"], progress):
             file.rows += counts.total()
             file.rows_matched += _enter(file, items, counts)
         file.save()
     return file
 
 
-def _counted(
-    table: TableFile, id_name: str, keyword_name: str, done: Callable[[int], None]
+def _count(
+    table: TableFile, id_name: str, keyword_name: str, progress: Callable[[int], None]
 ) -> Iterator[Counts]:
     counts: Counts = Counter()
-    for rows in table.read(0, len(table), READ_TOGETHER):
-        keywords = map(_tidy, rows[keyword_name].to_pylist())
+    for rows in table.read(0, len(table), READ_ROWS):
+        keywords = map(_normalize, rows[keyword_name].to_pylist())
         counts.update(zip(map(_text, rows[id_name].to_pylist()), keywords, strict=True))
-        done(len(rows))
-        if len(counts) >= COUNTED_TOGETHER:
+        progress(len(rows))
+        if len(counts) >= MAX_COUNTED:
             yield counts
             counts = Counter()
     yield counts
@@ -80,33 +81,33 @@ def _text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _tidy(keyword: object) -> str:
-    """Small letters, single spaces; what no database takes is left out."""
+def _normalize(keyword: object) -> str:
+    """Return a keyword in lower case, with single spaces and without NUL."""
     return " ".join(_text(keyword).replace("\0", "").lower().split())[
         :MAX_KEYWORD_LENGTH
     ]
 
 
 class Items:
-    """The items of a dataset by the ids that its source gives them."""
+    """The items of a dataset by their ids in its source."""
 
     def __init__(self, table: ItemTable, name: str):
         self.table = table
         self.name = name
 
     def ids(self, values: set[str]) -> dict[str, list[int]]:
-        """Where a source has a picture twice, it is several items."""
+        """Return item ids by source id; a source may have an image several times."""
         found: dict[str, list[int]] = {}
         wanted = sorted(values - {""})
-        for first in range(0, len(wanted), ASKED_TOGETHER):
-            some = wanted[first : first + ASKED_TOGETHER]
+        for first in range(0, len(wanted), LOOKUP_IDS):
+            some = wanted[first : first + LOOKUP_IDS]
             for value, item in queries.ids_by_metadata(self.table, self.name, some):
                 found.setdefault(value, []).append(item)
         return found
 
 
 def _enter(file: ConversionFile, items: Items, counts: Counts) -> int:
-    """Returns how many conversions are of an item."""
+    """Store counts; return how many conversions are of items of the dataset."""
     ids = items.ids({value for value, _ in counts})
     conversions = (
         Conversion(
@@ -115,6 +116,6 @@ def _enter(file: ConversionFile, items: Items, counts: Counts) -> int:
         for (value, word), count in counts.items()
         for item in ids.get(value, ())
     )
-    while some := list(islice(conversions, WRITTEN_TOGETHER)):
+    while some := list(islice(conversions, WRITE_ROWS)):
         Conversion.objects.bulk_create(some)
     return sum(count for (value, _), count in counts.items() if value in ids)

@@ -1,4 +1,4 @@
-"""How the import of a dataset stands, by the ledger alone: few queries, no engine."""
+"""The progress of imports, from the ledger alone: few queries, no engine."""
 
 import time
 from collections import Counter, defaultdict
@@ -33,20 +33,20 @@ class ImportProgress:
     def of(
         cls, dataset: Dataset, shards: QuerySet[Shard] | None = None
     ) -> "ImportProgress":
-        """Of some shards, or of all."""
+        """Return the progress of some shards, or of all."""
         wanted = dataset.shards.all() if shards is None else shards
         partitions = list(dataset.partitions.order_by("number"))
         return cls(dataset, list(wanted.order_by("number")), partitions)
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """How many shards are in each state, those without any among them."""
+        """The number of shards in each state, zero included."""
         counted = Counter(shard.state for shard in self.shards)
         return {state: counted[state] for state in State.values}
 
     @property
     def moving(self) -> bool:
-        """Whether anything changes without somebody's doing."""
+        """Whether workers have something to do."""
         return any(self.counts[state] for state in MOVING)
 
     @cached_property
@@ -55,12 +55,12 @@ class ImportProgress:
 
     @cached_property
     def rows_done(self) -> int:
-        """Rows of the source that have been gone through."""
+        """The rows of the source that were read."""
         return sum(map(rows_done, self.shards))
 
     @cached_property
     def rows_expected(self) -> int | None:
-        """Rows of the whole source; a shard not opened yet counts as the mean one."""
+        """The rows of the source; a shard not opened yet counts as the mean."""
         known = [shard.rows for shard in self.shards if shard.rows is not None]
         if not known:
             return None
@@ -73,8 +73,8 @@ class ImportProgress:
 
     @property
     def rows_rejected(self) -> int:
-        gone_through = (shard for shard in self.shards if shard.rows_done)
-        return sum(max(0, shard.rows_done - shard.rows_kept) for shard in gone_through)
+        read = (shard for shard in self.shards if shard.rows_done)
+        return sum(max(0, shard.rows_done - shard.rows_kept) for shard in read)
 
     @property
     def bytes_done(self) -> int:
@@ -82,16 +82,16 @@ class ImportProgress:
 
     @property
     def bytes_expected(self) -> int:
-        """Of the shards whose length is known."""
+        """The bytes of the shards whose size is known."""
         return sum(max(shard.bytes or 0, shard.bytes_done) for shard in self.shards)
 
     @property
     def rows_to_come(self) -> int | None:
-        """Of the shards that are on their way."""
+        """The rows still to be read of queued and running shards."""
         if self.rows_expected is None:
             return None
         mean = self.rows_expected / len(self.shards)
-        coming = (
+        in_progress = (
             shard
             for shard in self.shards
             if shard.state in (State.QUEUED, State.INGESTING)
@@ -99,17 +99,17 @@ class ImportProgress:
         return round(
             sum(
                 max(0, (mean if shard.rows is None else shard.rows) - shard.rows_done)
-                for shard in coming
+                for shard in in_progress
             )
         )
 
     def seconds_left(self, speed: float | None) -> float | None:
-        """At so many rows a second; None when that cannot be said."""
+        """Return the time left at so many rows a second; None if it is unknown."""
         return self.rows_to_come / speed if self.rows_to_come and speed else None
 
     @cached_property
     def errors(self) -> list[tuple[str, list[int]]]:
-        """Reasons, and the shards that each of them has stopped; the most first."""
+        """The errors, and the numbers of the shards that each stopped; most first."""
         numbers = defaultdict(list)
         for shard in self.shards:
             if shard.error and shard.state not in SETTLED:
@@ -118,7 +118,7 @@ class ImportProgress:
 
     @property
     def publications(self) -> list[Partition]:
-        """The partitions that are being published, and those that could not be."""
+        """The partitions that are being published, and those that failed."""
         now = timezone.now()
         return [
             partition
@@ -128,41 +128,44 @@ class ImportProgress:
 
 
 def rows_done(shard: Shard) -> int:
-    """A shard that is in counts whole, even if a replacement of it was cancelled."""
+    """Return the rows read of a shard: all once it is ingested.
+
+    A cancelled replacement resets the shard's own counter.
+    """
     if shard.state == State.INGESTED and shard.rows is not None:
         return shard.rows
     return shard.rows_done
 
 
 def pace(dataset: Dataset, rows: int) -> float | None:
-    """Rows a second, over what was asked for within the last minute; None at first.
+    """Return rows a second, over the calls within the last minute; None at first.
 
-    `rows` are those done by now. What shards that begin anew take back does not count.
+    `rows` are those done by now; what shards that start over take back is ignored.
     """
     now, key = time.time(), f"pace:{dataset.pk}"
-    asked = [
+    samples = [
         (moment, count)
         for moment, count in cache.get(key) or []
         if 0 <= now - moment <= PACE_WINDOW_S
     ]
-    asked.append((now, rows))
-    cache.set(key, asked, PACE_WINDOW_S)
-    spent = now - asked[0][0]
-    if spent < 1:
+    samples.append((now, rows))
+    cache.set(key, samples, PACE_WINDOW_S)
+    seconds = now - samples[0][0]
+    if seconds < 1:
         return None
-    gains = (later - earlier for (_, earlier), (_, later) in pairwise(asked))
-    return sum(gain for gain in gains if gain > 0) / spent
+    gains = (later - earlier for (_, earlier), (_, later) in pairwise(samples))
+    return sum(gain for gain in gains if gain > 0) / seconds
 
 
 def reasons(dataset: Dataset) -> list[dict[str, Any]]:
-    """The reasons for which the most rows did not come in, and how many did not."""
+    """Return the most frequent reasons of rejected rows, with their counts."""
     rejected = Reject.objects.filter(shard__dataset=dataset).values("reason")
     counted = rejected.annotate(rows=Count("pk")).order_by("-rows", "reason")
     return [dict(row) for row in counted[:MAX_REASONS]]
 
 
 def spans(numbers: Iterable[int]) -> str:
-    """Numbers as parse_range reads them: 0-9, 12."""
+    """Format numbers as parse_range reads them: 0-9, 12."""
     runs: list[list[int]] = []
     for number in sorted(numbers):
         if runs and number == runs[-1][1] + 1:

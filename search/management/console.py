@@ -1,4 +1,4 @@
-"""How commands tell what goes wrong, and how far the work is."""
+"""The output of commands: errors, progress and hits."""
 
 import argparse
 import logging
@@ -22,15 +22,15 @@ TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: the same command may succeed later
 
 
 class Error(CommandError):
-    """manage.py prints the name of the class before the sentence."""
+    """A CommandError, by a name that manage.py may print before the sentence."""
 
 
 @contextmanager
 def command_errors(unavailable: int = 1) -> Iterator[None]:
-    """Ends the command with one sentence and exit code 1 when something is wrong.
+    """Turn our errors and the database's into CommandErrors of one sentence.
 
-    `unavailable` is the exit code when the engine or the encoder is away: the same
-    command may succeed later.
+    `unavailable` is the exit code for SearchUnavailable, where the same command may
+    succeed later; it is 1 for others.
     """
     try:
         yield
@@ -48,7 +48,7 @@ def command_errors(unavailable: int = 1) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Nothing is logged but errors: the command says in a sentence what is wrong."""
+    """Log errors only: the command itself explains what is wrong."""
     before = logging.root.manager.disable
     logging.disable(max(before, logging.WARNING))
     try:
@@ -63,47 +63,49 @@ class Progress:
     def __init__(self, out: OutputWrapper):
         self._out = out
         self._bar = tqdm(unit=" rows", unit_scale=True) if out.isatty() else None
-        self._told_at = time.monotonic()
-        self._told_rows: int | None = None
+        self._shown_at = time.monotonic()
+        self._shown_rows: int | None = None
 
-    def show(self, standing: ImportProgress) -> None:
+    def show(self, progress: ImportProgress) -> None:
         if self._bar is not None:
-            self._draw(self._bar, standing)
-        elif self._told_rows is None:
-            self._told_rows = standing.rows_done
-        elif (spent := time.monotonic() - self._told_at) >= LINE_EVERY_S:
-            speed = max(0, standing.rows_done - self._told_rows) / spent
-            self._out.write(f"{show_progress(standing)}, {speed:,.0f} rows/s")
+            self._draw(self._bar, progress)
+        elif self._shown_rows is None:
+            self._shown_rows = progress.rows_done
+        elif (seconds := time.monotonic() - self._shown_at) >= LINE_EVERY_S:
+            speed = max(0, progress.rows_done - self._shown_rows) / seconds
+            self._out.write(f"{show_progress(progress)}, {speed:,.0f} rows/s")
             self._out.flush()
-            self._told_at, self._told_rows = time.monotonic(), standing.rows_done
+            self._shown_at, self._shown_rows = time.monotonic(), progress.rows_done
 
     def close(self) -> None:
         if self._bar is not None:
             self._bar.close()
 
-    def _draw(self, bar: tqdm, standing: ImportProgress) -> None:
+    def _draw(self, bar: tqdm, progress: ImportProgress) -> None:
         if not bar.n:
-            bar.initial = standing.rows_done  # what was there is not this run's speed
-        bar.total, bar.n = standing.rows_expected, standing.rows_done
-        bar.set_postfix_str(_shards(standing) + _index(standing))
+            bar.initial = (
+                progress.rows_done
+            )  # rows of earlier runs do not count as speed
+        bar.total, bar.n = progress.rows_expected, progress.rows_done
+        bar.set_postfix_str(_shards(progress) + _index(progress))
 
 
-def show_progress(standing: ImportProgress) -> str:
-    """In words: 12,000 of about 80,000 rows, 3 of 10 shards in."""
-    about = "about " if standing.rows_estimated else ""
-    whole = f" of {about}{standing.rows_expected:,}" if standing.rows_expected else ""
-    return f"{standing.rows_done:,}{whole} rows, {_shards(standing)}{_index(standing)}"
+def show_progress(progress: ImportProgress) -> str:
+    """Return a sentence: 12,000 of about 80,000 rows, 3 of 10 shards in."""
+    about = "about " if progress.rows_estimated else ""
+    total = f" of {about}{progress.rows_expected:,}" if progress.rows_expected else ""
+    return f"{progress.rows_done:,}{total} rows, {_shards(progress)}{_index(progress)}"
 
 
-def _shards(standing: ImportProgress) -> str:
-    whole, there = len(standing.shards), standing.counts[Shard.State.INGESTED]
-    failed = standing.counts[Shard.State.FAILED]
-    return f"{there} of {whole} shards in" + (f", {failed} failed" if failed else "")
+def _shards(progress: ImportProgress) -> str:
+    total, ingested = len(progress.shards), progress.counts[Shard.State.INGESTED]
+    failed = progress.counts[Shard.State.FAILED]
+    return f"{ingested} of {total} shards in" + (f", {failed} failed" if failed else "")
 
 
-def _index(standing: ImportProgress) -> str:
-    """How far the indexes are that are being built, or why they are not."""
-    running = standing.publications
+def _index(progress: ImportProgress) -> str:
+    """Return the progress of the indexes being built, or their error."""
+    running = progress.publications
     if error := next((each.error for each in running if each.error), ""):
         return f", {error}"
     vectors = sum(partition.vectors for partition in running)
@@ -112,34 +114,38 @@ def _index(standing: ImportProgress) -> str:
 
 
 GAP = "  "
-MIN_CAPTION_WIDTH = 30  # columns of a caption that has its URL beside it
+MIN_CAPTION_WIDTH = 30  # columns of a caption with its URL on the same line
 NO_SIZE = "–"
 
 
 def for_programs(hits: Iterable[Hit]) -> Iterator[str]:
-    """Similarity, id, size, caption and URL of each, with nothing shortened."""
+    """Yield lines of similarity, id, size, caption and URL, separated by tabs."""
     for hit in hits:
         yield "\t".join([_similarity(hit), str(hit.id), _size(hit), *_texts(hit)])
 
 
 def for_terminal(hits: Sequence[Hit], width: int) -> Iterator[str]:
-    """The same in lines of at most `width` columns, but for URLs.
+    """Yield lines of at most `width` columns, except for URLs, which are not cut.
 
-    A caption is shortened; its URL stands beside it where there is room, else below.
+    The URL follows the caption on the same line if there is space, else on the next.
     """
     ids = max((len(str(hit.id)) for hit in hits), default=0)
     sizes = max((len(_size(hit)) for hit in hits), default=0)
     captions = max((columns(_texts(hit)[0]) for hit in hits), default=0)
     urls = max((columns(_texts(hit)[1]) for hit in hits), default=0)
     indent = len("-0.123") + ids + sizes + 3 * len(GAP)
-    beside = min(captions, width - indent - urls - len(GAP))
-    is_beside = beside >= min(captions, MIN_CAPTION_WIDTH)
-    room = beside if is_beside else max(1, width - indent)
+    remaining = min(captions, width - indent - urls - len(GAP))
+    is_one_line = remaining >= min(captions, MIN_CAPTION_WIDTH)
+    room = remaining if is_one_line else max(1, width - indent)
     for hit in hits:
         caption, url = _texts(hit)
-        facts = [f"{_similarity(hit):>6}", f"{hit.id:>{ids}}", f"{_size(hit):>{sizes}}"]
-        line = GAP.join([*facts, shortened(caption, room)])
-        if is_beside:
+        fields = [
+            f"{_similarity(hit):>6}",
+            f"{hit.id:>{ids}}",
+            f"{_size(hit):>{sizes}}",
+        ]
+        line = GAP.join([*fields, shortened(caption, room)])
+        if is_one_line:
             yield line + " " * (indent + room - columns(line)) + GAP + url
         else:
             yield line.rstrip()
@@ -147,17 +153,17 @@ def for_terminal(hits: Sequence[Hit], width: int) -> Iterator[str]:
 
 
 def shortened(text: str, room: int) -> str:
-    """The text in at most so many columns; … stands for what is left out."""
+    """Return a text of at most so many columns, with … where it is cut."""
     return text if columns(text) <= room else clip(text, 0, room - 1).rstrip() + "…"
 
 
 def columns(text: str) -> int:
-    """How many columns of a terminal a printable text takes."""
+    """Return the columns of a terminal that a printable text takes."""
     return wcswidth(text)
 
 
 def printable(text: str) -> str:
-    """In one line and without what steers a terminal: texts come from anywhere."""
+    """Return a text as one line without control characters: texts are untrusted."""
     return "".join(char for char in " ".join(text.split()) if char.isprintable())
 
 

@@ -1,4 +1,4 @@
-"""Commands that have work done: by workers elsewhere, or in their own process."""
+"""Run a worker within a command, and watch imports."""
 
 import logging
 import os
@@ -17,19 +17,19 @@ from search.models import Dataset, Shard
 from .commands.serve import LAST_TASK_S, MIN_LOG_LEVEL, start_worker
 from .console import Progress
 
-LOOKED_EVERY_S = 0.5
-# The command says itself how far the work is.
+POLL_S = 0.5
+# The command reports its progress itself.
 QUIET = MIN_LOG_LEVEL | {"search": logging.WARNING}
 
 
 def single_process() -> bool:
-    """Whether there is no broker, so that nobody else does the work."""
+    """Return whether there is no broker, and therefore no other worker."""
     return settings.CELERY_BROKER_URL.startswith("memory")
 
 
 @contextmanager
 def local_worker() -> Iterator[None]:
-    """Without a broker this process works on what is queued, as `serve` would.
+    """Run the worker in this process if there is no broker, as `serve` does.
 
     Raises SearchUnavailable when another process, such as the server, has the embedded
     engine open.
@@ -42,8 +42,8 @@ def local_worker() -> Iterator[None]:
         yield
     finally:
         if worker is not None and not worker.stop(LAST_TASK_S):
-            # It is within native code, where Python's end would be a crash. The ledger
-            # knows of it, and whoever works next begins that step anew.
+            # It runs native code, which would crash at Python's exit. The next worker
+            # repeats the step, by the ledger.
             sys.stdout.flush()
             os._exit(1)
 
@@ -51,10 +51,10 @@ def local_worker() -> Iterator[None]:
 def watch(
     dataset: Dataset, shards: QuerySet[Shard], progress: Progress
 ) -> ImportProgress:
-    """Shows how shards get on until none of them is on its way."""
+    """Show the progress of shards until none of them is in progress."""
     while True:
-        standing = ImportProgress.of(dataset, shards)
-        progress.show(standing)
-        if not standing.moving:
-            return standing
-        time.sleep(LOOKED_EVERY_S)
+        current = ImportProgress.of(dataset, shards)
+        progress.show(current)
+        if not current.moving:
+            return current
+        time.sleep(POLL_S)

@@ -1,4 +1,4 @@
-"""What the templates need to show how an import stands."""
+"""Template filters for the progress of imports."""
 
 from django import template
 
@@ -14,7 +14,7 @@ def commas(number: float) -> str:
 
 @register.filter
 def duration(seconds: float) -> str:
-    """Roughly how long: 40 s, 12 min, 3 h 20 min, 2 days 5 h."""
+    """Return a rounded duration: 40 s, 12 min, 3 h 20 min, 2 days 5 h."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)

@@ -1,10 +1,9 @@
-"""A file on its way to its name, which it gets when it is whole and on the disk.
+"""Partial files of downloads, which get their names once they are complete and synced.
 
-What has arrived of NAME lies in NAME.part; NAME.part.json says where it comes from and
-how many of its bytes the disk surely has, so that a later run can go on. Beside a
-finished file, NAME.json says the same and its sha256. A part belongs to the one that
-has locked it: a second download of the same file, while the first goes on or is thought
-dead, has NAME.2.part to itself.
+The bytes of NAME that have arrived are in NAME.part; NAME.part.json has their origin
+and how many of them are synced, so that a later run can resume. A finished file has
+NAME.json, with its sha256. Each part is locked by one download: another one of the same
+file, while the first runs or is presumed dead, uses NAME.2.part.
 """
 
 import errno
@@ -20,134 +19,136 @@ from typing import BinaryIO
 
 from search.errors import SearchUnavailable
 
-# Room for the rows of the shard (2 KB each, a million of them) and as much for their
-# indexes, should the engine keep its data on the same disk.
+# Space for the rows of a shard (a million of 2 KB each) and as much for their indexes,
+# if the engine stores its data on the same disk.
 RESERVE_BYTES = 4 * 2**30
-# After so many bytes the disk is asked for room and told to keep them: about a second
-# of a fast line, which is what a dead process loses.
-KEEP_BYTES = 64 * 2**20
+# After so many bytes the free space is checked and the file synced: about a second of a
+# fast connection, which is what a dead process loses.
+SYNC_BYTES = 64 * 2**20
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a file comes from, and which version of it."""
+    """The URL of a file, and its version."""
 
     url: str = ""
-    validator: str = ""  # a strong ETag or a Last-Modified; empty: versions look alike
-    total: int | None = None  # bytes; None until the server says it, or the end comes
+    validator: str = ""  # a strong ETag or a Last-Modified; empty if there is none
+    total: int | None = None  # bytes; None until it is known
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A file that arrived earlier and has not been touched since."""
+    """A file of an earlier download, unchanged since."""
 
     origin: Origin
     sha256: str
 
 
 class PartialFile:
-    """What of a file has arrived; raises SearchUnavailable when the disk is full.
+    """A part of a file; raises SearchUnavailable when the disk fails or is full.
 
-    A context: leaving it unfinished keeps what is there for a later run.
+    As a context manager it stores an unfinished part for a later run on exit.
     """
 
     def __init__(self, target: Path):
         self.target = target
-        with _disk(target):
+        with _disk_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             self._file, self.path = _first_free(target)
-            self.origin, self.done = self._noted()
+            self.origin, self.done = self._resume()
             self._file.truncate(self.done)
-        self._kept = self.done
+        self._synced = self.done
 
     def __enter__(self) -> "PartialFile":
         return self
 
     def __exit__(self, *_: object) -> None:
-        # What cannot be kept is fetched anew; the reason for leaving matters more.
+        # What cannot be stored is fetched again; the reason to exit matters more.
         with self._file, suppress(SearchUnavailable):
-            if _has_name(self._file, self.path):
-                self._leave()
+            if _is_file_of(self._file, self.path):
+                self._store()
 
     @property
-    def whole(self) -> bool:
+    def is_complete(self) -> bool:
         return self.done == self.origin.total
 
     def restart(self, origin: Origin) -> None:
-        """Forgets what has arrived; what comes now is of this origin."""
+        """Discard the bytes; those that follow are of this origin."""
         self.origin, self.done = origin, 0
-        with _disk(self.path):
-            # First the note: the old one would vouch for the new version's bytes.
-            self._note()
+        with _disk_errors(self.path):
+            # The note first: the old one would apply to bytes of the new version.
+            self._write_note()
             self._file.truncate(0)
 
     def write(self, data: bytes) -> None:
-        with _disk(self.path):
-            left = memoryview(data)
-            while left:
-                left = left[self._file.write(left) :]
+        with _disk_errors(self.path):
+            remaining = memoryview(data)
+            while remaining:
+                remaining = remaining[self._file.write(remaining) :]
         self.done += len(data)
-        if self.done - self._kept >= KEEP_BYTES:
+        if self.done - self._synced >= SYNC_BYTES:
             check_room(self.path.parent)
-            self._keep()
+            self._sync()
 
     def read(self, size: int) -> Iterator[bytes]:
-        """What has arrived, in pieces."""
-        with _disk(self.path):
+        """Yield the bytes that have arrived, in pieces."""
+        with _disk_errors(self.path):
             self._file.seek(0)
             while data := self._file.read(size):
                 yield data
 
     def finish(self, sha256: str) -> None:
-        """Gives the file its name, in one step."""
-        with _disk(self.target):
+        """Give the file its name, atomically."""
+        with _disk_errors(self.target):
             os.fsync(self._file.fileno())
             changed = os.fstat(self._file.fileno()).st_mtime_ns
-            self._note(sha256=sha256, mtime_ns=changed)
+            self._write_note(sha256=sha256, mtime_ns=changed)
             os.replace(_note_path(self.path), _note_path(self.target))
             os.replace(self.path, self.target)
             _sync_folder(self.target.parent)
 
-    def _leave(self) -> None:
+    def _store(self) -> None:
         if self.done:
-            self._keep()
+            self._sync()
         else:
             _remove(self.path)
 
-    def _keep(self) -> None:
-        with _disk(self.path):
+    def _sync(self) -> None:
+        with _disk_errors(self.path):
             os.fsync(self._file.fileno())
-            self._note()
+            self._write_note()
 
-    def _note(self, **more: str | int) -> None:
-        """Vouches for what has arrived: sync it before."""
-        fresh = _fresh_note_path(self.path)
-        fresh.write_text(json.dumps(asdict(self.origin) | {"done": self.done} | more))
-        os.replace(fresh, _note_path(self.path))
-        self._kept = self.done
+    def _write_note(self, **more: str | int) -> None:
+        """Record the bytes that have arrived, which are synced."""
+        new = _new_note_path(self.path)
+        new.write_text(json.dumps(asdict(self.origin) | {"done": self.done} | more))
+        os.replace(new, _note_path(self.path))
+        self._synced = self.done
 
-    def _noted(self) -> tuple[Origin, int]:
-        noted = _read_note(self.path)
-        if noted is None:
+    def _resume(self) -> tuple[Origin, int]:
+        """Return the origin of a part, and how many of its bytes are valid."""
+        note = _read_note(self.path)
+        if note is None:
             return Origin(), 0
-        there = os.fstat(self._file.fileno()).st_size
-        return _origin(noted), min(noted["done"], there)
+        size = os.fstat(self._file.fileno()).st_size
+        return _origin(note), min(note["done"], size)
 
 
 def finished(target: Path) -> Finished | None:
-    noted = _read_note(target)
-    if noted is None or not target.is_file():
+    """Return what is known of a file, None if it is missing or was changed."""
+    note = _read_note(target)
+    if note is None or not target.is_file():
         return None
     stat = target.stat()
-    if (stat.st_size, stat.st_mtime_ns) != (noted["total"], noted["mtime_ns"]):
+    if (stat.st_size, stat.st_mtime_ns) != (note["total"], note["mtime_ns"]):
         return None
-    return Finished(_origin(noted), noted["sha256"])
+    return Finished(_origin(note), note["sha256"])
 
 
 def discard(target: Path) -> None:
-    """Deletes a file and all there is of it, but for parts that a download holds."""
-    with _disk(target):
+    """Delete a file and its parts, except parts that a download has locked."""
+    with _disk_errors(target):
         for path in target.parent.glob(f"{target.name}.*part"):
             with suppress(FileNotFoundError), path.open("r+b") as file:
                 if _lock(file):
@@ -156,8 +157,8 @@ def discard(target: Path) -> None:
 
 
 def check_room(folder: Path, needed: int = 0) -> None:
-    """Raises SearchUnavailable unless `needed` bytes fit beside the reserve."""
-    with _disk(folder):
+    """Raise SearchUnavailable unless `needed` bytes fit, and the reserve stays free."""
+    with _disk_errors(folder):
         free = shutil.disk_usage(folder).free
     if free < needed + RESERVE_BYTES:
         raise SearchUnavailable(
@@ -171,7 +172,7 @@ def _gb(size: int) -> str:
 
 
 def _first_free(target: Path) -> tuple[BinaryIO, Path]:
-    """The first part that no other download holds, locked."""
+    """Open and lock the first part that no other download has locked."""
     number = 1
     while True:
         middle = "" if number == 1 else f".{number}"
@@ -179,14 +180,14 @@ def _first_free(target: Path) -> tuple[BinaryIO, Path]:
         file = path.open("a+b", buffering=0)
         if not _lock(file):
             number += 1
-        elif _has_name(file, path):
+        elif _is_file_of(file, path):
             return file, path
-        # Its last holder has just finished or deleted it: that is no part any more.
+        # Its last owner has just renamed or deleted it.
         file.close()
 
 
 def _lock(file: BinaryIO) -> bool:
-    """Holds until the file is closed, or its process dies."""
+    """Lock a file until it is closed; return False if another process has."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -194,7 +195,8 @@ def _lock(file: BinaryIO) -> bool:
     return True
 
 
-def _has_name(file: BinaryIO, path: Path) -> bool:
+def _is_file_of(file: BinaryIO, path: Path) -> bool:
+    """Return whether a path still leads to an open file."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
@@ -202,7 +204,7 @@ def _has_name(file: BinaryIO, path: Path) -> bool:
 
 
 def _remove(path: Path) -> None:
-    for name in (path, _note_path(path), _fresh_note_path(path)):
+    for name in (path, _note_path(path), _new_note_path(path)):
         name.unlink(missing_ok=True)
 
 
@@ -210,24 +212,24 @@ def _note_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def _fresh_note_path(path: Path) -> Path:
-    """Of a note that is being written, which a full disk leaves behind."""
+def _new_note_path(path: Path) -> Path:
+    """Return the path of a note being written, which a full disk may leave."""
     return path.with_name(f"{path.name}.json.new")
 
 
-def _origin(noted: dict) -> Origin:
-    return Origin(noted["url"], noted["validator"], noted["total"])
+def _origin(note: dict) -> Origin:
+    return Origin(note["url"], note["validator"], note["total"])
 
 
 def _read_note(path: Path) -> dict | None:
-    """None where there is none or a crash has cut it: the file is fetched anew."""
+    """Return a note, None if it is missing or truncated: the file is fetched again."""
     with suppress(FileNotFoundError, ValueError):
         return json.loads(_note_path(path).read_text())
     return None
 
 
 def _sync_folder(folder: Path) -> None:
-    """So that a new name outlives a power cut, too."""
+    """Sync a folder, so that a new name survives a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -236,7 +238,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _disk(path: Path) -> Iterator[None]:
+def _disk_errors(path: Path) -> Iterator[None]:
+    """Raise SearchUnavailable for errors of the disk."""
     try:
         yield
     except OSError as error:

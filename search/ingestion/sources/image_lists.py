@@ -1,6 +1,6 @@
-"""Lists of addresses of pictures: TSV, CSV or Parquet, with columns of any names.
+"""Lists of image URLs: TSV, CSV or Parquet, with columns of any names.
 
-So Unsplash publishes its photos (photos.tsv000), and LAION its metadata.
+Unsplash publishes its photos so (photos.tsv000), LAION its metadata.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +17,7 @@ from .read_errors import as_shard_unreadable
 from .tables import TABLE, TableFile, files_of, roles_of, with_names
 
 SHARD_ROWS = 100_000
-COMPUTED = ("width", "height", "similarity", "md5")  # of the picture that was fetched
+COMPUTED = ("width", "height", "similarity", "md5")  # of the fetched image
 TEXTS = ("url", "caption")
 KINDS = "list of pictures (.tsv, .csv, .parquet), tar file or folder of pictures"
 
@@ -25,24 +25,24 @@ KINDS = "list of pictures (.tsv, .csv, .parquet), tar file or folder of pictures
 def lists(
     source: str, columns: Mapping[str, str]
 ) -> dict[int, Callable[[], "ImageList"]]:
-    """The shards of the lists, by number: each a stretch of SHARD_ROWS of a file.
+    """Return the shards of the lists by number, SHARD_ROWS of a file each.
 
-    They are numbered through all files, in the order of their names. So an item keeps
-    its id as long as files are only added behind the others.
+    They are numbered through all files in the order of their names: items keep their
+    ids as long as files are only appended.
     """
-    stretches = [
+    parts = [
         (path, first)
         for path in files_of(source, TABLE, KINDS)
         for first in range(0, len(TableFile(path)), SHARD_ROWS)
     ]
     return {
         number: partial(ImageList, path, first, columns)
-        for number, (path, first) in enumerate(stretches)
+        for number, (path, first) in enumerate(parts)
     }
 
 
 class ImageList:
-    """A stretch of the rows of one file."""
+    """Consecutive rows of one file, as an ImageSet."""
 
     def __init__(self, path: Path, first: int, columns: Mapping[str, str]):
         self.table = TableFile(path)
@@ -62,7 +62,7 @@ class ImageList:
         return self.last - self.first
 
     def tables(self, start: int, size: int) -> Iterator[pa.Table]:
-        """The rows from `start` on, `size` together; url and caption are texts."""
+        """Yield the rows from `start` on, `size` at a time; TEXTS as texts."""
         for rows in self.table.read(self.first + start, self.last, size):
             table = with_names(rows, self.roles, COMPUTED)
             with as_shard_unreadable(self.table.path.name):
@@ -70,11 +70,11 @@ class ImageList:
                 for name in texts:
                     at = table.column_names.index(name)
                     table = table.set_column(at, name, table[name].cast(pa.string()))
-                table.select(texts).validate(full=True)  # also of its UTF-8
+                table.select(texts).validate(full=True)  # including the UTF-8
             yield table
 
     def load(self, row: int, url: str) -> SourceImage:
-        """Raises CannotFetch, NotAPicture or PictureTooLarge."""
+        """Fetch an image. Raises CannotFetch, NotAPicture or PictureTooLarge."""
         if not url:
             raise CannotFetch("It has no address, or not as many cells as columns.")
         return fetch_image(url)

@@ -1,8 +1,8 @@
-"""Shards as LAION-400M publishes them: two matrices and a table, row by row alike.
+"""Shards in the format of LAION-400M: two matrices and a table with the same rows.
 
 img_emb_N.npy and text_emb_N.npy hold float16 of shape (rows, dimension), and
 metadata_N.parquet the columns url, caption, NSFW, similarity, LICENSE, width, height
-and more. They may lie side by side or in folders named img_emb, text_emb, metadata.
+and more. They are in one folder, or in folders named img_emb, text_emb, metadata.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from search.errors import ShardUnreadable
-from search.ingestion.download.download import Download, Progress, shown_url
+from search.ingestion.download.download import Download, Progress, without_query
 from search.ingestion.download.partial_file import discard
 
 from .protocol import Batch, check_number, fingerprint, parse_range
@@ -25,7 +25,7 @@ from .read_errors import as_shard_unreadable
 from .vectors import VectorFile, bad_rows, batch_without, check_bad_rows, read_vectors
 
 NEEDED_COLUMNS = ("url", "caption")
-BATCH_ROWS = 10_000  # most rows a CPU second, of the sizes measured
+BATCH_ROWS = 10_000  # the fastest of the sizes measured
 
 
 class LaionFolder:
@@ -35,7 +35,7 @@ class LaionFolder:
         self.folder = Path(folder)
 
     def shards(self) -> list[int]:
-        """The numbers of the shards, by their image embeddings."""
+        """Return the numbers of the image embeddings' files. Raises ShardUnreadable."""
         if not self.folder.is_dir():
             raise ShardUnreadable(f"There is no folder {self.folder} on this server.")
         numbers = sorted(self._files("img_emb", "npy"))
@@ -44,7 +44,7 @@ class LaionFolder:
         return numbers
 
     def open(self, number: int, dimension: int) -> "LaionShard":
-        """Raises ShardUnreadable unless the three files are whole and fit together."""
+        """Open a shard; raises ShardUnreadable unless its files are valid and agree."""
         image, text, metadata = (
             self._file(kind, number, ending)
             for kind, ending in (
@@ -53,11 +53,11 @@ class LaionFolder:
                 ("metadata", "parquet"),
             )
         )
-        changed = fingerprint(image, text, metadata)
-        return open_files(image, text, metadata, dimension, changed)
+        version = fingerprint(image, text, metadata)
+        return open_files(image, text, metadata, dimension, version)
 
     def discard(self, number: int) -> None:
-        """The folder is not ours: nothing was fetched for it, nothing is deleted."""
+        """Do nothing: no file was fetched."""
 
     def _file(self, kind: str, number: int, ending: str) -> Path:
         try:
@@ -68,7 +68,7 @@ class LaionFolder:
             ) from None
 
     def _files(self, kind: str, ending: str) -> dict[int, Path]:
-        """By number; some tools write it with leading zeros."""
+        """Return files by number, which some tools write with leading zeros."""
         name = re.compile(rf"{kind}_(\d+)\.{ending}", re.ASCII)
         folders = (self.folder, self.folder / kind)
         paths = (
@@ -80,7 +80,7 @@ class LaionFolder:
 
 @dataclass
 class LaionShard:
-    """Three files that fit together; read in batches, never as a whole."""
+    """Three files with the same number of rows, read in batches."""
 
     image: VectorFile
     text: VectorFile
@@ -108,7 +108,7 @@ class LaionShard:
         return self.image.nbytes + self.text.nbytes + self.metadata_bytes
 
     def batches(self, start: int) -> Generator[Batch, None, None]:
-        """Batches of BATCH_ROWS; the same files always have the same bounds."""
+        """Yield batches of BATCH_ROWS; the bounds depend on the files alone."""
         end = 0
         with as_shard_unreadable("The metadata"):
             for records in self.metadata.iter_batches(BATCH_ROWS, use_threads=False):
@@ -122,7 +122,7 @@ class LaionShard:
 def open_files(
     image: Path, text: Path, metadata: Path, dimension: int, fingerprint: str
 ) -> LaionShard:
-    """Raises ShardUnreadable unless the three files are whole and fit together."""
+    """Open three files; raises ShardUnreadable unless they are valid and agree."""
     return LaionShard(
         image=read_vectors(image, dimension),
         text=read_vectors(text, dimension),
@@ -133,6 +133,7 @@ def open_files(
 
 
 def read_metadata(path: Path) -> pq.ParquetFile:
+    """Open a metadata file. Raises ShardUnreadable."""
     with as_shard_unreadable(path.name):
         metadata = pq.ParquetFile(path, buffer_size=1 << 16, pre_buffer=False)
     names = {name.lower() for name in metadata.schema_arrow.names}
@@ -142,24 +143,24 @@ def read_metadata(path: Path) -> pq.ParquetFile:
     return metadata
 
 
-# As LAION-400M lies below …/embeddings/.
+# The paths of LAION-400M below …/embeddings/.
 IMAGE_PATTERN = "img_emb/img_emb_{n}.npy"
 TEXT_PATTERN = "text_emb/text_emb_{n}.npy"
 METADATA_PATTERN = "metadata/metadata_{n}.parquet"
 NUMBER = re.compile(r"\{n(?::0[1-9]d)?\}")
-# Printable characters of an address; whatever else is written as %20 and the like.
+# Printable characters of a URL; all others are percent-encoded.
 PATH = re.compile(r"[\w.~!$&'()*+,;=:@%/?-]+", re.ASCII)
 CHECKSUM = re.compile(r"([0-9a-fA-F]{64}) [ *](.+)")
 
 
 @dataclass
 class LaionUrl:
-    """The shards of `shard_range` (0-9,12) below an http or https address.
+    """The shards of `shard_range` (0-9,12) below an http or https URL.
 
     In the patterns {n} stands for the shard's number, and {n:04d} for one of four
-    digits. `checksums` gives the sha256 of files by their path below the base or by
+    digits. `checksums` has the sha256 of files by their path below the base or by
     their name. A shard's files stay in `folder` until `discard`. `progress` gets the
-    bytes of all three files, and of how many once the last one's length is known.
+    bytes fetched of all three files, and the total once the last one's size is known.
     """
 
     base: str
@@ -178,46 +179,46 @@ class LaionUrl:
             check_pattern(pattern)
 
     def shards(self) -> list[int]:
-        """The numbers that are named; whether the server has them shows later."""
+        """Return the numbers of the range, which the server may lack."""
         return parse_range(self.shard_range)
 
     def open(self, number: int, dimension: int) -> LaionShard:
-        """Fetches what is not here yet; the same content has the same fingerprint.
+        """Fetch missing files and open them; invalid files are deleted.
 
-        It is made of the sha256 of the three files, so neither a second download nor
-        another server changes it. Files that turn out to be wrong are deleted.
+        The fingerprint comes from the sha256 of the files: the same content has the
+        same one, also from another server.
         """
         try:
             hashes = self._fetch(number)
             metadata, image, text = (path for path, _ in self._files(number))
-            made = hashlib.sha256(":".join(hashes).encode()).hexdigest()
-            return open_files(image, text, metadata, dimension, made)
+            version = hashlib.sha256(":".join(hashes).encode()).hexdigest()
+            return open_files(image, text, metadata, dimension, version)
         except ShardUnreadable:
             self._delete(number)
             raise
 
     def discard(self, number: int) -> None:
-        """Deletes what was fetched for a shard, unless the files are to be kept."""
+        """Delete the fetched files of a shard, unless `keep_files`."""
         if not self.keep_files:
             self._delete(number)
 
     def _fetch(self, number: int) -> list[str]:
         hashes, before = [], 0
         files = self._files(number)
-        for path, address in files:
-            last = path == files[-1][0]
+        for path, remote in files:
+            is_last = path == files[-1][0]
             download = Download(
-                f"{self.base.rstrip('/')}/{address}",
+                f"{self.base.rstrip('/')}/{remote}",
                 path,
-                self._checksum(address),
-                self._progress_after(before, last),
+                self._checksum(remote),
+                self._progress_after(before, is_last),
             )
             hashes.append(download.run())
             before += path.stat().st_size
         return hashes
 
     def _files(self, number: int) -> list[tuple[Path, str]]:
-        """Here and there; the smallest comes first: what is amiss shows soon."""
+        """Return local and remote paths, the smallest file first: it fails early."""
         return [
             (
                 self.folder / f"metadata_{number}.parquet",
@@ -227,15 +228,17 @@ class LaionUrl:
             (self.folder / f"text_emb_{number}.npy", self.text.format(n=number)),
         ]
 
-    def _checksum(self, address: str) -> str:
-        path = shown_url(address)
+    def _checksum(self, remote: str) -> str:
+        path = without_query(remote)
         name = path.rpartition("/")[2]
         return self.checksums.get(path) or self.checksums.get(name, "")
 
-    def _progress_after(self, before: int, last: bool) -> Progress:
+    def _progress_after(self, before: int, is_last: bool) -> Progress:
+        """Return the callback of a file that follows `before` bytes of other files."""
+
         def report(done: int, total: int | None) -> None:
-            known = before + total if last and total is not None else None
-            self.progress(before + done, known)
+            all_bytes = before + total if is_last and total is not None else None
+            self.progress(before + done, all_bytes)
 
         return report
 
@@ -245,13 +248,13 @@ class LaionUrl:
 
 
 def check_base(base: str) -> None:
-    """Raises ShardUnreadable unless it is a plain http or https address."""
+    """Raise ShardUnreadable unless it is a plain http or https URL."""
     try:
         parts = urlsplit(base)
-        plain = parts.hostname and parts.port != 0 and PATH.fullmatch(parts.path or "/")
-    except ValueError:  # a port of letters, a bracket that stays open
-        plain = False
-    if not plain or parts.scheme not in ("http", "https"):
+        valid = parts.hostname and parts.port != 0 and PATH.fullmatch(parts.path or "/")
+    except ValueError:  # a port of letters, an unclosed bracket
+        valid = False
+    if not valid or parts.scheme not in ("http", "https"):
         raise ShardUnreadable(f"“{base[:80]}” is not an http or https address.")
     if parts.username is not None or "?" in base or "#" in base:
         raise ShardUnreadable(
@@ -260,7 +263,7 @@ def check_base(base: str) -> None:
 
 
 def check_pattern(pattern: str) -> None:
-    """Raises ShardUnreadable unless it is a path with the shard's number in it."""
+    """Raise ShardUnreadable unless it is a path with the shard's number in it."""
     fixed = NUMBER.sub("", pattern)
     if fixed == pattern:
         raise ShardUnreadable(
@@ -274,7 +277,7 @@ def check_pattern(pattern: str) -> None:
 
 
 def read_checksums(text: str) -> dict[str, str]:
-    """The sha256 of each file, of lines as the command sha256sum writes them."""
+    """Parse the output of sha256sum into sha256 by file. Raises ShardUnreadable."""
     checksums = {}
     for line in filter(str.strip, text.splitlines()):
         match = CHECKSUM.fullmatch(line.rstrip())

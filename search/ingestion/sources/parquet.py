@@ -1,9 +1,9 @@
-"""Parquet files whose rows have an embedding beside what it is the embedding of.
+"""Parquet files of items with their embeddings.
 
-The documents' photos.parquet has photo_id, url and embedding. A column is a list, of
-fixed size or not, of float16, float32 or float64. Where there are no embeddings of the
-captions, those of the pictures stand in for them: a search by captions then finds what
-one by pictures does.
+photos.parquet of the documentation has photo_id, url and embedding. Embeddings are
+lists, of fixed size or not, of float16, float32 or float64. Without embeddings of
+captions, those of the images replace them: a search by captions then finds the same as
+one by images.
 """
 
 from collections.abc import Generator, Iterator, Mapping
@@ -38,7 +38,7 @@ FLOATS = {pa.float16(): np.float16, pa.float32(): np.float32, pa.float64(): np.f
 
 @dataclass
 class ParquetVectors:
-    """The shards of a file, a folder or a pattern: one per file, by their names."""
+    """The shards of a file, a folder or a pattern: one per file."""
 
     source: str
     columns: Mapping[str, str]
@@ -49,13 +49,13 @@ class ParquetVectors:
         return numbers
 
     def open(self, number: int, dimension: int) -> "VectorTable":
-        """Raises ShardUnreadable, also when over 1 % of its vectors are of no use."""
+        """Open a shard. Raises ShardUnreadable, also for over 1 % of bad vectors."""
         if number not in self._files:
             raise ShardUnreadable(f"The source has no shard {number} any more.")
         return VectorTable(self._files[number], self.columns, dimension)
 
     def discard(self, number: int) -> None:
-        """The files are not ours."""
+        """Do nothing: no file was fetched."""
 
     @cached_property
     def _files(self) -> dict[int, Path]:
@@ -63,7 +63,7 @@ class ParquetVectors:
 
 
 class VectorTable:
-    """One file, read in batches; its vectors are read once before, to be checked."""
+    """One file, read in batches; its vectors are checked first."""
 
     def __init__(self, path: Path, columns: Mapping[str, str], dimension: int):
         self.path = path
@@ -81,10 +81,10 @@ class VectorTable:
         )
         if len(self) > 1 << SHARD_BITS:
             raise ShardUnreadable(f"{path.name} has too many rows for one shard.")
-        # Other vectors would only be long texts.
-        left_out = {self.image, self.text}
-        left_out |= {field.name for field in schema if _numbers(field.type) in FLOATS}
-        self.told = [name for name in schema.names if name not in left_out]
+        # As metadata, other vectors would be long texts.
+        vectors = {self.image, self.text}
+        vectors |= {field.name for field in schema if _numbers(field.type) in FLOATS}
+        self.metadata = [name for name in schema.names if name not in vectors]
         self.fingerprint = fingerprint(path, read_as=str(self.roles))
         self.bytes = path.stat().st_size
         self.bad_rows = self._bad_rows()
@@ -94,15 +94,17 @@ class VectorTable:
         return self.file.metadata.num_rows
 
     def batches(self, start: int) -> Generator[Batch, None, None]:
-        """Batches of BATCH_ROWS; the same file always has the same bounds."""
-        for first, records in self._read([*self.told, self.image, self.text]):
+        """Yield batches of BATCH_ROWS; the bounds depend on the file alone."""
+        for first, records in self._read([*self.metadata, self.image, self.text]):
             if first >= start:
                 image, text = self._vectors(records)
-                told = pa.Table.from_batches([records.select(self.told)])
+                metadata = pa.Table.from_batches([records.select(self.metadata)])
                 roles = {
-                    role: name for role, name in self.roles.items() if name in self.told
+                    role: name
+                    for role, name in self.roles.items()
+                    if name in self.metadata
                 }
-                table = with_names(told, roles)
+                table = with_names(metadata, roles)
                 yield batch_without(self.bad_rows, first, image, text, table)
 
     def _bad_rows(self) -> np.ndarray:
@@ -145,15 +147,15 @@ class VectorTable:
 
 
 def _numbers(kind: pa.DataType) -> pa.DataType | None:
-    """What the lists of a column hold; None if it has none."""
+    """Return the type of the elements of a list type, else None."""
     lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
     return kind.value_type if any(test(kind) for test in lists) else None
 
 
 def _matrix(records: pa.RecordBatch, name: str, dimension: int) -> np.ndarray:
-    """float16 or float32, (rows, dimension); a row without a vector is NaN."""
+    """Return float16 or float32 of shape (rows, dimension), NaN for nulls."""
     column = records[name]
-    there = column.is_valid().to_numpy(zero_copy_only=False)
+    valid = column.is_valid().to_numpy(zero_copy_only=False)
     lists = column.drop_null()
     lengths = lists.value_lengths().to_numpy(zero_copy_only=False)
     if (lengths != dimension).any():
@@ -164,7 +166,7 @@ def _matrix(records: pa.RecordBatch, name: str, dimension: int) -> np.ndarray:
         )
     numbers = lists.flatten()
     matrix = np.full((len(column), dimension), np.nan, FLOATS[numbers.type])
-    with np.errstate(over="ignore"):  # what is too large for float32 is not finite
+    with np.errstate(over="ignore"):  # beyond float32 a number becomes infinite
         values = numbers.to_numpy(zero_copy_only=False).reshape(-1, dimension)
-        matrix[there] = values.astype(matrix.dtype)
+        matrix[valid] = values.astype(matrix.dtype)
     return matrix

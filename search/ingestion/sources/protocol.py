@@ -1,4 +1,4 @@
-"""What a source of shards can do, and how the numbers of shards are written."""
+"""The protocol of sources of shards, and ranges of shard numbers."""
 
 import hashlib
 import re
@@ -14,15 +14,15 @@ from search.clickhouse.schema import SHARD_BITS
 from search.errors import ShardUnreadable
 
 LAST_SHARD = 2 ** (53 - SHARD_BITS) - 1  # so that ids stay below 2**53
-# The ledger gets a row for each: a slip such as 0-999999 must not fill it. LAION-400M
-# has 410.
+# The ledger gets a row for each: a typing error such as 0-999999 must not fill it.
+# LAION-400M has 410.
 MAX_SHARDS = 100_000
 SPAN = re.compile(r"(\d{1,18})(?:\s*-\s*(\d{1,18}))?", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Rejected:
-    """A row that does not come in, what it pointed at, and why in a few words."""
+    """A row that is not imported, its URL, and the reason in a few words."""
 
     row: int
     url: str
@@ -31,10 +31,11 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Batch:
-    """The rows of a shard from `start` to before `end`: those that come in, and others.
+    """The rows of a shard from `start` to before `end`, accepted or rejected.
 
-    `rows` has the numbers within the shard of the rows of `image`, `text` (float16 or
-    float32, (rows, dimension)) and `table`, whose columns are named as LAION's.
+    `rows` has the numbers within the shard of the accepted rows: those of `image` and
+    `text` (float16 or float32, shape (rows, dimension)) and of `table`, whose columns
+    have LAION's names.
     """
 
     start: int
@@ -47,11 +48,11 @@ class Batch:
 
 
 class OpenShard(Protocol):
-    """A shard that was found whole; read in batches, never all at once."""
+    """A shard whose files are valid; read in batches, never all at once."""
 
     @property
     def fingerprint(self) -> str:
-        """Another one means other rows; at most 64 characters."""
+        """At most 64 characters, which differ where the rows do."""
 
     @property
     def bytes(self) -> int: ...
@@ -59,34 +60,38 @@ class OpenShard(Protocol):
     def __len__(self) -> int: ...
 
     def batches(self, start: int) -> Generator[Batch, None, None]:
-        """From a row on that began a batch before; the bounds are always the same."""
+        """Yield the batches from a row that starts one; the bounds never change."""
 
 
 class Source(Protocol):
-    """Where the shards of a dataset come from."""
+    """The origin of a dataset's shards."""
 
     def shards(self) -> list[int]:
-        """Their numbers, rising; raises ShardUnreadable when it cannot tell them."""
+        """Return their numbers, ascending; raises ShardUnreadable."""
 
     def open(self, number: int, dimension: int) -> OpenShard:
-        """Raises ShardUnreadable for a shard that no further try would mend.
+        """Open a shard, after fetching it if need be.
 
-        SearchUnavailable is raised where a later one may.
+        Raises ShardUnreadable where no other attempt would succeed, SearchUnavailable
+        where a later one may.
         """
 
     def discard(self, number: int) -> None:
-        """Deletes what `open` has fetched for a shard; what lies there stays."""
+        """Delete the files that `open` has fetched for a shard, and no others."""
 
 
 def parse_range(text: str) -> list[int]:
-    """The numbers, rising and each once, of a text such as "0-9,12,20-22"."""
+    """Return the numbers, ascending and unique, of a text such as "0-9,12,20-22".
+
+    Raises ShardUnreadable.
+    """
     spans = [_span(part.strip()) for part in text.split(",") if part.strip()]
     if not spans:
         raise ShardUnreadable("No shards are named; write them as 0-9,12,20-22.")
     numbers: list[int] = []
     for first, last in sorted(spans):
-        unseen = max(first, numbers[-1] + 1) if numbers else first
-        numbers.extend(range(unseen, last + 1))
+        first_new = max(first, numbers[-1] + 1) if numbers else first
+        numbers.extend(range(first_new, last + 1))
     if len(numbers) > MAX_SHARDS:
         raise ShardUnreadable(
             f"{len(numbers):,} shards are too many; at most {MAX_SHARDS:,} can be "
@@ -96,6 +101,7 @@ def parse_range(text: str) -> list[int]:
 
 
 def check_number(number: int) -> None:
+    """Raise ShardUnreadable for a number whose ids would be too large."""
     if number > LAST_SHARD:
         raise ShardUnreadable(
             f"The shard number {number} is too high: the last is {LAST_SHARD}."
@@ -103,10 +109,10 @@ def check_number(number: int) -> None:
 
 
 def fingerprint(*files: Path, read_as: str = "") -> str:
-    """Changes when a file does, by size and time of change, or how it is read."""
+    """Return a digest of the size and mtime of files, and of how they are read."""
     stats = [file.stat() for file in files]
-    seen = [f"{stat.st_size}:{stat.st_mtime_ns}" for stat in stats]
-    return hashlib.sha256(":".join([*seen, read_as]).encode()).hexdigest()
+    versions = [f"{stat.st_size}:{stat.st_mtime_ns}" for stat in stats]
+    return hashlib.sha256(":".join([*versions, read_as]).encode()).hexdigest()
 
 
 def _span(part: str) -> tuple[int, int]:

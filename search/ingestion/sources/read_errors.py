@@ -1,4 +1,4 @@
-"""What the readers of broken files raise, as one error."""
+"""Translate the exceptions of file readers into ShardUnreadable."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from search.errors import ShardUnreadable
 
-# A broken file ends in any of these, by format and by place.
+# Readers raise any of these for a broken file, depending on format and damage.
 READ_ERRORS = (
     OSError,
     ValueError,
@@ -29,7 +29,7 @@ READ_ERRORS = (
 
 @contextmanager
 def as_shard_unreadable(name: str) -> Iterator[None]:
-    """Raises ShardUnreadable for whatever a reader says of a broken file."""
+    """Raise ShardUnreadable for any error of reading the file of this name."""
     try:
         yield
     except READ_ERRORS as error:

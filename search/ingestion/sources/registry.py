@@ -1,4 +1,4 @@
-"""Which source a dataset's shards come from."""
+"""Look up the source of a dataset's shards."""
 
 from django.conf import settings
 
@@ -10,17 +10,18 @@ from .laion import LaionFolder, LaionUrl, read_checksums
 from .parquet import ParquetVectors
 from .protocol import Source
 
-CHECKSUMS = "sha256sums"  # of a dataset's files, put beside them by whoever has them
+CHECKSUMS = "sha256sums"  # of a dataset's files; an admin may provide it
 
 
 def no_progress(done: int, total: int | None) -> None:
-    """Nobody asks how far it is."""
+    """Ignore progress."""
 
 
 def source_of(dataset: Dataset, progress: Progress = no_progress) -> Source:
-    """Raises ShardUnreadable when the dataset's fields do not describe one.
+    """Return the source of a dataset. Raises ShardUnreadable for invalid fields.
 
-    `progress` hears of the bytes that are fetched, and may raise to stop it.
+    `progress` gets the bytes fetched, and the total once it is known; it may raise to
+    stop fetching.
     """
     if dataset.kind == Dataset.Kind.IMAGES:
         return Images(dataset)

@@ -1,4 +1,4 @@
-"""Tables on the server's disk, as TSV, CSV or Parquet: files, columns and rows."""
+"""Tables on the server's disk: files, columns and rows of TSV, CSV and Parquet."""
 
 import csv
 import os
@@ -22,7 +22,7 @@ TABLE = re.compile(r".+\.(?:tsv|csv)\d*|.+\.parquet", re.ASCII | re.IGNORECASE)
 TABS = re.compile(r".+\.tsv\d*", re.ASCII | re.IGNORECASE)
 LAST_NUMBER = re.compile(r"(\d+)\D*", re.ASCII)
 
-# By which names a column is known, the likeliest first.
+# The names by which columns are recognized, the likeliest first.
 NAMES = {
     "url": ("url", "image_url", "photo_image_url", "img_url"),
     "caption": (
@@ -33,12 +33,12 @@ NAMES = {
         "alt_text",
         "title",
     ),
-    # Of the picture as it was published, where there are two.
+    # The size of the published image, where there are two.
     "width": ("original_width", "width", "photo_width"),
     "height": ("original_height", "height", "photo_height"),
     "nsfw": ("nsfw",),
     "license": ("license",),
-    # Of picture and caption; an export of a search has that to the query, too.
+    # Of image and caption; exports of searches have that to the query as well.
     "similarity": ("caption_similarity", "similarity"),
     "embedding": (
         "embedding",
@@ -54,12 +54,11 @@ NAMES = {
 
 
 def find_tables(source: str, ending: re.Pattern) -> list[Path]:
-    """A file; or those of a folder, or of a pattern such as /data/photos.tsv*, by name.
+    """Return the files with an ending: a file, or those of a folder or a pattern.
 
-    None when nothing there has such an ending.
+    A pattern is such as /data/photos.tsv*. They are sorted by name.
     """
-    within = os.path.isdir(source)
-    pattern = f"{escape(source)}/*" if within else source
+    pattern = f"{escape(source)}/*" if os.path.isdir(source) else source
     files = [source] if os.path.isfile(source) else glob(pattern)
     return sorted(
         file
@@ -69,7 +68,7 @@ def find_tables(source: str, ending: re.Pattern) -> list[Path]:
 
 
 def files_of(source: str, ending: re.Pattern, kinds: str) -> list[Path]:
-    """The same; raises ShardUnreadable when there is none."""
+    """Return the files with an ending; raises ShardUnreadable without any."""
     files = find_tables(source, ending)
     if not files:
         raise ShardUnreadable(f"There is no {kinds} at “{source}” on this server.")
@@ -77,9 +76,9 @@ def files_of(source: str, ending: re.Pattern, kinds: str) -> list[Path]:
 
 
 def numbered(files: list[Path]) -> dict[int, Path]:
-    """Files by the last number in their names, if each has one of its own.
+    """Return files by the last number in their names, if these are unique.
 
-    Else by their order, so that a new name belongs at its end.
+    Else they are numbered in their order: new files have to sort last.
     """
     numbers = [LAST_NUMBER.findall(file.stem)[-1:] for file in files]
     by_name = {
@@ -91,28 +90,28 @@ def numbered(files: list[Path]) -> dict[int, Path]:
 
 
 def roles_of(
-    given: Mapping[str, str], names: list[str], wanted: tuple[str, ...]
+    configured: Mapping[str, str], names: list[str], wanted: tuple[str, ...]
 ) -> dict[str, str]:
-    """Which of the columns `names` is what: {"url": "photo_image_url", …}.
+    """Return the columns by role, among `names`: {"url": "photo_image_url", …}.
 
-    `given` says so for some, by names of ours or any that a column is to have; for the
-    `wanted`, which may be missing, NAMES does else. Case does not matter. Raises
-    ShardUnreadable for a given column that is not there.
+    `configured` has the columns of some roles, or of other names that columns are to
+    get; other `wanted` roles, which may be missing, are recognized by NAMES. Case does
+    not matter. Raises ShardUnreadable for a configured column that is missing.
     """
-    if not isinstance(given, Mapping):
+    if not isinstance(configured, Mapping):
         raise ShardUnreadable('The columns are not written as {"url": "link", …}.')
-    there = {name.lower(): name for name in names}
-    if len(there) < len(names):
+    by_name = {name.lower(): name for name in names}
+    if len(by_name) < len(names):
         raise ShardUnreadable("The table has two columns of the same name.")
-    for name in map(str, given.values()):
-        if name.lower() not in there:
+    for name in map(str, configured.values()):
+        if name.lower() not in by_name:
             raise ShardUnreadable(
                 f"There is no column named “{name[:60]}”; there are "
                 f"{', '.join(names)[:300]}."
             )
-    roles = {role: there[name.lower()] for role, name in given.items()}
+    roles = {role: by_name[name.lower()] for role, name in configured.items()}
     for role in wanted:
-        known = [there[name] for name in NAMES[role] if name in there]
+        known = [by_name[name] for name in NAMES[role] if name in by_name]
         if known:
             roles.setdefault(role, known[0])
     return roles
@@ -121,18 +120,18 @@ def roles_of(
 def with_names(
     table: pa.Table, roles: Mapping[str, str], computed: Collection[str] = ()
 ) -> pa.Table:
-    """The columns named by their roles, and the others by their own names.
+    """Return a table with columns named by their roles, and other columns.
 
-    A column whose name is taken, or is one of those `computed` later, is kept as
-    original_…; so img2dataset calls them. It is left out if there is one already.
+    A column whose name is taken, or `computed` later, becomes original_…, as
+    img2dataset names them, or is left out if that name is taken as well.
     """
     columns = {_original(role, computed): table[roles[role]] for role in roles}
     taken = {*map(str.lower, columns), *computed}
     for name in table.column_names:
-        kept = _original(name, taken)
-        if name not in roles.values() and kept.lower() not in taken:
-            columns[kept] = table[name]
-            taken.add(kept.lower())
+        renamed = _original(name, taken)
+        if name not in roles.values() and renamed.lower() not in taken:
+            columns[renamed] = table[name]
+            taken.add(renamed.lower())
     return pa.table(columns)
 
 
@@ -141,10 +140,10 @@ def _original(name: str, taken: Collection[str]) -> str:
 
 
 class TableFile:
-    """The rows of one file, read in order and by stretches.
+    """The rows of one file, read in order.
 
-    The cells of TSV and CSV, with a first line of names, are texts; a line that has
-    more or fewer of them is a row of nulls. Raises ShardUnreadable for a broken file.
+    The cells of TSV and CSV, whose first line has the names, are texts; a line with
+    more or fewer cells is a row of nulls. Raises ShardUnreadable for a broken file.
     """
 
     def __init__(self, path: Path):
@@ -167,18 +166,18 @@ class TableFile:
             return _line_count(self.path, stat.st_size, stat.st_mtime_ns)
 
     def read(self, first: int, last: int, size: int) -> Iterator[pa.Table]:
-        """The rows from `first` to before `last`, `size` together."""
+        """Yield the rows from `first` to before `last`, `size` at a time."""
         with as_shard_unreadable(self.path.name):
             rows = self._parquet_rows if self.is_parquet else self._text_rows
             yield from rows(first, last, size)
 
     def _text_rows(self, first: int, last: int, size: int) -> Iterator[pa.Table]:
         lines = islice(_lines(self.path), 1 + first, 1 + last)
-        nothing = [None] * len(self.names)
+        nulls = [None] * len(self.names)
         while some := list(islice(lines, size)):
-            whole = [line if len(line) == len(nothing) else nothing for line in some]
+            rows = [line if len(line) == len(nulls) else nulls for line in some]
             cells = [
-                pa.array(column, pa.string()) for column in zip(*whole, strict=True)
+                pa.array(column, pa.string()) for column in zip(*rows, strict=True)
             ]
             yield pa.table(cells, self.names)
 
@@ -195,30 +194,30 @@ class TableFile:
             if first < end and end - counts[group] < last
         ]
         at = ends[groups[0]] - counts[groups[0]] if groups else 0
-        held = file.schema_arrow.empty_table()
+        buffered = file.schema_arrow.empty_table()
         for records in file.iter_batches(size, row_groups=groups):
             start, end = max(first - at, 0), max(last - at, 0)
             at += len(records)
             some = pa.Table.from_batches([records[start:end]])
-            held = pa.concat_tables([held, some])
-            while len(held) >= size:
-                yield held[:size]
-                held = held[size:]
-        if len(held):
-            yield held
+            buffered = pa.concat_tables([buffered, some])
+            while len(buffered) >= size:
+                yield buffered[:size]
+                buffered = buffered[size:]
+        if len(buffered):
+            yield buffered
 
 
 def _lines(path: Path) -> Iterator[list[str]]:
-    """Quoted as RFC 4180 has it, with tabs, too: so Unsplash does."""
-    between = "\t" if TABS.fullmatch(path.name) else ","
+    """Yield the cells of lines, quoted as in RFC 4180; Unsplash quotes in TSV, too."""
+    delimiter = "\t" if TABS.fullmatch(path.name) else ","
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         try:
-            yield from filter(None, csv.reader(file, delimiter=between))
+            yield from filter(None, csv.reader(file, delimiter=delimiter))
         except csv.Error as error:
             raise ShardUnreadable(f"{path.name} cannot be read: {error}.") from error
 
 
 @lru_cache(maxsize=10_000)
 def _line_count(path: Path, size: int, changed: int) -> int:
-    """Kept, since each shard of the file asks for it; the first line is not counted."""
+    """Count the lines but the first; cached, since each shard of a file needs it."""
     return sum(1 for _ in _lines(path)) - 1

@@ -1,4 +1,4 @@
-"""Vectors that come with a shard: which are of use, and how many may be of none."""
+"""Vectors that come with a shard: reading and checking them."""
 
 import os
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ DTYPES = ("<f2", "<f4")
 
 @dataclass(frozen=True)
 class VectorFile:
-    """A matrix (rows, dimension) of float16 or float32; a slice of it is read anew.
+    """A matrix (rows, dimension) of float16 or float32; slices are read from the file.
 
-    Mapped into memory, it would count as the process's own as far as it was read, and
-    a file that is cut short meanwhile would kill the process.
+    A memory map would count towards the process's memory once read, and truncating the
+    file would kill the process.
     """
 
-    file: BinaryIO  # held open: one that is replaced meanwhile goes on as it was
+    file: BinaryIO  # kept open: replacing the file does not affect it
     dtype: np.dtype
     shape: tuple[int, int]
     offset: int
@@ -38,7 +38,7 @@ class VectorFile:
         return self.dtype.itemsize * self.shape[0] * self.shape[1]
 
     def __getitem__(self, rows: slice) -> np.ndarray:
-        """Raises ShardUnreadable if they are no longer there."""
+        """Read rows. Raises ShardUnreadable if the file was truncated."""
         first, last, _ = rows.indices(len(self))
         width = self.shape[1]
         with as_shard_unreadable(Path(self.file.name).name):
@@ -48,7 +48,7 @@ class VectorFile:
 
 
 def read_vectors(path: Path, dimension: int) -> VectorFile:
-    """The matrix in a .npy file; raises ShardUnreadable for whatever else it may be."""
+    """Open the matrix in a .npy file. Raises ShardUnreadable for anything else."""
     with as_shard_unreadable(path.name):
         file = path.open("rb")
         if file.read(len(MAGIC)) != MAGIC:
@@ -72,14 +72,14 @@ def read_vectors(path: Path, dimension: int) -> VectorFile:
 
 BAD_ROWS_ALLOWED = 0.01
 BAD_VECTOR = "Its vector is zero or not finite."
-CHECKED_ROWS = 1_000  # together; more would not fit into the caches: half as fast
+CHECKED_ROWS = 1_000  # at a time; more exceeds the CPU caches and is half as fast
 
 
 def bad_rows(vectors: np.ndarray | VectorFile) -> np.ndarray:
-    """The rows of a matrix of float16 or float32 that are zero or not finite."""
+    """Return the numbers of rows that are zero or not finite."""
     found = []
     for start in range(0, len(vectors), CHECKED_ROWS):
-        # float16 would overflow where the squares are summed up.
+        # The sum of squares overflows float16.
         part = vectors[start : start + CHECKED_ROWS].astype(np.float32)
         length = np.sqrt(np.einsum("ij,ij->i", part, part))
         found.append(start + np.flatnonzero(~(np.isfinite(length) & (length > 1e-6))))
@@ -87,7 +87,7 @@ def bad_rows(vectors: np.ndarray | VectorFile) -> np.ndarray:
 
 
 def check_bad_rows(bad: int, rows: int) -> None:
-    """Raises ShardUnreadable when so many are bad that the file itself must be."""
+    """Raise ShardUnreadable for so many bad rows that the file itself must be bad."""
     if bad > BAD_ROWS_ALLOWED * rows:
         raise ShardUnreadable(
             f"{bad:,} of {rows:,} rows have a vector that is zero or not finite; more "
@@ -98,10 +98,10 @@ def check_bad_rows(bad: int, rows: int) -> None:
 def batch_without(
     bad: np.ndarray, first: int, image: np.ndarray, text: np.ndarray, table: pa.Table
 ) -> Batch:
-    """The rows of a shard from `first` on, but for the `bad` among them.
+    """Return the rows of a shard from `first` on, with the `bad` ones rejected.
 
-    `bad` has numbers of rows within the shard, `image`, `text` and `table` all rows of
-    the batch.
+    `bad` has numbers of rows within the shard; `image`, `text` and `table` have all
+    rows of the batch.
     """
     end = first + len(table)
     bad = bad[(first <= bad) & (bad < end)]

@@ -20,7 +20,7 @@ from search.models import Dataset, Shard
 from search.models.registry import own_field
 from search.retrieval.service import index_state
 
-STEERED = {
+ACTIONS = {
     "pause": "Stop shards where they are; resume goes on from there.",
     "resume": "Go on with shards that were paused.",
     "retry": "Try shards that have failed again.",
@@ -71,10 +71,10 @@ class Command(BaseCommand):
         actions.add_parser("list", help="All datasets, a line each.")
         show = actions.add_parser("show", help="How a dataset stands.")
         show.add_argument("slug")
-        for name, text in STEERED.items():
-            steered = actions.add_parser(name, help=text)
-            steered.add_argument("slug")
-            add_shards(steered)
+        for name, text in ACTIONS.items():
+            parser_of_action = actions.add_parser(name, help=text)
+            parser_of_action.add_argument("slug")
+            add_shards(parser_of_action)
         drop = actions.add_parser("drop", help="Drop some shards, or all of it.")
         drop.add_argument("slug")
         add_shards(drop)
@@ -82,17 +82,17 @@ class Command(BaseCommand):
 
     def handle(self, *, action: str, **options: Any) -> None:
         with command_errors():
-            if action in STEERED:
-                self._steer(action, options["slug"], options["shards"])
+            if action in ACTIONS:
+                self._apply(action, options["slug"], options["shards"])
             else:
                 getattr(self, f"_{action}")(**options)
 
     def _create(self, *, slug: str, column: list[str], **options: Any) -> None:
-        given = {name: options[name] for name in FIELDS}
+        fields = {name: options[name] for name in FIELDS}
         dataset = Dataset(
-            **given | {"title": given["title"] or slug},
+            **fields | {"title": fields["title"] or slug},
             slug=slug,
-            columns=dict(map(_pair, column)),
+            columns=dict(map(_role_and_column, column)),
             keep_files=options["keep_files"],
             without_removal_list=options["without_removal_list"],
         )
@@ -110,9 +110,9 @@ class Command(BaseCommand):
 
     def _show(self, *, slug: str, **options: Any) -> None:
         dataset = Dataset.for_slug(slug)
-        standing = ImportProgress.of(dataset)
+        progress = ImportProgress.of(dataset)
         states = ", ".join(
-            f"{n:,} {state}" for state, n in standing.counts.items() if n
+            f"{n:,} {state}" for state, n in progress.counts.items() if n
         )
         lines = [
             f"{dataset.title} ({slug}), {dataset.get_kind_display()}",
@@ -120,12 +120,14 @@ class Command(BaseCommand):
             f"Model: {' '.join(filter(None, [dataset.model, dataset.weights]))}, "
             f"{dataset.dimension} numbers",
             f"Shards: {states or 'none yet'}",
-            f"Rows: {show_progress(standing)}; "
-            f"{standing.rows_visible:,} items can be found, "
-            f"{standing.rows_rejected:,} rows were left out",
+            f"Rows: {show_progress(progress)}; "
+            f"{progress.rows_visible:,} items can be found, "
+            f"{progress.rows_rejected:,} rows were left out",
             f"Index: {self._index(dataset)}",
         ]
-        lines += [f"Shard {spans(which)}: {why}" for why, which in standing.errors]
+        lines += [
+            f"Shard {spans(numbers)}: {error}" for error, numbers in progress.errors
+        ]
         self.stdout.write("\n".join(lines))
 
     def _index(self, dataset: Dataset) -> str:
@@ -134,10 +136,10 @@ class Command(BaseCommand):
         state = index_state(dataset)
         return ", ".join(f"{name} {value:,}" for name, value in state.items())
 
-    def _steer(self, action: str, slug: str, shards: str) -> None:
+    def _apply(self, action: str, slug: str, shards: str) -> None:
         dataset = Dataset.for_slug(slug)
         if action == "cancel":
-            client.ping()  # a server on the embedded engine has to be stopped first
+            client.ping()  # fails while a server has the embedded engine open
         count = control.apply_action(dataset, shards_of(dataset, shards), action)
         if not count:
             raise Error(f"There is nothing to {action}.")
@@ -147,19 +149,19 @@ class Command(BaseCommand):
 
     def _drop(self, *, slug: str, shards: str, yes: bool, **options: Any) -> None:
         dataset = Dataset.for_slug(slug)
-        chosen = shards_of(dataset, shards)
-        client.ping()  # nothing is dropped by half
-        numbers = spans(chosen.values_list("number", flat=True))
+        selected = shards_of(dataset, shards)
+        client.ping()  # before anything is dropped
+        numbers = spans(selected.values_list("number", flat=True))
         what = f"{dataset}, shards {numbers}" if shards else f"The dataset {dataset}"
-        rows = ImportProgress.of(dataset, chosen).rows_visible
-        self._make_sure(f"{what}, {rows:,} items", yes)
+        rows = ImportProgress.of(dataset, selected).rows_visible
+        self._confirm(f"{what}, {rows:,} items", yes)
         if shards:
-            self._drop_shards(dataset, chosen)
+            self._drop_shards(dataset, selected)
         else:
             control.drop_dataset(dataset)
         self.stdout.write(f"Dropped: {what}.")
 
-    def _make_sure(self, what: str, yes: bool) -> None:
+    def _confirm(self, what: str, yes: bool) -> None:
         if yes:
             return
         if not sys.stdin.isatty():
@@ -167,18 +169,18 @@ class Command(BaseCommand):
         if input(f"{what}. Drop it? [y/N] ").strip().lower() not in ("y", "yes"):
             raise Error("Nothing was dropped.")
 
-    def _drop_shards(self, dataset: Dataset, chosen: QuerySet[Shard]) -> None:
+    def _drop_shards(self, dataset: Dataset, shards: QuerySet[Shard]) -> None:
         progress = Progress(self.stdout)
         try:
             with local_worker():
-                if not control.drop(dataset, chosen):
+                if not control.drop(dataset, shards):
                     raise Error("There is nothing to drop.")
-                watch(dataset, chosen, progress)
+                watch(dataset, shards, progress)
         finally:
             progress.close()
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _role_and_column(text: str) -> tuple[str, str]:
     role, sign, name = text.partition("=")
     if not sign:
         raise Error(f"“{text[:60]}” is not of the form url=photo_image_url.")

@@ -52,44 +52,44 @@ class Command(BaseCommand):
             control.check_removal_list(dataset)
             if not control.discover_shards(dataset):
                 raise Error(f"There are no shards in {dataset.source}.")
-            chosen = shards_of(dataset, shards)
+            selected = shards_of(dataset, shards)
             if wait:
-                self._work(dataset, chosen, replace)
+                self._work(dataset, selected, replace)
             else:
-                queued = self._queue(dataset, chosen, replace)
+                queued = self._queue(dataset, selected, replace)
                 self.stdout.write(f"{queued:,} shards are queued.")
 
-    def _queue(self, dataset: Dataset, chosen: QuerySet[Shard], replace: bool) -> int:
+    def _queue(self, dataset: Dataset, shards: QuerySet[Shard], replace: bool) -> int:
         actions = ["start", "resume", *(["replace"] if replace else [])]
-        return sum(control.queue(dataset, chosen, action) for action in actions)
+        return sum(control.queue(dataset, shards, action) for action in actions)
 
-    def _work(self, dataset: Dataset, chosen: QuerySet[Shard], replace: bool) -> None:
+    def _work(self, dataset: Dataset, shards: QuerySet[Shard], replace: bool) -> None:
         progress = Progress(self.stdout)
         try:
             with local_worker():
                 try:
-                    self._queue(dataset, chosen, replace)
-                    standing = watch(dataset, chosen, progress)
+                    self._queue(dataset, shards, replace)
+                    result = watch(dataset, shards, progress)
                 except KeyboardInterrupt:
                     progress.close()
-                    self._pause(chosen)
+                    self._pause(shards)
                     return
         finally:
             progress.close()
-        self._conclude(standing)
+        self._report(result)
 
-    def _pause(self, chosen: QuerySet[Shard]) -> None:
-        control.pause(chosen)
+    def _pause(self, shards: QuerySet[Shard]) -> None:
+        control.pause(shards)
         self.stdout.write("\nPaused. The same command, without --replace, goes on.")
         self.stdout.flush()
 
-    def _conclude(self, standing: ImportProgress) -> None:
+    def _report(self, progress: ImportProgress) -> None:
         self.stdout.write(
-            f"{show_progress(standing)}; {standing.rows_visible:,} items can be found, "
-            f"{standing.rows_rejected:,} rows were left out."
+            f"{show_progress(progress)}; {progress.rows_visible:,} items can be found, "
+            f"{progress.rows_rejected:,} rows were left out."
         )
-        if standing.counts[Shard.State.FAILED]:
+        if progress.counts[Shard.State.FAILED]:
             reasons = [
-                f"Shard {spans(numbers)}: {error}" for error, numbers in standing.errors
+                f"Shard {spans(numbers)}: {error}" for error, numbers in progress.errors
             ]
             raise Error("\n".join(reasons))

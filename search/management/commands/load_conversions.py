@@ -1,4 +1,4 @@
-"""Loads what people picked after a search, so that popular items are known."""
+"""Load conversions, the picks after searches, which make items popular."""
 
 from argparse import ArgumentParser
 from pathlib import Path

@@ -33,7 +33,7 @@ class Command(BaseCommand):
     ) -> None:
         with command_errors():
             if single_process():
-                client.ping()  # before anything is loaded: a server may have it open
+                client.ping()  # first of all: fails while a server has the engine open
             only, since = Dataset.for_slug(dataset) if dataset else None, timezone.now()
             try:
                 with file.open("rb") as opened:
