@@ -31,12 +31,12 @@ def start(
 ) -> None:
     for dataset in datasets:
         try:
-            found = control.discover_shards(dataset)
+            shards = control.discover_shards(dataset)
             queued = control.queue(dataset, dataset.shards.all())
         except SearchError as error:
             messages.error(request, f"{dataset}: {error.message}")
             continue
-        if not found:
+        if not shards:
             messages.error(request, f"{dataset}: no shards in {dataset.source}.")
         elif not queued:
             messages.warning(request, f"{dataset}: there is nothing to bring in.")
@@ -48,15 +48,15 @@ def start(
 class DatasetForm(forms.ModelForm):
     def clean(self) -> dict[str, Any]:
         super().clean()
-        given = self.cleaned_data
+        data = self.cleaned_data
         if "columns" not in self.errors:
-            given["columns"] = given["columns"] or {}
+            data["columns"] = data["columns"] or {}
         names = {field.name for field in Dataset._meta.fields}
-        wanted = Dataset(**{name: given[name] for name in names & given.keys()})
-        for field, sentence in validation.validation_errors(wanted).items():
+        dataset = Dataset(**{name: data[name] for name in names & data.keys()})
+        for field, sentence in validation.validation_errors(dataset).items():
             if field not in self.errors:
                 self.add_error(field, sentence)
-        return given
+        return data
 
 
 @admin.register(Dataset)
@@ -135,7 +135,7 @@ class DatasetAdmin(admin.ModelAdmin):
         deleted, counts, forbidden, protected = super().get_deleted_objects(
             objs, request
         )
-        # Nobody may delete a shard by itself; with their dataset they go.
+        # Shards are deleted with their dataset, though not by themselves.
         return deleted, counts, forbidden - {Shard._meta.verbose_name}, protected
 
     def delete_model(self, request: HttpRequest, dataset: Dataset) -> None:
@@ -150,7 +150,7 @@ class DatasetAdmin(admin.ModelAdmin):
 
 @admin.register(Shard)
 class ShardAdmin(admin.ModelAdmin):
-    """Shards to be looked at; they are steered on the page of their dataset."""
+    """Shards, read-only; they are controlled on the page of their dataset."""
 
     list_display = [
         "number",
@@ -206,7 +206,7 @@ class ShardAdmin(admin.ModelAdmin):
 
 @admin.register(Removal)
 class RemovalAdmin(admin.ModelAdmin):
-    """What must not be found. It is added as lists, and never edited."""
+    """Removals, added as lists and never edited."""
 
     list_display = ["value", "kind", "dataset", "reason", "created_at"]
     list_filter = ["kind", "dataset"]
@@ -225,7 +225,7 @@ class RemovalAdmin(admin.ModelAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """A whole list, as a file or in a box."""
+        """Load a list from a file or a text box."""
         if not self.has_add_permission(request):
             raise PermissionDenied
         form = RemovalListForm(request.POST or None, request.FILES or None)
@@ -245,32 +245,32 @@ class RemovalAdmin(admin.ModelAdmin):
         return render(request, "search/removal_list.html", context)
 
     def _load(self, request: HttpRequest, form: RemovalListForm) -> bool:
-        given, since = form.cleaned_data, timezone.now()
-        file = given["file"] or BytesIO(given["values"].encode())
-        name = given["file"].name if given["file"] else ""
+        data, since = form.cleaned_data, timezone.now()
+        file = data["file"] or BytesIO(data["values"].encode())
+        name = data["file"].name if data["file"] else ""
         try:
             loaded = files.load(
-                file, name, given["kind"], given["dataset"], given["reason"]
+                file, name, data["kind"], data["dataset"], data["reason"]
             )
-            tasks.schedule_hiding(given["dataset"], since)
+            tasks.schedule_hiding(data["dataset"], since)
         except SearchError as error:
             form.add_error(None, error.message)
             return False
-        tell = messages.warning if loaded.bad else messages.success
-        tell(request, f"{loaded} What is in already is being hidden.")
+        add_message = messages.warning if loaded.bad else messages.success
+        add_message(request, f"{loaded} What is in already is being hidden.")
         return True
 
     def delete_model(self, request: HttpRequest, removal: Removal) -> None:
         super().delete_model(request, removal)
-        self._tell(request)
+        self._explain_deletion(request)
 
     def delete_queryset(
         self, request: HttpRequest, removals: QuerySet[Removal]
     ) -> None:
         super().delete_queryset(request, removals)
-        self._tell(request)
+        self._explain_deletion(request)
 
-    def _tell(self, request: HttpRequest) -> None:
+    def _explain_deletion(self, request: HttpRequest) -> None:
         messages.info(
             request,
             "What was hidden stays hidden until its shard is replaced; then it is "

@@ -1,12 +1,50 @@
-"""Values from datasets as spreadsheets get them."""
+"""CSV files of values from datasets, which spreadsheets must not take for formulas."""
 
+import csv
+import json
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-# What a spreadsheet takes for the beginning of a formula; some know the wide ones, too.
+from django.http import StreamingHttpResponse
+from django.utils.http import content_disposition_header
+
+CONTENT_TYPE = "text/csv; charset=utf-8"
+# What begins a formula in spreadsheets; some accept the full-width signs, too.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
+class _EchoBuffer:
+    """A file for csv.writer that returns each line instead of storing it."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def csv_lines(rows: Iterable[Iterable[Any]]) -> Iterator[str]:
+    """Yield a line of CSV (RFC 4180) for each row; dictionaries become JSON."""
+    write_row = csv.writer(_EchoBuffer()).writerow
+    for row in rows:
+        yield write_row([_cell(value) for value in row])
+
+
 def escape_formula(value: Any) -> Any:
-    """A text that no spreadsheet takes for a formula; numbers stay numbers."""
+    """Return a text that is no formula to a spreadsheet; other values unchanged."""
     is_formula = isinstance(value, str) and value.startswith(FORMULA)
     return f"'{value}" if is_formula else value
+
+
+def streamed_file(
+    pieces: Iterable[str], name: str, content_type: str = CONTENT_TYPE
+) -> StreamingHttpResponse:
+    """Return a response that is written while it is sent, and saved by this name."""
+    return StreamingHttpResponse(
+        pieces,
+        content_type=content_type,
+        headers={"Content-Disposition": content_disposition_header(True, name) or ""},
+    )
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False) if value else ""
+    return escape_formula(value)

@@ -15,6 +15,7 @@ from search.api.shard_serializers import ProgressSerializer, ShardsSerializer
 from search.clickhouse import client as engine
 from search.errors import SearchUnavailable
 from search.ingestion import shard_run, sweeper, tasks, validation
+from search.jobs import broker
 from search.models import Dataset, Partition, Reject, Shard
 from usercollections.account.tokens import make_token
 
@@ -506,6 +507,6 @@ def test_without_a_broker_shards_stay_queued_for_the_sweeper(
     assert ask("post", f"{TINY}shards/start/")[1]["shards"] == 3
     assert states(tiny) == ["queued"] * 3
     monkeypatch.setattr(tasks.ingest_shard, "delay", sent.append)
-    monkeypatch.setattr(tasks, "queue_is_empty", lambda task: True)
+    monkeypatch.setattr(broker, "queue_is_empty", lambda task: True)
     sweeper.recover()
     assert len(sent) == 3

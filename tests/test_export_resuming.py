@@ -174,7 +174,7 @@ def test_a_part_of_few_rows_ends_when_much_was_looked_at(crowd, tmp_path, monkey
     from usercollections.export import writer
     from usercollections.export.export_request import of_dataset
 
-    monkeypatch.setattr(writer, "PART_LOOKED_AT", 30)
+    monkeypatch.setattr(writer, "PART_SCANNED", 30)
     asked = of_dataset("hostile", Filters(caption="degrees", nsfw="any"), "json")
     states = []
 

@@ -10,7 +10,9 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from support.collection_helpers import collection
 
+from search.clickhouse import client
 from search.errors import InvalidQuery, NotFound, SearchUnavailable
+from search.jobs import broker
 from search.jobs.leases import MAX_FAILURES
 from usercollections.account.services import delete_account
 from usercollections.export import (
@@ -46,7 +48,7 @@ def sent(monkeypatch) -> list[str]:
     """The exports that messages were sent for."""
     keys: list[str] = []
     monkeypatch.setattr(tasks.write_export, "delay", keys.append)
-    monkeypatch.setattr(sweeper, "queue_is_empty", lambda task: True)
+    monkeypatch.setattr(broker, "queue_is_empty", lambda task: True)
     return keys
 
 
@@ -73,15 +75,15 @@ def folder(export: Export) -> Path:
 
 def at_rows(monkeypatch, rows: int, act) -> None:
     """Has something done the first time that so many rows are written."""
-    tell = job.ExportJob._tell
+    tell = job.ExportJob._report
 
     def telling(self, progress):
         tell(self, progress)
         if progress.rows >= rows:
-            monkeypatch.setattr(job.ExportJob, "_tell", tell)
+            monkeypatch.setattr(job.ExportJob, "_report", tell)
             act()
 
-    monkeypatch.setattr(job.ExportJob, "_tell", telling)
+    monkeypatch.setattr(job.ExportJob, "_report", telling)
 
 
 def raising(error: BaseException):
@@ -131,7 +133,7 @@ def test_a_small_one_is_done_when_it_is_asked_for(ada, sent):
 
 def test_a_small_one_waits_where_the_engine_is_away(ada, sent, monkeypatch):
     boats = collection(ada, 1, 2, 3)
-    monkeypatch.setattr(job.client, "ping", raising(AWAY))
+    monkeypatch.setattr(client, "ping", raising(AWAY))
     export = services.start(ada, export_request.of_collection(ada, boats.pk, "csv"))
     assert (export.state, export.error) == (State.QUEUED, AWAY.message)
     assert (export.attempts, export.failures) == (0, 0)
@@ -347,7 +349,7 @@ def test_files_are_deleted_when_they_expire_and_the_row_later(queued):
     assert now(queued).state == State.EXPIRED
     assert not storage.folder_of(queued.pk).exists()
     assert storage.listed(queued) == []
-    Export.objects.update(finished_at=past - sweeper.TOLD_FOR)
+    Export.objects.update(finished_at=past - sweeper.ROW_KEPT_FOR)
     assert sweeper.sweep() == 1
     assert not Export.objects.exists()
 
@@ -368,9 +370,9 @@ def test_the_sweeper_sends_what_is_queued_only_when_no_message_waits(
     queued, sent, monkeypatch
 ):
     sent.clear()
-    monkeypatch.setattr(sweeper, "queue_is_empty", lambda task: False)
+    monkeypatch.setattr(broker, "queue_is_empty", lambda task: False)
     assert sweeper.recover() == 0
-    monkeypatch.setattr(sweeper, "queue_is_empty", lambda task: True)
+    monkeypatch.setattr(broker, "queue_is_empty", lambda task: True)
     assert sweeper.recover() == 1 and sent == [str(queued.pk)]
 
 

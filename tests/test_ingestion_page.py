@@ -228,7 +228,7 @@ def test_the_figures_are_those_of_the_ledger(tiny, staff, tmp_path):
     (tmp_path / "metadata_2.parquet").write_bytes(b"no table")
     bring_in(tiny)
     page = staff.get(PAGE)
-    stands = page.context["standing"]
+    stands = page.context["progress"]
     assert (stands.rows_done, stands.rows_expected) == (240, 360)  # the mean is 120
     assert (stands.rows_visible, stands.rows_rejected) == (239, 1)
     assert stands.rows_estimated and not stands.moving
@@ -353,7 +353,7 @@ def test_all_rejected_rows_come_as_csv(tiny, staff):
         for row, url in enumerate(hostile)
     )
     answer = staff.get(f"{PAGE}rejects.csv")
-    assert answer.streaming and answer["Content-Type"] == "text/csv"
+    assert answer.streaming and answer["Content-Type"] == "text/csv; charset=utf-8"
     assert 'filename="tiny-rejects.csv"' in answer["Content-Disposition"]
     text = b"".join(answer.streaming_content).decode()
     head, *rows = csv.reader(io.StringIO(text, newline=""))

@@ -205,7 +205,7 @@ def test_a_run_that_broke_off_goes_on_where_it_was(tiny, tmp_path, monkeypatch):
     bring_in(tiny)
     undisturbed = rows_of(tiny)
     (key,) = queue(tiny)
-    send, sent = shard_run.Run._send, []
+    send, sent = shard_run.ShardRun._insert_batch, []
 
     def breaking(self, batch):
         sent.append(batch.start)
@@ -213,7 +213,7 @@ def test_a_run_that_broke_off_goes_on_where_it_was(tiny, tmp_path, monkeypatch):
             raise SearchUnavailable("The engine is away.")
         return send(self, batch)
 
-    monkeypatch.setattr(shard_run.Run, "_send", breaking)
+    monkeypatch.setattr(shard_run.ShardRun, "_insert_batch", breaking)
     with pytest.raises(SearchUnavailable):
         shard_run.ingest(key)
     assert tiny.shards.get().rows_done == 96

@@ -21,7 +21,7 @@ from search.clickhouse.schema import SHARD_BITS
 from search.errors import NotFound, SearchUnavailable
 from search.ingestion import control, publishing, shard_run, sweeper, tasks
 from search.ingestion.sources import laion
-from search.jobs import leases
+from search.jobs import broker, leases
 from search.jobs.leases import Lease
 from search.models import Partition, Removal, Shard
 from search.removals import takedowns
@@ -50,7 +50,7 @@ def sent(monkeypatch):
     monkeypatch.setattr(
         tasks.publish, "delay", lambda _, number: numbers.append(number)
     )
-    monkeypatch.setattr(tasks, "queue_is_empty", lambda task: True)
+    monkeypatch.setattr(broker, "queue_is_empty", lambda task: True)
     return numbers
 
 
@@ -267,7 +267,7 @@ def test_a_worker_that_dies_once_all_is_seen_does_no_harm(tiny, monkeypatch, pla
     for key in queue(tiny):
         shard_run.ingest(key)
     owner, name = (
-        (publishing.Publication, "_entered")
+        (publishing.Publication, "_mark_published")
         if place == "before the ledger"
         else (schema, "drop")
     )
@@ -450,7 +450,7 @@ def test_a_partition_that_kills_its_workers_is_not_tried_for_ever(tiny):
     shard_run.ingest(queue(tiny)[2])
     Partition.objects.create(dataset=tiny, number=1)
     for _ in range(leases.MAX_FAILURES):
-        assert Lease.on(tiny.partitions.all())
+        assert Lease.acquire(tiny.partitions.all())
         leave(tiny)
     assert publishing.publish(tiny, 1)
     assert shard(tiny, 4).state == State.FAILED

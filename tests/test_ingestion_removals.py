@@ -265,8 +265,8 @@ def test_good_lines_come_in_though_others_are_bad(monkeypatch):
 
 def test_of_many_bad_lines_the_first_are_told():
     loaded = load(b"good\n" + b"\xff\n" * 500)
-    assert (loaded.new, loaded.bad, len(loaded.told)) == (1, 500, 10)
-    assert loaded.told[0] == "Line 2: It is not text in UTF-8."
+    assert (loaded.new, loaded.bad, len(loaded.errors)) == (1, 500, 10)
+    assert loaded.errors[0] == "Line 2: It is not text in UTF-8."
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from search.clickhouse import client, schema, writer
 from search.errors import NotFound, SearchUnavailable, ShardUnreadable
 from search.ingestion import control, publishing, shard_run, sweeper, tasks
 from search.ingestion.sources import laion
-from search.jobs import leases
+from search.jobs import broker, leases
 from search.jobs.leases import Lease
 from search.models import Dataset, Removal, Shard
 from search.removals import takedowns
@@ -49,7 +49,7 @@ def sent(monkeypatch):
     keys: list[int] = []
     monkeypatch.setattr(tasks.ingest_shard, "delay", keys.append)
     monkeypatch.setattr(tasks.publish, "delay", lambda *partition: None)
-    monkeypatch.setattr(tasks, "queue_is_empty", lambda task: True)
+    monkeypatch.setattr(broker, "queue_is_empty", lambda task: True)
     return keys
 
 
@@ -184,12 +184,12 @@ def test_of_two_that_claim_at_once_one_gets_it(tiny, monkeypatch):
     def overtaken(rows):
         found = first(rows)
         monkeypatch.setattr(type(due), "first", first)
-        assert Lease.on(due, state=State.INGESTING)
+        assert Lease.acquire(due, state=State.INGESTING)
         due.update(lease_until=timezone.now() - timedelta(seconds=1))
         return found
 
     monkeypatch.setattr(type(due), "first", overtaken)
-    assert Lease.on(due, state=State.INGESTING) is None
+    assert Lease.acquire(due, state=State.INGESTING) is None
     assert tiny.shards.get().attempts == 1
 
 
@@ -224,7 +224,7 @@ def test_one_thought_dead_cannot_spoil_what_another_has_gathered(
 ):
     """It comes back when it is about to drop what has arrived."""
     (key,) = queue(tiny)
-    start_over = shard_run.Run._start_over
+    start_over = shard_run.ShardRun._start_over
 
     def overtaken(self, fingerprint):
         if fingerprint == "":
@@ -232,7 +232,7 @@ def test_one_thought_dead_cannot_spoil_what_another_has_gathered(
             assert shard_run.ingest(key)
         start_over(self, fingerprint)
 
-    monkeypatch.setattr(shard_run.Run, "_start_over", overtaken)
+    monkeypatch.setattr(shard_run.ShardRun, "_start_over", overtaken)
     at_batch(16, failing(ShardUnreadable("Its disk is broken.")))
     assert not shard_run.ingest(key)
     shard = tiny.shards.get()
@@ -243,13 +243,16 @@ def test_one_thought_dead_cannot_spoil_what_another_has_gathered(
 def test_the_lease_is_renewed_while_a_step_goes_on(tiny, monkeypatch):
     renewed = []
     monkeypatch.setattr(leases, "LEASE", timedelta(seconds=0.03))
-    monkeypatch.setattr(Lease, "hold", lambda self, **_: renewed.append(self))
+    monkeypatch.setattr(Lease, "renew", lambda self, **_: renewed.append(self))
     queue(tiny)
-    claim = Lease.on(tiny.shards.all())
-    with claim.kept_alive():
+    lease = Lease.acquire(tiny.shards.all())
+
+    def wait_for_renewals() -> None:
         while len(renewed) < 3:
             pass
-    assert renewed[:3] == [claim] * 3
+
+    assert lease.run(wait_for_renewals, "A slow step")
+    assert renewed[:3] == [lease] * 3
 
 
 def test_a_broken_file_after_a_broken_off_run_leaves_no_row(tiny, tmp_path, at_batch):
@@ -307,7 +310,7 @@ def test_a_shard_that_always_breaks_off_fails_and_can_be_retried(tiny, monkeypat
 def test_a_shard_that_kills_its_workers_is_not_tried_for_ever(tiny, sent):
     (key,) = queue(tiny)
     for _ in range(leases.MAX_FAILURES):
-        assert Lease.on(tiny.shards.all(), state=State.INGESTING)
+        assert Lease.acquire(tiny.shards.all(), state=State.INGESTING)
         tiny.shards.update(lease_until=timezone.now() - timedelta(seconds=1))
         sweeper.recover()
     assert shard_run.ingest(key)
@@ -462,7 +465,7 @@ def test_messages_that_still_wait_are_not_sent_again(tiny, tmp_path, sent, monke
     past = timezone.now() - timedelta(seconds=1)
     Shard.objects.filter(pk=first).update(state=State.INGESTING, lease_until=past)
     sent.clear()
-    monkeypatch.setattr(tasks, "queue_is_empty", lambda task: False)
+    monkeypatch.setattr(broker, "queue_is_empty", lambda task: False)
     assert sweeper.recover() == 1
     assert sent == [first]
 
@@ -471,10 +474,10 @@ def test_whether_messages_wait_is_asked_of_the_broker(monkeypatch):
     monkeypatch.undo()
     for queue_of in (tasks.ingest_shard, tasks.publish):
         emptied(queue_of)
-        assert tasks.queue_is_empty(queue_of)
+        assert broker.queue_is_empty(queue_of)
     tasks.enqueue_shards([10**9])
-    assert not tasks.queue_is_empty(tasks.ingest_shard)
-    assert tasks.queue_is_empty(
+    assert not broker.queue_is_empty(tasks.ingest_shard)
+    assert broker.queue_is_empty(
         tasks.publish
     )  # its messages do not wait behind all shards
     emptied(tasks.ingest_shard)
@@ -482,7 +485,7 @@ def test_whether_messages_wait_is_asked_of_the_broker(monkeypatch):
         patch.setattr(
             Channel, "queue_declare", failing(OperationalError("connection refused"))
         )
-        assert not tasks.queue_is_empty(tasks.ingest_shard)
+        assert not broker.queue_is_empty(tasks.ingest_shard)
 
 
 def emptied(task) -> None:

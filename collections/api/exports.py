@@ -32,9 +32,11 @@ from .serializers import PageParameters, validated
 TAGS = ["exports"]
 FILE_FIELDS = ("name", "rows", "bytes", "sha256")
 KINDS = [
-    kind.partition(";")[0] for kind in storage.KINDS.values() if "json" not in kind
+    kind.partition(";")[0]
+    for kind in storage.CONTENT_TYPES.values()
+    if "json" not in kind
 ]
-FILE = (*KINDS, storage.OTHER_KIND)
+FILE = (*KINDS, storage.OTHER_TYPE)
 OF_A_SEARCH = OpenApiExample(
     "The nearest 1,000, with their vectors",
     request_only=True,
@@ -178,7 +180,7 @@ class ExportFile(OwnerAccess):
         The type of the answer is that of the file: JSON, CSV or Parquet.
         """
         export = services.find_owned(request.user, export_id)
-        return storage.answer(export, name, request.headers.get("Range", ""))
+        return storage.serve(export, name, request.headers.get("Range", ""))
 
 
 def export_json(export: Export, request: Request) -> Told:

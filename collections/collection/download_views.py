@@ -1,20 +1,16 @@
 """What anyone may take from a collection they see: a file, or pictures like these."""
 
-import csv
 import json
 from collections.abc import Iterable, Iterator
-from io import StringIO
 from itertools import chain
-from typing import Any
 from uuid import UUID
 
 from django.db.models import Count
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from django.utils.http import content_disposition_header
 from django.utils.text import slugify
 from django.views.decorators.http import require_http_methods, require_safe
 
-from search.csv_output import escape_formula
+from search.csv_output import CONTENT_TYPE, csv_lines, streamed_file
 from search.errors import NotFound
 from search.models import Dataset
 from search.query.model import encode_embedding
@@ -28,7 +24,7 @@ from . import similarity
 from .item_keys import ItemKey, by_dataset
 from .rows import COLUMNS, Row, batches
 
-FORMS = {"json": "application/json", "csv": "text/csv; charset=utf-8"}
+FORMS = {"json": "application/json", "csv": CONTENT_TYPE}
 
 
 def written(collection: Collection, form: str, *, with_notes: bool) -> Iterator[str]:
@@ -60,15 +56,9 @@ def _csv(
     collection: Collection, found: Iterable[list[Row]], with_notes: bool
 ) -> Iterator[str]:
     names = [name for name in COLUMNS if with_notes or name != "note"]
-    yield _lines([names])
+    yield from csv_lines([names])
     for rows in found:
-        yield _lines([escape_formula(row[name]) for name in names] for row in rows)
-
-
-def _lines(rows: Iterable[list[Any]]) -> str:
-    text = StringIO()
-    csv.writer(text).writerows(rows)
-    return text.getvalue()
+        yield "".join(csv_lines([row[name] for name in names] for row in rows))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -85,11 +75,7 @@ def export(
         _record(access.object)
     pieces = written(access.object, form, with_notes=access.is_mine)
     name = f"{slugify(access.object.name)[:60] or 'collection'}.{form}"
-    return StreamingHttpResponse(
-        pieces,
-        content_type=FORMS[form],
-        headers={"Content-Disposition": content_disposition_header(True, name)},
-    )
+    return streamed_file(pieces, name, FORMS[form])
 
 
 def _record(collection: Collection) -> None:

@@ -1,4 +1,4 @@
-"""How far an export is: told while it is written, and kept beside its files."""
+"""The progress of an export, and its checkpoint among its files."""
 
 import json
 import os
@@ -8,14 +8,14 @@ from typing import Any
 
 from .sources import Plan
 
-UNFINISHED = ".unfinished"  # behind the name of a file
+UNFINISHED = ".unfinished"  # the suffix of files that are being written
 
-Told = dict[str, Any]
+JsonObject = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Items looked at, of how many (None if that is not known), and what is written."""
+    """Items scanned, of how many (None if unknown), and rows and bytes written."""
 
     looked_at: int
     to_look_at: int | None
@@ -24,20 +24,21 @@ class Progress:
 
 
 @dataclass
-class FinishedPart:
-    """The parts that are written and stay, and where the next one begins.
+class Checkpoint:
+    """The finished parts of an export, and where the next one begins.
 
-    `asked`, `plan` and `datasets` (as the manifest tells them) are of the start.
+    The fields are the keys of the file. `asked`, `plan` and `datasets` (in the form of
+    the manifest) are those of the start.
     """
 
-    asked: Told
+    asked: JsonObject
     plan: Plan
-    datasets: list[Told]
+    datasets: list[JsonObject]
     started_at: str  # ISO 8601
     place: int = 0
     looked_at: int = 0
     left_out: dict[str, int] = field(default_factory=dict)
-    files: list[Told] = field(default_factory=list)  # name, rows, bytes, sha256
+    files: list[JsonObject] = field(default_factory=list)  # name, rows, bytes, sha256
 
     @property
     def rows(self) -> int:
@@ -48,18 +49,18 @@ class FinishedPart:
         return sum(file["bytes"] for file in self.files)
 
 
-def read(path: Path) -> Told | None:
-    """What `replace` wrote; None if there is nothing, or something else."""
+def read(path: Path) -> JsonObject | None:
+    """Return what `replace` wrote; None if there is nothing, or something else."""
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
-    return told if isinstance(told, dict) and "asked" in told else None
+    return content if isinstance(content, dict) and "asked" in content else None
 
 
-def replace(path: Path, told: Told) -> None:
-    """The file is the old one or the new one, whenever the process dies."""
+def replace(path: Path, content: JsonObject) -> None:
+    """Replace a file atomically: a crash leaves the old one or the new one."""
     unfinished = path.with_name(path.name + UNFINISHED)
-    text = json.dumps(told, ensure_ascii=False, indent=1)
+    text = json.dumps(content, ensure_ascii=False, indent=1)
     unfinished.write_text(text, encoding="utf-8")
     os.replace(unfinished, path)

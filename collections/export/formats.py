@@ -1,6 +1,5 @@
-"""The files of an export: JSON, CSV, Parquet, and Parquet as img2dataset reads it."""
+"""The file formats of exports: JSON, CSV, Parquet, and Parquet for img2dataset."""
 
-import csv
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from search.csv_output import escape_formula
+from search.csv_output import csv_lines
 
 from .export_request import ExportRequest
 
@@ -20,15 +19,15 @@ EMBEDDINGS = {"image_embedding": "embedding", "text_embedding": "text_embedding"
 
 
 def arrow_schema(
-    asked: ExportRequest, dimension: int | None = None, *, with_notes: bool = False
+    request: ExportRequest, dimension: int | None = None, *, with_notes: bool = False
 ) -> pa.Schema:
-    """With embeddings of so many numbers, or without any.
+    """Return the columns of an export, with embeddings if a dimension is passed.
 
-    `similarity` is to the query or the concept, `caption_similarity` the dataset's own;
-    what is not known is null.
+    `similarity` is that to the query or the concept, `caption_similarity` the
+    dataset's own; unknown values are null.
     """
-    is_collection = asked.kind == "collection"
-    is_compared = asked.kind in ("search", "concept")
+    is_collection = request.kind == "collection"
+    is_compared = request.kind in ("search", "concept")
     columns = {
         "id": pa.int64(),
         **({"dataset": pa.string()} if is_collection else {}),
@@ -54,64 +53,64 @@ def arrow_schema(
 
 
 def to_arrow(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """These columns of a table, which may have embeddings by the engine's names."""
+    """Select columns of a table; its embeddings may have the engine's names."""
     named = table.rename_columns(
         [EMBEDDINGS.get(name, name) for name in table.column_names]
     )
     return named.select(schema.names).cast(schema)
 
 
-ADDRESS = r"(?i)^https?://[^/\s?#]"
+WEB_URL = r"(?i)^https?://[^/\s?#]"
 RENAMED = {"width": "published_width", "height": "published_height"}
-LEFT_OUT = ("metadata", "note", "position", "added_at")
+OMITTED = ("metadata", "note", "position", "added_at")
 FIRST = ("url", "caption", "key")
 DIGITS = 9
 
 
-def columns(schema: pa.Schema) -> pa.Schema:
-    """Those of the list, made of those of a source of items."""
-    kept = [f for f in schema if f.name not in (*FIRST, *LEFT_OUT)]
+def list_columns(schema: pa.Schema) -> pa.Schema:
+    """Return the columns of a list for img2dataset, for those of a source."""
+    kept = [f for f in schema if f.name not in (*FIRST, *OMITTED)]
     others = [f.with_name(RENAMED.get(f.name, f.name)) for f in kept]
     return pa.schema([(name, pa.string()) for name in FIRST] + others)
 
 
-def rows(table: pa.Table, before: int) -> pa.Table:
-    """The rows that have an address on the web; `before` stand before them."""
-    table = table.filter(pc.match_substring_regex(table["url"], ADDRESS))
+def list_rows(table: pa.Table, before: int) -> pa.Table:
+    """Return the rows that have a web URL, with keys; `before` rows precede them."""
+    table = table.filter(pc.match_substring_regex(table["url"], WEB_URL))
     numbers = range(before, before + len(table))
     table = table.append_column(
         "key", pa.array([f"{number:0{DIGITS}}" for number in numbers], pa.string())
     )
     named = table.rename_columns([RENAMED.get(n, n) for n in table.column_names])
-    return named.select(columns(table.drop_columns("key").schema).names)
+    return named.select(list_columns(table.drop_columns("key").schema).names)
 
 
 def command(schema: pa.Schema) -> str:
-    """How the tool is started in the folder of such a list."""
-    more = json.dumps([name for name in schema.names if name not in FIRST])
+    """Return the command that runs img2dataset in the folder of such a list."""
+    others = json.dumps([name for name in schema.names if name not in FIRST])
     return (
         "img2dataset --url_list . --input_format parquet --url_col url "
         "--caption_col caption --output_format webdataset --output_folder pictures "
-        f"--save_additional_columns '{more}'"
+        f"--save_additional_columns '{others}'"
     )
 
 
-GROUP_ROWS = 5_000  # of a Parquet file, which are in memory until they are written
-# What repeats itself, by the names that Parquet gives to columns.
+GROUP_ROWS = 5_000  # of Parquet files, which are in memory until they are written
+# Columns of repeated values, by their Parquet paths.
 REPEATED = ["dataset", "nsfw", "license", "metadata.key_value.key"]
 
 
 class File(Protocol):
-    rows: int  # that were added
+    rows: int  # added so far
 
     def add(self, table: pa.Table) -> None: ...
 
     def close(self) -> None:
-        """Writes what is still to be written; a second time it does nothing."""
+        """Write the rest; a second call does nothing."""
 
 
 class JsonFile:
-    """An array of objects, one a line; metadata is an object, too."""
+    """An array of objects, one a line; metadata is a nested object."""
 
     def __init__(self, path: Path, schema: pa.Schema):
         self.rows = 0
@@ -119,10 +118,10 @@ class JsonFile:
         self._file.write("[")
 
     def add(self, table: pa.Table) -> None:
-        for row in _plain_rows(table):
-            told = json.dumps(row, ensure_ascii=False, allow_nan=False)
-            before = ",\n" if self.rows else "\n"
-            self._file.write(f"{before}{told}")
+        for row in _json_rows(table):
+            text = json.dumps(row, ensure_ascii=False, allow_nan=False)
+            separator = ",\n" if self.rows else "\n"
+            self._file.write(f"{separator}{text}")
             self.rows += 1
 
     def close(self) -> None:
@@ -132,29 +131,28 @@ class JsonFile:
 
 
 class CsvFile:
-    """As RFC 4180 has it, in UTF-8; no value begins a formula, metadata is JSON."""
+    """CSV in UTF-8; no value begins a formula, metadata is JSON."""
 
     def __init__(self, path: Path, schema: pa.Schema):
         self.rows = 0
         self._file = path.open("w", encoding="utf-8", newline="")
-        self._write = csv.writer(self._file).writerow
-        self._write(schema.names)
+        self._file.writelines(csv_lines([schema.names]))
 
     def add(self, table: pa.Table) -> None:
-        for row in _plain_rows(table):
-            self._write([_cell(value) for value in row.values()])
-            self.rows += 1
+        rows = (row.values() for row in _json_rows(table))
+        self._file.writelines(csv_lines(rows))
+        self.rows += len(table)
 
     def close(self) -> None:
         self._file.close()
 
 
 class ParquetFile:
-    """Row groups of GROUP_ROWS or more; vectors lie in a way that is packed well."""
+    """Parquet with row groups of GROUP_ROWS or more; vectors are byte stream split."""
 
     def __init__(self, path: Path, schema: pa.Schema):
         self.rows = 0
-        self._held: list[pa.Table] = []
+        self._buffer: list[pa.Table] = []
         vectors = [f.name for f in schema if pa.types.is_fixed_size_list(f.type)]
         self._writer = pq.ParquetWriter(
             path,
@@ -168,14 +166,14 @@ class ParquetFile:
         )
 
     @property
-    def held(self) -> int:
-        """Rows that are in memory."""
-        return sum(map(len, self._held))
+    def buffered(self) -> int:
+        """The number of rows in memory."""
+        return sum(map(len, self._buffer))
 
     def add(self, table: pa.Table) -> None:
-        self._held.append(table)
+        self._buffer.append(table)
         self.rows += len(table)
-        if self.held >= GROUP_ROWS:
+        if self.buffered >= GROUP_ROWS:
             self._write_group()
 
     def close(self) -> None:
@@ -183,24 +181,25 @@ class ParquetFile:
         self._writer.close()
 
     def _write_group(self) -> None:
-        if self.held:
-            group = pa.concat_tables(self._held)
+        if self.buffered:
+            group = pa.concat_tables(self._buffer)
             self._writer.write_table(group, row_group_size=len(group))
-        self._held = []
+        self._buffer = []
 
 
-def _plain_rows(table: pa.Table) -> Iterator[dict[str, Any]]:
-    """With values as JSON has them."""
+def _json_rows(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """Yield rows with values of JSON's types."""
     columns = {
-        field.name: _plain(table[field.name], field.type) for field in table.schema
+        field.name: _json_values(table[field.name], field.type)
+        for field in table.schema
     }
     for values in zip(*columns.values(), strict=True):
         yield dict(zip(columns, values, strict=True))
 
 
-def _plain(column: pa.ChunkedArray, kind: pa.DataType) -> list[Any]:
+def _json_values(column: pa.ChunkedArray, kind: pa.DataType) -> list[Any]:
     if pa.types.is_float32(kind):
-        # 0.3 and not 0.30000001192092896: the shortest that is read as the same.
+        # 0.3 and not 0.30000001192092896: the shortest text of the same float32.
         column = column.cast(pa.string()).cast(pa.float64())
     values = column.to_pylist()
     if pa.types.is_map(kind):
@@ -210,22 +209,16 @@ def _plain(column: pa.ChunkedArray, kind: pa.DataType) -> list[Any]:
     return values
 
 
-def _cell(value: Any) -> Any:
-    if isinstance(value, dict):
-        return json.dumps(value, ensure_ascii=False) if value else ""
-    return escape_formula(value)
-
-
 def _unchanged(table: pa.Table, before: int) -> pa.Table:
     return table
 
 
 @dataclass(frozen=True)
-class Form:
-    """How an export is written.
+class Format:
+    """A file format of exports.
 
-    `columns` are made of those of the source, and `rows` of its rows and the number of
-    rows before them in the export; what it leaves out is counted as `left_out`.
+    `columns` and `rows` convert those of the source; `rows` gets the number of rows
+    that precede them in the export, and may leave some out for the reason `left_out`.
     """
 
     suffix: str
@@ -235,15 +228,15 @@ class Form:
     left_out: str = ""
 
 
-FORMS = {
-    "json": Form(".json", JsonFile),
-    "csv": Form(".csv", CsvFile),
-    "parquet": Form(".parquet", ParquetFile),
-    "img2dataset": Form(
+FORMATS = {
+    "json": Format(".json", JsonFile),
+    "csv": Format(".csv", CsvFile),
+    "parquet": Format(".parquet", ParquetFile),
+    "img2dataset": Format(
         ".parquet",
         ParquetFile,
-        columns,
-        rows,
+        list_columns,
+        list_rows,
         left_out="no_address",
     ),
 }

@@ -1,4 +1,4 @@
-"""What a user does with exports: has one made, stops it, makes it again, deletes it."""
+"""Actions on exports: start, restart, cancel, delete."""
 
 import logging
 from typing import Any
@@ -18,12 +18,12 @@ from .export_request import ExportRequest
 
 MAX_STORED = 100
 MAX_AT_WORK = 4
-SMALL = 2_000  # rows; so many are written while the user waits
-NONE = "There is no such export among yours."
+SMALL = 2_000  # rows that are written within the request
+NOT_FOUND = "There is no such export among yours."
 State = Export.State
 AT_WORK = [State.QUEUED, State.RUNNING]
 WITHOUT_FILES = [State.FAILED, State.CANCELLED, State.EXPIRED]
-NOTHING_YET: dict[str, Any] = {
+NOT_STARTED: dict[str, Any] = {
     "looked_at": 0,
     "to_look_at": None,
     "rows": 0,
@@ -44,44 +44,44 @@ def exports_of(user: Any) -> QuerySet[Export]:
 
 
 def find_owned(user: Any, export_id: UUID) -> Export:
-    """Raises NotFound."""
-    found = exports_of(user).filter(pk=export_id).first()
-    if found is None:
-        raise NotFound(NONE)
-    return found
+    """Return an export of a user. Raises NotFound."""
+    export = exports_of(user).filter(pk=export_id).first()
+    if export is None:
+        raise NotFound(NOT_FOUND)
+    return export
 
 
-def start(user: Any, asked: ExportRequest) -> Export:
-    """Makes an export: at once if it is small, else by a worker.
+def start(user: Any, request: ExportRequest) -> Export:
+    """Create an export and write it: at once if it is small, else by a worker.
 
-    Raises InvalidQuery when the user has as many as one may have.
+    Raises InvalidQuery when the user has too many.
     """
-    is_small = max_rows(asked) <= SMALL
+    is_small = max_rows(request) <= SMALL
     with transaction.atomic():
-        _check_room(user)
+        _check_quota(user)
         export = Export.objects.create(
-            owner=user, name=asked.name, asked=asked.as_json()
+            owner=user, name=request.name, asked=request.as_json()
         )
     return _enqueue(export, is_small)
 
 
 def restart(user: Any, export_id: UUID) -> Export:
-    """Makes one anew that failed, was cancelled, or whose files are deleted."""
+    """Write an export again that failed, was cancelled, or whose files are deleted."""
     export = find_owned(user, export_id)
     if export.state not in WITHOUT_FILES:
         raise InvalidQuery("This export has its files, or is being made.")
     is_small = max_rows(ExportRequest.from_json(export.asked)) <= SMALL
     with transaction.atomic():
-        _check_room(user, more=0)
-        # Of two requests at the same moment the second finds it begun.
+        _check_quota(user, new=0)
+        # The second of two requests at once finds it queued.
         ended = exports_of(user).filter(pk=export_id, state=export.state)
-        if ended.update(state=State.QUEUED, changed_at=timezone.now(), **NOTHING_YET):
+        if ended.update(state=State.QUEUED, changed_at=timezone.now(), **NOT_STARTED):
             storage.remove(export_id)  # no worker knows of it yet
     return _enqueue(export, is_small)
 
 
 def cancel(user: Any, export_id: UUID) -> Export:
-    """Stops one that waits or runs; what it has written is deleted."""
+    """Stop a queued or running export and delete its files."""
     export = find_owned(user, export_id)
     now = timezone.now()
     at_work = exports_of(user).filter(pk=export_id, state__in=AT_WORK)
@@ -95,12 +95,13 @@ def cancel(user: Any, export_id: UUID) -> Export:
 
 
 def delete(user: Any, export_id: UUID) -> None:
-    """Its files go with it (events.py). Raises NotFound."""
+    """Delete an export; a signal handler deletes its files. Raises NotFound."""
     find_owned(user, export_id).delete()
 
 
-def _check_room(user: Any, more: int = 1) -> None:
-    # Two requests at the same moment wait for each other.
+def _check_quota(user: Any, new: int = 1) -> None:
+    """Delete old exports without files if need be; raises InvalidQuery."""
+    # Two requests of a user at once wait for each other.
     users = get_user_model().objects.select_for_update(no_key=True)
     users.get(pk=user.pk)
     mine = exports_of(user)
@@ -109,7 +110,7 @@ def _check_room(user: Any, more: int = 1) -> None:
             f"{MAX_AT_WORK} of your exports are being made: wait until one is done, "
             "or cancel one."
         )
-    too_many = mine.count() + more - MAX_STORED
+    too_many = mine.count() + new - MAX_STORED
     if too_many <= 0:
         return
     ended = mine.filter(state__in=WITHOUT_FILES).order_by("created_at")
@@ -133,12 +134,12 @@ def _enqueue(export: Export, is_small: bool) -> Export:
     return export
 
 
-def max_rows(asked: ExportRequest) -> int:
-    """How many rows are looked at for an export, at most. Raises NotFound."""
-    what = asked.what
-    if asked.kind == "search":
+def max_rows(request: ExportRequest) -> int:
+    """Return how many items an export scans at most. Raises NotFound."""
+    what = request.what
+    if request.kind == "search":
         return what["limit"]
-    if asked.kind == "collection":
+    if request.kind == "collection":
         sizes = Collection.objects.filter(pk=what["collection"])
         return sizes.values_list("size", flat=True).first() or 0
     return Dataset.for_slug(what["dataset"]).item_count()

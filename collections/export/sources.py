@@ -1,4 +1,4 @@
-"""Where the rows of an export come from, by what was asked for."""
+"""The sources of exports: collections, searches, concepts and datasets."""
 
 import hashlib
 from collections.abc import Generator, Iterator, Mapping
@@ -32,10 +32,10 @@ Plan = dict[str, Any]
 
 @dataclass(frozen=True)
 class Batch:
-    """Some rows, in columns as the source's `schema` has them.
+    """Some rows, with the columns of the source's `schema`.
 
-    The next batch begins at `place`; up to it `looked_at` items were looked at in all.
-    `left_out` counts what stood between these rows and is not among them, by reason.
+    The next batch begins at `place`; before it, `looked_at` items were scanned in all.
+    `left_out` counts by reason the items between these rows that are not exported.
     """
 
     table: pa.Table
@@ -44,7 +44,7 @@ class Batch:
     left_out: Mapping[str, int] = field(default_factory=dict)
 
 
-# They can be closed before the last one: what they are read from is let go.
+# Generators, which release their resources when they are closed early.
 Batches = Generator[Batch, None, None]
 
 
@@ -54,36 +54,36 @@ class Source(Protocol):
 
     @property
     def datasets(self) -> list[str]:
-        """Their slugs."""
+        """The slugs of the datasets of its items."""
 
     def plan(self) -> Plan:
-        """What is fixed at the start."""
+        """Return what is fixed at the start, as JSON."""
 
-    def holds(self, plan: Plan) -> bool:
-        """Whether rows written by this plan may be followed by rows read now."""
+    def is_current(self, plan: Plan) -> bool:
+        """Return whether an export by this plan may be resumed now."""
 
-    def to_look_at(self, plan: Plan) -> int:
-        """How many items there are to look at."""
+    def to_scan(self, plan: Plan) -> int:
+        """Return how many items there are to scan."""
 
     def batches(self, plan: Plan, place: int, size: int) -> Batches:
-        """From a place on, the first of which is 0; up to `size` rows each."""
+        """Yield batches of up to `size` rows from a place on; the first place is 0."""
 
 
 Row = dict[str, Any]
-# Of a dataset's own, by the names that the engine's columns have.
+# Columns of the datasets' tables, by the engine's names.
 FROM_DATASET = ("caption_similarity", "metadata")
 
 
-class Members:
-    """In the order made by hand; a place counts the batches before it.
+class CollectionSource:
+    """The items of a collection, in their manual order; a place is a batch number.
 
-    Raises NotFound for a collection that is not (any more) for this user's eyes.
+    Raises NotFound for a collection that this user must not (any more) see.
     """
 
-    def __init__(self, asked: ExportRequest, user: Any):
-        self.asked = asked
-        way = find_readable(Collection, user, UUID(asked.what["collection"]))
-        self.collection, self.is_mine = way.object, way.is_mine
+    def __init__(self, request: ExportRequest, user: Any):
+        self.request = request
+        access = find_readable(Collection, user, UUID(request.what["collection"]))
+        self.collection, self.is_mine = access.object, access.is_mine
 
     @cached_property
     def datasets(self) -> list[str]:
@@ -92,14 +92,14 @@ class Members:
 
     @cached_property
     def _known(self) -> dict[str, Dataset]:
-        """The datasets that are still there, by slug."""
+        """The datasets that still exist, by slug."""
         found = Dataset.objects.filter(slug__in=self.datasets)
         return {dataset.slug: dataset for dataset in found.order_by("slug")}
 
     @cached_property
     def schema(self) -> pa.Schema:
-        if not self.asked.with_embeddings:
-            return arrow_schema(self.asked, with_notes=self.is_mine)
+        if not self.request.with_embeddings:
+            return arrow_schema(self.request, with_notes=self.is_mine)
         lengths = {dataset.dimension for dataset in self._known.values()}
         if not lengths:
             raise NotFound("None of these pictures is in a dataset any more.")
@@ -108,7 +108,7 @@ class Members:
                 "These pictures are of datasets whose embeddings have different "
                 "lengths: export them without."
             )
-        return arrow_schema(self.asked, lengths.pop(), with_notes=self.is_mine)
+        return arrow_schema(self.request, lengths.pop(), with_notes=self.is_mine)
 
     def plan(self) -> Plan:
         return {
@@ -120,62 +120,62 @@ class Members:
             },
         }
 
-    def holds(self, plan: Plan) -> bool:
-        """Members that came, went or were moved, and removals, shift the places."""
+    def is_current(self, plan: Plan) -> bool:
+        """Return False for changes of the items, their order or removal lists."""
         return plan == self.plan()
 
     def _order(self) -> str:
-        """A digest of which members there are and in which order they come."""
-        members = ORDERS["hand"].sorted(self.collection.items.all())
+        """Return a digest of the items in their order."""
+        items = ORDERS["hand"].sorted(self.collection.items.all())
         digest = hashlib.sha256()
-        for (key,) in members.values_list("pk").iterator(chunk_size=2_000):
+        for (key,) in items.values_list("pk").iterator(chunk_size=2_000):
             digest.update(f"{key} ".encode())
         return digest.hexdigest()
 
-    def to_look_at(self, plan: Plan) -> int:
+    def to_scan(self, plan: Plan) -> int:
         return plan["size"]
 
     def batches(self, plan: Plan, place: int, size: int) -> Batches:
         before, number = 0, 0
-        for found in collected.batches(self.collection, with_notes=self.is_mine):
-            there = min(collected.AT_ONCE, plan["size"] - before)
-            for first in range(0, max(len(found), 1), size):
+        for rows in collected.batches(self.collection, with_notes=self.is_mine):
+            count = min(collected.AT_ONCE, plan["size"] - before)
+            for first in range(0, max(len(rows), 1), size):
                 number += 1
                 if number <= place:
                     continue
-                some = found[first : first + size]
-                is_last = first + size >= len(found)
+                some = rows[first : first + size]
+                is_last = first + size >= len(rows)
                 table, listed = self._table(some)
-                removed = max(0, there - len(found)) if is_last else 0
+                removed = max(0, count - len(rows)) if is_last else 0
                 yield Batch(
                     table,
                     number,
-                    before + (there if is_last else first + len(some)),
+                    before + (count if is_last else first + len(some)),
                     {"removed": listed + removed},
                 )
-            before += there
+            before += count
 
     def _table(self, rows: list[Row]) -> tuple[pa.Table, int]:
-        """These rows in the columns of the export, and how many are on a list."""
+        """Return rows in the export's columns, and how many removals are left out."""
         own = pa.table(
             {
                 name: pa.array([_value(row, name) for row in rows], kind)
                 for name, kind in _kinds(self.schema)
             }
         )
-        known = self._from_datasets(rows)
-        for name in known.column_names:
-            own = own.append_column(name, known[name])
-        stay = ~self._listed(rows, known)
+        from_datasets = self._from_datasets(rows)
+        for name in from_datasets.column_names:
+            own = own.append_column(name, from_datasets[name])
+        listed = self._listed(rows, from_datasets)
         table = to_arrow(own, self.schema)
-        return table.filter(pa.array(stay)), int(np.count_nonzero(~stay))
+        return table.filter(pa.array(~listed)), int(np.count_nonzero(listed))
 
     def _from_datasets(self, rows: list[Row]) -> pa.Table:
-        """What the datasets know, row by row; nulls for items that they lost."""
-        names = [*FROM_DATASET, *(EMBEDDINGS if self.asked.with_embeddings else ())]
+        """Return the datasets' values, row by row; nulls for items that are missing."""
+        names = [*FROM_DATASET, *(EMBEDDINGS if self.request.with_embeddings else ())]
         types = [self.schema.field(EMBEDDINGS.get(name, name)).type for name in names]
         empty = pa.schema(zip(names, types, strict=True))
-        found = [empty.empty_table()]
+        tables = [empty.empty_table()]
         place_of: dict[tuple[str, int], int] = {}
         for slug in self._known:
             ids = [row["id"] for row in rows if row["dataset"] == slug]
@@ -184,9 +184,9 @@ class Members:
                 start = len(place_of)
                 keys = ((slug, item_id) for item_id in table["id"].to_pylist())
                 place_of |= {key: start + n for n, key in enumerate(keys)}
-                found.append(table.select(names).cast(empty))
+                tables.append(table.select(names).cast(empty))
         places = [place_of.get((row["dataset"], row["id"])) for row in rows]
-        return pa.concat_tables(found).take(pa.array(places, pa.int64()))
+        return pa.concat_tables(tables).take(pa.array(places, pa.int64()))
 
     def _contents(self, slug: str, ids: list[int]) -> pa.Table | None:
         if not ids:
@@ -195,31 +195,31 @@ class Members:
             return scan.contents(
                 DatasetIndex(self._known[slug]),
                 ids,
-                with_embeddings=self.asked.with_embeddings,
+                with_embeddings=self.request.with_embeddings,
             )
         except NotFound:
-            return None  # its table is dropped
+            return None  # its table was dropped
 
     @cached_property
     def _removals(self) -> dict[str, RemovalList]:
         return {slug: RemovalList.of(own) for slug, own in self._known.items()}
 
-    def _listed(self, rows: list[Row], known: pa.Table) -> np.ndarray:
-        """Which rows a removal list names, though the engine may not know it yet."""
-        named = np.zeros(len(rows), bool)
+    def _listed(self, rows: list[Row], from_datasets: pa.Table) -> np.ndarray:
+        """Return which rows are on a removal list, hidden in the engine or not yet."""
+        listed = np.zeros(len(rows), bool)
         for slug, removals in self._removals.items():
             own = [n for n, row in enumerate(rows) if row["dataset"] == slug]
             if own:
-                named[own] = removals.names(
+                listed[own] = removals.contains(
                     [rows[n]["id"] for n in own],
                     [rows[n]["url"] for n in own],
-                    scan.url_digests(known["metadata"].take(own)),
+                    scan.url_digests(from_datasets["metadata"].take(own)),
                 )
-        return named
+        return listed
 
 
 def _kinds(schema: pa.Schema) -> Iterator[tuple[str, pa.DataType]]:
-    """The columns that a member has by itself."""
+    """Return the columns that an item of a collection has by itself."""
     others = {*FROM_DATASET, *EMBEDDINGS.values()}
     return ((f.name, f.type) for f in schema if f.name not in others)
 
@@ -228,130 +228,132 @@ def _value(row: Row, name: str) -> Any:
     return datetime.fromisoformat(row[name]) if name == "added_at" else row[name]
 
 
-def source_of(asked: ExportRequest, user: Any) -> Source:
-    """Raises NotFound for what is no more, or not for this user's eyes."""
-    if asked.kind == "collection":
-        return Members(asked, user)
-    return Ranked(asked) if asked.kind == "search" else Scanned(asked)
+def source_of(request: ExportRequest, user: Any) -> Source:
+    """Return the source of an export. Raises NotFound for what the user cannot see."""
+    if request.kind == "collection":
+        return CollectionSource(request, user)
+    return SearchSource(request) if request.kind == "search" else ScanSource(request)
 
 
 @dataclass(frozen=True)
-class OfDataset:
-    """What is of one dataset."""
+class DatasetSource:
+    """A source of one dataset's items."""
 
-    asked: ExportRequest
+    request: ExportRequest
 
     @cached_property
-    def corpus(self) -> DatasetIndex:
-        return DatasetIndex.for_slug(self.asked.what["dataset"])
+    def index(self) -> DatasetIndex:
+        return DatasetIndex.for_slug(self.request.what["dataset"])
 
     @property
     def datasets(self) -> list[str]:
-        return [self.corpus.dataset.slug]
+        return [self.index.dataset.slug]
 
     @cached_property
     def removals(self) -> RemovalList:
-        return RemovalList.of(self.corpus.dataset)
+        return RemovalList.of(self.index.dataset)
 
     @cached_property
     def schema(self) -> pa.Schema:
-        dimension = self.corpus.dataset.dimension
+        dimension = self.index.dataset.dimension
         return arrow_schema(
-            self.asked, dimension if self.asked.with_embeddings else None
+            self.request, dimension if self.request.with_embeddings else None
         )
 
     @property
-    def _ground(self) -> Plan:
-        """What all rows stand on; the same slug may be another dataset's later."""
-        dataset = self.corpus.dataset
+    def _version(self) -> Plan:
+        """What all rows depend on; another dataset may get the same slug later."""
+        dataset = self.index.dataset
         removals = removals_version(dataset)["digest"]
         return {"dataset": dataset.pk, "removals": removals}
 
-    def holds(self, plan: Plan) -> bool:
-        """Else what was put on a removal list since would stay among the rows."""
-        return self._ground.items() <= plan.items()
+    def is_current(self, plan: Plan) -> bool:
+        """Return False for changed removal lists: finished parts may have the items."""
+        return self._version.items() <= plan.items()
 
-    def _shown(self, table: pa.Table) -> tuple[pa.Table, int]:
-        """In the columns of the export, and how many were on a removal list."""
-        shown = scan.without_listed(table, self.removals)
-        return to_arrow(shown, self.schema), len(table) - len(shown)
+    def _export_table(self, table: pa.Table) -> tuple[pa.Table, int]:
+        """Return rows in the export's columns, and how many removals are left out."""
+        allowed = scan.without_listed(table, self.removals)
+        return to_arrow(allowed, self.schema), len(table) - len(allowed)
 
 
-class Scanned(OfDataset):
-    """All of a dataset that pass the filters, or are near enough to a concept.
+class ScanSource(DatasetSource):
+    """All items that pass the filters, or are similar enough to a concept.
 
-    A place is an item's id.
+    A place is an item id.
     """
 
     def plan(self) -> Plan:
-        return self._ground | {"shards": scan.shards_of(self.corpus.dataset)}
+        return self._version | {"shards": scan.shards_of(self.index.dataset)}
 
-    def to_look_at(self, plan: Plan) -> int:
+    def to_scan(self, plan: Plan) -> int:
         return self._scan(plan).to_look_at
 
     def batches(self, plan: Plan, place: int, size: int) -> Batches:
         scan = self._scan(plan)
-        for found in scan.batches(place, size):
-            table, listed = self._shown(found.table)
+        for batch in scan.batches(place, size):
+            table, listed = self._export_table(batch.table)
             yield Batch(
                 table,
-                found.next,
-                scan.looked_at(found.next),
-                {"removed": found.removed + listed, "nsfw": found.nsfw},
+                batch.next,
+                scan.looked_at(batch.next),
+                {"removed": batch.removed + listed, "nsfw": batch.nsfw},
             )
 
     def _scan(self, plan: Plan) -> scan.Scan:
-        near = {}
-        what = self.asked.what
-        if self.asked.kind == "concept":
+        similar = {}
+        what = self.request.what
+        if self.request.kind == "concept":
             vector = np.array(decode_embedding(what["embedding"]), np.float32)
             fields = VECTOR_FIELDS if what["field"] == "both" else (what["field"],)
-            near = {
+            similar = {
                 "vectors": dict.fromkeys(fields, vector),
                 "at_least": what["at_least"],
             }
         return scan.Scan(
-            self.corpus,
+            self.index,
             plan["shards"],
-            filters_of(self.asked),
-            with_embeddings=self.asked.with_embeddings,
-            **near,
+            filters_of(self.request),
+            with_embeddings=self.request.with_embeddings,
+            **similar,
         )
 
 
-class Ranked(OfDataset):
-    """The results of a search, nearest first; a place is a rank."""
+class SearchSource(DatasetSource):
+    """The results of a search, most similar first; a place is a rank."""
 
     def plan(self) -> Plan:
-        query = search_query(self.asked)
-        found = service.rank(query, self.asked.what["limit"])
-        return self._ground | {
-            "ids": found.ids.tolist(),
-            "similarities": found.similarities.tolist(),
-            "exact": found.exact,
+        query = search_query(self.request)
+        ranked = service.rank(query, self.request.what["limit"])
+        return self._version | {
+            "ids": ranked.ids.tolist(),
+            "similarities": ranked.similarities.tolist(),
+            "exact": ranked.exact,
             "left_out": {
-                "removed": found.hidden.removed,
-                "nsfw": found.hidden.nsfw,
-                "duplicates": found.hidden.duplicates,
+                "removed": ranked.hidden.removed,
+                "nsfw": ranked.hidden.nsfw,
+                "duplicates": ranked.hidden.duplicates,
             },
         }
 
-    def to_look_at(self, plan: Plan) -> int:
+    def to_scan(self, plan: Plan) -> int:
         return len(plan["ids"])
 
     def batches(self, plan: Plan, place: int, size: int) -> Batches:
         similarities = dict(zip(plan["ids"], plan["similarities"], strict=True))
-        # One that found nothing has a batch, too: of what is left out.
-        for at in range(place, max(len(plan["ids"]), 1), size):
-            ids = plan["ids"][at : at + size]
+        # A search without results has one batch, to count what is left out.
+        for first in range(place, max(len(plan["ids"]), 1), size):
+            ids = plan["ids"][first : first + size]
             table = scan.contents(
-                self.corpus, ids, with_embeddings=self.asked.with_embeddings
+                self.index, ids, with_embeddings=self.request.with_embeddings
             )
-            near = [similarities[item_id] for item_id in table["id"].to_pylist()]
-            column = pa.array(near, pa.float32())
-            gone = len(ids) - len(table)  # since the search
-            table, listed = self._shown(table.append_column("similarity", column))
-            # What the search left out stands nowhere in between: it counts at once.
-            left_out = {} if at else dict(plan["left_out"])
-            left_out["removed"] = left_out.get("removed", 0) + gone + listed
-            yield Batch(table, at + max(len(ids), 1), at + len(ids), left_out)
+            values = [similarities[item_id] for item_id in table["id"].to_pylist()]
+            column = pa.array(values, pa.float32())
+            missing = len(ids) - len(table)  # removed since the search
+            table, listed = self._export_table(
+                table.append_column("similarity", column)
+            )
+            # What the search left out has no rank, and is counted in the first batch.
+            left_out = {} if first else dict(plan["left_out"])
+            left_out["removed"] = left_out.get("removed", 0) + missing + listed
+            yield Batch(table, first + max(len(ids), 1), first + len(ids), left_out)

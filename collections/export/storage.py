@@ -1,8 +1,8 @@
-"""Where the files of exports lie, and how they are given out.
+"""The files of exports: storing, deleting and serving them.
 
-Each export has a folder of its id, and in it each attempt a folder of its number. What
-earlier attempts finished is moved on to the latest one, so that a worker that was
-thought dead and comes back writes where nobody looks.
+Each export has a folder named by its id, and each attempt a folder in it named by its
+number. An attempt takes over the files of the one before, so that a worker that was
+presumed dead and returns writes into a folder that nobody reads.
 """
 
 import logging
@@ -19,6 +19,7 @@ from django.http.response import HttpResponseBase
 from django.utils import timezone
 from django.utils.http import content_disposition_header
 
+from search import csv_output
 from search.errors import NotFound
 from search.models import Dataset
 from search.retrieval.scan import removals_version
@@ -28,12 +29,12 @@ from ..models import Export
 DELETED = "The files of this export are deleted."
 TAKEN_DOWN = "Pictures were taken down since it was made: make it again, without them."
 MANIFEST = "manifest.json"
-KINDS = {
+CONTENT_TYPES = {
     ".json": "application/json",
-    ".csv": "text/csv; charset=utf-8",
+    ".csv": csv_output.CONTENT_TYPE,
     ".parquet": "application/vnd.apache.parquet",
 }
-OTHER_KIND = "application/octet-stream"
+OTHER_TYPE = "application/octet-stream"
 RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 CHUNK_BYTES = 256 * 1024
 
@@ -45,18 +46,18 @@ def folder_of(export_id: UUID) -> Path:
 
 
 def workspace(export_id: UUID, attempt: int) -> Path:
-    """The folder of an attempt, with what the one before it left."""
-    above, own = folder_of(export_id), folder_of(export_id) / str(attempt)
-    above.mkdir(parents=True, exist_ok=True)
+    """Return the folder of an attempt, with the files of the one before."""
+    parent, own = folder_of(export_id), folder_of(export_id) / str(attempt)
+    parent.mkdir(parents=True, exist_ok=True)
     earlier = [number for number in attempts(export_id) if number < attempt]
     if earlier and not own.exists():
-        (above / str(max(earlier))).rename(own)
+        (parent / str(max(earlier))).rename(own)
     own.mkdir(exist_ok=True)
     return own
 
 
 def attempts(export_id: UUID) -> list[int]:
-    """The numbers of those that have a folder."""
+    """Return the numbers of the attempts that have a folder."""
     try:
         names = [path.name for path in folder_of(export_id).iterdir()]
     except FileNotFoundError:
@@ -65,17 +66,17 @@ def attempts(export_id: UUID) -> list[int]:
 
 
 def remove(export_id: UUID) -> None:
-    """Deletes the files of an export; what cannot be is left to the sweeper."""
-    _removed(folder_of(export_id))
+    """Delete the files of an export; the sweeper tries again where that fails."""
+    _delete(folder_of(export_id))
 
 
 def remove_other_attempts(export_id: UUID, attempt: int) -> None:
     for number in attempts(export_id):
         if number != attempt:
-            _removed(folder_of(export_id) / str(number))
+            _delete(folder_of(export_id) / str(number))
 
 
-def _removed(folder: Path) -> None:
+def _delete(folder: Path) -> None:
     try:
         shutil.rmtree(folder)
     except FileNotFoundError:
@@ -85,26 +86,26 @@ def _removed(folder: Path) -> None:
 
 
 def listed(export: Export) -> list[dict[str, Any]]:
-    """What can be taken of an export, as its manifest tells: name, rows, bytes, …"""
+    """Return the files of an export as in its manifest: name, rows, bytes, …"""
     if export.state != Export.State.DONE:
         return []
     return export.manifest.get("files", [])
 
 
 def is_outdated(export: Export) -> bool:
-    """Whether the removal lists are not those any more that its rows were held to."""
-    heeded = {
-        told["slug"]: told["removals"]["digest"]
-        for told in export.manifest.get("datasets", [])
+    """Return whether removal lists have changed since the export was written."""
+    digests = {
+        dataset["slug"]: dataset["removals"]["digest"]
+        for dataset in export.manifest.get("datasets", [])
     }
     return any(
-        removals_version(dataset)["digest"] != heeded[dataset.slug]
-        for dataset in Dataset.objects.filter(slug__in=heeded)
+        removals_version(dataset)["digest"] != digests[dataset.slug]
+        for dataset in Dataset.objects.filter(slug__in=digests)
     )
 
 
 def withdraw(export: Export) -> None:
-    """Deletes the files of an export that is outdated; it can be made again."""
+    """Delete the files of an outdated export, which can be restarted."""
     done = Export.objects.filter(pk=export.pk, state=Export.State.DONE)
     now = timezone.now()
     if done.update(
@@ -113,11 +114,11 @@ def withdraw(export: Export) -> None:
         remove(export.pk)
 
 
-def answer(export: Export, name: str, asked_range: str = "") -> HttpResponseBase:
-    """A file of an export, or the part of it that a Range header asks for.
+def serve(export: Export, name: str, range_header: str = "") -> HttpResponseBase:
+    """Return a response with a file of an export, or with a range of its bytes.
 
-    Raises NotFound for a name that the manifest does not list, or a file that is gone
-    or must not be given out any more.
+    Raises NotFound for a name that the manifest does not list, and for a file that was
+    deleted or must not be served any more.
     """
     names = {file["name"] for file in listed(export)}
     if names:
@@ -135,20 +136,21 @@ def answer(export: Export, name: str, asked_range: str = "") -> HttpResponseBase
     except FileNotFoundError as error:
         raise NotFound(DELETED) from error
     size = path.stat().st_size
-    part = _part(asked_range, size)
+    bytes_range = _parse_range(range_header, size)
     response: HttpResponseBase
-    if part is None:
+    if bytes_range is None:
         response = FileResponse(file)
         response["Content-Length"] = size
-    elif not part:
+    elif not bytes_range:
         file.close()
         response = HttpResponse(status=416)
         response["Content-Range"] = f"bytes */{size}"
     else:
-        response = StreamingHttpResponse(_Piece(file, part), status=206)
-        response["Content-Range"] = f"bytes {part[0]}-{part[-1]}/{size}"
-        response["Content-Length"] = len(part)
-    response["Content-Type"] = KINDS.get(path.suffix, OTHER_KIND)
+        response = StreamingHttpResponse(_FileRange(file, bytes_range), status=206)
+        first, last = bytes_range[0], bytes_range[-1]
+        response["Content-Range"] = f"bytes {first}-{last}/{size}"
+        response["Content-Length"] = len(bytes_range)
+    response["Content-Type"] = CONTENT_TYPES.get(path.suffix, OTHER_TYPE)
     response["Content-Disposition"] = content_disposition_header(True, name)
     response["Accept-Ranges"] = "bytes"
     response["Cache-Control"] = "private, no-cache"
@@ -156,12 +158,12 @@ def answer(export: Export, name: str, asked_range: str = "") -> HttpResponseBase
     return response
 
 
-def _part(asked: str, size: int) -> range | None:
-    """The bytes that are asked for; empty if there are none, None for all of them.
+def _parse_range(header: str, size: int) -> range | None:
+    """Return the bytes of a Range header: empty if none are there, None for all.
 
-    What is no single range is answered with the whole file, as HTTP has it.
+    An invalid header, or one of several ranges, is ignored (RFC 9110, 14.2).
     """
-    match = RANGE.fullmatch(asked.strip())
+    match = RANGE.fullmatch(header.strip())
     if match is None or match.groups() == ("", ""):
         return None
     first, last = match.groups()
@@ -173,17 +175,17 @@ def _part(asked: str, size: int) -> range | None:
     return range(int(first), max(int(first), end))
 
 
-class _Piece:
-    """Some bytes of a file, which is closed with the answer."""
+class _FileRange:
+    """Some bytes of a file, which is closed with the response."""
 
-    def __init__(self, file: Any, part: range):
-        self._file, self._part = file, part
+    def __init__(self, file: Any, bytes_range: range):
+        self._file, self._range = file, bytes_range
 
     def __iter__(self) -> Iterator[bytes]:
-        self._file.seek(self._part.start)
-        left = len(self._part)
-        while left and (chunk := self._file.read(min(left, CHUNK_BYTES))):
-            left -= len(chunk)
+        self._file.seek(self._range.start)
+        remaining = len(self._range)
+        while remaining and (chunk := self._file.read(min(remaining, CHUNK_BYTES))):
+            remaining -= len(chunk)
             yield chunk
 
     def close(self) -> None:
@@ -191,7 +193,7 @@ class _Piece:
 
 
 def folders() -> list[UUID]:
-    """The exports that have a folder."""
+    """Return the ids of exports that have a folder."""
     try:
         names = [path.name for path in settings.EXPORT_DIR.iterdir()]
     except FileNotFoundError:
@@ -201,5 +203,5 @@ def folders() -> list[UUID]:
         try:
             found.append(UUID(name))
         except ValueError:
-            continue  # somebody else's
+            continue  # not a folder of an export
     return found

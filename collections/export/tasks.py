@@ -1,13 +1,13 @@
-"""Exports as Celery tasks; the rows, not the broker, know what is to be done."""
+"""Exports as Celery tasks."""
 
 import logging
 from collections.abc import Iterable
 from uuid import UUID
 
 from celery import shared_task
-from kombu.exceptions import OperationalError
 
 from search.errors import SearchUnavailable
+from search.jobs import broker
 
 from . import job
 
@@ -23,12 +23,5 @@ def write_export(export_id: str) -> None:
 
 
 def enqueue(export_ids: Iterable[UUID]) -> None:
-    """Sends queued exports on their way.
-
-    Without a broker they stay queued, and the sweeper sends them again.
-    """
-    try:
-        for export_id in export_ids:
-            write_export.delay(str(export_id))
-    except OperationalError:
-        logger.exception("The task queue does not answer; the sweeper tries again.")
+    """Send queued exports to the workers; without a broker they stay queued."""
+    broker.send(write_export, [(str(export_id),) for export_id in export_ids])

@@ -84,7 +84,7 @@ def _standing(export: Export) -> ExportStatus:
 @limited("item")
 def file(request: HttpRequest, export_id: UUID, name: str) -> HttpResponseBase:
     export = services.find_owned(request.user, export_id)
-    return storage.answer(export, name, request.headers.get("Range", ""))
+    return storage.serve(export, name, request.headers.get("Range", ""))
 
 
 @login_required

@@ -1,12 +1,10 @@
 """CLIP in this process, by open_clip; torch is imported at first use only."""
 
 import logging
-import os
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -16,7 +14,7 @@ import numpy as np
 from django.conf import settings
 
 from search.errors import SearchUnavailable
-from search.images.decode import decode
+from search.images.decode import decode, decoder_pool
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -228,9 +226,7 @@ SHORT = (16, 32)
 
 logger = logging.getLogger(__name__)
 model_cache: ModelCache["OpenClipEncoder"] = ModelCache()
-# A picture of 40 megapixels takes 120 MB and more while it is unpacked, and a thread
-# keeps some of that: so few threads do it (measured).
-decoders = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "decoder")
+decoders = decoder_pool("encoder")
 
 
 class OpenClipEncoder:

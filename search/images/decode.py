@@ -1,6 +1,8 @@
 """Bytes from outside into a picture, without trusting them."""
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from io import BytesIO
 
@@ -13,6 +15,16 @@ MAX_PIXELS = 40_000_000
 MAX_STRETCHED = 50
 # Pillow reads over forty formats, some through other programs; these are the web's.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF")
+DECODERS = min(4, os.cpu_count() or 1)
+
+
+def decoder_pool(name: str) -> ThreadPoolExecutor:
+    """Return a pool of few threads, for all that decode for one purpose.
+
+    An image of 40 megapixels takes 120 MB and more while it is decoded, and a thread
+    keeps some of that (measured).
+    """
+    return ThreadPoolExecutor(DECODERS, name)
 
 
 def check(data: bytes) -> None:

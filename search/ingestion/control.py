@@ -1,4 +1,4 @@
-"""What an admin does with the shards of a dataset: by page, command or API."""
+"""Actions on the shards of a dataset, for pages, commands and API."""
 
 from django.db.models import Case, F, QuerySet, Value, When
 from django.utils import timezone
@@ -7,7 +7,7 @@ from search.clickhouse import schema, writer
 from search.errors import InvalidQuery, NotFound, ShardUnreadable
 from search.models import Dataset, Shard
 from search.models.registry import own_field
-from search.removals.takedowns import removals_for
+from search.removals.takedowns import needs_removal_list
 
 from . import publishing, tasks
 from .progress import spans
@@ -15,7 +15,7 @@ from .sources.protocol import parse_range
 from .sources.registry import source_of
 
 State = Shard.State
-STARTED_FROM = {
+STARTED_FROM = {  # by action, the states of the shards that it queues
     "start": [State.PENDING, State.FAILED],
     "resume": [State.PAUSED],
     "retry": [State.FAILED],
@@ -23,15 +23,15 @@ STARTED_FROM = {
     "again": [State.PENDING, State.FAILED, State.PAUSED, State.INGESTED, State.ARRIVED],
 }
 STOPPABLE = [State.QUEUED, State.INGESTING]
-GATHERING = [*STOPPABLE, State.PAUSED, State.ARRIVED]
-BEGUN = {"started_at": None, "rows_done": 0, "bytes_done": 0}
+UNPUBLISHED = [*STOPPABLE, State.PAUSED, State.ARRIVED]
+NOT_STARTED = {"started_at": None, "rows_done": 0, "bytes_done": 0}
 DROPPABLE = [State.INGESTED, State.PENDING, State.PAUSED, State.FAILED]
 
 
 def discover_shards(dataset: Dataset) -> int:
-    """Enters the shards of the dataset's source that are not in the ledger yet.
+    """Enter new shards of the dataset's source into the ledger; count all of them.
 
-    Returns how many the source has; raises ShardUnreadable when it cannot be read.
+    Raises ShardUnreadable when the source cannot be read.
     """
     try:
         numbers = source_of(dataset).shards()
@@ -44,25 +44,26 @@ def discover_shards(dataset: Dataset) -> int:
     return len(numbers)
 
 
-def shards_of(dataset: Dataset, named: str) -> QuerySet[Shard]:
-    """Those of a range such as "0-9,12", or all of them for "".
+def shards_of(dataset: Dataset, shard_range: str) -> QuerySet[Shard]:
+    """Return the shards of a range such as "0-9,12", or all of them for "".
 
-    Raises ShardUnreadable for what is no range, NotFound when one is not in the ledger.
+    Raises ShardUnreadable for an invalid range, NotFound for shards that the ledger
+    lacks.
     """
-    if not named:
+    if not shard_range:
         return dataset.shards.all()
-    numbers = set(parse_range(named))
-    there = set(dataset.shards.values_list("number", flat=True))
-    if missing := numbers - there:
+    numbers = set(parse_range(shard_range))
+    known = set(dataset.shards.values_list("number", flat=True))
+    if missing := numbers - known:
         raise NotFound(f"{dataset} has no shard {spans(missing)}.")
     return dataset.shards.filter(number__in=numbers)
 
 
 def queue(dataset: Dataset, shards: QuerySet[Shard], action: str = "start") -> int:
-    """Queues the shards of a queryset that an action is for; returns how many.
+    """Queue those shards that an action of STARTED_FROM applies to; return how many.
 
-    `action` is a key of STARTED_BY. Raises InvalidQuery for LAION shards without a
-    removal list, unless the dataset does without.
+    Raises InvalidQuery for LAION shards without a removal list, unless the dataset is
+    exempt.
     """
     check_removal_list(dataset)
     keys = list(
@@ -73,8 +74,8 @@ def queue(dataset: Dataset, shards: QuerySet[Shard], action: str = "start") -> i
         lease_until=None,
         failures=0,
         error="",
-        # Rows that stay were read then: what was taken down since is to be hidden.
-        **{name: _not_repeated(name, none) for name, none in BEGUN.items()},
+        # Publishing hides what was taken down since `started_at`, when rows were read.
+        **{name: _unless_resumed(name, none) for name, none in NOT_STARTED.items()},
         finished_at=None,
         changed_at=timezone.now(),
     )
@@ -82,14 +83,14 @@ def queue(dataset: Dataset, shards: QuerySet[Shard], action: str = "start") -> i
     return queued
 
 
-def _not_repeated(name: str, none: int | None) -> Case:
-    """A field as it is, but for shards that begin from nothing."""
+def _unless_resumed(name: str, none: int | None) -> Case:
+    """Return an expression that resets a field of shards that start from nothing."""
     kind = own_field(Shard, name)
     return Case(When(fingerprint="", then=Value(none, kind)), default=name)
 
 
 def apply_action(dataset: Dataset, shards: QuerySet[Shard], action: str) -> int:
-    """Does what a button or a command says; returns for how many shards it was."""
+    """Apply an action by its name; return the number of shards it applied to."""
     if action == "pause":
         return pause(shards)
     if action == "cancel":
@@ -100,8 +101,8 @@ def apply_action(dataset: Dataset, shards: QuerySet[Shard], action: str) -> int:
 
 
 def check_removal_list(dataset: Dataset) -> None:
-    needed = dataset.kind == Dataset.Kind.LAION and not dataset.without_removal_list
-    if needed and not removals_for(dataset).exists():
+    """Raise InvalidQuery while the dataset needs a removal list."""
+    if needs_removal_list(dataset):
         raise InvalidQuery(
             "Load a list of what must not be found first, or tick “without removal "
             "list” in the dataset: LAION links to pictures that are illegal."
@@ -109,20 +110,20 @@ def check_removal_list(dataset: Dataset) -> None:
 
 
 def pause(shards: QuerySet[Shard]) -> int:
-    """Stops shards where they are; `resume` goes on from there."""
+    """Stop shards where they are; `resume` continues from there."""
     return shards.filter(state__in=STOPPABLE).update(
         state=State.PAUSED, lease_until=None, changed_at=timezone.now()
     )
 
 
 def cancel(shards: QuerySet[Shard]) -> int:
-    """Stops shards and forgets what has arrived of them; what is visible stays."""
+    """Stop shards and delete their unpublished rows; visible rows stay."""
     stopped = 0
-    for shard in shards.filter(state__in=GATHERING):
+    for shard in shards.filter(state__in=UNPUBLISHED):
         row = Shard.objects.filter(pk=shard.pk, state=shard.state)
-        back = State.INGESTED if shard.rows_visible else State.PENDING
+        before = State.INGESTED if shard.rows_visible else State.PENDING
         if row.update(
-            state=back,
+            state=before,
             lease_until=None,
             epoch=F("epoch") + 1,
             fingerprint="",
@@ -137,12 +138,12 @@ def cancel(shards: QuerySet[Shard]) -> int:
 
 
 def droppable(shards: QuerySet[Shard]) -> QuerySet[Shard]:
-    """Those that have rows to be removed, and are at rest."""
+    """Return the shards that have visible rows and no work in progress."""
     return shards.filter(state__in=DROPPABLE, rows_visible__gt=0)
 
 
 def drop(dataset: Dataset, shards: QuerySet[Shard]) -> int:
-    """Hides the rows of shards at once, and has them removed."""
+    """Hide the rows of shards at once, and schedule their removal."""
     table, dropped = dataset.item_table, []
     for shard in droppable(shards):
         row = Shard.objects.filter(pk=shard.pk, state=shard.state)
@@ -159,7 +160,7 @@ def drop(dataset: Dataset, shards: QuerySet[Shard]) -> int:
 
 
 def drop_dataset(dataset: Dataset) -> None:
-    """Drops a dataset with all its tables; a run that goes on finds its claim lost."""
+    """Drop a dataset with all its tables; runs in progress lose their leases."""
     table = dataset.item_table
     dataset.shards.update(state=State.PENDING, lease_until=None, rows_visible=0)
     dataset.delete()

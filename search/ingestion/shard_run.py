@@ -1,212 +1,185 @@
-"""The run of one shard: claim, fetch, check, insert, count.
+"""The run of one shard: read, check, insert, count.
 
-The ledger in Django's database is the truth. Rows gather in a table that belongs to the
-shard and its epoch alone; once all of them are there and counted, the shard has
-ARRIVED, and publishing makes it visible.
+The ledger in Django's database is the truth. Rows are inserted into a table that
+belongs to one shard and epoch; once all of them are counted, the shard has ARRIVED, and
+publishing makes its rows visible.
 """
 
-import logging
+from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
+from itertools import repeat
 
+import numpy as np
+import pyarrow as pa
 from django.utils import timezone
 
-from search.clickhouse import client, schema, writer
+from search.clickhouse import schema, writer
 from search.clickhouse.schema import ItemTable
 from search.errors import NotFound, SearchUnavailable, ShardUnreadable
-from search.jobs.leases import (
-    DATABASE_AWAY,
-    MAX_FAILURES,
-    SILENT,
-    Lease,
-    LeaseLost,
-    database_errors,
-)
+from search.jobs.runs import Run
 from search.models import Reject, Shard
-from search.removals.takedowns import RemovalList
+from search.removals.takedowns import REASON, RemovalList
 
 from .columns import item_columns
-from .sources.protocol import Batch, OpenShard
+from .sources.protocol import Batch, OpenShard, Rejected
 from .sources.registry import source_of
 
 State = Shard.State
 
-logger = logging.getLogger(__name__)
-
 
 def ingest(shard_pk: int) -> bool:
-    """Brings the rows of one queued shard in; False if it is not to be claimed.
+    """Import one queued shard; return False if it is not due or held by a worker.
 
-    A shard whose source is wrong, or that broke off too often, ends FAILED with the
-    reason. SearchUnavailable is raised, and the shard left to be tried again, when the
-    engine, the source or the ledger does not answer.
+    A shard whose source is wrong, or whose runs broke off too often, ends FAILED with
+    the reason. Raises SearchUnavailable, with the shard queued again, when the engine,
+    the source or the database does not answer.
     """
-    with database_errors():
-        _check_engine(shard_pk)
-        run = _claimed(shard_pk)
-        if run is None:
-            return False
-        try:
-            with run.claim.kept_alive():
-                run.attempt()
-        except LeaseLost:
-            logger.info("The run of shard %s was stopped or taken over.", shard_pk)
-            return False
-        return True
+    return ShardRun.start(shard_pk)
 
 
-def _check_engine(shard_pk: int) -> None:
-    """An engine that is away is no failure of the shard, which waits for it."""
-    try:
-        client.ping()
-    except SearchUnavailable as error:
-        waiting = Shard.objects.filter(pk=shard_pk, state=State.QUEUED)
-        waiting.update(error=error.message)
-        raise
-
-
-def _claimed(shard_pk: int) -> "Run | None":
-    """A message may come twice: due is what is queued, or was left by the dead."""
-    due = Shard.objects.filter(pk=shard_pk, state__in=[State.QUEUED, State.INGESTING])
-    claim = Lease.on(due, state=State.INGESTING)
-    if claim is None:
-        return None
-    shard = claim.row.select_related("dataset").first()
-    return Run(shard, claim) if shard else None
-
-
-@dataclass
-class Run:
+class ShardRun(Run):
     """One attempt at one shard."""
 
-    shard: Shard
-    claim: Lease
+    rows = Shard.objects.select_related("dataset")
+    running = State.INGESTING
+    permanent = (ShardUnreadable,)
+    # NotFound: the table was dropped during the run, which has lost its lease, too.
+    temporary = (SearchUnavailable, NotFound)
+    record: Shard
 
-    def attempt(self) -> None:
-        try:
-            if self.shard.failures > MAX_FAILURES:
-                self._give_up()
-            else:
-                self._bring_in()
-        except ShardUnreadable as error:
-            self._fail(error.message)
-        except (SearchUnavailable, NotFound) as error:
-            # NotFound: the table was dropped under the run, so the claim is lost, too.
-            self.claim.release(state=State.QUEUED, error=error.message)
-            raise SearchUnavailable(error.message) from error
-        except (LeaseLost, *DATABASE_AWAY):
-            raise
-        except Exception:
-            self._fail("The import broke off; see the log.")
-            raise
-
-    def _fail(self, reason: str) -> None:
-        """Nothing half done is left behind; what searches find already stays."""
-        self._start_over("")
-        self.claim.release(
-            state=State.FAILED, error=reason, rows=None, finished_at=timezone.now()
-        )
-
-    def _give_up(self) -> None:
-        """What has arrived stays: a retry goes on from there."""
-        self.claim.release(
-            state=State.FAILED,
-            error=f"It broke off {MAX_FAILURES} times in a row without getting on. "
-            f"{self.shard.error or SILENT}",
-            finished_at=timezone.now(),
-        )
-
-    @property
-    def _arriving(self) -> ItemTable:
-        return self.shard.dataset.item_table.arriving(
-            self.shard.number, self.shard.epoch
-        )
-
-    def _bring_in(self) -> None:
-        self.claim.hold(started_at=self.shard.started_at or timezone.now())
-        dataset = self.shard.dataset
-        source = source_of(dataset, self._fetched)
-        content = source.open(self.shard.number, dataset.dimension)
-        if self.shard.fingerprint != content.fingerprint:
+    def work(self) -> None:
+        shard = self.record
+        self.lease.renew(started_at=shard.started_at or timezone.now())
+        source = source_of(shard.dataset, self._report_fetched)
+        content = source.open(shard.number, shard.dataset.dimension)
+        if shard.fingerprint != content.fingerprint:
             self._start_over(content.fingerprint)
-        schema.create(self._arriving)
-        self.claim.hold(rows=len(content), bytes=content.bytes, error="")
-        self._insert(content)
-        self._count()
-        self.claim.release(
+        schema.create(self._table)
+        self.lease.renew(rows=len(content), bytes=content.bytes, error="")
+        self._insert_batches(content)
+        self._check_count()
+        self.lease.release(
             state=State.ARRIVED,
             failures=0,
             finished_at=timezone.now(),
             bytes_done=content.bytes,
         )
-        source.discard(self.shard.number)
+        source.discard(shard.number)
 
-    def _fetched(self, done: int, total: int | None) -> None:
-        self.claim.hold(bytes_done=done, **({"bytes": total} if total else {}))
+    def fail(self, reason: str) -> None:
+        """Drop the rows that have arrived; rows that are published stay visible."""
+        self._start_over("")
+        self.lease.release(
+            state=State.FAILED, error=reason, rows=None, finished_at=timezone.now()
+        )
+
+    def give_up(self, reason: str) -> None:
+        """Keep the rows that have arrived, so that a retry continues from them."""
+        self.lease.release(state=State.FAILED, error=reason, finished_at=timezone.now())
+
+    def fail_unexpectedly(self, error: Exception) -> None:
+        self.fail("The import broke off; see the log.")
+        raise error
+
+    @property
+    def _table(self) -> ItemTable:
+        """The table of this epoch, in which the rows arrive."""
+        table = self.record.dataset.item_table
+        return table.arriving(self.record.number, self.record.epoch)
+
+    def _report_fetched(self, done: int, total: int | None) -> None:
+        self.lease.renew(bytes_done=done, **({"bytes": total} if total else {}))
 
     def _start_over(self, fingerprint: str) -> None:
-        """In a new table: what an earlier attempt may still send comes to nothing.
+        """Begin a new epoch: late inserts of an earlier attempt are lost.
 
-        The fingerprint is written last: until then the next run does all of it again.
+        The fingerprint is written last; without it the next run starts over, too.
         """
-        left = self._arriving
-        self.shard.epoch += 1
-        self.shard.fingerprint = fingerprint
-        self.shard.rows_done = self.shard.rows_kept = 0
-        self.claim.hold(
-            epoch=self.shard.epoch,
-            fingerprint="",
-            rows_done=0,
-            rows_kept=0,
-        )
-        self.shard.rejects.all().delete()
-        schema.drop(left)
-        schema.drop(self._arriving)  # of a dataset of the same name, dropped long ago
-        self.claim.hold(fingerprint=fingerprint)
+        shard, abandoned = self.record, self._table
+        shard.epoch += 1
+        shard.fingerprint = fingerprint
+        shard.rows_done = shard.rows_kept = 0
+        self.lease.renew(epoch=shard.epoch, fingerprint="", rows_done=0, rows_kept=0)
+        shard.rejects.all().delete()
+        schema.drop(abandoned)
+        schema.drop(self._table)  # of a dropped dataset of the same name
+        self.lease.renew(fingerprint=fingerprint)
 
-    def _insert(self, content: OpenShard) -> None:
-        removals = RemovalList.of(self.shard.dataset)
-        first = self.shard.rows_done
-        # A run that goes on where another broke off gets on; one that starts over may
-        # do so for ever.
-        got_on = {"failures": 0} if first else {}
+    def _insert_batches(self, content: OpenShard) -> None:
+        shard = self.record
+        removals = RemovalList.of(shard.dataset)
+        first = shard.rows_done
+        # A run that continues makes progress; one that starts over may do so for ever.
+        progress = {"failures": 0} if first else {}
         with closing(content.batches(first)) as batches:
             for batch in batches:
-                self.claim.hold()
-                batch = removals.without_removed(batch, self.shard.number)
+                self.lease.renew()
+                batch = without_removed(batch, shard.number, removals)
                 Reject.objects.bulk_create(
-                    [Reject(shard=self.shard, **asdict(row)) for row in batch.rejected],
+                    [Reject(shard=shard, **asdict(row)) for row in batch.rejected],
                     ignore_conflicts=True,
                 )
-                # An earlier attempt may have sent it, or a part of it, and a host that
-                # answered that one may not have answered this one.
+                # An earlier attempt may have inserted it in part, of rows that differ:
+                # images that it could fetch may be refused now.
                 resumed = batch.start == first
-                if not resumed or self._there(batch) != len(batch.rows):
-                    self._send(batch)
-                kept = self._there(batch) if resumed else len(batch.rows)
-                self.shard.rows_kept += kept
-                self.claim.hold(
-                    rows_done=batch.end, rows_kept=self.shard.rows_kept, **got_on
+                if not resumed or self._count_arrived(batch) != len(batch.rows):
+                    self._insert_batch(batch)
+                shard.rows_kept += (
+                    self._count_arrived(batch) if resumed else len(batch.rows)
+                )
+                self.lease.renew(
+                    rows_done=batch.end, rows_kept=shard.rows_kept, **progress
                 )
 
-    def _there(self, batch: Batch) -> int:
-        first, _ = writer.bounds(self.shard.number)
+    def _count_arrived(self, batch: Batch) -> int:
+        first, _ = writer.bounds(self.record.number)
         return writer.count_between(
-            self._arriving, first + batch.start, first + batch.end - 1
+            self._table, first + batch.start, first + batch.end - 1
         )
 
-    def _send(self, batch: Batch) -> None:
+    def _insert_batch(self, batch: Batch) -> None:
         if len(batch.rows):
-            token = f"{self.shard.number}:{self.shard.epoch}:{batch.start}"
-            columns = item_columns(batch, self.shard.number)
-            writer.insert(self._arriving, columns, token)
+            token = f"{self.record.number}:{self.record.epoch}:{batch.start}"
+            columns = item_columns(batch, self.record.number)
+            writer.insert(self._table, columns, token)
 
-    def _count(self) -> None:
-        rows, ids = writer.count(self._arriving)
-        if rows == ids == self.shard.rows_kept:
+    def _check_count(self) -> None:
+        """Raise SearchUnavailable, and start over, unless each row is there once."""
+        rows, ids = writer.count(self._table)
+        kept = self.record.rows_kept
+        if rows == ids == kept:
             return
-        kept = self.shard.rows_kept
         self._start_over("")
         raise SearchUnavailable(
             f"{rows:,} rows arrived, of {ids:,} items, where {kept:,} were sent."
         )
+
+
+def without_removed(batch: Batch, shard: int, removals: RemovalList) -> Batch:
+    """Return the batch with the rows on the removal list rejected."""
+    first, _ = writer.bounds(shard)
+    removed = removals.contains(
+        first + batch.rows, _texts(batch.table, "url"), _texts(batch.table, "md5")
+    )
+    if not removed.any():
+        return batch
+    stay = np.flatnonzero(~removed)
+    rejected = [Rejected(int(row), "", REASON) for row in batch.rows[removed]]
+    return replace(
+        batch,
+        rows=batch.rows[stay],
+        image=batch.image[stay],
+        text=batch.text[stay],
+        table=batch.table.take(pa.array(stay)),
+        rejected=(*batch.rejected, *rejected),
+    )
+
+
+def _texts(table: pa.Table, name: str) -> Iterator[str]:
+    """Yield the texts of a column, in whatever case it is named; else empty ones."""
+    for column in table.column_names:
+        if column.lower() == name:
+            yield from (str(value or "") for value in table[column].to_pylist())
+            return
+    yield from repeat("", len(table))

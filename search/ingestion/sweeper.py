@@ -7,11 +7,13 @@ from django.utils import timezone
 
 from search.clickhouse import writer
 from search.errors import SearchUnavailable
-from search.jobs.leases import database_errors, lease_expired
+from search.jobs import broker
+from search.jobs.leases import database_errors
 from search.models import Dataset, Partition, Shard
 
 from . import tasks
-from .control import GATHERING
+from .control import UNPUBLISHED
+from .shard_run import ShardRun
 
 State = Shard.State
 
@@ -30,20 +32,14 @@ def sweep() -> None:
 def recover() -> int:
     """Send due work and the work of dead workers again; return the messages sent.
 
-    Brokers may lose messages, and workers die. Queued shards are sent again once no
-    message waits. Raises SearchUnavailable when the database or the engine does not
-    answer.
+    Brokers lose messages, and workers die. Raises SearchUnavailable when the
+    database or the engine does not answer.
     """
     with database_errors():
-        left = Shard.objects.filter(lease_expired(), state=State.INGESTING)
-        keys = list(left.values_list("pk", flat=True))
-        left.update(state=State.QUEUED, lease_until=None)
-        if tasks.queue_is_empty(tasks.ingest_shard):
-            queued = Shard.objects.filter(state=State.QUEUED)
-            keys = list(queued.values_list("pk", flat=True))
+        keys = ShardRun.requeue(tasks.ingest_shard)
         tasks.enqueue_shards(keys)
         sent = len(keys)
-        if tasks.queue_is_empty(tasks.publish):
+        if broker.queue_is_empty(tasks.publish):
             sent += sum(map(tasks.enqueue_due_partitions, Dataset.objects.all()))
         drop_orphan_tables()
         return sent
@@ -63,7 +59,7 @@ def drop_orphan_tables() -> None:
     """
     # The tables before the ledger, which names a table before it is created.
     names, wanted = writer.tables_beside(), set()
-    unfinished = Shard.objects.filter(state__in=[*GATHERING, State.FAILED])
+    unfinished = Shard.objects.filter(state__in=[*UNPUBLISHED, State.FAILED])
     for shard in unfinished.select_related("dataset"):
         table = shard.dataset.item_table
         wanted.add(table.arriving(shard.number, shard.epoch).name)

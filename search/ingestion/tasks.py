@@ -1,19 +1,17 @@
-"""Imports as Celery tasks; the ledger, not the broker, knows what is to be done.
+"""Imports as Celery tasks.
 
-Each task has a name of its own, so that messages already sent, and the schedule of
-another version, still find it when this module moves.
+Their names are explicit, so that messages already sent, and the schedule of another
+version, still find them when this module moves.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from functools import partial
-from typing import Any
 
 from celery import Task, shared_task
-from kombu.exceptions import OperationalError
 
 from search.errors import SearchUnavailable
+from search.jobs import broker
 from search.jobs.leases import database_errors
 from search.models import Dataset
 from search.observability import metrics
@@ -56,7 +54,7 @@ def publish(dataset_pk: int, partition: int) -> None:
     default_retry_delay=30,
 )
 def hide_removed(self: Task, dataset_pk: int, since: str) -> None:
-    """Hides what has been put on a dataset's lists since a moment in ISO 8601."""
+    """Hide what was put on a dataset's removal lists since a time in ISO 8601."""
     try:
         with database_errors():
             dataset = Dataset.objects.filter(pk=dataset_pk).first()
@@ -68,47 +66,22 @@ def hide_removed(self: Task, dataset_pk: int, since: str) -> None:
 
 
 def enqueue_shards(shard_pks: Sequence[int]) -> None:
-    """Sends queued shards on their way.
-
-    Without a broker they stay queued in the ledger, and the sweeper sends them again.
-    """
-    _enqueue(lambda: [ingest_shard.delay(shard_pk) for shard_pk in shard_pks])
-
-
-def schedule_hiding(dataset: Dataset | None, since: datetime) -> None:
-    """Has hidden what was put on the lists of a dataset, or of all, since a moment.
-
-    Without a broker it is done here and now.
-    """
-    for each in [dataset] if dataset else Dataset.objects.all():
-        if not _enqueue(partial(hide_removed.delay, each.pk, since.isoformat())):
-            takedowns.hide(each, each.item_table, since)
+    """Send queued shards to the workers; without a broker they stay queued."""
+    broker.send(ingest_shard, [(shard_pk,) for shard_pk in shard_pks])
 
 
 def enqueue_due_partitions(dataset: Dataset) -> int:
-    """Has the partitions published that have something new; returns how many."""
+    """Send the partitions that have something to publish; return how many."""
     numbers = publishing.due_partitions(dataset)
-    _enqueue(lambda: [publish.delay(dataset.pk, number) for number in numbers])
+    broker.send(publish, [(dataset.pk, number) for number in numbers])
     return len(numbers)
 
 
-def queue_is_empty(task: Task) -> bool:
-    """Whether no message waits where a task's are sent; False without a broker."""
-    with task.app.connection_for_write() as broker:
-        try:
-            with broker.channel() as channel:
-                queue = task.app.amqp.queues[task.queue].bind(channel)
-                return queue.queue_declare().message_count == 0
-        except (OperationalError, *broker.connection_errors):
-            logger.warning("The task queue does not answer.")
-            return False
+def schedule_hiding(dataset: Dataset | None, since: datetime) -> None:
+    """Schedule hiding what was put on removal lists, of one dataset or all, since then.
 
-
-def _enqueue(send: Callable[[], Any]) -> bool:
-    """Send messages; return whether the broker took them."""
-    try:
-        send()
-    except OperationalError:
-        logger.exception("The task queue does not answer; the sweeper tries again.")
-        return False
-    return True
+    Without a broker it is hidden at once.
+    """
+    for each in [dataset] if dataset else Dataset.objects.all():
+        if not broker.send(hide_removed, [(each.pk, since.isoformat())]):
+            takedowns.hide(each, each.item_table, since)

@@ -1,13 +1,14 @@
-"""Claims on rows of the ledger: one worker at a time, and a dead one holds nothing up.
+"""Leases on rows of Django's database: one worker at a time, until they expire.
 
-A claim is one conditional UPDATE that counts the row's attempts up and sets a lease.
-Each later write holds only while that attempt is the last one, so that a worker that
-was thought dead and comes back changes nothing. A run that broke off, by whatever, has
-left its row's `failures` counted up: what breaks off too often is not tried for ever.
+To acquire a lease is one conditional UPDATE, which counts the row's attempts up. Each
+later write is conditional on that number, so that a worker that was presumed dead and
+returns changes nothing. The same UPDATE counts the row's `failures` up, whatever ends
+the run: work that makes progress resets them, and work that fails too often is given
+up.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,27 +22,27 @@ from django.utils import timezone
 from search.errors import SearchUnavailable
 
 LEASE = timedelta(seconds=30)
-MAX_FAILURES = 5  # runs in a row that broke off without getting on
-SILENT = "Its worker went away without a word, as when memory runs out."
+MAX_FAILURES = 5  # runs in a row that broke off without progress
+WORKER_DIED = "Its worker went away without a word, as when memory runs out."
 DATABASE_AWAY = (OperationalError, InterfaceError)
 
 logger = logging.getLogger(__name__)
 
 
 class LeaseLost(Exception):
-    """Someone has stopped the work, or another worker has taken it over."""
+    """The work was stopped, or another worker has taken it over."""
 
 
 def lease_expired() -> Q:
-    """Whether nobody holds a row: no one began, or the one that did is dead."""
+    """Return the condition for rows that no live worker holds."""
     return Q(lease_until__isnull=True) | Q(lease_until__lt=timezone.now())
 
 
 @contextmanager
 def database_errors() -> Iterator[None]:
-    """Raises SearchUnavailable where the ledger's database is away.
+    """Raise SearchUnavailable where Django's database does not answer.
 
-    What was claimed is left as by a worker that died.
+    A lease held then is left to expire, as by a worker that died.
     """
     try:
         yield
@@ -52,60 +53,65 @@ def database_errors() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Lease:
-    """`row` is the one row of the ledger, for as long as the claim stands."""
+    """The right to work on a row; `row` is a queryset of it while the lease holds."""
 
     row: QuerySet
 
     @classmethod
-    def on(cls, due: QuerySet, **standing: Any) -> "Lease | None":
-        """Claims the row of a queryset of one; None if it is held or not there.
+    def acquire(cls, due: QuerySet, **values: Any) -> "Lease | None":
+        """Acquire the row of a queryset of one; return None if it is held or missing.
 
-        It gets the values `standing`; the claim is lost when they are changed.
+        The row gets the `values`; changing one of them from outside ends the lease.
         """
         free = due.filter(lease_expired())
         found = free.values_list("pk", "attempts").first()
-        # Whoever counts up what was read is the only one to do so.
+        # Of several workers that read the same number, one counts it up.
         if found is None or not free.filter(attempts=found[1]).update(
             attempts=found[1] + 1,
             failures=F("failures") + 1,
             lease_until=timezone.now() + LEASE,
-            **standing,
+            **values,
         ):
             return None
-        row = due.model.objects.filter(pk=found[0], attempts=found[1] + 1, **standing)
-        return cls(row)
+        return cls(due.filter(pk=found[0], attempts=found[1] + 1, **values))
 
-    def hold(self, **changes: Any) -> None:
-        """Writes to the row and renews the lease; raises ClaimLost."""
+    def renew(self, **changes: Any) -> None:
+        """Write to the row and renew the lease; raises LeaseLost."""
         self._write(lease_until=timezone.now() + LEASE, **changes)
 
     def release(self, **changes: Any) -> None:
-        """Writes to the row for the last time; raises ClaimLost."""
+        """Write to the row for the last time; raises LeaseLost."""
         self._write(lease_until=None, **changes)
+
+    def run(self, work: Callable[[], None], name: str) -> bool:
+        """Do the work while a thread renews the lease; return False if it is lost.
+
+        Steps of the work may take longer than a lease lasts.
+        """
+        done = Event()
+        thread = Thread(target=self._renew_until, args=[done], daemon=True)
+        thread.start()
+        try:
+            work()
+        except LeaseLost:
+            logger.info("%s was stopped or taken over.", name)
+            return False
+        finally:
+            done.set()
+            thread.join()
+        return True
 
     def _write(self, **changes: Any) -> None:
         if not self.row.update(**changes):
             raise LeaseLost
 
-    @contextmanager
-    def kept_alive(self) -> Iterator[None]:
-        """Renews the lease while a step goes on that takes longer than it lasts."""
-        done = Event()
-        thread = Thread(target=self._renew_until, args=[done], daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
-
     def _renew_until(self, done: Event) -> None:
         try:
             while not done.wait(LEASE.total_seconds() / 3):
                 try:
-                    self.hold()
+                    self.renew()
                 except LeaseLost:
-                    return  # the work itself will notice with its next write
+                    return  # the work finds out with its next write
                 except DatabaseError as error:
                     logger.warning("A lease could not be renewed: %s", error)
                     connection.close()

@@ -1,6 +1,6 @@
-"""Files that list what must not be found: a value a line, or the first column of a CSV.
+"""Load removal lists from files: a value a line, or the first column of a CSV.
 
-They are read as they come, and may be long: a bad line is told and passed over.
+Files may be long: they are read as a stream, and bad lines are reported and skipped.
 """
 
 import csv
@@ -18,71 +18,73 @@ from search.models import Dataset
 from . import takedowns
 
 GZIP_MAGIC = b"\x1f\x8b"
-MAX_LINE_LENGTH = 10_000  # characters; an address is shorter
+MAX_LINE_LENGTH = 10_000  # characters; URLs are shorter
 MAX_REPORTED = 10
 HEADINGS = {"url", "address", "md5", "hash", "id", "item"}
 
 
 @dataclass
 class LoadResult:
-    """How many values were new, how many known, and which lines were of no use."""
+    """Counts of new and known values and of bad lines."""
 
     new: int = 0
     known: int = 0
     bad: int = 0
-    told: list[str] = field(default_factory=list)  # the first of the bad lines
+    errors: list[str] = field(default_factory=list)  # of the first bad lines
 
-    def refuse(self, line: int, reason: str) -> None:
+    def add_error(self, line: int, reason: str) -> None:
         self.bad += 1
-        if len(self.told) < MAX_REPORTED:
-            self.told.append(f"Line {line}: {reason}")
+        if len(self.errors) < MAX_REPORTED:
+            self.errors.append(f"Line {line}: {reason}")
 
     def __str__(self) -> str:
         text = f"{self.new:,} values are new, {self.known:,} were known"
         if not self.bad:
             return f"{text}."
         lines = "1 line was" if self.bad == 1 else f"{self.bad:,} lines were"
-        return f"{text}, {lines} of no use. {' '.join(self.told)}"
+        return f"{text}, {lines} of no use. {' '.join(self.errors)}"
 
 
 def load(
     file: BinaryIO, name: str, kind: str, dataset: Dataset | None, reason: str = ""
 ) -> LoadResult:
-    """Enters the values of a file, packed by gzip or not; what is in is not hidden yet.
+    """Enter the values of a file, gzipped or not; imported items are not hidden yet.
 
-    Raises InvalidQuery when not a single line is of use.
+    Raises InvalidQuery when no line is valid.
     """
     takedowns.check_scope(kind, dataset)
-    loaded, value_of = LoadResult(), takedowns.check_value(kind)
+    loaded, normalize = LoadResult(), takedowns.normalizer(kind)
 
-    def good() -> Iterator[str]:
-        for line, text in _values(file, name, loaded):
+    def valid_values() -> Iterator[str]:
+        for line, text in _read_values(file, name, loaded):
             try:
-                yield value_of(text)
+                yield normalize(text)
             except InvalidQuery as error:
-                loaded.refuse(line, error.message)
+                loaded.add_error(line, error.message)
 
-    values = good()
+    values = valid_values()
     while some := list(islice(values, takedowns.MAX_AT_ONCE)):
         new = takedowns.add(kind, some, dataset, reason)
         loaded.new += new
         loaded.known += len(some) - new
     if not loaded.new + loaded.known:
-        raise InvalidQuery(" ".join(["Nothing was loaded.", *loaded.told]))
+        raise InvalidQuery(" ".join(["Nothing was loaded.", *loaded.errors]))
     return loaded
 
 
-def _values(file: BinaryIO, name: str, loaded: LoadResult) -> Iterator[tuple[int, str]]:
-    """Values and the lines they stand in; without headings and empty lines."""
-    plain = name.lower().removesuffix(".gz")
-    lines = _Lines(_unpacked(file), loaded)
-    rows = csv.reader(lines) if plain.endswith(".csv") else ([line] for line in lines)
+def _read_values(
+    file: BinaryIO, name: str, loaded: LoadResult
+) -> Iterator[tuple[int, str]]:
+    """Yield line numbers and values, without headings and empty lines."""
+    is_csv = name.lower().removesuffix(".gz").endswith(".csv")
+    lines = _Lines(_decompressed(file), loaded)
+    rows = csv.reader(lines) if is_csv else ([line] for line in lines)
     first = True
     while True:
         try:
             row = next(rows, None)
         except csv.Error as error:
-            loaded.refuse(lines.number, f"It is no CSV: {error}.")
+            loaded.add_error(lines.number, f"It is no CSV: {error}.")
             continue
         if row is None:
             return
@@ -92,16 +94,16 @@ def _values(file: BinaryIO, name: str, loaded: LoadResult) -> Iterator[tuple[int
         first = first and not value
 
 
-def _unpacked(file: BinaryIO) -> BinaryIO | gzip.GzipFile:
+def _decompressed(file: BinaryIO) -> BinaryIO | gzip.GzipFile:
     start = file.read(len(GZIP_MAGIC))
     file.seek(0)
     return gzip.GzipFile(fileobj=file) if start == GZIP_MAGIC else file
 
 
 class _Lines:
-    """The lines of a file as text, each of bounded length, and the number of the last.
+    """The lines of a file as text, of limited length; `number` is that of the last.
 
-    Bytes that are not UTF-8 become surrogates, which no value may have.
+    Bytes that are not UTF-8 become surrogates, which are invalid in values.
     """
 
     def __init__(self, file: BinaryIO | gzip.GzipFile, loaded: LoadResult):
@@ -112,16 +114,16 @@ class _Lines:
         try:
             while line := self._text.readline(MAX_LINE_LENGTH):
                 self.number += 1
-                whole = line
+                start = line
                 while not line.endswith("\n") and len(line) == MAX_LINE_LENGTH:
                     line = self._text.readline(MAX_LINE_LENGTH)
-                if line is whole:
+                if line is start:
                     yield line
                 else:
-                    self._loaded.refuse(self.number, "It is too long.")
+                    self._loaded.add_error(self.number, "It is too long.")
         except (OSError, EOFError, zlib.error):
-            self._loaded.refuse(
+            self._loaded.add_error(
                 self.number + 1, "The file is damaged from here on and was not read."
             )
         finally:
-            self._text.detach()  # whoever opened the file closes it
+            self._text.detach()  # the caller closes the file

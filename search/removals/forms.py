@@ -1,4 +1,4 @@
-"""What the staff enters to have something removed. The errors are sentences."""
+"""Forms of takedowns and removal lists."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ MAX_REASON_LENGTH = 200  # characters
 
 
 class TakeDownForm(forms.Form):
-    """An item that is to be hidden at once."""
+    """An item to hide at once."""
 
     item = forms.IntegerField(
         min_value=0,
@@ -29,11 +29,12 @@ class TakeDownForm(forms.Form):
     )
 
     def check(self) -> None:
+        """Raise InvalidQuery with the first error."""
         check_form(self)
 
 
 class RemovalListForm(forms.Form):
-    """A list of what must not be found: a file, or values in a box."""
+    """A removal list: a file, or values in a text box."""
 
     kind = forms.ChoiceField(
         label="What the list has", choices=Removal.Kind.choices, initial="md5"
@@ -57,11 +58,10 @@ class RemovalListForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         super().clean()
-        given = self.cleaned_data
-        if "file" not in self.errors and bool(given.get("file")) == bool(
-            given.get("values")
-        ):
+        data = self.cleaned_data
+        has_file, has_values = bool(data.get("file")), bool(data.get("values"))
+        if "file" not in self.errors and has_file == has_values:
             raise forms.ValidationError("Choose a file or enter values: one of them.")
-        if given.get("kind") == Removal.Kind.ITEM and not given.get("dataset"):
+        if data.get("kind") == Removal.Kind.ITEM and not data.get("dataset"):
             self.add_error("dataset", "An item's number belongs to one dataset.")
-        return given
+        return data

@@ -1,26 +1,24 @@
-"""What must not be found: kept out of what comes in, hidden where it is in already."""
+"""Takedowns: items that are rejected at import, and hidden where they are imported."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
 import numpy as np
-import pyarrow as pa
 from django.db.models import Q, QuerySet
 
 from search.clickhouse import writer
 from search.clickhouse.schema import ItemTable
 from search.errors import InvalidQuery, NotFound
-from search.ingestion.sources.protocol import Batch, Rejected
 from search.models import Dataset, Removal
 from search.query.model import LAST_ITEM
 
 Kind = Removal.Kind
 REASON = "It is on a list of what must not be found."
 MAX_AT_ONCE = 5_000  # values in one statement
-# How the engine finds the rows of a value.
+# The engine's conditions for the rows of values.
 CONDITIONS = {
     Kind.ITEM: "id IN {values:Array(UInt64)}",
     Kind.URL: "url IN {values:Array(String)}",
@@ -29,14 +27,14 @@ CONDITIONS = {
 
 
 def digest(kind: str, value: str) -> int:
-    """The first 8 bytes of the SHA-256 of kind and value, as a signed integer."""
-    told = hashlib.sha256(f"{kind}:{value}".encode("utf-8", "replace")).digest()
-    return int.from_bytes(told[:8], "little", signed=True)
+    """Return the first 8 bytes of the SHA-256 of kind and value, as signed integer."""
+    sha256 = hashlib.sha256(f"{kind}:{value}".encode("utf-8", "replace")).digest()
+    return int.from_bytes(sha256[:8], "little", signed=True)
 
 
 @dataclass(frozen=True)
 class RemovalList:
-    """The digests that hold for one dataset, sorted, by kind."""
+    """The digests that apply to one dataset: int64, sorted, by kind."""
 
     digests: dict[str, np.ndarray]
 
@@ -57,94 +55,81 @@ class RemovalList:
             }
         )
 
-    def without_removed(self, batch: Batch, shard: int) -> Batch:
-        """The batch without the rows that are on the list; they are rejected."""
-        hashes = map(str.lower, _texts(batch.table, "md5"))
-        removed = self.listed(shard, batch.rows, _texts(batch.table, "url"))
-        removed |= self._holds(Kind.MD5, hashes, len(batch.rows))
-        if not removed.any():
-            return batch
-        stay = np.flatnonzero(~removed)
-        gone = [Rejected(int(row), "", REASON) for row in batch.rows[removed]]
-        return replace(
-            batch,
-            rows=batch.rows[stay],
-            image=batch.image[stay],
-            text=batch.text[stay],
-            table=batch.table.take(pa.array(stay)),
-            rejected=(*batch.rejected, *gone),
-        )
-
-    def listed(
-        self, shard: int, rows: Sequence[int] | np.ndarray, urls: Iterable[str]
+    def contains(
+        self,
+        ids: Sequence[int] | np.ndarray,
+        urls: Iterable[str],
+        md5s: Iterable[str] | None = None,
     ) -> np.ndarray:
-        """Which rows of a shard are on the list by their ids or addresses."""
-        first, _ = writer.bounds(shard)
-        ids = (str(first + row) for row in rows)
-        return self._holds(Kind.ITEM, ids, len(rows)) | self._holds(
-            Kind.URL, urls, len(rows)
-        )
+        """Return which items are on the list: bool, shape (len(ids),).
 
-    def names(
-        self, ids: Sequence[int], urls: Iterable[str], sums: Iterable[str]
-    ) -> np.ndarray:
-        """Which items are on the list; `sums` are the MD5 sums of their pictures."""
-        found = self._holds(Kind.ITEM, map(str, ids), len(ids))
-        found |= self._holds(Kind.URL, urls, len(ids))
-        return found | self._holds(Kind.MD5, map(str.lower, sums), len(ids))
+        The other arguments are as long as `ids`; `md5s` are hexadecimal, and left out
+        where the files are not known.
+        """
+        found = self._contains(Kind.ITEM, map(str, ids), len(ids))
+        found |= self._contains(Kind.URL, urls, len(ids))
+        if md5s is not None:
+            found |= self._contains(Kind.MD5, map(str.lower, md5s), len(ids))
+        return found
 
-    def _holds(self, kind: str, values: Iterable[str], count: int) -> np.ndarray:
-        held = self.digests[kind]
-        if not len(held):
+    def _contains(self, kind: str, values: Iterable[str], count: int) -> np.ndarray:
+        listed = self.digests[kind]
+        if not len(listed):
             return np.zeros(count, bool)
-        asked = np.fromiter((digest(kind, value) for value in values), np.int64)
-        # By the order of what is held, of which there may be millions.
-        places = np.minimum(np.searchsorted(held, asked), len(held) - 1)
-        return held[places] == asked
-
-
-def _texts(table: pa.Table, name: str) -> Iterable[str]:
-    for theirs in table.column_names:
-        if theirs.lower() == name:
-            return (str(value or "") for value in table[theirs].to_pylist())
-    return ("" for _ in range(len(table)))
+        digests = np.fromiter((digest(kind, value) for value in values), np.int64)
+        # The list is the sorted side: it may have millions.
+        places = np.minimum(np.searchsorted(listed, digests), len(listed) - 1)
+        return listed[places] == digests
 
 
 def removals_for(dataset: Dataset) -> QuerySet[Removal]:
+    """Return the removals that apply to a dataset, its own and those of all."""
     return Removal.objects.filter(Q(dataset=dataset) | Q(dataset=None))
+
+
+def needs_removal_list(dataset: Dataset) -> bool:
+    """Return whether nothing may be imported or fetched before a list is loaded.
+
+    LAION was found to link to illegal images; an admin may exempt a dataset.
+    """
+    is_affected = dataset.kind == Dataset.Kind.LAION
+    if not is_affected or dataset.without_removal_list:
+        return False
+    return not removals_for(dataset).exists()
 
 
 def add(
     kind: str, values: Iterable[str], dataset: Dataset | None, reason: str = ""
 ) -> int:
-    """Enters values that are not on the list yet; returns how many.
+    """Enter values that are not on the list yet; return how many.
 
-    They keep out what is to come; `hide` hides what is there.
+    They apply to imports from now on; `hide` applies them to imported items.
     """
-    values, new, value_of = iter(values), 0, check_value(kind)
+    values, new, normalize = iter(values), 0, normalizer(kind)
     check_scope(kind, dataset)
     while some := list(islice(values, MAX_AT_ONCE)):
-        wanted = {digest(kind, value): value for value in map(value_of, some)}
-        known = Removal.objects.filter(kind=kind, dataset=dataset, digest__in=wanted)
+        unknown = {digest(kind, value): value for value in map(normalize, some)}
+        known = Removal.objects.filter(kind=kind, dataset=dataset, digest__in=unknown)
         for key in known.values_list("digest", flat=True):
-            wanted.pop(key, None)
+            unknown.pop(key, None)
         Removal.objects.bulk_create(
             Removal(kind=kind, value=value, digest=key, dataset=dataset, reason=reason)
-            for key, value in wanted.items()
+            for key, value in unknown.items()
         )
-        new += len(wanted)
+        new += len(unknown)
     return new
 
 
 def check_scope(kind: str, dataset: Dataset | None) -> None:
+    """Raise InvalidQuery for ids without a dataset."""
     if kind == Kind.ITEM and dataset is None:
         raise InvalidQuery("An item's number belongs to one dataset: choose it.")
 
 
-def check_value(kind: str) -> Callable[[str], str]:
-    """What brings a value of this kind into the form in which it is compared."""
+def normalizer(kind: str) -> Callable[[str], str]:
+    """Return the function that normalizes values of a kind; it raises InvalidQuery."""
 
-    def value_of(text: str) -> str:
+    def normalize(text: str) -> str:
         text = text.strip()
         if "\0" in text or not _is_unicode(text):
             raise InvalidQuery("It is not text in UTF-8.")
@@ -161,11 +146,11 @@ def check_value(kind: str) -> Callable[[str], str]:
             raise InvalidQuery("An address to be removed is empty.")
         return text
 
-    return value_of
+    return normalize
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether it is free of the surrogates that stand for undecodable bytes."""
+    """Return whether a text is free of surrogates, which stand for invalid bytes."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -174,7 +159,10 @@ def _is_unicode(text: str) -> bool:
 
 
 def hide(dataset: Dataset, table: ItemTable, since: datetime | None = None) -> None:
-    """Hides in a table of a dataset what is on its lists, or was put there since."""
+    """Hide the items of a dataset's lists in one of its tables.
+
+    `since` limits them to entries made since then.
+    """
     removals = removals_for(dataset).order_by("pk")
     if since is not None:
         removals = removals.filter(created_at__gte=since)
@@ -182,12 +170,12 @@ def hide(dataset: Dataset, table: ItemTable, since: datetime | None = None) -> N
         values = removals.filter(kind=kind).values_list("value", flat=True)
         for start in range(0, values.count(), MAX_AT_ONCE):
             some = list(values[start : start + MAX_AT_ONCE])
-            given = list(map(int, some)) if kind == Kind.ITEM else some
-            _hide(table, condition, given)
+            typed = list(map(int, some)) if kind == Kind.ITEM else some
+            _hide(table, condition, typed)
 
 
 def take_down(dataset: Dataset, item_id: int, reason: str) -> None:
-    """Hides an item at once, and keeps it out from now on."""
+    """Hide an item at once, and reject it from now on."""
     add(Kind.ITEM, [str(item_id)], dataset, reason)
     _hide(dataset.item_table, CONDITIONS[Kind.ITEM], [item_id])
 
@@ -196,4 +184,4 @@ def _hide(table: ItemTable, condition: str, values: list) -> None:
     try:
         writer.hide(table, condition, {"values": values})
     except NotFound:
-        return  # nothing has come in yet
+        return  # nothing has been imported yet

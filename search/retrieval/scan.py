@@ -185,7 +185,7 @@ def without_listed(table: pa.Table, removals: RemovalList) -> pa.Table:
     """Without what is on a removal list, though the engine may not know it yet."""
     if not any(map(len, removals.digests.values())):
         return table
-    named = removals.names(
+    named = removals.contains(
         table["id"].to_pylist(),
         table["url"].to_pylist(),
         url_digests(table["metadata"]),

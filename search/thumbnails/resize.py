@@ -1,12 +1,10 @@
 """A picture in all sizes, as WebP and without what cameras write into it."""
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
 from PIL import Image, ImageCms
 
-from search.images.decode import decode
+from search.images.decode import decode, decoder_pool
 
 from . import SIZES
 
@@ -14,8 +12,7 @@ MAX_ASPECT = 2  # times as high as the size says across
 QUALITY = 78
 EFFORT = 2  # from 3 on, it takes twice the time for 2 % fewer bytes (measured)
 
-# Pictures of 40 megapixels take 120 MB and more while they are unpacked.
-_decoders = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "thumbnails")
+_decoders = decoder_pool("thumbnails")
 
 
 def resize_all(content: bytes) -> dict[int, bytes]:

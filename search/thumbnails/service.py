@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -18,10 +17,11 @@ from django.urls import resolve
 from search.clickhouse import lookup
 from search.errors import CannotFetch, InvalidQuery, NotFound
 from search.fetch import LIMITS, fetch
+from search.images.decode import DECODERS
 from search.ingestion.sources.image_fetch import downscale_url
-from search.models import Dataset, Removal
+from search.models import Removal
 from search.query.url_params import POSTCARD
-from search.removals.takedowns import digest, removals_for
+from search.removals.takedowns import digest, needs_removal_list, removals_for
 from search.retrieval.dataset_index import DatasetIndex
 from search.retrieval.items import check_item_id, item_not_found
 
@@ -100,13 +100,8 @@ def _looked_up(slug: str, item_id: int, _period: int) -> ThumbnailSource | None:
     return ThumbnailSource(
         url=url,
         removed=bool(row["deleted"]) or listed.exists(),
-        withheld=_wants_list(dataset),
+        withheld=needs_removal_list(dataset),
     )
-
-
-def _wants_list(dataset: Dataset) -> bool:
-    needed = dataset.kind == Dataset.Kind.LAION and not dataset.without_removal_list
-    return needed and not removals_for(dataset).exists()
 
 
 FETCHERS = 12  # they mostly wait for others
@@ -161,7 +156,7 @@ def key_of(url: str) -> str:
 def _awaited(meant: ThumbnailSource, kept: Store, key: str) -> dict[int, bytes]:
     work = partial(_made, meant, kept, key)
     if meant.is_own:  # nobody else is waited for
-        drawing = fetch_queue("drawing", min(4, os.cpu_count() or 1))
+        drawing = fetch_queue("drawing", DECODERS)
         return _result(drawing.ask(key, key, work), DRAWN_WITHIN_S)
     future = fetch_queue("fetching", FETCHERS).ask(key, meant.host, work)
     if not _waiting.acquire(timeout=TURN_S):

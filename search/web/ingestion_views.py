@@ -1,10 +1,9 @@
-"""The staff's page of a dataset's import: how it stands, and the buttons that steer it.
+"""The staff's page of a dataset's import: its progress, and buttons to control it.
 
-The page works without JavaScript. With it, htmx asks every two seconds for what has
-changed, until nothing is on its way any more.
+The page works without JavaScript. With it, htmx polls every two seconds for changes,
+until no shard is in progress.
 """
 
-import csv
 import re
 from collections.abc import Callable, Iterator
 from functools import wraps
@@ -21,7 +20,6 @@ from django.http import (
     HttpResponse,
     HttpResponseBase,
     QueryDict,
-    StreamingHttpResponse,
 )
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -30,7 +28,7 @@ from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import HttpResponseClientRedirect, HttpResponseClientRefresh
 
 from search.clickhouse.schema import SHARD_BITS
-from search.csv_output import escape_formula
+from search.csv_output import csv_lines, streamed_file
 from search.errors import InvalidQuery, SearchError
 from search.ingestion import control
 from search.ingestion.progress import ImportProgress, pace, reasons, spans
@@ -42,7 +40,7 @@ from search.removals.forms import TakeDownForm
 from .middleware import HtmxRequest
 
 State = Shard.State
-CELLS = 800  # on one page; a form may have a thousand fields
+CELLS = 800  # on one page; Django accepts a thousand form fields
 LETTERS = dict(zip(State.values, "pqiuadfr", strict=True))
 SEEN = re.compile(r"(?:\d{1,3}[a-z])*", re.ASCII)
 DONE = {
@@ -59,10 +57,10 @@ View = Callable[..., HttpResponseBase]
 
 
 def for_staff(view: View) -> View:
-    """Others are sent to the login; whoever may not change datasets finds nothing."""
+    """Redirect anonymous users to the login; answer 404 without the permission."""
 
     @wraps(view)
-    def checked(request: HtmxRequest, slug: str, **more: Any) -> HttpResponseBase:
+    def wrapped(request: HtmxRequest, slug: str, **kwargs: Any) -> HttpResponseBase:
         user = request.user
         if not user.is_authenticated:
             back = reverse("ingestion", args=[slug])
@@ -70,9 +68,9 @@ def for_staff(view: View) -> View:
             return HttpResponseClientRedirect(login.url) if request.htmx else login
         if not (user.is_staff and user.has_perm("search.change_dataset")):
             raise Http404
-        return view(request, get_object_or_404(Dataset, slug=slug), **more)
+        return view(request, get_object_or_404(Dataset, slug=slug), **kwargs)
 
-    return checked
+    return wrapped
 
 
 @require_safe
@@ -85,19 +83,19 @@ def ingestion(request: HttpRequest, dataset: Dataset) -> HttpResponse:
 @require_safe
 @for_staff
 def progress(request: HttpRequest, dataset: Dataset) -> HttpResponse:
-    """The figures, and the cells that look other than `seen` in the address."""
+    """Render the figures, and the cells whose state differs from `seen` in the URL."""
     context = _context(request, dataset)
-    seen = _unpacked(request.GET.get("seen", ""))
+    seen = _decode_runs(request.GET.get("seen", ""))
     shown = [LETTERS[shard.state] for shard in context["cells"]]
     if len(seen) != len(shown):
-        return HttpResponseClientRefresh()  # there are shards that it has no cells for
+        return HttpResponseClientRefresh()  # the page lacks cells of new shards
     context["changed"] = [
         shard
         for shard, letter in zip(context["cells"], seen, strict=True)
         if LETTERS[shard.state] != letter or shard.state == State.INGESTING
     ]
-    if not context["standing"].moving:
-        # They may be many, and are not counted while they change every moment.
+    if not context["progress"].moving:
+        # There may be many rejects, which are not counted while they change.
         context["reasons"] = reasons(dataset)
     return render(request, "search/_ingestion_live.html", context)
 
@@ -114,7 +112,7 @@ def control_shards(request: HttpRequest, dataset: Dataset) -> HttpResponse:
         shards = _selected_shards(dataset, request.POST)
         if action == "drop" and "sure" not in request.POST:
             return _confirm(request, dataset, shards)
-        _tell(request, action, control.apply_action(dataset, shards, action))
+        _add_message(request, action, control.apply_action(dataset, shards, action))
     except SearchError as error:
         messages.error(request, error.message)
     return redirect("ingestion", slug=dataset.slug)
@@ -137,41 +135,41 @@ def take_down(request: HttpRequest, dataset: Dataset) -> HttpResponse:
 @require_safe
 @for_staff
 def rejects(request: HttpRequest, dataset: Dataset) -> HttpResponseBase:
-    """All rows that did not come in, as CSV; written while it is sent."""
-    response = StreamingHttpResponse(_lines(dataset), content_type="text/csv")
-    name = f"{dataset.slug}-rejects.csv"
-    response["Content-Disposition"] = f'attachment; filename="{name}"'
-    return response
+    """Return all rejected rows as CSV."""
+    return streamed_file(
+        csv_lines(_reject_rows(dataset)), f"{dataset.slug}-rejects.csv"
+    )
 
 
 def _context(request: HttpRequest, dataset: Dataset) -> dict[str, Any]:
-    standing = ImportProgress.of(dataset)
-    cells = Paginator(standing.shards, CELLS).get_page(request.GET.get("page"))
-    speed = pace(dataset, standing.rows_done) if standing.moving else None
+    progress = ImportProgress.of(dataset)
+    cells = Paginator(progress.shards, CELLS).get_page(request.GET.get("page"))
+    speed = pace(dataset, progress.rows_done) if progress.moving else None
     return {
         "dataset": dataset,
-        "standing": standing,
+        "progress": progress,
         "cells": cells,
-        "seen": _packed(LETTERS[shard.state] for shard in cells),
+        "seen": _encode_runs(LETTERS[shard.state] for shard in cells),
         "states": [
             {"value": state, "name": State(state).label, "count": count}
-            for state, count in standing.counts.items()
+            for state, count in progress.counts.items()
         ],
         "errors": [
             {"sentence": error, "shards": spans(numbers), "count": len(numbers)}
-            for error, numbers in standing.errors
+            for error, numbers in progress.errors
         ],
         "speed": speed,
-        "seconds_left": standing.seconds_left(speed),
+        "seconds_left": progress.seconds_left(speed),
     }
 
 
-def _packed(letters: Iterator[str]) -> str:
-    """Letters that repeat as a number and the letter: dddq as 3d1q."""
+def _encode_runs(letters: Iterator[str]) -> str:
+    """Encode the lengths of runs of letters: dddq as 3d1q."""
     return "".join(f"{len(list(same))}{letter}" for letter, same in groupby(letters))
 
 
-def _unpacked(text: str) -> str:
+def _decode_runs(text: str) -> str:
+    """Decode `_encode_runs`; return "" for invalid text."""
     if len(text) > 4 * CELLS or not SEEN.fullmatch(text):
         return ""
     runs = re.findall(r"(\d+)([a-z])", text)
@@ -179,18 +177,19 @@ def _unpacked(text: str) -> str:
 
 
 def _selected_shards(dataset: Dataset, data: QueryDict) -> QuerySet[Shard]:
-    """The shards that are ticked, in a state that is ticked, or named; else all."""
+    """Return the shards selected by cell, range or state; all without a selection."""
     ticked, states = data.getlist("shard"), data.getlist("state")
     if not all(number.isascii() and number.isdigit() for number in ticked):
         raise InvalidQuery("That is not the number of a shard.")
-    named = data.get("range", "").strip()
-    numbers = parse_range(",".join([*ticked, named])) if ticked or named else []
+    shard_range = data.get("range", "").strip()
+    ranges = [*ticked, shard_range]
+    numbers = parse_range(",".join(ranges)) if any(ranges) else []
     if not (numbers or states):
         return dataset.shards.all()
     return dataset.shards.filter(Q(number__in=numbers) | Q(state__in=states))
 
 
-def _tell(request: HttpRequest, action: str, count: int) -> None:
+def _add_message(request: HttpRequest, action: str, count: int) -> None:
     if not count:
         messages.warning(request, f"There is nothing to {action} among these shards.")
         return
@@ -200,7 +199,7 @@ def _tell(request: HttpRequest, action: str, count: int) -> None:
 def _confirm(
     request: HttpRequest, dataset: Dataset, shards: QuerySet[Shard]
 ) -> HttpResponse:
-    """Whether rows are to go, by a page that repeats what was chosen."""
+    """Ask for confirmation, on a page that shows the selection."""
     visible = list(control.droppable(shards).values_list("number", "rows_visible"))
     if not visible:
         raise InvalidQuery("There is nothing to drop among these shards.")
@@ -213,20 +212,12 @@ def _confirm(
     return render(request, "search/ingestion_drop.html", context)
 
 
-class _EchoBuffer:
-    """What csv writes to: it gives each line back."""
-
-    def write(self, line: str) -> str:
-        return line
-
-
-def _lines(dataset: Dataset) -> Iterator[str]:
-    write = csv.writer(_EchoBuffer()).writerow
-    yield write(["shard", "row", "item", "url", "reason"])
+def _reject_rows(dataset: Dataset) -> Iterator[list[Any]]:
+    yield ["shard", "row", "item", "url", "reason"]
     rejected = Reject.objects.filter(shard__dataset=dataset)
     rows = rejected.order_by("shard__number", "row").values_list(
         "shard__number", "row", "url", "reason"
     )
     for shard, row, url, reason in rows.iterator(chunk_size=2_000):
         item = (shard << SHARD_BITS) + row
-        yield write([shard, row, item, escape_formula(url), escape_formula(reason)])
+        yield [shard, row, item, url, reason]

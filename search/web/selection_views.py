@@ -1,7 +1,5 @@
 """What was selected on a page, as a file."""
 
-import csv
-import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +8,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_POST
 
-from search.csv_output import escape_formula
+from search.csv_output import csv_lines
 from search.errors import InvalidQuery, SearchError
 from search.rate_limits import limited
 from search.retrieval import service
@@ -98,9 +96,6 @@ def _rows(chosen: list[Selection]) -> Iterator[Row]:
 
 
 def _csv(rows: list[Row]) -> str:
-    lines = io.StringIO()
-    write = csv.writer(lines).writerow
-    write(COLUMNS)
-    for row in rows:
-        write(escape_formula(row[name]) for name in COLUMNS)
-    return lines.getvalue()
+    return "".join(
+        csv_lines([COLUMNS, *([row[name] for name in COLUMNS] for row in rows)])
+    )

@@ -21,10 +21,10 @@ def hurry_exports(**_) -> None:
     from usercollections.export import job, writer
 
     writer.PART_ROWS, writer.MAX_AT_ONCE = 500, 100
-    tell = job.ExportJob._tell
+    tell = job.ExportJob._report
 
     def telling(self, progress) -> None:
         tell(self, progress)
         time.sleep(0.05)
 
-    job.ExportJob._tell = telling
+    job.ExportJob._report = telling

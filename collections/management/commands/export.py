@@ -25,7 +25,7 @@ from search.query.parser import parse
 from search.retrieval import query_reader
 
 from ...export import export_request, writer
-from ...export.checkpoint import Progress, Told
+from ...export.checkpoint import JsonObject, Progress
 from ...export.export_request import FORMS, ExportRequest
 
 INTERRUPTED = 130
@@ -222,7 +222,7 @@ def _files_told() -> Iterator[None]:
         raise Error(f"{where}{error.strerror or error}.") from error
 
 
-def _summary(manifest: Told) -> str:
+def _summary(manifest: JsonObject) -> str:
     files, counts = manifest["files"], manifest["counts"]
     size = sum(file["bytes"] for file in files) / 1e6
     left_out = [f"{n:,} {why}" for why, n in counts["left_out"].items() if n]

@@ -1,9 +1,7 @@
-"""One picture of a source: fetched or read, decoded, and made small enough to wait."""
+"""Fetch, decode and shrink single images of a source."""
 
 import hashlib
-import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -11,32 +9,30 @@ from PIL import Image
 
 from search.errors import CannotFetch
 from search.fetch import Limits, fetch
-from search.images.decode import MAX_BYTES, decode
+from search.images.decode import MAX_BYTES, decode, decoder_pool
 
-# The seconds include the wait for a turn, where many pictures are one host's.
+# The seconds include waiting for the host, which many images may share.
 LIMITS = Limits(bytes=MAX_BYTES, seconds=20.0)
-# Models look at 224 to 384 pixels a side; more would only fill memory.
+# Models take 224 to 384 pixels a side; more would only fill memory while it waits.
 SHORT_SIDE = 384
 MAX_STORED_PIXELS = 2**19
 
 ROBOT = "laionweb"
-# No training, and no index such as this one; img2dataset heeds them, too. In "none" is
-# noindex.
+# Against training and against indexes such as this one; img2dataset respects them, too.
+# "none" includes noindex.
 REFUSALS = {"noai", "noimageai", "noindex", "noimageindex", "none"}
 
 UNSPLASH = "images.unsplash.com"
-SMALLER = {"q": "75", "fm": "jpg", "w": "320", "fit": "max"}
+THUMBNAIL_PARAMETERS = {"q": "75", "fm": "jpg", "w": "320", "fit": "max"}
 
-# A picture of 40 megapixels takes 120 MB and more while it is unpacked, and a thread
-# keeps some of that: so few threads do it, for all that fetch (measured).
-_decoders = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "decoder")
+_decoders = decoder_pool("import")
 
 
 @dataclass(frozen=True)
 class SourceImage:
-    """RGB, of few pixels; the size and MD5 are those of the file that was read.
+    """An RGB image of few pixels, with size and MD5 of the file that was read.
 
-    `reduced` says that the file was a smaller copy of the picture meant.
+    `reduced`: the file was a smaller copy of the listed image.
     """
 
     image: Image.Image
@@ -47,51 +43,56 @@ class SourceImage:
 
 
 def read_image(content: bytes, reduced: bool = False) -> SourceImage:
-    """Raises NotAPicture or PictureTooLarge."""
-    image, size = _decoders.submit(_decoded, content).result()
+    """Decode the content of a file. Raises NotAPicture or PictureTooLarge."""
+    image, size = _decoders.submit(_decode_small, content).result()
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
     return SourceImage(image, *size, md5, reduced)
 
 
 def fetch_image(url: str) -> SourceImage:
-    """Raises CannotFetch, too, where the host does not want it in an index."""
-    asked = downscale_url(url)
-    answer = fetch(asked, LIMITS)
-    if directive := refusal(answer.headers):
+    """Fetch an image, or a smaller copy where the host has one.
+
+    Raises NotAPicture, PictureTooLarge or CannotFetch, also where the host does not
+    want it in an index.
+    """
+    small_url = downscale_url(url)
+    response = fetch(small_url, LIMITS)
+    if directive := refusal(response.headers):
         raise CannotFetch(f"Its host says {directive} (X-Robots-Tag).")
-    return read_image(answer.content, reduced=asked != url)
+    return read_image(response.content, reduced=small_url != url)
 
 
 def downscale_url(url: str, width: int = 320) -> str:
-    """The address of a smaller copy, where the host is known to make such."""
+    """Return the URL of a smaller copy, where the host is known to offer them."""
     try:
         parts = urlsplit(url)
     except ValueError:
-        return url  # the fetcher will say what is wrong with it
+        return url  # the fetcher explains what is wrong with it
     if parts.hostname != UNSPLASH:
         return url
-    query = {**dict(parse_qsl(parts.query)), **SMALLER, "w": str(width)}
+    query = {**dict(parse_qsl(parts.query)), **THUMBNAIL_PARAMETERS, "w": str(width)}
     return parts._replace(query=urlencode(query)).geturl()
 
 
 def refusal(headers: Mapping[str, str]) -> str:
-    """The directive by which a host keeps us from using the file, or ''.
+    """Return the X-Robots-Tag directive that forbids using the file, or ''.
 
-    Before a colon stands the name of the robot that a directive is for.
+    A directive may be preceded by the robot that it is for, and a colon.
     """
-    for directive in headers.get("x-robots-tag", "").lower().split(","):
-        robot, colon, told = directive.rpartition(":")
-        if told.strip() in REFUSALS and (not colon or robot.strip() == ROBOT):
-            return told.strip()
+    for field in headers.get("x-robots-tag", "").lower().split(","):
+        robot, colon, directive = field.rpartition(":")
+        directive = directive.strip()
+        if directive in REFUSALS and (not colon or robot.strip() == ROBOT):
+            return directive
     return ""
 
 
-def _decoded(content: bytes) -> tuple[Image.Image, tuple[int, int]]:
+def _decode_small(content: bytes) -> tuple[Image.Image, tuple[int, int]]:
     image = decode(content)
-    return _small(image), image.size
+    return _shrink(image), image.size
 
 
-def _small(image: Image.Image) -> Image.Image:
+def _shrink(image: Image.Image) -> Image.Image:
     width, height = image.size
     scale = min(
         SHORT_SIDE / min(width, height), (MAX_STORED_PIXELS / (width * height)) ** 0.5

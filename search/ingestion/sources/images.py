@@ -1,7 +1,7 @@
-"""Pictures that are still to be embedded: lists of addresses, folders, tar files.
+"""Shards of images, embedded while they are read: URL lists, folders, tar files.
 
-While a batch is embedded, the pictures of the next ones are fetched and decoded. A
-picture that cannot be had is a rejected row with its reason.
+While a batch is embedded, the images of the next ones are fetched and decoded. An image
+that cannot be fetched or read is a rejected row with its reason.
 """
 
 import logging
@@ -17,6 +17,7 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
+from search.clickhouse.schema import SHARD_BITS
 from search.encoder import encoder_here
 from search.encoder.openclip import OpenClipEncoder
 from search.errors import InvalidQuery, ShardUnreadable
@@ -30,7 +31,7 @@ from .protocol import Batch, Rejected, check_number, fingerprint
 from .tables import find_tables
 
 BATCH_ROWS = 128
-# With the batch that is embedded, three are in memory: some 600 KB a picture at most.
+# With the batch that is embedded, three are in memory: at most some 600 KB an image.
 BATCHES_AHEAD = 2
 WORKERS = 32
 MAX_REASON_LENGTH = 300
@@ -39,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 
 class ImageSet(Protocol):
-    """The pictures of one shard, as image_lists and image_files have them."""
+    """The images of one shard: an ImageList or ImageFiles."""
 
     @property
     def fingerprint(self) -> str: ...
@@ -50,42 +51,45 @@ class ImageSet(Protocol):
     def __len__(self) -> int: ...
 
     def tables(self, start: int, size: int) -> Iterator[pa.Table]:
-        """What is known of the rows from `start` on: url, caption (texts) and more."""
+        """Yield the rows from `start` on: url, caption (texts) and more."""
 
     def load(self, row: int, url: str) -> SourceImage:
-        """Called in a thread; raises InvalidQuery with the reason."""
+        """Load an image, in a thread; raises InvalidQuery with the reason."""
 
 
 @dataclass
 class Images:
-    """The shards of a dataset whose source is pictures."""
+    """The shards of a dataset whose source is images."""
 
     dataset: Dataset
 
     def shards(self) -> list[int]:
-        """Raises ShardUnreadable when there are none, or a list cannot be read."""
+        """Return their numbers; raises ShardUnreadable without any readable source."""
         numbers = sorted(self._parts)
         check_number(max(numbers, default=0))
         return numbers
 
     def open(self, number: int, dimension: int) -> "ImageShard":
-        """Raises SearchUnavailable while the dataset's model cannot be had."""
+        """Open a shard and load the model.
+
+        Raises ShardUnreadable; SearchUnavailable while the model cannot be loaded.
+        """
         if number not in self._parts:
             raise ShardUnreadable(f"The source has no shard {number} any more.")
-        pictures = self._parts[number]()
+        images = self._parts[number]()
         encoder = encoder_here(self.dataset.model, self.dataset.weights)
         if encoder.dimension != dimension:
             raise ShardUnreadable(
                 f"The dataset's model makes vectors of {encoder.dimension} numbers; "
                 f"the dataset has {dimension}."
             )
-        removed = RemovalList.of(self.dataset)
+        removals = RemovalList.of(self.dataset)
         model = f"{self.dataset.model} {self.dataset.weights}"
-        made = fingerprint(read_as=f"{pictures.fingerprint} {model}")
-        return ImageShard(number, pictures, encoder, removed, made)
+        version = fingerprint(read_as=f"{images.fingerprint} {model}")
+        return ImageShard(number, images, encoder, removals, version)
 
     def discard(self, number: int) -> None:
-        """Nothing was put on disk."""
+        """Do nothing: no file was stored."""
 
     @cached_property
     def _parts(self) -> Mapping[int, Callable[[], ImageSet]]:
@@ -98,41 +102,41 @@ class Images:
 
 
 @dataclass
-class Waiting:
-    """The rows of a batch whose pictures are on their way; None for those removed."""
+class PendingBatch:
+    """The rows of a batch whose images are being loaded; None for removed ones."""
 
     start: int
     table: pa.Table
     urls: list[str]
-    pictures: list[Future[SourceImage] | None]
+    images: list[Future[SourceImage] | None]
 
 
 @dataclass
 class ImageShard:
-    """The pictures of one shard, embedded batch by batch."""
+    """The images of one shard, embedded batch by batch."""
 
     number: int
-    pictures: ImageSet
+    images: ImageSet
     encoder: OpenClipEncoder
-    removed: RemovalList
+    removals: RemovalList
     fingerprint: str
     _embedding_s: float = field(default=0.0, init=False)
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     @property
     def bytes(self) -> int:
-        return self.pictures.bytes
+        return self.images.bytes
 
     def batches(self, start: int) -> Generator[Batch, None, None]:
-        """Batches of BATCH_ROWS; closing it ends the threads that fetch for it."""
+        """Yield batches of BATCH_ROWS; closing the generator ends its threads."""
         started, self._embedding_s, first = time.monotonic(), 0.0, start
-        with ThreadPoolExecutor(WORKERS, "pictures") as pool:
+        with ThreadPoolExecutor(WORKERS, "images") as pool:
             try:
-                ahead: deque[Waiting] = deque()
-                for table in self.pictures.tables(start, BATCH_ROWS):
-                    ahead.append(self._begun(pool, start, table))
+                ahead: deque[PendingBatch] = deque()
+                for table in self.images.tables(start, BATCH_ROWS):
+                    ahead.append(self._submit(pool, start, table))
                     start += len(table)
                     if len(ahead) > BATCHES_AHEAD:
                         yield self._batch(ahead.popleft())
@@ -140,64 +144,70 @@ class ImageShard:
                     yield self._batch(ahead.popleft())
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
-                self._tell_pace(start - first, time.monotonic() - started)
+                self._log_pace(start - first, time.monotonic() - started)
 
-    def _tell_pace(self, count: int, seconds: float) -> None:
-        """The rest of the time went into waiting for pictures, or for the engine."""
+    def _log_pace(self, count: int, seconds: float) -> None:
+        """Log the pace; the rest of the time was waiting for images or the engine."""
         logger.info(
-            "Shard %s: %s pictures in %.0f s, %.1f a second; the model took %.0f %%",
+            "Shard %s: %s images in %.0f s, %.1f a second; the model took %.0f %%",
             *(self.number, count, seconds, count / max(seconds, 1e-3)),
             100 * self._embedding_s / max(seconds, 1e-3),
         )
 
-    def _begun(self, pool: ThreadPoolExecutor, start: int, table: pa.Table) -> Waiting:
-        """What is on a list of removals is not even fetched."""
+    def _submit(
+        self, pool: ThreadPoolExecutor, start: int, table: pa.Table
+    ) -> PendingBatch:
+        """Start loading a batch, except for images on a removal list."""
         urls = [(url or "").strip() for url in table["url"].to_pylist()]
         rows = range(start, start + len(table))
-        removed = self.removed.listed(self.number, rows, urls)
+        ids = [(self.number << SHARD_BITS) + row for row in rows]
+        removed = self.removals.contains(ids, urls)
         jobs = [
-            None if gone else pool.submit(self.pictures.load, row, url)
-            for row, url, gone in zip(rows, urls, removed, strict=True)
+            None if is_removed else pool.submit(self.images.load, row, url)
+            for row, url, is_removed in zip(rows, urls, removed, strict=True)
         ]
-        return Waiting(start, table, urls, jobs)
+        return PendingBatch(start, table, urls, jobs)
 
-    def _batch(self, waiting: Waiting) -> Batch:
-        outcomes = list(map(_outcome, waiting.pictures))
-        had = {
-            i: told for i, told in enumerate(outcomes) if isinstance(told, SourceImage)
+    def _batch(self, pending: PendingBatch) -> Batch:
+        results = list(map(_result, pending.images))
+        loaded = {
+            i: result
+            for i, result in enumerate(results)
+            if isinstance(result, SourceImage)
         }
-        kept, pictures = list(had), list(had.values())
-        urls = [waiting.urls[i] for i in kept]
-        table = waiting.table.take(pa.array(kept, pa.int64()))
+        rows, images = list(loaded), list(loaded.values())
+        urls = [pending.urls[i] for i in rows]
+        table = pending.table.take(pa.array(rows, pa.int64()))
         captions = _captions(table)
-        images = [picture.image for picture in pictures]
-        image = self._embedded(self.encoder.encode_images, images)
-        text = self._embedded(self.encoder.encode_texts, captions)
+        pixels = [image.image for image in images]
+        image_vectors = self._embed(self.encoder.encode_images, pixels)
+        text_vectors = self._embed(self.encoder.encode_texts, captions)
+        similarity = np.einsum("ij,ij->i", image_vectors, text_vectors)
         return Batch(
-            start=waiting.start,
-            end=waiting.start + len(waiting.table),
-            rows=waiting.start + np.array(kept, np.int64),
-            image=image,
-            text=text,
-            table=_completed(table, urls, captions, pictures, image, text),
+            start=pending.start,
+            end=pending.start + len(pending.table),
+            rows=pending.start + np.array(rows, np.int64),
+            image=image_vectors,
+            text=text_vectors,
+            table=_completed(table, urls, captions, images, similarity),
             rejected=tuple(
-                Rejected(waiting.start + i, waiting.urls[i].replace("\0", ""), told)
-                for i, told in enumerate(outcomes)
-                if isinstance(told, str)
+                Rejected(pending.start + i, pending.urls[i].replace("\0", ""), reason)
+                for i, reason in enumerate(results)
+                if isinstance(reason, str)
             ),
         )
 
-    def _embedded(self, encode: Callable, things: list) -> np.ndarray:
-        if not things:
+    def _embed(self, encode: Callable, inputs: list) -> np.ndarray:
+        if not inputs:
             return np.empty((0, self.encoder.dimension), np.float32)
         started = time.monotonic()
-        vectors = encode(things)
+        vectors = encode(inputs)
         self._embedding_s += time.monotonic() - started
         return vectors
 
 
-def _outcome(job: Future[SourceImage] | None) -> SourceImage | str:
-    """The picture, or why there is none."""
+def _result(job: Future[SourceImage] | None) -> SourceImage | str:
+    """Wait for an image; return it, or why there is none."""
     if job is None:
         return REASON
     try:
@@ -216,13 +226,11 @@ def _completed(
     table: pa.Table,
     urls: list[str],
     captions: list[str],
-    pictures: list[SourceImage],
-    image: np.ndarray,
-    text: np.ndarray,
+    images: list[SourceImage],
+    similarity: np.ndarray,
 ) -> pa.Table:
-    """With the columns that are known now; without a caption none is similar to it."""
-    sizes = _sizes(table, pictures)
-    similarity = np.einsum("ij,ij->i", image, text)
+    """Return the table with computed columns; an empty caption has no similarity."""
+    sizes = _sizes(table, images)
     uncaptioned = np.array([not caption for caption in captions], bool)
     columns = {
         "url": pa.array(urls, pa.string()),
@@ -230,14 +238,14 @@ def _completed(
         "width": pa.array([width for width, _ in sizes], pa.uint32()),
         "height": pa.array([height for _, height in sizes], pa.uint32()),
         "similarity": pa.array(similarity, pa.float32(), mask=uncaptioned),
-        "md5": pa.array([picture.md5 for picture in pictures], pa.string()),
+        "md5": pa.array([image.md5 for image in images], pa.string()),
     }
     others = [name for name in table.column_names if name not in columns]
     return pa.table({**columns, **{name: table[name] for name in others}})
 
 
-def _sizes(table: pa.Table, pictures: list[SourceImage]) -> list[tuple[int, int]]:
-    """The size of the file, or the one that is listed where a smaller one was asked."""
+def _sizes(table: pa.Table, images: list[SourceImage]) -> list[tuple[int, int]]:
+    """Return sizes of the files, or those listed where smaller copies were fetched."""
     listed = [
         [_number(value) for value in table[name].to_pylist()]
         if name in table.column_names
@@ -246,9 +254,9 @@ def _sizes(table: pa.Table, pictures: list[SourceImage]) -> list[tuple[int, int]
     ]
     return [
         (width, height)
-        if picture.reduced and width and height
-        else (picture.width, picture.height)
-        for picture, width, height in zip(pictures, *listed, strict=True)
+        if image.reduced and width and height
+        else (image.width, image.height)
+        for image, width, height in zip(images, *listed, strict=True)
     ]
 
 
