@@ -220,7 +220,7 @@ def postcards_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def bring_in(dataset) -> None:
+def import_all(dataset) -> None:
     """All of a dataset's shards, in this process and without messages."""
     from search.ingestion import control, publishing, shard_run
     from search.models import Shard
@@ -252,7 +252,7 @@ def postcards_dataset(postcards_folder: Path, django_db_setup, django_db_blocker
             source=str(postcards_folder),
             without_removal_list=True,
         )
-        bring_in(dataset)
+        import_all(dataset)
         assert not dataset.shards.exclude(state=Shard.State.INGESTED).exists()
     return dataset
 

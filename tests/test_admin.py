@@ -6,9 +6,9 @@ import pytest
 from django.urls import reverse
 from support.tiny_shards import (
     DIMENSION,
-    bring_in,
+    drop_tables,
+    import_all,
     queue,
-    tidied_up,
     tiny_dataset,
     write_shard,
 )
@@ -55,7 +55,7 @@ def small(db, tmp_path: Path):
         write_shard(tmp_path, number)
     dataset = tiny_dataset(tmp_path, slug="small", title="Small")
     yield dataset
-    tidied_up(dataset)
+    drop_tables(dataset)
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def test_the_lists_show_how_the_imports_stand(small, staff, queued):
 
 @pytest.mark.parametrize("way", ["from its page", "from the list"])
 def test_deleting_a_dataset_drops_its_table(small, act, staff, way):
-    bring_in(small)
+    import_all(small)
     assert "item_small" in tables()
     before = tables()
     if way == "from the list":

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from support.crowd import Crowd, bfloat16, stored, unit
 from support.export_helpers import made, rows
-from support.tiny_shards import tidied_up
+from support.tiny_shards import drop_tables
 
 from search.query.model import Filters
 
@@ -85,7 +85,7 @@ def listed(host):
     )
     dataset = stored(crowd, "listed", build=False)
     yield crowd
-    tidied_up(dataset)
+    drop_tables(dataset)
 
 
 def test_img2dataset_fetches_our_list_and_keeps_captions(tools, listed, tmp_path):

@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import bring_in
+from conftest import import_all
 from support.export_helpers import made
-from support.tiny_shards import DIMENSION, tidied_up, tiny_dataset, vectors
-from support.tiny_shards import bring_in as bring_in_tiny
+from support.tiny_shards import DIMENSION, drop_tables, tiny_dataset, vectors
+from support.tiny_shards import import_all as bring_in_tiny
 
 from postcards.shards import jpeg
 from search.models import Dataset, Shard
@@ -54,10 +54,10 @@ def again(postcards_dataset, tmp_path, monkeypatch):
         weights=postcards_dataset.weights,
         dimension=postcards_dataset.dimension,
     )
-    bring_in(dataset)
+    import_all(dataset)
     assert not dataset.shards.exclude(state=Shard.State.INGESTED).exists()
     yield dataset
-    tidied_up(dataset)
+    drop_tables(dataset)
 
 
 def test_vectors_order_and_metadata_come_back_and_so_do_searches(again, tmp_path):
@@ -130,7 +130,7 @@ def test_a_search_keeps_both_similarities_and_its_own_metadata(tmp_path):
         bring_in_tiny(tiny)
         found = scan.contents(DatasetIndex.for_slug("tiny"), [0, 1, 2]).to_pylist()
     finally:
-        tidied_up(tiny)
+        drop_tables(tiny)
     assert [row["caption_similarity"] for row in found] == [0.25, None, 0.5]
     assert [row["nsfw"] for row in found] == ["NSFW", "", "UNLIKELY"]
     assert [row["license"] for row in found] == ["", "CC-BY", ""]

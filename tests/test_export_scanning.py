@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from support.crowd import Crowd, drawn, stored, unit
-from support.tiny_shards import tidied_up
+from support.tiny_shards import drop_tables
 from support.truth import NSFW, REMOVED, VISIBLE, all_similarities, passing, reasons
 
 from search.clickhouse import client, writer
@@ -29,7 +29,7 @@ def throng(django_db_setup, django_db_blocker):
         dataset = stored(crowd, "throng", build=False)
     yield crowd
     with django_db_blocker.unblock():
-        tidied_up(dataset)
+        drop_tables(dataset)
         dataset.delete()
 
 
@@ -141,7 +141,7 @@ def test_distances_of_other_metrics_have_their_threshold_too():
             found = list(scan("far", vectors=vectors, at_least=at_least).batches())
             check_near(crowd, found, vectors, at_least, metric="L2Distance")
     finally:
-        tidied_up(dataset)
+        drop_tables(dataset)
 
 
 def test_a_scan_goes_on_from_the_end_of_any_batch(throng):
@@ -184,7 +184,7 @@ def test_shards_that_come_and_go_meanwhile_neither_double_nor_stop_it():
         last = crowd.ids[crowd.rows_of_shard(8)].tolist()
         assert again == [i for i in first + last if shown(crowd, i)]
     finally:
-        tidied_up(dataset)
+        drop_tables(dataset)
 
 
 def shown(crowd: Crowd, item_id: int) -> bool:
@@ -204,7 +204,7 @@ def test_bytes_that_are_no_text_become_text():
         assert row["caption"] == "a\ufffd\0\ufffd"
         assert row["metadata"] == [("k\ufffd", "\ufffd\ufffd")]
     finally:
-        tidied_up(dataset)
+        drop_tables(dataset)
 
 
 def test_contents_have_the_order_in_which_they_are_asked_for(throng):

@@ -19,10 +19,10 @@ from django.core.management import CommandError, call_command
 from django.core.management.base import OutputWrapper
 from django.utils import timezone
 from support.tiny_shards import (
-    bring_in,
+    drop_tables,
     ids_of,
+    import_all,
     publish,
-    tidied_up,
     tiny_dataset,
     write_shard,
 )
@@ -185,7 +185,7 @@ def tiny(db, tmp_path: Path):
         write_shard(tmp_path, number)
     dataset = tiny_dataset(tmp_path)
     yield dataset
-    tidied_up(dataset)
+    drop_tables(dataset)
 
 
 @pytest.fixture
@@ -376,7 +376,7 @@ def test_a_name_is_taken_once():
 
 
 def test_datasets_are_listed_and_shown(tiny, tmp_path):
-    bring_in(tiny)
+    import_all(tiny)
     tiny.shards.filter(number=2).update(state="failed", error="It is broken.")
     listed = manage("dataset", "list").splitlines()
     assert [" ".join(line.split()) for line in listed if "tiny" in line] == [
@@ -404,7 +404,7 @@ def test_shards_are_steered(tiny, broker):
 
 
 def test_a_dataset_is_dropped_with_its_table(tiny, monkeypatch):
-    bring_in(tiny)
+    import_all(tiny)
     assert refused("dataset", "drop", "tiny") == (
         "The dataset Tiny, 120 items: add --yes to drop it."
     )

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from django.core.management import CommandError, call_command
-from support.tiny_shards import bring_in, tidied_up, tiny_dataset, vectors
+from support.tiny_shards import drop_tables, import_all, tiny_dataset, vectors
 
 from search.clickhouse.schema import SHARD_BITS
 from search.errors import InvalidQuery, NotFound, SearchUnavailable, ShardUnreadable
@@ -33,7 +33,7 @@ def tiny(tmp_path):
     write_photos(folder / "1.parquet", PHOTOS[:2])
     dataset = tiny_dataset(folder, kind=Dataset.Kind.PARQUET)
     yield dataset
-    tidied_up(dataset)
+    drop_tables(dataset)
 
 
 def write_photos(path: Path, photos: list[str]) -> None:
@@ -69,7 +69,7 @@ PICKS = [
 
 
 def test_conversions_are_counted_by_item_and_by_word(tiny, tmp_path):
-    bring_in(tiny)
+    import_all(tiny)
     assert not popularity.is_known(tiny)
     file = load(tiny, write(tmp_path / "conversions.tsv000", *PICKS))
     assert (file.rows, file.rows_matched) == (10, 8)
@@ -90,7 +90,7 @@ def test_conversions_are_counted_by_item_and_by_word(tiny, tmp_path):
 
 
 def test_the_same_content_counts_once_and_another_adds_to_it(tiny, tmp_path):
-    bring_in(tiny)
+    import_all(tiny)
     path = write(tmp_path / "conversions.tsv000", *PICKS)
     load(tiny, path)
     load(tiny, path.rename(tmp_path / "another_name.tsv"))
@@ -105,17 +105,17 @@ def test_loading_again_matches_what_has_come_in_since(tiny, tmp_path):
     with pytest.raises(NotFound):
         load(tiny, path)
     assert not tiny.conversion_files.exists()
-    bring_in(tiny)
+    import_all(tiny)
     load(tiny, path)
     write_photos(Path(tiny.source) / "2.parquet", ["f"])
-    bring_in(tiny)
+    import_all(tiny)
     assert load(tiny, path).rows_matched == 9
     late = 2 << SHARD_BITS
     assert popularity.counts(tiny, [0, late]) == {0: 3, late: 1}
 
 
 def test_many_are_counted_a_part_at_a_time(tiny, tmp_path, monkeypatch):
-    bring_in(tiny)
+    import_all(tiny)
     for name in ("READ_ROWS", "MAX_COUNTED", "ASKED_TOGETHER"):
         monkeypatch.setattr(conversions, name, 2)
     monkeypatch.setattr(conversions, "WRITE_ROWS", 3)
@@ -127,7 +127,7 @@ def test_many_are_counted_a_part_at_a_time(tiny, tmp_path, monkeypatch):
 
 
 def test_a_load_that_breaks_off_leaves_what_was(tiny, tmp_path, monkeypatch):
-    bring_in(tiny)
+    import_all(tiny)
     path = write(tmp_path / "conversions.tsv", *PICKS)
     load(tiny, path)
     monkeypatch.setattr(conversions, "READ_ROWS", 2)
@@ -147,7 +147,7 @@ def test_a_load_that_breaks_off_leaves_what_was(tiny, tmp_path, monkeypatch):
 
 
 def test_popularity_is_that_of_one_dataset(tiny, tmp_path):
-    bring_in(tiny)
+    import_all(tiny)
     load(tiny, write(tmp_path / "conversions.tsv", *PICKS))
     other = tiny_dataset(tmp_path, slug="other")
     assert not popularity.is_known(other)
@@ -158,7 +158,7 @@ def test_popularity_is_that_of_one_dataset(tiny, tmp_path):
 
 
 def test_the_ids_may_be_in_other_columns(tiny, tmp_path):
-    bring_in(tiny)
+    import_all(tiny)
     path = tmp_path / "picks.csv"
     path.write_text("ID,Keyword\na,house\nx,sea\n")
     assert load(tiny, path).rows_matched == 0
@@ -187,7 +187,7 @@ def test_what_is_no_file_of_conversions_is_refused(
 
 
 def test_the_command_says_what_it_loaded(tiny, tmp_path, capsys):
-    bring_in(tiny)
+    import_all(tiny)
     path = write(tmp_path / "conversions.tsv000", *PICKS)
     call_command("load_conversions", "tiny", str(path), id="photo_id")
     assert capsys.readouterr().out == (

@@ -22,10 +22,10 @@ from conftest import started_server
 from support import production
 from support.production import Production, wait_until
 from support.tiny_shards import (
-    bring_in,
-    tidied_up,
+    drop_tables,
+    import_all,
+    summary,
     tiny_dataset,
-    told,
     vectors,
     write_shard,
 )
@@ -66,10 +66,10 @@ def written(folder: Path, rows: int) -> Path:
 def undisturbed(source: Path) -> dict:
     """What an import in this process ends with, when nothing happens."""
     dataset = tiny_dataset(source, slug="undisturbed", dimension=DIMENSION)
-    bring_in(dataset)
-    wanted = told(dataset)
+    import_all(dataset)
+    wanted = summary(dataset)
     assert (wanted["visible"], wanted["parts_without_index"]) == (wanted["ids"], 0)
-    tidied_up(dataset)
+    drop_tables(dataset)
     dataset.delete()
     return wanted
 

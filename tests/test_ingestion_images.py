@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from support.tiny_shards import bring_in, ids_of, publish, queue, rows_of, tidied_up
+from support.tiny_shards import drop_tables, ids_of, import_all, publish, queue, rows_of
 
 from postcards.captions import caption
 from postcards.scene import scene_of
@@ -139,7 +139,7 @@ def pictures(tmp_path) -> Iterator[Dataset]:
         source=str(tmp_path),
     )
     yield dataset
-    tidied_up(dataset)
+    drop_tables(dataset)
 
 
 @pytest.fixture
@@ -193,7 +193,7 @@ def test_a_list_in_the_shape_of_unsplash_is_found_by_words(pictures, site, tmp_p
     (tmp_path / "keywords.tsv000").write_text("photo_id\tkeyword\nid-0\thouse\n")
     pictures.source = str(tmp_path / "photos.tsv*")
     pictures.save()
-    (shard,) = bring_in(pictures)
+    (shard,) = import_all(pictures)
     assert (shard.state, shard.error) == (State.INGESTED, "")
     assert shard.rows_visible == len(POSTCARDS)
     assert not rejected(pictures)
@@ -244,7 +244,7 @@ def test_what_cannot_be_had_is_rejected_with_its_reason(
     expected |= {"nul": "can be read"}
     lines += [f"{site.url}/postcards/\0.jpg,x"]
     (tmp_path / "list.csv").write_text("\n".join(["Image_URL,Caption", *lines, ""]))
-    (shard,) = bring_in(pictures)
+    (shard,) = import_all(pictures)
     assert (shard.state, shard.rows, shard.rows_visible) == (State.INGESTED, 14, 2)
     reasons = rejected(pictures)
     for row, reason in enumerate(expected.values()):
@@ -259,7 +259,7 @@ def test_what_is_on_the_list_of_removals_is_not_fetched(pictures, site, tmp_path
     takedowns.add(Removal.Kind.ITEM, ["2"], pictures)
     md5 = read_image(picture(3)).md5
     takedowns.add(Removal.Kind.MD5, [md5.upper()], None)
-    bring_in(pictures)
+    import_all(pictures)
     assert ids_of(pictures) == [0]
     assert rejected(pictures) == dict.fromkeys([1, 2, 3], REASON)
     assert sorted(site.asked) == ["/postcards/0.jpg", "/postcards/3.jpg"]
@@ -269,14 +269,14 @@ def test_the_encode_workers_are_left_to_the_queries(pictures, site, tmp_path, se
     settings.SEARCH_ENCODER = "search.encoder.remote.CeleryEncoder"
     settings.CELERY_BROKER_URL = "redis://127.0.0.1:1/0"
     list_postcards(tmp_path, site, 4)
-    bring_in(pictures)
+    import_all(pictures)
     assert ids_of(pictures) == [0, 1, 2, 3]
 
 
 @pytest.mark.usefixtures("small_batches")
 def test_a_run_that_broke_off_goes_on_where_it_was(pictures, site, tmp_path):
     list_postcards(tmp_path, site)
-    bring_in(pictures)
+    import_all(pictures)
     undisturbed = rows_of(pictures)
     assert len(undisturbed) == len(POSTCARDS)
 
@@ -325,7 +325,7 @@ def test_a_list_is_cut_into_shards_of_whole_stretches(
     monkeypatch.setattr(image_lists, "SHARD_ROWS", 8)
     list_postcards(tmp_path, site)
     (tmp_path / "more.csv").write_text(f"url\n{site.url}/postcards/3.jpg\n")
-    shards = bring_in(pictures)
+    shards = import_all(pictures)
     assert [(shard.number, shard.rows) for shard in shards] == [
         (0, 8),
         (1, 8),
@@ -391,7 +391,7 @@ def test_a_list_that_cannot_be_read_is_said_to_be_wrong(
 def test_addresses_that_are_no_texts_are_said_to_be_wrong(pictures, tmp_path):
     for wrong in ([{"a": 1}], [b"\xff"]):
         pq.write_table(pa.table({"url": wrong}), tmp_path / "a.parquet")
-        (shard,) = bring_in(pictures)
+        (shard,) = import_all(pictures)
         assert shard.error == "a.parquet is damaged: it cannot be read."
 
 
@@ -470,7 +470,7 @@ def test_pictures_on_disk_come_in_with_what_lies_beside_them(pictures, tmp_path,
         write_tar(tmp_path / "part-00007.tar", SAMPLES | hidden)
         (tmp_path / "00007.parquet").write_bytes(b"of img2dataset")
         numbers, prefix = [7], "part-00007.tar/"
-    shards = bring_in(pictures)
+    shards = import_all(pictures)
     assert [(shard.number, shard.error) for shard in shards] == [(numbers[0], "")]
     stored = {row["metadata"]["file"]: row for row in rows_of(pictures)}
     first = stored[f"{prefix}00/a.jpg"]
@@ -552,7 +552,7 @@ def test_a_listed_size_holds_where_a_smaller_copy_was_asked_for(
     ]
     rows[1]["photo_width"] = "unknown"
     write_unsplash(tmp_path / "photos.tsv000", rows)
-    bring_in(pictures)
+    import_all(pictures)
     sizes = [(row["width"], row["height"]) for row in rows_of(pictures)]
     assert sizes == [(4032, 3024), (WIDTH, HEIGHT)]
     assert site.asked[0].endswith("?q=75&fm=jpg&w=320&fit=max")

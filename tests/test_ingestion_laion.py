@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.tiny_shards import (
     DIMENSION,
-    bring_in,
+    drop_tables,
+    import_all,
     metadata,
     rows_of,
-    tidied_up,
     tiny_dataset,
     vectors,
     write_shard,
@@ -40,13 +40,13 @@ def tiny(tmp_path):
     """A dataset of eight dimensions whose shards the test writes into `source`."""
     dataset = tiny_dataset(tmp_path)
     yield dataset
-    tidied_up(dataset)
+    drop_tables(dataset)
 
 
 def test_rows_arrive_as_they_are(tiny, tmp_path):
     write_shard(tmp_path, 0)
     write_shard(tmp_path, 3)
-    shards = bring_in(tiny)
+    shards = import_all(tiny)
     assert [(shard.number, shard.state) for shard in shards] == [
         (0, State.INGESTED),
         (3, State.INGESTED),
@@ -73,7 +73,7 @@ def test_rows_arrive_as_they_are(tiny, tmp_path):
 
 def test_columns_that_are_missing_are_empty(tiny, tmp_path):
     write_shard(tmp_path, 0, metadata={"URL": ["u"] * 40, "Caption": ["c"] * 40})
-    bring_in(tiny)
+    import_all(tiny)
     item = service.item("tiny", 0)
     assert (item.url, item.caption, item.nsfw, item.width) == ("u", "c", "", 0)
     assert item.caption_similarity is None
@@ -86,7 +86,7 @@ def test_shards_in_folders_as_published_are_found(tiny, tmp_path):
         (tmp_path / kind).mkdir()
         (path,) = tmp_path.glob(f"{kind}_12.*")
         path.rename(tmp_path / kind / path.name)
-    (shard,) = bring_in(tiny)
+    (shard,) = import_all(tiny)
     assert (shard.number, shard.state, shard.rows) == (12, State.INGESTED, 40)
 
 
@@ -96,7 +96,7 @@ def test_bad_rows_are_left_out_and_named(tiny, tmp_path):
     text[17, 3] = np.nan
     image[300, 0] = np.inf
     write_shard(tmp_path, 0, rows=400, image=image, text=text)
-    (shard,) = bring_in(tiny)
+    (shard,) = import_all(tiny)
     assert shard.state == State.INGESTED
     assert (shard.rows, shard.rows_done, shard.rows_visible) == (400, 400, 397)
     assert list(shard.rejects.values_list("row", flat=True)) == [5, 17, 300]
@@ -106,7 +106,7 @@ def test_bad_rows_are_left_out_and_named(tiny, tmp_path):
 
 def test_vectors_too_long_for_float16_squares_are_good_rows(tiny, tmp_path):
     write_shard(tmp_path, 0, image=(vectors(40, 1) * np.float16(600)))
-    (shard,) = bring_in(tiny)
+    (shard,) = import_all(tiny)
     assert (shard.state, shard.rows) == (State.INGESTED, 40)
 
 
@@ -208,7 +208,7 @@ def test_a_broken_shard_fails_with_its_reason_and_leaves_no_row(tiny, tmp_path, 
     write_shard(tmp_path, 1)
     breakage, reason = BREAKAGES[name]
     breakage(tmp_path)
-    broken, whole = bring_in(tiny)
+    broken, whole = import_all(tiny)
     assert broken.state == State.FAILED
     assert reason in broken.error
     assert whole.state == State.INGESTED
@@ -220,7 +220,7 @@ def test_a_shard_found_broken_half_way_leaves_no_row(tiny, tmp_path, monkeypatch
     monkeypatch.setattr(laion, "BATCH_ROWS", 16)
     width = ["512"] * 39 + ["wide"]
     write_shard(tmp_path, 0, metadata=metadata(40) | {"width": width})
-    (shard,) = bring_in(tiny)
+    (shard,) = import_all(tiny)
     assert shard.state == State.FAILED
     assert "column width" in shard.error and "wide" in shard.error
     assert shard.rows_done == 0
@@ -231,7 +231,7 @@ def test_numbers_with_leading_zeros_are_numbers(tiny, tmp_path):
     write_shard(tmp_path, 7)
     for path in list(tmp_path.iterdir()):
         path.rename(path.with_name(path.name.replace("_7.", "_0007.")))
-    (shard,) = bring_in(tiny)
+    (shard,) = import_all(tiny)
     assert (shard.number, shard.state) == (7, State.INGESTED)
 
 
@@ -250,7 +250,7 @@ def test_strange_sizes_and_scores_do_no_harm(tiny, tmp_path, client):
         "blob": [b"\xff\x00"] * 40,
     }
     write_shard(tmp_path, 0, metadata=metadata(40) | odd)
-    (shard,) = bring_in(tiny)
+    (shard,) = import_all(tiny)
     assert shard.state == State.INGESTED
     assert [row["width"] for row in rows_of(tiny)[:5]] == [512, 0, 0, 0, 0]
     address = "/api/datasets/tiny/items/{}/"
@@ -288,13 +288,13 @@ def test_a_missing_folder_is_said_to_be(tiny, tmp_path):
 def euclid(tmp_path):
     dataset = tiny_dataset(tmp_path, slug="euclid", metric=Dataset.Metric.L2)
     yield dataset
-    tidied_up(dataset)
+    drop_tables(dataset)
 
 
 def test_an_l2_dataset_ranks_by_l2_distance(euclid, tmp_path):
     image = vectors(400, 1)
     write_shard(tmp_path, 0, rows=400, image=image)
-    bring_in(euclid)
+    import_all(euclid)
     for mode in ("exact", "ann"):
         query = SearchQuery(
             "euclid", (Term(item=9),), mode=mode, limit=5, filters=EVERYTHING
@@ -314,7 +314,7 @@ def test_a_dataset_without_items_is_not_found(tiny):
 
 def test_a_model_of_another_dimension_is_said_to_be(tiny, tmp_path):
     write_shard(tmp_path, 0)
-    bring_in(tiny)
+    import_all(tiny)
     Dataset.objects.filter(slug="tiny").update(model=POSTCARDS_MODEL, weights="")
     with pytest.raises(SearchUnavailable, match="512 numbers"):
         service.find(SearchQuery("tiny", (Term(text="a boat"),)))

@@ -12,10 +12,10 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 from support.tiny_shards import (
-    bring_in,
+    drop_tables,
     ids_of,
+    import_all,
     publish,
-    tidied_up,
     tiny_dataset,
     vectors,
     write_shard,
@@ -45,7 +45,7 @@ def tiny(tmp_path: Path):
         write_shard(tmp_path, number)
     dataset = tiny_dataset(tmp_path)
     yield dataset
-    tidied_up(dataset)
+    drop_tables(dataset)
 
 
 @pytest.fixture
@@ -196,7 +196,7 @@ def test_what_cannot_be_done_is_told_in_a_sentence(tiny, press, sent, posted, se
 
 
 def test_rows_are_dropped_only_after_a_question(tiny, staff, press, sent):
-    bring_in(tiny)
+    import_all(tiny)
     question = staff.post(f"{PAGE}steer", {"action": "drop", "range": "1"})
     page = question.content.decode()
     assert "Drop 1 shard?" in page and "40 items" in page
@@ -209,7 +209,7 @@ def test_rows_are_dropped_only_after_a_question(tiny, staff, press, sent):
 
 
 def test_replacing_begins_from_nothing_in_the_figures_too(tiny, press, sent):
-    bring_in(tiny)
+    import_all(tiny)
     press("replace", shard="0")
     shard = tiny.shards.get(number=0)
     assert (shard.rows_done, shard.rows_visible, shard.started_at) == (0, 40, None)
@@ -226,7 +226,7 @@ def test_the_figures_are_those_of_the_ledger(tiny, staff, tmp_path):
     broken[7] = 0
     write_shard(tmp_path, 1, rows=200, image=broken)
     (tmp_path / "metadata_2.parquet").write_bytes(b"no table")
-    bring_in(tiny)
+    import_all(tiny)
     page = staff.get(PAGE)
     stands = page.context["progress"]
     assert (stands.rows_done, stands.rows_expected) == (240, 360)  # the mean is 120
@@ -394,7 +394,7 @@ def test_durations_are_rough(seconds, text):
 
 
 def test_a_cancelled_replacement_counts_as_whole(tiny):
-    bring_in(tiny)
+    import_all(tiny)
     shard = tiny.shards.first()
     Shard.objects.filter(pk=shard.pk).update(state=State.PAUSED, rows_done=5)
     control.cancel(tiny.shards.filter(pk=shard.pk))

@@ -6,12 +6,12 @@ import pyarrow.parquet as pq
 import pytest
 from support.tiny_shards import (
     DIMENSION,
-    bring_in,
+    drop_tables,
     ids_of,
+    import_all,
     publish,
     queue,
     rows_of,
-    tidied_up,
     tiny_dataset,
     vectors,
 )
@@ -37,7 +37,7 @@ def tiny(tmp_path):
     """A dataset of eight dimensions; the test writes its files into `source`."""
     dataset = tiny_dataset(tmp_path, kind=Dataset.Kind.PARQUET)
     yield dataset
-    tidied_up(dataset)
+    drop_tables(dataset)
 
 
 def table(rows: int = ROWS, **columns) -> pa.Table:
@@ -70,7 +70,7 @@ def test_lists_of_any_floats_come_in_as_they_are(tiny, tmp_path, kind):
     pq.write_table(
         table(embedding=lists(vectors(ROWS, 1), kind)), tmp_path / "photos.parquet"
     )
-    (shard,) = bring_in(tiny)
+    (shard,) = import_all(tiny)
     assert (shard.state, shard.error) == (State.INGESTED, "")
     rows = rows_of(tiny)
     assert [row["id"] for row in rows] == list(range(ROWS))
@@ -100,7 +100,7 @@ def test_columns_have_the_names_that_the_dataset_gives(tiny, tmp_path):
         "id": "photo_id",
     }
     tiny.save()
-    bring_in(tiny)
+    import_all(tiny)
     row = rows_of(tiny)[5]
     assert (row["url"], row["caption"], row["width"]) == (
         "https://example.org/",
@@ -114,7 +114,7 @@ def test_columns_have_the_names_that_the_dataset_gives(tiny, tmp_path):
 
 def test_items_are_found_by_their_vectors(tiny, tmp_path):
     pq.write_table(table(), tmp_path / "photos.parquet")
-    bring_in(tiny)
+    import_all(tiny)
     wanted = Term(embedding=tuple(map(float, vectors(ROWS, 1)[42])))
     for field in ("image", "text"):
         query = SearchQuery("tiny", (wanted,), field=field, mode="exact")
@@ -133,7 +133,7 @@ def test_each_file_is_a_shard_by_the_number_in_its_name(tiny, tmp_path):
     assert source_of(tiny).shards() == [0, 1]  # the last numbers are the same
     for path in list(tmp_path.glob("*.parquet")):
         path.rename(tmp_path / path.name.replace("-of-99a", ""))
-    assert [shard.number for shard in bring_in(tiny)] == [3, 12]
+    assert [shard.number for shard in import_all(tiny)] == [3, 12]
     assert ids_of(tiny)[10] == 12 << SHARD_BITS
     (tmp_path / "part-00003.parquet").unlink()
     assert source_of(tiny).shards() == [12]
@@ -162,7 +162,7 @@ def test_each_file_is_a_shard_by_the_number_in_its_name(tiny, tmp_path):
 )
 def test_what_is_no_file_of_vectors_is_refused(tiny, tmp_path, columns, reason):
     pq.write_table(table(**columns), tmp_path / "photos.parquet")
-    (shard,) = bring_in(tiny)
+    (shard,) = import_all(tiny)
     assert shard.state == State.FAILED
     assert reason in shard.error
 
@@ -191,7 +191,7 @@ def test_a_few_bad_vectors_are_rejected_by_row(tiny, tmp_path):
     pq.write_table(
         table(400, embedding=embeddings), tmp_path / "a.parquet", row_group_size=64
     )
-    (shard,) = bring_in(tiny)
+    (shard,) = import_all(tiny)
     assert (shard.rows, shard.rows_visible) == (400, 396)
     rejects = dict(shard.rejects.values_list("row", "reason"))
     assert rejects == dict.fromkeys(bad, BAD_VECTOR)
@@ -202,7 +202,7 @@ def test_a_run_that_broke_off_goes_on_where_it_was(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(parquet, "BATCH_ROWS", 32)
     rows = table(similarity=[0.5] * ROWS)  # NaN is unequal to itself
     pq.write_table(rows, tmp_path / "photos.parquet", row_group_size=50)
-    bring_in(tiny)
+    import_all(tiny)
     undisturbed = rows_of(tiny)
     (key,) = queue(tiny)
     send, sent = shard_run.ShardRun._insert_batch, []

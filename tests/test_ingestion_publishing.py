@@ -6,12 +6,12 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 from support.tiny_shards import (
-    arriving,
-    bring_in,
+    arriving_table,
+    drop_tables,
     ids_of,
+    import_all,
     publish,
     queue,
-    tidied_up,
     tiny_dataset,
     write_shard,
 )
@@ -39,7 +39,7 @@ def tiny(tmp_path):
         write_shard(tmp_path, number)
     dataset = tiny_dataset(tmp_path)
     yield dataset
-    tidied_up(dataset)
+    drop_tables(dataset)
 
 
 @pytest.fixture(autouse=True)
@@ -132,7 +132,7 @@ def test_a_shard_is_seen_once_its_partition_is_whole(tiny):
 
 
 def test_each_partition_is_one_part_with_its_graphs(tiny):
-    bring_in(tiny)
+    import_all(tiny)
     state = queries.index_state(tiny.item_table)
     assert (state["parts"], state["parts_without_index"]) == (2, 0)
     # A merge later on must carry the graphs along, or they would be silently lost.
@@ -151,7 +151,7 @@ def test_no_graph_is_built_before_a_partition_is_put_together(
     first, *_ = queue(tiny)
     before = writer.vectors_indexed()
     shard_run.ingest(first)
-    name = arriving(shard(tiny, 0)).name
+    name = arriving_table(shard(tiny, 0)).name
     client.command(f"OPTIMIZE TABLE {name} FINAL")
     assert len(client.rows(f"SELECT DISTINCT _part FROM {name}")) == 1
     assert writer.vectors_indexed() == before
@@ -168,7 +168,7 @@ def test_410_shards_make_13_parts(tmp_path, numbers):
         write_shard(tmp_path, number, rows=4)
     dataset = tiny_dataset(tmp_path, slug="many", shards_per_partition=32)
     try:
-        bring_in(dataset)
+        import_all(dataset)
         state = queries.index_state(dataset.item_table)
         assert (state["parts"], state["parts_without_index"]) == (13, 0)
         assert ids_of(dataset) == ids(*numbers, rows=4)
@@ -177,11 +177,11 @@ def test_410_shards_make_13_parts(tmp_path, numbers):
         rest = [number for number in numbers if number != 63]
         assert ids_of(dataset) == ids(*rest, rows=4)
     finally:
-        tidied_up(dataset)
+        drop_tables(dataset)
 
 
 def test_old_rows_are_seen_until_the_new_ones_are(tiny, tmp_path, at_step):
-    bring_in(tiny)
+    import_all(tiny)
     write_shard(tmp_path, 1, rows=24)
     during = []
     control.queue(tiny, shards(tiny, 1), "replace")
@@ -196,7 +196,7 @@ def test_old_rows_are_seen_until_the_new_ones_are(tiny, tmp_path, at_step):
 
 
 def test_a_replacement_that_is_broken_leaves_the_old_rows(tiny, tmp_path):
-    bring_in(tiny)
+    import_all(tiny)
     (tmp_path / "img_emb_1.npy").write_bytes(b"broken")
     arrive(tiny, 1, action="replace")
     assert states(tiny) == [State.INGESTED, State.FAILED, State.INGESTED]
@@ -206,7 +206,7 @@ def test_a_replacement_that_is_broken_leaves_the_old_rows(tiny, tmp_path):
 
 
 def test_a_dropped_shard_is_hidden_at_once_and_then_gone(tiny, sent):
-    bring_in(tiny)
+    import_all(tiny)
     assert control.drop(tiny, shards(tiny, 1)) == 1
     assert sent == [0]
     assert ids_of(tiny) == ids(0, 4)
@@ -222,7 +222,7 @@ def test_a_dropped_shard_is_hidden_at_once_and_then_gone(tiny, sent):
 
 
 def test_the_last_shard_of_a_partition_can_be_dropped(tiny):
-    bring_in(tiny)
+    import_all(tiny)
     control.drop(tiny, shards(tiny, 4))
     assert publish(tiny) == [1]
     assert writer.count_by_shard(tiny.item_table) == {0: (40, 40), 1: (40, 40)}
@@ -232,7 +232,7 @@ def test_the_last_shard_of_a_partition_can_be_dropped(tiny):
 def test_a_shard_of_which_nothing_is_let_in_is_published_empty(tiny):
     removed = map(str, ids(4))
     takedowns.add(Removal.Kind.ITEM, removed, tiny)
-    bring_in(tiny)
+    import_all(tiny)
     assert ids_of(tiny) == ids(0, 1)
     assert shard(tiny, 4).state == State.INGESTED
     assert shard(tiny, 4).rejects.count() == 40
@@ -350,7 +350,7 @@ def test_what_is_cancelled_during_publication_is_not_seen(
 ):
     there = []
     if before == "old rows":
-        bring_in(tiny)
+        import_all(tiny)
         there = ids_of(tiny)
         write_shard(tmp_path, 1, rows=24)
     arrive(tiny, 1) if there else shard_run.ingest(queue(tiny)[1])
@@ -367,7 +367,7 @@ def test_what_is_cancelled_during_publication_is_not_seen(
 
 
 def test_what_is_dropped_during_publication_does_not_come_back(tiny, at_step):
-    bring_in(tiny)
+    import_all(tiny)
     arrive(tiny, 1, action="replace")
     at_step("build_indexes", lambda: control.drop(tiny, shards(tiny, 0)))
     assert not publishing.publish(tiny, 0)
@@ -378,7 +378,7 @@ def test_what_is_dropped_during_publication_does_not_come_back(tiny, at_step):
 
 
 def test_what_is_taken_down_during_publication_does_not_come_back(tiny, at_step):
-    bring_in(tiny)
+    import_all(tiny)
     arrive(tiny, 1, action="replace")
     at_step("build_indexes", lambda: takedowns.take_down(tiny, 7, "asked for"))
     assert publish(tiny) == [0]
@@ -403,8 +403,8 @@ def test_a_dataset_dropped_during_publication_is_gone(tiny, at_step):
 def test_rows_that_got_lost_before_publication_are_brought_in_again(tiny, sent):
     for key in queue(tiny):
         shard_run.ingest(key)
-    schema.drop(arriving(shard(tiny, 0)))
-    client.command(f"DELETE FROM {arriving(shard(tiny, 1)).name} WHERE id % 2")
+    schema.drop(arriving_table(shard(tiny, 0)))
+    client.command(f"DELETE FROM {arriving_table(shard(tiny, 1)).name} WHERE id % 2")
     with pytest.raises(SearchUnavailable, match="shards 0, 1 are not as"):
         publishing.publish(tiny, 0)
     assert seen(tiny) == []
@@ -416,7 +416,7 @@ def test_rows_that_got_lost_before_publication_are_brought_in_again(tiny, sent):
 
 
 def test_rows_that_got_lost_after_publication_are_brought_in_again(tiny):
-    bring_in(tiny)
+    import_all(tiny)
     client.command(f"DELETE FROM item_tiny WHERE id = {1 << SHARD_BITS}")
     arrive(tiny, 0, action="replace")
     with pytest.raises(SearchUnavailable, match="shards 1 are not as"):
@@ -476,7 +476,7 @@ def test_what_runs_and_publications_left_is_tidied_up(tiny, sent):
     schema.drop(orphans[1])
     control.pause(shards(tiny, 1))
     sweeper.recover()
-    left = {arriving(shard(tiny, 0)).name, working[0].name}
+    left = {arriving_table(shard(tiny, 0)).name, working[0].name}
     assert set(writer.tables_beside()) == left
 
 
@@ -493,7 +493,7 @@ def test_the_sweeper_has_published_what_nobody_did(tiny, sent):
 
 
 def test_a_search_during_publication_finds_the_old_rows(tiny, tmp_path, at_step):
-    bring_in(tiny)
+    import_all(tiny)
     found = []
     arrive(tiny, 0, action="replace")
     at_step("publish", lambda: found.append(service.item("tiny", 5).caption))

@@ -13,12 +13,12 @@ from django.urls import reverse
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 from support.tiny_shards import (
-    bring_in,
+    drop_tables,
     ids_of,
+    import_all,
     metadata,
     publish,
     queue,
-    tidied_up,
     tiny_dataset,
     write_shard,
 )
@@ -48,7 +48,7 @@ def tiny(tmp_path: Path):
     write_shard(tmp_path, 0, metadata=facts | {"md5": list(map(md5, range(40)))})
     dataset = tiny_dataset(tmp_path)
     yield dataset
-    tidied_up(dataset)
+    drop_tables(dataset)
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_what_is_on_a_list_never_comes_in(tiny, kind, value, row, scope):
         return
     takedowns.add(kind, [value], tiny if scope == "of the dataset" else None)
     for _ in range(2):  # and not when it is brought in again
-        (shard,) = bring_in(tiny)
+        (shard,) = import_all(tiny)
         assert (shard.rows_done, shard.rows_kept, shard.rows_visible) == (40, 39, 39)
         assert set(ids_of(tiny)) == set(range(40)) - {row}
         (reject,) = Reject.objects.filter(shard=shard)
@@ -114,7 +114,7 @@ def test_what_is_on_a_list_never_comes_in(tiny, kind, value, row, scope):
 def test_a_list_of_another_dataset_is_no_hindrance(tiny, tmp_path):
     other = tiny_dataset(tmp_path, slug="other")
     takedowns.add("item", ["3"], other)
-    bring_in(tiny)
+    import_all(tiny)
     assert len(ids_of(tiny)) == 40
 
 
@@ -129,7 +129,7 @@ def test_laion_shards_do_not_come_in_without_a_list(tiny, tmp_path):
     with pytest.raises(InvalidQuery, match="Load a list"):
         queue(tiny)
     takedowns.add("url", ["http://a/"], None)
-    bring_in(tiny)
+    import_all(tiny)
     assert len(ids_of(tiny)) == 40
 
 
@@ -144,7 +144,7 @@ def test_other_sources_need_no_list(tiny, kind):
 
 
 def test_an_item_that_is_taken_down_is_found_nowhere(tiny, admin_client):
-    bring_in(tiny)
+    import_all(tiny)
     assert 3 in found(tiny)
     form = {"item": "3", "reason": "asked for"}
     page = admin_client.post("/ingestion/tiny/take-down", form, follow=True)
@@ -181,7 +181,7 @@ def test_an_item_taken_down_while_it_is_on_its_way_stays_out(tiny):
 
 @pytest.mark.parametrize(("kind", "value", "row"), LISTED)
 def test_a_list_hides_what_is_in(tiny, hidden_soon, kind, value, row):
-    bring_in(tiny)
+    import_all(tiny)
     takedowns.add(kind, ["1" * 32 if kind == "md5" else "77", value], tiny)
     tasks.schedule_hiding(tiny, timezone.now() - timedelta(seconds=9))
     assert set(ids_of(tiny)) == set(range(40)) - {row}
@@ -189,7 +189,7 @@ def test_a_list_hides_what_is_in(tiny, hidden_soon, kind, value, row):
 
 def test_a_list_for_all_datasets_hides_in_each(tiny, hidden_soon, tmp_path):
     tiny_dataset(tmp_path, slug="never_brought_in")
-    bring_in(tiny)
+    import_all(tiny)
     since = timezone.now()
     load(b"http://example.org/4.jpg\nhttp://example.org/6.jpg\n")
     tasks.schedule_hiding(None, since)
@@ -201,7 +201,7 @@ def test_without_a_broker_it_is_hidden_right_away(tiny, monkeypatch):
         raise OperationalError("Nobody is there.")
 
     monkeypatch.setattr(tasks.hide_removed, "delay", refuse)
-    bring_in(tiny)
+    import_all(tiny)
     takedowns.add("item", ["3"], tiny)
     calls = hidden_calls(monkeypatch)
     tasks.schedule_hiding(tiny, timezone.now() - timedelta(seconds=9))
@@ -210,7 +210,7 @@ def test_without_a_broker_it_is_hidden_right_away(tiny, monkeypatch):
 
 
 def test_with_a_broker_it_is_left_to_the_workers(tiny, monkeypatch):
-    bring_in(tiny)
+    import_all(tiny)
     takedowns.add("item", ["3"], tiny)
     sent, calls = [], hidden_calls(monkeypatch)
     monkeypatch.setattr(tasks.hide_removed, "delay", lambda *given: sent.append(given))
@@ -310,7 +310,7 @@ def post(admin_client, **fields):
 
 
 def test_the_staff_loads_a_file(tiny, admin_client, hidden_soon):
-    bring_in(tiny)
+    import_all(tiny)
     text = gzip.compress(b"url,why\nhttp://example.org/4.jpg,x\nhttp://a/,x\n", mtime=0)
     upload = SimpleUploadedFile("bad links.csv.gz", text)
     answer = post(admin_client, file=upload, dataset=tiny.pk, reason="A list")
@@ -324,7 +324,7 @@ def test_the_staff_loads_a_file(tiny, admin_client, hidden_soon):
 
 
 def test_the_staff_enters_values(tiny, admin_client, hidden_soon):
-    bring_in(tiny)
+    import_all(tiny)
     fields = {"kind": "item", "dataset": tiny.pk, "values": "3\r\nsix\r\n5"}
     assert post(admin_client, **fields).status_code == 302
     assert set(ids_of(tiny)) == set(range(40)) - {3, 5}
@@ -372,7 +372,7 @@ def test_only_staff_loads_lists(client, django_user_model):
 
 
 def test_a_list_is_loaded_by_command(tiny, tmp_path, capsys):
-    bring_in(tiny)
+    import_all(tiny)
     path = tmp_path / "list.txt"
     path.write_text("3\nx\n5\n")
     call_command("load_removals", path, kind="item", dataset="tiny", reason="Why")
@@ -402,5 +402,5 @@ def test_a_command_that_cannot_load_says_why(tmp_path, given, sentence):
 def test_ids_of_other_shards_stay_apart(tiny, tmp_path):
     write_shard(tmp_path, 2)
     takedowns.add("item", [str((2 << SHARD_BITS) + 1)], tiny)
-    bring_in(tiny)
+    import_all(tiny)
     assert len(ids_of(tiny)) == 79 and 1 in ids_of(tiny)

@@ -9,12 +9,12 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError
 from kombu.transport.virtual import Channel
 from support.tiny_shards import (
-    arriving,
-    bring_in,
+    arriving_table,
+    drop_tables,
     ids_of,
+    import_all,
     publish,
     queue,
-    tidied_up,
     tiny_dataset,
     write_shard,
 )
@@ -40,7 +40,7 @@ def tiny(tmp_path, monkeypatch):
     write_shard(tmp_path, 0)
     dataset = tiny_dataset(tmp_path)
     yield dataset
-    tidied_up(dataset)
+    drop_tables(dataset)
 
 
 @pytest.fixture(autouse=True)
@@ -79,16 +79,16 @@ def failing(error: Exception):
 
 
 def test_bringing_a_shard_in_again_doubles_nothing(tiny):
-    bring_in(tiny)
-    (shard,) = bring_in(tiny)
+    import_all(tiny)
+    (shard,) = import_all(tiny)
     assert (shard.attempts, shard.failures) == (2, 0)
     assert ids_of(tiny) == list(range(40))
 
 
 def test_a_changed_shard_replaces_its_rows(tiny, tmp_path):
-    bring_in(tiny)
+    import_all(tiny)
     write_shard(tmp_path, 0, rows=24)
-    (shard,) = bring_in(tiny)
+    (shard,) = import_all(tiny)
     assert (shard.state, shard.rows, shard.rows_visible) == (State.INGESTED, 24, 24)
     assert ids_of(tiny) == list(range(24))
 
@@ -102,7 +102,7 @@ def test_the_same_batch_sent_twice_arrives_once(tiny, monkeypatch):
         insert(*arguments)
 
     monkeypatch.setattr(writer, "insert", twice)
-    (shard,) = bring_in(tiny)
+    (shard,) = import_all(tiny)
     assert shard.state == State.INGESTED
     assert ids_of(tiny) == list(range(40))
 
@@ -134,7 +134,7 @@ def test_a_run_that_broke_off_is_gone_on_with(tiny, monkeypatch, place):
     assert shard_run.ingest(key)
     rest = [":16", ":32"] if place == "before" else [":32"]
     assert [token[-3:] for token in again] == rest
-    assert ids_of(tiny, arriving(shard)) == list(range(40))
+    assert ids_of(tiny, arriving_table(shard)) == list(range(40))
     assert (shard.state, shard.rows_kept) == (State.ARRIVED, 40)
     assert (shard.failures, shard.error) == (0, "")
 
@@ -143,7 +143,7 @@ def test_half_a_batch_that_is_there_is_completed(tiny, at_batch):
     """As when the engine cut a batch of long captions up, and died between two cuts."""
 
     def half() -> None:
-        name = arriving(shard).name
+        name = arriving_table(shard).name
         columns = ", ".join(schema.INSERTED_COLUMNS)
         client.command(
             f"INSERT INTO {name} ({columns}) "
@@ -159,9 +159,9 @@ def test_half_a_batch_that_is_there_is_completed(tiny, at_batch):
     for _ in range(3):
         with suppress(SearchUnavailable):
             shard_run.ingest(key)
-    assert arriving(shard)
+    assert arriving_table(shard)
     assert shard.state == State.ARRIVED
-    assert ids_of(tiny, arriving(shard)) == list(range(40))
+    assert ids_of(tiny, arriving_table(shard)) == list(range(40))
 
 
 def test_a_shard_on_its_way_is_not_claimed_twice(tiny):
@@ -237,7 +237,7 @@ def test_one_thought_dead_cannot_spoil_what_another_has_gathered(
     assert not shard_run.ingest(key)
     shard = tiny.shards.get()
     assert shard.state == State.ARRIVED
-    assert ids_of(tiny, arriving(shard)) == list(range(40))
+    assert ids_of(tiny, arriving_table(shard)) == list(range(40))
 
 
 def test_the_lease_is_renewed_while_a_step_goes_on(tiny, monkeypatch):
@@ -260,14 +260,14 @@ def test_a_broken_file_after_a_broken_off_run_leaves_no_row(tiny, tmp_path, at_b
     at_batch(16, failing(AWAY))
     with pytest.raises(SearchUnavailable):
         shard_run.ingest(key)
-    assert len(ids_of(tiny, arriving(tiny.shards.get()))) == 16
+    assert len(ids_of(tiny, arriving_table(tiny.shards.get()))) == 16
     whole = (tmp_path / "img_emb_0.npy").read_bytes()
     (tmp_path / "img_emb_0.npy").write_bytes(b"broken")
     assert shard_run.ingest(key)
     assert tiny.shards.get().state == State.FAILED
     assert writer.tables_beside(tiny.item_table) == []
     (tmp_path / "img_emb_0.npy").write_bytes(whole)
-    bring_in(tiny)
+    import_all(tiny)
     assert ids_of(tiny) == list(range(40))
 
 
@@ -286,7 +286,7 @@ def test_rows_that_got_lost_on_the_way_are_brought_in_again(tiny, monkeypatch):
     shard = tiny.shards.get()
     assert (shard.rows_done, shard.epoch) == (0, 2)
     assert shard_run.ingest(key)
-    assert ids_of(tiny, arriving(shard)) == list(range(40))
+    assert ids_of(tiny, arriving_table(shard)) == list(range(40))
 
 
 def test_a_shard_that_always_breaks_off_fails_and_can_be_retried(tiny, monkeypatch):
@@ -364,7 +364,7 @@ def test_a_database_that_goes_away_is_no_failure_of_the_shard(tiny, at_batch, se
     sweeper.recover()
     assert sent == [key]
     assert shard_run.ingest(key)
-    assert ids_of(tiny, arriving(tiny.shards.get())) == list(range(40))
+    assert ids_of(tiny, arriving_table(tiny.shards.get())) == list(range(40))
 
 
 def test_a_failure_of_our_own_is_shown_and_raised(tiny, at_batch):
@@ -404,13 +404,13 @@ def test_pausing_stops_a_run_and_resuming_goes_on(tiny, at_batch):
     at_batch(0, lambda: inserted.append(0))
     assert shard_run.ingest(key)
     assert not inserted
-    assert ids_of(tiny, arriving(shard)) == list(range(40))
+    assert ids_of(tiny, arriving_table(shard)) == list(range(40))
 
 
 @pytest.mark.parametrize("before", [State.PENDING, State.INGESTED])
 def test_cancelling_a_run_leaves_what_was_before(tiny, tmp_path, at_batch, before):
     if before == State.INGESTED:
-        bring_in(tiny)
+        import_all(tiny)
     there = ids_of(tiny) if before == State.INGESTED else []
     (key,) = queue(tiny)
     at_batch(16, lambda: control.cancel(tiny.shards.all()))
@@ -422,7 +422,7 @@ def test_cancelling_a_run_leaves_what_was_before(tiny, tmp_path, at_batch, befor
     assert publishing.due_partitions(tiny) == []
     if there:
         assert ids_of(tiny) == there
-    bring_in(tiny)
+    import_all(tiny)
     assert ids_of(tiny) == list(range(40))
 
 

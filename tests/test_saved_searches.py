@@ -11,8 +11,8 @@ from django.urls import reverse
 from django.utils import timezone
 from support.tiny_shards import (
     DIMENSION,
-    bring_in,
-    tidied_up,
+    drop_tables,
+    import_all,
     tiny_dataset,
     write_shard,
 )
@@ -296,9 +296,9 @@ def tiny(tmp_path, ada):
     """A dataset whose first shard is in, and a search of it that was saved then."""
     write_shard(tmp_path, 0)
     dataset = tiny_dataset(tmp_path)
-    bring_in(dataset)
+    import_all(dataset)
     yield dataset
-    tidied_up(dataset)
+    drop_tables(dataset)
 
 
 def keep_tiny(client, user):
@@ -346,7 +346,7 @@ def test_what_came_in_since_is_counted(client, ada, tiny, tmp_path):
 
 def test_what_came_in_elsewhere_or_once_more_is_not_new(client, ada, tiny, tmp_path):
     search = keep_tiny(client, ada)
-    bring_in(tiny)  # the same rows, anew
+    import_all(tiny)  # the same rows, anew
     assert "new" not in glance(client, search)
 
 

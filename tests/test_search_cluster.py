@@ -15,9 +15,9 @@ from conftest import free_port
 from django.test import override_settings
 from support.production import started_server
 from support.tiny_shards import (
-    bring_in,
+    drop_tables,
+    import_all,
     publish,
-    tidied_up,
     tiny_dataset,
     vectors,
     write_shard,
@@ -79,14 +79,14 @@ def spread(urls, source, django_db_setup, django_db_blocker) -> Iterator[Dataset
     ):
         dataset = made(source, "spread")
         yield dataset
-        tidied_up(dataset)
+        drop_tables(dataset)
         dataset.delete()
 
 
 def made(source: Path, slug: str) -> Dataset:
     fields = {"dimension": DIMENSION, "shards_per_partition": 1}
     dataset = tiny_dataset(source, slug=slug, **fields)
-    bring_in(dataset)
+    import_all(dataset)
     return dataset
 
 

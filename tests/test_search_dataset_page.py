@@ -5,7 +5,7 @@ from unittest.mock import patch
 
 import pytest
 from django.urls import reverse
-from support.tiny_shards import bring_in, tiny_dataset, write_shard
+from support.tiny_shards import import_all, tiny_dataset, write_shard
 
 from search.clickhouse import schema, writer
 from search.models import Dataset, Evaluation, Shard
@@ -102,7 +102,7 @@ def test_rows_without_an_index_are_counted(client, tmp_path):
     first = lambda table, partition: partition or build(table, partition)  # noqa: E731
     try:
         with patch.object(writer, "build_indexes", first):
-            bring_in(dataset)
+            import_all(dataset)
         page = page_of(client, "half")
         assert "40 of 80 rows are searched row by row" in page.text
     finally:

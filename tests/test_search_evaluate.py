@@ -9,7 +9,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
-from support.tiny_shards import bring_in, write_shard
+from support.tiny_shards import import_all, write_shard
 
 from search.clickhouse import schema, writer
 from search.clickhouse.schema import SHARD_BITS
@@ -49,7 +49,7 @@ def made(tmp_path):
         dataset = Dataset.objects.create(slug=slug, title=slug.title(), **options)
         datasets.append(dataset)
         with nullcontext() if index else patch.object(writer, "build_indexes"):
-            bring_in(dataset)
+            import_all(dataset)
         return dataset
 
     yield make

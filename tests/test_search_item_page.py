@@ -8,7 +8,7 @@ from html import unescape
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from support.tiny_shards import DIMENSION, bring_in, vectors, write_shard
+from support.tiny_shards import DIMENSION, import_all, vectors, write_shard
 
 from search.clickhouse import schema
 from search.models import Dataset
@@ -53,7 +53,7 @@ def small_dataset(client, folder, **columns):
     write_shard(
         folder, 0, 3, image=vectors(3, 1), text=vectors(3, 2), metadata=metadata
     )
-    (shard,) = bring_in(dataset)
+    (shard,) = import_all(dataset)
     assert shard.rows == 3, shard.error
     yield client
     schema.drop(dataset.item_table)

@@ -12,7 +12,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from support.tiny_shards import DIMENSION, bring_in, vectors, write_shard
+from support.tiny_shards import DIMENSION, import_all, vectors, write_shard
 
 from postcards.shards import jpeg
 from search.clickhouse import client as clickhouse
@@ -645,7 +645,7 @@ def varied(client, tmp_path):
         "HEIGHT": [100] * ROWS,
     }
     write_shard(tmp_path, 0, ROWS, image=image, metadata=metadata)
-    (shard,) = bring_in(dataset)
+    (shard,) = import_all(dataset)
     assert shard.rows == ROWS, shard.error
     yield client
     schema.drop(dataset.item_table)
@@ -819,7 +819,7 @@ def unmarked(client, tmp_path):
         "NSFW": [""] * ROWS,
     }
     write_shard(tmp_path, 0, ROWS, image=vectors(ROWS, 1), metadata=metadata)
-    bring_in(dataset)
+    import_all(dataset)
     yield client
     schema.drop(dataset.item_table)
 
@@ -1152,7 +1152,7 @@ def hostile(client, tmp_path):
         text=vectors(rows, 2),
         metadata=metadata,
     )
-    (shard,) = bring_in(dataset)
+    (shard,) = import_all(dataset)
     assert shard.rows == rows, shard.error
     yield client
     schema.drop(dataset.item_table)

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from search.clickhouse.schema import SHARD_BITS
 from support.crowd import Crowd, bfloat16, stored, unit
-from support.tiny_shards import tidied_up
+from support.tiny_shards import drop_tables
 
 ROWS, DIMENSION = 120, 16
 CAPTIONS = [
@@ -78,7 +78,7 @@ def dataset(django_db_blocker) -> Iterator[Crowd]:
         made = stored(crowd, "hostile", build=False)
     yield crowd
     with django_db_blocker.unblock():
-        tidied_up(made)
+        drop_tables(made)
         made.delete()
 
 

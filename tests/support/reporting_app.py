@@ -9,8 +9,8 @@ from laionweb.celery import app
 @app.task
 def tell(slug: str, path: str) -> None:
     from search.models import Dataset
-    from support.tiny_shards import told
+    from support.tiny_shards import summary
 
     unfinished = Path(f"{path}.part")
-    unfinished.write_text(json.dumps(told(Dataset.objects.get(slug=slug))))
+    unfinished.write_text(json.dumps(summary(Dataset.objects.get(slug=slug))))
     unfinished.rename(path)

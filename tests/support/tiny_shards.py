@@ -1,4 +1,4 @@
-"""Shards of a few rows and eight dimensions, written as LAION-400M publishes them."""
+"""Shards of a few rows and eight dimensions, in the format of LAION-400M."""
 
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,8 @@ HOSTILE = [
     "\\N",
     "a" * 100_000,
 ]
-# Which rows, and what they hold; two of the same would take each other out of a XOR.
-TOLD = """
+# Digests of the visible rows; duplicates would cancel out in a XOR, hence the counts.
+SUMMARY = """
 SELECT count() AS visible, uniqExact(id) AS ids,
   groupBitXor(cityHash64(id, url, caption, toString(metadata))) AS facts,
   groupBitXor(cityHash64(id, arrayMap(x -> toFloat32(x), image_embedding))) AS images,
@@ -59,7 +59,7 @@ def write_shard(folder: Path, number: int, rows: int = 40, **replaced) -> None:
 
 
 def tiny_dataset(folder: Path, **fields) -> Dataset:
-    """A dataset whose shards are in `folder`; tidied_up takes its tables away."""
+    """Create a dataset whose shards are in `folder`; drop its tables afterwards."""
     return Dataset.objects.create(
         **{"slug": "tiny", "title": "Tiny", "dimension": DIMENSION}
         | {"source": str(folder), "without_removal_list": True}
@@ -67,28 +67,28 @@ def tiny_dataset(folder: Path, **fields) -> Dataset:
     )
 
 
-def tidied_up(dataset: Dataset) -> None:
+def drop_tables(dataset: Dataset) -> None:
     table = dataset.item_table
     for name in [table.name, *writer.tables_beside(table)]:
         writer.drop_named(name)
 
 
 def queue(dataset: Dataset) -> list[int]:
-    """Finds the dataset's shards and queues all of them; their keys by number."""
+    """Queue all shards of a dataset's source; return their keys by number."""
     control.discover_shards(dataset)
     control.queue(dataset, dataset.shards.all(), "again")
     return list(dataset.shards.values_list("pk", flat=True))
 
 
 def publish(dataset: Dataset) -> list[int]:
-    """Publishes what is due, as the tasks do; returns the partitions."""
+    """Publish due partitions, as the tasks do; return their numbers."""
     due = publishing.due_partitions(dataset)
     assert all(publishing.publish(dataset, number) for number in due)
     return due
 
 
-def bring_in(dataset: Dataset) -> list[Shard]:
-    """All shards of a dataset, from its source to the searches."""
+def import_all(dataset: Dataset) -> list[Shard]:
+    """Import and publish all shards of a dataset."""
     for key in queue(dataset):
         shard_run.ingest(key)
     publish(dataset)
@@ -96,7 +96,7 @@ def bring_in(dataset: Dataset) -> list[Shard]:
 
 
 def rows_of(dataset: Dataset, table: schema.ItemTable | None = None) -> list[dict]:
-    """The rows that searches may find, or those of a table beside."""
+    """Return the visible rows, or those of another table."""
     name = (table or dataset.item_table).name
     return client.rows(f"SELECT * FROM {name} WHERE deleted = 0 ORDER BY id")
 
@@ -105,15 +105,15 @@ def ids_of(dataset: Dataset, table: schema.ItemTable | None = None) -> list[int]
     return [row["id"] for row in rows_of(dataset, table)]
 
 
-def arriving(shard: Shard) -> schema.ItemTable:
+def arriving_table(shard: Shard) -> schema.ItemTable:
     shard.refresh_from_db()
     return shard.dataset.item_table.arriving(shard.number, shard.epoch)
 
 
-def told(dataset: Dataset) -> dict[str, Any]:
-    """What must be the same however often the import broke off."""
+def summary(dataset: Dataset) -> dict[str, Any]:
+    """Return what must be the same however often an import broke off."""
     table = dataset.item_table
-    (sums,) = client.rows(TOLD.format(name=table.name))
+    (sums,) = client.rows(SUMMARY.format(name=table.name))
     state = queries.index_state(table)
     state.pop("bytes")  # of files that are written at random
     return sums | state | {"beside": writer.tables_beside(table)}
