@@ -1,4 +1,4 @@
-"""The pages of the staff: datasets are added, brought in and taken away there."""
+"""The admin's pages: adding, importing and deleting datasets."""
 
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def staff(admin_client):
 
 @pytest.fixture
 def small(db, tmp_path: Path):
-    """A dataset of two shards that is not in yet."""
+    """A dataset of two shards to import."""
     for number in (0, 1):
         write_shard(tmp_path, number)
     dataset = tiny_dataset(tmp_path, slug="small", title="Small")
@@ -60,7 +60,7 @@ def small(db, tmp_path: Path):
 
 @pytest.fixture
 def queued(monkeypatch) -> list[int]:
-    """The keys of the shards that were handed to the worker."""
+    """The keys of the shards that were sent to the workers."""
     keys: list[int] = []
     monkeypatch.setattr(ingest_shard, "delay", keys.append)
     return keys
@@ -68,7 +68,7 @@ def queued(monkeypatch) -> list[int]:
 
 @pytest.fixture
 def act(staff, django_capture_on_commit_callbacks):
-    """Runs an action on some rows of a list; returns what the next page says."""
+    """Return a function that runs an action on rows and returns the messages."""
 
     def act(address: str, action: str, *rows, **more) -> list[str]:
         chosen = {"action": action, "_selected_action": [row.pk for row in rows]}
@@ -196,7 +196,7 @@ def test_what_decides_the_table_is_fixed_once_there_are_shards(small, staff):
 
 
 def add(staff, **fields) -> dict[str, list[str]]:
-    """Enters a dataset; returns what is wrong with its fields."""
+    """Submit a dataset; return the errors of its fields."""
     answer = staff.post(reverse("admin:search_dataset_add"), FIELDS | fields)
     if answer.status_code == 302:
         return {}

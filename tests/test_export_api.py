@@ -1,4 +1,4 @@
-"""Exports over the API: what is asked for, how far it is, and the files."""
+"""Exports by the API: requests, progress and files."""
 
 import csv
 import hashlib
@@ -45,12 +45,12 @@ def api(ada) -> APIClient:
     return client
 
 
-def posted(api, **body):
+def post(api, **body):
     return api.post("/api/exports/", body, format="json")
 
 
-def made(api, **body) -> dict:
-    answer = posted(api, **body)
+def create_export(api, **body) -> dict:
+    answer = post(api, **body)
     assert answer.status_code == 201, answer.content
     return answer.json()
 
@@ -59,12 +59,12 @@ def content(answer) -> bytes:
     return b"".join(answer.streaming_content)
 
 
-def taken(api, export: dict) -> bytes:
+def download(api, export: dict) -> bytes:
     (file,) = export["files"]
     return content(api.get(file["url"]))
 
 
-def of_boats(**more) -> dict:
+def boats_request(**more) -> dict:
     terms = [{"text": "a boat"}, {"text": "snow", "weight": -0.5}]
     return {
         "kind": "search",
@@ -90,21 +90,21 @@ def concept_of(ada: User, words: str = "a boat") -> Concept:
 def test_a_collection_as_csv(api, ada):
     ids = first_ids("postcards", 3)
     boats = collection(ada, *ids)
-    export = made(api, kind="collection", collection=str(boats.pk), form="csv")
+    export = create_export(api, kind="collection", collection=str(boats.pk), form="csv")
     assert (export["kind"], export["form"], export["state"]) == (
         *("collection", "csv"),
         "done",
     )
     assert export["name"] == "boats"
-    rows = list(csv.DictReader(StringIO(taken(api, export).decode())))
+    rows = list(csv.DictReader(StringIO(download(api, export).decode())))
     assert [int(row["id"]) for row in rows] == ids
     assert export["progress"]["rows"] == 3 and export["progress"]["share"] == 1
 
 
 def test_a_search_as_parquet_with_embeddings(api):
-    body = of_boats(limit=120)
-    export = made(api, **body, form="parquet", embeddings=True)
-    table = pq.read_table(BytesIO(taken(api, export)))
+    body = boats_request(limit=120)
+    export = create_export(api, **body, form="parquet", embeddings=True)
+    table = pq.read_table(BytesIO(download(api, export)))
     found = []
     cursor = None
     while len(found) < 120:
@@ -125,7 +125,7 @@ def test_what_is_like_a_concept_as_json(api, ada):
         200,
     )
     least = float(ranked.similarities[49])
-    export = made(
+    export = create_export(
         api,
         kind="concept",
         concept=str(concept.pk),
@@ -134,7 +134,7 @@ def test_what_is_like_a_concept_as_json(api, ada):
         form="json",
         filters={"min_width": 1},
     )
-    rows = json.loads(taken(api, export))
+    rows = json.loads(download(api, export))
     rows = rows if isinstance(rows, list) else rows["items"]
     assert {row["id"] for row in rows} >= set(map(int, ranked.ids[:50]))
     assert all(row["similarity"] >= least - 1e-4 for row in rows)
@@ -143,17 +143,17 @@ def test_what_is_like_a_concept_as_json(api, ada):
 
 
 def test_a_dataset_as_a_list_for_img2dataset(api):
-    export = made(
+    export = create_export(
         api, kind="dataset", dataset="postcards", form="img2dataset", filters={}
     )
     (file,) = export["files"]
     assert file["rows"] == export["progress"]["rows"]
-    assert hashlib.sha256(taken(api, export)).hexdigest() == file["sha256"]
+    assert hashlib.sha256(download(api, export)).hexdigest() == file["sha256"]
 
 
 def test_what_is_large_is_answered_before_it_is_made(api, monkeypatch):
     monkeypatch.setattr(services, "SMALL", 1_000)
-    answer = posted(api, kind="dataset", dataset="postcards", form="csv")
+    answer = post(api, kind="dataset", dataset="postcards", form="csv")
     assert answer.status_code == 202
     waiting = answer.json()
     assert (waiting["state"], waiting["files"]) == ("queued", [])
@@ -179,15 +179,15 @@ def test_what_is_large_is_answered_before_it_is_made(api, monkeypatch):
         ({"kind": "collection", "form": "csv", "collection": "7"}, {"collection"}),
         ({"kind": "search", "form": "csv"}, {"search"}),
         ({"kind": "search", "form": "csv", "search": []}, {"search"}),
-        ({**of_boats(limit=10_001), "form": "csv"}, {"search"}),
-        ({**of_boats(limit=0), "form": "csv"}, {"search"}),
-        ({**of_boats(cursor="x"), "form": "csv"}, {"search"}),
-        ({**of_boats(include=["embedding"]), "form": "csv"}, {"search"}),
+        ({**boats_request(limit=10_001), "form": "csv"}, {"search"}),
+        ({**boats_request(limit=0), "form": "csv"}, {"search"}),
+        ({**boats_request(cursor="x"), "form": "csv"}, {"search"}),
+        ({**boats_request(include=["embedding"]), "form": "csv"}, {"search"}),
         (
             {"kind": "search", "form": "csv", "search": {"dataset": "postcards"}},
             {"search"},
         ),
-        ({**of_boats(), "form": "csv", "dataset": "postcards"}, {"dataset"}),
+        ({**boats_request(), "form": "csv", "dataset": "postcards"}, {"dataset"}),
         ({"kind": "concept", "form": "csv"}, {"concept", "dataset", "at_least"}),
         (
             {
@@ -207,7 +207,7 @@ def test_what_is_large_is_answered_before_it_is_made(api, monkeypatch):
     ids=lambda value: "-".join(sorted(value)) if isinstance(value, set) else "",
 )
 def test_what_does_not_fit_is_told_by_its_name(api, body, wrong):
-    answer = posted(api, **body)
+    answer = post(api, **body)
     assert answer.status_code == 400, answer.content
     assert set(answer.json()) == wrong
     assert not Export.objects.exists()
@@ -227,7 +227,7 @@ def test_a_similarity_that_is_none_is_refused(api, ada, least):
 
 
 def test_embeddings_are_of_parquet_alone(api):
-    answer = posted(api, **of_boats(), form="csv", embeddings=True)
+    answer = post(api, **boats_request(), form="csv", embeddings=True)
     assert answer.status_code == 400
     assert answer.json() == {
         "detail": "Embeddings are exported as Parquet alone.",
@@ -242,23 +242,23 @@ def test_what_is_not_there_is_not_found(api):
         {"kind": "dataset", "dataset": "nowhere"},
         {"kind": "concept", "concept": nobody, "dataset": "postcards", "at_least": 0},
     ):
-        assert posted(api, **body, form="csv").status_code == 404
+        assert post(api, **body, form="csv").status_code == 404
 
 
 def test_as_many_as_one_may_have(api, monkeypatch):
     monkeypatch.setattr(services, "MAX_AT_WORK", 0)
-    answer = posted(api, **of_boats(), form="csv")
+    answer = post(api, **boats_request(), form="csv")
     assert (answer.status_code, answer.json()["code"]) == (400, "bad_query")
 
 
 def test_having_them_made_is_limited_and_looking_is_not(api, settings):
     settings.LIMITS = {**settings.LIMITS, "export": "1/hour"}
-    export = made(api, **of_boats(limit=3), form="csv")
-    answer = posted(api, **of_boats(), form="csv")
+    export = create_export(api, **boats_request(limit=3), form="csv")
+    answer = post(api, **boats_request(), form="csv")
     assert answer.status_code == 429 and int(answer["Retry-After"]) > 1
     for _ in range(3):
         assert api.get(f"/api/exports/{export['id']}/").status_code == 200
-        assert taken(api, export)
+        assert download(api, export)
 
 
 # --- Lists, cancelling, deleting
@@ -282,7 +282,7 @@ def test_lists_come_in_pages_the_latest_first(api, ada):
 
 def test_one_that_waits_can_be_cancelled_and_deleted(api, monkeypatch):
     monkeypatch.setattr(services, "SMALL", -1)
-    export = posted(api, **of_boats(), form="csv").json()
+    export = post(api, **boats_request(), form="csv").json()
     where = f"/api/exports/{export['id']}/"
     answer = api.post(f"{where}cancel/")
     assert (answer.status_code, answer.json()["state"]) == (200, "cancelled")
@@ -295,7 +295,7 @@ def test_one_that_waits_can_be_cancelled_and_deleted(api, monkeypatch):
 
 
 def test_files_come_with_their_kind_and_their_name(api):
-    export = made(api, **of_boats(limit=3), form="csv")
+    export = create_export(api, **boats_request(limit=3), form="csv")
     asked = {"Accept": "text/csv"}
     answer = api.get(export["files"][0]["url"], headers=asked)
     assert answer["Content-Type"] == "text/csv; charset=utf-8"
@@ -325,7 +325,7 @@ def test_files_come_with_their_kind_and_their_name(api):
     ],
 )
 def test_a_part_of_a_file(api, asked, status, start, end):
-    export = made(api, **of_boats(limit=3), form="csv")
+    export = create_export(api, **boats_request(limit=3), form="csv")
     url = export["files"][0]["url"]
     whole = content(api.get(url))
     answer = api.get(url, headers={"Range": asked})
@@ -343,7 +343,7 @@ def test_a_part_of_a_file(api, asked, status, start, end):
 
 
 def test_only_what_the_manifest_lists_is_given_out(api, settings):
-    export = made(api, **of_boats(limit=3), form="csv")
+    export = create_export(api, **boats_request(limit=3), form="csv")
     where = f"/api/exports/{export['id']}/files/"
     beside = storage.folder_of(Export.objects.get().pk) / "1" / "secret.txt"
     beside.write_text("not listed")
@@ -357,7 +357,7 @@ def test_only_what_the_manifest_lists_is_given_out(api, settings):
 
 
 def test_files_that_expired_are_not_there(api):
-    export = made(api, **of_boats(limit=3), form="csv")
+    export = create_export(api, **boats_request(limit=3), form="csv")
     Export.objects.update(state=State.EXPIRED, expires_at=timezone.now())
     assert api.get(export["files"][0]["url"]).status_code == 404
     told = api.get(f"/api/exports/{export['id']}/").json()
@@ -365,11 +365,12 @@ def test_files_that_expired_are_not_there(api):
 
 
 def test_after_a_take_down_an_export_has_to_be_made_again(api):
-    """Also for what is not among its rows, which no one looks through then."""
-    export = made(api, **of_boats(limit=3), form="csv")
+    """Also for items that are not among its rows, which are not checked."""
+    export = create_export(api, **boats_request(limit=3), form="csv")
     url = export["files"][0]["url"]
     ids = [
-        int(row["id"]) for row in csv.DictReader(StringIO(taken(api, export).decode()))
+        int(row["id"])
+        for row in csv.DictReader(StringIO(download(api, export).decode()))
     ]
     dataset = Dataset.objects.get(slug="postcards")
     takedowns.add(Removal.Kind.ITEM, [str(ids[0])], dataset, "asked for")
@@ -380,19 +381,19 @@ def test_after_a_take_down_an_export_has_to_be_made_again(api):
     assert (told["state"], told["error"]) == ("expired", storage.TAKEN_DOWN)
     services.restart(User.objects.get(), Export.objects.get().pk)
     told = api.get(f"/api/exports/{export['id']}/").json()
-    again = csv.DictReader(StringIO(taken(api, told).decode()))
+    again = csv.DictReader(StringIO(download(api, told).decode()))
     assert ids[0] not in [int(row["id"]) for row in again]
 
 
 def test_files_are_not_given_out_past_their_time(api):
-    export = made(api, **of_boats(limit=3), form="csv")
+    export = create_export(api, **boats_request(limit=3), form="csv")
     Export.objects.update(expires_at=timezone.now())  # the sweeper has yet to pass
     answer = api.get(export["files"][0]["url"])
     assert (answer.status_code, answer.json()["detail"]) == (404, storage.DELETED)
 
 
 def test_a_download_goes_on_though_its_files_are_deleted(api):
-    export = made(api, **of_boats(limit=3), form="csv")
+    export = create_export(api, **boats_request(limit=3), form="csv")
     answer = api.get(export["files"][0]["url"])
     storage.remove(Export.objects.get().pk)
     assert len(content(answer)) == export["bytes"]
@@ -403,7 +404,7 @@ def test_a_download_goes_on_though_its_files_are_deleted(api):
 
 
 def test_visitors_and_others_see_none(api, ada):
-    export = made(api, **of_boats(limit=3), form="csv")
+    export = create_export(api, **boats_request(limit=3), form="csv")
     where = f"/api/exports/{export['id']}/"
     addresses = ["/api/exports/", where, export["files"][0]["url"]]
     visitor = APIClient()
@@ -425,18 +426,20 @@ def test_a_collection_of_another_is_exported_without_its_notes(api):
     bo = User.objects.create_user("bo")
     theirs = collection(bo, *first_ids("postcards", 2), visibility="public")
     theirs.items.update(note="a secret note")
-    export = made(api, kind="collection", collection=str(theirs.pk), form="json")
-    assert b"a secret note" not in taken(api, export)
+    export = create_export(
+        api, kind="collection", collection=str(theirs.pk), form="json"
+    )
+    assert b"a secret note" not in download(api, export)
     theirs.visibility = "private"
     theirs.save()
-    answer = posted(api, kind="collection", collection=str(theirs.pk), form="json")
+    answer = post(api, kind="collection", collection=str(theirs.pk), form="json")
     assert answer.status_code == 404
 
 
 def test_the_answer_is_as_the_schema_tells(api):
     from usercollections.api.export_serializers import ExportAnswer
 
-    export = made(api, **of_boats(limit=3), form="csv")
+    export = create_export(api, **boats_request(limit=3), form="csv")
     assert set(export) == set(ExportAnswer().fields)
     assert set(export["progress"]) == set(ExportAnswer().fields["progress"].fields)
     assert set(export["files"][0]) == set(ExportAnswer().fields["files"].child.fields)

@@ -1,4 +1,4 @@
-"""Exports of every kind in every form: what is in the files, and what is not."""
+"""Exports of all kinds and formats: the content of the files."""
 
 import json
 from dataclasses import replace
@@ -54,7 +54,7 @@ def concept(user, crowd):
 
 @pytest.fixture
 def asked(user, crowd, concept):
-    """What is asked for, by kind."""
+    """Return a function for requests by kind and format."""
     from usercollections.export import export_request
 
     def of(kind: str, form: str, with_embeddings: bool = False):
@@ -85,13 +85,13 @@ def query_vector(crowd) -> np.ndarray:
 
 
 def collected_ids(crowd) -> list[int]:
-    """Of both shards, in an order of their own; removed ones cannot be collected."""
+    """Return ids of both shards, in another order, without removed items."""
     order = [110, 1, 61, 5, 20, 100, 10, 3]
     return [int(crowd.ids[row]) for row in order]
 
 
 def true_rows(crowd, kind: str) -> list[int]:
-    """The rows that an export has, in its order."""
+    """Return the rows of an export, in its order."""
     if kind == "collection":
         return [crowd.row_of[item_id] for item_id in collected_ids(crowd)]
     shown = np.flatnonzero(reasons(crowd, Filters()) == 0)
@@ -250,7 +250,7 @@ def test_the_same_export_has_the_same_bytes(asked, user, tmp_path, form):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_a_list_names_is_never_exported(asked, user, crowd, tmp_path, kind):
-    """Also before the engine was told, and of collections made before."""
+    """Also before the engine hides them, and in older collections."""
     one = asked(kind, "json")
     wanted = true_rows(crowd, kind)
     gone = wanted[2]

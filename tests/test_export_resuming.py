@@ -1,4 +1,4 @@
-"""An export that broke off, wherever that was, ends with the same bytes."""
+"""An export that breaks off anywhere ends with the same bytes when resumed."""
 
 import json
 import os
@@ -22,7 +22,7 @@ KINDS = ("dataset", "concept", "search", "collection")
 
 
 class BrokeOff(Exception):
-    """The worker died, or was told to stop."""
+    """The worker died or was stopped."""
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def user(django_user_model):
     return django_user_model.objects.create_user("ada")
 
 
-def asked_of(kind: str, user, crowd):
+def request_for(kind: str, user, crowd):
     from usercollections.export import export_request
     from usercollections.models import Concept
 
@@ -77,7 +77,7 @@ def asked_of(kind: str, user, crowd):
     )
 
 
-class Breaking:
+class Interrupter:
     """Counts the moments at which a run may end, and ends it at one of them."""
 
     def __init__(self, monkeypatch, *, killed: bool):
@@ -112,8 +112,8 @@ def test_it_goes_on_wherever_it_broke_off(
 ):
     from usercollections.export.writer import write
 
-    asked = asked_of(kind, user, crowd)
-    breaking = Breaking(monkeypatch, killed=killed)
+    asked = request_for(kind, user, crowd)
+    breaking = Interrupter(monkeypatch, killed=killed)
     whole = made(asked, tmp_path / "whole", user, breaking.moment)
     moments = breaking.last + 1
     assert len(whole["files"]) >= 2 and moments > 12
@@ -213,7 +213,7 @@ def test_what_cannot_be_gone_on_with_begins_anew(crowd, user, tmp_path, change):
     from usercollections.export.writer import write
     from usercollections.models import Collection
 
-    asked = asked_of("collection", user, crowd)
+    asked = request_for("collection", user, crowd)
 
     def tell(progress):
         if progress.rows > 40:
@@ -243,7 +243,7 @@ def test_what_cannot_be_gone_on_with_begins_anew(crowd, user, tmp_path, change):
 def test_what_is_removed_before_it_goes_on_is_not_in_it(crowd, user, tmp_path, kind):
     from usercollections.export.writer import write
 
-    asked = asked_of(kind, user, crowd)
+    asked = request_for(kind, user, crowd)
 
     def tell(progress):
         if progress.rows > 40:

@@ -1,4 +1,4 @@
-"""The run of an export: claimed once, gone on with, stopped, and swept away."""
+"""Runs of exports: leased once, resumed, stopped, and swept."""
 
 import errno
 from datetime import timedelta
@@ -32,7 +32,7 @@ AWAY = SearchUnavailable("The search engine did not answer.")
 
 
 class Killed(BaseException):
-    """What becomes of a worker that is killed: nothing more is written."""
+    """Ends a run like a kill: nothing more is written."""
 
 
 @pytest.fixture(autouse=True)
@@ -64,17 +64,17 @@ def queued(ada, monkeypatch) -> Export:
     return services.start(ada, export_request.of_dataset("postcards", form="parquet"))
 
 
-def now(export: Export) -> Export:
+def refreshed(export: Export) -> Export:
     export.refresh_from_db()
     return export
 
 
 def folder(export: Export) -> Path:
-    return storage.folder_of(export.pk) / str(now(export).attempts)
+    return storage.folder_of(export.pk) / str(refreshed(export).attempts)
 
 
 def at_rows(monkeypatch, rows: int, act) -> None:
-    """Has something done the first time that so many rows are written."""
+    """Schedule an action for the first time that so many rows are written."""
     tell = job.ExportJob._report
 
     def telling(self, progress):
@@ -94,12 +94,14 @@ def raising(error: BaseException):
 
 
 def ids_in(export: Export) -> list[int]:
-    parts = [folder(export) / file["name"] for file in storage.listed(now(export))]
+    parts = [
+        folder(export) / file["name"] for file in storage.listed(refreshed(export))
+    ]
     return [key for part in parts for key in pq.read_table(part)["id"].to_pylist()]
 
 
-def lapse(export: Export) -> None:
-    """As when half a minute has passed since its worker was heard of."""
+def expire_lease(export: Export) -> None:
+    """Let the lease expire, as half a minute after a worker's death."""
     Export.objects.filter(pk=export.pk).update(
         lease_until=timezone.now() - timedelta(seconds=1)
     )
@@ -111,7 +113,7 @@ def lapse(export: Export) -> None:
 def test_a_large_one_waits_for_a_worker_and_is_then_done(queued, sent, settings):
     assert (queued.state, sent) == (State.QUEUED, [str(queued.pk)])
     tasks.write_export(sent[0])
-    done = now(queued)
+    done = refreshed(queued)
     assert (done.state, done.error, done.failures) == (State.DONE, "", 0)
     assert (done.rows, done.looked_at, done.to_look_at) == (2_000, 2_000, 2_000)
     assert len(set(ids_in(queued))) == 2_000
@@ -122,7 +124,7 @@ def test_a_large_one_waits_for_a_worker_and_is_then_done(queued, sent, settings)
     left = done.expires_at - timezone.now()
     assert timedelta(days=6) < left <= timedelta(days=settings.EXPORT_DAYS)
     assert not job.run(queued.pk), "a message that comes twice does nothing"
-    assert now(queued).attempts == 1
+    assert refreshed(queued).attempts == 1
 
 
 def test_a_small_one_is_done_when_it_is_asked_for(ada, sent):
@@ -147,19 +149,19 @@ def test_a_run_whose_worker_was_killed_is_gone_on_with(queued, monkeypatch, sent
     at_rows(monkeypatch, 1_000, raising(Killed()))
     with pytest.raises(Killed):
         job.run(queued.pk)
-    broken = now(queued)
+    broken = refreshed(queued)
     assert (broken.state, broken.rows) == (State.RUNNING, 1_000)
     assert not job.run(queued.pk), "another worker holds it"
     assert sweeper.recover() == 0
 
-    lapse(queued)
+    expire_lease(queued)
     finished = {path.name: path.stat().st_mtime_ns for path in folder(queued).iterdir()}
     parts = [name for name in finished if name.endswith(".parquet")]
     assert len(parts) == 2
     sent.clear()
     assert sweeper.recover() == 1 and sent == [str(queued.pk)]
     tasks.write_export(sent[0])
-    assert (now(queued).state, queued.attempts) == (State.DONE, 2)
+    assert (refreshed(queued).state, queued.attempts) == (State.DONE, 2)
     assert sorted(set(ids_in(queued))) == sorted(ids_in(queued))
     assert queued.rows == 2_000
     for name in parts:
@@ -168,15 +170,15 @@ def test_a_run_whose_worker_was_killed_is_gone_on_with(queued, monkeypatch, sent
 
 
 def test_a_worker_thought_dead_writes_where_nobody_looks(queued, monkeypatch):
-    """It goes on once another has finished what it was at."""
+    """It continues once another has finished its work."""
 
     def overtaken():
-        lapse(queued)
+        expire_lease(queued)
         assert job.run(queued.pk)
 
     at_rows(monkeypatch, 1_000, overtaken)
     assert not job.run(queued.pk)
-    assert (now(queued).state, queued.attempts) == (State.DONE, 2)
+    assert (refreshed(queued).state, queued.attempts) == (State.DONE, 2)
     assert len(set(ids_in(queued))) == len(ids_in(queued)) == 2_000
     for file in storage.listed(queued):
         part = pq.read_table(folder(queued) / file["name"])
@@ -187,13 +189,13 @@ def test_an_engine_that_goes_away_is_waited_for(queued, monkeypatch, sent):
     at_rows(monkeypatch, 1_000, raising(AWAY))
     with pytest.raises(SearchUnavailable):
         job.run(queued.pk)
-    assert (now(queued).state, queued.error) == (State.QUEUED, AWAY.message)
+    assert (refreshed(queued).state, queued.error) == (State.QUEUED, AWAY.message)
     assert queued.lease_until is None
     sent.clear()
     sweeper.recover()
     assert sent == [str(queued.pk)]
     tasks.write_export(sent[0])
-    assert (now(queued).state, queued.error) == (State.DONE, "")
+    assert (refreshed(queued).state, queued.error) == (State.DONE, "")
 
 
 def test_what_breaks_off_again_and_again_is_given_up(queued, monkeypatch):
@@ -201,9 +203,9 @@ def test_what_breaks_off_again_and_again_is_given_up(queued, monkeypatch):
     for _ in range(MAX_FAILURES):
         with pytest.raises(Killed):
             job.run(queued.pk)
-        lapse(queued)
+        expire_lease(queued)
     assert job.run(queued.pk)
-    assert now(queued).state == State.FAILED
+    assert refreshed(queued).state == State.FAILED
     assert queued.error.startswith("It broke off 5 times in a row")
     assert not storage.folder_of(queued.pk).exists()
 
@@ -213,7 +215,7 @@ def test_getting_on_forgives_what_broke_off_before(queued, monkeypatch):
     at_rows(monkeypatch, 600, raising(Killed()))
     with pytest.raises(Killed):
         job.run(queued.pk)
-    assert now(queued).failures == 0
+    assert refreshed(queued).failures == 0
 
 
 # --- Failed
@@ -235,7 +237,7 @@ def test_what_cannot_be_written_fails_with_its_sentence(
 ):
     at_rows(monkeypatch, 1_000, raising(error))
     assert job.run(queued.pk)
-    failed = now(queued)
+    failed = refreshed(queued)
     assert failed.state == State.FAILED and sentence in failed.error
     assert failed.finished_at and failed.lease_until is None
     assert not storage.folder_of(queued.pk).exists()
@@ -244,14 +246,14 @@ def test_what_cannot_be_written_fails_with_its_sentence(
 def test_a_disk_is_not_filled_to_the_last_byte(queued, monkeypatch):
     monkeypatch.setattr(job, "MIN_FREE", 2**60)
     assert job.run(queued.pk)
-    assert (now(queued).state, queued.error) == (State.FAILED, job.NO_SPACE)
+    assert (refreshed(queued).state, queued.error) == (State.FAILED, job.NO_SPACE)
 
 
 def test_a_dataset_that_was_dropped_meanwhile_is_told(queued):
     told = {**queued.asked, "what": {**queued.asked["what"], "dataset": "gone"}}
     Export.objects.filter(pk=queued.pk).update(asked=told)
     job.run(queued.pk)
-    assert now(queued).state == State.FAILED
+    assert refreshed(queued).state == State.FAILED
     assert queued.error == "There is no dataset named “gone”."
 
 
@@ -261,7 +263,7 @@ def test_a_collection_that_was_deleted_meanwhile_is_told(ada, monkeypatch):
     export = services.start(ada, export_request.of_collection(ada, boats.pk, "csv"))
     boats.delete()
     job.run(export.pk)
-    assert now(export).state == State.FAILED
+    assert refreshed(export).state == State.FAILED
     assert "no such collection" in export.error
 
 
@@ -271,7 +273,7 @@ def test_a_collection_that_was_deleted_meanwhile_is_told(ada, monkeypatch):
 def test_cancelling_stops_it_at_the_next_batch(ada, queued, monkeypatch):
     at_rows(monkeypatch, 1_000, lambda: services.cancel(ada, queued.pk))
     assert not job.run(queued.pk)
-    assert (now(queued).state, queued.rows) == (State.CANCELLED, 1_000)
+    assert (refreshed(queued).state, queued.rows) == (State.CANCELLED, 1_000)
     assert not storage.folder_of(queued.pk).exists()
     with pytest.raises(InvalidQuery, match="ended already"):
         services.cancel(ada, queued.pk)
@@ -297,13 +299,13 @@ def test_one_that_ended_without_files_can_be_made_again(ada, queued, sent):
     assert (again.state, again.rows, again.error) == (State.QUEUED, 0, "")
     assert sent == [str(queued.pk)]
     tasks.write_export(sent[0])
-    assert now(queued).state == State.DONE
+    assert refreshed(queued).state == State.DONE
     with pytest.raises(InvalidQuery, match="has its files"):
         services.restart(ada, queued.pk)
 
 
 def test_who_makes_it_again_twice_has_the_files_of_the_first(ada, monkeypatch):
-    """Both requests begin before either has done anything."""
+    """Both requests start before either has written."""
     export = services.start(ada, export_request.of_dataset("postcards", form="csv"))
     Export.objects.filter(pk=export.pk).update(state=State.EXPIRED)
     most_rows, requests = services.max_rows, []
@@ -316,7 +318,7 @@ def test_who_makes_it_again_twice_has_the_files_of_the_first(ada, monkeypatch):
 
     monkeypatch.setattr(services, "max_rows", at_the_same_moment)
     assert services.restart(ada, export.pk).state == State.DONE
-    for file in storage.listed(now(export)):
+    for file in storage.listed(refreshed(export)):
         assert (folder(export) / file["name"]).exists()
 
 
@@ -346,7 +348,7 @@ def test_files_are_deleted_when_they_expire_and_the_row_later(queued):
     past = timezone.now() - timedelta(seconds=1)
     Export.objects.update(expires_at=past)
     assert sweeper.sweep() == 0
-    assert now(queued).state == State.EXPIRED
+    assert refreshed(queued).state == State.EXPIRED
     assert not storage.folder_of(queued.pk).exists()
     assert storage.listed(queued) == []
     Export.objects.update(finished_at=past - sweeper.ROW_KEPT_FOR)
@@ -404,7 +406,7 @@ def test_of_too_many_the_oldest_without_files_makes_room(ada, monkeypatch):
 
 
 def test_a_claim_that_is_lost_is_never_mistaken_for_a_failure(queued, monkeypatch):
-    """Its files vanish under it, and only then does it hear of that."""
+    """Its files disappear before it finds out that it was stopped."""
 
     def stop():
         Export.objects.filter(pk=queued.pk).update(state=State.CANCELLED)
@@ -413,4 +415,4 @@ def test_a_claim_that_is_lost_is_never_mistaken_for_a_failure(queued, monkeypatc
 
     at_rows(monkeypatch, 1_000, stop)
     assert not job.run(queued.pk)
-    assert (now(queued).state, queued.error) == (State.CANCELLED, "")
+    assert (refreshed(queued).state, queued.error) == (State.CANCELLED, "")

@@ -1,4 +1,4 @@
-"""An import from a click to the search, in Chromium, on a server with its worker."""
+"""Imports in Chromium, from the click to the search."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ expect.set_options(timeout=20_000)
 
 @pytest.fixture
 def opened(opened, live_server_process) -> Callable[..., Page]:
-    """Opens pages of the staff."""
+    """Return a function that opens the staff's pages."""
 
     def open_page(**options) -> Page:
         page = opened(**options)
@@ -39,7 +39,7 @@ def log_in(page: Page, password: str) -> None:
 
 @pytest.fixture
 def second(opened, postcards_folder) -> Iterator[str]:
-    """A dataset that was entered and is not in yet; gone afterwards."""
+    """A dataset without imported shards, deleted afterwards."""
     page = opened()
     page.goto("/admin/search/dataset/add/")
     page.get_by_label("Title").fill("Second")
@@ -163,7 +163,7 @@ def test_a_server_that_does_not_answer_is_told_and_asked_again(opened, second):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nobody_is_kept_out(opened, scheme):
-    """By axe, and on a phone, too; the server's own dataset will do."""
+    """Check with axe, also in a phone's viewport."""
     page = opened(color_scheme=scheme, viewport={"width": 360, "height": 740})
     rules = "{runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa', 'best-practice']}"
     page.goto("/ingestion/postcards/")

@@ -70,7 +70,7 @@ class Laptop:
 
 @pytest.fixture(scope="module")
 def laptop(embedded_environment, tmp_path_factory) -> Laptop:
-    """With a dataset of many small shards, one of them broken, that is not in yet."""
+    """With a dataset of many small shards to import, one of them broken."""
     folder = tmp_path_factory.mktemp("laptop")
     (folder / "source").mkdir()
     for number in range(SHARDS):
@@ -156,7 +156,7 @@ def test_shards_are_dropped_and_brought_in_again(laptop):
 
 
 def test_an_engine_that_is_open_elsewhere_is_named(laptop):
-    """The process that holds it here is that of the tests."""
+    """The tests' own process has the engine open."""
     client.ping()
     url = os.environ["CLICKHOUSE_URL"]
     elsewhere = Laptop(laptop.environment | {"CLICKHOUSE_URL": url})
@@ -200,7 +200,7 @@ def broker(settings, monkeypatch) -> list[int]:
 
 @pytest.fixture
 def workers(broker, monkeypatch) -> None:
-    """Whenever the command looks, they have done one shard more."""
+    """Workers that complete a shard each time the command polls."""
     look = ImportProgress.of
 
     def work_and_look(dataset, shards=None):
@@ -214,7 +214,7 @@ def workers(broker, monkeypatch) -> None:
 
 
 def manage(*arguments: object, **options: object) -> str:
-    """What a command prints; raises CommandError."""
+    """Return the output of a command; raises CommandError."""
     printed = StringIO()
     call_command(*arguments, stdout=printed, **options)
     return printed.getvalue()

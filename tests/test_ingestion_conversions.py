@@ -1,4 +1,4 @@
-"""Conversions: which items were picked, how often, and for which words."""
+"""Loading conversions: counts by item and keyword."""
 
 import csv
 from pathlib import Path
@@ -26,7 +26,7 @@ HEADER = (
 
 @pytest.fixture
 def tiny(tmp_path):
-    """Six photos; the second shard has the first two once more."""
+    """Six photos; the second shard repeats the first two."""
     folder = tmp_path / "photos"
     folder.mkdir()
     write_photos(folder / "0.parquet", PHOTOS)
@@ -43,7 +43,7 @@ def write_photos(path: Path, photos: list[str]) -> None:
 
 
 def write(path: Path, *picks: tuple[str, str]) -> Path:
-    """A file of conversions, as Unsplash has it."""
+    """Write a file of conversions in Unsplash's format."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, delimiter="\t")
         writer.writerow(HEADER.split("\t"))

@@ -1,4 +1,4 @@
-"""Downloads from a server that cuts, lies, redirects and limits: right, or refused."""
+"""Downloads from servers that break off, lie, redirect and limit."""
 
 import errno
 import io
@@ -33,7 +33,7 @@ LONG_AGO = formatdate(1_600_000_000, usegmt=True)
 
 
 class Cancelled(Exception):
-    """What the progress of a run raises when it is to stop."""
+    """Raised by a progress callback to stop a run."""
 
 
 # --- A server and what it does wrong
@@ -56,7 +56,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """Acts by its script, one request after the other."""
+    """Answers requests in turn, by its script."""
 
     daemon_threads = True
 
@@ -73,7 +73,7 @@ class Server(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def handle_error(self, *_) -> None:
-        """Clients that hang up are what is tested here."""
+        """Ignore clients that disconnect, as the tests do."""
 
     def stop(self) -> None:
         self.shutdown()
@@ -93,7 +93,7 @@ def answer(
     chunked: bool = False,
     drip: tuple[int, float] | None = None,
 ) -> None:
-    """A file as a good server sends it, but for what the arguments say.
+    """Return a handler that serves a file correctly, except as the arguments say.
 
     It may ignore Range or If-Range, start elsewhere (`shift`), close the connection
     after `cut` bytes, state a length `longer` than the body, or drip (bytes, seconds).
@@ -174,14 +174,14 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch) -> None:
-    """Progress at each piece, and no reserve on a small disk."""
+    """Report progress at each piece; reserve nothing of a small disk."""
     monkeypatch.setattr(download, "REPORT_S", 0)
     monkeypatch.setattr(partial_file, "RESERVE_BYTES", 0)
 
 
 @pytest.fixture
 def fetch(server, tmp_path):
-    """Downloads /file to `target` without sleeping; `slept` has the seconds."""
+    """Return a function that downloads /file to `target`; `slept` has its pauses."""
 
     def fetch(**more) -> str:
         slept = fetch.slept.append
@@ -297,7 +297,7 @@ def test_a_file_that_changes_midway_is_the_new_one(fetch, server, compares, othe
 
 
 def test_a_rest_of_another_length_is_not_sewn_on(fetch, server):
-    """The server says the same ETag of another file."""
+    """The server sends the same ETag for another file."""
     server.script = [partial(answer, cut=5_000), partial(answer, body=OTHER)]
     fetch()
     assert fetch.target.read_bytes() == CONTENT
@@ -391,7 +391,7 @@ def test_a_rest_longer_than_stated_is_not_taken(fetch, server):
 
 
 def test_a_length_that_is_too_short_is_found_out_by_the_checksum(fetch, server):
-    """HTTP alone cannot tell; without a checksum the format of the file does."""
+    """HTTP cannot detect it; without a checksum the file format does."""
     server.otherwise = partial(answer, longer=-10)
     with pytest.raises(ShardUnreadable, match="has the sha256"):
         fetch(sha256=sha256(CONTENT).hexdigest())
@@ -596,7 +596,7 @@ def test_a_download_cancelled_in_a_pause_is_gone_on_with(fetch, server):
 def test_a_run_that_is_stopped_at_the_end_does_not_name_the_file(
     fetch, server, monkeypatch
 ):
-    """The last call comes however short ago the one before was."""
+    """The last call is made even right after the one before."""
     monkeypatch.setattr(download, "PIECE_BYTES", 10_000)
     monkeypatch.setattr(download, "REPORT_S", 3_600)
     with pytest.raises(Cancelled):
@@ -607,7 +607,7 @@ def test_a_run_that_is_stopped_at_the_end_does_not_name_the_file(
 
 
 def test_bytes_that_nobody_vouched_for_are_fetched_again(fetch, server):
-    """What a killed process, or a power cut, leaves behind the last note."""
+    """Bytes after the last note, as a killed process or a power failure leaves them."""
     with pytest.raises(Cancelled):
         fetch(progress=cancelling_at(50_000))
     kept = fetch.part.stat().st_size
@@ -643,7 +643,7 @@ def test_a_part_of_another_address_starts_again(fetch, server):
 def test_a_process_killed_while_it_restarts_mixes_no_versions(
     fetch, server, monkeypatch
 ):
-    """The note of the old version must not vouch for bytes of the new one."""
+    """The note of the old version must not apply to bytes of the new one."""
     with pytest.raises(Cancelled):
         fetch(progress=cancelling_at(80_000))
     server.otherwise = partial(answer, body=OTHER, etag='"2"')
@@ -710,7 +710,7 @@ def test_two_downloads_of_the_same_file_do_not_mix(fetch, server):
 
 
 def test_a_run_thought_dead_neither_blocks_nor_spoils_another(fetch, server):
-    """One stalls in the middle; another begins and finishes; the first one goes on."""
+    """One stalls halfway; another starts and finishes; the first one continues."""
     seen = []
 
     def stalled(done: int, total: int | None) -> None:
@@ -783,7 +783,7 @@ def test_a_disk_that_fills_up_meanwhile_stops_the_download(fetch, server, monkey
 
 
 class FullDisk(io.FileIO):
-    """Writes what still has room, and then says what a full disk says."""
+    """Writes what fits, then raises the error of a full disk."""
 
     room = 33_333
 
@@ -864,7 +864,7 @@ ROWS, DIMENSION = 40, 8
 
 
 def shard_files(folder: Path, number: int, seed: int = 1) -> dict[str, bytes]:
-    """The three files of a shard by their paths on a server."""
+    """Return the three files of a shard by their paths on a server."""
     draw = np.random.default_rng(seed)
     vectors = draw.standard_normal((2, ROWS, DIMENSION)).astype(np.float16)
     named = {"img_emb": vectors[0], "text_emb": vectors[1]}
@@ -881,7 +881,7 @@ def shard_files(folder: Path, number: int, seed: int = 1) -> dict[str, bytes]:
 
 @pytest.fixture
 def shards(server, tmp_path):
-    """Shard 3 on the server; makes sources that fetch it into `folder`."""
+    """Return a function for sources of shard 3, which is fetched into `folder`."""
     server.files |= shard_files(tmp_path, 3)
 
     def source(**more) -> LaionUrl:

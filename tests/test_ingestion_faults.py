@@ -51,7 +51,7 @@ from tiny_shards import told
 print(json.dumps(told(Dataset.objects.get(slug="embedded"))))"""
 
 
-def written(folder: Path, rows: int) -> Path:
+def write_shards(folder: Path, rows: int) -> Path:
     for number in range(SHARDS):
         facts = {
             "url": [f"http://example.org/{number}/{i}.jpg" for i in range(rows)],
@@ -63,8 +63,8 @@ def written(folder: Path, rows: int) -> Path:
     return folder
 
 
-def undisturbed(source: Path) -> dict:
-    """What an import in this process ends with, when nothing happens."""
+def summary_without_faults(source: Path) -> dict:
+    """Return the result of an import in this process, without faults."""
     dataset = tiny_dataset(source, slug="undisturbed", dimension=DIMENSION)
     import_all(dataset)
     wanted = summary(dataset)
@@ -76,13 +76,13 @@ def undisturbed(source: Path) -> dict:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return written(tmp_path_factory.mktemp("shards"), ROWS)
+    return write_shards(tmp_path_factory.mktemp("shards"), ROWS)
 
 
 @pytest.fixture(scope="module")
 def wanted(source: Path, django_db_setup, django_db_blocker) -> dict:
     with django_db_blocker.unblock():
-        return undisturbed(source)
+        return summary_without_faults(source)
 
 
 @pytest.fixture(scope="module")
@@ -97,15 +97,15 @@ def site(
         yield site
 
 
-def begun(site: Production, slug: str, rows: int) -> None:
-    """Queues a dataset and waits until so many of its rows have come in."""
+def start_import(site: Production, slug: str, rows: int) -> None:
+    """Queue a dataset and wait until so many of its rows are imported."""
     site.queue(slug)
     wait_until(f"{rows} rows have come in", lambda: site.rows_done(slug) >= rows)
     assert not site.ingested(slug)
 
 
-def taken_up(site: Production, slug: str, held: dict) -> None:
-    """Waits until what was held by the dead is worked at again; prints how long."""
+def wait_until_resumed(site: Production, slug: str, held: dict) -> None:
+    """Wait until the work of dead workers is resumed; print how long it took."""
     returned = time.monotonic()
 
     def all_taken_up() -> bool:
@@ -117,22 +117,22 @@ def taken_up(site: Production, slug: str, held: dict) -> None:
     print(f"{slug}: {held} was taken up again after {seconds:.1f} s")
 
 
-def ended_as(site: Production, slug: str, wanted: dict) -> None:
+def assert_ends_as(site: Production, slug: str, wanted: dict) -> None:
     wait_until("all is ingested", lambda: site.ingested(slug))
     wait_until("nothing is left over", lambda: not site.told(slug)["beside"])
     assert site.told(slug) == wanted
 
 
 def test_a_worker_killed_in_an_import(site, wanted):
-    begun(site, "killed", 700)
+    start_import(site, "killed", 700)
     for _ in range(2):
         wait_until("it works", lambda: site.attempts("killed", held=True))
         time.sleep(random.uniform(0, 0.5))
         site.kill_worker()
         held = site.attempts("killed", held=True)
         site.start_worker()
-        taken_up(site, "killed", held)
-    ended_as(site, "killed", wanted)
+        wait_until_resumed(site, "killed", held)
+    assert_ends_as(site, "killed", wanted)
 
 
 def test_a_worker_killed_while_it_publishes(site, wanted):
@@ -141,33 +141,33 @@ def test_a_worker_killed_while_it_publishes(site, wanted):
     site.kill_worker()
     assert list(held := site.attempts("indexing", held=True)) == [("partition", 0)]
     site.start_worker()
-    taken_up(site, "indexing", held)
-    ended_as(site, "indexing", wanted)
+    wait_until_resumed(site, "indexing", held)
+    assert_ends_as(site, "indexing", wanted)
 
 
 def test_a_broker_that_forgets_everything(site, wanted):
-    begun(site, "flushed", 300)
+    start_import(site, "flushed", 300)
     site.redis.flush()
-    ended_as(site, "flushed", wanted)
+    assert_ends_as(site, "flushed", wanted)
 
 
 def test_a_broker_that_dies_and_comes_back_empty(site, wanted):
-    begun(site, "broker", 300)
+    start_import(site, "broker", 300)
     site.redis.kill()
     time.sleep(1)
     site.redis.start()
-    ended_as(site, "broker", wanted)
+    assert_ends_as(site, "broker", wanted)
 
 
 def test_a_database_that_is_restarted(site, wanted):
-    begun(site, "ledger", 700)
+    start_import(site, "ledger", 700)
     site.restart_postgres()
-    ended_as(site, "ledger", wanted)
+    assert_ends_as(site, "ledger", wanted)
 
 
 def test_a_worker_stopped_past_its_lease(site, wanted):
-    """Another worker takes note meanwhile; its engine is another one, and empty."""
-    begun(site, "stopped", 700)
+    """The next worker has another engine, which is empty."""
+    start_import(site, "stopped", 700)
     site.worker.send_signal(signal.SIGSTOP)
     held = site.attempts("stopped", held=True)
     with site.second_worker("publish"):
@@ -175,8 +175,8 @@ def test_a_worker_stopped_past_its_lease(site, wanted):
             "its shard is queued again", lambda: not site.attempts("stopped", held=True)
         )
     site.worker.send_signal(signal.SIGCONT)
-    taken_up(site, "stopped", held)
-    ended_as(site, "stopped", wanted)
+    wait_until_resumed(site, "stopped", held)
+    assert_ends_as(site, "stopped", wanted)
 
 
 @pytest.fixture
@@ -197,12 +197,12 @@ def test_a_disk_that_is_full_for_a_while(site, wanted, small_disk):
     before, site.engine = site.engine, small_disk / "clickhouse"
     site.start_worker()
     try:
-        begun(site, "full", 300)
+        start_import(site, "full", 300)
         ballast = small_disk / "ballast"
         fill(ballast)
         wait_until("it is said", lambda: "disk" in site.errors("full"))
         ballast.unlink()
-        ended_as(site, "full", wanted)
+        assert_ends_as(site, "full", wanted)
     finally:
         site.kill_worker()
         site.engine = before
@@ -218,7 +218,7 @@ def fill(ballast: Path) -> None:
 def test_the_one_process_killed_in_an_import(
     embedded_environment, source, wanted, tmp_path
 ):
-    """The embedded default: SQLite, no broker, and the worker a thread of the site."""
+    """The embedded default: SQLite, no broker, the worker in a thread of the site."""
     path = f"{production.ROOT}:{production.TESTS}"
     environment = embedded_environment(tmp_path / "var", PYTHONPATH=path)
     production.make_datasets(environment, ["embedded"], source, DIMENSION)
@@ -263,8 +263,8 @@ def test_many_faults_at_random_moments(tmp_path_factory):
     seed = random.randrange(10**6)
     print(f"seed {seed}")
     chance = random.Random(seed)
-    source = written(tmp_path_factory.mktemp("soak"), SOAK_ROWS)
-    wanted = undisturbed(source)
+    source = write_shards(tmp_path_factory.mktemp("soak"), SOAK_ROWS)
+    wanted = summary_without_faults(source)
     faults = ["worker"] * KILLS + ["flush", "broker", "ledger"] * 2
     chance.shuffle(faults)
     with production.started(
@@ -282,7 +282,7 @@ def test_many_faults_at_random_moments(tmp_path_factory):
             time.sleep(chance.uniform(0, 15))
             print(fault, end=": ")
             strike(site, fault)
-        ended_as(site, "soak", wanted)
+        assert_ends_as(site, "soak", wanted)
 
 
 def strike(site: Production, fault: str) -> None:
@@ -290,7 +290,7 @@ def strike(site: Production, fault: str) -> None:
         site.kill_worker()
         held = site.attempts("soak", held=True)
         site.start_worker()
-        return taken_up(site, "soak", held)
+        return wait_until_resumed(site, "soak", held)
     if fault == "flush":
         site.redis.flush()
     elif fault == "broker":

@@ -1,4 +1,4 @@
-"""Pictures that are still to be embedded: lists of addresses, folders, tar files."""
+"""Imports of images: URL lists, folders, tar files."""
 
 import csv
 import io
@@ -129,7 +129,7 @@ def site(settings) -> Iterator[Site]:
 
 @pytest.fixture
 def pictures(tmp_path) -> Iterator[Dataset]:
-    """A dataset of pictures; the test puts them into `source`."""
+    """A dataset of images; the test writes them into `source`."""
     dataset = Dataset.objects.create(
         slug="pictures",
         title="Pictures",
@@ -311,11 +311,9 @@ def test_a_run_that_is_stopped_leaves_no_threads(pictures, site, tmp_path):
     batches = source_of(pictures).open(0, 512).batches(4)
     first = next(batches)
     assert (first.start, first.end) == (4, 8)
-    assert any(thread.name.startswith("pictures") for thread in threading.enumerate())
+    assert any(thread.name.startswith("images") for thread in threading.enumerate())
     batches.close()
-    assert not any(
-        thread.name.startswith("pictures") for thread in threading.enumerate()
-    )
+    assert not any(thread.name.startswith("images") for thread in threading.enumerate())
     assert len(site.asked) < len(POSTCARDS)
 
 
@@ -414,7 +412,7 @@ def test_a_model_of_another_dimension_is_refused(pictures, site, tmp_path):
 
 
 def sample(i: int) -> dict[str, bytes]:
-    """Postcard i with what lies beside it, as img2dataset writes it."""
+    """Return postcard i with its caption and metadata, in img2dataset's format."""
     facts = {
         "url": f"https://example.org/{i}.jpg",
         "width": 9,

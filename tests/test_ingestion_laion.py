@@ -1,4 +1,4 @@
-"""LAION's shards into rows: what is whole arrives as it is, what is broken, nothing."""
+"""LAION shards: valid ones are imported exactly, broken ones not at all."""
 
 from contextlib import suppress
 from pathlib import Path

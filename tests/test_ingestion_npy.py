@@ -1,4 +1,4 @@
-"""Vectors are read from .npy files piece by piece, and never from elsewhere."""
+"""Reading vectors from .npy files in pieces."""
 
 import numpy as np
 import pytest

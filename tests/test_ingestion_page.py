@@ -1,4 +1,4 @@
-"""The staff's page of an import: what it shows, and what its buttons do."""
+"""The staff's page of an import: its figures and its buttons."""
 
 import csv
 import io
@@ -40,7 +40,7 @@ def staff(admin_client):
 
 @pytest.fixture
 def tiny(tmp_path: Path):
-    """Three shards of forty rows, not looked for yet."""
+    """Three shards of forty rows, not in the ledger yet."""
     for number in range(3):
         write_shard(tmp_path, number)
     dataset = tiny_dataset(tmp_path)
@@ -50,7 +50,7 @@ def tiny(tmp_path: Path):
 
 @pytest.fixture
 def sent(monkeypatch) -> list[int]:
-    """The keys of the shards that were handed to the workers."""
+    """The keys of the shards that were sent to the workers."""
     keys: list[int] = []
     monkeypatch.setattr(tasks.ingest_shard, "delay", keys.append)
     monkeypatch.setattr(tasks.publish, "delay", lambda *_: None)
@@ -66,7 +66,7 @@ def work(sent: list[int], dataset: Dataset) -> None:
 
 @pytest.fixture
 def press(staff):
-    """Presses a button; returns what the page says then."""
+    """Return a function that presses a button and returns the page's messages."""
 
     def press(action: str, **chosen) -> list[str]:
         answer = staff.post(f"{PAGE}steer", {"action": action, **chosen}, follow=True)

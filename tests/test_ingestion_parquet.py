@@ -1,4 +1,4 @@
-"""Parquet files with embeddings into rows that are found."""
+"""Imports of Parquet files with embeddings."""
 
 import numpy as np
 import pyarrow as pa

@@ -1,4 +1,4 @@
-"""From shards that have arrived to what searches find: a partition at a time, whole."""
+"""Publishing shards that have arrived: one partition at a time, completely."""
 
 from contextlib import suppress
 from datetime import timedelta
@@ -56,7 +56,7 @@ def sent(monkeypatch):
 
 @pytest.fixture
 def at_step(monkeypatch):
-    """Has something done, once, before one of the writer's steps."""
+    """Return a function that schedules an action before one of the writer's steps."""
 
     def before(step: str, act) -> None:
         original = getattr(writer, step)
@@ -94,16 +94,16 @@ def ids(*numbers: int, rows: int = 40) -> list[int]:
     return [(number << SHARD_BITS) + row for number in numbers for row in range(rows)]
 
 
-def seen(dataset) -> list[int]:
-    """The ids that can be found; none before there is a table."""
+def visible_ids(dataset) -> list[int]:
+    """Return the ids that searches find; none before there is a table."""
     try:
         return ids_of(dataset)
     except NotFound:
         return []
 
 
-def leave(dataset) -> None:
-    """As a worker that died: its lease has run out."""
+def abandon(dataset) -> None:
+    """Let leases expire, as of workers that died."""
     dataset.partitions.update(lease_until=timezone.now() - timedelta(seconds=1))
 
 
@@ -119,13 +119,13 @@ def test_a_shard_is_seen_once_its_partition_is_whole(tiny):
     assert states(tiny) == [State.ARRIVED, State.QUEUED, State.QUEUED]
     assert publishing.due_partitions(tiny) == []
     assert not publishing.publish(tiny, 0)
-    assert seen(tiny) == []
+    assert visible_ids(tiny) == []
     assert shard_run.ingest(other)
     assert publish(tiny) == [1]  # shard 4 lies in the next partition
-    assert seen(tiny) == ids(4)
+    assert visible_ids(tiny) == ids(4)
     assert shard_run.ingest(second)
     assert publish(tiny) == [0]
-    assert seen(tiny) == ids(0, 1, 4)
+    assert visible_ids(tiny) == ids(0, 1, 4)
     assert states(tiny) == [State.INGESTED] * 3
     assert tiny.item_count() == 120
     assert writer.tables_beside(tiny.item_table) == []
@@ -145,7 +145,7 @@ def test_each_partition_is_one_part_with_its_graphs(tiny):
 def test_no_graph_is_built_before_a_partition_is_put_together(
     tiny, tmp_path, monkeypatch
 ):
-    """Merges in the background would build many, for nobody."""
+    """Background merges would build many indexes in vain."""
     monkeypatch.setattr(laion, "BATCH_ROWS", 16)
     write_shard(tmp_path, 0, rows=400)
     first, *_ = queue(tiny)
@@ -163,7 +163,7 @@ EDGES = sorted({0, 409} | {n for k in range(1, 13) for n in (32 * k - 1, 32 * k)
 
 @pytest.mark.parametrize("numbers", [EDGES, pytest.param(range(410), marks=SOAK)])
 def test_410_shards_make_13_parts(tmp_path, numbers):
-    """The first and the last of each partition will do; all of them take a minute."""
+    """Of each partition the first and the last; all of them take a minute."""
     for number in numbers:
         write_shard(tmp_path, number, rows=4)
     dataset = tiny_dataset(tmp_path, slug="many", shards_per_partition=32)
@@ -263,7 +263,7 @@ def test_a_publication_that_broke_off_begins_anew(tiny, at_step, step):
 
 @pytest.mark.parametrize("place", ["before the ledger", "after the ledger"])
 def test_a_worker_that_dies_once_all_is_seen_does_no_harm(tiny, monkeypatch, place):
-    """The partition is in place already, and the ledger may not know of it."""
+    """The partition is replaced already, and the ledger may not know it."""
     for key in queue(tiny):
         shard_run.ingest(key)
     owner, name = (
@@ -276,7 +276,7 @@ def test_a_worker_that_dies_once_all_is_seen_does_no_harm(tiny, monkeypatch, pla
         with pytest.raises(KeyboardInterrupt):
             publishing.publish(tiny, 0)
     assert ids_of(tiny) == ids(0, 1)
-    leave(tiny)
+    abandon(tiny)
     assert publish(tiny) == ([0, 1] if place == "before the ledger" else [1])
     assert ids_of(tiny) == ids(0, 1, 4)
     assert tiny.item_count() == 120
@@ -286,13 +286,13 @@ def test_a_worker_that_dies_once_all_is_seen_does_no_harm(tiny, monkeypatch, pla
 
 @pytest.mark.parametrize("step", STEPS)
 def test_one_thought_dead_that_comes_back_publishes_nothing_old(tiny, at_step, step):
-    """It stalls; meanwhile another one publishes, and then what came in later."""
+    """It stalls; meanwhile another one publishes, and then later imports."""
     for key in queue(tiny)[:1]:
         shard_run.ingest(key)
     control.pause(shards(tiny, 1, 4))
 
     def overtaken() -> None:
-        leave(tiny)
+        abandon(tiny)
         assert publishing.publish(tiny, 0)
         arrive(tiny, 1, action="resume")
         assert publishing.publish(tiny, 0)
@@ -307,7 +307,7 @@ def test_one_thought_dead_that_comes_back_publishes_nothing_old(tiny, at_step, s
 
 
 def test_one_thought_dead_cannot_publish_what_another_is_making(tiny, at_step):
-    """Its last statement comes late, when the other has not got an index yet."""
+    """Its last statement comes late, when the other has no index yet."""
     for key in queue(tiny):
         shard_run.ingest(key)
     statement, during = [], []
@@ -320,7 +320,7 @@ def test_one_thought_dead_cannot_publish_what_another_is_making(tiny, at_step):
         patch.setattr(writer, "publish", dying)
         with pytest.raises(KeyboardInterrupt):
             publishing.publish(tiny, 0)
-    leave(tiny)
+    abandon(tiny)
 
     def late() -> None:
         with suppress(NotFound):
@@ -359,7 +359,7 @@ def test_what_is_cancelled_during_publication_is_not_seen(
     at_step(step, lambda: control.cancel(shards(tiny, 1)))
     with suppress(SearchUnavailable):
         assert not publishing.publish(tiny, 0)
-    assert seen(tiny) == there
+    assert visible_ids(tiny) == there
     assert shard(tiny, 1).state == (State.INGESTED if there else State.PENDING)
     assert publishing.due_partitions(tiny) == []
     sweeper.drop_orphan_tables()
@@ -407,7 +407,7 @@ def test_rows_that_got_lost_before_publication_are_brought_in_again(tiny, sent):
     client.command(f"DELETE FROM {arriving_table(shard(tiny, 1)).name} WHERE id % 2")
     with pytest.raises(SearchUnavailable, match="shards 0, 1 are not as"):
         publishing.publish(tiny, 0)
-    assert seen(tiny) == []
+    assert visible_ids(tiny) == []
     assert states(tiny) == [State.QUEUED, State.QUEUED, State.ARRIVED]
     for number in (0, 1):
         assert shard_run.ingest(shard(tiny, number).pk)
@@ -451,7 +451,7 @@ def test_a_partition_that_kills_its_workers_is_not_tried_for_ever(tiny):
     Partition.objects.create(dataset=tiny, number=1)
     for _ in range(leases.MAX_FAILURES):
         assert Lease.acquire(tiny.partitions.all())
-        leave(tiny)
+        abandon(tiny)
     assert publishing.publish(tiny, 1)
     assert shard(tiny, 4).state == State.FAILED
     assert "as when memory runs out" in shard(tiny, 4).error

@@ -1,4 +1,4 @@
-"""What must not be found: it stays out, goes at once, and lists of it are loaded."""
+"""Removals: rejected at import, hidden at once, and loaded as lists."""
 
 import gzip
 import hashlib
@@ -53,12 +53,12 @@ def tiny(tmp_path: Path):
 
 @pytest.fixture
 def hidden_soon(monkeypatch) -> None:
-    """What is handed to the workers is done at once."""
+    """Run tasks at once instead of sending them."""
     monkeypatch.setattr(tasks.hide_removed, "delay", tasks.hide_removed)
 
 
 def hidden_calls(monkeypatch) -> list[Dataset]:
-    """The datasets that removals.hide is called for from now on."""
+    """The datasets that takedowns.hide is called for from now on."""
     calls, hide = [], takedowns.hide
 
     def noted(dataset: Dataset, *given) -> None:
@@ -73,8 +73,8 @@ def load(text: bytes, kind: str = "url", name: str = "list.txt", **more):
     return files.load(BytesIO(text), name, kind, more.get("dataset"))
 
 
-def found(dataset: Dataset) -> set[int]:
-    """The ids that searches, random pictures and neighbours show."""
+def visible_ids(dataset: Dataset) -> set[int]:
+    """Return the ids that searches, random images and neighbours show."""
     example = Term(embedding=tuple([1.0] * 8))
     hits = set()
     for field in ("image", "text"):
@@ -145,11 +145,11 @@ def test_other_sources_need_no_list(tiny, kind):
 
 def test_an_item_that_is_taken_down_is_found_nowhere(tiny, admin_client):
     import_all(tiny)
-    assert 3 in found(tiny)
+    assert 3 in visible_ids(tiny)
     form = {"item": "3", "reason": "asked for"}
     page = admin_client.post("/ingestion/tiny/take-down", form, follow=True)
     assert "Item 3 is hidden" in page.content.decode()
-    assert found(tiny) == set(range(40)) - {3}
+    assert visible_ids(tiny) == set(range(40)) - {3}
     with pytest.raises(NotFound):
         service.item("tiny", 3)
     with pytest.raises(NotFound):
@@ -171,7 +171,7 @@ def test_what_is_no_item_is_not_taken_down(tiny, admin_client, item):
 
 
 def test_an_item_taken_down_while_it_is_on_its_way_stays_out(tiny):
-    """Its row was read before, and waits for its index."""
+    """Its row was read before, and is not published yet."""
     (key,) = queue(tiny)
     shard_run.ingest(key)
     takedowns.take_down(tiny, 3, "")

@@ -1,4 +1,4 @@
-"""The run of one shard: claimed once, gone on with, and whole before it has arrived."""
+"""Runs of shards: leased once, resumed, and complete when they arrive."""
 
 from contextlib import suppress
 from datetime import timedelta
@@ -35,7 +35,7 @@ AWAY = SearchUnavailable("The engine is away.")
 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
-    """A dataset with one shard of forty rows, which come in batches of sixteen."""
+    """A dataset with one shard of forty rows, in batches of sixteen."""
     monkeypatch.setattr(laion, "BATCH_ROWS", 16)
     write_shard(tmp_path, 0)
     dataset = tiny_dataset(tmp_path)
@@ -55,7 +55,7 @@ def sent(monkeypatch):
 
 @pytest.fixture
 def at_batch(monkeypatch):
-    """Has something done before a batch is inserted, by the row that it begins with."""
+    """Return a function that schedules an action before a batch, by its first row."""
 
     def before(start: int, act) -> None:
         insert = writer.insert
@@ -94,7 +94,7 @@ def test_a_changed_shard_replaces_its_rows(tiny, tmp_path):
 
 
 def test_the_same_batch_sent_twice_arrives_once(tiny, monkeypatch):
-    """As when the answer to an insert was lost on the way."""
+    """As when the response to an insert is lost."""
     insert = writer.insert
 
     def twice(*arguments):
@@ -109,7 +109,7 @@ def test_the_same_batch_sent_twice_arrives_once(tiny, monkeypatch):
 
 @pytest.mark.parametrize("place", ["before", "after"])
 def test_a_run_that_broke_off_is_gone_on_with(tiny, monkeypatch, place):
-    """Between two batches, or when a batch is in and the ledger does not know yet."""
+    """Between two batches, or between a batch and its entry in the ledger."""
     insert, tokens = writer.insert, []
 
     def breaking(table, batch, token):
@@ -140,7 +140,7 @@ def test_a_run_that_broke_off_is_gone_on_with(tiny, monkeypatch, place):
 
 
 def test_half_a_batch_that_is_there_is_completed(tiny, at_batch):
-    """As when the engine cut a batch of long captions up, and died between two cuts."""
+    """As when the engine splits a batch of long captions and dies in between."""
 
     def half() -> None:
         name = arriving_table(shard).name
@@ -176,7 +176,7 @@ def test_a_shard_on_its_way_is_not_claimed_twice(tiny):
 
 
 def test_of_two_that_claim_at_once_one_gets_it(tiny, monkeypatch):
-    """Both have read the row before either has written, which one does late."""
+    """Both read the row before one of them writes."""
     queue(tiny)
     due = Shard.objects.filter(dataset=tiny)
     first = type(due).first
@@ -204,7 +204,7 @@ def test_a_run_that_lost_its_claim_changes_nothing(tiny, at_batch, state):
 
 @pytest.mark.parametrize("start", [0, 16, 32])
 def test_a_run_thought_dead_that_comes_back_doubles_nothing(tiny, at_batch, start):
-    """It stalls in the middle, another run finishes the shard, and it goes on."""
+    """It stalls halfway, another run finishes the shard, and it continues."""
     (key,) = queue(tiny)
 
     def overtaken() -> None:
@@ -222,7 +222,7 @@ def test_a_run_thought_dead_that_comes_back_doubles_nothing(tiny, at_batch, star
 def test_one_thought_dead_cannot_spoil_what_another_has_gathered(
     tiny, monkeypatch, at_batch
 ):
-    """It comes back when it is about to drop what has arrived."""
+    """It returns when it is about to drop the rows that have arrived."""
     (key,) = queue(tiny)
     start_over = shard_run.ShardRun._start_over
 
@@ -378,7 +378,7 @@ def test_a_failure_of_our_own_is_shown_and_raised(tiny, at_batch):
 
 
 def test_what_is_removed_while_a_shard_rests_is_not_seen(tiny, at_batch):
-    """Its rows are in already, of a time when the list did not have them."""
+    """Its rows were published before the list had them."""
     (key,) = queue(tiny)
     at_batch(16, lambda: control.pause(tiny.shards.all()))
     assert not shard_run.ingest(key)
@@ -473,14 +473,14 @@ def test_messages_that_still_wait_are_not_sent_again(tiny, tmp_path, sent, monke
 def test_whether_messages_wait_is_asked_of_the_broker(monkeypatch):
     monkeypatch.undo()
     for queue_of in (tasks.ingest_shard, tasks.publish):
-        emptied(queue_of)
+        purge_queue(queue_of)
         assert broker.queue_is_empty(queue_of)
     tasks.enqueue_shards([10**9])
     assert not broker.queue_is_empty(tasks.ingest_shard)
     assert broker.queue_is_empty(
         tasks.publish
     )  # its messages do not wait behind all shards
-    emptied(tasks.ingest_shard)
+    purge_queue(tasks.ingest_shard)
     with monkeypatch.context() as patch:
         patch.setattr(
             Channel, "queue_declare", failing(OperationalError("connection refused"))
@@ -488,7 +488,7 @@ def test_whether_messages_wait_is_asked_of_the_broker(monkeypatch):
         assert not broker.queue_is_empty(tasks.ingest_shard)
 
 
-def emptied(task) -> None:
+def purge_queue(task) -> None:
     with task.app.connection_for_write() as broker, broker.channel() as channel:
         task.app.amqp.queues[task.queue].bind(channel).purge()
 

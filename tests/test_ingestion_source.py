@@ -1,4 +1,4 @@
-"""How the numbers of shards are written."""
+"""Ranges of shard numbers."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""The production shape, run: every part is a process of its own, as many as there are.
+"""The production deployment: each part in processes of its own.
 
 PostgreSQL, Redis, gunicorn with two workers, a Celery worker with two processes, and
 beat. The engine is the embedded one behind the HTTP endpoint of clickhouse_http.py, so
@@ -76,7 +76,7 @@ def ask(site: Production, vector: np.ndarray, **options) -> dict:
 
 
 def truth(embeddings: list[np.ndarray], vector: np.ndarray, count: int) -> list[int]:
-    """The ids of the nearest, counted out with what a table keeps, bfloat16."""
+    """Return the ids of the most similar items, exact for bfloat16 as in the table."""
     bits = [image.astype(np.float32).view(np.uint32) for image in embeddings]
     shards = [(each & 0xFFFF0000).view(np.float32) for each in bits]
     unit = [image / np.linalg.norm(image, axis=1, keepdims=True) for image in shards]
@@ -126,7 +126,7 @@ def test_an_engine_that_is_away_is_told_at_once_and_comes_back(site, embeddings)
 
 
 class Visitor:
-    """Whoever fills in forms on the site."""
+    """A client that fills in the site's forms."""
 
     def __init__(self, site: Production):
         cookies = urllib.request.HTTPCookieProcessor(CookieJar())
@@ -137,7 +137,7 @@ class Visitor:
             return answer.read()
 
     def send(self, path: str, to: str = "", **given: str) -> bytes:
-        """Fills in the form of a page."""
+        """Submit the form of a page."""
         page = self.get(path).decode()
         token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page)[1]
         body = urlencode({**given, "csrfmiddlewaretoken": token}).encode()
@@ -145,12 +145,12 @@ class Visitor:
             return answer.read()
 
     def export(self) -> dict:
-        """The latest."""
+        """Return the latest export."""
         return json.loads(self.get("/api/exports/"))["results"][0]
 
 
 def kill_all_of(site: Production) -> None:
-    """The worker and its pool, by -9."""
+    """Kill the worker and its pool by SIGKILL."""
     pid = site.worker.pid
     pool = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     for each in (pid, *map(int, pool)):
