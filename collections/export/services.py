@@ -1,6 +1,5 @@
 """Actions on exports: start, restart, cancel, delete."""
 
-import logging
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +8,8 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from search.errors import InvalidQuery, NotFound, SearchUnavailable
+from search.errors import InvalidQuery, NotFound
+from search.jobs import broker
 from search.models import Dataset
 
 from ..models import Collection, Export
@@ -35,8 +35,6 @@ NOT_STARTED: dict[str, Any] = {
     "finished_at": None,
     "expires_at": None,
 }
-
-logger = logging.getLogger(__name__)
 
 
 def exports_of(user: Any) -> QuerySet[Export]:
@@ -124,10 +122,8 @@ def _check_quota(user: Any, new: int = 1) -> None:
 
 def _enqueue(export: Export, is_small: bool) -> Export:
     if is_small:
-        try:
+        with broker.left_to_sweeper(f"Export {export.pk}"):
             job.run(export.pk)
-        except SearchUnavailable as error:
-            logger.warning("Export %s is tried again: %s", export.pk, error.message)
     else:
         tasks.enqueue([export.pk])
     export.refresh_from_db()

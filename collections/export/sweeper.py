@@ -1,12 +1,12 @@
 """Periodic tasks of exports: send lost ones again, delete expired ones."""
 
-import logging
 from datetime import timedelta
+from uuid import UUID
 
 from celery import shared_task
 from django.utils import timezone
 
-from search.errors import SearchUnavailable
+from search.jobs import broker
 from search.jobs.leases import database_errors
 
 from ..models import Export
@@ -17,20 +17,15 @@ State = Export.State
 ROW_KEPT_FOR = timedelta(days=60)  # after the end of an export without files
 WITH_FILES = [State.QUEUED, State.RUNNING, State.DONE]
 
-logger = logging.getLogger(__name__)
-
 
 @shared_task(name="usercollections.exporting.recover", queue="publish")
 def recover() -> int:
     """Send the exports of dead workers and lost messages again; return how many."""
-    try:
-        with database_errors():
-            keys = ExportJob.requeue(tasks.write_export)
-            tasks.enqueue(keys)
-            return len(keys)
-    except SearchUnavailable as error:
-        logger.warning("The sweeper of exports could not do all: %s", error)
-        return 0
+    keys: list[UUID] = []
+    with broker.left_to_sweeper("The sweep of exports"), database_errors():
+        keys = ExportJob.requeue(tasks.write_export)
+        tasks.enqueue(keys)
+    return len(keys)
 
 
 @shared_task(name="usercollections.exporting.sweep", queue="publish")

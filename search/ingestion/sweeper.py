@@ -1,12 +1,9 @@
 """The sweeper of imports: sends lost work again, drops tables that nobody needs."""
 
-import logging
-
 from celery import shared_task
 from django.utils import timezone
 
 from search.clickhouse import writer
-from search.errors import SearchUnavailable
 from search.jobs import broker
 from search.jobs.leases import database_errors
 from search.models import Dataset, Partition, Shard
@@ -17,16 +14,12 @@ from .shard_run import ShardRun
 
 State = Shard.State
 
-logger = logging.getLogger(__name__)
-
 
 @shared_task(name="search.ingestion.tasks.recover", queue="publish")
 def sweep() -> None:
-    """Run `recover`; what the engine or the database refuses waits for the next run."""
-    try:
+    """Run `recover`."""
+    with broker.left_to_sweeper("The sweep of imports"):
         recover()
-    except SearchUnavailable as error:
-        logger.warning("The sweeper could not do all: %s", error)
 
 
 def recover() -> int:

@@ -4,7 +4,6 @@ Their names are explicit, so that messages already sent, and the schedule of ano
 version, still find them when this module moves.
 """
 
-import logging
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -19,31 +18,25 @@ from search.removals import takedowns
 
 from . import publishing, shard_run
 
-logger = logging.getLogger(__name__)
-
 
 @shared_task(name="search.ingestion.tasks.ingest_shard", queue="ingest")
 def ingest_shard(shard_pk: int) -> None:
-    try:
+    with broker.left_to_sweeper(f"Shard {shard_pk}"):
         with metrics.INGESTION.time():
             shard_run.ingest(shard_pk)
         with database_errors():
             dataset = Dataset.objects.filter(shards=shard_pk).first()
             if dataset is not None:
                 enqueue_due_partitions(dataset)
-    except SearchUnavailable as error:
-        logger.warning("Shard %s is tried again: %s", shard_pk, error)
 
 
 @shared_task(name="search.ingestion.tasks.publish", queue="publish")
 def publish(dataset_pk: int, partition: int) -> None:
-    try:
+    with broker.left_to_sweeper(f"Partition {partition}"):
         with database_errors():
             dataset = Dataset.objects.filter(pk=dataset_pk).first()
         if dataset is not None:
             publishing.publish(dataset, partition)
-    except SearchUnavailable as error:
-        logger.warning("Partition %s is tried again: %s", partition, error)
 
 
 @shared_task(

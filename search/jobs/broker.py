@@ -1,15 +1,18 @@
-"""Messages to Celery's workers, from a broker that may be away.
+"""Messages to Celery's workers, by a broker that may be away.
 
-The database, not the broker, knows what is to be done: sweepers send lost messages
-again.
+The database, not the broker, knows what is to be done: sweepers send work again whose
+message was lost, or whose run found the engine or the database away.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from celery import Task
 from kombu.exceptions import OperationalError
+
+from search.errors import SearchUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -35,3 +38,12 @@ def queue_is_empty(task: Task) -> bool:
         except (OperationalError, *broker.connection_errors):
             logger.warning("The task queue does not answer.")
             return False
+
+
+@contextmanager
+def left_to_sweeper(work: str) -> Iterator[None]:
+    """Log SearchUnavailable; a sweeper sends the work again."""
+    try:
+        yield
+    except SearchUnavailable as error:
+        logger.warning("%s is tried again: %s", work, error)
