@@ -327,7 +327,7 @@ def test_few_rows_are_in_memory_at_once(crowd, tmp_path, monkeypatch):
     from usercollections.export import formats, writer
     from usercollections.export.export_request import of_dataset
 
-    sizes, held = [], []
+    sizes, buffered = [], []
     contents, add = scan.contents, formats.ParquetFile.add
 
     def counted(*given, **more):
@@ -337,7 +337,7 @@ def test_few_rows_are_in_memory_at_once(crowd, tmp_path, monkeypatch):
 
     def added(file, table):
         add(file, table)
-        held.append(file.held)
+        buffered.append(file.buffered)
 
     monkeypatch.setattr(scan, "contents", counted)
     monkeypatch.setattr(formats.ParquetFile, "add", added)
@@ -347,7 +347,7 @@ def test_few_rows_are_in_memory_at_once(crowd, tmp_path, monkeypatch):
     one = of_dataset("hostile", Filters(nsfw="any"), "parquet", True)
     manifest = made(one, tmp_path)
     assert manifest["counts"]["rows"] == sum(sizes) > 100
-    assert max(sizes) == 10 and max(held) < 12
+    assert max(sizes) == 10 and max(buffered) < 12
     file = pq.ParquetFile(tmp_path / manifest["files"][0]["name"])
     groups = [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]
     assert all(12 <= rows < 12 + 10 for rows in groups[:-1])

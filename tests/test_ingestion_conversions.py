@@ -116,11 +116,11 @@ def test_loading_again_matches_what_has_come_in_since(tiny, tmp_path):
 
 def test_many_are_counted_a_part_at_a_time(tiny, tmp_path, monkeypatch):
     import_all(tiny)
-    for name in ("READ_ROWS", "MAX_COUNTED", "ASKED_TOGETHER"):
+    for name in ("READ_ROWS", "MAX_COUNTED", "LOOKUP_IDS"):
         monkeypatch.setattr(conversions, name, 2)
     monkeypatch.setattr(conversions, "WRITE_ROWS", 3)
     heard = []
-    load(tiny, write(tmp_path / "conversions.tsv", *PICKS), done=heard.append)
+    load(tiny, write(tmp_path / "conversions.tsv", *PICKS), progress=heard.append)
     assert sum(heard) == len(PICKS)
     assert popularity.counts(tiny, range(6)) == {0: 3, 1: 1, 2: 2, 3: 1, 4: 1}
     assert popularity.keywords(tiny, [0])[0] == ("house", 2)
