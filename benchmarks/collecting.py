@@ -79,7 +79,7 @@ def measure(asked: argparse.Namespace) -> None:
 
 
 def draw(rows: int, dimension: int) -> list[int]:
-    """Makes the dataset, not indexed: nothing here searches; returns its ids."""
+    """Create the dataset, without an index since nothing searches; return its ids."""
     import numpy as np
     import pyarrow as pa
     from support.crowd import Crowd, stored
@@ -131,7 +131,7 @@ def told(name: str, times: list[float]) -> None:
 
 @contextmanager
 def timed(times: list[float]) -> Iterator[None]:
-    """Adds how many seconds it took."""
+    """Append the seconds that the block took."""
     started = time.perf_counter()
     yield
     times.append(time.perf_counter() - started)

@@ -63,7 +63,7 @@ def draw(folder: Path, rows: int) -> None:
 
 
 def run(folder: Path, step: str) -> dict:
-    """What a process of its own prints of a step, with VAR_DIR in `folder`."""
+    """Return what a step prints in a process of its own, with VAR_DIR in `folder`."""
     kept = {name: os.environ[name] for name in os.environ if name not in SET_ELSEWHERE}
     done = subprocess.run(
         [sys.executable, HERE, "--step", step],
@@ -87,7 +87,7 @@ def show(name: str, steps: list[dict]) -> None:
 
 
 def bring_in(_: str) -> dict:
-    """The rows to where exports read them, without indexes."""
+    """Write the rows to where exports read them, without indexes."""
     from ingest_paths import dataset_of, queued
 
     from search.clickhouse import schema, writer
@@ -124,7 +124,7 @@ def exported(step: str) -> dict:
         folder, told = Path(name), []
 
         def write() -> None:
-            told.append(writer.write(wanted, None, folder, lambda progress: None))
+            told.append(writer.write(wanted, None, folder, lambda _: None))
 
         done = watched(step, write)
         files = told[0]["files"]

@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def measure(folder: Path, count: int) -> None:
-    """Runs all there is to be compared, and prints it as tables of Markdown."""
+    """Run all paths and print tables in Markdown."""
     theirs = rounds(count, folder, "documents", "shard")
     few, many = (
         rounds(count, folder, "arriving", shard) for shard in ("shard", "many")
@@ -66,7 +66,7 @@ def measure(folder: Path, count: int) -> None:
 
 
 def rounds(count: int, folder: Path, path: str, shard: str) -> dict:
-    """The best of `count` runs, with the median peak; the first one's tables stay."""
+    """Return the best of `count` runs and the median peak; keep the first's tables."""
     steps = []
     for number in range(count):
         var = folder / f"{path} {shard} {number}"
@@ -78,7 +78,7 @@ def rounds(count: int, folder: Path, path: str, shard: str) -> dict:
 
 
 def run(path: str, var: Path, source: Path, number: int = 0, *more: object) -> list:
-    """What a process of its own prints of a path, with VAR_DIR in `var`."""
+    """Return what a path prints in a process of its own, with VAR_DIR in `var`."""
     kept = {name: os.environ[name] for name in os.environ if name not in SET_ELSEWHERE}
     done = subprocess.run(
         [sys.executable, PATHS, path, source, str(number), *map(str, more)],

@@ -55,7 +55,7 @@ class Step:
 
 
 def arriving(source: str, number: str) -> list[Step]:
-    """A shard of a folder comes in, without its indexes."""
+    """Ingest a shard of a folder, without indexes."""
     dataset = dataset_of(source)
     shard = queued(dataset, int(number))
     step = watched("arriving", lambda: shard_run.ingest(shard.pk))
@@ -65,7 +65,7 @@ def arriving(source: str, number: str) -> list[Step]:
 
 
 def graphs(source: str, number: str) -> list[Step]:
-    """What publishing consists of, one after the other, for a shard that has arrived.
+    """Run the steps of publishing one by one for an ingested shard.
 
     In a table that the next publication drops.
     """
@@ -90,7 +90,7 @@ def graphs(source: str, number: str) -> list[Step]:
 
 
 def published(source: str, number: str) -> list[Step]:
-    """A shard that has arrived gets both indexes and is put where searches look."""
+    """Build both indexes of an ingested shard and move it to where searches look."""
     dataset = dataset_of(source)
     step = watched("publishing", lambda: publishing.publish(dataset, int(number)))
     shard = dataset.shards.get(number=number)
@@ -99,7 +99,7 @@ def published(source: str, number: str) -> list[Step]:
 
 
 def documents(source: str, number: str) -> list[Step]:
-    """The documents' way: a frame of lists, a CSV file, INSERT … FROM INFILE."""
+    """Ingest as ClickHouse's documentation does: lists, CSV, INSERT … FROM INFILE."""
     client.ping()
     csv = Path(os.environ["VAR_DIR"]) / "laion.csv"
 
@@ -164,7 +164,7 @@ def percentiles(times: list[float]) -> tuple[float, float]:
 
 
 def dataset_of(source: str) -> Dataset:
-    """The dataset of a folder, with the engine open: a shard to a partition."""
+    """Return the dataset of a folder, one shard per partition, and open the engine."""
     call_command("migrate", verbosity=0)
     dataset, _ = Dataset.objects.get_or_create(
         slug="benchmark",

@@ -21,7 +21,7 @@ SITES = 20_000
 
 
 def write_shard(folder: Path, number: int, rows: int, times: int = 1) -> int:
-    """Writes the three files of a shard of rows · times rows, and returns its bytes.
+    """Write the three files of a shard of rows · times rows; return its bytes.
 
     The content is drawn for `rows` rows and repeated: ids come from row numbers, so
     that no two items are the same. What tells text vectors apart has no directions

@@ -95,7 +95,7 @@ def words(number: int) -> str:
     return " ".join([*random.Random(number).sample(WORDS, 3), str(random.random())])
 
 
-def start_page(client: Client, number: int) -> int:
+def start_page(client: Client, _: int) -> int:
     return client.get("/", headers={"host": HOST}).status_code
 
 
@@ -119,7 +119,7 @@ def history(client: Client, number: int) -> int:
     return client.post("/searches/history/", told, headers=headers).status_code
 
 
-def saved_searches(client: Client, number: int) -> int:
+def saved_searches(client: Client, _: int) -> int:
     return client.get("/searches/", headers={"host": HOST}).status_code
 
 

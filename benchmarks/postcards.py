@@ -44,7 +44,7 @@ def main() -> None:
     call_command("migrate", verbosity=0)
     shards = Path(FOLDER.name) / "shards"
     encoder_here(MODEL, "").encode_texts(["loaded beforehand"])
-    print(rate("draw and embed", lambda: write_shard(shards, 0, ROWS, lambda n: None)))
+    print(rate("draw and embed", lambda: write_shard(shards, 0, ROWS, lambda _: None)))
     dataset = Dataset.objects.create(
         slug="postcards", title="Postcards", model=MODEL, weights="", source=str(shards)
     )

@@ -130,7 +130,7 @@ def figures(values: np.ndarray) -> str:
 
 
 def drawn(count: int) -> np.ndarray:
-    """Unit vectors of the postcards, drawn once and kept under VAR_DIR."""
+    """Return unit vectors of the postcards, made once and cached under VAR_DIR."""
     kept = settings.VAR_DIR / "benchmarks" / f"postcards-{count}.npy"
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -140,7 +140,7 @@ def drawn(count: int) -> np.ndarray:
 
 
 def concepts(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The words' vectors (concepts, dimension), and which postcards fit each."""
+    """Return the texts' vectors (concepts, dimension), and which postcards fit each."""
     entries = [json.loads(line) for line in CONCEPTS.read_text().splitlines()]
     meant = [Description.from_dict(entry["means"]) for entry in entries]
     scenes = [scene_of(number) for number in range(count)]

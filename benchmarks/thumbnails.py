@@ -40,7 +40,7 @@ SHAPES = ((1600, 1200), (1024, 768), (640, 480))
 
 
 def photograph(number: int) -> bytes:
-    """A postcard with the noise of a camera; a third each of SHAPES."""
+    """Return a postcard with a camera's noise, a third of them in each of SHAPES."""
     shape = SHAPES[number % len(SHAPES)]
     drawn = Image.open(BytesIO(jpeg(number))).resize(shape)
     noise = Image.effect_noise(shape, 40).convert("RGB")

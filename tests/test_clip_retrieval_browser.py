@@ -30,7 +30,8 @@ class Front(SimpleHTTPRequestHandler):
     def do_GET(self) -> None:
         content = self.own.get(urlsplit(self.path).path)
         if content is None:
-            return super().do_GET()
+            super().do_GET()
+            return
         self.send_response(200)
         self.send_header("Content-Type", self.guess_type(self.path))
         self.send_header("Content-Length", str(len(content)))

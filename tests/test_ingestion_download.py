@@ -100,15 +100,18 @@ def answer(
     """
     body = handler.server.files.get(handler.path) if body is None else body
     if body is None:
-        return status(handler, 404)
+        status(handler, 404)
+        return
     asked, first, code = handler.headers, 0, 200
     if etag and asked["If-None-Match"] == etag:
-        return status(handler, 304)
+        status(handler, 304)
+        return
     wanted = asked["Range"] if ranges else None
     if wanted and (not compares or asked["If-Range"] in (None, etag, LONG_AGO)):
         first, code = int(wanted.removeprefix("bytes=").rstrip("-")) + shift, 206
         if first >= len(body):
-            return status(handler, 416, **{"Content-Range": f"bytes */{len(body)}"})
+            status(handler, 416, **{"Content-Range": f"bytes */{len(body)}"})
+            return
     handler.send_response(code)
     for name, value in ({"ETag": etag} if etag else {}).items():
         handler.send_header(name, value)

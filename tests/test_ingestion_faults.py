@@ -290,7 +290,8 @@ def strike(site: Production, fault: str) -> None:
         site.kill_worker()
         held = site.attempts("soak", held=True)
         site.start_worker()
-        return wait_until_resumed(site, "soak", held)
+        wait_until_resumed(site, "soak", held)
+        return
     if fault == "flush":
         site.redis.flush()
     elif fault == "broker":

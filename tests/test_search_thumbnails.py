@@ -1,5 +1,4 @@
-"""Small pictures of items: fetched once, kept on disk, and nothing shown that is not
-to be seen."""
+"""Thumbnails of items: fetched once, kept on disk, and nothing hidden is shown."""
 
 import os
 import subprocess

@@ -12,7 +12,7 @@ PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L4": 121e12, "T4": 65e
 
 
 def random_model(folder: Path) -> str:
-    """The name under which encoders load it."""
+    """Return the name by which encoders load the model."""
     from search.encoder.openclip import keep_torchvision_importable
 
     keep_torchvision_importable()

@@ -42,7 +42,7 @@ def print_users(kind: str, figures: Figures) -> None:
 
 
 def print_requests(places: list[Place], count: int) -> None:
-    """The page of a word query: new words, and words that were asked before."""
+    """Measure the page of a text query, for new and for repeated texts."""
     from search.models import Dataset
     from search.retrieval import service
 

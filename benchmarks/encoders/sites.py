@@ -87,7 +87,7 @@ def sites(folder: Path, model: str) -> Iterator[list[Place]]:
 
 
 def warm_up(place: Place) -> None:
-    """The model loads at the first request, which may take longer than one waits."""
+    """Send a first request, which loads the model and may time out."""
     place.use()
     settings.ENCODER_WAIT_S = START_S
     place.encoder.encode_texts(["warm up"])

@@ -78,7 +78,7 @@ class Rows:
         return let_through
 
     def shown(self, rows: np.ndarray) -> list[int]:
-        """The ids of some rows, after all that the API shows of them was looked up."""
+        """Fetch all that the API shows of some rows; return their ids."""
         return [fact["id"] for fact in self.facts.take(rows).to_pylist()]
 
     def chunks(self, size: int = CHUNK) -> list[slice]:
@@ -89,7 +89,7 @@ class Rows:
 
 
 def draw(folder: Path, count: int) -> Path:
-    """The file of at least `count` image vectors, float16; drawn if it is missing."""
+    """Return the file of at least `count` float16 image vectors, made if missing."""
     file = folder / "images.npy"
     if not file.exists() or len(np.load(file, mmap_mode="r")) < count:
         np.save(folder / "unfinished.npy", ClipLike().images(count).astype(np.float16))
@@ -98,7 +98,7 @@ def draw(folder: Path, count: int) -> Path:
 
 
 def condition(where: str) -> str:
-    """A filter in SQL, for our columns and for those of other databases alike."""
+    """Return a filter in SQL that fits our columns and those of the other databases."""
     return " AND ".join(
         f"{COLUMNS[key]} >= {value}" for key, value in FILTERS[where].items()
     )
@@ -123,7 +123,7 @@ class Questions:
         return {where: found.min(axis=1) for where, found in best.items()}
 
     def recall(self, question: int, where: str, ids: Sequence[int]) -> float:
-        """The share of the exact answers among those given; ties count as hits."""
+        """Return the share of the exact answers that was found; ties count as found."""
         there = np.flatnonzero(self.rows.matches[where])[:COUNT].size
         given = np.array(sorted(set(ids)), int)
         given = given[self.rows.matches[where][given]]

@@ -55,6 +55,7 @@ def burst(
         status, data = ask(connection, request)
         if status != 200:
             return {"status": status, "answer": json.loads(data)}
+    raise AssertionError("cycle() does not end")
 
 
 def ask(connection: http.client.HTTPConnection, request: dict) -> tuple[int, bytes]:

@@ -74,7 +74,7 @@ class Usearch(System):
 
 
 def best(similar: np.ndarray) -> np.ndarray:
-    """The places of the highest numbers, highest first."""
+    """Return the indices of the highest numbers, highest first."""
     count = min(COUNT, len(similar))
     found = np.argpartition(-similar, count - 1)[:count] if count else []
     return np.asarray(found, int)[np.argsort(-similar[found])]

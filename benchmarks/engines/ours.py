@@ -30,7 +30,7 @@ LOADING_TIMEOUT_S = 600
 
 
 def dataset(rows: Rows, folder: Path) -> Dataset:
-    """The rows as a dataset, brought in and indexed unless they were before."""
+    """Return the rows as a dataset, ingested and indexed if they were not yet."""
     slug, built = slug_of(rows), folder / f"built-{rows.count}"
     if not built.exists():
         Dataset.objects.filter(slug=slug).delete()
@@ -93,7 +93,7 @@ class BareQuery(System):
         return list(found[0]) if found else []
 
     def load(self, vector: np.ndarray) -> None:
-        """A large graph comes from a cold disk more slowly than a search may take."""
+        """Load the graph, which from a cold disk may take longer than a search may."""
         asked = {"vector": queries.hex_of(vector), "count": COUNT}
         settings = {**self.settings, "max_execution_time": LOADING_TIMEOUT_S}
         client.nearest_columns(self.statements["none"], asked, **settings)
@@ -144,7 +144,7 @@ def query(slug: str, vector: np.ndarray, where: str) -> SearchQuery:
 
 
 def body(slug: str, vector: np.ndarray, where: str) -> dict:
-    """The same as JSON for POST /api/search/."""
+    """Return the same search as JSON for POST /api/search/."""
     return {
         "dataset": slug,
         "terms": [{"embedding": vector.tolist()}],

@@ -73,7 +73,10 @@ def server_in(folder: Path) -> Server:
 
 
 def programs() -> Path:
-    """The folder of initdb and pg_ctl; PackageNotFoundError without the wheel."""
+    """Return the folder of initdb and pg_ctl.
+
+    Raise PackageNotFoundError without the wheel.
+    """
     found = [file for file in files(PACKAGE) or [] if file.name == "initdb"]
     return Path(max(found).locate()).parent  # the newest PostgreSQL in it
 

@@ -18,7 +18,7 @@ SLUG = "postcards"
 
 
 def recall(rows: int, folder: Path) -> str:
-    """A line that says how many of the exact answers the index gives."""
+    """Return a line with the share of the exact answers that the index finds."""
     if not (folder / f"postcards-{rows}").exists():
         bring_in(rows, folder)
     right, times = [], {"ann": [], "exact": []}
@@ -47,7 +47,7 @@ def ids(words: str, mode: str) -> set[int]:
 
 def bring_in(rows: int, folder: Path) -> None:
     source = folder / f"shards-postcards-{rows}"
-    write_shard(source, 0, rows, lambda done: None)
+    write_shard(source, 0, rows, lambda _: None)
     Dataset.objects.filter(slug=SLUG).delete()
     made = Dataset.objects.create(
         slug=SLUG, title=SLUG, model=MODEL, weights="", source=str(source)

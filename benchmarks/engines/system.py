@@ -16,10 +16,10 @@ class System:
     in_bursts = True
 
     def prepare(self, vector: np.ndarray, where: str) -> None:
-        """What is done for a question before the clock starts."""
+        """Do what a query needs before the clock starts."""
 
     def search(self, vector: np.ndarray, where: str) -> list[int]:
-        """The ids of the answers; all that the API shows of them was fetched."""
+        """Return the ids of the answers; fetch all that the API shows of them."""
         raise NotImplementedError
 
     def cpu_s(self) -> float:
@@ -27,7 +27,7 @@ class System:
         return time.process_time()
 
     def wall_ms(self, measured: float) -> float:
-        """What the last question took, where the measured time holds more than it."""
+        """Return the milliseconds of the last query, if `measured` includes more."""
         return measured
 
     def burst(
@@ -56,4 +56,4 @@ class System:
         return sum(done) / (time.perf_counter() - started)
 
     def close(self) -> None:
-        """Ends what was started for it."""
+        """Stop what was started for the system."""

@@ -76,7 +76,7 @@ def encode_from(given: argparse.Namespace) -> Encode:
 
 
 def picture_at(folder: Path, row: bytes) -> Image.Image:
-    """The picture at a path below the folder, relative to it or absolute."""
+    """Return the image at a path below the folder, relative to it or absolute."""
     name = os.fsdecode(row)
     try:
         path = (folder / name).resolve()
@@ -99,7 +99,7 @@ def shown(name: str) -> str:
 
 
 def own_outputs() -> tuple[BinaryIO, BinaryIO]:
-    """The standard output and error for ourselves alone.
+    """Keep standard output and error for this script alone.
 
     Libraries warn and chat on both, which would break an answer or fail a query.
     """

@@ -177,7 +177,7 @@ class Asking:
                 self._complete(told, far)
 
     def _complete(self, told: dict[str, Any], far: bool) -> None:
-        """What has to fit the dataset does, at any depth."""
+        """Make what has to fit the dataset fit, at any depth."""
         if isinstance(told.get("dataset"), str):
             told["dataset"] = "postcards"
         if not far:
@@ -189,10 +189,7 @@ class Asking:
         if isinstance(told.get("embedding"), list):
             told["embedding"] = [1.0] * DIMENSION
         if isinstance(told.get("terms"), list):
-            easy = [term for term in told["terms"] if EASY & term.keys()]
-            for term in easy:
-                term |= {"item": 7} if "item" in term else {"text": "a boat"}
-            told["terms"] = easy or [{"text": "a boat"}]
+            told["terms"] = easy_terms(told["terms"])
         if isinstance(told.get("filters"), dict):
             told["filters"] |= {"caption": "", "site": ""}
         for part in told.values():
@@ -246,3 +243,11 @@ def real_parameters(path: str, owner: User) -> dict[str, Any]:
             found = re.fullmatch(shape, route.address(owner))
             return found.groupdict()
     raise AssertionError(f"There is no route {path}.")
+
+
+def easy_terms(terms: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return terms that find something: those with a text or an item, made to exist."""
+    easy = [term for term in terms if EASY & term.keys()]
+    for term in easy:
+        term |= {"item": 7} if "item" in term else {"text": "a boat"}
+    return easy or [{"text": "a boat"}]
