@@ -138,7 +138,7 @@ def searches(source: str, number: str, threads: str) -> list[dict]:
     def search() -> float:
         item = SearchQuery("benchmark", (Term(item=int(random.integers(last))),))
         started = time.perf_counter()
-        service.find(item)
+        service.search(item, None, service.unlimited)
         return (time.perf_counter() - started) * 1000
 
     count = min(SEARCHES, last // 20)

@@ -39,7 +39,7 @@ from search.retrieval import service  # noqa: E402
 ROUNDS = 200
 WARMING = 10
 HOST = "localhost"
-SEARCHES = ("find", "item", "neighbours", "share_of", "embeddings")
+SEARCHES = ("search", "item", "neighbours", "filter_selectivity", "embeddings")
 WORDS = ("red", "blue", "boat", "house", "cat", "lake", "night", "snow", "sunset")
 
 Ask = Callable[[Client, int], int]

@@ -63,7 +63,7 @@ def searches(dataset: Dataset) -> dict[str, Callable[[], object]]:
     words = SearchQuery("postcards", (Term(text="a red house by a lake at night"),))
     item = SearchQuery("postcards", (Term(item=7),))
     exact = SearchQuery("postcards", (Term(item=7),), mode="exact")
-    vector = service.embed(words)
+    vector = service.embed(words, None, service.unlimited).vector
     unfiltered = {"condition": Condition(), "nsfw": "any", "exact": False}
     client = Client(headers={"host": "localhost"})
     return {
@@ -76,9 +76,9 @@ def searches(dataset: Dataset) -> dict[str, Callable[[], object]]:
         "words into a vector": lambda: encoder_here(MODEL, "").encode_texts(
             [words.terms[0].text]
         ),
-        "find by item": lambda: service.find(item),
-        "find by item, exact": lambda: service.find(exact),
-        "find by words": lambda: service.find(words),
+        "find by item": lambda: service.search(item, None, service.unlimited),
+        "find by item, exact": lambda: service.search(exact, None, service.unlimited),
+        "find by words": lambda: service.search(words, None, service.unlimited),
         "API request by words": lambda: client.get(
             "/api/search/?dataset=postcards&q=a+red+house+by+a+lake+at+night"
         ),

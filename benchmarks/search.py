@@ -6,7 +6,8 @@ Vectors are drawn with the geometry of CLIP's (clip_like.py), and the questions 
 vectors, which lie off the images; the ten nearest are asked for, with all that the API
 shows of them. All systems are asked in turn, so compare ratios: the times depend on the
 machine. Every graph has M = 32; ours is built with ef_construction 64, the peers' with
-128. The peers and the bare query search with ef 256, service.find as it sees fit. Peers
+128. The peers and the bare query search with ef 256, service.search as it sees fit.
+Peers
 need benchmarks/requirements.txt; those that build slowly are measured up to --peer-rows
 alone. A folder kept by --folder spares the building next time.
 """

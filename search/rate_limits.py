@@ -8,7 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 
@@ -18,7 +18,6 @@ from django.http import HttpRequest, HttpResponseBase
 from rest_framework.throttling import BaseThrottle
 
 from .errors import TooManyRequests
-from .query.model import SearchQuery
 
 # What is counted, and in which words it is refused.
 SCOPES = {
@@ -86,11 +85,9 @@ def check(request: Any, scope: str) -> None:
         )
 
 
-def check_images(request: Any, query: SearchQuery) -> None:
-    """Counts a search whose terms hold pictures, which are fetched and encoded."""
-    pictures = any(term.image or term.image_url for term in query.terms)
-    if pictures and not query.cursor:
-        check(request, "image")
+def limiter(request: Any) -> Callable[[str], None]:
+    """Return `check` for this request, as retrieval.service takes it."""
+    return partial(check, request)
 
 
 def bucket_owner(request: Any) -> str:

@@ -1,20 +1,28 @@
 """How often somebody may ask, and who is let in at all."""
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import count
+from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.cache import cache, caches
 from django.core.exceptions import ImproperlyConfigured
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client, RequestFactory
+from django.utils import timezone
 from rest_framework.settings import api_settings
 from support.collection_helpers import collection
 from support.routes import routes
 
+from postcards.shards import jpeg
 from search import rate_limits
+from search.errors import NotFound
 from search.query.model import SearchQuery, Term
+from search.retrieval import service
 from usercollections.account.tokens import make_token
+from usercollections.models import SavedSearch
 
 pytestmark = pytest.mark.django_db
 SEARCH = "/?dataset=nowhere&q=a+boat"
@@ -240,19 +248,77 @@ def test_scripts_are_told_in_json(client, clock):
     assert (refused.status_code, refused.json()["code"]) == (429, "throttled")
 
 
-def test_pictures_are_counted_where_they_are_asked_for(client, clock):
-    refused = [client.post("/search/picture").status_code for _ in range(4)]
-    assert refused[3] == 429
+ENTRANCES = {
+    "search": service.search,
+    "embed": service.embed,
+    "rank": partial(service.rank, count=1),
+    "explain": partial(service.explain, item_id=1),
+}
+
+
+@pytest.mark.parametrize("entrance", ENTRANCES)
+def test_each_image_of_a_query_counts_at_every_entrance(clock, ada, entrance):
     request = RequestFactory().get("/")
-    request.user = User.objects.create_user("bo")
-    words = SearchQuery(dataset="x", terms=(Term(text="a boat"),))
-    picture = SearchQuery(dataset="x", terms=(Term(image=b"jpeg"),))
-    for _ in range(9):
-        rate_limits.check_images(request, words)
-    for _ in range(3):
-        rate_limits.check_images(request, picture)
+    request.user = ada
+
+    def enter(*terms: Term, **options) -> None:
+        query = SearchQuery("nowhere", terms, **options)
+        limiter = rate_limits.limiter(request)
+        ENTRANCES[entrance](query, user=ada, limiter=limiter)
+
+    url, image = Term(image_url="http://a.example/1.jpg"), Term(image=b"jpeg")
+    with pytest.raises(NotFound):  # of the dataset, with nothing counted
+        enter(Term(text="a boat"))
+    with pytest.raises(NotFound):
+        enter(url, image, image)
     with pytest.raises(rate_limits.TooManyRequests, match="3 searches by picture"):
-        rate_limits.check_images(request, picture)
+        enter(image)
+    if entrance == "search":  # further pages need no image
+        with pytest.raises(NotFound):
+            enter(image, cursor="none")
+
+
+@pytest.mark.usefixtures("postcards_dataset")
+def test_each_uploaded_image_counts(client, clock):
+    def upload(count: int) -> int:
+        files = [SimpleUploadedFile(f"{n}.jpg", jpeg(n)) for n in range(count)]
+        return client.post("/search/picture", {"picture": files}).status_code
+
+    assert [upload(2), upload(1), upload(1)] == [303, 303, 429]
+
+
+IMAGE_SEARCH = urlencode({"q": "http://127.0.0.1:9/1.jpg", "dataset": "postcards"})
+
+
+@pytest.mark.usefixtures("postcards_dataset")
+def test_images_of_a_refined_search_count(client, clock, settings):
+    """The fetcher refuses the address (422) until it is not asked any more (429)."""
+    settings.LIMITS |= {"refine": ""}
+    asked = {"search": IMAGE_SEARCH, "good": "1"}
+    headers = {"X-Requested-With": "XMLHttpRequest"}
+    answers = [client.post("/refine/", asked, headers=headers) for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [422] * 3 + [429]
+    assert "3 searches by picture" in answers[3].json()["detail"]
+
+
+@pytest.mark.usefixtures("postcards_dataset")
+def test_images_of_a_saved_search_count_when_it_is_previewed(
+    client, clock, ada, settings
+):
+    settings.LIMITS |= {"search": ""}
+    saved = SavedSearch.objects.create(
+        owner=ada,
+        name="an image",
+        dataset="postcards",
+        address=IMAGE_SEARCH,
+        looked_at=timezone.now(),
+    )
+    client.force_login(ada)
+    answers = []
+    for _ in range(4):
+        answers.append(client.get(f"/searches/{saved.pk}/glance").content.decode())
+    assert all("Too many" not in answer for answer in answers[:3])
+    assert "Too many searches at once" in answers[3]
 
 
 # --- Signing in

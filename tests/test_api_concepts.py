@@ -4,10 +4,10 @@ import uuid
 
 import numpy as np
 import pytest
+from support import searching
 from support.api_calls import Caller, assert_refuses_all, assert_shaped, caller, walked
 
 from search.query.model import SearchQuery, Term
-from search.retrieval import service
 
 pytestmark = pytest.mark.django_db
 NOBODY = str(uuid.uuid4())
@@ -48,7 +48,7 @@ def path(told: dict, *more: str) -> str:
 def round_of(one: Caller, words: str = "boats") -> str:
     """As the page makes it."""
     query = SearchQuery("postcards", (Term(text=words),))
-    good = ",".join(str(hit.id) for hit in service.find(query).hits[:3])
+    good = ",".join(str(hit.id) for hit in searching.find(query).hits[:3])
     one.client.force_login(one.user)
     answer = one.client.post(
         "/refine/",

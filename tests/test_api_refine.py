@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 from django.core.cache import caches
+from support import searching
 
 from search.models import Conversion, ConversionFile, Pick
 from search.query.model import SearchQuery, Term
@@ -53,7 +54,7 @@ def unit(slug: str, field: str, ids: list[int]) -> np.ndarray:
 @pytest.mark.parametrize("field", ["image", "text"])
 def test_marks_turn_the_search_as_the_rounds_on_the_page_do(api, marked, field):
     answer = post(api, **HOUSE, **marked, strength=2, field=field, limit=5).json()
-    start = service.embed(SearchQuery("postcards", (Term(text="a house"),)))
+    start = searching.embed(SearchQuery("postcards", (Term(text="a house"),)))
     good, bad = (unit("postcards", field, marked[kind]) for kind in ("good", "bad"))
     assert answer["embedding"] == pytest.approx(tune(start, good, bad, 2), abs=1e-6)
     assert np.linalg.norm(answer["embedding"]) == pytest.approx(1)
@@ -95,7 +96,7 @@ def test_an_item_that_is_searched_for_is_no_result(api):
 
 
 def test_more_strength_turns_it_further(api, marked):
-    start = service.embed(SearchQuery("postcards", (Term(text="a house"),)))
+    start = searching.embed(SearchQuery("postcards", (Term(text="a house"),)))
     likeness = [
         float(start @ post(api, **HOUSE, **marked, strength=s).json()["embedding"])
         for s in (0.25, 1, 4)
@@ -112,7 +113,7 @@ def test_marks_on_what_is_gone_are_told_and_do_not_count(api, marked):
         "gone": [2000, 10**15, 2001],
     }
     alone = post(api, **HOUSE, good=[2000]).json()
-    start = service.embed(SearchQuery("postcards", (Term(text="a house"),)))
+    start = searching.embed(SearchQuery("postcards", (Term(text="a house"),)))
     assert alone["embedding"] == pytest.approx(start, abs=1e-6)
 
 

@@ -23,8 +23,8 @@ def test_the_benchmark_of_searches_measures_every_system():
     figures = {row[0].strip(): row[1:] for row in rows if len(row) == 7}
     measured = {
         "bare ClickHouse query",
-        "service.find",
-        "service.find, next page",
+        "service.search",
+        "service.search, next page",
         "HTTP request, POST",
         "HTTP request, GET",
         "HTTP request as the page asks",
@@ -32,6 +32,6 @@ def test_the_benchmark_of_searches_measures_every_system():
     }
     assert measured <= set(figures)
     # Of the narrow filter's few rows all are found: "p50 ms, back, recall".
-    *_, back, recall = figures["service.find"][-1].split(",")
+    *_, back, recall = figures["service.search"][-1].split(",")
     assert float(back) > 0 and float(recall) == 1
     assert "2,000 rows: recall@10, words, find" in done.stdout

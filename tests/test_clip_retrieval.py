@@ -8,6 +8,7 @@ import pytest
 from django.core.cache import caches
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from support import searching
 from support.crowd import drawn, stored
 
 from search import rate_limits
@@ -94,7 +95,7 @@ def message(answer) -> str:
 def found(*terms: Term, count: int = 40, **options) -> list[int]:
     """What our own search finds."""
     query = SearchQuery("postcards", terms, **options)
-    return service.rank(query, count).ids.tolist()
+    return searching.rank(query, count).ids.tolist()
 
 
 # --- What is searched for
@@ -120,7 +121,7 @@ def test_words_find_what_our_own_search_finds(api):
         }
     similarities = [row["similarity"] for row in rows]
     assert similarities == sorted(similarities, reverse=True)
-    page = service.find(SearchQuery("postcards", (Term(text="a red house"),)))
+    page = searching.find(SearchQuery("postcards", (Term(text="a red house"),)))
     assert similarities == pytest.approx([hit.similarity for hit in page.hits])
 
 
@@ -652,10 +653,10 @@ def test_many_results_are_those_of_page_after_page(postcards_dataset):
     query = SearchQuery("postcards", (Term(text="a boat"),), limit=100)
     paged = []
     while len(paged) < 700:
-        page = service.find(query)
+        page = searching.find(query)
         paged += [(hit.id, hit.similarity) for hit in page.hits]
         query = SearchQuery("postcards", (), limit=100, cursor=page.next)
-    ranked = service.rank(
+    ranked = searching.rank(
         SearchQuery("postcards", (Term(text="a boat"),), limit=1), 700
     )
     assert len(set(ranked.ids.tolist())) == 700
@@ -665,12 +666,12 @@ def test_many_results_are_those_of_page_after_page(postcards_dataset):
 
 def test_many_results_can_be_sorted_and_are_limited(postcards_dataset):
     query = SearchQuery("postcards", (Term(text="a boat"),), sort="size", limit=50)
-    assert service.rank(query, 50).ids.tolist() == [
-        hit.id for hit in service.find(query).hits
+    assert searching.rank(query, 50).ids.tolist() == [
+        hit.id for hit in searching.find(query).hits
     ]
     for count in (0, -1, 10_001):
         with pytest.raises(InvalidQuery):
-            service.rank(query, count)
+            searching.rank(query, count)
 
 
 def test_ids_are_asked_for_in_pieces(postcards_dataset, monkeypatch):

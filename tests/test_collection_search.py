@@ -8,12 +8,12 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.test import Client
 from django.urls import reverse
+from support import searching
 from support.collection_helpers import address, as_items, collection, filled, post
 
 from postcards.scene import Description, Scene
 from search.clickhouse import cluster
 from search.errors import NotFound
-from search.query import concepts
 from search.query.model import SearchQuery, Term, decode_embedding
 from search.retrieval import item_lookup, service
 from search.retrieval.item_lookup import ItemState
@@ -41,7 +41,7 @@ def shown(response) -> list[int]:
 def boats(count: int) -> list[int]:
     """The nearest to a boat that do show one."""
     query = SearchQuery("postcards", (Term(text="a boat"),), limit=100)
-    found = [hit.id for hit in service.find(query).hits if shows_boat(hit.id)]
+    found = [hit.id for hit in searching.find(query).hits if shows_boat(hit.id)]
     assert len(found) >= count
     return found[:count]
 
@@ -63,7 +63,7 @@ def exactly(vector, ids) -> dict[int, float]:
 def test_words_find_the_nearest_members_exactly(ada, user, postcards_dataset):
     ids = list(range(0, 300, 2))
     made = collection(user, *ids)
-    vector = service.embed(SearchQuery("postcards", (Term(text="a windmill"),)))
+    vector = searching.embed(SearchQuery("postcards", (Term(text="a windmill"),)))
     truth = exactly(vector, ids)
     nearest = sorted(ids, key=truth.__getitem__, reverse=True)
     first = ada.get(address("", made), {"q": "a windmill"})
@@ -135,9 +135,9 @@ def test_a_private_collection_is_no_term_for_others(user, postcards_dataset):
     made = collection(user, 1, 2)
     eve = get_user_model().objects.create_user("eve")
     query = SearchQuery("postcards", (Term(concept=str(made.pk)),))
-    assert len(concepts.resolve(query, user).filters.exclude) == 2
+    assert len(service.embed(query, user, service.unlimited).excluded) == 2
     with pytest.raises(NotFound):
-        concepts.resolve(query, eve)
+        searching.embed(query, eve)
 
 
 def test_an_empty_collection_is_like_nothing(ada, user, postcards_dataset):

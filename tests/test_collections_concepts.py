@@ -5,11 +5,11 @@ import uuid
 import numpy as np
 import pytest
 from django.contrib.auth import get_user_model
+from support import searching
 
 from search.errors import InvalidQuery, NotFound
 from search.query import concepts
 from search.query.model import SearchQuery, Term
-from search.retrieval import service
 
 pytestmark = pytest.mark.django_db
 
@@ -29,7 +29,7 @@ def concept(owner, postcards_dataset):
         name="boats",
         model=postcards_dataset.model,
         weights=postcards_dataset.weights,
-        vector=service.embed(boats).astype("<f4").tobytes(),
+        vector=searching.embed(boats).astype("<f4").tobytes(),
     )
 
 
@@ -38,15 +38,18 @@ def query(concept_id: object, weight: float = 1.0) -> SearchQuery:
 
 
 def test_a_concept_is_searched_for_by_its_embedding(concept, owner):
-    found = service.find(concepts.resolve(query(concept.pk), owner))
-    same = service.find(SearchQuery("postcards", (Term(text="a boat"),)))
+    found = searching.find(query(concept.pk), owner)
+    same = searching.find(SearchQuery("postcards", (Term(text="a boat"),)))
     assert [hit.id for hit in found.hits] == [hit.id for hit in same.hits]
 
 
 def test_the_weight_of_a_concept_is_kept(concept, owner):
-    (term,) = concepts.resolve(query(concept.pk, -0.5), owner).terms
-    assert term.weight == -0.5
-    assert np.allclose(term.embedding, concept.embedding)
+    boat = Term(text="a boat")
+    mixed = SearchQuery("postcards", (boat, *query(concept.pk, -0.5).terms))
+    expected = searching.embed(SearchQuery("postcards", (boat,)))
+    expected = expected - 0.5 * concept.embedding
+    found = searching.embed(mixed, owner)
+    assert np.allclose(found, expected / np.linalg.norm(expected), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["eve", ""])
@@ -55,13 +58,13 @@ def test_others_do_not_find_it(concept, name):
 
     user = get_user_model().objects.create_user(name) if name else AnonymousUser()
     with pytest.raises(NotFound, match="no such concept"):
-        concepts.resolve(query(concept.pk), user)
+        searching.find(query(concept.pk), user)
 
 
 @pytest.mark.parametrize("concept_id", [uuid.uuid4(), "7", "", "\ud800"])
 def test_what_is_no_concept_is_not_found(postcards_dataset, owner, concept_id):
     with pytest.raises(NotFound, match="no such concept"):
-        concepts.resolve(query(concept_id), owner)
+        searching.find(query(concept_id), owner)
 
 
 def test_a_concept_of_another_model_is_refused(concept, owner):
@@ -69,8 +72,3 @@ def test_a_concept_of_another_model_is_refused(concept, owner):
     concept.save()
     with pytest.raises(InvalidQuery, match="of the model ViT-B-32"):
         concepts.resolve(query(concept.pk), owner)
-
-
-def test_a_concept_that_was_not_resolved_is_refused_by_the_service(concept):
-    with pytest.raises(InvalidQuery, match="Concepts cannot"):
-        service.find(query(concept.pk))

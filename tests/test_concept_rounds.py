@@ -9,6 +9,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.test import Client
 from django.utils import timezone
+from support import searching
 
 from search.query.model import MAX_EXCLUDED, SearchQuery, Term
 from search.retrieval import service
@@ -33,7 +34,9 @@ def ada(client):
 
 def ids(query: str, **options) -> list[int]:
     terms = (Term(text=query),)
-    return [h.id for h in service.find(SearchQuery("postcards", terms, **options)).hits]
+    return [
+        h.id for h in searching.find(SearchQuery("postcards", terms, **options)).hits
+    ]
 
 
 def refine(client, search=BOATS, status=200, **given):
@@ -69,7 +72,7 @@ def round_of(answer):
 def test_a_round_searches_with_the_tuned_vector_and_leaves_out_what_was_seen(client):
     first = ids("boats", limit=12)
     made = refine(client, good=first[:3], bad=first[3:6], shown=first)
-    start = service.embed(SearchQuery("postcards", (Term(text="boats"),)))
+    start = searching.embed(SearchQuery("postcards", (Term(text="boats"),)))
     vectors = service.embeddings("postcards", "image", first)
     marks = np.array([vectors[item] for item in first])
     marks /= np.linalg.norm(marks, axis=1, keepdims=True)
@@ -78,7 +81,7 @@ def test_a_round_searches_with_the_tuned_vector_and_leaves_out_what_was_seen(cli
     there = shown(client, made["address"])
     assert len(there) == 40 and not set(there) & set(first)
     term = Term(embedding=tuple(expected.tolist()))
-    truth = service.find(SearchQuery("postcards", (term,), limit=60))
+    truth = searching.find(SearchQuery("postcards", (term,), limit=60))
     assert there == [hit.id for hit in truth.hits if hit.id not in first][:40]
 
 
@@ -207,7 +210,7 @@ def test_captions_are_refined_by_the_vectors_of_captions(client):
     found = ids("boats", field="text")[:4]
     made = refine(client, f"{BOATS}&field=text", good=found[:2], bad=found[2:])
     assert "field=text" in made["address"]
-    start = service.embed(SearchQuery("postcards", (Term(text="boats"),)))
+    start = searching.embed(SearchQuery("postcards", (Term(text="boats"),)))
     vectors = service.embeddings("postcards", "text", found)
     marks = np.array([vectors[item] for item in found])
     marks /= np.linalg.norm(marks, axis=1, keepdims=True)

@@ -11,10 +11,10 @@ from django.contrib.auth import get_user_model
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
+from support import searching
 
 from search.errors import NotFound
 from search.query.model import SearchQuery, Term
-from search.retrieval import service
 
 pytestmark = pytest.mark.django_db
 
@@ -40,7 +40,7 @@ def eve():
 
 def ids(words: str) -> list[int]:
     query = SearchQuery("postcards", (Term(text=words),))
-    return [hit.id for hit in service.find(query).hits]
+    return [hit.id for hit in searching.find(query).hits]
 
 
 def post(client, address: str, status: int = 200, **data) -> dict:
@@ -90,12 +90,12 @@ def test_a_round_is_saved_as_a_concept_with_what_it_was_made_of(client, ada):
 def test_it_is_a_term_of_any_search(client, ada):
     concept = saved(client)
     vector = tuple(concept.embedding.tolist())
-    alone = service.find(SearchQuery("postcards", (Term(embedding=vector),)))
+    alone = searching.find(SearchQuery("postcards", (Term(embedding=vector),)))
     found = [hit.id for hit in alone.hits]
     assert shown(client, f"/?concept={concept.pk}&dataset=postcards") == found
     assert shown(client, f"/?q=concept:{concept.pk}&dataset=postcards") == found
     terms = (Term(embedding=vector), Term(text="snow"))
-    mixed = service.find(SearchQuery("postcards", terms))
+    mixed = searching.find(SearchQuery("postcards", terms))
     address = f"/?q=snow&concept={concept.pk}&dataset=postcards"
     assert set(shown(client, address)) == {hit.id for hit in mixed.hits}
 
@@ -122,7 +122,7 @@ def test_its_page_shows_the_nearest_of_each_dataset_of_its_model(client, ada):
     concept = saved(client)
     (strip,) = client.get(concept.get_absolute_url()).context["strips"]
     vector = Term(embedding=tuple(concept.embedding.tolist()))
-    found = service.find(SearchQuery("postcards", (vector,), limit=12))
+    found = searching.find(SearchQuery("postcards", (vector,), limit=12))
     assert [hit.id for hit in strip.hits] == [hit.id for hit in found.hits]
     assert [hit.id for hit in strip.hits] == shown(client, strip.address)[:12]
     concept.model = "ViT-B-32"

@@ -13,6 +13,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 from rest_framework.test import APIClient
+from support import searching
 from support.collection_helpers import collection, first_ids
 
 from search.models import Dataset, Removal
@@ -73,7 +74,7 @@ def boats_request(**more) -> dict:
 
 
 def concept_of(ada: User, words: str = "a boat") -> Concept:
-    vector = service.embed(SearchQuery("postcards", (Term(text=words),)))
+    vector = searching.embed(SearchQuery("postcards", (Term(text=words),)))
     dataset = Dataset.for_slug("postcards")
     return Concept.objects.create(
         owner=ada,
@@ -120,7 +121,7 @@ def test_a_search_as_parquet_with_embeddings(api):
 
 def test_what_is_like_a_concept_as_json(api, ada):
     concept = concept_of(ada)
-    ranked = service.rank(
+    ranked = searching.rank(
         SearchQuery("postcards", (Term(embedding=tuple(concept.embedding.tolist())),)),
         200,
     )

@@ -9,13 +9,13 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
+from support import searching
 from support.collection_helpers import collection, first_ids
 from support.routes import round_
 
 from search.errors import SearchUnavailable
 from search.models import Dataset
 from search.query.model import SearchQuery, Term, encode_embedding
-from search.retrieval import service
 from usercollections.export import services, storage, tasks, views
 from usercollections.models import Concept, Export, Round
 
@@ -43,7 +43,7 @@ def hers(client, ada) -> Client:
 
 @pytest.fixture
 def boat(ada) -> Concept:
-    vector = service.embed(SearchQuery("postcards", (Term(text="a boat"),)))
+    vector = searching.embed(SearchQuery("postcards", (Term(text="a boat"),)))
     dataset = Dataset.for_slug("postcards")
     return Concept.objects.create(
         owner=ada,
@@ -140,12 +140,12 @@ def test_a_search_is_exported_as_it_stands_in_the_address(hers):
     table = pq.read_table(path)
     assert "embedding" in table.column_names
     query = SearchQuery("postcards", (Term(text="a boat"),))
-    found = service.find(query)
+    found = searching.find(query)
     assert table["id"].to_pylist()[:40] == [hit.id for hit in found.hits]
 
 
 def test_a_search_by_a_picture_and_a_number_of_an_item(hers):
-    vector = service.embed(SearchQuery("postcards", (Term(text="snow"),)))
+    vector = searching.embed(SearchQuery("postcards", (Term(text="snow"),)))
     address = f"item=7&embedding={encode_embedding(vector)}&dataset=postcards"
     done = started(hers, search=address, limit="3")
     assert done.rows == 3

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support import searching
 from conftest import import_all
 from support.export_helpers import made
 from support.tiny_shards import DIMENSION, drop_tables, tiny_dataset, vectors
@@ -14,7 +15,7 @@ from support.tiny_shards import import_all as bring_in_tiny
 from postcards.shards import jpeg
 from search.models import Dataset, Shard
 from search.query.model import Filters, SearchQuery, Term
-from search.retrieval import scan, service
+from search.retrieval import scan
 from search.retrieval.dataset_index import DatasetIndex
 from search.retrieval.scan import Scan, shards_of
 
@@ -101,7 +102,7 @@ def assert_same_ranking(term: Term, field: str) -> None:
         query = SearchQuery(
             slug, (term,), field=field, mode="exact", filters=ALL, limit=50
         )
-        hits = service.find(query).hits
+        hits = searching.find(query).hits
         found.append([(hit.caption, hit.url, hit.similarity) for hit in hits])
     assert len(found[0]) == 50 and found[0] == found[1]
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from support import searching
 from support.tiny_shards import drop_tables, ids_of, import_all, publish, queue, rows_of
 
 from postcards.captions import caption
@@ -35,7 +36,6 @@ from search.models import Dataset, Removal, Shard
 from search.query.model import SearchQuery, Term
 from search.removals import takedowns
 from search.removals.takedowns import REASON
-from search.retrieval import service
 
 pytestmark = pytest.mark.django_db
 State = Shard.State
@@ -219,7 +219,7 @@ def test_a_list_in_the_shape_of_unsplash_is_found_by_words(pictures, site, tmp_p
 
 def ids_by_words(text: str) -> list[int]:
     asked = SearchQuery("pictures", (Term(text=text),), mode="exact", limit=20)
-    return [hit.id for hit in service.find(asked).hits]
+    return [hit.id for hit in searching.find(asked).hits]
 
 
 def test_what_cannot_be_had_is_rejected_with_its_reason(

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import searching
 from support.tiny_shards import (
     DIMENSION,
     drop_tables,
@@ -299,7 +300,7 @@ def test_an_l2_dataset_ranks_by_l2_distance(euclid, tmp_path):
         query = SearchQuery(
             "euclid", (Term(item=9),), mode=mode, limit=5, filters=EVERYTHING
         )
-        hits = service.find(query).hits
+        hits = searching.find(query).hits
         distances = np.linalg.norm(image.astype(float) - image[9].astype(float), axis=1)
         order = np.argsort(distances)[1:6]
         assert [hit.id for hit in hits] == order.tolist()
@@ -309,7 +310,7 @@ def test_an_l2_dataset_ranks_by_l2_distance(euclid, tmp_path):
 
 def test_a_dataset_without_items_is_not_found(tiny):
     with pytest.raises(NotFound, match="no items yet"):
-        service.find(SearchQuery("tiny", (Term(embedding=(1.0,) * 8),)))
+        searching.find(SearchQuery("tiny", (Term(embedding=(1.0,) * 8),)))
 
 
 def test_a_model_of_another_dimension_is_said_to_be(tiny, tmp_path):
@@ -317,4 +318,4 @@ def test_a_model_of_another_dimension_is_said_to_be(tiny, tmp_path):
     import_all(tiny)
     Dataset.objects.filter(slug="tiny").update(model=POSTCARDS_MODEL, weights="")
     with pytest.raises(SearchUnavailable, match="512 numbers"):
-        service.find(SearchQuery("tiny", (Term(text="a boat"),)))
+        searching.find(SearchQuery("tiny", (Term(text="a boat"),)))

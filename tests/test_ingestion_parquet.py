@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support import searching
 from support.tiny_shards import (
     DIMENSION,
     drop_tables,
@@ -118,7 +119,7 @@ def test_items_are_found_by_their_vectors(tiny, tmp_path):
     wanted = Term(embedding=tuple(map(float, vectors(ROWS, 1)[42])))
     for field in ("image", "text"):
         query = SearchQuery("tiny", (wanted,), field=field, mode="exact")
-        assert service.find(query).hits[0].id == 42
+        assert searching.find(query).hits[0].id == 42
     found = service.item("tiny", 42)
     assert (found.url, found.metadata) == (
         "https://example.org/42.jpg",

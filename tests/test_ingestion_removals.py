@@ -12,6 +12,7 @@ from django.core.management import CommandError, call_command
 from django.urls import reverse
 from django.utils import timezone
 from kombu.exceptions import OperationalError
+from support import searching
 from support.tiny_shards import (
     drop_tables,
     ids_of,
@@ -80,7 +81,7 @@ def visible_ids(dataset: Dataset) -> set[int]:
     for field in ("image", "text"):
         for mode in ("ann", "exact"):
             query = SearchQuery("tiny", (example,), field=field, mode=mode, limit=50)
-            hits |= {hit.id for hit in service.find(query).hits}
+            hits |= {hit.id for hit in searching.find(query).hits}
     hits |= {hit.id for hit in service.random_hits("tiny", 1_000)}
     return hits | {hit.id for hit in service.neighbours("tiny", 20, 50)}
 

@@ -377,7 +377,7 @@ def test_nothing_is_searched_twice_for_a_glance(
     (search,) = keep(client, ada, "boat")
     first = glance(client, search)
     assert first.count("<img") == 6 and "/160.webp" in first
-    monkeypatch.setattr(service, "find", None)
+    monkeypatch.setattr(service, "search", None)
     assert glance(client, search) == first
 
 
@@ -397,10 +397,10 @@ def test_a_dataset_that_is_gone_is_told(client, ada, tiny):
 def test_an_engine_that_is_away_is_told(client, ada, postcards_dataset, monkeypatch):
     from search.retrieval import service
 
-    def away(query):
+    def away(query, user, limiter):
         raise SearchUnavailable("The search engine does not answer.")
 
     (search,) = keep(client, ada, "an engine away")
-    monkeypatch.setattr(service, "find", away)
+    monkeypatch.setattr(service, "search", away)
     assert "an engine away" in client.get("/searches/").content.decode()
     assert "The search engine does not answer." in glance(client, search)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from conftest import free_port
 from django.test import override_settings
+from support import searching
 from support.production import started_server
 from support.tiny_shards import (
     drop_tables,
@@ -129,17 +130,17 @@ def test_a_search_finds_the_nearest_of_both_in_their_order(spread, field):
     for place in (3, 400, 1_111):
         similarities = rows @ rows[place]
         true = [id_of(row) for row in np.argsort(-similarities)[:50]]
-        page = service.find(asked(rows[place], field=field))
+        page = searching.find(asked(rows[place], field=field))
         assert [hit.id for hit in page.hits] == true
-        by_index = service.find(asked(rows[place], field=field, mode="ann"))
+        by_index = searching.find(asked(rows[place], field=field, mode="ann"))
         assert len({hit.id for hit in by_index.hits} & set(true)) >= 47
 
 
 def test_filters_and_pages_reach_over_both(spread):
     rows = matrix("image")
     wide = Filters(min_width=ROWS - 20, site="h1.example.org")
-    first = service.find(asked(rows[0], filters=wide, limit=20))
-    second = service.find(asked(rows[0], filters=wide, limit=20, cursor=first.next))
+    first = searching.find(asked(rows[0], filters=wide, limit=20))
+    second = searching.find(asked(rows[0], filters=wide, limit=20, cursor=first.next))
     passing = [
         place
         for place in np.argsort(-(rows @ rows[0]))
@@ -182,7 +183,7 @@ def test_a_removal_reaches_both_and_a_shard_dropped_leaves_its_engine(source, tw
 def test_an_engine_that_is_away_is_not_taken_for_an_empty_one(spread, two, settings):
     settings.CLICKHOUSE_URL = f"{two[0]},clickhouse://127.0.0.1:{free_port()}/default"
     with pytest.raises(SearchUnavailable, match="did not answer"):
-        service.find(asked(matrix("image")[0]))
+        searching.find(asked(matrix("image")[0]))
 
 
 def test_statements_of_a_cluster_are_read_by_the_engine(settings, source):

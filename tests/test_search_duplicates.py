@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+from support import searching
 from support.crowd import Crowd, unit
 from support.truth import SAME_PICTURE, answer, check_exact
 
 from search.clickhouse.filters import VISIBLE
 from search.clickhouse.queries import Candidates
 from search.query.model import Filters, SearchQuery, Term
-from search.retrieval import deduplication, service
+from search.retrieval import deduplication
 from search.retrieval.ranking import Hidden, Ranking
 
 # Of the vector sin(0), sin(1) … sin(31), as tables hold it since they were made.
@@ -177,7 +178,7 @@ def test_hits_count_the_pictures_like_them(crowd: Crowd):
         vector = crowd.image[row]
         term = Term(embedding=tuple(vector.tolist()))
         query = SearchQuery("crowd", (term,), mode="exact", filters=filters)
-        page = service.find(query)
+        page = searching.find(query)
         true = answer(crowd, {"image": vector}, filters, query.limit)
         check_exact(crowd, page.hits, page.hidden, true)
         similar += page.hits[0].similar

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from support import searching
 from support.crowd import HOSTS, LICENSES, RARE_WORDS, WIDEST, WORDS, Crowd, unit
 from support.truth import (
     CLOSE,
@@ -129,7 +130,7 @@ def test_an_exact_search_gives_the_truth_under_any_filters(crowd, query_vectors)
     @given(asked)
     def check(asked: dict) -> None:
         case = Case(crowd, query_vectors, asked, "exact")
-        page = service.find(case.query)
+        page = searching.find(case.query)
         assert page.exact
         check_exact(crowd, page.hits, page.hidden, case.true())
         case.check_matching(page)
@@ -144,7 +145,7 @@ def test_a_search_by_index_fills_its_pages_under_any_filters(crowd, query_vector
     @given(asked)
     def check(asked: dict) -> None:
         case = Case(crowd, query_vectors, asked, "ann")
-        page = service.find(case.query)
+        page = searching.find(case.query)
         true = case.true()
         check_fair(case, page, true)
         case.check_matching(page)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from django.db import connection
+from support import searching
 from support.crowd import Crowd, bfloat16, drawn, stored, unit
 from support.truth import answer, check_exact
 
@@ -34,7 +35,7 @@ SHAPES = [Filters(), Filters(nsfw="any"), *EACH_FILTER, Filters(**EVERY_FILTER)]
 
 def find(slug: str, vector: np.ndarray, **options) -> service.Page:
     term = Term(embedding=tuple(vector.tolist()))
-    return service.find(SearchQuery(slug, (term,), **options))
+    return searching.find(SearchQuery(slug, (term,), **options))
 
 
 def near_vectors(crowd: Crowd, count: int) -> np.ndarray:

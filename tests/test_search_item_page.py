@@ -8,6 +8,7 @@ from html import unescape
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from support import searching
 from support.tiny_shards import DIMENSION, import_all, vectors, write_shard
 
 from search.clickhouse import schema
@@ -161,7 +162,7 @@ def select(client, items: object, kind: str = "json"):
 
 def test_a_selection_becomes_json_in_its_order(site):
     query = SearchQuery("postcards", (Term(text="a boat"),), filters=Filters())
-    hits = service.find(query).hits[:3]
+    hits = searching.find(query).hits[:3]
     given = [
         {"dataset": "postcards", "id": hit.id, "similarity": hit.similarity}
         for hit in reversed(hits)

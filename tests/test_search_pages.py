@@ -12,6 +12,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from support import searching
 from support.tiny_shards import DIMENSION, import_all, vectors, write_shard
 
 from postcards.shards import jpeg
@@ -111,12 +112,12 @@ def search(site, headers=None, **parameters) -> Page:
 
 def found(*terms: Term, **options) -> list[int]:
     query = SearchQuery("postcards", terms, **options)
-    return [hit.id for hit in service.find(query).hits]
+    return [hit.id for hit in searching.find(query).hits]
 
 
 def embedding_of(item: int) -> str:
     query = SearchQuery("postcards", (Term(item=item),))
-    return encode_embedding(service.embed(query))
+    return encode_embedding(searching.embed(query))
 
 
 def send_picture(site, data: bytes, **fields):
@@ -746,7 +747,7 @@ def test_bars_of_the_cutoff_know_their_edge(varied):
 def similarities(varied) -> list[float]:
     filters = Filters(dedupe=False)
     query = SearchQuery("varied", (Term(item=0),), filters=filters, mode="exact")
-    return [hit.similarity for hit in service.find(query).hits]
+    return [hit.similarity for hit in searching.find(query).hits]
 
 
 def test_the_cutoff_stands_over_how_similar_the_candidates_are(varied):
@@ -789,7 +790,7 @@ def found_in_varied(**filters) -> list[int]:
     query = SearchQuery(
         "varied", (Term(item=0),), mode="exact", filters=Filters(**filters)
     )
-    return [hit.id for hit in service.find(query).hits]
+    return [hit.id for hit in searching.find(query).hits]
 
 
 def test_filters_without_a_column_are_not_offered(varied, postcards_dataset):
@@ -880,15 +881,15 @@ def test_the_exact_check_says_how_many_of_the_nearest_the_index_found(site):
 
 
 def test_the_exact_check_shows_what_the_index_missed(site, monkeypatch):
-    exactly = service.find
+    exactly = service.search
 
-    def lossy(query):
-        page = exactly(replace(query, mode="exact"))
+    def lossy(query, user, limiter):
+        page = exactly(replace(query, mode="exact"), user, limiter)
         if query.mode == "exact":
             return page
         return replace(page, hits=page.hits[:3] + page.hits[5:], exact=False)
 
-    missed = exactly(
+    missed = searching.find(
         SearchQuery(
             "postcards",
             (Term(text="a boat"),),
@@ -896,7 +897,7 @@ def test_the_exact_check_shows_what_the_index_missed(site, monkeypatch):
             filters=Filters(dedupe=False),
         )
     ).hits[3:5]
-    monkeypatch.setattr(service, "find", lossy)
+    monkeypatch.setattr(service, "search", lossy)
     part = Page(check(site, q="a boat"))
     assert "found 38 of the 40 nearest" in part.text
     assert part.all("a", "href") == [f"/d/postcards/{hit.id}" for hit in missed]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from django.core.cache import cache
 from django.test import override_settings
+from support import searching
 from support.crowd import Crowd, drawn, put_shard_in_engine, stored, unit
 from support.truth import CLOSE, all_similarities, answer, check_hidden, check_order
 
@@ -42,11 +43,11 @@ def vector_of(crowd: Crowd, seed: int = 0) -> np.ndarray:
 
 def first_page(slug: str, vector: np.ndarray, **options) -> service.Page:
     term = Term(embedding=tuple(vector.tolist()))
-    return service.find(SearchQuery(slug, (term,), **options))
+    return searching.find(SearchQuery(slug, (term,), **options))
 
 
 def next_page(slug: str, page: service.Page, limit: int) -> service.Page:
-    return service.find(SearchQuery(slug, (), cursor=page.next, limit=limit))
+    return searching.find(SearchQuery(slug, (), cursor=page.next, limit=limit))
 
 
 def pages(slug: str, vector: np.ndarray, **options) -> list[service.Page]:

@@ -5,6 +5,7 @@ How filters, pages, folding and the index fare is tested on larger datasets.
 
 import numpy as np
 import pytest
+from support import searching
 
 from search.clickhouse import queries
 from search.clickhouse.schema import SHARD_BITS
@@ -49,7 +50,7 @@ def stored(postcards_folder, postcards_dataset) -> dict[str, np.ndarray]:
 def find(*terms: Term, **options) -> service.Page:
     """With near-duplicates, so that each item has a place of its own."""
     options.setdefault("filters", Filters(dedupe=False))
-    return service.find(SearchQuery("postcards", terms, **options))
+    return searching.find(SearchQuery("postcards", terms, **options))
 
 
 def ids_of(page: service.Page) -> list[int]:
@@ -230,7 +231,7 @@ def test_a_bad_filter_is_refused_with_a_sentence(filters, sentence):
 
 def test_what_does_not_exist_is_not_found(postcards_dataset):
     with pytest.raises(NotFound, match="no dataset named"):
-        service.find(SearchQuery("laion", (Term(text="a"),)))
+        searching.find(SearchQuery("laion", (Term(text="a"),)))
     for item_id in (2000, -1, 2**53, 2**70):
         with pytest.raises(NotFound, match="no item"):
             service.item("postcards", item_id)

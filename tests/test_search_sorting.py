@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from support import searching
 from support.crowd import Crowd, drawn, stored
 from test_search_paging import first_page, hits_of, pages, vector_of
 
@@ -60,7 +61,7 @@ def test_what_is_removed_meanwhile_leaves_the_order(small):
         {"id": gone},
         mutations_sync=1,
     )
-    second = service.find(
+    second = searching.find(
         service.SearchQuery("small", (), cursor=first.next, limit=100)
     )
     wanted = [hit.id for hit in whole[100:201] if hit.id != gone]

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from support import searching
 
 from search.errors import InvalidQuery, NotFound
 from search.query import concepts
 from search.query.model import SearchQuery, Term
-from search.retrieval import service
-from search.retrieval.explanation import MAX_BAR_LENGTH, explain
+from search.retrieval.explanation import MAX_BAR_LENGTH
 
 pytestmark = pytest.mark.django_db
 
@@ -27,7 +27,7 @@ def query(*terms: Term, **options) -> SearchQuery:
 
 
 def embedding(item: int) -> tuple[float, ...]:
-    return tuple(service.embed(query(Term(item=item))).tolist())
+    return tuple(searching.embed(query(Term(item=item))).tolist())
 
 
 @pytest.mark.parametrize(
@@ -43,8 +43,8 @@ def embedding(item: int) -> tuple[float, ...]:
 @pytest.mark.parametrize("field", ["image", "text"])
 def test_the_shares_add_up_to_the_similarity_of_the_hit(terms, field):
     asked = query(*terms, field=field, mode="exact", limit=5)
-    for hit in service.find(asked).hits:
-        (found,) = explain(asked, None, hit.id)
+    for hit in searching.find(asked).hits:
+        (found,) = searching.explain(asked, hit.id)
         assert found.field == field
         assert found.similarity == pytest.approx(hit.similarity, abs=CLOSE)
         total = sum(share.value for share in found.shares)
@@ -53,8 +53,8 @@ def test_the_shares_add_up_to_the_similarity_of_the_hit(terms, field):
 
 def test_of_both_fields_the_one_that_counts_comes_first():
     asked = query(Term(text="a boat"), Term(item=7), field="both", limit=5)
-    for hit in service.find(asked).hits:
-        first, second = explain(asked, None, hit.id)
+    for hit in searching.find(asked).hits:
+        first, second = searching.explain(asked, hit.id)
         assert {first.field, second.field} == {"image", "text"}
         assert first.similarity >= second.similarity
         assert first.similarity == pytest.approx(hit.similarity, abs=CLOSE)
@@ -62,9 +62,9 @@ def test_of_both_fields_the_one_that_counts_comes_first():
 
 def test_a_term_has_the_share_that_its_words_alone_would_have_by_their_weight():
     boat, snow = Term(text="a boat"), Term(text="snow", weight=-2)
-    (found,) = explain(query(boat, snow), None, 7)
-    alone = [explain(query(term), None, 7)[0].similarity for term in (boat, snow)]
-    vectors = [service.embed(query(replace(term, weight=1))) for term in (boat, snow)]
+    (found,) = searching.explain(query(boat, snow), 7)
+    alone = [searching.explain(query(term), 7)[0].similarity for term in (boat, snow)]
+    vectors = [searching.embed(query(replace(term, weight=1))) for term in (boat, snow)]
     length = np.linalg.norm(vectors[0] - 2 * vectors[1])
     # A search for what is unlike snow turns its vector around.
     assert [share.value for share in found.shares] == pytest.approx(
@@ -82,7 +82,7 @@ def test_pictures_and_concepts_are_terms_as_well(monkeypatch):
         Term(item=3),
         Term(text="a boat", weight=-1),
     )
-    (found,) = explain(asked, None, 7)
+    (found,) = searching.explain(asked, 7)
     assert [share.label for share in found.shares] == [
         "−0.5 × a picture",
         "2 × my concept",
@@ -90,14 +90,14 @@ def test_pictures_and_concepts_are_terms_as_well(monkeypatch):
         "− a boat",
     ]
     assert found.shares[1].value > found.shares[0].value
-    ((same,),) = [each.shares for each in explain(query(Term(item=7)), None, 7)]
+    ((same,),) = [each.shares for each in searching.explain(query(Term(item=7)), 7)]
     assert same.value == pytest.approx(1, abs=1e-6)
 
 
 def test_the_bars_are_in_proportion_and_point_to_their_side():
     asked = query(Term(text="a boat"), Term(text="snow", weight=-1))
-    for hit in service.find(asked).hits[:5]:
-        (found,) = explain(asked, None, hit.id)
+    for hit in searching.find(asked).hits[:5]:
+        (found,) = searching.explain(asked, hit.id)
         longest = max(found.shares, key=lambda share: abs(share.value))
         assert longest.length == MAX_BAR_LENGTH
         for share in found.shares:
@@ -111,8 +111,8 @@ def test_the_bars_are_in_proportion_and_point_to_their_side():
 
 def test_what_cannot_be_told_is_refused_as_the_search_is():
     with pytest.raises(NotFound):
-        explain(query(Term(text="a boat")), None, 2_000)
+        searching.explain(query(Term(text="a boat")), 2_000)
     with pytest.raises(NotFound):
-        explain(query(Term(item=2_000)), None, 7)
+        searching.explain(query(Term(item=2_000)), 7)
     with pytest.raises(InvalidQuery):
-        explain(query(Term(embedding=(1.0, 2.0))), None, 7)
+        searching.explain(query(Term(embedding=(1.0, 2.0))), 7)

@@ -1,4 +1,4 @@
-"""laionweb itself, measured from the inside out: ClickHouse, service.find, HTTP.
+"""laionweb itself, measured from the inside out: ClickHouse, service.search, HTTP.
 
 The rows come in by the product's own import. Both embeddings of a row are the image's,
 and only the images' graph is built: that of the texts would take as long once more and
@@ -109,20 +109,20 @@ def statement(table: ItemTable, where: str) -> str:
 
 
 class Find(System):
-    name = "service.find"
+    name = "service.search"
 
     def __init__(self, slug: str):
         self.slug = slug
 
     def search(self, vector: np.ndarray, where: str) -> list[int]:
-        page = service.find(query(self.slug, vector, where))
+        page = service.search(query(self.slug, vector, where), None, service.unlimited)
         return [hit.id for hit in page.hits]
 
 
 class NextPage(System):
     """The page after the one that Find fetches, from its cursor."""
 
-    name = "service.find, next page"
+    name = "service.search, next page"
     filters = ("none",)
     answers = in_bursts = False
 
@@ -130,10 +130,16 @@ class NextPage(System):
         self.slug = slug
 
     def prepare(self, vector: np.ndarray, where: str) -> None:
-        self.cursor = service.find(query(self.slug, vector, where)).next
+        self.cursor = service.search(
+            query(self.slug, vector, where), None, service.unlimited
+        ).next
 
     def search(self, vector: np.ndarray, where: str) -> list[int]:
-        page = service.find(SearchQuery(self.slug, (), limit=COUNT, cursor=self.cursor))
+        page = service.search(
+            SearchQuery(self.slug, (), limit=COUNT, cursor=self.cursor),
+            None,
+            service.unlimited,
+        )
         return [hit.id for hit in page.hits]
 
 

@@ -29,7 +29,7 @@ from search.api.serializers import (
     terms_of,
 )
 from search.query.model import FIELDS, MAX_RESULTS, MAX_TERMS, Filters, SearchQuery
-from search.rate_limits import check_images
+from search.rate_limits import limiter
 
 from ..export import export_request
 from ..export.export_request import FORMS, KINDS, ExportRequest
@@ -167,9 +167,8 @@ class NewExport(StrictSerializer):
             return export_request.of_collection(user, given["collection"], **how)
         if given["kind"] == "search":
             query = ExportedSearch.query_of(given["search"])
-            check_images(request, query)
             return export_request.of_search(
-                query, user, **how, limit=given["search"]["limit"]
+                query, user, limiter(request), **how, limit=given["search"]["limit"]
             )
         filters = Filters(**given.get("filters", {}))
         if given["kind"] == "dataset":

@@ -9,11 +9,10 @@ from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from search import rate_limits
 from search.api.errors import ERROR_RESPONSE
 from search.api.item_serializers import SearchPageSerializer, page_context
 from search.errors import NotFound
-from search.query.concepts import resolve
+from search.rate_limits import limiter
 from search.retrieval import service
 
 from ..models import SavedSearch
@@ -100,7 +99,7 @@ class SearchDetail(OwnerAccess):
             search,
             request.user,
             request.get_host(),
-            before=lambda: rate_limits.check(request, "search"),
+            limiter(request),
         )
         return Response(_told(search, request) | {"new": new})
 
@@ -165,8 +164,7 @@ class SearchResults(OwnerAccess):
             limit=given["limit"],
             cursor=given["cursor"],
         )
-        rate_limits.check_images(request, query)
-        page = service.find(resolve(query, request.user))
+        page = service.search(query, request.user, limiter(request))
         if not query.cursor:
             services.mark_viewed(request.user, asking)
         context = page_context(page, query.dataset, given["include"], request)

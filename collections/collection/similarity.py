@@ -6,6 +6,7 @@ it is kept for the pages to come, and made anew should it be lost.
 
 import hashlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from django.db.models import QuerySet
@@ -29,7 +30,12 @@ Direction = Callable[[str, list[int]], np.ndarray | None]
 
 
 def similar_to_words(
-    collection: Collection, words: str, cursor: str, count: int
+    collection: Collection,
+    words: str,
+    user: Any,
+    limiter: service.Limiter,
+    cursor: str,
+    count: int,
 ) -> Page:
     """The members nearest to words, each row a (member, similarity).
 
@@ -37,7 +43,8 @@ def similar_to_words(
     """
 
     def direction(slug: str, ids: list[int]) -> np.ndarray:
-        return service.embed(SearchQuery(slug, (Term(text=words),)))
+        query = SearchQuery(slug, (Term(text=words),))
+        return service.embed(query, user, limiter).vector
 
     key = f"like:{hashlib.sha256(words.encode()).hexdigest()}"
     return _cut(collection, key, direction, cursor, count, nearest=True)

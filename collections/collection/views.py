@@ -27,7 +27,7 @@ from search.errors import (
 from search.models import Dataset
 from search.query.model import MAX_TEXT_LENGTH
 from search.query.url_params import safe_url
-from search.rate_limits import limited
+from search.rate_limits import limited, limiter
 from search.retrieval.item_lookup import ItemState
 from search.retrieval.items import Hit
 from search.web.middleware import HtmxRequest
@@ -92,7 +92,7 @@ def page(
     context["below"] = BELOW if access.is_mine else ""
     status = 200
     try:
-        found = _found(access.object, view, request.GET.get("cursor", ""))
+        found = _found(access.object, view, request.GET.get("cursor", ""), request)
         context |= {"members": _shown(found), "more": _more(access, view, found.next)}
     except SearchError as error:
         context |= {"error": error, "again": request.get_full_path()}
@@ -115,11 +115,18 @@ def _view(request: HttpRequest) -> dict[str, str]:
     return {"words": words, "order": order if order in VIEWS else "hand"}
 
 
-def _found(collection: Collection, view: dict[str, str], cursor: str) -> Page:
+def _found(
+    collection: Collection, view: dict[str, str], cursor: str, request: HttpRequest
+) -> Page:
     """The members for one page, each with its similarity or None."""
     if view["words"]:
         return similarity.similar_to_words(
-            collection, view["words"], cursor, ITEMS_PER_PAGE
+            collection,
+            view["words"],
+            request.user,
+            limiter(request),
+            cursor,
+            ITEMS_PER_PAGE,
         )
     if view["order"] == UNLIKE:
         return similarity.least_similar(collection, cursor, ITEMS_PER_PAGE)

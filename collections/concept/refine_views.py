@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from search.errors import InvalidQuery, SearchError
 from search.models import Dataset
-from search.rate_limits import limited
+from search.rate_limits import limited, limiter
 from search.retrieval.feedback import MAX_MARKS, STRENGTHS
 from search.retrieval.items import check_item_id
 
@@ -131,8 +131,8 @@ def refine(request: HttpRequest) -> HttpResponse:
         strength=_strength(given.get("strength", "1")),
     )
     asking = checked(given.get("search", ""))
-    before = rounds.read_refined_search(asking, request.user, request.get_host())
-    made = rounds.refine(before, marks, known_visitor(request))
+    before = rounds.read_refined_search(asking, request.get_host())
+    made = rounds.refine(before, marks, known_visitor(request), limiter(request))
     address = rounds.address_of(made, before)
     if wants_json(request):
         return JsonResponse({"id": str(made.pk), "address": address})
@@ -148,10 +148,10 @@ def history(request: HttpRequest) -> HttpResponse:
     me = visitor(request)
     try:
         asking = checked(request.GET.get("search", ""))
-        before = rounds.read_refined_search(asking, request.user, request.get_host())
+        before = rounds.read_refined_search(asking, request.get_host())
     except SearchError:
         return JsonResponse({"steps": []})  # the page of this search says what is wrong
-    current = rounds.own_round(before.asked, me)
+    current = rounds.own_round(before.query, me)
     refinement = current.refinement if current else rounds.refinement_from(asking, me)
     if refinement is None:
         return JsonResponse({"steps": []})
@@ -167,7 +167,7 @@ def history(request: HttpRequest) -> HttpResponse:
 
 
 def _with_seen(before: rounds.RefinedSearch) -> bool:
-    concept = before.asked.terms[0].concept
+    concept = before.query.terms[0].concept
     return concept is not None and uuid.UUID(concept).version == 8
 
 

@@ -1,6 +1,7 @@
 """From marks on the hits of a search to a round: another search, retuned by them."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,32 +36,36 @@ class Marks:
 
 @dataclass(frozen=True)
 class RefinedSearch:
-    """The search on whose hits the marks are, as it was asked and as it was resolved.
+    """The search on whose hits the marks are, its concepts not resolved.
 
-    `filters` is what of its words stays in the box: those that are no terms.
+    `filters` are the words of its box that are no terms.
     """
 
     asking: SavedQuery
-    asked: SearchQuery
     query: SearchQuery
     filters: str
 
 
-def read_refined_search(asking: SavedQuery, user: Any, host: str) -> RefinedSearch:
+def read_refined_search(asking: SavedQuery, host: str) -> RefinedSearch:
     """Raises SearchError for an address that cannot be searched."""
     form = asking.form
     form.check()
     words = reading.read(form.cleaned_data["q"], asking.dataset, host)
-    asked = form.search_query(asking.dataset, words)
+    query = form.search_query(asking.dataset, words)
     filters = words.without(*(part for part in words.parts if part.term))
-    return RefinedSearch(asking, asked, concepts.resolve(asked, user), filters)
+    return RefinedSearch(asking, query, filters)
 
 
-def refine(before: RefinedSearch, marks: Marks, visitor: Visitor) -> Round:
-    """Makes a round, and its refinement if it is the first. Raises InvalidQuery."""
+def refine(
+    before: RefinedSearch, marks: Marks, visitor: Visitor, limiter: service.Limiter
+) -> Round:
+    """Make a round, and its refinement if it is the first. Raises SearchError."""
     check_marks(marks.good, marks.bad)
-    parent = own_round(before.asked, visitor)
-    start = parent.refinement.start if parent else _vector_of(before.query)
+    embedded = service.embed(before.query, visitor.user, limiter)
+    parent = own_round(before.query, visitor)
+    start = (
+        parent.refinement.start if parent else embedded.vector.astype("<f4").tobytes()
+    )
     tuned = tune_by_items(
         before.query,
         np.frombuffer(start, "<f4"),
@@ -83,7 +88,7 @@ def refine(before: RefinedSearch, marks: Marks, visitor: Visitor) -> Round:
             number=parent.number + 1 if parent else 1,
             good=list(marks.good),
             bad=list(marks.bad),
-            seen=_seen(before, marks, parent),
+            seen=_seen(embedded.excluded, marks, parent),
             strength=marks.strength,
             vector=tuned.vector.astype("<f4").tobytes(),
         )
@@ -141,22 +146,17 @@ def _get_or_create_refinement(
             "session": "" if visitor.owner else visitor.session,
             "dataset": asking.dataset,
             "address": asking.address,
-            "label": _refinement_label(before.asked, visitor.user),
+            "label": _refinement_label(before.query, visitor.user),
             "start": start,
         },
     )
     return refinement
 
 
-def _vector_of(query: SearchQuery) -> bytes:
-    return service.embed(query).astype("<f4").tobytes()
-
-
-def _seen(before: RefinedSearch, marks: Marks, parent: Round | None) -> list[int]:
+def _seen(excluded: Sequence[int], marks: Marks, parent: Round | None) -> list[int]:
     """What the next search leaves out; of too much, the latest."""
-    items = (term.item for term in before.query.terms if term.item is not None)
     # A search that shows again what was seen leaves out nothing of it itself.
-    earlier = [*(parent.seen if parent else ()), *before.query.filters.exclude, *items]
+    earlier = [*(parent.seen if parent else ()), *excluded]
     seen = dict.fromkeys([*earlier, *marks.good, *marks.bad, *marks.shown])
     return list(seen)[-MAX_EXCLUDED:]
 

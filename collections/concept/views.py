@@ -17,7 +17,7 @@ from search.errors import SearchError
 from search.models import Dataset
 from search.query.model import SearchQuery, Term, shorten_embedding
 from search.query.url_params import search_url
-from search.rate_limits import limited
+from search.rate_limits import limited, limiter
 from search.retrieval import service
 from search.retrieval.items import Hit
 
@@ -81,7 +81,7 @@ def page(
         "access": access,
         "concept": concept,
         "dimension": len(concept.embedding),
-        "strips": list(_strips(access)),
+        "strips": list(_strips(access, request)),
         "versions": _versions(access),
         "as_npy": access.address("concept-npy"),
         "as_json": access.address("concept-json"),
@@ -134,7 +134,7 @@ def _search_with(concept: Concept, dataset: Dataset) -> str:
     return search_url({"concept": str(concept.pk), "dataset": dataset.slug})
 
 
-def _strips(access: Access[Concept]) -> Iterator[Strip]:
+def _strips(access: Access[Concept], request: HttpRequest) -> Iterator[Strip]:
     """In each dataset of its model; one that does not answer is left out."""
     concept = access.object
     term = Term(embedding=tuple(concept.embedding.tolist()))
@@ -149,7 +149,8 @@ def _strips(access: Access[Concept]) -> Iterator[Strip]:
             picture = shorten_embedding(concept.embedding)
             address = search_url({"embedding": picture, "dataset": dataset.slug})
         try:
-            found = service.find(SearchQuery(dataset.slug, (term,), limit=STRIP))
+            query = SearchQuery(dataset.slug, (term,), limit=STRIP)
+            found = service.search(query, request.user, limiter(request))
         except SearchError as error:
             logger.warning("No hits of a concept in %s: %s", dataset, error.message)
             continue

@@ -40,13 +40,15 @@ def filters_from_dict(told: Told) -> Filters:
     return Filters(**{**told, "exclude": tuple(told["exclude"])})
 
 
-def term_to_dict(term: Term, slug: str, user: Any) -> tuple[Told, str, tuple[int, ...]]:
+def term_to_dict(
+    term: Term, slug: str, user: Any, limiter: service.Limiter
+) -> tuple[Told, str, tuple[int, ...]]:
     """A term as it is kept, in a word or two, and the ids that it wants left out.
 
     Pictures are fetched and encoded. Raises NotFound, InvalidQuery, CannotFetch,
     SearchUnavailable.
     """
-    told, label, beside = _told(term, slug, user)
+    told, label, beside = _told(term, slug, user, limiter)
     return {**told, "weight": term.weight}, _signed(label, term.weight), beside
 
 
@@ -59,13 +61,16 @@ def term_from_dict(told: Told) -> Term:
     return Term(embedding=decode_embedding(told["embedding"]), weight=weight)
 
 
-def _told(term: Term, slug: str, user: Any) -> tuple[Told, str, tuple[int, ...]]:
+def _told(
+    term: Term, slug: str, user: Any, limiter: service.Limiter
+) -> tuple[Told, str, tuple[int, ...]]:
     if term.text is not None:
         return {"text": term.text}, term.text, ()
     if term.concept is not None:
         return _told_concept(term.concept, slug, user)
     # What is not there, or is of another length, is refused now and not in a run later.
-    vector = service.embed(SearchQuery(slug, (replace(term, weight=1.0),)))
+    query = SearchQuery(slug, (replace(term, weight=1.0),))
+    vector = service.embed(query, user, limiter).vector
     if term.item is not None:
         return {"item": term.item}, f"item:{term.item}", ()
     if term.embedding is not None:
@@ -167,6 +172,7 @@ def of_collection(
 def of_search(
     query: SearchQuery,
     user: Any,
+    limiter: service.Limiter,
     form: str,
     with_embeddings: bool = False,
     limit: int = MAX_RESULTS,
@@ -184,7 +190,7 @@ def of_search(
     terms, labels = [], []
     exclude = dict.fromkeys(query.filters.exclude)
     for term in query.terms:
-        told, label, beside = term_to_dict(term, query.dataset, user)
+        told, label, beside = term_to_dict(term, query.dataset, user, limiter)
         terms.append(told)
         labels.append(label)
         exclude |= dict.fromkeys(beside)

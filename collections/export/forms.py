@@ -13,7 +13,7 @@ from django.utils.http import urlencode
 from search.errors import InvalidQuery, NotFound, check_form
 from search.models import Dataset
 from search.query.model import MAX_RESULTS, Filters
-from search.rate_limits import check_images
+from search.rate_limits import limiter
 from search.retrieval import service
 from search.web.forms import FILTER_NAMES, SearchForm
 
@@ -161,8 +161,9 @@ def _asked_search(
     form, slug = asking.form, asking.dataset
     form.check()
     query = form.search_query(slug, form.read(slug, request.get_host()))
-    check_images(request, query)
-    return export_request.of_search(query, request.user, **how, limit=limit)
+    return export_request.of_search(
+        query, request.user, limiter(request), **how, limit=limit
+    )
 
 
 def datasets_of(concept: Concept) -> list[Dataset]:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
+from django.contrib.auth.models import AnonymousUser
 
 from search.errors import InvalidQuery, NotFound
 from search.models import Dataset
@@ -324,7 +325,9 @@ class SearchSource(DatasetSource):
 
     def plan(self) -> Plan:
         query = search_query(self.request)
-        ranked = service.rank(query, self.request.what["limit"])
+        ranked = service.rank(
+            query, AnonymousUser(), service.unlimited, self.request.what["limit"]
+        )
         return self._version | {
             "ids": ranked.ids.tolist(),
             "similarities": ranked.similarities.tolist(),

@@ -32,7 +32,7 @@ from search.errors import (
 from search.models import Dataset
 from search.query import concepts
 from search.query.model import MAX_RESULTS, Filters, SearchQuery, Term
-from search.rate_limits import limited
+from search.rate_limits import limited, limiter
 from search.retrieval import service
 from search.retrieval.column_stats import filled_columns
 from search.web.forms import ORIENTATION_CHOICES
@@ -159,7 +159,11 @@ class Preview:
 
 
 def preview(
-    concept: Concept, dataset: Dataset, field: str, at_least: float | None
+    concept: Concept,
+    dataset: Dataset,
+    field: str,
+    at_least: float | None,
+    request: HttpRequest,
 ) -> Preview:
     """By the index, as a search: of more than these, only the export itself knows.
 
@@ -168,7 +172,9 @@ def preview(
     term = Term(embedding=tuple(concept.embedding.tolist()))
     alone = Filters(dedupe=False)
     query = SearchQuery(dataset.slug, (term,), field=field, filters=alone)
-    found = service.rank(query, MAX_RESULTS).similarities
+    found = service.rank(
+        query, request.user, limiter(request), MAX_RESULTS
+    ).similarities
     return Preview(
         ranks=tuple(
             Rank(count, _reached_by(found[count - 1]))
@@ -252,7 +258,7 @@ def _page(
             "count": f"{dataset.item_count():,}",
         }
         if concept is not None:
-            context |= _of_concept(concept, dataset, chosen)
+            context |= _of_concept(concept, dataset, chosen, request)
     status = error.status if error else 200
     return render(request, "export/new.html", context, status=status)
 
@@ -268,7 +274,7 @@ def _beside(asking: SavedQuery, dataset: Dataset, user: Any) -> int:
 
 
 def _of_concept(
-    concept: Concept, dataset: Dataset, chosen: dict[str, Any]
+    concept: Concept, dataset: Dataset, chosen: dict[str, Any], request: HttpRequest
 ) -> dict[str, Any]:
     """With how similar the nearest are, as long as the engine can tell."""
     field = chosen["field"] if chosen["field"] in FIELDS else "image"
@@ -277,7 +283,7 @@ def _of_concept(
         at_least = float(chosen["at_least"])
     context: dict[str, Any] = {"fields": FIELDS, "datasets": datasets_of(concept)}
     try:
-        context["preview"] = preview(concept, dataset, field, at_least)
+        context["preview"] = preview(concept, dataset, field, at_least, request)
     except SearchUnavailable as error:
         logger.warning("No preview of an export: %s", error.message)
     return context

@@ -4,7 +4,6 @@ The ledger says which shards came in since; only where there are some, hits are 
 """
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,7 +17,6 @@ from search.clickhouse.filters import NOT_SAFE
 from search.clickhouse.schema import SHARD_BITS
 from search.errors import InvalidQuery, NotFound
 from search.models import Shard
-from search.query import concepts
 from search.query.model import MAX_PER_PAGE
 from search.retrieval import service
 from search.retrieval.service import Hit
@@ -51,43 +49,45 @@ def new_shards(dataset: str, since: datetime) -> list[int]:
     )
 
 
-def preview(saved: SavedSearch, user: Any, host: str) -> Preview:
+def preview(
+    saved: SavedSearch, user: Any, host: str, limiter: service.Limiter
+) -> Preview:
     """Raises SearchError when the search cannot be made now."""
     shards = frozenset(new_shards(saved.dataset, saved.looked_at))
     wanted = EXAMINED if shards else 2 * STRIP
-    hits = _first_hits(saved_query_of(saved), user, host, wanted)
+    hits = _first_hits(saved_query_of(saved), user, host, limiter, wanted)
     safe = [(hit.id, hit.caption) for hit in hits if hit.nsfw.upper() not in NOT_SAFE]
     new = sum(hit.id >> SHARD_BITS in shards for hit in hits)
     return Preview(tuple(safe[:STRIP]), new if shards else None)
 
 
 def cached_preview(
-    saved: SavedSearch, user: Any, host: str, before: Callable[[], None]
+    saved: SavedSearch, user: Any, host: str, limiter: service.Limiter
 ) -> Preview:
-    """The same, remembered for some minutes; `before` is called where it is not.
+    """Return the preview from the cache, or make it, which counts as a search.
 
     Raises SearchError.
     """
     found_as = cache_key(saved)
     if (found := get(found_as)) is None:
-        before()
-        found = preview(saved, user, host)
+        limiter("search")
+        found = preview(saved, user, host, limiter)
         set(found_as, found, CACHE_S)
     return found
 
 
 def count_new(
-    saved: SavedSearch, user: Any, host: str, before: Callable[[], None]
+    saved: SavedSearch, user: Any, host: str, limiter: service.Limiter
 ) -> int | None:
-    """How many of its hits are new; None where nothing came in since.
+    """Return how many of its hits are new; None if no shard came in since.
 
-    None, too, for what cannot be searched any more. `before` is called before a search
-    is made. Raises SearchUnavailable.
+    None, too, if it cannot be searched any more. Raises TooManyRequests and
+    SearchUnavailable.
     """
     if not new_shards(saved.dataset, saved.looked_at):
         return None
     try:
-        return cached_preview(saved, user, host, before).new
+        return cached_preview(saved, user, host, limiter).new
     except (InvalidQuery, NotFound):
         return None
 
@@ -100,13 +100,14 @@ def cache_key(saved: SavedSearch) -> str:
     return f"glance:{hashlib.sha256(told.encode()).hexdigest()}"
 
 
-def _first_hits(asking: SavedQuery, user: Any, host: str, count: int) -> list[Hit]:
-    query = concepts.resolve(query_of(asking, host), user)
-    query = replace(query, limit=min(count, MAX_PER_PAGE))
-    page = service.find(query)
+def _first_hits(
+    asking: SavedQuery, user: Any, host: str, limiter: service.Limiter, count: int
+) -> list[Hit]:
+    query = replace(query_of(asking, host), limit=min(count, MAX_PER_PAGE))
+    page = service.search(query, user, limiter)
     hits = list(page.hits)
     while page.next and len(hits) < count:
-        page = service.find(replace(query, cursor=page.next))
+        page = service.search(replace(query, cursor=page.next), user, limiter)
         hits += page.hits
     return hits[:count]
 

@@ -10,9 +10,9 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from search import rate_limits
 from search.errors import SearchError, TooManyRequests
 from search.models import Dataset
+from search.rate_limits import limiter
 from search.retrieval.column_stats import has_safety
 
 from ..account.services import keeps_history
@@ -92,7 +92,7 @@ def preview(request: HttpRequest, key: UUID) -> HttpResponse:
             search,
             request.user,
             request.get_host(),
-            before=lambda: rate_limits.check(request, "search"),
+            limiter(request),
         )
         unsafe = services.saved_query_of(search).form.asked["nsfw"] == "any"
         dataset = Dataset.for_slug(search.dataset)

@@ -1,5 +1,6 @@
 """Relevance feedback: tune a search by marks on its results, and search again."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,9 +11,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from search.errors import InvalidQuery
-from search.query.concepts import resolve
 from search.query.model import MAX_EXCLUDED, MAX_TERMS, Filters, SearchQuery, Term
-from search.rate_limits import check_images
+from search.rate_limits import limiter
 from search.retrieval import service
 from search.retrieval.feedback import MAX_MARKS, STRENGTHS, check_marks, tune_by_items
 
@@ -92,16 +92,14 @@ class RefineSerializer(QuerySerializer):
             **{name: given[name] for name in ("field", "mode", "sort", "limit")},
         )
 
-    def excluded_ids(self, query: SearchQuery) -> tuple[int, ...]:
-        """Return the ids to exclude: the search's own, the marked and the seen ones.
+    def excluded_ids(self, excluded: Sequence[int]) -> tuple[int, ...]:
+        """Add the marked and the seen ids to those that the search excludes.
 
         Raises InvalidQuery when they are too many.
         """
         given = self.validated_data
         marked = [*given["good"], *given["bad"]] if given["exclude_marked"] else []
-        items = [term.item for term in query.terms if term.item is not None]
-        excluded = [*query.filters.exclude, *items, *marked, *given["seen"]]
-        ids = tuple(dict.fromkeys(excluded))
+        ids = tuple(dict.fromkeys([*excluded, *marked, *given["seen"]]))
         if len(ids) > MAX_EXCLUDED:
             raise InvalidQuery(
                 f"At most {MAX_EXCLUDED:,} items can be left out: of exclude, seen, "
@@ -128,17 +126,14 @@ class Refine(APIView):
         """
         given = RefineSerializer(data=request.data)
         given.is_valid(raise_exception=True)
-        asked = given.query()
-        check_images(request, asked)
-        query = resolve(asked, request.user)
-        marks = given.validated_data
+        query, marks, count = given.query(), given.validated_data, limiter(request)
         good, bad = marks["good"], marks["bad"]
-        tuned = tune_by_items(query, service.embed(query), good, bad, marks["strength"])
+        start = service.embed(query, request.user, count)
+        tuned = tune_by_items(query, start.vector, good, bad, marks["strength"])
         vector = tuple(tuned.vector.tolist())
-        filters = replace(query.filters, exclude=given.excluded_ids(query))
-        page = service.find(
-            replace(query, terms=(Term(embedding=vector),), filters=filters)
-        )
+        filters = replace(query.filters, exclude=given.excluded_ids(start.excluded))
+        tuned_query = replace(query, terms=(Term(embedding=vector),), filters=filters)
+        page = service.search(tuned_query, request.user, count)
         known = {*tuned.good, *tuned.bad}
         context = page_context(page, query.dataset, marks["include"], request) | {
             "tuned": tuned.vector,

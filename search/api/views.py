@@ -8,9 +8,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from search.errors import NotFound
-from search.query.concepts import resolve
 from search.query.model import SearchQuery
-from search.rate_limits import check_images
+from search.rate_limits import limiter
 from search.retrieval import service
 
 from .item_serializers import ItemSerializer, SearchPageSerializer, page_context
@@ -85,7 +84,6 @@ class Unknown(APIView):
 
 
 def _search(query: SearchQuery, include: list[str], request: Request) -> Response:
-    check_images(request, query)
-    page = service.find(resolve(query, request.user))
+    page = service.search(query, request.user, limiter(request))
     context = page_context(page, query.dataset, include, request)
     return Response(SearchPageSerializer(page, context=context).data)

@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 from search.errors import NotFound
 from search.models import Dataset
 from search.query.model import Filters, SearchQuery
-from search.rate_limits import check
+from search.rate_limits import limiter
 from search.retrieval import service
 from search.retrieval.items import Hit
 
@@ -64,18 +64,19 @@ class KnnService(Endpoint):
         asked = KnnSerializer(data=body_of(request.body))
         asked.is_valid(raise_exception=True)
         slug = _dataset(asked.validated_data["indice_name"])
-        term = asked.term()
-        if term.image is not None or term.image_url is not None:
-            check(request, "image")
+        term, count = asked.term(), limiter(request)
+        looked_up = known(term, slug, request)
+        if looked_up is not term:  # it counts as if the image had been fetched
+            count("image")
         query = SearchQuery(
             dataset=slug,
-            terms=(known(term, slug, request),),
+            terms=(looked_up,),
             field=asked.field,
             filters=Filters(
                 nsfw=asked.nsfw, dedupe=bool(asked.validated_data["deduplicate"])
             ),
         )
-        ranked = service.rank(query, asked.count)
+        ranked = service.rank(query, request.user, count, asked.count)
         ids = ranked.ids.tolist()
         first = service.hits_by_id(slug, ids[: asked.described])
         rows = []

@@ -1,6 +1,7 @@
 """The same search once more, exactly: how many of the true nearest the index found."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from search.query.model import SearchQuery
 from search.retrieval import service
@@ -21,7 +22,7 @@ class ExactCheck:
     seconds: float
 
 
-def check(query: SearchQuery) -> ExactCheck:
+def check(query: SearchQuery, user: Any, limiter: service.Limiter) -> ExactCheck:
     """Compares the first LOOKED_AT results of both ways.
 
     Near-duplicates are not folded: which of them stands for the others is chance. What
@@ -29,9 +30,12 @@ def check(query: SearchQuery) -> ExactCheck:
     """
     filters = replace(query.filters, dedupe=False)
     query = replace(query, filters=filters, sort="similarity", cursor="")
-    by_index = service.find(replace(query, mode="ann", limit=COMPARED))
-    # Some more, to tell what lies just behind the last of the nearest.
-    exactly = service.find(replace(query, mode="exact", limit=2 * COMPARED))
+    fast = replace(query, mode="ann", limit=COMPARED)
+    by_index = service.search(fast, user, limiter)
+    # Some more, to tell what lies just behind the last of the nearest. Its images are
+    # those of the first search, whose vectors are in the cache: they count once.
+    slow = replace(query, mode="exact", limit=2 * COMPARED)
+    exactly = service.search(slow, user, service.unlimited)
     nearest = exactly.hits[:COMPARED]
     true = {
         hit.id: hit.similarity for hit in exactly.hits if hit.similarity is not None

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from random import Random
 
 import numpy as np
+from django.contrib.auth.models import AnonymousUser
 
 from search.clickhouse import lookup, queries
 from search.clickhouse.filters import Condition
@@ -18,6 +19,7 @@ from search.clickhouse.schema import ItemTable
 from search.errors import NotFound
 from search.models import Evaluation
 from search.query.model import MAX_RESULTS, SearchQuery, Term
+from search.retrieval import service
 from search.retrieval.dataset_index import FIRST_DEPTH, DatasetIndex
 from search.retrieval.sampling import random_ids
 
@@ -222,9 +224,11 @@ def _kept(corpus: DatasetIndex, figures: list[Figures], given: bool) -> Evaluati
 
 def encode_questions(slug: str, lines: Sequence[str]) -> list[Question]:
     """Words as questions; SearchUnavailable when the dataset's model cannot be had."""
-    terms = DatasetIndex.for_slug(slug).terms
     asked = (SearchQuery(slug, (Term(text=line),)) for line in lines)
-    return [Question(terms.vectors_of(query)["image"]) for query in asked]
+    return [
+        Question(service.embed(query, AnonymousUser(), service.unlimited).vector)
+        for query in asked
+    ]
 
 
 def measure(

@@ -94,11 +94,11 @@ def user_named(name: str | None) -> Any:
     return user
 
 
-def pages_of(query: SearchQuery, count: int) -> Iterator[Page]:
+def pages_of(query: SearchQuery, user: Any, count: int) -> Iterator[Page]:
     """Pages that have `count` results together, or all there are."""
     query = replace(query, limit=min(count, MAX_PER_PAGE))
     while True:
-        page = service.find(query)
+        page = service.search(query, user, service.unlimited)
         yield page
         count -= len(page.hits)
         if not (page.next and page.hits and count > 0):

@@ -5,12 +5,10 @@ this one, which says here how they are found.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from search.errors import NotFound
-
-from .model import MAX_EXCLUDED, SearchQuery, Term
 
 
 @dataclass(frozen=True)
@@ -45,16 +43,3 @@ def find(concept: str, user: Any, dataset: str) -> ResolvedConcept:
     if _lookup is None:
         raise NotFound("There are no concepts here.")
     return _lookup(concept, user, dataset)
-
-
-def resolve(query: SearchQuery, user: Any) -> SearchQuery:
-    """The query with each concept, as this user sees it, turned into its embedding."""
-    terms, exclude = [], dict.fromkeys(query.filters.exclude)
-    for term in query.terms:
-        if term.concept is not None:
-            found = find(term.concept, user, query.dataset)
-            term = Term(embedding=found.embedding, weight=term.weight)
-            exclude |= dict.fromkeys(found.exclude)
-        terms.append(term)
-    filters = replace(query.filters, exclude=tuple(exclude)[:MAX_EXCLUDED])
-    return replace(query, terms=tuple(terms), filters=filters)

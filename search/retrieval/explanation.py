@@ -1,6 +1,6 @@
 """Why an item was found: what each term of a search adds to the similarity."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,8 +10,7 @@ import numpy as np
 from search.query import concepts
 from search.query.model import SearchQuery, Term
 
-from .dataset_index import DatasetIndex
-from .items import check_item_id
+from .query_encoder import QueryEncoder
 
 MAX_BAR_LENGTH = 100  # of the largest share; the others in proportion
 
@@ -53,25 +52,28 @@ class Explanation:
         return f"{MAX_BAR_LENGTH} 0 {MAX_BAR_LENGTH} 8"
 
 
-def explain(query: SearchQuery, user: Any, item_id: int) -> tuple[Explanation, ...]:
-    """One for each field that is searched, the one that counts first.
+def explain(
+    encoder: QueryEncoder, query: SearchQuery, labels: Sequence[str], item_id: int
+) -> tuple[Explanation, ...]:
+    """Explain an item by the terms of a query without concepts, one label a term.
 
-    Raises what the search itself would raise, and NotFound without such an item.
+    One for each field that is searched, that of the highest similarity first. Raises
+    NotFound without such an item.
     """
-    terms = DatasetIndex.for_slug(query.dataset).terms
-    labels = [_label(term, user, query.dataset) for term in query.terms]
-    parts = terms.parts_of(concepts.resolve(query, user))
     found = (
-        _of_field(
-            field, vectors, terms.item_vector(check_item_id(item_id), field), labels
-        )
-        for field, vectors in parts.items()
+        _of_field(field, vectors, encoder.item_vector(item_id, field), labels)
+        for field, vectors in encoder.parts_of(query).items()
     )
     return tuple(sorted(found, key=lambda each: -each.similarity))
 
 
+def labels(query: SearchQuery, user: Any) -> list[str]:
+    """Return a label for each term. Raises NotFound for an unknown concept."""
+    return [_label(term, user, query.dataset) for term in query.terms]
+
+
 def _of_field(
-    field: str, parts: np.ndarray, item: np.ndarray, labels: list[str]
+    field: str, parts: np.ndarray, item: np.ndarray, labels: Sequence[str]
 ) -> Explanation:
     """`parts` are the weighted vectors of the terms, (terms, dimension)."""
     values = parts @ item.astype(np.float64) / np.linalg.norm(parts.sum(axis=0))
@@ -80,7 +82,7 @@ def _of_field(
     )
 
 
-def _contributions(labels: list[str], values: np.ndarray) -> Iterator[Contribution]:
+def _contributions(labels: Sequence[str], values: np.ndarray) -> Iterator[Contribution]:
     largest = float(np.abs(values).max()) or 1.0
     for label, value in zip(labels, values.tolist(), strict=True):
         yield Contribution(label, value, round(MAX_BAR_LENGTH * abs(value) / largest))

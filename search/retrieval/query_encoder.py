@@ -99,9 +99,8 @@ class QueryEncoder:
             return self._picture_vector(term.image)
         if term.image_url is not None:
             return self._fetched_vector(term.image_url, deadline)
-        if term.embedding is not None:
-            return self._given_vector(term.embedding)
-        raise InvalidQuery("Concepts cannot be searched for here.")
+        assert term.embedding is not None  # the service has resolved concepts
+        return self._given_vector(term.embedding)
 
     def _picture_vector(self, data: bytes) -> np.ndarray:
         encoder = encoder_for(self.dataset.model, self.dataset.weights)

@@ -1,4 +1,8 @@
-"""Search: the one place where the encoder meets ClickHouse.
+"""Search: the one entrance, where the encoder meets ClickHouse.
+
+Every search of a page, the API, an export, a command or a worker is one of `search`,
+`rank`, `embed` and `explain`. Each counts the images of a query, resolves its concepts,
+encodes its terms and, except `embed`, queries the engine.
 
 The first request of a search fetches the ids of its nearest items once; pages are cut
 from that list, so that they neither repeat nor change while items arrive.
@@ -7,8 +11,8 @@ from that list, so that they neither repeat nor change while items arrive.
 import logging
 import random
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,17 +23,32 @@ from search.clickhouse.planner import estimate_selectivity
 from search.errors import InvalidQuery, SearchError
 from search.models import Dataset, Shard
 from search.observability import metrics
-from search.query.model import MAX_RESULTS, Filters, SearchQuery, Term
+from search.query import concepts
+from search.query.model import (
+    MAX_EXCLUDED,
+    MAX_RESULTS,
+    Filters,
+    SearchQuery,
+    Term,
+)
 
+from . import explanation
 from .dataset_index import DatasetIndex
 from .items import Hit, Item, check_item_id, item_not_found, to_item_fields
 from .query_encoder import VECTOR_FIELDS
 from .ranking import Hidden, Ranking, load, store
 from .sampling import farthest_point_sample, random_ids
 
-WALL_CANDIDATES = 4  # times as many as are shown of a dataset before a search
+RANDOM_OVERSAMPLING = 4  # candidates for each random hit that is shown
+
+# Counts one unit of a scope of settings.LIMITS; raises TooManyRequests.
+Limiter = Callable[[str], None]
 
 logger = logging.getLogger(__name__)
+
+
+def unlimited(scope: str) -> None:
+    """Count nothing: the limiter of commands and workers."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +76,38 @@ class Page:
     similarities: np.ndarray
 
 
-def find(query: SearchQuery) -> Page:
-    """The page of results that a query asks for.
+def search(query: SearchQuery, user: Any, limiter: Limiter) -> Page:
+    """Return the page of results that a query asks for, as this user sees its concepts.
 
-    Raises InvalidQuery, NotFound, CannotFetch, or SearchUnavailable when the encoder or
-    the engine does not answer.
+    Raises TooManyRequests, InvalidQuery, NotFound, CannotFetch, or SearchUnavailable
+    when the encoder or the engine does not answer.
     """
+    return _find(_admit(query, user, limiter))
+
+
+def _admit(query: SearchQuery, user: Any, limiter: Limiter) -> SearchQuery:
+    """Count each image of the query; return the query with its concepts resolved."""
+    if not query.cursor:  # its ranking is in the cache: nothing is fetched or encoded
+        for term in query.terms:
+            if term.image is not None or term.image_url is not None:
+                limiter("image")
+    return _resolve(query, user)
+
+
+def _resolve(query: SearchQuery, user: Any) -> SearchQuery:
+    """Replace each concept by its embedding, and exclude the ids that it excludes."""
+    terms, exclude = [], dict.fromkeys(query.filters.exclude)
+    for term in query.terms:
+        if term.concept is not None:
+            found = concepts.find(term.concept, user, query.dataset)
+            term = Term(embedding=found.embedding, weight=term.weight)
+            exclude |= dict.fromkeys(found.exclude)
+        terms.append(term)
+    filters = replace(query.filters, exclude=tuple(exclude)[:MAX_EXCLUDED])
+    return replace(query, terms=tuple(terms), filters=filters)
+
+
+def _find(query: SearchQuery) -> Page:
     corpus = DatasetIndex.for_slug(query.dataset)
     started = encoded = time.perf_counter()
     if query.cursor:
@@ -106,15 +151,15 @@ class RankedIds:
     hidden: Hidden
 
 
-def rank(query: SearchQuery, count: int) -> RankedIds:
-    """The first `count` results, at once and without a word on what they are.
+def rank(query: SearchQuery, user: Any, limiter: Limiter, count: int) -> RankedIds:
+    """Return the ids of the first `count` results, 1 to MAX_RESULTS, at once.
 
-    1 to MAX_RESULTS; `limit` and `cursor` of the query are not looked at. What is
-    removed between this and a look at the items is left out there. Raises what find
-    does.
+    Ignores `limit` and `cursor` of the query. Items that are removed later are missing
+    when they are looked up. Raises what `search` raises.
     """
     if not 1 <= count <= MAX_RESULTS:
         raise InvalidQuery(f"A search has 1 to {MAX_RESULTS:,} results.")
+    query = _admit(replace(query, cursor=""), user, limiter)
     corpus = DatasetIndex.for_slug(query.dataset)
     started = time.perf_counter()
     vectors = corpus.terms.vectors_of(query)
@@ -153,11 +198,37 @@ def filter_selectivity(dataset: Dataset, filters: Filters) -> float:
     )
 
 
-def embed(query: SearchQuery) -> np.ndarray:
-    """The unit vector of a query, float32 of the dataset's dimension."""
-    return next(
-        iter(DatasetIndex.for_slug(query.dataset).terms.vectors_of(query).values())
-    )
+@dataclass(frozen=True)
+class EmbeddedQuery:
+    """A query as one vector, and the ids that a search for its terms leaves out."""
+
+    vector: np.ndarray  # of unit length, float32 of the dataset's dimension
+    excluded: tuple[int, ...]  # by its filters, by its concepts, and items among them
+
+
+def embed(query: SearchQuery, user: Any, limiter: Limiter) -> EmbeddedQuery:
+    """Return the vector of a query; of the field "both", that for images.
+
+    Raises what `search` raises.
+    """
+    query = _admit(query, user, limiter)
+    vectors = DatasetIndex.for_slug(query.dataset).terms.vectors_of(query)
+    items = [term.item for term in query.terms if term.item is not None]
+    excluded = dict.fromkeys([*query.filters.exclude, *items])
+    return EmbeddedQuery(next(iter(vectors.values())), tuple(excluded))
+
+
+def explain(
+    query: SearchQuery, user: Any, limiter: Limiter, item_id: int
+) -> tuple[explanation.Explanation, ...]:
+    """Return what each term adds to an item's similarity, by field, the best first.
+
+    Raises what `search` raises, and NotFound without such an item.
+    """
+    labels = explanation.labels(query, user)
+    query = _admit(replace(query, cursor=""), user, limiter)
+    terms = DatasetIndex.for_slug(query.dataset).terms
+    return explanation.explain(terms, query, labels, check_item_id(item_id))
 
 
 def embeddings(slug: str, field: str, ids: Sequence[int]) -> dict[int, np.ndarray]:
@@ -197,7 +268,7 @@ def random_hits(slug: str, count: int) -> tuple[Hit, ...]:
     """Items by chance that differ, for a page on which nothing is asked yet."""
     corpus = DatasetIndex.for_slug(slug)
     # More than needed, to choose among; some are of rows left out or not for all eyes.
-    ids = random_ids(corpus.dataset, WALL_CANDIDATES * count, random.Random())
+    ids = random_ids(corpus.dataset, RANDOM_OVERSAMPLING * count, random.Random())
     rows = lookup.facts(corpus.table, ids)
     safe = [i for i in ids if i in rows and rows[i]["nsfw"].upper() not in NOT_SAFE]
     vectors = lookup.embeddings(corpus.table, "image", safe)
@@ -226,6 +297,6 @@ def warm_up() -> None:
             ("image", Term(text="warm up")),
         ]:
             try:
-                find(SearchQuery(dataset.slug, (term,), field=field, limit=1))
+                _find(SearchQuery(dataset.slug, (term,), field=field, limit=1))
             except SearchError as error:
                 logger.warning("%s: %s", dataset, error.message)

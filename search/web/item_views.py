@@ -14,10 +14,10 @@ from django.views.decorators.http import require_safe
 from search.clickhouse.filters import NOT_SAFE
 from search.errors import SearchError
 from search.models import Dataset
-from search.rate_limits import check_images, limited
+from search.rate_limits import limited, limiter
 from search.retrieval import service
 from search.retrieval.column_stats import has_safety
-from search.retrieval.explanation import Explanation, explain
+from search.retrieval.explanation import Explanation
 from search.retrieval.items import Hit
 
 from .forms import SearchForm
@@ -78,8 +78,7 @@ def _whys(
         form.check()
         read = read_search(form, dataset, request)
         query = form.search_query(dataset.slug, read.asked)
-        check_images(request, query)
-        return explain(query, request.user, item_id)
+        return service.explain(query, request.user, limiter(request), item_id)
     except SearchError as error:
         logger.info("No reasons for item %s: %s", item_id, error.message)
         return ()

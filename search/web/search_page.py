@@ -13,11 +13,9 @@ from search.errors import (
     UnreadableWord,
 )
 from search.models import Dataset
-from search.query.concepts import resolve
 from search.query.model import SearchQuery
 from search.query.parser import parse
 from search.query.url_params import DEFAULTS, TERMS, search_url
-from search.rate_limits import check_images
 from search.retrieval import popularity, service
 from search.retrieval.column_stats import filled_columns, has_safety
 from search.retrieval.items import Hit
@@ -154,13 +152,6 @@ def read_search(
     """How a search in the address is read, once it has been checked."""
     asked = form.read(dataset.slug, request.get_host())
     return SearchReading(form, asked, dataset, request.user)
-
-
-def build_query(read: SearchReading, request: HttpRequest) -> SearchQuery:
-    """The search itself, as this user asks it."""
-    query = read.form.search_query(read.dataset.slug, read.asked)
-    check_images(request, query)
-    return resolve(query, request.user)
 
 
 def hits_context(read: SearchReading, page: Page) -> Context:

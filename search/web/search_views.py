@@ -15,7 +15,7 @@ from search.errors import InvalidQuery, SearchError, SearchUnavailable
 from search.evaluation import exact_check
 from search.query.model import MAX_WEIGHT, SearchQuery, shorten_embedding
 from search.query.url_params import with_weight
-from search.rate_limits import limited
+from search.rate_limits import limited, limiter
 from search.retrieval import service
 
 from . import search_page
@@ -39,7 +39,6 @@ def search(request: HtmxRequest) -> HttpResponse:
 
 
 @require_POST
-@limited("image")
 def search_by_image(request: HtmxRequest) -> HttpResponse:
     """Sends on to an address that holds the pictures' embeddings; keeps nothing."""
     form, pictures = SearchForm(request.POST), ImageForm(request.POST, request.FILES)
@@ -49,11 +48,11 @@ def search_by_image(request: HtmxRequest) -> HttpResponse:
         dataset = search_page.require_dataset(context["dataset"])
         embeddings = []
         for term in pictures.terms():
-            alone = replace(term, weight=1.0)
-            vector = service.embed(SearchQuery(dataset.slug, (alone,), limit=1))
+            alone = SearchQuery(dataset.slug, (replace(term, weight=1.0),))
+            vector = service.embed(alone, request.user, limiter(request)).vector
             embeddings.append(with_weight(term.weight, shorten_embedding(vector)))
     except SearchError as error:
-        context["error"] = error
+        context |= search_page.error_context(form, error)
         # Whoever goes back or reloads must not post the picture again.
         return _respond(request, context, address="false")
     changes = {"dataset": dataset.slug, "embedding": embeddings, "cursor": ""}
@@ -96,10 +95,9 @@ def check_exact(request: HtmxRequest) -> HttpResponse:
     try:
         form.check()
         dataset = search_page.require_dataset(context["dataset"])
-        query = search_page.build_query(
-            search_page.read_search(form, dataset, request), request
-        )
-        context["check"] = exact_check.check(query)
+        read = search_page.read_search(form, dataset, request)
+        query = form.search_query(dataset.slug, read.asked)
+        context["check"] = exact_check.check(query, request.user, limiter(request))
         if not _is_htmx(request):
             context |= _search(form, context, request)
     except SearchError as error:
@@ -121,8 +119,8 @@ def _search(form: SearchForm, context: Context, request: HtmxRequest) -> Context
     if not form.is_search:
         return search_page.start_context(form, dataset)
     read = search_page.read_search(form, dataset, request)
-    query = search_page.build_query(read, request)
-    page = service.find(query)
+    query = form.search_query(dataset.slug, read.asked)
+    page = service.search(query, request.user, limiter(request))
     if _is_htmx(request) and asked["cursor"]:
         return search_page.hits_context(read, page)
     return search_page.results_context(read, query, page)

@@ -22,7 +22,7 @@ from search.management.console import (
 from search.management.query_options import check_engine, user_named
 from search.query.model import FIELDS, MAX_RESULTS, MODES, SORTS, Filters
 from search.query.parser import parse
-from search.retrieval import query_reader
+from search.retrieval import query_reader, service
 
 from ...export import export_request, writer
 from ...export.checkpoint import JsonObject, Progress
@@ -203,7 +203,9 @@ def _asked(
     query = query_reader.query(
         slug, read, field=field, mode=given["mode"], sort=given["sort"]
     )
-    return export_request.of_search(query, user, limit=given["limit"], **how)
+    return export_request.of_search(
+        query, user, service.unlimited, limit=given["limit"], **how
+    )
 
 
 def _filters(text: str) -> Filters:

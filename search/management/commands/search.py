@@ -16,7 +16,6 @@ from search.management.console import (
     for_terminal,
     quiet,
 )
-from search.query.concepts import resolve
 from search.query.model import (
     FIELDS,
     MAX_RESULTS,
@@ -126,8 +125,8 @@ class Command(BaseCommand):
     def handle(self, *, limit: int, **options: Any) -> None:
         try:
             with quiet(), command_errors(unavailable=TRY_AGAIN):
-                query = asked(**options)
-                pages = list(query_options.pages_of(query, limit))
+                query, user = asked(**options)
+                pages = list(query_options.pages_of(query, user, limit))
                 remark = query_options.remark(query.dataset, pages)
             if options["json"]:
                 told_at_once = query_options.join_terms(query.dataset, pages)
@@ -165,8 +164,8 @@ def asked(
     item: list[int],
     user: str | None,
     **options: Any,
-) -> SearchQuery:
-    """The query that the options describe; raises SearchError."""
+) -> tuple[SearchQuery, Any]:
+    """Return the query that the options describe, and its user. Raises SearchError."""
     slug = query_options.dataset_named(dataset)
     query_options.check_engine()  # before a model is loaded in vain
     filters = {name: options[name] for name in FILTERS if options[name] is not None}
@@ -178,7 +177,7 @@ def asked(
         {**filters, "dedupe": options["dedupe"]},
         **{name: options[name] for name in CHOICES},
     )
-    return resolve(query, query_options.user_named(user))
+    return query, query_options.user_named(user)
 
 
 def text(given: str) -> str:
