@@ -16,7 +16,6 @@ from postcards.shards import jpeg
 from search.models import Dataset, Shard
 from search.query.model import Filters, SearchQuery, Term
 from search.retrieval import scan
-from search.retrieval.dataset_index import DatasetIndex
 from search.retrieval.scan import Scan, shards_of
 
 pytestmark = pytest.mark.django_db
@@ -30,8 +29,8 @@ PICTURES = (3, 1_999)
 
 
 def whole(slug: str) -> pa.Table:
-    corpus = DatasetIndex.for_slug(slug)
-    scan = Scan(corpus, shards_of(corpus.dataset), ALL, with_embeddings=True)
+    dataset = Dataset.for_slug(slug)
+    scan = Scan(dataset, shards_of(dataset), ALL, with_embeddings=True)
     return pa.concat_tables(batch.table for batch in scan.batches())
 
 
@@ -129,7 +128,7 @@ def test_a_search_keeps_both_similarities_and_its_own_metadata(tmp_path):
     tiny = tiny_dataset(tmp_path, kind=Dataset.Kind.PARQUET)
     try:
         bring_in_tiny(tiny)
-        found = scan.contents(DatasetIndex.for_slug("tiny"), [0, 1, 2]).to_pylist()
+        found = scan.contents(Dataset.for_slug("tiny"), [0, 1, 2]).to_pylist()
     finally:
         drop_tables(tiny)
     assert [row["caption_similarity"] for row in found] == [0.25, None, 0.5]

@@ -14,7 +14,6 @@ from search.query.model import Filters
 from search.removals import takedowns
 from search.removals.takedowns import RemovalList
 from search.retrieval import scan as dataset_scan
-from search.retrieval.dataset_index import DatasetIndex
 from search.retrieval.scan import Scan, dataset_version, removals_version, shards_of
 
 pytestmark = pytest.mark.django_db
@@ -39,9 +38,13 @@ def small_windows(monkeypatch):
     monkeypatch.setattr(dataset_scan, "WINDOW", 1_000)
 
 
-def scan(slug: str, filters: Filters = ALL, **more) -> Scan:
-    corpus = DatasetIndex.for_slug(slug)
-    return Scan(corpus, shards_of(corpus.dataset), filters, **more)
+def scan(slug: str, filters: Filters = ALL, vectors=None, **more) -> Scan:
+    """`vectors` is the same vector for each field that is compared."""
+    dataset = Dataset.for_slug(slug)
+    if vectors:
+        more["field"] = "both" if len(vectors) == 2 else next(iter(vectors))
+        more["vector"] = next(iter(vectors.values()))
+    return Scan(dataset, shards_of(dataset), filters, **more)
 
 
 def joined(batches) -> pa.Table:
@@ -168,7 +171,7 @@ def test_it_knows_how_many_items_there_are_to_look_at(throng):
 def test_shards_that_come_and_go_meanwhile_neither_double_nor_stop_it():
     crowd = drawn(2_000, seed=3, shards={0: 0.4, 4: 0.3, 8: 0.3})
     dataset = stored(crowd, "busy", build=False)
-    table = DatasetIndex(dataset).table
+    table = dataset.item_table
     dataset.shards.filter(number=8).update(rows_visible=0)  # about to come
     try:
         whole = scan("busy")
@@ -199,8 +202,8 @@ def test_bytes_that_are_no_text_become_text():
             "metadata = map(unhex('6bfe'), unhex('fdfd')) WHERE id = 3",
             mutations_sync=1,
         )
-        corpus = DatasetIndex.for_slug("broken")
-        (row,) = dataset_scan.contents(corpus, [3]).to_pylist()
+        dataset = Dataset.for_slug("broken")
+        (row,) = dataset_scan.contents(dataset, [3]).to_pylist()
         assert row["caption"] == "a\ufffd\0\ufffd"
         assert row["metadata"] == [("k\ufffd", "\ufffd\ufffd")]
     finally:
@@ -210,16 +213,16 @@ def test_bytes_that_are_no_text_become_text():
 def test_contents_have_the_order_in_which_they_are_asked_for(throng):
     ids = throng.ids[[900, 3, 5_500, 2_500, 4]].tolist()
     there = [item_id for item_id in ids if shown(throng, item_id)]
-    corpus = DatasetIndex.for_slug("throng")
-    found = dataset_scan.contents(corpus, [*ids[:2], 999_999, *ids[2:]])
+    dataset = Dataset.for_slug("throng")
+    found = dataset_scan.contents(dataset, [*ids[:2], 999_999, *ids[2:]])
     assert found["id"].to_pylist() == there and len(there) > 2
-    assert dataset_scan.contents(corpus, [], with_embeddings=True).num_rows == 0
+    assert dataset_scan.contents(dataset, [], with_embeddings=True).num_rows == 0
 
 
 def test_what_is_on_a_list_is_left_out_before_the_engine_knows(throng):
     dataset = Dataset.objects.get(slug="throng")
     ids = [i for i in throng.ids[:40].tolist() if shown(throng, i)]
-    table = dataset_scan.contents(DatasetIndex(dataset), ids)
+    table = dataset_scan.contents(dataset, ids)
     assert dataset_scan.without_listed(table, RemovalList.of(dataset)) is table
     takedowns.add(Removal.Kind.ITEM, [str(ids[0])], dataset)
     takedowns.add(Removal.Kind.URL, [table["url"][5].as_py()], None)

@@ -178,6 +178,19 @@ def test_urls_from_outside_are_fetched_by_the_guarded_fetcher_alone():
     }
 
 
+def test_searches_pass_their_one_entrance():
+    """Only retrieval.service counts images, resolves concepts, encodes and ranks."""
+    behind = [f"search.retrieval.{name}" for name in ("query_encoder", "ranking")]
+    index = "search.retrieval.dataset_index.DatasetIndex"
+    encoders = "search.encoder.encoder_for"
+    outside = {
+        name
+        for name in importers(*behind, index, encoders)
+        if not name.startswith("search/retrieval/")
+    }
+    assert not outside
+
+
 def test_search_does_not_know_collections():
     assert not importers("usercollections", within="search")
 

@@ -17,8 +17,6 @@ from search.models import Dataset
 from search.query.model import decode_embedding
 from search.removals.takedowns import RemovalList
 from search.retrieval import scan, service
-from search.retrieval.dataset_index import DatasetIndex
-from search.retrieval.query_encoder import VECTOR_FIELDS
 from search.retrieval.scan import removals_version
 
 from ..collection import rows as collected
@@ -194,7 +192,7 @@ class CollectionSource:
             return None
         try:
             return scan.contents(
-                DatasetIndex(self._known[slug]),
+                self._known[slug],
                 ids,
                 with_embeddings=self.request.with_embeddings,
             )
@@ -243,20 +241,20 @@ class DatasetSource:
     request: ExportRequest
 
     @cached_property
-    def index(self) -> DatasetIndex:
-        return DatasetIndex.for_slug(self.request.what["dataset"])
+    def dataset(self) -> Dataset:
+        return Dataset.for_slug(self.request.what["dataset"])
 
     @property
     def datasets(self) -> list[str]:
-        return [self.index.dataset.slug]
+        return [self.dataset.slug]
 
     @cached_property
     def removals(self) -> RemovalList:
-        return RemovalList.of(self.index.dataset)
+        return RemovalList.of(self.dataset)
 
     @cached_property
     def schema(self) -> pa.Schema:
-        dimension = self.index.dataset.dimension
+        dimension = self.dataset.dimension
         return arrow_schema(
             self.request, dimension if self.request.with_embeddings else None
         )
@@ -264,9 +262,8 @@ class DatasetSource:
     @property
     def _version(self) -> Plan:
         """What all rows depend on; another dataset may get the same slug later."""
-        dataset = self.index.dataset
-        removals = removals_version(dataset)["digest"]
-        return {"dataset": dataset.pk, "removals": removals}
+        removals = removals_version(self.dataset)["digest"]
+        return {"dataset": self.dataset.pk, "removals": removals}
 
     def is_current(self, plan: Plan) -> bool:
         """Return False for changed removal lists: finished parts may have the items."""
@@ -285,7 +282,7 @@ class ScanSource(DatasetSource):
     """
 
     def plan(self) -> Plan:
-        return self._version | {"shards": scan.shards_of(self.index.dataset)}
+        return self._version | {"shards": scan.shards_of(self.dataset)}
 
     def to_scan(self, plan: Plan) -> int:
         return self._scan(plan).to_look_at
@@ -306,13 +303,13 @@ class ScanSource(DatasetSource):
         what = self.request.what
         if self.request.kind == "concept":
             vector = np.array(decode_embedding(what["embedding"]), np.float32)
-            fields = VECTOR_FIELDS if what["field"] == "both" else (what["field"],)
             similar = {
-                "vectors": dict.fromkeys(fields, vector),
+                "vector": vector,
+                "field": what["field"],
                 "at_least": what["at_least"],
             }
         return scan.Scan(
-            self.index,
+            self.dataset,
             plan["shards"],
             filters_of(self.request),
             with_embeddings=self.request.with_embeddings,
@@ -348,7 +345,7 @@ class SearchSource(DatasetSource):
         for first in range(place, max(len(plan["ids"]), 1), size):
             ids = plan["ids"][first : first + size]
             table = scan.contents(
-                self.index, ids, with_embeddings=self.request.with_embeddings
+                self.dataset, ids, with_embeddings=self.request.with_embeddings
             )
             values = [similarities[item_id] for item_id in table["id"].to_pylist()]
             column = pa.array(values, pa.float32())

@@ -17,10 +17,10 @@ from search.clickhouse import lookup, queries
 from search.clickhouse.filters import Condition
 from search.clickhouse.schema import ItemTable
 from search.errors import NotFound
-from search.models import Evaluation
+from search.models import Dataset, Evaluation
 from search.query.model import MAX_RESULTS, SearchQuery, Term
 from search.retrieval import service
-from search.retrieval.dataset_index import FIRST_DEPTH, DatasetIndex
+from search.retrieval.dataset_index import FIRST_DEPTH
 from search.retrieval.sampling import random_ids
 
 RANKS = (1, 10, 100)
@@ -188,11 +188,11 @@ def evaluate(
     The vectors of their pictures ask, and those of their captions unless words are
     `given`. Raises NotFound for a dataset that is not there or has no items.
     """
-    corpus = DatasetIndex.for_slug(slug)
+    dataset = Dataset.for_slug(slug)
     # Some ids have no item any more.
-    ids = random_ids(corpus.dataset, 2 * count, Random(seed))
-    pictures = stored_questions(corpus.table, "image", ids)[:count]
-    captions = stored_questions(corpus.table, "text", ids)[:count]
+    ids = random_ids(dataset, 2 * count, Random(seed))
+    pictures = stored_questions(dataset.item_table, "image", ids)[:count]
+    captions = stored_questions(dataset.item_table, "text", ids)[:count]
     if not pictures:
         raise NotFound("This dataset has no items yet.")
     asked = {"picture": pictures, "words": given or captions}
@@ -202,15 +202,15 @@ def evaluate(
         questions, key = asked[shape.asked], (shape.asked, shape.field)
         if key not in truths:
             truths[key] = search_all(
-                corpus.table, shape.field, questions, FIRST_DEPTH, True, done
+                dataset.item_table, shape.field, questions, FIRST_DEPTH, True, done
             )
-        figures.append(measure(corpus.table, shape, questions, truths[key], done))
-    return _kept(corpus, figures, bool(given))
+        figures.append(measure(dataset.item_table, shape, questions, truths[key], done))
+    return _kept(dataset, figures, bool(given))
 
 
-def _kept(corpus: DatasetIndex, figures: list[Figures], given: bool) -> Evaluation:
-    state = queries.index_state(corpus.table)
-    evaluations = corpus.dataset.evaluations
+def _kept(dataset: Dataset, figures: list[Figures], given: bool) -> Evaluation:
+    state = queries.index_state(dataset.item_table)
+    evaluations = dataset.evaluations
     evaluation = evaluations.create(
         words=Evaluation.Words.GIVEN if given else Evaluation.Words.CAPTIONS,
         rows=state["rows"],

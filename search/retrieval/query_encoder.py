@@ -24,6 +24,11 @@ MIN_NORM = 1e-6  # of a query's sum: below it no direction is left
 FETCHED_CACHE_S = 3_600
 
 
+def searched_fields(field: str) -> tuple[str, ...]:
+    """Return the vector fields that a query's field stands for: "both" is two."""
+    return VECTOR_FIELDS if field == "both" else (field,)
+
+
 @dataclass(frozen=True)
 class QueryEncoder:
     """How the terms of a query become vectors of a dataset."""
@@ -45,7 +50,6 @@ class QueryEncoder:
         The fields differ in the vectors of items alone, so that what is encoded is
         encoded once.
         """
-        fields = VECTOR_FIELDS if query.field == "both" else (query.field,)
         deadline = time.monotonic() + LIMITS.seconds  # of all pictures together
         texts = self._text_vectors(query.terms)
         shared = [self._shared(term, texts, deadline) for term in query.terms]
@@ -56,7 +60,7 @@ class QueryEncoder:
                     for term, vector in zip(query.terms, shared, strict=True)
                 ]
             )
-            for field in fields
+            for field in searched_fields(query.field)
         }
 
     def _shared(

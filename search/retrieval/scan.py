@@ -9,8 +9,8 @@ come, so that no id comes twice.
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -27,7 +27,7 @@ from search.query.model import Filters
 from search.removals.takedowns import RemovalList, removals_for
 
 from .dataset_index import DatasetIndex
-from .query_encoder import VECTOR_FIELDS
+from .query_encoder import VECTOR_FIELDS, searched_fields
 
 MAX_AT_ONCE = 5_000  # items of a batch, whose contents are in memory
 WINDOW = 10 * MAX_AT_ONCE  # ids that are looked through at once
@@ -62,15 +62,16 @@ class Batch:
 class Scan:
     """Items that pass the filters, in the order of their ids.
 
-    With `vectors` (float32, of unit length, by field) those alone that are at least
-    `at_least` similar to them, by the nearest of their fields; every item is compared.
-    Neither folding nor the cutoff of the filters is looked at.
+    With a `vector` (float32, of unit length) only those whose `field` is at least
+    `at_least` similar to it, of "both" the nearer one; every item is compared. Ignores
+    the filters `dedupe` and `cutoff`.
     """
 
-    corpus: DatasetIndex
+    dataset: Dataset
     shards: Shards
     filters: Filters = Filters()
-    vectors: Mapping[str, np.ndarray] = field(default_factory=dict)
+    vector: np.ndarray | None = None
+    field: str = "image"
     at_least: float = -math.inf
     with_embeddings: bool = False
 
@@ -103,7 +104,7 @@ class Scan:
             first, last = bounds(number)
             if last < start:
                 continue
-            end = scan.end_of(self.corpus.table, number)
+            end = scan.end_of(self.dataset.item_table, number)
             at = max(first, start)
             while at < end:
                 stop = min(at - (at - first) % WINDOW + WINDOW, end)
@@ -131,41 +132,44 @@ class Scan:
     def _passing(self, start: int, stop: int) -> Passing:
         """Those that are asked for, and those of them that are hidden."""
         found = scan.passing(
-            self.corpus.table,
+            self.dataset.item_table,
             start,
             stop - 1,
             condition=condition_of(self.filters),
             nsfw=self.filters.nsfw,
-            near=self._near() if self.vectors else None,
+            near=self._near(),
         )
         wanted = ~np.isin(found.ids, np.array(self.filters.exclude, np.uint64))
         distances = found.distances
         if distances is not None:
-            wanted &= self.corpus.similarities(distances) >= self.at_least
+            similarities = DatasetIndex(self.dataset).similarities(distances)
+            wanted &= similarities >= self.at_least
             distances = distances[wanted]
         return Passing(found.ids[wanted], found.hidden[wanted], distances)
 
-    def _near(self) -> Near:
+    def _near(self) -> Near | None:
+        if self.vector is None:
+            return None
         farthest = math.inf
-        if self.corpus.dataset.metric == Dataset.Metric.COSINE:
+        if self.dataset.metric == Dataset.Metric.COSINE:
             farthest = 1 - self.at_least + ROUNDED
         elif self.at_least > 0:
             farthest = (1 / self.at_least - 1) * (1 + ROUNDED) + ROUNDED
-        return Near(self.vectors, farthest)
+        return Near(dict.fromkeys(searched_fields(self.field), self.vector), farthest)
 
     def _table(self, found: Passing, rows: np.ndarray) -> pa.Table:
         ids = found.ids[rows]
-        table = contents(self.corpus, ids, with_embeddings=self.with_embeddings)
+        table = contents(self.dataset, ids, with_embeddings=self.with_embeddings)
         if found.distances is None:
             return table
-        similarities = self.corpus.similarities(found.distances[rows])
+        similarities = DatasetIndex(self.dataset).similarities(found.distances[rows])
         places = np.searchsorted(ids, table["id"].to_numpy())
         column = pa.array(similarities[places].astype(np.float32))
         return table.append_column("similarity", column)
 
 
 def contents(
-    corpus: DatasetIndex, ids: Sequence[int], *, with_embeddings: bool = False
+    dataset: Dataset, ids: Sequence[int], *, with_embeddings: bool = False
 ) -> pa.Table:
     """Facts and metadata of items in the order of `ids`, MAX_AT_ONCE at the most.
 
@@ -174,7 +178,7 @@ def contents(
     there, or is removed, is left out.
     """
     fields = VECTOR_FIELDS if with_embeddings else ()
-    table = scan.contents(corpus.table, ids, fields)
+    table = scan.contents(dataset.item_table, ids, fields)
     similarities = table["caption_similarity"].to_numpy()
     known = pa.array(similarities, mask=~np.isfinite(similarities))
     place = table.column_names.index("caption_similarity")

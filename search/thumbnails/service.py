@@ -19,10 +19,9 @@ from search.errors import CannotFetch, InvalidQuery, NotFound
 from search.fetch import LIMITS, fetch
 from search.images.decode import DECODERS
 from search.ingestion.sources.image_fetch import downscale_url
-from search.models import Removal
+from search.models import Dataset, Removal
 from search.query.url_params import POSTCARD
 from search.removals.takedowns import digest, needs_removal_list, removals_for
-from search.retrieval.dataset_index import DatasetIndex
 from search.retrieval.items import check_item_id, item_not_found
 
 from . import SIZES
@@ -85,11 +84,11 @@ def check(found: ThumbnailSource) -> None:
 
 @lru_cache(KNOWN)
 def _looked_up(slug: str, item_id: int, _period: int) -> ThumbnailSource | None:
-    corpus = DatasetIndex.for_slug(slug)
-    row = lookup.image_facts(corpus.table, item_id)
+    dataset = Dataset.for_slug(slug)
+    row = lookup.image_facts(dataset.item_table, item_id)
     if row is None:
         return None
-    dataset, url = corpus.dataset, row["url"]
+    url = row["url"]
     # A list holds from when it is loaded; its rows are hidden in the engine after that.
     meant = [
         digest(Kind.ITEM, str(item_id)),
