@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.cache import cache
 
-VERSION = 3  # to be counted up when what is kept changes its form
+VERSION = 4  # count it up when the classes that are pickled change
 
 logger = logging.getLogger(__name__)
 

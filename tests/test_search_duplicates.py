@@ -88,7 +88,13 @@ class Asked(dict):
 def twins_of(vectors: np.ndarray, hashes: np.ndarray, known: int, asked: Asked):
     ids = np.arange(len(vectors), dtype=np.uint64)
     code = deduplication.lsh_codes(vectors)
-    return deduplication.duplicates_of_earlier(ids, hashes, code, known, asked)
+    compared = deduplication.compare(ids, hashes, code, known)
+    return compared.duplicates(asked(compared.needed))
+
+
+def advance(ranking: Ranking, count: int, vectors: np.ndarray) -> None:
+    while step := ranking.next_step(count):
+        ranking.advance(step, Asked(vectors)(step.needed))
 
 
 def test_unsure_pairs_are_told_by_their_vectors_and_no_others_are_asked_for():
@@ -143,9 +149,9 @@ def test_what_is_folded_hides_nothing_else():
     angles = np.array([0, 0.3, 0.6])
     vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1) @ np.eye(2, 64)
     ranking = ranking_of(vectors)
-    ranking.advance(3, Asked(vectors))
+    advance(ranking, 3, vectors)
     assert ranking.results == [0, 2]
-    assert ranking.folded == {1: 0}
+    assert ranking.duplicate_of == {1: 0}
     assert ranking.hidden_until(1) == Hidden()
     assert ranking.hidden_until(2) == Hidden(duplicates=1)
 
@@ -153,17 +159,17 @@ def test_what_is_folded_hides_nothing_else():
 def test_what_was_folded_into_a_removed_item_comes_back():
     vectors = np.repeat(unit(np.ones((1, 64))), 3, axis=0)
     ranking = ranking_of(vectors)
-    ranking.advance(3, Asked(vectors))
+    advance(ranking, 3, vectors)
     assert ranking.results == [0]
     ranking.remove([0], 0)
-    ranking.advance(3, Asked(vectors))
-    assert (ranking.results, ranking.folded) == ([1], {2: 1})
+    advance(ranking, 3, vectors)
+    assert (ranking.results, ranking.duplicate_of) == ([1], {2: 1})
 
 
 def test_nothing_is_folded_when_that_is_not_wanted():
     vectors = np.ones((5, 64))
     ranking = ranking_of(vectors, dedupe=False)
-    ranking.advance(5, Asked(vectors))
+    advance(ranking, 5, vectors)
     assert ranking.results == [0, 1, 2, 3, 4]
 
 

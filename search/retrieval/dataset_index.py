@@ -1,4 +1,4 @@
-"""A dataset and its table: from the vectors of a query to rankings and hits."""
+"""Search the table of a dataset: from the vectors of a query to rankings and hits."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -17,19 +17,19 @@ from search.query.model import MAX_RESULTS, SearchQuery
 from . import popularity
 from .items import Hit, to_item_fields
 from .query_encoder import QueryEncoder
-from .ranking import Ranking
+from .ranking import Depth, Ranking
 
-FIRST_DEPTH = 1_000  # candidates kept for paging at first; more when more are asked for
+FIRST_DEPTH = 1_000  # candidates of the first search, enough for most paging
 SEARCH_DEPTHS = (
-    (FIRST_DEPTH, False),
-    (MAX_RESULTS, False),
-    (MAX_RESULTS, True),  # of those alone that are not hidden
+    Depth(FIRST_DEPTH, visible_only=False),
+    Depth(MAX_RESULTS, visible_only=False),
+    Depth(MAX_RESULTS, visible_only=True),
 )
 
 
 @dataclass(frozen=True)
 class DatasetIndex:
-    """A dataset ready to be searched."""
+    """A dataset as it is searched."""
 
     dataset: Dataset
 
@@ -43,47 +43,52 @@ class DatasetIndex:
         return self.dataset.item_table
 
     @property
-    def terms(self) -> QueryEncoder:
+    def encoder(self) -> QueryEncoder:
         return QueryEncoder(self.dataset, self.table)
 
     def ranking_of(self, query: SearchQuery, vectors: dict[str, np.ndarray]) -> Ranking:
-        """The ranking of a query, with nothing in it yet."""
+        """Return an empty ranking for a query."""
         items = (term.item for term in query.terms if term.item is not None)
         return Ranking(
             dataset=query.dataset,
             field=query.field,
             filters=query.filters,
             vectors=vectors,
-            beside=frozenset([*items, *query.filters.exclude]),
+            excluded_ids=frozenset([*items, *query.filters.exclude]),
             exact=query.mode == "exact",
         )
 
     def fill(self, ranking: Ranking, start: int, count: int) -> None:
-        """Brings `count` results from `start` on into a ranking, if there are as many.
+        """Find `count` results from `start` on, if there are as many.
 
-        The nearest FIRST_DEPTH candidates come first, then MAX_RESULTS of them; if
-        most of these are hidden, those that are not are looked for by themselves. One
-        result more tells whether there is another page.
+        Search for FIRST_DEPTH candidates first, then for MAX_RESULTS; if most of these
+        are hidden, for visible ones only. One more result says whether there is another
+        page.
         """
         if ranking.sorted is not None:
             return
         end = start + count
-        ranking.advance(end + 1, self._image_vectors)
-        for reach in SEARCH_DEPTHS:
+        self._advance(ranking, end + 1)
+        for depth in SEARCH_DEPTHS:
             if len(ranking.results) >= end or ranking.complete:
                 return
-            # A search that goes less far than is asked for would be made in vain.
-            if reach > ranking.reach and reach[0] >= end:
-                self._fetch(ranking, reach, start, end)
-                ranking.advance(end + 1, self._image_vectors)
+            # A search for fewer candidates than are needed would be in vain.
+            if depth > ranking.depth and depth.candidates >= end:
+                self._fetch(ranking, depth, start, end)
+                self._advance(ranking, end + 1)
+
+    def _advance(self, ranking: Ranking, count: int) -> None:
+        """Fold near-duplicates until there are `count` results, or no candidates."""
+        while step := ranking.next_step(count):
+            vectors = lookup.embeddings(self.table, "image", step.needed)
+            ranking.advance(step, vectors)
 
     def sort(self, ranking: Ranking, by: str) -> None:
-        """Puts the results among the candidates found so far in another order.
+        """Sort the results among the candidates found so far.
 
-        By size the most pixels come first, by popularity what was picked most often;
-        among equals, the nearest.
+        By "size" most pixels first, by "popularity" most picks; then by similarity.
         """
-        ranking.advance(len(ranking.ids), self._image_vectors)
+        self._advance(ranking, len(ranking.ids))
         ids = [int(ranking.ids[row]) for row in ranking.results]
         values = (
             lookup.pixels(self.table, ids)
@@ -93,16 +98,10 @@ class DatasetIndex:
         order = np.argsort([-values.get(item_id, 0) for item_id in ids], kind="stable")
         ranking.sorted = [ranking.results[place] for place in order]
 
-    def _image_vectors(self, ids: list[int]) -> dict[int, np.ndarray]:
-        return lookup.embeddings(self.table, "image", ids)
-
-    def _fetch(
-        self, ranking: Ranking, reach: tuple[int, bool], start: int, end: int
-    ) -> None:
-        depth, shown_only = reach
+    def _fetch(self, ranking: Ranking, depth: Depth, start: int, end: int) -> None:
         condition = condition_of(ranking.filters)
-        if shown_only:
-            condition = condition.only_shown(ranking.filters.nsfw, ranking.beside)
+        if depth.visible_only:
+            condition = condition.only_shown(ranking.filters.nsfw, ranking.excluded_ids)
         gathered = {
             field: search_filtered(
                 self.table,
@@ -110,30 +109,30 @@ class DatasetIndex:
                 vector,
                 condition=condition,
                 nsfw=ranking.filters.nsfw,
-                depth=depth,
-                wanted=min(2 * end, depth),
-                exact=ranking.exact or shown_only,
+                depth=depth.candidates,
+                wanted=min(2 * end, depth.candidates),
+                exact=ranking.exact or depth.visible_only,
             )
             for field, vector in ranking.vectors.items()
         }
         found, complete = merge_candidates(list(gathered.values()))
         ranking.add(found, self.similarities(found.distances), start)
         ranking.exact = all(part.exact for part in gathered.values())
-        ranking.reach = reach
-        ranking.complete |= complete or shown_only
+        ranking.depth = depth
+        ranking.complete |= complete or depth.visible_only
 
     def similarities(self, distances: np.ndarray) -> np.ndarray:
-        """1 is the same; what is further away is less."""
+        """Turn distances into similarities: 1 for equal vectors."""
         if self.dataset.metric == Dataset.Metric.L2:
             return 1 / (1 + distances)
         return 1 - distances
 
     def neighbours(self, item_id: int, count: int) -> tuple[Hit, ...]:
-        """The nearest of an item, without a ranking kept for more."""
+        """Return the nearest safe items of an item, without further pages."""
         found = queries.nearest(
             self.table,
             "image",
-            self.terms.item_vector(item_id, "image"),
+            self.encoder.item_vector(item_id, "image"),
             2 * count,
             condition=Condition(),
             nsfw="safe",
@@ -150,10 +149,10 @@ class DatasetIndex:
         )
 
     def hits(self, ranking: Ranking, start: int, count: int) -> tuple[Hit, ...]:
-        """The results from `start` on, passing over what has been removed meanwhile."""
+        """Return `count` results from `start` on, without items removed meanwhile."""
         while True:
             rows = ranking.rows(start, count)
-            similar = Counter(ranking.folded.values())
+            duplicates = Counter(ranking.duplicate_of.values())
             known = lookup.facts(self.table, [int(ranking.ids[row]) for row in rows])
             gone = [row for row in rows if int(ranking.ids[row]) not in known]
             if not gone:
@@ -161,7 +160,7 @@ class DatasetIndex:
                     Hit(
                         **to_item_fields(known[int(ranking.ids[row])]),
                         similarity=float(ranking.similarities[row]),
-                        similar=similar[row],
+                        similar=duplicates[row],
                     )
                     for row in rows
                 )
@@ -170,10 +169,11 @@ class DatasetIndex:
 
 
 def merge_candidates(parts: list[FilteredCandidates]) -> tuple[Candidates, bool]:
-    """The candidates of several searches as one list, each item by its least distance.
+    """Merge the candidates of several searches, each item by its least distance.
 
-    Where a search was cut off, what it left out may be nearer than what another found
-    further away; so the list ends where the first cut is sure to do no harm.
+    A search that was cut off may have missed items nearer than those another found
+    further away: the list ends at the least distance where one was cut off. Returns it,
+    and whether it is complete.
     """
     if len(parts) == 1:
         return parts[0].candidates, parts[0].complete

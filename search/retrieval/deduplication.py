@@ -1,17 +1,18 @@
-"""Near-duplicates among the results of a search: told apart, and folded into one.
+"""Detect near-duplicates among the results of a search.
 
-Two items are near-duplicates when the inner product of their image embeddings reaches
-SAME_PICTURE (the threshold of clip-retrieval), or when their URLs are the same.
+Two items are near-duplicates when the inner product of their image embeddings is at
+least SAME_IMAGE_SIMILARITY (the threshold of clip-retrieval), or their URLs are equal.
 
-Each item has a code: the side of each of 512 random hyperplanes that its embedding
-lies on. Two vectors at the angle a differ in the share a/π of their bits (Goemans and
-Williamson 1995; Charikar 2002), give or take what chance does to 512 draws. That
-settles nearly all pairs; for the rest, the embeddings themselves are compared.
+Each item has a code: on which side of each of 512 random hyperplanes its embedding
+lies. The codes of two vectors at the angle a differ in a share of a/π of their bits
+(Goemans and Williamson 1995; Charikar 2002), within the deviation of 512 draws. That
+decides nearly all pairs; for the others, the embeddings themselves are compared.
 """
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -21,32 +22,30 @@ from search.clickhouse.schema import CODE_BYTES
 
 SAME_IMAGE_SIMILARITY = 0.94
 BITS = 8 * CODE_BYTES
-ROWS_AT_ONCE = 1_000  # vectors whose code is made at a time, in 5 MB
-DEVIATIONS = 4  # of chance: a pair further off is misjudged once in 30,000 times
-
-Vectors = Callable[[list[int]], Mapping[int, np.ndarray]]
+BATCH_ROWS = 1_000  # vectors whose codes are computed at once, in 5 MB
+DEVIATIONS = 4  # standard deviations: a pair beyond is misjudged once in 30,000 times
 
 
 def lsh_codes(vectors: np.ndarray) -> np.ndarray:
-    """The codes of vectors (count, dimension): uint8 of shape (count, CODE_BYTES)."""
+    """Return the codes of vectors (count, dimension): uint8 (count, CODE_BYTES)."""
     found = np.empty((len(vectors), CODE_BYTES), np.uint8)
-    # More threads wait for each other in busy loops: as fast, for 1.7 × the CPU time.
+    # More BLAS threads busy-wait for each other: no faster, for 1.7 × the CPU time.
     with threadpool_limits(1, "blas"):
-        for start in range(0, len(vectors), ROWS_AT_ONCE):
-            part = np.asarray(vectors[start : start + ROWS_AT_ONCE], np.float32)
+        for start in range(0, len(vectors), BATCH_ROWS):
+            part = np.asarray(vectors[start : start + BATCH_ROWS], np.float32)
             sides = part @ hyperplanes(vectors.shape[1])
-            found[start : start + ROWS_AT_ONCE] = np.packbits(sides > 0, axis=1)
+            found[start : start + BATCH_ROWS] = np.packbits(sides > 0, axis=1)
     return found
 
 
 @lru_cache(maxsize=8)
 def hyperplanes(dimension: int) -> np.ndarray:
-    """Their normals, shape (dimension, BITS).
+    """Return the normals of the hyperplanes, shape (dimension, BITS).
 
-    From a hash, since codes are kept in tables and must never come out differently,
-    as those of a random generator may with its next version. A number is the sum of
-    four bytes, nearly normally distributed: with ±1 alone, pictures that share one
-    great coordinate would all look the same.
+    They come from a hash, because codes are stored in tables and must never change,
+    as the output of a random generator may between versions. Each number is the sum of
+    four bytes, nearly normally distributed: with ±1 only, images that share one large
+    coordinate would all have the same code.
     """
     digest = hashlib.shake_256(f"laionweb {dimension}".encode())
     drawn = np.frombuffer(digest.digest(4 * dimension * BITS), np.uint8)
@@ -54,58 +53,87 @@ def hyperplanes(dimension: int) -> np.ndarray:
     return summed - 4 * 255 / 2
 
 
-def _differing_bits(cosine: float, deviations: float) -> float:
+def _expected_bits(cosine: float, deviations: float) -> float:
     share = math.acos(cosine) / math.pi
     return BITS * share + deviations * math.sqrt(BITS * share * (1 - share))
 
 
-CERTAIN_BITS = _differing_bits(SAME_IMAGE_SIMILARITY, -DEVIATIONS)
-POSSIBLE_BITS = _differing_bits(SAME_IMAGE_SIMILARITY, DEVIATIONS)
+CERTAIN_BITS = _expected_bits(SAME_IMAGE_SIMILARITY, -DEVIATIONS)
+POSSIBLE_BITS = _expected_bits(SAME_IMAGE_SIMILARITY, DEVIATIONS)
 
 
-def duplicates_of_earlier(
-    ids: np.ndarray, hashes: np.ndarray, code: np.ndarray, known: int, vectors: Vectors
-) -> np.ndarray:
-    """Which items are near-duplicates of the new ones: booleans, (items, new ones).
+@dataclass(frozen=True)
+class Comparison:
+    """New items compared with all items before them, by URLs and codes.
 
-    The items after the first `known` are new; each is compared with all before it.
-    `vectors` gives embeddings by id; it is asked only for those that are needed. An
-    item that it does not know is a duplicate of none.
+    `same` are booleans (items, new items); `unsure` are the pairs of an item and a new
+    item, as indices into `same`, that codes do not decide.
     """
-    new = slice(known, None)
+
+    ids: np.ndarray
+    same: np.ndarray
+    unsure: tuple[np.ndarray, np.ndarray]
+
+    @property
+    def known(self) -> int:
+        """How many items there were before the new ones."""
+        return self.same.shape[0] - self.same.shape[1]
+
+    @property
+    def needed(self) -> list[int]:
+        """The ids whose embeddings decide the unsure pairs."""
+        return self.ids[self._unsure_rows()].tolist()
+
+    def _unsure_rows(self) -> np.ndarray:
+        firsts, seconds = self.unsure
+        return np.union1d(firsts, seconds + self.known).astype(int)
+
+    def duplicates(self, vectors: Mapping[int, np.ndarray]) -> np.ndarray:
+        """Return which items are near-duplicates of the new ones, shaped as `same`.
+
+        `vectors` are the embeddings of the needed ids; an item without one is a
+        near-duplicate of none.
+        """
+        same, (firsts, seconds) = self.same.copy(), self.unsure
+        if len(firsts):
+            rows = self._unsure_rows()
+            unit = _unit_vectors(self.ids[rows], vectors)
+            new = np.unique(seconds)
+            cosines = unit @ unit[np.searchsorted(rows, new + self.known)].T
+            places = np.searchsorted(rows, firsts), np.searchsorted(new, seconds)
+            same[firsts, seconds] = cosines[places] >= SAME_IMAGE_SIMILARITY
+        return same
+
+
+def compare(
+    ids: np.ndarray, url_hashes: np.ndarray, codes: np.ndarray, known: int
+) -> Comparison:
+    """Compare each item after the first `known` with all items before it."""
     before = np.arange(len(ids))[:, None] < np.arange(known, len(ids))
-    differing = _differing(code, known)
-    same = (hashes[:, None] == hashes[new]) | (differing < CERTAIN_BITS)
+    differing = _differing_bits(codes, known)
+    same = (url_hashes[:, None] == url_hashes[known:]) | (differing < CERTAIN_BITS)
     unsure = before & ~same & (differing <= POSSIBLE_BITS)
     firsts, seconds = np.nonzero(unsure)
-    if len(firsts):
-        asked = np.union1d(firsts, seconds + known)
-        unit = _unit_vectors(ids[asked], vectors)
-        cosines = unit @ unit[np.isin(asked, seconds + known)].T
-        rows = np.searchsorted(asked, firsts)
-        columns = np.searchsorted(np.union1d(seconds, []), seconds)
-        same[firsts, seconds] = cosines[rows, columns] >= SAME_IMAGE_SIMILARITY
-    return same & before
+    return Comparison(ids, same & before, (firsts, seconds))
 
 
-def _differing(code: np.ndarray, known: int) -> np.ndarray:
-    """In how many bits each code differs from each new one: (items, new ones).
+def _differing_bits(codes: np.ndarray, known: int) -> np.ndarray:
+    """Count the bits in which each code differs from each new one: (items, new items).
 
-    A word at a time: all eight at once would be eight times as much to hold.
+    One word at a time: all eight at once would take eight times the memory.
     """
-    differing = np.zeros((len(code), len(code) - known), np.uint16)
-    for word in np.ascontiguousarray(code).view(np.uint64).T:
+    differing = np.zeros((len(codes), len(codes) - known), np.uint16)
+    for word in np.ascontiguousarray(codes).view(np.uint64).T:
         differing += np.bitwise_count(word[:, None] ^ word[known:])
     return differing
 
 
-def _unit_vectors(ids: np.ndarray, vectors: Vectors) -> np.ndarray:
-    """A row for each id; zeros for those that are not known."""
-    found = vectors(ids.tolist())
+def _unit_vectors(ids: np.ndarray, vectors: Mapping[int, np.ndarray]) -> np.ndarray:
+    """Return one row for each id; zeros for ids without a vector."""
     nothing = np.zeros(1, np.float32)
-    size = len(next(iter(found.values()), nothing))
+    size = len(next(iter(vectors.values()), nothing))
     unit = np.zeros((len(ids), size), np.float32)
     for row, item_id in enumerate(ids.tolist()):
-        if (vector := found.get(item_id)) is not None:
+        if (vector := vectors.get(item_id)) is not None:
             unit[row] = vector / np.linalg.norm(vector)
     return unit

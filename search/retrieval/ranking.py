@@ -1,12 +1,14 @@
-"""The results of one search, kept in the cache for the pages to come.
+"""The results of one search, cached for its further pages.
 
-A cursor is a signed pair: the token under which the cache has the ranking, and how many
+A cursor is a signed pair: the token under which the ranking is cached, and how many
 results the pages before have shown.
 """
 
 import dataclasses
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from django.core import signing
@@ -18,38 +20,61 @@ from search.errors import InvalidQuery
 from search.query.model import MAX_RESULTS, Filters
 
 from . import deduplication
-from .deduplication import Vectors
 
 CACHE_S = 3_600
-EXCLUDED = 3  # why an item is hidden: it is excluded, or is part of the query itself
-DUPLICATE = 4  # or is folded into a nearer one
-MIN_STEP = 64  # candidates compared with those before them at once, at least
-MAX_STEP = 128  # and at most: with 10,000 results before them, in 20 MB
+# Reasons for which an item is hidden, beside those of clickhouse.filters.
+EXCLUDED = 3  # by the query's filters, or as one of its terms
+DUPLICATE = 4  # of a nearer item
+# Candidates that are compared with the results before them at once.
+MIN_STEP = 64
+MAX_STEP = 128  # takes 20 MB with 10,000 results
 
 
 @dataclass(frozen=True)
 class Hidden:
-    """How many items nearer than the last one shown are left out, and why."""
+    """How many items nearer than the last one shown are hidden, by reason."""
 
     nsfw: int = 0
     duplicates: int = 0
     removed: int = 0
 
 
+class Depth(NamedTuple):
+    """How many candidates a search asks for, and whether for visible ones only."""
+
+    candidates: int
+    visible_only: bool
+
+
+@dataclass(frozen=True)
+class Step:
+    """The next candidates that may become results, compared with the results so far."""
+
+    rows: np.ndarray
+    end: int  # candidates that are scanned after this step
+    comparison: deduplication.Comparison | None = None  # None: nothing is folded
+
+    @property
+    def needed(self) -> list[int]:
+        """The ids whose embeddings decide which of these are near-duplicates."""
+        return self.comparison.needed if self.comparison else []
+
+
 @dataclass
 class Ranking:
-    """Candidates in the order of their similarity, and which of them are results.
+    """Candidates by falling similarity, and which of them are results.
 
-    The rows of `ids`, `similarities`, `hidden`, `url_hashes` and `codes` are items.
-    Folding goes only as far as pages have come: `results` are the rows found to be
-    shown among the first `seen`, and `folded` says into which of them others went.
+    The rows of `ids`, `similarities`, `hidden`, `url_hashes` and `codes` are
+    candidates. Near-duplicates are folded as far as pages have come: `results` are the
+    rows to be shown among the first `scanned`, and `duplicate_of` maps the row of each
+    near-duplicate to the result that it is folded into.
     """
 
     dataset: str
     field: str
     filters: Filters
     vectors: dict[str, np.ndarray]  # the query's, by the field that it searches
-    beside: frozenset[int]  # ids that are never results
+    excluded_ids: frozenset[int]  # never results
     ids: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0, np.uint64))
     similarities: np.ndarray = dataclasses.field(
         default_factory=lambda: np.empty(0, np.float32)
@@ -64,36 +89,35 @@ class Ranking:
         default_factory=lambda: np.empty((0, deduplication.CODE_BYTES), np.uint8)
     )
     results: list[int] = dataclasses.field(default_factory=list)
-    # The results in another order; there will be no more of them then.
+    # The results in another order, which are then complete.
     sorted: list[int] | None = None
-    folded: dict[int, int] = dataclasses.field(default_factory=dict)
-    # Similarities of what could be shown, were it not below the cutoff.
-    below: np.ndarray = dataclasses.field(
+    duplicate_of: dict[int, int] = dataclasses.field(default_factory=dict)
+    # Similarities of the candidates that only the cutoff hides.
+    below_cutoff: np.ndarray = dataclasses.field(
         default_factory=lambda: np.empty(0, np.float32)
     )
-    seen: int = 0
-    # How many candidates were asked for, and whether hidden ones were left out at once.
-    reach: tuple[int, bool] = (0, False)
+    scanned: int = 0
+    depth: Depth = Depth(0, False)  # of the deepest search that was made
     exact: bool = False
-    complete: bool = False  # there is nothing beyond
+    complete: bool = False  # there are no candidates beyond
 
     def add(self, found: Candidates, similarities: np.ndarray, start: int) -> None:
-        """Puts what is not there yet, up to the cutoff, in its place.
+        """Add new candidates, as far as the cutoff, sorted by similarity.
 
-        That is behind the first `start` results, which pages have shown already.
+        They come after the first `start` results, which pages have shown already.
         """
         self.rewind(start)
         new = ~np.isin(found.ids, self.ids)
         if (cutoff := self.filters.cutoff) is not None:
             near = similarities >= cutoff
             self.complete |= not near.all()
-            self.below = similarities[~near & (found.hidden == VISIBLE)]
+            self.below_cutoff = similarities[~near & (found.hidden == VISIBLE)]
             new &= near
         hidden = found.hidden.copy()
-        beside = np.fromiter(self.beside, np.uint64, len(self.beside))
-        hidden[(hidden == VISIBLE) & np.isin(found.ids, beside)] = EXCLUDED
+        excluded = np.fromiter(self.excluded_ids, np.uint64, len(self.excluded_ids))
+        hidden[(hidden == VISIBLE) & np.isin(found.ids, excluded)] = EXCLUDED
         order = np.concatenate([self.similarities, similarities[new]])
-        order[: self.seen] = np.inf
+        order[: self.scanned] = np.inf
         order = np.argsort(-order, kind="stable")
         for name, column in {
             "ids": found.ids,
@@ -106,53 +130,67 @@ class Ranking:
             setattr(self, name, joined[order])
 
     def rewind(self, start: int) -> None:
-        """Forgets what was found out behind the first `start` results."""
+        """Forget what was found behind the first `start` results."""
         del self.results[start:]
-        self.seen = self.results[-1] + 1 if self.results else 0
-        self.folded = {row: to for row, to in self.folded.items() if row < self.seen}
-        behind = self.hidden[self.seen :]
+        self.scanned = self.results[-1] + 1 if self.results else 0
+        self.duplicate_of = {
+            row: original
+            for row, original in self.duplicate_of.items()
+            if row < self.scanned
+        }
+        behind = self.hidden[self.scanned :]
         behind[behind == DUPLICATE] = VISIBLE
 
-    def advance(self, count: int, vectors: Vectors) -> None:
-        """Goes on until there are `count` results, or no more candidates."""
-        while len(self.results) < count and self.seen < len(self.ids):
-            wanted = max(MIN_STEP, count - len(self.results))
-            self._look_on(min(wanted, MAX_STEP), vectors)
+    def next_step(self, count: int) -> Step | None:
+        """Return the next step towards `count` results.
 
-    def _look_on(self, count: int, vectors: Vectors) -> None:
-        rows = np.arange(self.seen, min(self.seen + count, len(self.ids)))
-        self.seen = int(rows[-1]) + 1
+        None when there are as many, or when no candidates are left.
+        """
+        if len(self.results) >= count or self.scanned >= len(self.ids):
+            return None
+        size = min(max(MIN_STEP, count - len(self.results)), MAX_STEP)
+        end = min(self.scanned + size, len(self.ids))
+        rows = np.arange(self.scanned, end)
         rows = rows[self.hidden[rows] == VISIBLE]
         if not self.filters.dedupe:
+            return Step(rows, end)
+        both = np.concatenate([np.array(self.results, int), rows])
+        comparison = deduplication.compare(
+            self.ids[both], self.url_hashes[both], self.codes[both], len(self.results)
+        )
+        return Step(rows, end, comparison)
+
+    def advance(self, step: Step, vectors: Mapping[int, np.ndarray]) -> None:
+        """Take a step; `vectors` are the embeddings of the ids that it needs."""
+        self.scanned, rows = step.end, step.rows
+        if step.comparison is None:
+            self.results.extend(rows.tolist())
+            return
+        duplicates = step.comparison.duplicates(vectors)
+        if not duplicates.any():
             self.results.extend(rows.tolist())
             return
         known = len(self.results)
         both = np.concatenate([np.array(self.results, int), rows])
-        twins = deduplication.duplicates_of_earlier(
-            self.ids[both], self.url_hashes[both], self.codes[both], known, vectors
-        )
-        if not twins.any():
-            self.results.extend(rows.tolist())
-            return
         shown = np.arange(len(both)) < known
         for place in range(known, len(both)):
-            nearer = np.flatnonzero(twins[:, place - known] & shown)
-            if len(nearer):
-                self.folded[int(both[place])] = int(both[nearer[0]])
+            originals = np.flatnonzero(duplicates[:, place - known] & shown)
+            if len(originals):
+                self.duplicate_of[int(both[place])] = int(both[originals[0]])
                 self.hidden[both[place]] = DUPLICATE
             else:
                 shown[place] = True
                 self.results.append(int(both[place]))
 
     def rows(self, start: int, count: int) -> list[int]:
-        """Some of the results, in the order in which they are shown."""
+        """Return the rows of `count` results from `start` on, in their order."""
         shown = self.results if self.sorted is None else self.sorted
         return shown[start : start + count]
 
     def remove(self, rows: list[int], start: int) -> None:
-        """Takes out what has been removed since it was found, behind `start` results.
+        """Hide rows removed since the search, after the first `start` results.
 
-        What was folded into it may then be shown.
+        Their near-duplicates may be shown instead.
         """
         self.hidden[rows] = REMOVED
         if self.sorted is None:
@@ -160,8 +198,8 @@ class Ranking:
         else:
             self.sorted = [row for row in self.sorted if row not in rows]
 
-    def may_go_on(self, count: int) -> bool:
-        """Whether there may be more than the first `count` results."""
+    def has_more(self, count: int) -> bool:
+        """Return whether there may be more than `count` results."""
         if count >= MAX_RESULTS:
             return False
         if self.sorted is not None:
@@ -169,14 +207,14 @@ class Ranking:
         return len(self.results) > count or not self.complete
 
     def similarities_found(self) -> np.ndarray:
-        """Of all candidates that nothing but the cutoff hides, the highest first."""
-        shown = np.isin(self.hidden, (VISIBLE, DUPLICATE))
-        return np.concatenate([self.similarities[shown], np.sort(self.below)[::-1]])
+        """Return those of candidates that at most the cutoff hides, highest first."""
+        shown = self.similarities[np.isin(self.hidden, (VISIBLE, DUPLICATE))]
+        return np.concatenate([shown, np.sort(self.below_cutoff)[::-1]])
 
     def hidden_until(self, count: int) -> Hidden:
-        """What is left out before the end of the first `count` results."""
+        """Count what is hidden among the first `count` results."""
         ended = count > len(self.results) or self.sorted is not None
-        end = self.seen if ended else self.results[count - 1] + 1
+        end = self.scanned if ended else self.results[count - 1] + 1
         reasons = np.bincount(self.hidden[:end], minlength=DUPLICATE + 1)
         return Hidden(
             int(reasons[NSFW]), int(reasons[DUPLICATE]), int(reasons[REMOVED])
@@ -184,12 +222,12 @@ class Ranking:
 
 
 def store(ranking: Ranking, start: int, token: str) -> str:
-    """Keeps a ranking for the pages to come; returns the cursor of the next one.
+    """Cache a ranking for its further pages; return the cursor of the next one.
 
-    It is empty when there is none, or when nothing can be kept.
+    The cursor is "" if there is no next page, or if the cache is down.
     """
     token = token or secrets.token_urlsafe(12)
-    if not ranking.may_go_on(start):
+    if not ranking.has_more(start):
         return ""
     if not cache.set(f"ranking:{token}", ranking, CACHE_S):
         return ""
@@ -197,7 +235,11 @@ def store(ranking: Ranking, start: int, token: str) -> str:
 
 
 def load(cursor: str, dataset: str) -> tuple[Ranking, int, str]:
-    """The ranking that a cursor goes on with, the place in it, and its token."""
+    """Return a cursor's ranking, how many results it has shown, and its token.
+
+    Raises InvalidQuery for a cursor that is not ours, has expired, or is of another
+    dataset.
+    """
     try:
         token, start = signing.loads(cursor, salt="cursor")
     except signing.BadSignature:

@@ -108,22 +108,22 @@ def _resolve(query: SearchQuery, user: Any) -> SearchQuery:
 
 
 def _find(query: SearchQuery) -> Page:
-    corpus = DatasetIndex.for_slug(query.dataset)
+    index = DatasetIndex.for_slug(query.dataset)
     started = encoded = time.perf_counter()
     if query.cursor:
         ranking, start, token = load(query.cursor, query.dataset)
     else:
-        vectors = corpus.terms.vectors_of(query)
+        vectors = index.encoder.vectors_of(query)
         encoded = time.perf_counter()
-        ranking, start, token = corpus.ranking_of(query, vectors), 0, ""
-    limit, reach = min(query.limit, MAX_RESULTS - start), ranking.reach
+        ranking, start, token = index.ranking_of(query, vectors), 0, ""
+    limit, depth = min(query.limit, MAX_RESULTS - start), ranking.depth
     end = start + limit
-    corpus.fill(ranking, start, limit)
+    index.fill(ranking, start, limit)
     if query.sort != "similarity" and not query.cursor:
-        corpus.sort(ranking, query.sort)
-    hits = corpus.hits(ranking, start, limit)
-    # What a deeper search added may differ from what another page added.
-    cursor = store(ranking, end, token if reach == ranking.reach else "")
+        index.sort(ranking, query.sort)
+    hits = index.hits(ranking, start, limit)
+    # Another page may add other candidates: a deeper search is cached by itself.
+    cursor = store(ranking, end, token if depth == ranking.depth else "")
     searched = time.perf_counter()
     metrics.ENCODE_SECONDS.observe(encoded - started)
     metrics.SEARCH_SECONDS.observe(searched - encoded)
@@ -132,7 +132,7 @@ def _find(query: SearchQuery) -> Page:
         next=cursor,
         exact=ranking.exact,
         hidden=ranking.hidden_until(end),
-        matching=_matching(corpus, ranking),
+        matching=_matching(index, ranking),
         encode_ms=(encoded - started) * 1000,
         search_ms=(searched - encoded) * 1000,
         field=ranking.field,
@@ -160,14 +160,14 @@ def rank(query: SearchQuery, user: Any, limiter: Limiter, count: int) -> RankedI
     if not 1 <= count <= MAX_RESULTS:
         raise InvalidQuery(f"A search has 1 to {MAX_RESULTS:,} results.")
     query = _admit(replace(query, cursor=""), user, limiter)
-    corpus = DatasetIndex.for_slug(query.dataset)
+    index = DatasetIndex.for_slug(query.dataset)
     started = time.perf_counter()
-    vectors = corpus.terms.vectors_of(query)
+    vectors = index.encoder.vectors_of(query)
     encoded = time.perf_counter()
-    ranking = corpus.ranking_of(query, vectors)
-    corpus.fill(ranking, 0, count)
+    ranking = index.ranking_of(query, vectors)
+    index.fill(ranking, 0, count)
     if query.sort != "similarity":
-        corpus.sort(ranking, query.sort)
+        index.sort(ranking, query.sort)
     rows = ranking.rows(0, count)
     metrics.ENCODE_SECONDS.observe(encoded - started)
     metrics.SEARCH_SECONDS.observe(time.perf_counter() - encoded)
@@ -179,15 +179,15 @@ def rank(query: SearchQuery, user: Any, limiter: Limiter, count: int) -> RankedI
     )
 
 
-def _matching(corpus: DatasetIndex, ranking: Ranking) -> Matching | None:
+def _matching(index: DatasetIndex, ranking: Ranking) -> Matching | None:
     condition = condition_of(ranking.filters)
     if not condition:
         return None
-    shown_only = ranking.reach[1]
-    if ranking.complete and ranking.filters.cutoff is None and not shown_only:
+    is_whole = ranking.complete and not ranking.depth.visible_only
+    if is_whole and ranking.filters.cutoff is None:
         there = int(np.count_nonzero(ranking.hidden != REMOVED))
         return Matching(there, estimated=False)
-    return Matching(estimate_selectivity(corpus.table, condition).rows, estimated=True)
+    return Matching(estimate_selectivity(index.table, condition).rows, estimated=True)
 
 
 def filter_selectivity(dataset: Dataset, filters: Filters) -> float:
@@ -212,7 +212,7 @@ def embed(query: SearchQuery, user: Any, limiter: Limiter) -> EmbeddedQuery:
     Raises what `search` raises.
     """
     query = _admit(query, user, limiter)
-    vectors = DatasetIndex.for_slug(query.dataset).terms.vectors_of(query)
+    vectors = DatasetIndex.for_slug(query.dataset).encoder.vectors_of(query)
     items = [term.item for term in query.terms if term.item is not None]
     excluded = dict.fromkeys([*query.filters.exclude, *items])
     return EmbeddedQuery(next(iter(vectors.values())), tuple(excluded))
@@ -227,8 +227,8 @@ def explain(
     """
     labels = explanation.labels(query, user)
     query = _admit(replace(query, cursor=""), user, limiter)
-    terms = DatasetIndex.for_slug(query.dataset).terms
-    return explanation.explain(terms, query, labels, check_item_id(item_id))
+    encoder = DatasetIndex.for_slug(query.dataset).encoder
+    return explanation.explain(encoder, query, labels, check_item_id(item_id))
 
 
 def embeddings(slug: str, field: str, ids: Sequence[int]) -> dict[int, np.ndarray]:
@@ -266,12 +266,12 @@ def neighbours(slug: str, item_id: int, count: int) -> tuple[Hit, ...]:
 
 def random_hits(slug: str, count: int) -> tuple[Hit, ...]:
     """Items by chance that differ, for a page on which nothing is asked yet."""
-    corpus = DatasetIndex.for_slug(slug)
+    index = DatasetIndex.for_slug(slug)
     # More than needed, to choose among; some are of rows left out or not for all eyes.
-    ids = random_ids(corpus.dataset, RANDOM_OVERSAMPLING * count, random.Random())
-    rows = lookup.facts(corpus.table, ids)
+    ids = random_ids(index.dataset, RANDOM_OVERSAMPLING * count, random.Random())
+    rows = lookup.facts(index.table, ids)
     safe = [i for i in ids if i in rows and rows[i]["nsfw"].upper() not in NOT_SAFE]
-    vectors = lookup.embeddings(corpus.table, "image", safe)
+    vectors = lookup.embeddings(index.table, "image", safe)
     chosen = farthest_point_sample({i: vectors[i] for i in safe if i in vectors}, count)
     random.shuffle(chosen)
     return tuple(Hit(**to_item_fields(rows[i]), similarity=None) for i in chosen)
