@@ -1,6 +1,8 @@
 """The page of a dataset: what it holds, how it is searched, how well."""
 
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
@@ -11,36 +13,51 @@ from django.views.decorators.http import require_safe
 from search.errors import SearchUnavailable
 from search.evaluation.advice import advice
 from search.evaluation.recall import GOOD_RECALL
-from search.models import Dataset
+from search.models import Dataset, Evaluation
 from search.query.url_params import search_url
 from search.retrieval import service
 
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, kw_only=True)
+class DatasetPage:
+    """The variables of search/dataset.html."""
+
+    dataset: Dataset
+    items: str
+    weights: str
+    state: dict[str, Any] | None  # of the index
+    health: str
+    search: str  # address of the start page
+    evaluation: Evaluation | None
+    good_recall: float
+    advice: Sequence[str]
+
+
 @require_safe
 def dataset(request: HttpRequest, slug: str) -> HttpResponse:
-    """Raises NotFound, which has a page of its own."""
+    """Raises NotFound, which the middleware renders."""
     dataset = Dataset.for_slug(slug)
     evaluation = dataset.evaluations.first()
     state = _state(dataset)
-    context = {
-        "dataset": dataset,
-        "items": f"{dataset.item_count():,}",
-        # Where a file of weights lies is nobody's business.
-        "weights": PurePath(dataset.weights).name,
-        "state": state,
-        "health": _health(state),
-        "search": search_url({"dataset": slug}),
-        "evaluation": evaluation,
-        "good_recall": GOOD_RECALL,
-        "advice": advice(evaluation) if evaluation else [],
-    }
-    return render(request, "search/dataset.html", context)
+    page = DatasetPage(
+        dataset=dataset,
+        items=f"{dataset.item_count():,}",
+        # Not the path of a file of weights, which tells of the server.
+        weights=PurePath(dataset.weights).name,
+        state=state,
+        health=_health(state),
+        search=search_url({"dataset": slug}),
+        evaluation=evaluation,
+        good_recall=GOOD_RECALL,
+        advice=advice(evaluation) if evaluation else [],
+    )
+    return render(request, "search/dataset.html", vars(page))
 
 
 def _state(dataset: Dataset) -> dict[str, Any] | None:
-    """None when the engine is away: the ledger's facts are worth showing alone."""
+    """Return None if the engine is down: the ledger is worth showing alone."""
     try:
         return service.index_state(dataset)
     except SearchUnavailable as error:

@@ -1,11 +1,12 @@
-"""The page of an item, and the same in a panel over a page of results.
+"""The page of an item, and the same item in a panel over a page of results.
 
-The parameters of the search that led here may stand in the address: they tell why the
-item was found, and lead back.
+The parameters of the search that led here may stand in the URL: the page then explains
+why the item was found, and links back.
 """
 
 import logging
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -18,76 +19,90 @@ from search.rate_limits import limited, limiter
 from search.retrieval import service
 from search.retrieval.column_stats import has_safety
 from search.retrieval.explanation import Explanation
-from search.retrieval.items import Hit
+from search.retrieval.items import Hit, Item
 
 from .forms import SearchForm
-from .search_page import page_context, read_search
+from .search_page import SearchBox, read_search
 from .search_views import with_status
 
-STRIP = 12
+NEIGHBOURS = 12
 
-Context = dict[str, Any]
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemPage:
+    """The variables of search/_detail.html; of search/item.html with a SearchBox."""
+
+    panel: bool
+    dataset: Dataset
+    item: Item
+    whys: Sequence[Explanation]
+    results: str  # address of the search that led here
+    page_address: str
+    blurred: bool  # all images of the dataset, since it does not say what is safe
+    veiled: bool  # this image
+    strip: Sequence[Hit]  # the nearest items
 
 
 @require_safe
 @limited("item")
 def item(request: HttpRequest, slug: str, item_id: int) -> HttpResponse:
-    """With `panel` in the address, only what the panel shows."""
+    """With `panel` in the URL, render only what the panel shows."""
     in_panel = "panel" in request.GET
-    context: Context = {"panel": in_panel}
-    if not in_panel:
-        context |= page_context(SearchForm({"dataset": slug}))
+    box = {} if in_panel else vars(SearchBox.of(SearchForm({"dataset": slug})))
     try:
-        context |= _shown(request, Dataset.for_slug(slug), item_id)
-        if not in_panel:
-            context["strip"] = _strip(slug, item_id)
+        page = _item_page(request, Dataset.for_slug(slug), item_id, in_panel)
     except SearchError as error:
         template = "search/_error.html" if in_panel else "search/item.html"
-        context["error"] = error
-        return with_status(render(request, template, context), error)
-    return render(request, f"search/{'_detail' if in_panel else 'item'}.html", context)
+        return with_status(render(request, template, {**box, "error": error}), error)
+    template = "search/_detail.html" if in_panel else "search/item.html"
+    return render(request, template, {**box, **vars(page)})
 
 
-def _shown(request: HttpRequest, dataset: Dataset, item_id: int) -> Context:
+def _item_page(
+    request: HttpRequest, dataset: Dataset, item_id: int, in_panel: bool
+) -> ItemPage:
     item = service.item(dataset.slug, item_id)
-    form = _search_of(request, dataset)
+    form = _search_form(request, dataset)
     blurred = form.asked["nsfw"] != "any" and not has_safety(dataset)
-    return {
-        "dataset": dataset,
-        "item": item,
-        "whys": _whys(request, form, dataset, item_id) if form.is_search else (),
-        "results": form.address() if form.is_search else "",
-        "page_address": request.build_absolute_uri(request.path),
-        "blurred": blurred,
-        "veiled": blurred or item.nsfw.upper() in NOT_SAFE,
-    }
+    return ItemPage(
+        panel=in_panel,
+        dataset=dataset,
+        item=item,
+        whys=_explanations(request, form, dataset, item_id) if form.is_search else (),
+        results=form.address() if form.is_search else "",
+        page_address=request.build_absolute_uri(request.path),
+        blurred=blurred,
+        veiled=blurred or item.nsfw.upper() in NOT_SAFE,
+        strip=() if in_panel else _neighbours(dataset.slug, item_id),
+    )
 
 
-def _search_of(request: HttpRequest, dataset: Dataset) -> SearchForm:
-    asked = request.GET.copy()
-    asked["dataset"], asked["cursor"] = dataset.slug, ""
-    return SearchForm(asked)
+def _search_form(request: HttpRequest, dataset: Dataset) -> SearchForm:
+    params = request.GET.copy()
+    params["dataset"], params["cursor"] = dataset.slug, ""
+    return SearchForm(params)
 
 
-def _whys(
+def _explanations(
     request: HttpRequest, form: SearchForm, dataset: Dataset, item_id: int
 ) -> tuple[Explanation, ...]:
-    """Nothing where the search cannot be read: the item is worth showing without."""
+    """Return () for a search that fails: the item is worth showing without."""
     try:
         form.check()
         read = read_search(form, dataset, request)
         query = form.search_query(dataset.slug, read.asked)
         return service.explain(query, request.user, limiter(request), item_id)
     except SearchError as error:
-        logger.info("No reasons for item %s: %s", item_id, error.message)
+        logger.info("No explanation of item %s: %s", item_id, error.message)
         return ()
 
 
-def _strip(slug: str, item_id: int) -> tuple[Hit, ...]:
-    """The nearest of an item. Its page is worth showing without them, too."""
+def _neighbours(slug: str, item_id: int) -> tuple[Hit, ...]:
+    """Return () if the search fails: the item is worth showing without."""
     try:
-        return service.neighbours(slug, item_id, STRIP)
+        return service.neighbours(slug, item_id, NEIGHBOURS)
     except SearchError as error:
         logger.warning("No neighbours of item %s: %s", item_id, error.message)
         return ()

@@ -1,7 +1,8 @@
-"""What the search page shows: of a search, or before there is one."""
+"""The variables of the search page's templates: of a search, or before there is one."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from django.http import HttpRequest
 
@@ -12,6 +13,7 @@ from search.errors import (
     TooManyRequests,
     UnreadableWord,
 )
+from search.evaluation.exact_check import ExactCheck
 from search.models import Dataset
 from search.query.model import SearchQuery
 from search.query.parser import parse
@@ -21,10 +23,10 @@ from search.retrieval.column_stats import filled_columns, has_safety
 from search.retrieval.items import Hit
 from search.retrieval.service import Page
 
-from .chips import SearchReading, chips
+from .chips import Chip, SearchReading, chips
 from .forms import FIELDS, ORIENTATION_CHOICES, SORT_CHOICES, SearchForm
-from .histogram import similarity_histogram
-from .summary import headline, hidden_by_chip, hidden_notes, no_results_notes
+from .histogram import Histogram, similarity_histogram
+from .summary import Note, headline, hidden_by_chip, hidden_notes, no_results_notes
 
 START_IMAGES = 36
 EXAMPLES = {
@@ -42,22 +44,133 @@ MAX_EXAMPLE_LENGTH = 48  # characters; longer captions are cut to their first wo
 MIN_EXAMPLE_LENGTH = 8
 
 
-def start_images(dataset: Dataset) -> tuple[Hit, ...]:
-    """Pictures by chance that are unlike each other."""
-    return service.random_hits(dataset.slug, START_IMAGES)
+@dataclass(frozen=True, kw_only=True)
+class SearchBox:
+    """The variables of every page with a search box."""
+
+    form: SearchForm
+    asked: Mapping[str, Any]
+    choices: Mapping[str, Any]  # parameters that stay when other words are searched for
+    datasets: Sequence[Dataset]
+    dataset: Dataset | None  # the one that is searched
+    is_search: bool
+    saved_address: str
+    reset: str
+    search_params: str
+
+    @classmethod
+    def of(cls, form: SearchForm) -> Self:
+        datasets, asked = service.datasets(), form.asked
+        kept = (*TERMS, "q", "dataset", "cursor")
+        return cls(
+            form=form,
+            asked=asked,
+            choices={name: asked[name] for name in DEFAULTS if name not in kept},
+            datasets=datasets,
+            dataset=_selected_dataset(datasets, asked["dataset"]),
+            is_search=form.is_search,
+            saved_address=form.told("cursor"),
+            reset=search_url({name: asked[name] for name in ("q", *TERMS, "dataset")}),
+            search_params=form.told("dataset", "cursor") if form.is_search else "",
+        )
+
+    def required_dataset(self) -> Dataset:
+        """Return the dataset that is searched. Raises NotFound."""
+        if self.dataset is None:
+            raise NotFound("There is no dataset of that name.")
+        return self.dataset
 
 
-def example_queries(dataset: Dataset, hits: Sequence[Hit]) -> tuple[str, ...]:
-    """What can be searched for; captions, for a dataset that we know nothing of."""
+@dataclass(frozen=True)
+class Example:
+    words: str
+    address: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchPage(SearchBox):
+    """The variables of search/page.html, _answer.html, _hits.html and _exact.html."""
+
+    # Results of a search, or random items before there is one.
+    hits: Sequence[Hit] = ()
+    veiled: bool = False
+    unveiled: str = ""  # address of the same page with nothing blurred
+    # Before a search.
+    item_count: str = ""
+    examples: Sequence[Example] = ()
+    # Of a search.
+    more: str = ""  # address of the next hits
+    chips: Sequence[tuple[Chip, str]] = ()  # with how many items each hides
+    headline: str = ""
+    hidden: Sequence[Note] = ()
+    nothing: Sequence[Note] = ()
+    spread: Histogram | None = None
+    exact: bool = False
+    encode_ms: float = 0.0
+    search_ms: float = 0.0
+    took_ms: float = 0.0
+    # Of the comparison with the exact search.
+    exact_check: str = ""  # query string that makes it
+    check: ExactCheck | None = None
+    # Of a search that failed.
+    error: SearchError | None = None
+    unread: tuple[str, str, str] | None = None  # words before, of and after the error
+    address: str = ""  # of this answer
+
+
+@dataclass(frozen=True)
+class FiltersPanel:
+    """The variables of search/_panel.html besides those of the page."""
+
+    fields: Sequence[tuple[str, str]]
+    shapes: Sequence[tuple[str, str]]
+    orders: Sequence[tuple[str, str]]
+    columns: Mapping[str, bool]
+
+    @classmethod
+    def of(cls, dataset: Dataset | None) -> Self:
+        """Offer what the dataset can be filtered and sorted by."""
+        by_picks = dataset is not None and popularity.is_known(dataset)
+        orders = [
+            order for order in SORT_CHOICES if by_picks or order[0] != "popularity"
+        ]
+        columns = filled_columns(dataset) if dataset else {}
+        return cls(FIELDS, ORIENTATION_CHOICES, orders, columns)
+
+
+def _selected_dataset(datasets: Sequence[Dataset], slug: str) -> Dataset | None:
+    if not slug:
+        return next(iter(datasets), None)
+    return next((dataset for dataset in datasets if dataset.slug == slug), None)
+
+
+def with_start(page: SearchPage, dataset: Dataset) -> SearchPage:
+    """Show random images and examples of searches."""
+    hits, form = service.random_hits(dataset.slug, START_IMAGES), page.form
+    return replace(
+        page,
+        hits=hits,
+        item_count=f"{dataset.item_count():,}",
+        examples=[
+            Example(words, form.address(q=words, cursor=""))
+            for words in _example_queries(dataset, hits)
+        ],
+        veiled=form.asked["nsfw"] != "any" and not has_safety(dataset),
+        unveiled=form.address(nsfw="any"),
+    )
+
+
+def _example_queries(dataset: Dataset, hits: Sequence[Hit]) -> tuple[str, ...]:
+    """Return words to search for: captions, unless the dataset has examples."""
     return EXAMPLES.get(dataset.slug) or tuple(_captions(hits))[:MAX_EXAMPLES]
 
 
 def _captions(hits: Sequence[Hit]) -> Iterator[str]:
-    told = set()
+    used = set()
     for hit in hits:
         words = _first_words(hit.caption)
-        if words.lower() not in told and _is_plain(words):
-            told.add(words.lower())
+        if words.lower() not in used and _is_plain(words):
+            used.add(words.lower())
             yield words
 
 
@@ -69,7 +182,7 @@ def _first_words(caption: str) -> str:
 
 
 def _is_plain(words: str) -> bool:
-    """Whether it reads as words, and not as parts of our language or as a number."""
+    """Return whether it reads as words, not as query syntax or a number."""
     if len(words) < MIN_EXAMPLE_LENGTH or not any(map(str.isalpha, words)):
         return False
     try:
@@ -79,109 +192,48 @@ def _is_plain(words: str) -> bool:
     return len(parts) == 1 and parts[0].is_plain and words.isprintable()
 
 
-Context = dict[str, Any]
-
-
-def page_context(form: SearchForm) -> Context:
-    """What every page with a search box needs, whether a search succeeds or not."""
-    datasets = service.datasets()
-    asked = form.asked
-    return {
-        "form": form,
-        "asked": asked,
-        # What stays when something else is searched for.
-        "choices": {
-            name: asked[name]
-            for name in DEFAULTS
-            if name not in ("q", *TERMS, "dataset", "cursor")
-        },
-        "datasets": datasets,
-        "dataset": _selected_dataset(datasets, asked["dataset"]),
-        "is_search": form.is_search,
-        "saved_address": form.told("cursor"),
-        "reset": search_url({name: asked[name] for name in ("q", *TERMS, "dataset")}),
-        "search_params": form.told("dataset", "cursor") if form.is_search else "",
-    }
-
-
-def filters_panel(dataset: Dataset | None) -> Context:
-    """What can be chosen in the panel of filters, for this dataset."""
-    orders = [
-        order
-        for order in SORT_CHOICES
-        if order[0] != "popularity" or (dataset and popularity.is_known(dataset))
-    ]
-    columns = filled_columns(dataset) if dataset else {}
-    return {
-        "fields": FIELDS,
-        "shapes": ORIENTATION_CHOICES,
-        "orders": orders,
-        "columns": columns,
-    }
-
-
-def _selected_dataset(datasets: Sequence[Dataset], slug: str) -> Dataset | None:
-    if not slug:
-        return next(iter(datasets), None)
-    return next((dataset for dataset in datasets if dataset.slug == slug), None)
-
-
-def require_dataset(dataset: Dataset | None) -> Dataset:
-    if dataset is None:
-        raise NotFound("There is no dataset of that name.")
-    return dataset
-
-
-def start_context(form: SearchForm, dataset: Dataset) -> Context:
-    hits = start_images(dataset)
-    return {
-        "hits": hits,
-        "item_count": f"{dataset.item_count():,}",
-        "examples": [
-            {"words": words, "address": form.address(q=words, cursor="")}
-            for words in example_queries(dataset, hits)
-        ],
-        "veiled": form.asked["nsfw"] != "any" and not has_safety(dataset),
-        "unveiled": form.address(nsfw="any"),
-    }
-
-
 def read_search(
     form: SearchForm, dataset: Dataset, request: HttpRequest
 ) -> SearchReading:
-    """How a search in the address is read, once it has been checked."""
+    """Read the search of a form that has been checked."""
     asked = form.read(dataset.slug, request.get_host())
     return SearchReading(form, asked, dataset, request.user)
 
 
-def hits_context(read: SearchReading, page: Page) -> Context:
-    """Of a further page, which goes on under those before it."""
-    more = read.form.address(cursor=page.next) if page.next else ""
-    return {"hits": page.hits, "more": more}
+def with_more_hits(page: SearchPage, found: Page) -> SearchPage:
+    """Show further hits, which follow those of the pages before."""
+    more = page.form.address(cursor=found.next) if found.next else ""
+    return replace(page, hits=found.hits, more=more)
 
 
-def results_context(read: SearchReading, query: SearchQuery, page: Page) -> Context:
-    form, found = read.form, chips(read)
-    return hits_context(read, page) | {
-        "chips": [(chip, hidden_by_chip(chip, read, page)) for chip in found],
-        "headline": headline(read, found, page),
-        "hidden": tuple(hidden_notes(read, page)),
-        "nothing": () if page.hits else no_results_notes(read, found, page),
-        "spread": similarity_histogram(page.similarities, query.filters.cutoff),
-        "veiled": query.filters.nsfw == "safe" and not has_safety(read.dataset),
-        "unveiled": read.changed("nsfw", "any"),
-        "exact": page.exact,
-        "exact_check": "" if page.exact else form.told("cursor"),
-        "encode_ms": page.encode_ms,
-        "search_ms": page.search_ms,
-        "took_ms": page.encode_ms + page.search_ms,
-    }
+def with_results(
+    page: SearchPage, read: SearchReading, query: SearchQuery, found: Page
+) -> SearchPage:
+    """Show the first hits of a search, and what is known of all."""
+    labels = chips(read)
+    return replace(
+        with_more_hits(page, found),
+        chips=[(chip, hidden_by_chip(chip, read, found)) for chip in labels],
+        headline=headline(read, labels, found),
+        hidden=tuple(hidden_notes(read, found)),
+        nothing=() if found.hits else no_results_notes(read, labels, found),
+        spread=similarity_histogram(found.similarities, query.filters.cutoff),
+        veiled=query.filters.nsfw == "safe" and not has_safety(read.dataset),
+        unveiled=read.changed("nsfw", "any"),
+        exact=found.exact,
+        exact_check="" if found.exact else page.form.told("cursor"),
+        encode_ms=found.encode_ms,
+        search_ms=found.search_ms,
+        took_ms=found.encode_ms + found.search_ms,
+    )
 
 
-def error_context(form: SearchForm, error: SearchError) -> Context:
+def with_error(page: SearchPage, error: SearchError) -> SearchPage:
+    """Show why a search failed; of a word that cannot be read, which one it is."""
     if isinstance(error, TooManyRequests):
-        raise error  # the middleware answers, and what is shown stays
+        raise error  # the middleware answers, and the page stays as it is
     if not isinstance(error, UnreadableWord):
-        return {"error": error}
-    words, begin, end = form.asked["q"], error.start, error.end
-    return {"error": error, "unread": (words[:begin], words[begin:end], words[end:])}
+        return replace(page, error=error)
+    words, begin, end = page.form.asked["q"], error.start, error.end
+    unread = (words[:begin], words[begin:end], words[end:])
+    return replace(page, error=error, unread=unread)

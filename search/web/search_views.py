@@ -1,7 +1,7 @@
-"""The search page.
+"""The views of the search page.
 
-The address holds the whole state of a search, so that Back, reload and a copied link
-show the same. htmx asks at the same addresses and gets only what changes.
+The URL holds the whole state of a search, so that Back, reload and a copied link show
+the same. htmx requests the same URLs and gets only the part that changes.
 """
 
 from dataclasses import replace
@@ -21,7 +21,7 @@ from search.retrieval import service
 from . import search_page
 from .forms import ImageForm, SearchForm
 from .middleware import HtmxRequest
-from .search_page import Context, page_context
+from .search_page import FiltersPanel, SearchPage, read_search
 
 
 @require_safe
@@ -29,34 +29,36 @@ from .search_page import Context, page_context
 @limited("item", when=lambda request: not request.GET.keys() - {"dataset"})
 @vary_on_headers("HX-Request", "HX-History-Restore-Request")
 def search(request: HtmxRequest) -> HttpResponse:
-    form = SearchForm(request.GET)
-    context = page_context(form)
+    page = SearchPage.of(SearchForm(request.GET))
     try:
-        context |= _search(form, context, request)
+        page = _searched(page, request)
     except SearchError as error:
-        context |= search_page.error_context(form, error)
-    return _respond(request, context, address=form.address(cursor=""))
+        page = search_page.with_error(page, error)
+    return _respond(request, page, address=page.form.address(cursor=""))
 
 
 @require_POST
 def search_by_image(request: HtmxRequest) -> HttpResponse:
-    """Sends on to an address that holds the pictures' embeddings; keeps nothing."""
-    form, pictures = SearchForm(request.POST), ImageForm(request.POST, request.FILES)
-    context = page_context(form)
+    """Redirect to a URL that holds the embeddings of the uploaded images.
+
+    Nothing of them is stored. Each counts against the limit of images.
+    """
+    page = SearchPage.of(SearchForm(request.POST))
+    form, images = page.form, ImageForm(request.POST, request.FILES)
     try:
         form.check()
-        dataset = search_page.require_dataset(context["dataset"])
+        dataset = page.required_dataset()
         embeddings = []
-        for term in pictures.terms():
+        for term in images.terms():
             alone = SearchQuery(dataset.slug, (replace(term, weight=1.0),))
             vector = service.embed(alone, request.user, limiter(request)).vector
             embeddings.append(with_weight(term.weight, shorten_embedding(vector)))
     except SearchError as error:
-        context |= search_page.error_context(form, error)
-        # Whoever goes back or reloads must not post the picture again.
-        return _respond(request, context, address="false")
+        # Back and reload must not post the images again.
+        page = search_page.with_error(page, error)
+        return _respond(request, page, address="false")
     changes = {"dataset": dataset.slug, "embedding": embeddings, "cursor": ""}
-    if pictures.cleaned_data["beside"]:
+    if images.cleaned_data["beside"]:
         changes["embedding"] = form.asked["embedding"] + embeddings
     else:
         changes |= {"q": "", "item": "", "concept": ""}
@@ -66,22 +68,19 @@ def search_by_image(request: HtmxRequest) -> HttpResponse:
 @require_safe
 @limited("search")
 def change_weight(request: HtmxRequest) -> HttpResponse:
-    """Sends on to a search in which one term has another weight."""
-    form = SearchForm(QueryDict(request.GET.get("search", "")))
-    context = page_context(form)
+    """Redirect to the search in which one term has another weight."""
+    page = SearchPage.of(SearchForm(QueryDict(request.GET.get("search", ""))))
     try:
-        form.check()
-        read = search_page.read_search(
-            form, search_page.require_dataset(context["dataset"]), request
-        )
+        page.form.check()
+        read = read_search(page.form, page.required_dataset(), request)
         weight = _weight(request.GET.get("weight", ""))
         try:
             address = read.weighed(request.GET.get("term", ""), weight)
         except (KeyError, ValueError, IndexError) as error:
             raise InvalidQuery("This search has no such term.") from error
     except SearchError as error:
-        context |= search_page.error_context(form, error)
-        return _respond(request, context, address="false")
+        page = search_page.with_error(page, error)
+        return _respond(request, page, address="false")
     return _redirect(address)
 
 
@@ -89,41 +88,45 @@ def change_weight(request: HtmxRequest) -> HttpResponse:
 @limited("search")
 @vary_on_headers("HX-Request", "HX-History-Restore-Request")
 def check_exact(request: HtmxRequest) -> HttpResponse:
-    """How many of the true nearest a search by the index found, as a fragment."""
+    """Show how many of the true nearest a search by the index found.
+
+    htmx gets only this; without it, it stands on the page of results.
+    """
     form = SearchForm(request.GET)
-    context = page_context(form)
+    page = SearchPage.of(form)
     try:
         form.check()
-        dataset = search_page.require_dataset(context["dataset"])
-        read = search_page.read_search(form, dataset, request)
+        dataset = page.required_dataset()
+        read = read_search(form, dataset, request)
         query = form.search_query(dataset.slug, read.asked)
-        context["check"] = exact_check.check(query, request.user, limiter(request))
+        check = exact_check.check(query, request.user, limiter(request))
+        page = replace(page, check=check)
         if not _is_htmx(request):
-            context |= _search(form, context, request)
+            page = _searched(page, request)
     except SearchError as error:
-        context |= search_page.error_context(form, error)
-    context["exact_check"] = form.told("cursor")
+        page = search_page.with_error(page, error)
+    page = replace(page, exact_check=form.told("cursor"))
     if not _is_htmx(request):
-        return _respond(request, context, address=form.address(cursor=""))
-    response = render(request, "search/_exact.html", context)
-    failed: SearchError | None = context.get("error")
-    return with_status(response, failed) if failed else response
+        return _respond(request, page, address=form.address(cursor=""))
+    response = render(request, "search/_exact.html", vars(page))
+    return with_status(response, page.error) if page.error else response
 
 
-def _search(form: SearchForm, context: Context, request: HtmxRequest) -> Context:
-    dataset, asked = context["dataset"], context["asked"]
-    if dataset is None and not asked["dataset"]:
-        return {}  # there are no datasets at all, and the page says so
+def _searched(page: SearchPage, request: HtmxRequest) -> SearchPage:
+    """Show what the form searches for, or the start page of a dataset."""
+    form, asked = page.form, page.asked
+    if page.dataset is None and not asked["dataset"]:
+        return page  # there are no datasets at all, and the page says so
     form.check()
-    dataset = search_page.require_dataset(dataset)
+    dataset = page.required_dataset()
     if not form.is_search:
-        return search_page.start_context(form, dataset)
-    read = search_page.read_search(form, dataset, request)
+        return search_page.with_start(page, dataset)
+    read = read_search(form, dataset, request)
     query = form.search_query(dataset.slug, read.asked)
-    page = service.search(query, request.user, limiter(request))
+    found = service.search(query, request.user, limiter(request))
     if _is_htmx(request) and asked["cursor"]:
-        return search_page.hits_context(read, page)
-    return search_page.results_context(read, query, page)
+        return search_page.with_more_hits(page, found)
+    return search_page.with_results(page, read, query, found)
 
 
 def _weight(text: str) -> float:
@@ -147,20 +150,19 @@ def _is_htmx(request: HtmxRequest) -> bool:
     return bool(request.htmx) and not request.htmx.history_restore_request
 
 
-def _respond(request: HtmxRequest, context: Context, address: str) -> HttpResponse:
-    """A whole page, or for htmx the results, or for its next page the hits."""
-    error: SearchError | None = context.get("error")
+def _respond(request: HtmxRequest, page: SearchPage, address: str) -> HttpResponse:
+    """Render a whole page; for htmx the results, or of a next page the hits."""
     if not _is_htmx(request):
-        context |= search_page.filters_panel(context["dataset"])
-        response = render(request, "search/page.html", context)
-    elif context["asked"]["cursor"]:
-        context["address"] = request.get_full_path()
-        response = render(request, "search/_hits.html", context)
+        panel = FiltersPanel.of(page.dataset)
+        response = render(request, "search/page.html", vars(page) | vars(panel))
+    elif page.asked["cursor"]:
+        page = replace(page, address=request.get_full_path())
+        response = render(request, "search/_hits.html", vars(page))
     else:
-        context["address"] = address
-        response = render(request, "search/_answer.html", context)
+        page = replace(page, address=address)
+        response = render(request, "search/_answer.html", vars(page))
         response["HX-Push-Url"] = address
-    return with_status(response, error) if error else response
+    return with_status(response, page.error) if page.error else response
 
 
 def with_status(response: HttpResponse, error: SearchError) -> HttpResponse:
