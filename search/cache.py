@@ -1,4 +1,4 @@
-"""The cache, which may be away: then nothing is kept, and nothing else goes wrong."""
+"""Cache access that degrades to a miss while the backend is down."""
 
 import logging
 from typing import Any
@@ -11,17 +11,17 @@ logger = logging.getLogger(__name__)
 
 
 def get(key: str) -> Any:
-    """What was kept under a key; None when there is nothing, or no cache."""
+    """Return the value of a key; None on a miss, or if the cache is down."""
     try:
         return cache.get(key, version=VERSION)
-    # A cache is one of many libraries', each with errors of its own.
+    # Backends raise the exceptions of their own libraries.
     except Exception:
         logger.exception("The cache does not answer.")
         return None
 
 
 def set(key: str, value: Any, seconds: int) -> bool:
-    """Whether it could be kept."""
+    """Store a value; return whether that worked."""
     try:
         cache.set(key, value, seconds, version=VERSION)
     except Exception:

@@ -1,6 +1,6 @@
-"""What can go wrong, in a few words that a user understands.
+"""The errors of the application, each with a sentence for the user.
 
-Wrappers of outside things translate into these; views, API and tasks catch them.
+Wrappers of libraries and servers translate into these; views, API and tasks catch them.
 """
 
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class SearchError(Exception):
-    """The message is one sentence for the user."""
+    """An error whose message is one sentence for the user."""
 
     status = 500
     code = "error"
@@ -21,14 +21,14 @@ class SearchError(Exception):
 
 
 class InvalidQuery(SearchError):
-    """What was asked cannot be answered as it stands."""
+    """A request that cannot be answered as it is."""
 
     status = 400
     code = "bad_query"
 
 
 class UnreadableWord(InvalidQuery):
-    """A word of the query language; from `start` to before `end` it stands in it."""
+    """A word of a query, text[start:end], that the language does not know."""
 
     code = "unreadable_word"
 
@@ -39,7 +39,7 @@ class UnreadableWord(InvalidQuery):
 
 
 class NotFound(SearchError):
-    """There is no such dataset or item."""
+    """There is no such object, or not for this user."""
 
     status = 404
     code = "not_found"
@@ -56,9 +56,9 @@ class NotAPicture(InvalidQuery):
 
 
 class CannotFetch(InvalidQuery):
-    """A URL from outside is refused, or its host does not give what it should.
+    """A foreign URL that is refused, or whose host does not answer with an image.
 
-    When it is `passing`, the host may answer in some minutes.
+    If `passing`, the host may answer in some minutes.
     """
 
     status = 422
@@ -70,7 +70,7 @@ class CannotFetch(InvalidQuery):
 
 
 class TooManyRequests(SearchError):
-    """Somebody asks more often than the limits allow; later it is answered."""
+    """A request beyond the rate limits; it succeeds later."""
 
     status = 429
     code = "throttled"
@@ -81,7 +81,7 @@ class TooManyRequests(SearchError):
 
 
 class SearchUnavailable(SearchError):
-    """The engine or the encoder is away; the same request may succeed later."""
+    """The engine or the encoder is down; the same request may succeed later."""
 
     status = 503
     code = "unavailable"
@@ -89,7 +89,7 @@ class SearchUnavailable(SearchError):
 
 
 class ShardUnreadable(SearchError):
-    """A shard's files are not what they should be; trying again does not help."""
+    """A shard whose files are invalid; trying again does not help."""
 
     status = 422
     code = "shard_unreadable"

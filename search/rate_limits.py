@@ -1,7 +1,7 @@
-"""How often somebody may ask for what costs: one account, or one visitor's address.
+"""Rate limits per account or, without one, per client address.
 
-Pages and the API count in the same buckets, which are in the cache that all web
-processes share. The rates are settings, such as LIMIT_SEARCH=120/min.
+Pages and the API share the counters, which are in the cache that all web processes
+share. The rates are settings, such as LIMIT_SEARCH=120/min.
 """
 
 import logging
@@ -19,7 +19,7 @@ from rest_framework.throttling import BaseThrottle
 
 from .errors import TooManyRequests
 
-# What is counted, and in which words it is refused.
+# What is counted, as the refusal names it.
 SCOPES = {
     "search": "searches",
     "image": "searches by picture",
@@ -31,7 +31,7 @@ SCOPES = {
     "pick": "pictures picked",
 }
 PERIODS = {"s": (1, "second"), "m": (60, "minute"), "h": (3600, "hour")}
-IPV6_NETWORK = 64  # bits that one subscriber has; the rest they choose themselves
+IPV6_NETWORK = 64  # bits of a subscriber's network, in which they choose addresses
 
 View = Callable[..., HttpResponseBase]
 logger = logging.getLogger(__name__)
@@ -39,10 +39,10 @@ now = time.time
 
 
 def limited(scope: str, when: Callable[[HttpRequest], object] | None = None) -> Any:
-    """Decorates a view whose requests count; `when` says which, if not all do.
+    """Decorate a view whose requests count; `when` says which, if not all do.
 
-    Beyond the limit the view is not called: TooManyRequests is raised, for which the
-    middleware SearchErrorPage answers in the form that was asked for.
+    Beyond the limit raise TooManyRequests instead of calling the view. The middleware
+    renders it in the format of the request.
     """
 
     def decorate(view: View) -> View:
@@ -60,7 +60,7 @@ def limited(scope: str, when: Callable[[HttpRequest], object] | None = None) -> 
 
 
 class Limit(BaseThrottle):
-    """For REST framework. A view's `throttle_scope` is "search", if it says nothing."""
+    """The throttle of the API; the default of a view's `throttle_scope` is "search"."""
 
     def allow_request(self, request: Any, view: Any) -> bool:
         scope = getattr(view, "throttle_scope", "search")
@@ -70,7 +70,7 @@ class Limit(BaseThrottle):
 
 
 def check(request: Any, scope: str) -> None:
-    """Counts a request. Raises TooManyRequests when there were too many before it."""
+    """Count a request of a scope. Raises TooManyRequests beyond its limit."""
     rate = settings.LIMITS[scope]
     if not rate:
         return
@@ -91,37 +91,39 @@ def limiter(request: Any) -> Callable[[str], None]:
 
 
 def bucket_owner(request: Any) -> str:
-    """Whose bucket a request is counted in."""
+    """Return the key of the account or client address that a request counts for."""
     if request.user.is_authenticated:
         return f"user-{request.user.pk}"
     return f"address-{client_address(request)}"
 
 
 def client_address(request: Any) -> str:
-    """The visitor's address as far as the proxies in front are trusted; for IPv6 the
-    network, in which a visitor has as many addresses as they like."""
-    given = BaseThrottle().get_ident(request) or ""
+    """Return the address that the trusted proxies report; of IPv6, its network.
+
+    A visitor has any number of addresses in an IPv6 network. "unknown" if it is none.
+    """
     try:
-        found = ip_address(given)
+        address = ip_address(BaseThrottle().get_ident(request) or "")
     except ValueError:
         return "unknown"
-    if isinstance(found, IPv6Address):
-        network = ip_network((found, IPV6_NETWORK), strict=False)
-        return str(found.ipv4_mapped or network.network_address)
-    return str(found)
+    if isinstance(address, IPv6Address):
+        network = ip_network((address, IPV6_NETWORK), strict=False)
+        return str(address.ipv4_mapped or network.network_address)
+    return str(address)
 
 
 def read_rate(rate: str) -> tuple[int, str]:
-    """The number, and a key of PERIODS, of a rate such as 120/min."""
+    """Split a rate such as 120/min into its number and a key of PERIODS."""
     count, _, period = rate.partition("/")
     return int(count), period.strip()[0]
 
 
 def _take(bucket: str, count: int, seconds: int) -> int:
-    """Takes one of `count` from the bucket; else, in how many seconds one is there.
+    """Count one of `count` in a bucket; return 0, or seconds to wait if it is full.
 
-    Two counters, of this window of time and of the one before, which fades out as this
-    one goes on: small, exact for many at once, and without a rush at the window's turn.
+    A sliding window of two counters: the one of the window before weighs less as this
+    window passes. It is small, correct with concurrent requests, and lets no burst
+    through when the window changes.
     """
     cache = caches["limits"]
     window, passed = divmod(now(), seconds)
@@ -129,22 +131,22 @@ def _take(bucket: str, count: int, seconds: int) -> int:
     try:
         cache.add(this, 0, 2 * seconds)
         used = cache.incr(this)
-        faded = cache.get(before, 0)
-        if used + faded * (1 - passed / seconds) <= count:
+        previous = cache.get(before, 0)
+        if used + previous * (1 - passed / seconds) <= count:
             return 0
         cache.decr(this)
-    # A cache is one of many libraries', each with errors of its own. When it is away,
-    # searching goes on: costs are limited here, passwords are not.
+    # Backends raise the exceptions of their own libraries. Without a cache requests
+    # are let through: these limits bound costs, they do not protect passwords.
     except Exception:
         logger.exception("The cache does not answer: requests are not counted.")
         return 0
-    return math.ceil(_wait(used - 1, faded, count, passed, seconds))
+    return math.ceil(_wait(used - 1, previous, count, passed, seconds))
 
 
-def _wait(used: int, faded: int, count: int, passed: float, seconds: int) -> float:
-    """Seconds until one more fits in."""
+def _wait(used: int, previous: int, count: int, passed: float, seconds: int) -> float:
+    """Return the seconds until one more request fits in."""
     free = count - 1 - used
-    if faded and free >= 0:
-        return max(1, seconds * (1 - free / faded) - passed)
+    if previous and free >= 0:
+        return max(1, seconds * (1 - free / previous) - passed)
     fade = seconds * (1 - (count - 1) / used) if used else 0
     return max(1, seconds - passed + fade)

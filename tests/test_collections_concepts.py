@@ -8,7 +8,6 @@ from django.contrib.auth import get_user_model
 from support import searching
 
 from search.errors import InvalidQuery, NotFound
-from search.query import concepts
 from search.query.model import SearchQuery, Term
 
 pytestmark = pytest.mark.django_db
@@ -71,4 +70,4 @@ def test_a_concept_of_another_model_is_refused(concept, owner):
     concept.model = "ViT-B-32"
     concept.save()
     with pytest.raises(InvalidQuery, match="of the model ViT-B-32"):
-        concepts.resolve(query(concept.pk), owner)
+        searching.find(query(concept.pk), owner)

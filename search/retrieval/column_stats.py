@@ -1,41 +1,41 @@
-"""Whether a dataset says of its items how safe they are to be seen."""
+"""Which columns of a dataset hold values: NSFW tags, sizes, licenses and others."""
 
 import logging
 
-from search.cache import get, set
+from search import cache
 from search.clickhouse import queries
 from search.clickhouse.filters import Condition
 from search.clickhouse.planner import estimate_selectivity
 from search.errors import NotFound, SearchError
 from search.models import Dataset
 
-KEPT_S = 300
+CACHE_S = 300
 
 logger = logging.getLogger(__name__)
 
 
 def has_safety(dataset: Dataset) -> bool:
-    """Whether any item is marked, safe or not: safe mode has nothing to go by without.
+    """Return whether any item has an NSFW tag, which safe mode needs.
 
-    Kept for KEPT_S, and False when the engine cannot tell: what is not known to be
-    safe is to be veiled.
+    Cached for CACHE_S. False while the engine is down: images that are not known to be
+    safe are blurred.
     """
     key = f"has-safety:{dataset.pk}"
-    known = get(key)
+    known = cache.get(key)
     if known is not None:
         return known
     try:
         known = queries.has_safety(dataset.item_table)
     except NotFound:
-        return False  # nothing has come in yet
+        return False  # nothing was imported yet
     except SearchError as error:
-        logger.warning("Is %s marked for safety? %s", dataset.slug, error.message)
+        logger.warning("No NSFW tags of %s: %s", dataset.slug, error.message)
         return False
-    set(key, known, KEPT_S)
+    cache.set(key, known, CACHE_S)
     return known
 
 
-FILLED_QUERY = {
+FILLED_CONDITIONS = {
     "size": "width > 0",
     "similarity": "isFinite(caption_similarity)",
     "license": "license != ''",
@@ -44,13 +44,13 @@ FILLED_QUERY = {
 
 
 def filled_columns(dataset: Dataset) -> dict[str, bool]:
-    """By a sample that is kept for minutes; where the engine cannot tell, all are."""
+    """Return by a cached sample which columns hold values; all if it is unavailable."""
     table = dataset.item_table
     try:
         return {
             name: estimate_selectivity(table, Condition(sql)).share > 0
-            for name, sql in FILLED_QUERY.items()
+            for name, sql in FILLED_CONDITIONS.items()
         }
     except SearchError as error:
-        logger.warning("Which columns has %s? %s", dataset.slug, error.message)
-        return dict.fromkeys(FILLED_QUERY, True)
+        logger.warning("No column statistics of %s: %s", dataset.slug, error.message)
+        return dict.fromkeys(FILLED_CONDITIONS, True)

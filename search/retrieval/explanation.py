@@ -1,4 +1,4 @@
-"""Why an item was found: what each term of a search adds to the similarity."""
+"""Explain a hit: what each term of a query adds to its similarity."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from search.query.model import SearchQuery, Term
 
 from .query_encoder import QueryEncoder
 
-MAX_BAR_LENGTH = 100  # of the largest share; the others in proportion
+MAX_BAR_LENGTH = 100  # of the largest contribution; the others in proportion
 
 
 @dataclass(frozen=True)
 class Contribution:
-    """What a term adds; below zero where it speaks against the item."""
+    """What a term adds to a similarity; negative if it speaks against the item."""
 
     label: str
     value: float
@@ -29,15 +29,15 @@ class Contribution:
 
     @property
     def start(self) -> int:
-        """Where the bar begins on a scale from −MAX_BAR_LENGTH on."""
+        """Where the bar begins on a scale that starts at −MAX_BAR_LENGTH."""
         return MAX_BAR_LENGTH - (self.length if self.value < 0 else 0)
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Of one field: the shares, in the order of the terms, add up to the similarity.
+    """The contributions of a query's terms in one field, in the order of the terms.
 
-    That is the cosine of the query and the item's `field`, "image" or "text".
+    They add up to the similarity: the cosine of the query and the item's `field`.
     """
 
     field: str
@@ -46,7 +46,7 @@ class Explanation:
 
     @property
     def scale(self) -> str:
-        """What of the bars' scale is shown, as a viewBox: its left half if needed."""
+        """The SVG viewBox of the bars: without the left half if nothing is negative."""
         if any(share.value < 0 for share in self.shares):
             return f"0 0 {2 * MAX_BAR_LENGTH} 8"
         return f"{MAX_BAR_LENGTH} 0 {MAX_BAR_LENGTH} 8"
@@ -75,7 +75,7 @@ def labels(query: SearchQuery, user: Any) -> list[str]:
 def _of_field(
     field: str, parts: np.ndarray, item: np.ndarray, labels: Sequence[str]
 ) -> Explanation:
-    """`parts` are the weighted vectors of the terms, (terms, dimension)."""
+    """Explain one field; `parts` are the weighted term vectors, (terms, dimension)."""
     values = parts @ item.astype(np.float64) / np.linalg.norm(parts.sum(axis=0))
     return Explanation(
         field, tuple(_contributions(labels, values)), float(values.sum())

@@ -1,8 +1,8 @@
-"""Items that are given by their ids: what is known of them, and how alike they are.
+"""Look up items by id: facts, state, similarity, mean embedding.
 
-It is for whoever keeps ids, and not for searches: nothing is paged or folded here.
-Ids are handed on in order, so that those asked for in one request lie close together;
-how many that are, is decided by clickhouse.nodes alone.
+For callers that have ids, such as collections: nothing is paged or folded here. Ids are
+sorted, so that those of one statement lie close together on disk; clickhouse.cluster
+decides how many go into one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,15 +23,15 @@ from .items import to_item_fields
 
 
 class ItemState(StrEnum):
-    """How an item that was there once stands in its dataset now."""
+    """Whether an item that was once in a dataset is still there."""
 
     THERE = "there"
-    GONE = "gone"  # its dataset was brought in without it, or is no more
+    GONE = "gone"  # the dataset was imported anew without it, or was deleted
     REMOVED = "removed"  # it must not be shown
 
 
 def facts(slug: str, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
-    """What is shown of items, by id; those unknown or removed are left out.
+    """Return the fields of items by id, without those unknown or removed.
 
     Raises NotFound for an unknown dataset, SearchUnavailable.
     """
@@ -40,19 +40,19 @@ def facts(slug: str, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
 
 
 def states(slug: str, urls: Mapping[int, str]) -> dict[int, ItemState]:
-    """How each item, given with its address, stands. Raises SearchUnavailable.
+    """Return the state of each item, given with its URL. Raises SearchUnavailable.
 
-    What a removal list names never comes in again: it counts as removed, though the
+    An item on a removal list is never imported again: it is REMOVED, even if the
     engine does not know it.
     """
     deleted: dict[int, int] = {}
     listed = Removal.objects.filter(dataset=None)
     try:
-        corpus = DatasetIndex.for_slug(slug)
-        listed = removals_for(corpus.dataset)
-        deleted = lookup.deleted(corpus.table, sorted(urls))
+        index = DatasetIndex.for_slug(slug)
+        listed = removals_for(index.dataset)
+        deleted = lookup.deleted(index.table, sorted(urls))
     except NotFound:
-        deleted = {}  # the dataset or its table is no more: all of them are gone
+        deleted = {}  # the dataset or its table was deleted
     gone = {item_id: url for item_id, url in urls.items() if item_id not in deleted}
     removed = _listed_for_removal(listed, gone)
     removed |= {item_id for item_id, value in deleted.items() if value}
@@ -67,30 +67,30 @@ def states(slug: str, urls: Mapping[int, str]) -> dict[int, ItemState]:
 def similarities(
     slug: str, vector: np.ndarray, ids: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How like a unit vector the pictures of items are, compared one by one.
+    """Compare the images of items with a unit vector, one by one.
 
-    Returns the ids (uint64) that are there, and their similarities (float32), in no
+    Returns the ids (uint64) that are there, and their similarities (float32), in any
     order. Raises NotFound for an unknown dataset, SearchUnavailable.
     """
-    corpus = DatasetIndex.for_slug(slug)
-    found, distances = lookup.distances(corpus.table, "image", vector, sorted(ids))
-    return found, corpus.similarities(distances)
+    index = DatasetIndex.for_slug(slug)
+    found, distances = lookup.distances(index.table, "image", vector, sorted(ids))
+    return found, index.similarities(distances)
 
 
 def mean(slug: str, ids: Sequence[int]) -> np.ndarray | None:
-    """The mean direction of the pictures of items: a unit vector, float32.
+    """Return the mean direction of the images of items: a unit vector, float32.
 
-    None if none of them is there, or if they point everywhere alike. Raises NotFound
-    for an unknown dataset, SearchUnavailable.
+    None if none of them is there, or if they cancel out. Raises NotFound for an unknown
+    dataset, SearchUnavailable.
     """
-    corpus = DatasetIndex.for_slug(slug)
-    total = lookup.sum_of_directions(corpus.table, "image", sorted(ids))
+    index = DatasetIndex.for_slug(slug)
+    total = lookup.sum_of_directions(index.table, "image", sorted(ids))
     length = float(np.linalg.norm(total))
     return (total / length).astype(np.float32) if length > 1e-6 else None
 
 
 def _listed_for_removal(listed: QuerySet[Removal], urls: Mapping[int, str]) -> set[int]:
-    """Those items that removal lists name, by their ids or addresses."""
+    """Return the items that removal lists name by their ids or URLs."""
     ids = {digest(Removal.Kind.ITEM, str(item_id)): item_id for item_id in urls}
     addresses = {
         digest(Removal.Kind.URL, url): url for url in set(urls.values()) if url

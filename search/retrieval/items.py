@@ -1,4 +1,4 @@
-"""Items as they are shown, and the ids by which they are asked for."""
+"""Items as they are shown, and their ids."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from search.query.model import LAST_ITEM
 
 @dataclass(frozen=True, kw_only=True)
 class Hit:
-    """An item, and how close it is to the query: 1 is the same, higher is closer."""
+    """An item and its similarity to the query, at most 1: higher is closer."""
 
     id: int
     url: str
@@ -21,21 +21,25 @@ class Hit:
     height: int
     nsfw: str
     license: str
-    similar: int = 0  # near-duplicates of it that are folded into it
+    similar: int = 0  # near-duplicates that are folded into it
 
 
 @dataclass(frozen=True, kw_only=True)
 class Item(Hit):
+    """An item with all columns of its source."""
+
     metadata: dict[str, str]
 
 
 def to_item_fields(row: dict[str, Any]) -> dict[str, Any]:
+    """Turn a row of the engine into fields of Hit; NaN becomes None."""
     similarity = row["caption_similarity"]
     known = similarity if math.isfinite(similarity) else None
     return {**row, "caption_similarity": known}
 
 
 def check_item_id(item_id: int) -> int:
+    """Return the id. Raises NotFound for one that no item can have."""
     if not 0 <= item_id <= LAST_ITEM:
         raise item_not_found(item_id)
     return item_id

@@ -1,6 +1,6 @@
 """How often items were picked after a search, and for which words.
 
-It is known from imported files (conversions), and from what people do here (picks).
+The counts come from imported files (conversions) and from users of this site (picks).
 """
 
 import re
@@ -26,17 +26,17 @@ PERSONAL_DATA = re.compile(
 
 
 def published_keywords(text: str) -> str:
-    """The words that the text of a search asks for, in small letters; '' for none.
+    """Reduce the text of a search to lower-case keywords that may be published.
 
-    Without what they are to be unlike, filters and weights. Nothing at all of a text
-    that cannot be read, or in which somebody might be named.
+    Negative terms, filters and weights are left out. Returns "" for a text that cannot
+    be parsed or that may hold personal data.
     """
     try:
-        asked = parse(text)
+        parsed = parse(text)
     except InvalidQuery:
         return ""
-    terms = [term.text for term in asked.terms if term.text and term.weight > 0]
-    words = ", ".join(terms or [asked.filters.get("caption", "")])
+    terms = [term.text for term in parsed.terms if term.text and term.weight > 0]
+    words = ", ".join(terms or [parsed.filters.get("caption", "")])
     words = " ".join(UNPRINTABLE.sub(" ", words).lower().split())[
         :MAX_KEYWORD_LENGTH
     ].strip()
@@ -44,43 +44,43 @@ def published_keywords(text: str) -> str:
 
 
 Kind = Pick.Kind
-# Words that somebody typed here are shown when they have led to so many picks.
+# Keywords that users typed are published once they have led to as many picks.
 MIN_PICKS = 2
 MAX_AT_ONCE = 1_000
 WRITE_BATCH = 200
 
 
 def is_known(dataset: Dataset, ids: Iterable[int] | None = None) -> bool:
-    """Whether anything is known of the dataset's items, or of these."""
+    """Return whether any item of the dataset, or any of these, was ever picked."""
     conversions, picks = dataset.conversions.all(), dataset.picks.all()
     if ids is not None:
-        items = _whole_days(ids)
+        items = _as_ints(ids)
         conversions = conversions.filter(item__in=items)
         picks = picks.filter(item__in=items)
     return conversions.exists() or picks.exists()
 
 
 def counts(dataset: Dataset, ids: Iterable[int]) -> dict[int, int]:
-    """How often items were picked, by id; those that never were are left out."""
-    return dict(_sum(dataset, _whole_days(ids), "item"))
+    """Return how often items were picked, by id, without those that never were."""
+    return dict(_sum(dataset, _as_ints(ids), "item"))
 
 
 def keywords(
     dataset: Dataset, ids: Iterable[int], top: int = 5
 ) -> list[tuple[str, int]]:
-    """The words for which these items were picked the most, and how often."""
-    found = _sum(dataset, _whole_days(ids), "keyword", MIN_PICKS)
+    """Return the keywords after which these items were picked most, and how often."""
+    found = _sum(dataset, _as_ints(ids), "keyword", MIN_PICKS)
     del found[""]
     return sorted(found.items(), key=lambda each: (-each[1], each[0]))[:top]
 
 
 def record(dataset_slug: str, ids: Iterable[int], words: str, kind: str) -> None:
-    """Counts items as picked after a search; `words` is the text of its box.
+    """Count items as picked after a search; `words` is the text of its box.
 
-    `kind` is one of Pick.Kind. Who takes more than MAX_AT_ONCE at once has not picked
-    them, and nothing is counted; nor is it for a dataset that is not there.
+    `kind` is one of Pick.Kind. More than MAX_AT_ONCE items at once are no picks and are
+    not counted, nor are those of an unknown dataset.
     """
-    wanted = sorted(set(_whole_days(ids)))
+    wanted = sorted(set(_as_ints(ids)))
     dataset = Dataset.objects.filter(slug=dataset_slug).first()
     if dataset is None or len(wanted) > MAX_AT_ONCE:
         return
@@ -90,13 +90,13 @@ def record(dataset_slug: str, ids: Iterable[int], words: str, kind: str) -> None
 
 
 def _count(dataset: Dataset, ids: list[int], keyword: str, kind: str) -> None:
-    """One more for each; in the same order always, or two could wait for each other."""
-    told = {"dataset": dataset, "keyword": keyword, "kind": kind}
+    """Count one for each item, always in the same order: that prevents deadlocks."""
+    pick = {"dataset": dataset, "keyword": keyword, "kind": kind}
     Pick.objects.bulk_create(
-        [Pick(item=item_id, **told) for item_id in ids], ignore_conflicts=True
+        [Pick(item=item_id, **pick) for item_id in ids], ignore_conflicts=True
     )
     with transaction.atomic():
-        rows = Pick.objects.filter(item__in=ids, **told).order_by("item")
+        rows = Pick.objects.filter(item__in=ids, **pick).order_by("item")
         keys = list(rows.select_for_update().values_list("pk", flat=True))
         Pick.objects.filter(pk__in=keys).update(count=F("count") + 1)
 
@@ -104,7 +104,7 @@ def _count(dataset: Dataset, ids: list[int], keyword: str, kind: str) -> None:
 def _sum(
     dataset: Dataset, ids: list[int], by: str, least_picks: int = 1
 ) -> Counter[Any]:
-    """The sums by a field, `by`, whose values are the keys."""
+    """Sum the picks by the values of a field, `by`."""
     total: Counter[Any] = Counter()
     for model, least in ((Conversion, 1), (Pick, least_picks)):
         rows = model.objects.filter(dataset=dataset, item__in=ids)
@@ -113,5 +113,5 @@ def _sum(
     return total
 
 
-def _whole_days(ids: Iterable[int]) -> list[int]:
+def _as_ints(ids: Iterable[int]) -> list[int]:
     return [int(item_id) for item_id in ids]

@@ -1,4 +1,4 @@
-"""The terms of a query into the vectors that are searched with."""
+"""Encode the terms of a query into the vectors that are searched with."""
 
 import hashlib
 import math
@@ -20,7 +20,7 @@ from search.query.model import SearchQuery, Term
 from .items import check_item_id, item_not_found
 
 VECTOR_FIELDS = tuple(VECTOR_COLUMNS)
-MIN_NORM = 1e-6  # of a query's sum: below it no direction is left
+MIN_NORM = 1e-6  # a shorter sum of terms has no direction
 FETCHED_CACHE_S = 3_600
 
 
@@ -31,26 +31,25 @@ def searched_fields(field: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class QueryEncoder:
-    """How the terms of a query become vectors of a dataset."""
+    """Encodes queries for one dataset."""
 
     dataset: Dataset
     table: ItemTable
 
     def vectors_of(self, query: SearchQuery) -> dict[str, np.ndarray]:
-        """For each field that is searched, the weighted sum of the terms' unit vectors.
+        """Return the direction of the weighted sum of the terms, by searched field.
 
-        They are float32 and of unit length.
+        Float32, of unit length. Raises InvalidQuery for terms that cancel out.
         """
         parts = self.parts_of(query)
         return {field: _direction(vectors) for field, vectors in parts.items()}
 
     def parts_of(self, query: SearchQuery) -> dict[str, np.ndarray]:
-        """The terms' unit vectors, times their weights: (terms, dimension), by field.
+        """Return the weighted unit vectors of the terms: (terms, dimension), by field.
 
-        The fields differ in the vectors of items alone, so that what is encoded is
-        encoded once.
+        Only the vectors of items differ between the fields: others are encoded once.
         """
-        deadline = time.monotonic() + LIMITS.seconds  # of all pictures together
+        deadline = time.monotonic() + LIMITS.seconds  # of all images together
         texts = self._text_vectors(query.terms)
         shared = [self._shared(term, texts, deadline) for term in query.terms]
         return {
@@ -66,7 +65,7 @@ class QueryEncoder:
     def _shared(
         self, term: Term, texts: dict[str, np.ndarray], deadline: float
     ) -> np.ndarray | None:
-        """The vector of a term that is the same in all fields; None for an item."""
+        """Return the vector of a term that all fields share; None for an item."""
         if term.item is not None:
             return None
         return (
@@ -79,49 +78,49 @@ class QueryEncoder:
         vector = shared
         if term.item is not None:
             vector = self.item_vector(term.item, field)
-        assert vector is not None  # of all but items it is shared
+        assert vector is not None  # only those of items are not shared
         return vector.astype(np.float64)
 
     def item_vector(self, item_id: int, field: str) -> np.ndarray:
-        """The unit vector of an item that is there; NotFound otherwise."""
+        """Return the unit vector of an item. Raises NotFound."""
         found = lookup.embeddings(self.table, field, [check_item_id(item_id)])
         if item_id not in found:
             raise item_not_found(item_id)
         return found[item_id] / np.linalg.norm(found[item_id])
 
     def _text_vectors(self, terms: Sequence[Term]) -> dict[str, np.ndarray]:
-        """All at once: a remote encoder is waited for once only."""
+        """Encode all texts in one call to the encoder, which may be remote."""
         texts = list({term.text: None for term in terms if term.text is not None})
         if not texts:
             return {}
         encoder = encoder_for(self.dataset.model, self.dataset.weights)
-        vectors = self._of_model(encoder.encode_texts(texts))
+        vectors = self._check_dimension(encoder.encode_texts(texts))
         return dict(zip(texts, vectors, strict=True))
 
     def _vector(self, term: Term, deadline: float) -> np.ndarray:
         if term.image is not None:
-            return self._picture_vector(term.image)
+            return self._image_vector(term.image)
         if term.image_url is not None:
             return self._fetched_vector(term.image_url, deadline)
         assert term.embedding is not None  # the service has resolved concepts
         return self._given_vector(term.embedding)
 
-    def _picture_vector(self, data: bytes) -> np.ndarray:
+    def _image_vector(self, data: bytes) -> np.ndarray:
         encoder = encoder_for(self.dataset.model, self.dataset.weights)
-        return self._of_model(encoder.encode_pictures([data]))[0]
+        return self._check_dimension(encoder.encode_pictures([data]))[0]
 
     def _fetched_vector(self, url: str, deadline: float) -> np.ndarray:
-        """Kept for a while: a page asks anew when it is reloaded."""
-        told = f"{self.dataset.model} {self.dataset.weights} {url}"
-        key = f"picture:{hashlib.sha256(told.encode()).hexdigest()}"
+        """Fetch and encode an image; cached, since pages are reloaded."""
+        source = f"{self.dataset.model} {self.dataset.weights} {url}"
+        key = f"picture:{hashlib.sha256(source.encode()).hexdigest()}"
         if (vector := cache.get(key)) is None:
             left = max(deadline - time.monotonic(), 0.0)
-            picture = fetch(url, replace(LIMITS, seconds=left))
-            vector = self._picture_vector(picture.content)
+            image = fetch(url, replace(LIMITS, seconds=left))
+            vector = self._image_vector(image.content)
             cache.set(key, vector, FETCHED_CACHE_S)
         return vector
 
-    def _of_model(self, vectors: np.ndarray) -> np.ndarray:
+    def _check_dimension(self, vectors: np.ndarray) -> np.ndarray:
         if vectors.shape[1] != self.dataset.dimension:
             raise SearchUnavailable(
                 f"The model {self.dataset.model} makes vectors of {vectors.shape[1]} "

@@ -1,4 +1,4 @@
-"""A text and what is given beside it, as one query: the same for page and API."""
+"""Build a SearchQuery of a text, terms and filters, for pages, API and commands."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,10 +13,7 @@ from . import service
 
 
 def read(text: str, dataset: str, host: str) -> ParsedQuery:
-    """How a text is read: as by the language, but a number alone can be an item.
-
-    It is one where the dataset has an item of that number.
-    """
+    """Parse a text; a number alone is an item if the dataset has it, else words."""
     asked = parse(text, dataset, host)
     if not ITEM.fullmatch(text.strip()):
         return asked
@@ -36,9 +33,9 @@ def query(
     filters: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> SearchQuery:
-    """Adds the terms and filters beside the text to those in it; those in it win.
+    """Add terms and filters to those of the text, whose filters take precedence.
 
-    Quoted words alone are searched for, too.
+    Quoted words alone are searched for as well. Raises InvalidQuery.
     """
     terms = asked.terms + terms
     if not terms and not options.get("cursor") and asked.parts:

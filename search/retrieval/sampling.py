@@ -1,4 +1,4 @@
-"""Items by chance: which ones, and which of them differ the most."""
+"""Random samples of a dataset, and diverse samples of items."""
 
 from collections.abc import Mapping
 from random import Random
@@ -10,23 +10,23 @@ from search.clickhouse.schema import SHARD_BITS
 from search.models import Dataset
 
 
-def random_ids(dataset: Dataset, count: int, chance: Random) -> list[int]:
-    """At most `count` different ids by the ledger; some may have no item any more."""
+def random_ids(dataset: Dataset, count: int, random: Random) -> list[int]:
+    """Draw at most `count` different ids by the ledger; some may have no item."""
     visible = dataset.shards.filter(rows_visible__gt=0)
-    # Some of a shard's rows may not have come in.
+    # Ids count the rows of the source, of which some may have been rejected.
     shards = list(visible.values_list("number", Coalesce("rows", "rows_visible")))
     if not shards:
         return []
-    picks = chance.choices(shards, [rows for _, rows in shards], k=count)
-    ids = (number << SHARD_BITS | chance.randrange(rows) for number, rows in picks)
+    picks = random.choices(shards, [rows for _, rows in shards], k=count)
+    ids = (number << SHARD_BITS | random.randrange(rows) for number, rows in picks)
     return list(dict.fromkeys(ids))
 
 
 def farthest_point_sample(vectors: Mapping[int, np.ndarray], count: int) -> list[int]:
-    """Up to `count` of the ids, each as unlike those before it as there is.
+    """Choose up to `count` of the ids that differ most (Gonzalez 1985).
 
-    The first is the first of `vectors`; of the others, always the one whose nearest
-    among those chosen is the furthest away (Gonzalez 1985).
+    The first is the first of `vectors`; each next one is the id whose nearest chosen
+    one is furthest away.
     """
     ids = list(vectors)
     if not ids:

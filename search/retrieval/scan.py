@@ -1,9 +1,9 @@
-"""All items of a dataset, little by little, in the order of their ids.
+"""Scan a dataset in batches, in the order of ids.
 
-Which shards are looked at is fixed at the start. A scan that broke off goes on with the
-id after the last batch, and then has the same batches as one that did not: their bounds
-lie on a grid of ids. What is brought in meanwhile comes along if its turn is yet to
-come, so that no id comes twice.
+The shards are fixed at the start. An interrupted scan resumes with the id after its
+last batch, and yields the batches that it would have yielded otherwise: their bounds
+are on a fixed grid of ids. Items imported meanwhile are included if the scan has not
+passed their ids, so that no id comes twice.
 """
 
 import hashlib
@@ -30,26 +30,26 @@ from .dataset_index import DatasetIndex
 from .query_encoder import VECTOR_FIELDS, searched_fields
 
 MAX_AT_ONCE = 5_000  # items of a batch, whose contents are in memory
-WINDOW = 10 * MAX_AT_ONCE  # ids that are looked through at once
-# More than by which a distance is rounded; the similarity itself decides.
+WINDOW = 10 * MAX_AT_ONCE  # ids that one statement looks through
+# Above the rounding error of distances; the similarity itself decides.
 ROUNDED = 1e-5
 
-# (number, rows that can be found) of the shards to be looked at, by rising numbers.
+# (number, visible rows) of the shards to scan, by number.
 Shards = Sequence[tuple[int, int]]
 
 
 def shards_of(dataset: Dataset) -> list[tuple[int, int]]:
-    """The shards that have items, by the ledger."""
+    """Return the shards that have items, by the ledger."""
     there = dataset.shards.filter(rows_visible__gt=0).order_by("number")
     return list(there.values_list("number", "rows_visible"))
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Items found, and what stood between them and is not shown.
+    """Items found, and counts of the hidden ones between them.
 
-    `table` is as `contents` has it, with a column `similarity` (float32) if items were
-    compared; the next batch begins with the id `next`.
+    `table` has the columns of `contents`, and `similarity` (float32) if items were
+    compared; the next batch begins at the id `next`.
     """
 
     table: pa.Table
@@ -80,7 +80,7 @@ class Scan:
         return sum(rows for _, rows in self.shards)
 
     def looked_at(self, item_id: int) -> int:
-        """How many items lie before an id, by the ledger."""
+        """Return how many items there are before an id, by the ledger."""
         firsts, before = self._shard_starts
         place = int(np.searchsorted(firsts, item_id, "right")) - 1
         if place < 0:
@@ -90,15 +90,15 @@ class Scan:
 
     @cached_property
     def _shard_starts(self) -> tuple[np.ndarray, np.ndarray]:
-        """The first id of each shard, and how many items lie in those before it."""
+        """Return the first id of each shard, and the number of items before it."""
         firsts = np.array([bounds(number)[0] for number, _ in self.shards], np.int64)
         rows = np.array([rows for _, rows in self.shards], np.int64)
         return firsts, np.cumsum(rows) - rows
 
     def batches(self, start: int = 0, size: int = MAX_AT_ONCE) -> Iterator[Batch]:
-        """From an id on, with up to `size` items each, MAX_AT_ONCE at the most.
+        """Yield batches from an id on, of up to `size` items, at most MAX_AT_ONCE.
 
-        A batch may be empty, where nothing passes. Raises SearchUnavailable, NotFound.
+        A batch may be empty. Raises SearchUnavailable, NotFound.
         """
         for number, _ in self.shards:
             first, last = bounds(number)
@@ -130,7 +130,7 @@ class Scan:
             begin = end
 
     def _passing(self, start: int, stop: int) -> Passing:
-        """Those that are asked for, and those of them that are hidden."""
+        """Return the items that match, visible or hidden."""
         found = scan.passing(
             self.dataset.item_table,
             start,
@@ -171,11 +171,11 @@ class Scan:
 def contents(
     dataset: Dataset, ids: Sequence[int], *, with_embeddings: bool = False
 ) -> pa.Table:
-    """Facts and metadata of items in the order of `ids`, MAX_AT_ONCE at the most.
+    """Return all columns of up to MAX_AT_ONCE items, in the order of `ids`.
 
-    `caption_similarity` is null where it is not known. `image_embedding` and
-    `text_embedding` are lists of float32, all of the dataset's dimension. What is not
-    there, or is removed, is left out.
+    `caption_similarity` is null where it is unknown. `image_embedding` and
+    `text_embedding` are lists of float32, all of the dataset's dimension. Items that
+    are unknown or removed are left out.
     """
     fields = VECTOR_FIELDS if with_embeddings else ()
     table = scan.contents(dataset.item_table, ids, fields)
@@ -186,7 +186,7 @@ def contents(
 
 
 def without_listed(table: pa.Table, removals: RemovalList) -> pa.Table:
-    """Without what is on a removal list, though the engine may not know it yet."""
+    """Drop the rows on removal lists, which may not be hidden in the engine yet."""
     if not any(map(len, removals.digests.values())):
         return table
     named = removals.contains(
@@ -198,24 +198,24 @@ def without_listed(table: pa.Table, removals: RemovalList) -> pa.Table:
 
 
 def url_digests(metadata: pa.ChunkedArray) -> Iterator[str]:
-    """As far as they are known, of one item after the other."""
+    """Yield the MD5 digest of each item's image, or ""."""
     for entries in metadata.to_pylist():
         yield dict(entries or ()).get("md5", "")
 
 
-OF_SHARD = ("number", "state", "rows_visible", "epoch", "fingerprint")
+VERSIONED_COLUMNS = ("number", "state", "rows_visible", "epoch", "fingerprint")
 
 
 def dataset_version(dataset: Dataset) -> dict[str, Any]:
-    """Changes whenever shards come, go, or are brought in anew.
+    """Return a version that changes whenever shards are imported or removed.
 
-    `digest` is over the ledger, `items` can be found in `shards`, the latest of which
-    came in at `latest` (ISO 8601; None before any did).
+    `digest` hashes the ledger; `items` and `shards` count what is visible; `latest` is
+    when the last shard was published (ISO 8601, or None).
     """
     shards = dataset.shards.filter(rows_visible__gt=0).order_by("number")
     digest = hashlib.sha256(f"{dataset.slug}:{dataset.pk}".encode())
-    for told in shards.values_list(*OF_SHARD).iterator(chunk_size=2_000):
-        digest.update(json.dumps(told).encode())
+    for row in shards.values_list(*VERSIONED_COLUMNS).iterator(chunk_size=2_000):
+        digest.update(json.dumps(row).encode())
     counted = shards.aggregate(
         items=Sum("rows_visible"), shards=Count("pk"), latest=Max("published_at")
     )
@@ -229,17 +229,17 @@ def dataset_version(dataset: Dataset) -> dict[str, Any]:
 
 
 def removals_version(dataset: Dataset) -> dict[str, Any]:
-    """Changes whenever something is put on the lists that hold for it, or taken off.
+    """Return a version that changes with the removal lists that apply to a dataset.
 
-    `count` is how many entries there are, `latest` when the last of them was made.
+    `count` counts their entries; `latest` is when the last one was made.
     """
-    told = removals_for(dataset).aggregate(
+    found = removals_for(dataset).aggregate(
         count=Count("pk"), keys=Sum("pk"), last=Max("pk"), latest=Max("created_at")
     )
-    latest = told["latest"].isoformat() if told["latest"] else None
-    seen = f"{told['count']}:{told['keys']}:{told['last']}:{latest}"
+    latest = found["latest"].isoformat() if found["latest"] else None
+    seen = f"{found['count']}:{found['keys']}:{found['last']}:{latest}"
     return {
         "digest": hashlib.sha256(seen.encode()).hexdigest(),
-        "count": told["count"],
+        "count": found["count"],
         "latest": latest,
     }

@@ -53,7 +53,7 @@ def unlimited(scope: str) -> None:
 
 @dataclass(frozen=True)
 class Matching:
-    """How many items of the dataset pass the filters, safe or not."""
+    """How many items of the dataset pass the filters, whether safe or not."""
 
     items: int
     estimated: bool
@@ -61,18 +61,18 @@ class Matching:
 
 @dataclass(frozen=True)
 class Page:
-    """`next` is the cursor of the next page, empty at the end."""
+    """A page of results."""
 
     hits: tuple[Hit, ...]
-    next: str
+    next: str  # the cursor of the next page, "" at the end
     exact: bool
     hidden: Hidden
     matching: Matching | None
     encode_ms: float
     search_ms: float
-    field: str  # of the search, which a cursor remembers
+    field: str  # that was searched
     embedding: np.ndarray
-    # Of the candidates that could be shown, also those below the cutoff; highest first.
+    # Of all visible candidates, with those below the cutoff; highest first.
     similarities: np.ndarray
 
 
@@ -143,7 +143,7 @@ def _find(query: SearchQuery) -> Page:
 
 @dataclass(frozen=True)
 class RankedIds:
-    """The results of a search in their order, by their ids: a row is an item."""
+    """The results of a search, without their fields."""
 
     ids: np.ndarray  # uint64
     similarities: np.ndarray  # float32
@@ -191,7 +191,7 @@ def _matching(index: DatasetIndex, ranking: Ranking) -> Matching | None:
 
 
 def filter_selectivity(dataset: Dataset, filters: Filters) -> float:
-    """About which part of a dataset's items passes these filters, 0 to 1."""
+    """Estimate the share of a dataset's items that pass the filters, 0 to 1."""
     condition = condition_of(filters)
     return (
         estimate_selectivity(dataset.item_table, condition).share if condition else 1.0
@@ -232,13 +232,13 @@ def explain(
 
 
 def embeddings(slug: str, field: str, ids: Sequence[int]) -> dict[int, np.ndarray]:
-    """The stored vectors of items, float32, by id; of "both" those of the images."""
+    """Return the stored vectors of items by id, float32; of "both", of the images."""
     column = "text" if field == "text" else "image"
     return lookup.embeddings(DatasetIndex.for_slug(slug).table, column, list(ids))
 
 
 def item(slug: str, item_id: int) -> Item:
-    """Raises NotFound for an unknown dataset or item."""
+    """Return an item. Raises NotFound for an unknown dataset or item."""
     row = lookup.item(DatasetIndex.for_slug(slug).table, check_item_id(item_id))
     if row is None:
         raise item_not_found(item_id)
@@ -246,7 +246,7 @@ def item(slug: str, item_id: int) -> Item:
 
 
 def hits_by_id(slug: str, ids: Iterable[int]) -> dict[int, Hit]:
-    """Items as they are shown, without a similarity; those not there are left out."""
+    """Return items by id, without a similarity; unknown ones are left out."""
     rows = lookup.facts(DatasetIndex.for_slug(slug).table, list(ids))
     return {
         item_id: Hit(**to_item_fields(row), similarity=None)
@@ -255,19 +255,19 @@ def hits_by_id(slug: str, ids: Iterable[int]) -> dict[int, Hit]:
 
 
 def item_id_by_url(slug: str, url: str) -> int | None:
-    """The item whose picture lies at this URL; None where there is none to be shown."""
+    """Return the id of the visible item with this image URL, or None."""
     return lookup.id_by_url(DatasetIndex.for_slug(slug).table, url)
 
 
 def neighbours(slug: str, item_id: int, count: int) -> tuple[Hit, ...]:
-    """The nearest of an item, itself left out."""
+    """Return the nearest items of an item, without itself."""
     return DatasetIndex.for_slug(slug).neighbours(check_item_id(item_id), count)
 
 
 def random_hits(slug: str, count: int) -> tuple[Hit, ...]:
-    """Items by chance that differ, for a page on which nothing is asked yet."""
+    """Return random safe items that differ, for the page before a search."""
     index = DatasetIndex.for_slug(slug)
-    # More than needed, to choose among; some are of rows left out or not for all eyes.
+    # More than needed: to choose from, and since some are missing or not safe.
     ids = random_ids(index.dataset, RANDOM_OVERSAMPLING * count, random.Random())
     rows = lookup.facts(index.table, ids)
     safe = [i for i in ids if i in rows and rows[i]["nsfw"].upper() not in NOT_SAFE]
@@ -278,18 +278,18 @@ def random_hits(slug: str, count: int) -> tuple[Hit, ...]:
 
 
 def datasets() -> list[Dataset]:
-    """The datasets that have items."""
-    arrived = Shard.objects.filter(rows_visible__gt=0)
-    return list(Dataset.objects.filter(pk__in=arrived.values("dataset")))
+    """Return the datasets that have items."""
+    visible = Shard.objects.filter(rows_visible__gt=0)
+    return list(Dataset.objects.filter(pk__in=visible.values("dataset")))
 
 
 def index_state(dataset: Dataset) -> dict[str, Any]:
-    """Parts, rows and bytes of a dataset's table, and how many parts lack an index."""
+    """Return parts, rows and bytes of a dataset's table, and parts without an index."""
     return queries.index_state(dataset.item_table)
 
 
 def warm_up() -> None:
-    """Loads the models and the graphs before the first user waits for them."""
+    """Load models and vector indexes, so that no first user waits for them."""
     for dataset in datasets():
         anything = Term(embedding=(1.0,) * dataset.dimension)
         for field, term in [
