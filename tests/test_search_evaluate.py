@@ -15,7 +15,7 @@ from search.clickhouse import schema, writer
 from search.clickhouse.schema import SHARD_BITS
 from search.evaluation.advice import advice
 from search.evaluation.recall import (
-    RESULT_COUNTS,
+    MAX_EVALUATIONS,
     SHAPES,
     evaluate,
     recall,
@@ -238,12 +238,12 @@ def test_the_seed_decides_which_items_ask(postcards_dataset):
 
 
 def test_only_the_last_evaluations_are_kept(postcards_dataset):
-    for _ in range(RESULT_COUNTS + 2):
+    for _ in range(MAX_EVALUATIONS + 2):
         Evaluation.objects.create(
             dataset=postcards_dataset, rows=1, rows_without_index=0, figures=[]
         )
     newest = evaluate("postcards", 1, seed=0)
-    assert postcards_dataset.evaluations.count() == RESULT_COUNTS
+    assert postcards_dataset.evaluations.count() == MAX_EVALUATIONS
     assert postcards_dataset.evaluations.first() == newest
 
 

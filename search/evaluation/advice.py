@@ -1,4 +1,4 @@
-"""What to do about an index that misses too much, by what was measured."""
+"""Advice on an index that misses too much, by its evaluation."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from .recall import GOOD_RECALL
 
 
 def advice(evaluation: Evaluation) -> list[str]:
-    """Sentences; none when all is well."""
+    """Return sentences; none if the recall is good."""
     low = [each for each in evaluation.figures if each["recall_10"] < GOOD_RECALL]
     sentences = [_on_search(each) for each in low]
     if evaluation.rows_without_index:
@@ -57,6 +57,5 @@ def _on_graph(dataset: Dataset) -> str:
 
 
 def _more(dataset: Dataset, name: str) -> int:
-    """Twice as much, and no less than what is usual."""
-    usual = own_field(Dataset, name).default
-    return max(2 * getattr(dataset, name), usual)
+    """Return twice the value of a field, at least its default."""
+    return max(2 * getattr(dataset, name), own_field(Dataset, name).default)

@@ -1,4 +1,4 @@
-"""The same search once more, exactly: how many of the true nearest the index found."""
+"""Repeat a search exactly, and count how many of the true nearest the index found."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -8,39 +8,39 @@ from search.retrieval import service
 from search.retrieval.service import Hit
 
 COMPARED = 40
-CLOSE = 1e-6  # of similarities that are the same but for rounding
+TOLERANCE = 1e-6  # similarities differ by less through rounding
 
 
 @dataclass(frozen=True)
 class ExactCheck:
-    """Of `nearest` pictures, how many the index `found`, and those that it `missed`."""
+    """How many of the `nearest` images the index `found`, and which it `missed`."""
 
     nearest: int
     found: int
     missed: tuple[Hit, ...]
-    was_exact: bool  # the search had compared with every item already
+    was_exact: bool  # the first search had compared every item already
     seconds: float
 
 
 def check(query: SearchQuery, user: Any, limiter: service.Limiter) -> ExactCheck:
-    """Compares the first LOOKED_AT results of both ways.
+    """Compare the first COMPARED results of the index and of the exact search.
 
-    Near-duplicates are not folded: which of them stands for the others is chance. What
-    is as near as the last of the nearest counts as found. Raises what `find` raises.
+    Near-duplicates are not folded, since it is by chance which one remains. Items as
+    near as the last of the nearest count as found. Raises what `service.search` raises.
     """
     filters = replace(query.filters, dedupe=False)
     query = replace(query, filters=filters, sort="similarity", cursor="")
     fast = replace(query, mode="ann", limit=COMPARED)
     by_index = service.search(fast, user, limiter)
-    # Some more, to tell what lies just behind the last of the nearest. Its images are
-    # those of the first search, whose vectors are in the cache: they count once.
+    # Twice as many, to see what is as near as the last of the nearest. The vectors of
+    # fetched images are in the cache by now: each image counts once.
     slow = replace(query, mode="exact", limit=2 * COMPARED)
     exactly = service.search(slow, user, service.unlimited)
     nearest = exactly.hits[:COMPARED]
     true = {
         hit.id: hit.similarity for hit in exactly.hits if hit.similarity is not None
     }
-    last = true[nearest[-1].id] - CLOSE if nearest else 0.0
+    last = true[nearest[-1].id] - TOLERANCE if nearest else 0.0
     ids = {hit.id for hit in by_index.hits}
     found = sum(true.get(item_id, -2.0) >= last for item_id in ids)
     missed = [hit for hit in nearest if hit.id not in ids]

@@ -1,8 +1,8 @@
-"""How much of the exact answer a dataset's index finds, and how fast.
+"""Measure the recall and the speed of a dataset's index against exact search.
 
-Words and pictures are told apart: the vectors of words lie beside those of pictures,
-where a graph leads less surely to what is nearest. The vector queries are those of
-everyone's searches; filters and folding are not measured.
+Queries by words and by images are measured apart: text embeddings lie outside of the
+image embeddings, where a graph finds the nearest less reliably. The vector queries are
+those of searches; filters and near-duplicates are not measured.
 """
 
 import time
@@ -30,7 +30,7 @@ OnProgress = Callable[[], object]  # called after each search
 
 @dataclass(frozen=True)
 class Question:
-    """A query's unit vector, and the item and the field that it is of, if any."""
+    """A query's unit vector, and the item and field that it comes from, if any."""
 
     vector: np.ndarray
     item: int | None = None
@@ -39,18 +39,19 @@ class Question:
 
 @dataclass(frozen=True)
 class Answers:
-    """Ids and distances of the first items, a pair of arrays for each question."""
+    """Ids and distances of the first items, one array for each question."""
 
     ids: list[np.ndarray]
     distances: list[np.ndarray]
     milliseconds: list[float]
 
-    def took(self, percent: int) -> float:
+    def time_percentile(self, percent: int) -> float:
+        """Return a percentile of the milliseconds."""
         return round(float(np.percentile(self.milliseconds, percent)), 2)
 
 
 def stored_questions(table: ItemTable, field: str, ids: list[int]) -> list[Question]:
-    """The vectors of those items that are there, in the order of `ids`."""
+    """Return the stored vectors of items, in the order of `ids`."""
     found = lookup.embeddings(table, field, ids)
     return [
         Question(found[item] / np.linalg.norm(found[item]), item, field)
@@ -67,9 +68,9 @@ def search_all(
     exact: bool,
     done: OnProgress,
 ) -> Answers:
-    """Searches one after the other; the item that a question is of is left out."""
+    """Search one question after the other, without the item it comes from."""
     found = Answers([], [], [])
-    # The first one loads what the others find in memory.
+    # Load the index into memory.
     _nearest(table, field, questions[0].vector, count, exact)
     for question in questions:
         started = time.perf_counter()
@@ -105,7 +106,7 @@ def _nearest(
 def true_distances(
     table: ItemTable, field: str, question: Question, ids: np.ndarray
 ) -> np.ndarray:
-    """Of these items: those that come with a search by the index are rounded."""
+    """Compute the distances of items; those of an index search are rounded."""
     if not len(ids):
         return np.empty(0, np.float32)
     these = Condition("id IN {these:Array(UInt64)}", {"these": ids.tolist()})
@@ -117,7 +118,7 @@ def true_distances(
 def recall(
     found: Sequence[np.ndarray], truth: Sequence[np.ndarray], rank: int
 ) -> float:
-    """Recall@rank over all questions, by the true distances of what was found."""
+    """Return the mean recall@rank, by the true distances of the items found."""
     shares = [
         np.count_nonzero(near[:rank] <= best[:rank].max()) / len(best[:rank])
         for near, best in zip(found, truth, strict=True)
@@ -126,16 +127,16 @@ def recall(
     return round(float(np.mean(shares)), 4) if shares else 1.0
 
 
-GOOD_RECALL = 0.95  # of the first ten; a wider search is tried, too, when it is lower
+GOOD_RECALL = 0.95  # of the first ten; if it is lower, a wider search is tried
 WIDER_EF = 4  # times as many candidates
-# As narrow a search as that for the few on the page of an item, itself among them.
+# As narrow as the search for the neighbours on an item's page.
 NEIGHBOURS = max(RANKS) + 1
-RESULT_COUNTS = 10  # evaluations of a dataset
+MAX_EVALUATIONS = 10  # stored for each dataset
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A kind of search: what asks, whose vectors answer, how many candidates."""
+    """A kind of search: by what, in which field, for how many candidates."""
 
     name: str
     asked: str
@@ -153,10 +154,10 @@ SHAPES = (
 
 @dataclass(frozen=True)
 class Figures:
-    """What was measured for one shape.
+    """The measurements of one shape.
 
-    `width` is how many candidates the walk through the graph kept (ef_search). The
-    figures of a wider search are there only if it was tried.
+    `width` is the number of candidates in the graph search (ef_search). The `wider`
+    ones are of a wider search, if it was tried.
     """
 
     name: str
@@ -183,13 +184,13 @@ def evaluate(
     given: Sequence[Question] = (),
     done: OnProgress = lambda: None,
 ) -> Evaluation:
-    """Measures a dataset with `count` of its items, and keeps the figures.
+    """Measure a dataset with `count` of its items, and store the figures.
 
-    The vectors of their pictures ask, and those of their captions unless words are
-    `given`. Raises NotFound for a dataset that is not there or has no items.
+    Queries are the image embeddings of items and, unless words are `given`, their
+    caption embeddings. Raises NotFound for an unknown dataset or one without items.
     """
     dataset = Dataset.for_slug(slug)
-    # Some ids have no item any more.
+    # Some ids have no item.
     ids = random_ids(dataset, 2 * count, Random(seed))
     pictures = stored_questions(dataset.item_table, "image", ids)[:count]
     captions = stored_questions(dataset.item_table, "text", ids)[:count]
@@ -205,10 +206,10 @@ def evaluate(
                 dataset.item_table, shape.field, questions, FIRST_DEPTH, True, done
             )
         figures.append(measure(dataset.item_table, shape, questions, truths[key], done))
-    return _kept(dataset, figures, bool(given))
+    return _store(dataset, figures, bool(given))
 
 
-def _kept(dataset: Dataset, figures: list[Figures], given: bool) -> Evaluation:
+def _store(dataset: Dataset, figures: list[Figures], given: bool) -> Evaluation:
     state = queries.index_state(dataset.item_table)
     evaluations = dataset.evaluations
     evaluation = evaluations.create(
@@ -217,13 +218,13 @@ def _kept(dataset: Dataset, figures: list[Figures], given: bool) -> Evaluation:
         rows_without_index=state["rows_without_index"],
         figures=[asdict(each) for each in figures],
     )
-    last = evaluations.values_list("pk", flat=True)[:RESULT_COUNTS]
+    last = evaluations.values_list("pk", flat=True)[:MAX_EVALUATIONS]
     evaluations.exclude(pk__in=list(last)).delete()
     return evaluation
 
 
 def encode_questions(slug: str, lines: Sequence[str]) -> list[Question]:
-    """Words as questions; SearchUnavailable when the dataset's model cannot be had."""
+    """Encode lines of words. Raises SearchUnavailable without the dataset's model."""
     asked = (SearchQuery(slug, (Term(text=line),)) for line in lines)
     return [
         Question(service.embed(query, AnonymousUser(), service.unlimited).vector)
@@ -256,10 +257,10 @@ def measure(
         recall_1=recalls[1],
         recall_10=recalls[10],
         recall_100=recalls[100],
-        ann_p50_ms=found.took(50),
-        ann_p95_ms=found.took(95),
-        exact_p50_ms=truth.took(50),
-        exact_p95_ms=truth.took(95),
+        ann_p50_ms=found.time_percentile(50),
+        ann_p95_ms=found.time_percentile(95),
+        exact_p50_ms=truth.time_percentile(50),
+        exact_p95_ms=truth.time_percentile(95),
     )
     if recalls[10] < GOOD_RECALL:
         count = min(WIDER_EF * search_width(table, shape.count), MAX_RESULTS)
@@ -268,13 +269,13 @@ def measure(
             figures,
             wider_width=search_width(table, count),
             wider_recall_10=wide_recalls[10],
-            wider_p50_ms=again.took(50),
+            wider_p50_ms=again.time_percentile(50),
         )
     return figures
 
 
 def search_width(table: ItemTable, count: int) -> int:
-    """Candidates kept by a walk that is to bring `count`: no fewer than it brings."""
+    """Return the candidates that the graph search for `count` items keeps."""
     settings = queries.index_settings(table, count, 1)
-    brought = count * settings.get("vector_search_index_fetch_multiplier", 1)
-    return int(max(settings["hnsw_candidate_list_size_for_search"], brought))
+    fetched = count * settings.get("vector_search_index_fetch_multiplier", 1)
+    return int(max(settings["hnsw_candidate_list_size_for_search"], fetched))

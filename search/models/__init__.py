@@ -1,4 +1,4 @@
-"""What Django knows of datasets: the registry, the ledger of imports, measurements."""
+"""The registry of datasets, the ledger of their imports, removals and picks."""
 
 from .ledger import Partition, Reject, Shard
 from .picking import Conversion, ConversionFile, Pick

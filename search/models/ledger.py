@@ -1,10 +1,10 @@
-"""How the import of each dataset stands."""
+"""The ledger: the state of each dataset's import."""
 
 from django.db import models
 
 
 class Shard(models.Model):
-    """One numbered piece of a dataset's source, and how its import stands."""
+    """A numbered piece of a dataset's source, with the state of its import."""
 
     class State(models.TextChoices):
         PENDING = "pending", "Pending"
@@ -23,24 +23,24 @@ class Shard(models.Model):
     state = models.CharField(
         max_length=10, choices=State.choices, default=State.PENDING
     )
-    # Of the source, and how far the run has come in it.
+    # Of the source, and the progress of the run in it.
     rows = models.PositiveBigIntegerField(null=True, blank=True)
     rows_done = models.PositiveBigIntegerField(default=0)
     bytes = models.PositiveBigIntegerField(null=True, blank=True)
     bytes_done = models.PositiveBigIntegerField(default=0)
-    # Of those done, how many came in; and how many searches can find.
+    # Of those done, how many were accepted; and how many searches can find.
     rows_kept = models.PositiveBigIntegerField(default=0)
     rows_visible = models.PositiveBigIntegerField(default=0)
     attempts = models.PositiveIntegerField(default=0)
-    # Attempts in a row that broke off without getting on.
+    # Consecutive attempts without progress.
     failures = models.PositiveIntegerField(default=0)
-    # Names the table in which the rows arrive; it grows when they start from nothing.
+    # Part of the name of the arrival table; counted up when an import starts anew.
     epoch = models.PositiveIntegerField(default=0)
     fingerprint = models.CharField(max_length=64, blank=True)
     lease_until = models.DateTimeField(null=True, blank=True)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
-    # Since when searches find its rows; a replacement of them is nothing new.
+    # When searches first found its rows; a replacement does not change it.
     published_at = models.DateTimeField(null=True, blank=True)
     error = models.TextField(blank=True)
     changed_at = models.DateTimeField(auto_now=True)
@@ -58,17 +58,17 @@ class Shard(models.Model):
 
 
 class Partition(models.Model):
-    """Some shards that share a part and its graphs, and how their rebuilding stands."""
+    """Shards that share a part and its graphs, with the state of its rebuilding."""
 
     dataset = models.ForeignKey(
         "Dataset", on_delete=models.CASCADE, related_name="partitions"
     )
     number = models.PositiveIntegerField()
     attempts = models.PositiveIntegerField(default=0)
-    # Attempts in a row that broke off without getting on.
+    # Consecutive attempts without progress.
     failures = models.PositiveIntegerField(default=0)
     lease_until = models.DateTimeField(null=True, blank=True)
-    # Vectors of both graphs: how many there are to be, and how many are in.
+    # Vectors of both graphs, and how many of them are indexed.
     vectors = models.PositiveBigIntegerField(default=0)
     vectors_done = models.PositiveBigIntegerField(default=0)
     started_at = models.DateTimeField(null=True, blank=True)
@@ -87,7 +87,7 @@ class Partition(models.Model):
 
 
 class Reject(models.Model):
-    """A row of a shard that did not come in, and why."""
+    """A rejected row of a shard, with the reason."""
 
     shard = models.ForeignKey(Shard, on_delete=models.CASCADE, related_name="rejects")
     row = models.PositiveBigIntegerField()

@@ -1,4 +1,4 @@
-"""How often items were picked: elsewhere, by files of conversions, and here."""
+"""How often items were picked: by imported conversion files, and on this site."""
 
 from django.db import models
 
@@ -6,7 +6,7 @@ from .registry import Dataset
 
 
 class ConversionFile(models.Model):
-    """A file of conversions that was loaded; by its content, not by its name."""
+    """A conversion file that was imported, identified by its content."""
 
     dataset = models.ForeignKey(
         Dataset, on_delete=models.CASCADE, related_name="conversion_files"
@@ -30,9 +30,9 @@ class ConversionFile(models.Model):
 
 
 class Conversion(models.Model):
-    """How often an item was picked after a search for some words, by one file.
+    """How often an item was picked after a search for a keyword, by one file.
 
-    A file may have several rows for the same: the sum of them counts.
+    A file may have several rows for the same pair: their sum counts.
     """
 
     dataset = models.ForeignKey(
@@ -53,9 +53,9 @@ class Conversion(models.Model):
 
 
 class Pick(models.Model):
-    """How often an item was picked here after a search for some words.
+    """How often an item was picked on this site after a search for a keyword.
 
-    Only this sum is kept: neither who it was nor when.
+    Only this sum is stored, neither users nor times.
     """
 
     class Kind(models.TextChoices):

@@ -1,4 +1,4 @@
-"""The datasets there are, and what was measured of them."""
+"""The registry of datasets, and their evaluations."""
 
 import re
 
@@ -16,7 +16,7 @@ TERMS_OF_SLUG = "A slug has small letters, digits and _, and starts with a lette
 
 
 def own_field(model: type[models.Model], name: str) -> models.Field:
-    """A field that the model declares, not one of a model that points to it."""
+    """Return a field that the model declares, not a reverse relation."""
     field = model._meta.get_field(name)
     assert isinstance(field, models.Field)
     return field
@@ -165,21 +165,21 @@ class Dataset(models.Model):
         )
 
     def item_count(self) -> int:
-        """Items that can be found, by the ledger."""
+        """Return the number of visible items, by the ledger."""
         visible = self.shards.aggregate(total=models.Sum("rows_visible"))
         return visible["total"] or 0
 
     def shard_states(self) -> str:
-        """How many shards are in which state, as "3 ingested, 1 failed"."""
+        """Count the shards by state, as "3 ingested, 1 failed"."""
         states = list(self.shards.values_list("state", flat=True))
         counts = {state: states.count(state) for state in Shard.State.values}
         return ", ".join(f"{n:,} {state}" for state, n in counts.items() if n) or "none"
 
 
 class Evaluation(models.Model):
-    """How much of the exact answer a dataset's index found, and how fast it was.
+    """Recall and speed of a dataset's index.
 
-    `figures` is a list of evaluation.Figures as dictionaries.
+    `figures` is a list of evaluation.recall.Figures as dictionaries.
     """
 
     class Words(models.TextChoices):
@@ -202,10 +202,7 @@ class Evaluation(models.Model):
         return f"{self.dataset}, {self.created_at:%Y-%m-%d %H:%M}"
 
     def asked_with(self) -> str:
-        """How many queries of each kind, as "100 pictures and 30 queries from a file".
-
-        Both kinds are asked in several ways, always the same ones.
-        """
+        """Count the queries, as "100 pictures and 30 queries from a file"."""
         counts = {each["asked"]: each["queries"] for each in self.figures}
         words = f"{counts['words']:,} {self.get_words_display()}"
         return f"{counts['picture']:,} pictures and {words}"

@@ -1,4 +1,4 @@
-"""What must not be found."""
+"""Removal lists."""
 
 from django.db import models
 
@@ -6,9 +6,9 @@ from .registry import Dataset
 
 
 class Removal(models.Model):
-    """What must not be found: it never comes in, and is hidden where it is in already.
+    """An entry of a removal list: never imported, and hidden where it is already.
 
-    Without a dataset it holds for all of them.
+    Without a dataset it applies to all of them.
     """
 
     class Kind(models.TextChoices):
@@ -26,7 +26,7 @@ class Removal(models.Model):
     )
     kind = models.CharField(max_length=4, choices=Kind.choices)
     value = models.TextField()
-    # The first 8 bytes of the value's SHA-256, by which many are compared at once.
+    # The first 8 bytes of the value's SHA-256, indexed for look-ups of many values.
     digest = models.BigIntegerField(editable=False, db_index=True)
     reason = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)

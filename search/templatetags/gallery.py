@@ -1,4 +1,4 @@
-"""What the templates need to show the items of a dataset."""
+"""Tags and filters of templates that show items."""
 
 import json
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from search.web.selection_views import MAX_SELECTED
 
 register = template.Library()
 
-# What the scripts hold to as well, so that they need not ask to be refused.
+# Limits that scripts enforce as well, before they send a request.
 LIMITS = {
     "marks": MAX_MARKS,
     "pictures": MAX_IMAGES,
@@ -42,55 +42,57 @@ def most(name: str) -> int:
 def similar_url(
     dataset: str, item: int, field: str = "image", dedupe: str = "yes"
 ) -> str:
-    asked = {"dataset": dataset, "item": item, "field": field, "dedupe": dedupe}
-    return search_url(asked)
+    """Return the URL of a search by an item."""
+    params = {"dataset": dataset, "item": item, "field": field, "dedupe": dedupe}
+    return search_url(params)
 
 
 @register.simple_tag
 def words_url(dataset: str, words: str) -> str:
+    """Return the URL of a search by words."""
     return search_url({"dataset": dataset, "q": words})
 
 
 @register.simple_tag
 def thumbnail(dataset: str, item: int, size: int) -> str:
-    """The address of an item's picture, made small; sizes are those of SIZES."""
+    """Return the URL of an item's thumbnail in one of SIZES."""
     return address(dataset, item, size)
 
 
 @register.simple_tag
 def thumbnail_srcset(dataset: str, item: int) -> str:
-    """All sizes, as `srcset` takes them."""
+    """Return the value of `srcset` with all sizes."""
     return ", ".join(f"{address(dataset, item, size)} {size}w" for size in SIZES)
 
 
 @register.filter
 def host(url: str) -> str:
-    """The site of an address that may be shown; '' for any other."""
+    """Return the host of a URL that may be shown; "" for any other."""
     return urlsplit(safe_url(url)).hostname or ""
 
 
 @register.filter
 def is_unsafe(nsfw: str) -> bool:
-    """Whether what a dataset says of an item hides it until someone asks for it."""
+    """Return whether an item's NSFW tag hides it in safe mode."""
     return str(nsfw).upper() in NOT_SAFE
 
 
 @register.simple_tag
 def popularity_url(dataset: Dataset, hits: Sequence[Hit] | Hit | str) -> str:
-    """Where it is told how often these were picked; '' if none ever was."""
+    """Return the URL of a note on how often items were picked; "" if none ever was."""
     if not hits or isinstance(hits, str):
         return ""
     shown = [hits] if isinstance(hits, Hit) else hits
     ids = [hit.id for hit in shown][:MAX_IDS]
     if not popularity.is_known(dataset, ids):
         return ""
-    asked = {"dataset": dataset.slug, "ids": ",".join(map(str, ids))}
-    return f"{reverse('popularity')}?{urlencode(asked, safe=',')}"
+    params = {"dataset": dataset.slug, "ids": ",".join(map(str, ids))}
+    return f"{reverse('popularity')}?{urlencode(params, safe=',')}"
 
 
 @register.filter
 def readable(value: str) -> str:
-    """JSON in columns spread over lines; any other text as it is."""
+    """Indent a JSON object or list; return any other text as it is."""
     if not value.startswith(("{", "[")):
         return value
     try:

@@ -1,6 +1,6 @@
-"""For those who watch the site: is it up, can it serve, and how does it do?
+"""Liveness, readiness and metrics endpoints.
 
-None of it waits long: a part that hangs is told as one that does not answer.
+None of them waits long: a part that hangs is reported as down.
 """
 
 import ipaddress
@@ -25,18 +25,18 @@ from search.models import Dataset
 
 from .metrics_views import render_metrics
 
-ANSWER_S = 3.5  # longer than a query waits for an encode worker
-KEPT_S = 1.0  # so that whoever asks too often does not keep all parts busy
+TIMEOUT_S = 3.5  # longer than a query waits for an encode worker
+RESULT_S = 1.0  # a result is reused for as long, so that probes keep no part busy
 
 _threads = ThreadPoolExecutor(8, "ready")
-_asked: dict[str, tuple[float, Future]] = {}
+_checked: dict[str, tuple[float, Future]] = {}
 
 
 @login_not_required
 @require_safe
 @never_cache
 def healthz(request: HttpRequest) -> HttpResponse:
-    """Say that the process serves, and which version; look at nothing else."""
+    """Report that the process serves, and its version; check nothing else."""
     return JsonResponse({"up": True, "version": VERSION})
 
 
@@ -44,39 +44,40 @@ def healthz(request: HttpRequest) -> HttpResponse:
 @require_safe
 @never_cache
 def readyz(request: HttpRequest) -> HttpResponse:
-    """503 until all parts answer; of each, whether it does."""
-    deadline = time.monotonic() + ANSWER_S
+    """Report whether each part answers; 503 until all do."""
+    deadline = time.monotonic() + TIMEOUT_S
     jobs = {name: _start(name, check) for name, check in _checks().items()}
     parts = {name: _result(job, deadline) for name, job in jobs.items()}
-    fine = all(parts.values())
-    answer = JsonResponse({"ready": fine, "parts": parts}, status=200 if fine else 503)
-    if not fine:
-        answer["Retry-After"] = "5"
-    return answer
+    ready = all(parts.values())
+    status = 200 if ready else 503
+    response = JsonResponse({"ready": ready, "parts": parts}, status=status)
+    if not ready:
+        response["Retry-After"] = "5"
+    return response
 
 
 @login_not_required
 @require_safe
 @never_cache
 def metrics(request: HttpRequest) -> HttpResponse:
-    """For staff, and for Prometheus at the addresses of METRICS_ALLOWED."""
-    if not (_may_measure(request) or request.user.is_staff):
+    """Render the metrics for staff, and for clients in METRICS_ALLOWED."""
+    if not (_is_metrics_client(request) or request.user.is_staff):
         raise Http404
     return HttpResponse(render_metrics(), content_type=CONTENT_TYPE_LATEST)
 
 
-def _may_measure(request: HttpRequest) -> bool:
+def _is_metrics_client(request: HttpRequest) -> bool:
     try:
         address = ipaddress.ip_address(request.META["REMOTE_ADDR"])
     except (KeyError, ValueError):
-        return False  # it comes over a socket of this machine, from a proxy
+        return False  # from a proxy, over a Unix socket
     return any(
         address in ipaddress.ip_network(network) for network in settings.METRICS_ALLOWED
     )
 
 
 def _checks() -> dict[str, Callable[[], object]]:
-    """Each returns when its part is there, or raises whatever its library does."""
+    """Return a check for each part; it raises any exception if the part is down."""
     checks = {
         "database": _database,
         "cache": lambda: cache.get("ready"),
@@ -89,11 +90,11 @@ def _checks() -> dict[str, Callable[[], object]]:
 
 
 def _start(name: str, check: Callable[[], object]) -> Future:
-    """One that hangs is not begun again, so that threads do not pile up."""
-    started, job = _asked.get(name, (0.0, None))
-    if job is None or (job.done() and time.monotonic() > started + KEPT_S):
+    """Start a check, unless it still hangs: threads must not pile up."""
+    started, job = _checked.get(name, (0.0, None))
+    if job is None or (job.done() and time.monotonic() > started + RESULT_S):
         job = _threads.submit(check)
-        _asked[name] = time.monotonic(), job
+        _checked[name] = time.monotonic(), job
     return job
 
 
@@ -109,7 +110,7 @@ def _database() -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
     finally:
-        connection.close()  # this thread's
+        connection.close()  # that of this thread
 
 
 def _broker() -> None:
@@ -118,7 +119,7 @@ def _broker() -> None:
 
 
 def _encoder() -> None:
-    """Have the models of all datasets compute; a remembered answer tells nothing."""
+    """Encode with the model of each dataset, past the cache."""
     try:
         models = list(Dataset.objects.values_list("model", "weights").distinct())
     finally:

@@ -1,4 +1,4 @@
-"""What Prometheus is told: how long things took, and how things stand."""
+"""Render the Prometheus metrics: durations, and the state of shards and queues."""
 
 import logging
 import os
@@ -30,10 +30,10 @@ def render_metrics() -> bytes:
 
 
 class StateCollector:
-    """What the ledger, the engine and the queue say at the moment of asking."""
+    """Collects the state of the ledger, the engine and the queue when scraped."""
 
     def describe(self) -> list[GaugeMetricFamily]:
-        return []  # so that registering does not ask them
+        return []  # registering must not collect
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         yield from _shards()
@@ -57,10 +57,10 @@ def _shards() -> Iterable[GaugeMetricFamily]:
 
 
 def _parts() -> Iterable[GaugeMetricFamily]:
-    """Nothing of a dataset whose table cannot be asked."""
+    """Report the parts of each dataset's table; skip one that cannot be queried."""
     families = {
-        name: GaugeMetricFamily(f"laionweb_{name}", told, labels=["dataset"])
-        for name, told in (
+        name: GaugeMetricFamily(f"laionweb_{name}", text, labels=["dataset"])
+        for name, text in (
             ("parts", "Parts of a dataset's table."),
             ("parts_without_index", "Parts that searches must read as a whole."),
             ("rows_without_index", "Rows of those."),
@@ -78,7 +78,7 @@ def _parts() -> Iterable[GaugeMetricFamily]:
 
 
 def _queue() -> Iterable[GaugeMetricFamily]:
-    """What waits for encode workers, and how many of these live."""
+    """Report the queue of the encode workers, and how many are alive."""
     try:
         waiting, workers = asking(settings.CELERY_BROKER_URL).standing()
     except RedisError as error:
@@ -90,5 +90,5 @@ def _queue() -> Iterable[GaugeMetricFamily]:
     depth.add_metric(["text"], waiting["t"])
     depth.add_metric(["picture"], waiting["p"])
     yield depth
-    told = "Encode workers that live."
-    yield GaugeMetricFamily("laionweb_encode_workers", told, value=workers)
+    text = "Encode workers that live."
+    yield GaugeMetricFamily("laionweb_encode_workers", text, value=workers)

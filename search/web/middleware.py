@@ -1,3 +1,5 @@
+"""Middleware: request timing, and errors as pages or messages."""
+
 import json
 import time
 from collections.abc import Callable
@@ -11,13 +13,13 @@ from search.observability import metrics
 
 
 class HtmxRequest(HttpRequest):
-    """A request as HtmxMiddleware hands it on, for type annotations alone."""
+    """A request with what HtmxMiddleware adds, for type annotations."""
 
     htmx: HtmxDetails
 
 
 class RequestTimingMiddleware:
-    """Tells Prometheus how long each answer took; streams, until they begin."""
+    """Observes how long each response took; a stream, until it begins."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]):
         self.get_response = get_response
@@ -26,7 +28,7 @@ class RequestTimingMiddleware:
         started = time.perf_counter()
         response = self.get_response(request)
         match = request.resolver_match
-        # Names alone: addresses are without number, and so would be the series.
+        # By the name of the route: each URL would make a series of its own.
         name = match.view_name if match and match.view_name else "other"
         times = metrics.REQUESTS.labels(name, request.method, response.status_code)
         times.observe(time.perf_counter() - started)
@@ -34,7 +36,7 @@ class RequestTimingMiddleware:
 
 
 class SearchErrorMiddleware:
-    """Answers with a SearchError's sentence where a view, say the admin's, does not."""
+    """Renders a SearchError that a view raises."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]):
         self.get_response = get_response
@@ -54,7 +56,7 @@ class SearchErrorMiddleware:
 
 
 def _too_many(request: HtmxRequest, error: TooManyRequests) -> HttpResponse:
-    """In the form that was asked for; a page that is shown stays as it is."""
+    """Answer in the format of the request; for htmx, leave the page as it is."""
     if request.headers.get("X-Requested-With") == "XMLHttpRequest":
         response: HttpResponse = JsonResponse(
             {"detail": error.message, "code": error.code}
@@ -63,8 +65,8 @@ def _too_many(request: HtmxRequest, error: TooManyRequests) -> HttpResponse:
         response = HttpResponse(error.message, content_type="text/plain")
         response["HX-Reswap"] = "none"
         response["HX-Push-Url"] = "false"
-        told = {"laionweb:toast": {"text": error.message}}
-        response["HX-Trigger"] = json.dumps(told)
+        toast = {"laionweb:toast": {"text": error.message}}
+        response["HX-Trigger"] = json.dumps(toast)
     elif request.headers.get("Sec-Fetch-Dest") == "image":
         response = HttpResponse(error.message, content_type="text/plain")
     else:

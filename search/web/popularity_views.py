@@ -1,8 +1,8 @@
-"""What people picked among the items on a page, and that somebody picks one."""
+"""Show what users picked among items, and record picks."""
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from django.core.cache import caches
 from django.http import HttpRequest, HttpResponse
@@ -11,19 +11,35 @@ from django.utils.crypto import salted_hmac
 from django.views.decorators.http import require_POST, require_safe
 
 from search import rate_limits
-from search.clickhouse import lookup
 from search.clickhouse.filters import NOT_SAFE
 from search.errors import InvalidQuery
 from search.models import Dataset, Pick
-from search.retrieval import popularity
+from search.retrieval import popularity, service
 from search.retrieval.column_stats import has_safety
 from search.retrieval.items import check_item_id, item_not_found
 
 logger = logging.getLogger(__name__)
 
 MAX_IDS = 100
-FAVOURITES = 5
-ONCE_IN_S = 3600
+MAX_FAVOURITES = 5
+REPEAT_S = 3600  # a browser's repeated pick of an item counts once in this time
+
+
+@dataclass(frozen=True)
+class Favourite:
+    id: int
+    count: int
+    caption: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PopularityNote:
+    """The variables of search/_picked.html."""
+
+    dataset: Dataset
+    words: Sequence[tuple[str, int]]
+    favourites: Sequence[Favourite]
+    total: int
 
 
 @require_safe
@@ -32,13 +48,13 @@ def popularity_page(request: HttpRequest) -> HttpResponse:
     dataset = Dataset.for_slug(request.GET.get("dataset", ""))
     ids = _ids(request.GET.get("ids", ""))
     counts = popularity.counts(dataset, ids)
-    context = {
-        "dataset": dataset,
-        "words": popularity.keywords(dataset, ids),
-        "favourites": _favourites(dataset, counts) if len(ids) > 1 else (),
-        "total": sum(counts.values()),
-    }
-    return render(request, "search/_picked.html", context)
+    note = PopularityNote(
+        dataset=dataset,
+        words=popularity.keywords(dataset, ids),
+        favourites=_favourites(dataset, counts) if len(ids) > 1 else (),
+        total=sum(counts.values()),
+    )
+    return render(request, "search/_picked.html", vars(note))
 
 
 @require_POST
@@ -47,8 +63,7 @@ def record_pick(request: HttpRequest, slug: str, item_id: int) -> HttpResponse:
     kind, words = request.POST.get("kind", ""), request.POST.get("words", "")
     if kind not in Pick.Kind:
         raise InvalidQuery("An item is opened, saved or exported.")
-    table = Dataset.for_slug(slug).item_table
-    if not lookup.facts(table, [check_item_id(item_id)]):
+    if not service.hits_by_id(slug, [check_item_id(item_id)]):
         raise item_not_found(item_id)
     if _is_new(request, slug, item_id, kind, words):
         popularity.record(slug, [item_id], words, kind)
@@ -64,29 +79,29 @@ def _ids(text: str) -> list[int]:
     return [check_item_id(int(number[:20])) for number in numbers]
 
 
-def _favourites(dataset: Dataset, counts: dict[int, int]) -> Sequence[dict[str, Any]]:
-    """The most picked; their pictures are left out where they had to be veiled."""
+def _favourites(dataset: Dataset, counts: dict[int, int]) -> Sequence[Favourite]:
+    """Return the most picked items, without those whose images would be blurred."""
     if not has_safety(dataset):
         return ()
     ids = sorted(counts, key=lambda item_id: (-counts[item_id], item_id))
-    facts = lookup.facts(dataset.item_table, ids)
+    hits = service.hits_by_id(dataset.slug, ids)
     return [
-        {"id": item_id, "count": counts[item_id], "caption": facts[item_id]["caption"]}
+        Favourite(item_id, counts[item_id], hits[item_id].caption)
         for item_id in ids
-        if item_id in facts and facts[item_id]["nsfw"].upper() not in NOT_SAFE
-    ][:FAVOURITES]
+        if item_id in hits and hits[item_id].nsfw.upper() not in NOT_SAFE
+    ][:MAX_FAVOURITES]
 
 
 def _is_new(request: HttpRequest, *pick: object) -> bool:
-    """Whether this browser has not picked the same within ONCE_IN_S.
+    """Return whether this browser has not picked the same within REPEAT_S.
 
-    What is kept for so long is a hash, from which nobody can tell who it was.
+    Only a hash is stored for that time, from which nobody can be identified.
     """
     browser = request.META.get("CSRF_COOKIE") or rate_limits.client_address(request)
-    told = salted_hmac("search.picks", repr((browser, pick)), algorithm="sha256")
+    digest = salted_hmac("search.picks", repr((browser, pick)), algorithm="sha256")
     try:
-        return caches["limits"].add(f"pick-{told.hexdigest()}", 1, ONCE_IN_S)
-    # A cache is one of many libraries', each with errors of its own.
+        return caches["limits"].add(f"pick-{digest.hexdigest()}", 1, REPEAT_S)
+    # Backends raise the exceptions of their own libraries.
     except Exception:
         logger.exception("The cache does not answer: a pick may count twice.")
         return True

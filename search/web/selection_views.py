@@ -1,4 +1,4 @@
-"""What was selected on a page, as a file."""
+"""Download the items that are selected on a page as a file."""
 
 import json
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Selection:
-    """An item, with the similarity at which the page showed it, if it did."""
+    """A selected item, with the similarity that the page showed, if any."""
 
     dataset: str
     id: int
@@ -33,7 +33,7 @@ class Selection:
 @require_POST
 @limited("export")
 def as_json(request: HttpRequest) -> HttpResponse:
-    """A list of objects with COLUMNS."""
+    """Return a list of objects with the keys COLUMNS."""
     return _file(request, "json", lambda rows: json.dumps(rows, indent=2))
 
 
@@ -47,8 +47,8 @@ def _file(request: HttpRequest, kind: str, written: Any) -> HttpResponse:
     try:
         rows = list(_rows(_read_selection(request.POST.get("items", ""))))
     except SearchError as error:
-        told = {"detail": error.message, "code": error.code}
-        return JsonResponse(told, status=error.status)
+        problem = {"detail": error.message, "code": error.code}
+        return JsonResponse(problem, status=error.status)
     suffix, _, _ = kind.partition(";")
     main = "application" if suffix == "json" else "text"
     response = HttpResponse(written(rows), content_type=f"{main}/{kind}")
@@ -56,13 +56,13 @@ def _file(request: HttpRequest, kind: str, written: Any) -> HttpResponse:
     return response
 
 
-def _read_selection(given: str) -> list[Selection]:
-    """From JSON, a list of {dataset, id, similarity}; the similarity may be left out.
+def _read_selection(text: str) -> list[Selection]:
+    """Parse JSON: a list of {dataset, id, similarity}, the similarity optional.
 
     Raises InvalidQuery for anything else.
     """
     try:
-        listed = json.loads(given)
+        listed = json.loads(text)
         if not isinstance(listed, list) or len(listed) > MAX_SELECTED:
             raise InvalidQuery(f"Select up to {MAX_SELECTED:,} pictures.")
         return [_one(each) for each in listed]
@@ -78,7 +78,7 @@ def _one(given: Any) -> Selection:
 
 
 def _rows(chosen: list[Selection]) -> Iterator[Row]:
-    """In the order of the selection; what has gone meanwhile has no facts any more."""
+    """Yield rows in the order of the selection; items removed since have no fields."""
     slugs = dict.fromkeys(each.dataset for each in chosen)
     hits = {
         slug: service.hits_by_id(slug, {e.id for e in chosen if e.dataset == slug})
