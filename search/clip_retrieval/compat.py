@@ -17,7 +17,7 @@ from search.api.fields import ShortListField
 from search.api.serializers import MAX_NUMBERS, image_bytes
 from search.errors import InvalidQuery
 from search.query.model import LAST_ITEM, MAX_RESULTS, Term
-from search.query.url_params import POSTCARD
+from search.query.url_params import is_local_image
 from search.retrieval import service
 
 IMAGE = "image"  # the modality; any other searches captions
@@ -142,7 +142,7 @@ def known(term: Term, slug: str, request: HttpRequest) -> Term:
 
 def shown_url(url: str, request: HttpRequest) -> str:
     """An item's URL as another site can use it: whole, if it is of this server."""
-    return request.build_absolute_uri(url) if POSTCARD.fullmatch(url) else url
+    return request.build_absolute_uri(url) if is_local_image(url) else url
 
 
 def _item(url: str, slug: str, request: HttpRequest) -> int | None:
@@ -155,5 +155,5 @@ def _item(url: str, slug: str, request: HttpRequest) -> int | None:
         item_id = found.kwargs["item_id"]
         ours = found.kwargs["slug"] == slug and item_id <= LAST_ITEM
         return item_id if ours else None
-    is_postcard = found is not None and found.view_name == "postcard"
-    return service.item_id_by_url(slug, parts.path if is_postcard else url)
+    is_local = found is not None and is_local_image(parts.path)
+    return service.item_id_by_url(slug, parts.path if is_local else url)

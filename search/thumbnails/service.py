@@ -20,7 +20,7 @@ from search.fetch import LIMITS, fetch
 from search.images.decode import DECODERS
 from search.ingestion.sources.image_fetch import downscale_url
 from search.models import Dataset, Removal
-from search.query.url_params import POSTCARD
+from search.query.url_params import is_local_image
 from search.removals.takedowns import digest, needs_removal_list, removals_for
 from search.retrieval.items import check_item_id, item_not_found
 
@@ -52,7 +52,7 @@ class ThumbnailSource:
     @property
     def is_own(self) -> bool:
         """Whether this server draws it: no host is asked."""
-        return bool(POSTCARD.fullmatch(self.url))
+        return is_local_image(self.url)
 
     @property
     def host(self) -> str:

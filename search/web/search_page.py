@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from django.conf import settings
 from django.http import HttpRequest
 
 from search.errors import (
@@ -29,16 +30,6 @@ from .histogram import Histogram, similarity_histogram
 from .summary import Note, headline, hidden_by_chip, hidden_notes, no_results_notes
 
 START_IMAGES = 36
-EXAMPLES = {
-    "postcards": (
-        "a red house by a lake at night",
-        "boats at night",
-        "rainbow over a lake",
-        "black cat, moon",
-        "hot air balloon in the early morning",
-        "thunderstorm at the beach",
-    )
-}
 MAX_EXAMPLES = 6
 MAX_EXAMPLE_LENGTH = 48  # characters; longer captions are cut to their first words
 MIN_EXAMPLE_LENGTH = 8
@@ -162,7 +153,8 @@ def with_start(page: SearchPage, dataset: Dataset) -> SearchPage:
 
 def _example_queries(dataset: Dataset, hits: Sequence[Hit]) -> tuple[str, ...]:
     """Return words to search for: captions, unless the dataset has examples."""
-    return EXAMPLES.get(dataset.slug) or tuple(_captions(hits))[:MAX_EXAMPLES]
+    examples = settings.EXAMPLE_QUERIES.get(dataset.slug)
+    return examples or tuple(_captions(hits))[:MAX_EXAMPLES]
 
 
 def _captions(hits: Sequence[Hit]) -> Iterator[str]:
