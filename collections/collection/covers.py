@@ -6,7 +6,7 @@ from typing import Any
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.db.models.functions import Upper
 
-from search.clickhouse.filters import NOT_SAFE
+from search.retrieval.items import NOT_SAFE, is_unsafe
 
 from ..models import Collection, CollectionItem
 
@@ -42,7 +42,7 @@ def choose_tiles(collections: Iterable[Collection]) -> None:
 
 
 def _is_cover(member: CollectionItem, collection: Collection) -> bool:
-    safe = member.nsfw.upper() not in NOT_SAFE
+    safe = not is_unsafe(member.nsfw)
     return safe and member.collection_id == collection.pk
 
 

@@ -11,7 +11,6 @@ from django.db import transaction
 from search.errors import NotFound, SearchError
 from search.query import concepts
 from search.query.model import MAX_EXCLUDED, SearchQuery, Term
-from search.retrieval import query_reader as reading
 from search.retrieval import service
 from search.retrieval.feedback import check_marks, tune_by_items
 
@@ -50,7 +49,7 @@ def read_refined_search(asking: SavedQuery, host: str) -> RefinedSearch:
     """Raises SearchError for an address that cannot be searched."""
     form = asking.form
     form.check()
-    words = reading.read(form.cleaned_data["q"], asking.dataset, host)
+    words = form.read(asking.dataset, host)
     query = form.search_query(asking.dataset, words)
     filters = words.without(*(part for part in words.parts if part.term))
     return RefinedSearch(asking, query, filters)

@@ -13,8 +13,6 @@ from django.utils import timezone
 from django.utils.formats import date_format
 
 from search.cache import get, set
-from search.clickhouse.filters import NOT_SAFE
-from search.clickhouse.schema import SHARD_BITS
 from search.errors import InvalidQuery, NotFound
 from search.models import Shard
 from search.query.model import MAX_PER_PAGE
@@ -56,8 +54,8 @@ def preview(
     shards = frozenset(new_shards(saved.dataset, saved.looked_at))
     wanted = EXAMINED if shards else 2 * STRIP
     hits = _first_hits(saved_query_of(saved), user, host, limiter, wanted)
-    safe = [(hit.id, hit.caption) for hit in hits if hit.nsfw.upper() not in NOT_SAFE]
-    new = sum(hit.id >> SHARD_BITS in shards for hit in hits)
+    safe = [(hit.id, hit.caption) for hit in hits if not hit.is_unsafe]
+    new = sum(hit.shard in shards for hit in hits)
     return Preview(tuple(safe[:STRIP]), new if shards else None)
 
 

@@ -4,8 +4,15 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from search.clickhouse.filters import NOT_SAFE
+from search.clickhouse.schema import SHARD_BITS
 from search.errors import NotFound
 from search.query.model import LAST_ITEM
+
+
+def is_unsafe(nsfw: str) -> bool:
+    """Return whether an NSFW tag hides an item in safe mode."""
+    return nsfw.upper() in NOT_SAFE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +29,15 @@ class Hit:
     nsfw: str
     license: str
     similar: int = 0  # near-duplicates that are folded into it
+
+    @property
+    def is_unsafe(self) -> bool:
+        return is_unsafe(self.nsfw)
+
+    @property
+    def shard(self) -> int:
+        """The number of the shard that the item comes from."""
+        return self.id >> SHARD_BITS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from search.clickhouse import lookup, queries
-from search.clickhouse.filters import NOT_SAFE, REMOVED, condition_of
+from search.clickhouse.filters import REMOVED, condition_of
 from search.clickhouse.planner import estimate_selectivity
 from search.errors import InvalidQuery, SearchError
 from search.models import Dataset, Shard
@@ -34,7 +34,14 @@ from search.query.model import (
 
 from . import explanation
 from .dataset_index import DatasetIndex
-from .items import Hit, Item, check_item_id, item_not_found, to_item_fields
+from .items import (
+    Hit,
+    Item,
+    check_item_id,
+    is_unsafe,
+    item_not_found,
+    to_item_fields,
+)
 from .query_encoder import VECTOR_FIELDS
 from .ranking import Hidden, Ranking, load, store
 from .sampling import farthest_point_sample, random_ids
@@ -270,7 +277,7 @@ def random_hits(slug: str, count: int) -> tuple[Hit, ...]:
     # More than needed: to choose from, and since some are missing or not safe.
     ids = random_ids(index.dataset, RANDOM_OVERSAMPLING * count, random.Random())
     rows = lookup.facts(index.table, ids)
-    safe = [i for i in ids if i in rows and rows[i]["nsfw"].upper() not in NOT_SAFE]
+    safe = [i for i in ids if i in rows and not is_unsafe(rows[i]["nsfw"])]
     vectors = lookup.embeddings(index.table, "image", safe)
     chosen = farthest_point_sample({i: vectors[i] for i in safe if i in vectors}, count)
     random.shuffle(chosen)

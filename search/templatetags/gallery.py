@@ -7,13 +7,12 @@ from urllib.parse import urlencode, urlsplit
 from django import template
 from django.urls import reverse
 
-from search.clickhouse.filters import NOT_SAFE
 from search.images.decode import MAX_BYTES
 from search.models import Dataset
 from search.query.url_params import safe_url, search_url
 from search.retrieval import popularity
 from search.retrieval.feedback import MAX_MARKS
-from search.retrieval.items import Hit
+from search.retrieval.items import Hit, is_unsafe
 from search.thumbnails import SIZES, address
 from search.web.forms import MAX_IMAGES
 from search.web.popularity_views import MAX_IDS
@@ -30,6 +29,7 @@ LIMITS = {
 }
 
 register.filter("as_link", safe_url)
+register.filter(is_unsafe)
 
 
 @register.simple_tag
@@ -69,12 +69,6 @@ def thumbnail_srcset(dataset: str, item: int) -> str:
 def host(url: str) -> str:
     """Return the host of a URL that may be shown; "" for any other."""
     return urlsplit(safe_url(url)).hostname or ""
-
-
-@register.filter
-def is_unsafe(nsfw: str) -> bool:
-    """Return whether an item's NSFW tag hides it in safe mode."""
-    return str(nsfw).upper() in NOT_SAFE
 
 
 @register.simple_tag

@@ -12,7 +12,6 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from search.clickhouse.filters import NOT_SAFE
 from search.errors import SearchError
 from search.models import Dataset
 from search.rate_limits import limited, limiter
@@ -74,7 +73,7 @@ def _item_page(
         results=form.address() if form.is_search else "",
         page_address=request.build_absolute_uri(request.path),
         blurred=blurred,
-        veiled=blurred or item.nsfw.upper() in NOT_SAFE,
+        veiled=blurred or item.is_unsafe,
         strip=() if in_panel else _neighbours(dataset.slug, item_id),
     )
 

@@ -11,7 +11,6 @@ from django.utils.crypto import salted_hmac
 from django.views.decorators.http import require_POST, require_safe
 
 from search import rate_limits
-from search.clickhouse.filters import NOT_SAFE
 from search.errors import InvalidQuery
 from search.models import Dataset, Pick
 from search.retrieval import popularity, service
@@ -88,7 +87,7 @@ def _favourites(dataset: Dataset, counts: dict[int, int]) -> Sequence[Favourite]
     return [
         Favourite(item_id, counts[item_id], hits[item_id].caption)
         for item_id in ids
-        if item_id in hits and hits[item_id].nsfw.upper() not in NOT_SAFE
+        if item_id in hits and not hits[item_id].is_unsafe
     ][:MAX_FAVOURITES]
 
 
