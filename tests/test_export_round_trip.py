@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support import searching
 from conftest import import_all
+from support import searching
 from support.export_helpers import made
 from support.tiny_shards import DIMENSION, drop_tables, tiny_dataset, vectors
 from support.tiny_shards import import_all as bring_in_tiny
