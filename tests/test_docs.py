@@ -8,7 +8,13 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
-    for pattern in ("*.md", "docs/*.md", "deploy/**/*.md", "static/js/*.md")
+    for pattern in (
+        "*.md",
+        "docs/*.md",
+        "deploy/**/*.md",
+        "static/js/*.md",
+        "postcards/*.md",
+    )
     for path in ROOT.glob(pattern)
 )
 FOLDERS = {path.name for path in ROOT.iterdir() if path.is_dir()}
