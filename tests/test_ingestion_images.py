@@ -35,7 +35,7 @@ from search.ingestion.sources.tables import TableFile
 from search.models import Dataset, Removal, Shard
 from search.query.model import SearchQuery, Term
 from search.removals import takedowns
-from search.removals.takedowns import REASON
+from search.removals.takedowns import REJECT_REASON
 
 pytestmark = pytest.mark.django_db
 State = Shard.State
@@ -261,7 +261,7 @@ def test_what_is_on_the_list_of_removals_is_not_fetched(pictures, site, tmp_path
     takedowns.add(Removal.Kind.MD5, [md5.upper()], None)
     import_all(pictures)
     assert ids_of(pictures) == [0]
-    assert rejected(pictures) == dict.fromkeys([1, 2, 3], REASON)
+    assert rejected(pictures) == dict.fromkeys([1, 2, 3], REJECT_REASON)
     assert sorted(site.asked) == ["/postcards/0.jpg", "/postcards/3.jpg"]
 
 

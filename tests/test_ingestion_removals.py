@@ -109,7 +109,7 @@ def test_what_is_on_a_list_never_comes_in(tiny, kind, value, row, scope):
         assert (shard.rows_done, shard.rows_kept, shard.rows_visible) == (40, 39, 39)
         assert set(ids_of(tiny)) == set(range(40)) - {row}
         (reject,) = Reject.objects.filter(shard=shard)
-        assert (reject.row, reject.reason) == (row, takedowns.REASON)
+        assert (reject.row, reject.reason) == (row, takedowns.REJECT_REASON)
 
 
 def test_a_list_of_another_dataset_is_no_hindrance(tiny, tmp_path):

@@ -19,7 +19,7 @@ from search.clickhouse.schema import ItemTable
 from search.errors import NotFound, SearchUnavailable, ShardUnreadable
 from search.jobs.runs import Run
 from search.models import Reject, Shard
-from search.removals.takedowns import REASON, RemovalList
+from search.removals.takedowns import REJECT_REASON, RemovalList
 
 from .columns import item_columns
 from .sources.protocol import Batch, OpenShard, Rejected
@@ -165,7 +165,7 @@ def without_removed(batch: Batch, shard: int, removals: RemovalList) -> Batch:
     if not removed.any():
         return batch
     stay = np.flatnonzero(~removed)
-    rejected = [Rejected(int(row), "", REASON) for row in batch.rows[removed]]
+    rejected = [Rejected(int(row), "", REJECT_REASON) for row in batch.rows[removed]]
     return replace(
         batch,
         rows=batch.rows[stay],

@@ -64,16 +64,19 @@ class Lease:
         The row gets the `values`; changing one of them from outside ends the lease.
         """
         free = due.filter(lease_expired())
-        found = free.values_list("pk", "attempts").first()
+        row = free.values_list("pk", "attempts").first()
+        if row is None:
+            return None
+        pk, attempts = row
         # Of several workers that read the same number, one counts it up.
-        if found is None or not free.filter(attempts=found[1]).update(
-            attempts=found[1] + 1,
+        if not free.filter(attempts=attempts).update(
+            attempts=attempts + 1,
             failures=F("failures") + 1,
             lease_until=timezone.now() + LEASE,
             **values,
         ):
             return None
-        return cls(due.filter(pk=found[0], attempts=found[1] + 1, **values))
+        return cls(due.filter(pk=pk, attempts=attempts + 1, **values))
 
     def renew(self, **changes: Any) -> None:
         """Write to the row and renew the lease; raises LeaseLost."""

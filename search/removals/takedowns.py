@@ -16,7 +16,7 @@ from search.models import Dataset, Removal
 from search.query.model import LAST_ITEM
 
 Kind = Removal.Kind
-REASON = "It is on a list of what must not be found."
+REJECT_REASON = "It is on a list of what must not be found."
 MAX_AT_ONCE = 5_000  # values in one statement
 # The engine's conditions for the rows of values.
 CONDITIONS = {
@@ -66,11 +66,11 @@ class RemovalList:
         The other arguments are as long as `ids`; `md5s` are hexadecimal, and left out
         where the files are not known.
         """
-        found = self._contains(Kind.ITEM, map(str, ids), len(ids))
-        found |= self._contains(Kind.URL, urls, len(ids))
+        listed = self._contains(Kind.ITEM, map(str, ids), len(ids))
+        listed |= self._contains(Kind.URL, urls, len(ids))
         if md5s is not None:
-            found |= self._contains(Kind.MD5, map(str.lower, md5s), len(ids))
-        return found
+            listed |= self._contains(Kind.MD5, map(str.lower, md5s), len(ids))
+        return listed
 
     def _contains(self, kind: str, values: Iterable[str], count: int) -> np.ndarray:
         listed = self.digests[kind]

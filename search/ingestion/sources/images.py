@@ -22,7 +22,7 @@ from search.encoder import encoder_here
 from search.encoder.openclip import OpenClipEncoder
 from search.errors import InvalidQuery, ShardUnreadable
 from search.models import Dataset
-from search.removals.takedowns import REASON, RemovalList
+from search.removals.takedowns import REJECT_REASON, RemovalList
 
 from .image_fetch import SourceImage
 from .image_files import TAR, folder_files, image_names, tar_files
@@ -209,7 +209,7 @@ class ImageShard:
 def _result(job: Future[SourceImage] | None) -> SourceImage | str:
     """Wait for an image; return it, or why there is none."""
     if job is None:
-        return REASON
+        return REJECT_REASON
     try:
         return job.result()
     except InvalidQuery as error:

@@ -53,21 +53,21 @@ def read_vectors(path: Path, dimension: int) -> VectorFile:
         file = path.open("rb")
         if file.read(len(MAGIC)) != MAGIC:
             raise ShardUnreadable(f"{path.name} is not a .npy file.")
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
-    if found.dtype.str not in DTYPES:
+        matrix = np.load(path, mmap_mode="r", allow_pickle=False)
+    if matrix.dtype.str not in DTYPES:
         raise ShardUnreadable(
-            f"{path.name} holds {found.dtype}; float16 or float32 is needed."
+            f"{path.name} holds {matrix.dtype}; float16 or float32 is needed."
         )
-    if found.ndim != 2 or found.shape[1] != dimension:
+    if matrix.ndim != 2 or matrix.shape[1] != dimension:
         raise ShardUnreadable(
-            f"{path.name} has the shape {found.shape}; the dataset's vectors have "
+            f"{path.name} has the shape {matrix.shape}; the dataset's vectors have "
             f"{dimension} numbers."
         )
-    if not found.flags.c_contiguous:
+    if not matrix.flags.c_contiguous:
         raise ShardUnreadable(f"{path.name} is stored column by column.")
-    if os.fstat(file.fileno()).st_size != found.offset + found.nbytes:
+    if os.fstat(file.fileno()).st_size != matrix.offset + matrix.nbytes:
         raise ShardUnreadable(f"{path.name} is longer than its header says.")
-    return VectorFile(file, found.dtype, found.shape, found.offset)
+    return VectorFile(file, matrix.dtype, matrix.shape, matrix.offset)
 
 
 BAD_ROWS_ALLOWED = 0.01
