@@ -191,7 +191,7 @@ def tiny(db, tmp_path: Path):
 @pytest.fixture
 def broker(settings, monkeypatch) -> list[int]:
     settings.CELERY_BROKER_URL = "redis://nowhere"
-    monkeypatch.setattr("search.management.worker.LOOKED_EVERY_S", 0)
+    monkeypatch.setattr("search.management.worker.POLL_S", 0)
     keys: list[int] = []
     monkeypatch.setattr(tasks, "enqueue_shards", keys.extend)
     monkeypatch.setattr(tasks, "enqueue_due_partitions", lambda dataset: 0)
