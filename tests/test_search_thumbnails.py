@@ -410,11 +410,11 @@ def test_what_has_to_be_made_counts_and_what_is_there_does_not(client, site, set
 PROCESS = """
 import sys, django
 django.setup()
-from search.thumbnails import making, store, subject
-meant = subject.Subject(url=sys.argv[1], removed=False, withheld=False)
+from search.thumbnails import service, store
+source = service.ThumbnailSource(url=sys.argv[1], removed=False, withheld=False)
 print("ready", flush=True)
 sys.stdin.readline()
-made = making._made(meant, store.store(), making.key_of(meant.url))
+made = service._made(source, store.store(), service.key_of(source.url))
 print(sorted((size, len(content)) for size, content in made.items()), flush=True)
 """
 
