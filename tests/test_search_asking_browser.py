@@ -297,7 +297,7 @@ def test_the_cutoff_is_set_by_its_slider(page):
     expect(page).to_have_url(re.compile("cutoff="))
     expect_settled(page)
     expect(slider).to_be_focused()
-    expect(page.locator("#cutoff-told")).to_contain_text(f"{count} of the 600")
+    expect(page.locator("#cutoff-count")).to_contain_text(f"{count} of the 600")
     cutoff = float(parameters(page)["cutoff"])
     filters = {"cutoff": cutoff, "dedupe": False}
     hits = found(page, {"text": "a boat"}, filters=filters, limit=100)

@@ -23,6 +23,7 @@ from search.images.decode import MAX_BYTES
 from search.models import Dataset
 from search.query import concepts
 from search.query.model import (
+    MAX_EXCLUDED,
     Filters,
     SearchQuery,
     Term,
@@ -732,10 +733,11 @@ def test_each_filter_says_how_much_it_hides(varied):
 
 def test_the_scripts_hold_to_the_limits_of_the_server(varied):
     told = {a["id"]: a for _, a in varied_search(varied).elements if "id" in a}
-    assert told["refine"]["data-most"] == str(MAX_MARKS)
-    assert told["selection"]["data-most"] == str(MAX_SELECTED)
-    assert told["picture-file"]["data-most"] == str(MAX_IMAGES)
-    assert told["picture-file"]["data-most-bytes"] == str(MAX_BYTES)
+    assert told["refine"]["data-max-marks"] == str(MAX_MARKS)
+    assert told["refine"]["data-max-seen"] == str(MAX_EXCLUDED)
+    assert told["selection"]["data-max"] == str(MAX_SELECTED)
+    assert told["picture-file"]["data-max"] == str(MAX_IMAGES)
+    assert told["picture-file"]["data-max-bytes"] == str(MAX_BYTES)
 
 
 def test_bars_of_the_cutoff_know_their_edge(varied):

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from search.errors import InvalidQuery, SearchError
 from search.models import Dataset
+from search.query.model import MAX_EXCLUDED
 from search.rate_limits import limited, limiter
 from search.retrieval.feedback import MAX_MARKS, STRENGTHS
 from search.retrieval.items import check_item_id
@@ -110,9 +111,6 @@ def _address(each: Round | None, refinement: Refinement, before: RefinedSearch) 
     return address_of(each, before)
 
 
-MAX_SHOWN = 5_000
-
-
 @require_POST
 @errors_as_messages
 @limited("refine")
@@ -127,7 +125,7 @@ def refine(request: HttpRequest) -> HttpResponse:
     marks = rounds.Marks(
         good=good,
         bad=tuple(item for item in bad if item not in good),
-        shown=_ids(given.get("shown", ""), MAX_SHOWN),
+        shown=_ids(given.get("shown", ""), MAX_EXCLUDED),
         strength=_strength(given.get("strength", "1")),
     )
     asking = checked(given.get("search", ""))

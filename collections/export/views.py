@@ -152,8 +152,8 @@ class Preview:
     """Of the nearest `known`; `is_all` says that there are no others."""
 
     ranks: tuple[Rank, ...]
-    most: float | None  # how similar the nearest is
-    spread: Histogram | None
+    nearest: float | None  # the similarity of the nearest
+    histogram: Histogram | None
     known: int
     is_all: bool
 
@@ -181,8 +181,8 @@ def preview(
             for count in RANKS
             if count <= len(found)
         ),
-        most=_reached_by(found[0]) if len(found) else None,
-        spread=similarity_histogram(found.tolist(), at_least),
+        nearest=_reached_by(found[0]) if len(found) else None,
+        histogram=similarity_histogram(found.tolist(), at_least),
         known=len(found),
         is_all=len(found) < MAX_RESULTS,
     )

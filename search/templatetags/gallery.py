@@ -9,6 +9,7 @@ from django.urls import reverse
 
 from search.images.decode import MAX_BYTES
 from search.models import Dataset
+from search.query.model import MAX_EXCLUDED
 from search.query.url_params import safe_url, search_url
 from search.retrieval import popularity
 from search.retrieval.feedback import MAX_MARKS
@@ -25,6 +26,7 @@ LIMITS = {
     "marks": MAX_MARKS,
     "pictures": MAX_IMAGES,
     "picture-bytes": MAX_BYTES,
+    "seen": MAX_EXCLUDED,
     "selected": MAX_SELECTED,
 }
 
@@ -33,8 +35,8 @@ register.filter(is_unsafe)
 
 
 @register.simple_tag
-def most(name: str) -> int:
-    """Give the limit of this name, for a `data-` attribute that a script reads."""
+def limit(name: str) -> int:
+    """Return the limit of this name, for a `data-` attribute that a script reads."""
     return LIMITS[name]
 
 

@@ -1,7 +1,7 @@
 """How similar the candidates of a search are, as a small histogram with a cutoff."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -36,6 +36,9 @@ class Histogram:
     above: int
     cutoff: float | None
     place: int  # the edge that the cutoff is nearest to
+    width: ClassVar[int] = BARS * WIDTH
+    height: ClassVar[int] = HEIGHT
+    bar_width: ClassVar[int] = WIDTH - 1  # a gap to the next
 
 
 def similarity_histogram(

@@ -95,7 +95,7 @@ class SearchPage(SearchBox):
     headline: str = ""
     hidden: Sequence[Note] = ()
     nothing: Sequence[Note] = ()
-    spread: Histogram | None = None
+    histogram: Histogram | None = None
     exact: bool = False
     encode_ms: float = 0.0
     search_ms: float = 0.0
@@ -209,7 +209,7 @@ def with_results(
         headline=headline(read, labels, found),
         hidden=tuple(hidden_notes(read, found)),
         nothing=() if found.hits else no_results_notes(read, labels, found),
-        spread=similarity_histogram(found.similarities, query.filters.cutoff),
+        histogram=similarity_histogram(found.similarities, query.filters.cutoff),
         veiled=query.filters.nsfw == "safe" and not has_safety(read.dataset),
         unveiled=read.changed("nsfw", "any"),
         exact=found.exact,

@@ -1,14 +1,14 @@
-// The account page: a new token is copied by a button.
+// The account page: a button copies a new token.
 
-import { findAll, tell } from './dom.js'
+import { copyText } from './clipboard.js'
+import { emit, findAll } from './dom.js'
 
 for (const button of findAll('[data-copies]')) {
   const field = document.getElementById(button.dataset.copies)
-  // Without https there is no clipboard to write to; then the field is selected.
+  // Pages without https have no clipboard; there the focus selects the token.
   button.hidden = !navigator.clipboard
   field.addEventListener('focus', () => field.select())
   button.addEventListener('click', async () => {
-    await navigator.clipboard.writeText(field.value)
-    tell('toast', { text: 'The token is copied.' })
+    if (await copyText(field.value)) emit('toast', { text: 'The token is copied.' })
   })
 }

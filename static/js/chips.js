@@ -1,13 +1,13 @@
-// The terms of a search: weights by a slider, and results dragged onto the box.
+// The terms of a search: weights set by a slider, and results dragged onto the box.
 
 import { find, findAll } from './dom.js'
-import { asked, go } from './navigation.js'
 import { crop } from './crop.js'
-import { bringMore, bringsFile, take } from './picture.js'
+import { bringsItems, droppedItems } from './hits.js'
+import { currentParameters, search } from './navigation.js'
+import { addImages, bringsFile, searchByFiles } from './query_images.js'
 import { toast } from './toast.js'
 
-const SETTLED_MS = 400 // arrow keys change a slider many times
-const ITEM = 'application/x-laionweb-item'
+const KEYS_PAUSE_MS = 400 // arrow keys change a slider many times
 
 // -- weights
 
@@ -18,46 +18,46 @@ document.addEventListener('input', ({ target }) => {
   if (slider) find('output', slider.form).value = Number(slider.value)
 })
 
-let waiting = null
+let timer = null
 document.addEventListener('change', ({ target }) => {
   const slider = sliderOf(target)
   if (!slider) return
-  clearTimeout(waiting)
-  waiting = setTimeout(() => slider.isConnected && slider.form.requestSubmit(), pressed ? SETTLED_MS : 0)
+  clearTimeout(timer)
+  timer = setTimeout(() => slider.isConnected && slider.form.requestSubmit(), byKey ? KEYS_PAUSE_MS : 0)
 })
 
-let pressed = false // whether a key moves the slider
-document.addEventListener('keydown', () => { pressed = true }, true)
-document.addEventListener('pointerdown', () => { pressed = false }, true)
+let byKey = false // whether a key moves the slider
+document.addEventListener('keydown', () => { byKey = true }, true)
+document.addEventListener('pointerdown', () => { byKey = false }, true)
 
-// Results come with their chips: the one that was open stays so.
-let open = null
+// New results replace the chips: the one that was open opens again.
+let openSlider = null
 document.addEventListener('htmx:beforeSwap', () => {
-  open = find('.weight[open] input[type=range]')?.id ?? null
+  openSlider = find('.weight[open] input[type=range]')?.id ?? null
 })
 document.addEventListener('htmx:afterSwap', () => {
-  const slider = open && document.getElementById(open)
-  open = null
+  const slider = openSlider && document.getElementById(openSlider)
+  openSlider = null
   if (!slider) return
   slider.closest('details').open = true
   slider.focus()
 })
 
-// -- pictures on chips
+// -- images on chips
 
 document.addEventListener('click', ({ target }) => {
   const button = target.closest?.('.chip .crop')
   if (button) crop(button.dataset.value)
-  if (target.closest?.('.chips .add')) bringMore()
+  if (target.closest?.('.chips .add')) addImages()
 })
 
-// -- what is dragged onto the box: a result (collect.js says what it is), or files
+// -- results and files dragged onto the box
 
 const box = find('#search .box')
 const signs = find('.signs', box)
 const everywhere = find('#drop')
-const bringsItem = (event) => event.dataTransfer?.types.includes(ITEM)
 
+/** 1 over the half for “more like it”, -1 over the other, 0 elsewhere. */
 function signOf (event) {
   const half = event.target.closest?.('[data-sign]')
   if (!half) return 0
@@ -77,10 +77,10 @@ function hide () {
 }
 
 document.addEventListener('dragenter', (event) => {
-  if (bringsFile(event) || bringsItem(event)) show(event)
+  if (bringsFile(event) || bringsItems(event)) show(event)
 })
 document.addEventListener('dragover', (event) => {
-  if (!bringsFile(event) && !(bringsItem(event) && signOf(event))) return
+  if (!bringsFile(event) && !(bringsItems(event) && signOf(event))) return
   event.preventDefault()
   event.dataTransfer.dropEffect = 'copy'
   show(event)
@@ -94,25 +94,25 @@ document.addEventListener('drop', (event) => {
   hide()
   if (bringsFile(event)) {
     event.preventDefault()
-    take(event.dataTransfer.files, sign ? { beside: true, weight: sign } : {})
-  } else if (bringsItem(event) && sign) {
+    searchByFiles(event.dataTransfer.files, sign ? { addTerms: true, weight: sign } : {})
+  } else if (bringsItems(event) && sign) {
     event.preventDefault()
-    add([JSON.parse(event.dataTransfer.getData(ITEM))].flat(), sign)
+    add(droppedItems(event), sign)
   }
 })
 
-/** Items become terms of the search. */
+/** Add items to the search as terms. */
 function add (items, sign) {
   const shown = find('#results')?.dataset.dataset ?? find('#search [name=dataset]').value
   if (items.some(({ dataset }) => dataset !== shown)) return toast({ text: 'That is of another dataset.' })
-  const wanted = asked()
+  const parameters = currentParameters()
   const words = find('#q').value.trim()
-  if (words) wanted.set('q', words)
+  if (words) parameters.set('q', words)
   const added = new Set(items.map(({ id }) => String(id)))
-  const others = wanted.getAll('item').filter((value) => !added.has(value.split(':').pop()))
-  wanted.delete('item')
-  for (const value of others) wanted.append('item', value)
-  for (const id of added) wanted.append('item', sign < 0 ? `-1:${id}` : id)
-  wanted.set('dataset', shown)
-  go(wanted)
+  const others = parameters.getAll('item').filter((value) => !added.has(value.split(':').pop()))
+  parameters.delete('item')
+  for (const value of others) parameters.append('item', value)
+  for (const id of added) parameters.append('item', sign < 0 ? `-1:${id}` : id)
+  parameters.set('dataset', shown)
+  search(parameters)
 }

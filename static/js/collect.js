@@ -1,11 +1,12 @@
-// Puts pictures into collections: whoever tells `collect` has the dialog opened.
+// Adds items to collections: the event `collect` opens the dialog.
 
-import { find, findAll, heed, Refused, send } from './dom.js'
+import { find, findAll, listen, RequestError, send } from './dom.js'
+import { bringsItems, droppedItems } from './hits.js'
+import { parse, session } from './storage.js'
 import { toast } from './toast.js'
 
-const WAITING = 'laionweb:collect'
-const WAITS_S = 1_800
-const ITEM = 'application/x-laionweb-item'
+const WAITING_KEY = 'laionweb:collect' // what a visitor chose before signing in
+const MAX_WAIT_S = 1_800
 
 const dialog = find('#collect')
 const list = dialog && find('#collect-list', dialog)
@@ -13,65 +14,65 @@ const box = dialog && find('input[name=name]', dialog)
 const make = dialog && find('.make', dialog)
 let items = []
 let collections = []
-let known = false
-let asked = 0
+let loaded = false
+let requests = 0
 let loading = null
-let sending = null // the change before, which the list is to show
+let sending = null // the latest change; the list is loaded after it
 
 const pictures = (count) => `${count.toLocaleString('en')} picture${count === 1 ? '' : 's'}`
 
 // -- open
 
-function open (wanted) {
-  if (!dialog || !wanted?.length) return
-  items = wanted
+function open (chosen) {
+  if (!dialog || !chosen?.length) return
+  items = chosen
   find('h2', dialog).textContent = items.length === 1 ? 'Add to a collection' : `Add ${pictures(items.length)} to a collection`
   if (!dialog.open) dialog.showModal()
-  if (!box) return leadToAccount()
+  if (!box) return linkToAccount()
   box.value = ''
-  complain('')
+  showError('')
   box.focus()
-  // What was there last time is shown until it is known anew; then nothing has them.
+  // Until the answer comes, show the collections of last time, without the items.
   collections = collections.map((collection) => ({ ...collection, has: 0 }))
   show()
   loading = load()
 }
 
 async function load () {
-  const number = ++asked
-  dialog.classList.toggle('loading', !known)
+  const number = ++requests
+  dialog.classList.toggle('loading', !loaded)
   try {
     await sending
     const answer = await send(dialog.dataset.choose, { items: JSON.stringify(items) })
-    if (number !== asked) return
+    if (number !== requests) return
     collections = answer.collections
-    known = true
+    loaded = true
     show()
   } catch (error) {
-    if (!(error instanceof Refused)) throw error
-    if (number === asked) complain(error.message)
+    if (!(error instanceof RequestError)) throw error
+    if (number === requests) showError(error.message)
   } finally {
     dialog.classList.remove('loading')
   }
 }
 
-function complain (message) {
-  const place = find('.wrong', dialog)
-  place.textContent = message
-  place.hidden = !message
+function showError (message) {
+  const notice = find('.wrong', dialog)
+  notice.textContent = message
+  notice.hidden = !message
 }
 
-// -- which one
+// -- choose a collection
 
-const plain = (text) => text.normalize('NFKD').toLowerCase()
+const normalized = (text) => text.normalize('NFKD').toLowerCase()
 
 function show () {
-  const words = plain(box.value.trim())
-  const fitting = collections.filter(({ name }) => plain(name).includes(words))
-  list.replaceChildren(...fitting.map(row))
-  make.hidden = !words || collections.some(({ name }) => plain(name) === words)
+  const words = normalized(box.value.trim())
+  const matches = collections.filter(({ name }) => normalized(name).includes(words))
+  list.replaceChildren(...matches.map(row))
+  make.hidden = !words || collections.some(({ name }) => normalized(name) === words)
   find('span', make).textContent = `“${box.value.trim()}”`
-  if (!collections.length && !words && known) list.append(nothing())
+  if (!collections.length && !words && loaded) list.append(emptyNotice())
 }
 
 function row (collection) {
@@ -85,11 +86,11 @@ function row (collection) {
   return shown
 }
 
-function nothing () {
-  const told = document.createElement('li')
-  told.className = 'facts'
-  told.textContent = 'No collections yet: name the first one.'
-  return told
+function emptyNotice () {
+  const notice = document.createElement('li')
+  notice.className = 'facts'
+  notice.textContent = 'No collections yet: name the first one.'
+  return notice
 }
 
 function choose (collection) {
@@ -101,14 +102,14 @@ box?.addEventListener('input', show)
 make?.addEventListener('click', () => create(box.value.trim()))
 find('.choosing', dialog ?? document)?.addEventListener('submit', async (event) => {
   event.preventDefault()
-  await loading // or a name that exists would be given a second time
+  await loading // otherwise a name that exists could be used a second time
   if (!dialog.open) return
   const first = find('.choice', list)
   if (first) first.click()
   else if (box.value.trim()) create(box.value.trim())
 })
 
-// From the box into the list and back, as in any list of choices.
+// Arrow keys lead from the box into the list and back.
 dialog?.addEventListener('keydown', (event) => {
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key]
   if (!step || !box) return
@@ -119,50 +120,51 @@ dialog?.addEventListener('keydown', (event) => {
   next.focus()
 })
 
-// -- into it, out of it: it is told at once, and told anew if it came out otherwise
+// -- add and take out
 
-/** `work` sends it; what it answers is what the toast then says, and how to undo it. */
-async function perform (text, work) {
+/**
+ * Send a change and show `text` at once as a toast that undoes it; show the server's
+ * own text if that differs.
+ */
+async function perform (text, url, data) {
   dialog.close()
-  const sent = work()
+  const sent = send(url, data, { seconds: 60 })
   sending = sent.catch(() => {})
   const undo = async () => {
-    const { toast: told } = await sent
-    if (told.undo) toast((await send(told.undo.url, told.undo.data)).toast)
+    const { toast: answer } = await sent
+    if (answer.undo) toast((await send(answer.undo.url, answer.undo.data)).toast)
   }
   toast({ text, undo })
   try {
-    const { toast: told } = await sent
-    if (told.text !== text) toast({ text: told.text, undo: told.undo && undo })
+    const { toast: answer } = await sent
+    if (answer.text !== text) toast({ text: answer.text, undo: answer.undo && undo })
   } catch (error) {
-    if (!(error instanceof Refused)) throw error
+    if (!(error instanceof RequestError)) throw error
     toast({ text: error.message })
   }
 }
 
-const posting = (url, data) => () => send(url, data, { seconds: 60 })
-
 function add ({ url, name }) {
   const data = { items: JSON.stringify(items), words: words() }
-  return perform(`Added ${pictures(items.length)} to “${name}”.`, posting(`${url}add`, data))
+  return perform(`Added ${pictures(items.length)} to “${name}”.`, `${url}add`, data)
 }
 
 function takeOut ({ url, name }) {
   const data = { items: JSON.stringify(items) }
-  return perform(`Took ${pictures(items.length)} out of “${name}”.`, posting(`${url}remove`, data))
+  return perform(`Took ${pictures(items.length)} out of “${name}”.`, `${url}remove`, data)
 }
 
 function create (name) {
   const data = { name, items: JSON.stringify(items), words: words() }
-  return perform(`Made “${name}” with ${pictures(items.length)}.`, posting(dialog.dataset.create, data))
+  return perform(`Made “${name}” with ${pictures(items.length)}.`, dialog.dataset.create, data)
 }
 
-/** What was searched for: it counts as what led to these pictures. */
+/** The words of the search that found the items; popularity counts them. */
 const words = () => document.body.matches('.searching') ? new URLSearchParams(location.search).get('q') ?? '' : ''
 
 // -- without an account
 
-function leadToAccount () {
+function linkToAccount () {
   for (const link of findAll('[data-way]', dialog)) {
     link.search = new URLSearchParams({ next: location.pathname + location.search })
   }
@@ -170,46 +172,37 @@ function leadToAccount () {
 
 dialog?.addEventListener('click', ({ target }) => {
   if (!target.closest('[data-way]')) return
-  try {
-    sessionStorage.setItem(WAITING, JSON.stringify({ items, until: Date.now() + WAITS_S * 1000 }))
-  } catch {
-    // Where storage is forbidden, they have to be chosen again.
-  }
+  session.set(WAITING_KEY, JSON.stringify({ items, until: Date.now() + MAX_WAIT_S * 1000 }))
 })
 
-function goOn () {
+/** After signing in, open the dialog for what was chosen before. */
+function resume () {
   if (!box) return
-  try {
-    const waiting = JSON.parse(sessionStorage.getItem(WAITING))
-    sessionStorage.removeItem(WAITING)
-    if (waiting?.until > Date.now()) open(waiting.items)
-  } catch {
-    // Nothing waits where storage is forbidden.
-  }
+  const waiting = parse(session.take(WAITING_KEY))
+  if (waiting?.until > Date.now()) open(waiting.items)
 }
 
-// -- dropped pictures
+// -- dropped items
 
 const pad = find('#collect-drop')
-const brings = (event) => event.dataTransfer?.types.includes(ITEM)
 
 document.addEventListener('dragstart', (event) => {
-  // Not at once: a page that changes while a drag begins ends it.
-  setTimeout(() => { if (pad && brings(event)) pad.hidden = false })
+  // Later, because a page that changes while a drag begins ends the drag.
+  setTimeout(() => { if (pad && bringsItems(event)) pad.hidden = false })
 })
 document.addEventListener('dragend', () => { if (pad) pad.hidden = true })
 pad?.addEventListener('dragover', (event) => {
-  if (!brings(event)) return
+  if (!bringsItems(event)) return
   event.preventDefault()
   event.stopPropagation()
 })
 pad?.addEventListener('drop', (event) => {
-  if (!brings(event)) return
+  if (!bringsItems(event)) return
   event.preventDefault()
   event.stopPropagation()
   pad.hidden = true
-  open([JSON.parse(event.dataTransfer.getData(ITEM))].flat())
+  open(droppedItems(event))
 })
 
-heed('collect', ({ items: wanted }) => open(wanted))
-goOn()
+listen('collect', ({ items: chosen }) => open(chosen))
+resume()

@@ -1,6 +1,6 @@
-// The page of one's own collection: notes, what is taken out, the cover.
+// The page of the user's own collection: notes, removal, the cover.
 
-import { find, findAll, heed, Refused, send, tell } from './dom.js'
+import { emit, find, findAll, listen, RequestError, send } from './dom.js'
 import { bind } from './keys.js'
 import { toast } from './toast.js'
 import { clear, selected } from './selection.js'
@@ -12,27 +12,27 @@ export const dialog = find('#member')
 export const memberOf = (element) => element?.closest?.('.members > .hit')
 export const members = () => findAll('.members > .hit')
 
-/** The item that a member is, whether it is still in its dataset or not. */
+/** The item of a member, also of one that its dataset has lost. */
 export const itemOf = ({ dataset }) => ({ dataset: dataset.dataset, id: Number(dataset.item ?? dataset.gone) })
-const sent = (hits) => JSON.stringify(hits.map(itemOf))
+const itemsJson = (hits) => JSON.stringify(hits.map(itemOf))
 
 let last = Promise.resolve()
 
-/** Sends a change of some members, after those before it; true when it is done. */
-export function change (...what) {
-  const next = () => perform(...what)
+/** Send a change of some members, after all earlier ones; return whether it succeeded. */
+export function change (...args) {
+  const next = () => perform(...args)
   last = last.then(next, next)
   return last
 }
 
-async function perform (what, hits, data = {}, after = null) {
+async function perform (action, hits, data = {}, after = null) {
   try {
-    const answer = await send(list.dataset.url + what, { items: sent(hits), ...data }, { seconds: 60 })
+    const answer = await send(list.dataset.url + action, { items: itemsJson(hits), ...data }, { seconds: 60 })
     if (answer.size) find('#size').textContent = answer.size
     if (answer.toast) toast({ ...answer.toast, after: after ?? (() => location.reload()) })
     return true
   } catch (error) {
-    if (!(error instanceof Refused)) throw error
+    if (!(error instanceof RequestError)) throw error
     toast({ text: error.message })
     return false
   }
@@ -56,11 +56,11 @@ async function saveNote (field) {
   saved.set(field, value)
   sending.add(field)
   try {
-    await send(`${list.dataset.url}note`, { items: sent([memberOf(field)]), note: value })
+    await send(`${list.dataset.url}note`, { items: itemsJson([memberOf(field)]), note: value })
     toast({ text: 'Note saved.' })
   } catch (error) {
-    if (!(error instanceof Refused)) throw error
-    saved.set(field, before) // what was typed stays, and is tried again when it is left
+    if (!(error instanceof RequestError)) throw error
+    saved.set(field, before) // the text stays, and is sent again when the field loses focus
     toast({ text: `The note is not saved. ${error.message}` })
   } finally {
     sending.delete(field)
@@ -75,19 +75,19 @@ document.addEventListener('input', ({ target }) => {
 document.addEventListener('focusout', ({ target }) => {
   if (target.matches?.('.note')) saveNote(target)
 })
-// Whoever leaves the page takes its requests along, but not those of this kind.
+// Requests of fetch end with the page, beacons do not.
 addEventListener('pagehide', () => {
   for (const field of findAll('.note')) {
     if (!sending.has(field) && field.value === (saved.get(field) ?? field.defaultValue)) continue
     navigator.sendBeacon(`${list.dataset.url}note`, new URLSearchParams({
-      items: sent([memberOf(field)]),
+      items: itemsJson([memberOf(field)]),
       note: field.value,
       csrfmiddlewaretoken: find('meta[name=csrf-token]').content
     }))
   }
 })
 
-// -- out of the collection
+// -- removal
 
 export async function takeOut (hits) {
   if (!hits.length) return false
@@ -96,9 +96,9 @@ export async function takeOut (hits) {
   for (const hit of hits) hit.remove()
   const putBack = () => {
     for (const [hit, before] of places.toReversed()) list.insertBefore(hit, before?.isConnected ? before : find('.more', list))
-    tell('settled')
+    emit('settled')
   }
-  tell('settled')
+  emit('settled')
   clear()
   find('a.picture, .grip', next ?? document)?.focus({ preventScroll: true })
   if (!await change('remove', hits, {}, ({ size }) => { putBack(); if (size) find('#size').textContent = size })) putBack()
@@ -113,39 +113,39 @@ bind('Delete', 'Take out of this collection', () => {
   takeOut(many.length ? many : [current()].filter(Boolean))
 })
 
-// -- what can be done with one, or with those that are selected
+// -- the dialog of one member, and a button for the selected ones
 
-export let meant = null
+export let target = null // the member that the dialog is about
 
-document.addEventListener('click', ({ target }) => {
-  const grip = target.closest?.('.grip')
+document.addEventListener('click', (event) => {
+  const grip = event.target.closest?.('.grip')
   if (!grip || !dialog) return
-  meant = memberOf(grip)
-  find('.number', dialog).textContent = members().indexOf(meant) + 1
+  target = memberOf(grip)
+  find('.number', dialog).textContent = members().indexOf(target) + 1
   find('.moves', dialog).hidden = list.dataset.order !== 'hand'
-  find('[data-way=cover]', dialog).hidden = !meant.dataset.item
+  find('[data-way=cover]', dialog).hidden = !target.dataset.item
   dialog.showModal()
 })
 
-dialog?.addEventListener('click', ({ target }) => {
-  const way = target.closest('[data-way]')?.dataset.way
-  if (!way) return
+dialog?.addEventListener('click', (event) => {
+  const action = event.target.closest('[data-way]')?.dataset.way
+  if (!action) return
   dialog.close()
-  if (way === 'remove') takeOut([meant])
-  if (way === 'cover') change('cover', [meant])
+  if (action === 'remove') takeOut([target])
+  if (action === 'cover') change('cover', [target])
 })
 
-function addWays () {
-  const ways = find('#selection .ways')
-  if (!ways || !list || find('[data-kept]', ways)) return
+function addButton () {
+  const buttons = find('#selection .ways')
+  if (!buttons || !list || find('[data-take-out]', buttons)) return
   const button = document.createElement('button')
   button.type = 'button'
-  button.dataset.kept = ''
+  button.dataset.takeOut = ''
   button.title = 'Take out of this collection (Del)'
   button.textContent = 'Take out'
   button.addEventListener('click', () => takeOut(selected()))
-  ways.append(button)
+  buttons.append(button)
 }
 
-addWays()
-heed('settled', addWays)
+addButton()
+listen('settled', addButton)

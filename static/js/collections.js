@@ -1,20 +1,21 @@
-// Pages of collections: what folds open there, and what was done on the page before.
+// Pages of collections and concepts: folds, and changes that lead to another page.
 
-import { find, findAll, Refused, send, tell } from './dom.js'
+import { emit, find, findAll, send } from './dom.js'
 import { bind } from './keys.js'
-import { toast } from './toast.js'
+import { parse, session } from './storage.js'
+import { toast, toastErrors } from './toast.js'
 
-const PASSING = 'laionweb:passing'
+const TOAST_KEY = 'laionweb:passing' // a toast that the next page shows
 
-// -- what folds open
+// -- folds
 
-function closeFolds (but = null) {
+function closeFolds (except = null) {
   let closed = false
   for (const fold of findAll('details.fold[open]')) {
-    if (fold === but) continue
-    const held = fold.contains(document.activeElement)
+    if (fold === except) continue
+    const hadFocus = fold.contains(document.activeElement)
     fold.open = false
-    if (held) find('summary', fold).focus()
+    if (hadFocus) find('summary', fold).focus()
     closed = true
   }
   return closed
@@ -23,68 +24,51 @@ function closeFolds (but = null) {
 document.addEventListener('click', ({ target }) => closeFolds(target.closest?.('details.fold')))
 bind('Escape', 'Close what is open', () => find('dialog:modal') ? false : closeFolds())
 
-/** A link to a part of the page that is folded opens it. */
-function openMeant () {
-  const meant = document.getElementById(location.hash.slice(1))
-  if (meant?.matches('details.fold')) meant.open = true
+/** Open the fold that the address links to. */
+function openLinked () {
+  const linked = document.getElementById(location.hash.slice(1))
+  if (linked?.matches('details.fold')) linked.open = true
 }
 
-addEventListener('hashchange', openMeant)
+addEventListener('hashchange', openLinked)
 document.addEventListener('click', ({ target }) => {
-  // The same address once more is no change of it.
-  if (target.closest?.('a[href^="#"]')) setTimeout(openMeant)
+  // A link to the current address does not change the hash.
+  if (target.closest?.('a[href^="#"]')) setTimeout(openLinked)
 })
-openMeant()
+openLinked()
 
 for (const select of findAll('select[data-submits]')) {
   select.addEventListener('change', () => select.form.requestSubmit())
 }
 
-// -- what can be undone, though it leads to another page
+// -- changes with an undo that lead to another page
 
-document.addEventListener('submit', async (event) => {
+document.addEventListener('submit', (event) => {
   const form = event.target.closest('form[data-undoable]')
   if (!form) return
   event.preventDefault()
-  const button = event.submitter
+  toastErrors(() => submit(form, event.submitter))
+})
+
+async function submit (form, button) {
   if (button) button.disabled = true
   try {
-    const done = await send(form.action, Object.fromEntries(new FormData(form)), { seconds: 120 })
-    // Not signed in any more: a form that is sent as such is led there.
-    if (!done.to) return form.submit()
-    pass(done.toast)
-    if (new URL(done.to, location.href).pathname === location.pathname) location.reload()
-    else location.assign(done.to)
-  } catch (error) {
-    if (!(error instanceof Refused)) throw error
-    toast({ text: error.message })
+    const answer = await send(form.action, Object.fromEntries(new FormData(form)), { seconds: 120 })
+    // Signed out meanwhile: the browser follows the redirect to the sign-in page.
+    if (!answer.to) return form.submit()
+    // Without storage there is no toast; “Recently deleted” still offers the undo.
+    session.set(TOAST_KEY, JSON.stringify(answer.toast))
+    if (new URL(answer.to, location.href).pathname === location.pathname) location.reload()
+    else location.assign(answer.to)
   } finally {
     if (button) button.disabled = false
   }
-})
-
-function pass (told) {
-  try {
-    sessionStorage.setItem(PASSING, JSON.stringify(told))
-  } catch {
-    // Where storage is forbidden nothing is told; “Recently deleted” has it all the same.
-  }
 }
 
-function tellPassed () {
-  let told = null
-  try {
-    told = JSON.parse(sessionStorage.getItem(PASSING))
-    sessionStorage.removeItem(PASSING)
-  } catch {
-    // As above.
-  }
-  if (told) toast({ ...told, after: () => location.reload() })
-}
+const passed = parse(session.take(TOAST_KEY))
+if (passed) toast({ ...passed, after: () => location.reload() })
 
-tellPassed()
-
-// -- pictures that are gone
+// -- images that fail to load
 
 document.addEventListener('error', ({ target }) => {
   if (target instanceof HTMLImageElement) target.closest('.tile')?.classList.add('lost')
@@ -93,6 +77,6 @@ for (const image of findAll('.tile img')) {
   if (image.complete && image.currentSrc && !image.naturalWidth) image.closest('.tile').classList.add('lost')
 }
 
-// -- more of them
+// -- further pages of a list
 
-document.addEventListener('htmx:afterSettle', () => tell('settled'))
+document.addEventListener('htmx:afterSettle', () => emit('settled'))

@@ -1,25 +1,11 @@
-// Buttons that copy something: data-copy has it.
+// Buttons that copy the text of their attribute data-copy.
 
-import { find } from './dom.js'
+import { copyText } from './clipboard.js'
 import { toast } from './toast.js'
 
-async function copy (text) {
-  try {
-    await navigator.clipboard.writeText(text)
-  } catch {
-    // Without https there is no such clipboard, but there is the old way.
-    const field = document.createElement('textarea')
-    field.value = text
-    ;(find('dialog:modal') ?? document.body).append(field)
-    field.select()
-    const done = document.execCommand('copy')
-    field.remove()
-    if (!done) return toast({ text: 'This browser does not let pages copy.' })
-  }
-  toast({ text: 'Copied' })
-}
-
-document.addEventListener('click', ({ target }) => {
+document.addEventListener('click', async ({ target }) => {
   const button = target.closest?.('[data-copy]')
-  if (button) copy(button.dataset.copy)
+  if (!button) return
+  const copied = await copyText(button.dataset.copy)
+  toast({ text: copied ? 'Copied' : 'This browser does not let pages copy.' })
 })

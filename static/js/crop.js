@@ -1,11 +1,10 @@
-// Searching by a part of a picture: a frame over it, moved and sized by mouse, by touch
-// and by keys.
+// Searching by a part of an image: a frame, moved and resized by mouse, touch and keys.
 
 import { find } from './dom.js'
-import { keptPicture, take } from './picture.js'
+import { searchByFiles, storedImage } from './query_images.js'
 
-const LEAST = 24 // pixels of the picture that a part has across
-const STEP = 0.02 // of the picture's longer side, for a key
+const MIN_SIZE = 24 // pixels of the image, for each side of the part
+const STEP = 0.02 // of the image's longer side, per key press
 
 const dialog = find('#crop')
 const canvas = find('canvas', dialog)
@@ -15,16 +14,16 @@ const hint = find('.hint', dialog)
 let part = { x: 0, y: 0, width: 1, height: 1 } // in pixels of the canvas
 let replaced = ''
 
-const clamp = (value, least, most) => Math.min(Math.max(value, least), most)
+const clamp = (value, min, max) => Math.min(Math.max(value, min), max)
 
-function place (wanted) {
-  const width = clamp(wanted.width, LEAST, canvas.width)
-  const height = clamp(wanted.height, LEAST, canvas.height)
+function place (rectangle) {
+  const width = clamp(rectangle.width, MIN_SIZE, canvas.width)
+  const height = clamp(rectangle.height, MIN_SIZE, canvas.height)
   part = {
     width,
     height,
-    x: clamp(wanted.x, 0, canvas.width - width),
-    y: clamp(wanted.y, 0, canvas.height - height)
+    x: clamp(rectangle.x, 0, canvas.width - width),
+    y: clamp(rectangle.y, 0, canvas.height - height)
   }
   for (const [side, value, whole] of [
     ['left', part.x, canvas.width], ['top', part.y, canvas.height],
@@ -32,9 +31,9 @@ function place (wanted) {
   ]) frame.style[side] = `${100 * value / whole}%`
 }
 
-/** Lets one choose a part of the picture behind an embedding of the address. */
+/** Open the dialog for the image of an embedding, as the address names it. */
 export async function crop (embedding) {
-  const source = keptPicture(embedding)
+  const source = storedImage(embedding)
   if (!source) return
   const image = new Image()
   image.src = source
@@ -52,20 +51,20 @@ export async function crop (embedding) {
 
 // -- by mouse and touch
 
-/** The part after a corner, or with '' the whole frame, has moved by so many pixels. */
-function moved (start, corner, dx, dy) {
+/** The part after a corner, or with '' the whole frame, has moved by dx and dy pixels. */
+function moveCorner (start, corner, dx, dy) {
   if (!corner) return { ...start, x: start.x + dx, y: start.y + dy }
   const right = start.x + start.width
   const bottom = start.y + start.height
   const next = { ...start }
   if (corner.includes('w')) {
-    next.x = clamp(start.x + dx, 0, right - LEAST)
+    next.x = clamp(start.x + dx, 0, right - MIN_SIZE)
     next.width = right - next.x
-  } else next.width = clamp(start.width + dx, LEAST, canvas.width - start.x)
+  } else next.width = clamp(start.width + dx, MIN_SIZE, canvas.width - start.x)
   if (corner.includes('n')) {
-    next.y = clamp(start.y + dy, 0, bottom - LEAST)
+    next.y = clamp(start.y + dy, 0, bottom - MIN_SIZE)
     next.height = bottom - next.y
-  } else next.height = clamp(start.height + dy, LEAST, canvas.height - start.y)
+  } else next.height = clamp(start.height + dy, MIN_SIZE, canvas.height - start.y)
   return next
 }
 
@@ -77,13 +76,13 @@ frame?.addEventListener('pointerdown', (event) => {
   const start = { ...part }
   const corner = event.target.dataset.corner ?? ''
   const scale = canvas.width / canvas.getBoundingClientRect().width
-  const follow = (now) => place(moved(start, corner, (now.clientX - event.clientX) * scale, (now.clientY - event.clientY) * scale))
+  const follow = (now) => place(moveCorner(start, corner, (now.clientX - event.clientX) * scale, (now.clientY - event.clientY) * scale))
   frame.addEventListener('pointermove', follow)
   const stop = () => frame.removeEventListener('pointermove', follow)
   frame.addEventListener('lostpointercapture', stop, { once: true })
 })
 
-// -- by keys
+// -- by keyboard
 
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }
 
@@ -94,10 +93,10 @@ frame?.addEventListener('keydown', (event) => {
   event.preventDefault()
   event.stopPropagation()
   const step = STEP * Math.max(canvas.width, canvas.height)
-  place(moved(part, event.shiftKey ? 'se' : '', arrow[0] * step, arrow[1] * step))
+  place(moveCorner(part, event.shiftKey ? 'se' : '', arrow[0] * step, arrow[1] * step))
 })
 
-// -- and search
+// -- search
 
 async function search () {
   const { x, y, width, height } = part
@@ -108,7 +107,7 @@ async function search () {
   const blob = await new Promise((resolve) => cut.toBlob(resolve, 'image/jpeg', 0.92))
   dialog.close()
   const weight = replaced.includes(':') ? Number(replaced.split(':')[0]) : 1
-  take([new File([blob], 'part.jpg', { type: blob.type })], { beside: true, weight, instead: replaced })
+  searchByFiles([new File([blob], 'part.jpg', { type: blob.type })], { addTerms: true, weight, replaces: replaced })
 }
 
 dialog?.addEventListener('click', ({ target }) => {

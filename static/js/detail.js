@@ -1,20 +1,21 @@
-// A picture is looked at in a panel over the page. Its address stands in the history, so
-// that Back closes it, and a reload shows the item's page.
+// The panel that shows one item over the page. The address of the item becomes that of
+// the page, so that Back closes the panel, and a reload shows the item's own page.
 
-import { find, heed, tell } from './dom.js'
+import { emit, find, listen } from './dom.js'
 import { bind } from './keys.js'
 import './copy_buttons.js'
 import { hits, itemOf, keyOf, mirrorMark, pictureOf } from './hits.js'
-import { veilLike } from './results.js'
+import { go, resultsAddress } from './navigation.js'
+import { copyVeil } from './results.js'
 
-const SWIPE = 60 // pixels
+const MIN_SWIPE = 60 // pixels
 const dialog = find('#detail')
 const content = dialog && find('.content', dialog)
-let shown = null // the hit that is looked at
+let shown = null // the hit of the item in the panel
 let title = ''
-let asked = 0
+let requests = 0
 
-// -- open, turn, close
+// -- open, go to the next, close
 
 function parameters () {
   const list = new URLSearchParams(document.body.matches('.searching') ? resultsSearch() : '')
@@ -22,7 +23,7 @@ function parameters () {
   return list
 }
 
-const resultsSearch = () => new URL(history.state?.results ?? location.href, location.href).search
+const resultsSearch = () => new URL(resultsAddress(), location.href).search
 
 function addressOf (hit) {
   const address = new URL(pictureOf(hit).href)
@@ -39,7 +40,7 @@ function open (hit) {
   show(hit)
 }
 
-/** What the page says in passing would lie below the panel, out of reach. */
+/** Toasts move into the panel: outside it they would lie below it, and inert. */
 function showPanel () {
   dialog.append(find('#toasts'))
   dialog.showModal()
@@ -48,18 +49,18 @@ function showPanel () {
 function turn (step) {
   const all = hits()
   const next = all[all.indexOf(shown) + step]
-  if (!next) return step > 0 ? turnLater() : false
+  if (!next) return step > 0 ? turnAfterLoading() : false
   history.replaceState({ ...history.state, item: keyOf(next) }, '', addressOf(next))
   show(next)
 }
 
-/** At the end there may be more to load, and then to turn to. */
-function turnLater () {
+/** Load the next page of hits, and go to the first of them. */
+function turnAfterLoading () {
   const link = find('main .more > a')
   if (!link || !window.htmx) return false
-  const from = shown
+  const origin = shown
   document.addEventListener('laionweb:settled', () => {
-    if (dialog.open && shown === from) turn(1)
+    if (dialog.open && shown === origin) turn(1)
   }, { once: true })
   window.htmx.trigger(link, 'near')
 }
@@ -69,7 +70,7 @@ function hide () {
 }
 
 dialog?.addEventListener('close', () => {
-  asked++
+  requests++
   document.body.append(find('#toasts'))
   document.title = title
   content.replaceChildren()
@@ -79,7 +80,7 @@ dialog?.addEventListener('close', () => {
   shown.scrollIntoView({ block: 'nearest', behavior: 'instant' })
 })
 
-// Before htmx, which would fetch the results anew.
+// Captured, because htmx would fetch the results again.
 addEventListener('popstate', (event) => {
   const key = event.state?.item
   const hit = key && hits().find((each) => keyOf(each) === key)
@@ -100,10 +101,10 @@ addEventListener('popstate', (event) => {
   }
 }, true)
 
-// -- what it shows
+// -- the content
 
 async function show (hit) {
-  const number = ++asked
+  const number = ++requests
   shown = hit
   preview(hit)
   const all = hits()
@@ -112,9 +113,9 @@ async function show (hit) {
   const address = addressOf(hit)
   address.searchParams.set('panel', '1')
   const html = await load(address)
-  if (number !== asked || !dialog.open) return
+  if (number !== requests || !dialog.open) return
   fill(html, hit)
-  tell('opened', itemOf(hit))
+  emit('opened', itemOf(hit))
 }
 
 async function load (address) {
@@ -130,7 +131,7 @@ async function load (address) {
   }
 }
 
-/** What the grid has of it already, until all of it is there. */
+/** Show what the grid knows of the item until the answer comes. */
 function preview (hit) {
   const item = document.createElement('article')
   item.className = 'item arriving'
@@ -155,7 +156,7 @@ function preview (hit) {
   content.replaceChildren(item)
   content.scrollTop = 0
   document.title = `${words.textContent.slice(0, 60)} – laionweb`
-  veilLike(hit, item)
+  copyVeil(hit, item)
 }
 
 function fill (html, hit) {
@@ -168,18 +169,18 @@ function fill (html, hit) {
   }
   content.replaceChildren(...arrived.childNodes)
   const image = find('.large img', content)
-  // Until the large one is there, the small one lies in its place.
+  // The thumbnail stands in for the large image while that loads.
   if (image && small) image.style.backgroundImage = `url("${small}")`
   window.htmx?.process(content)
   const item = find('.item', content)
   if (!item) return
-  veilLike(hit, item)
+  copyVeil(hit, item)
   mirrorMark(hit)
 }
 
-// -- what one does in it
+// -- links and turning
 
-// Links lead on from the page below: the panel goes first, and its address with it.
+// A link in the panel replaces the results: only after Back has restored their address.
 let leaving = null
 content?.addEventListener('click', (event) => {
   const link = event.target.closest('a[href]')
@@ -188,9 +189,7 @@ content?.addEventListener('click', (event) => {
   event.preventDefault()
   event.stopImmediatePropagation()
   const { href } = link
-  leaving = () => window.htmx.ajax('GET', href, {
-    source: document.body, target: '#results', swap: 'outerHTML show:window:top'
-  })
+  leaving = () => go(href)
   hide()
 }, true)
 
@@ -218,11 +217,11 @@ dialog?.addEventListener('touchend', ({ changedTouches: [end] }) => {
   if (!touch) return
   const [across, down] = [end.clientX - touch.clientX, end.clientY - touch.clientY]
   touch = null
-  if (Math.abs(across) > SWIPE && Math.abs(across) > 2 * Math.abs(down)) turn(across < 0 ? 1 : -1)
+  if (Math.abs(across) > MIN_SWIPE && Math.abs(across) > 2 * Math.abs(down)) turn(across < 0 ? 1 : -1)
 }, { passive: true })
 
-// When all modules listen.
+// Once all modules listen.
 document.addEventListener('DOMContentLoaded', () => {
-  const alone = find('main > .item')
-  if (alone) tell('opened', itemOf(alone))
+  const item = find('main > .item')
+  if (item) emit('opened', itemOf(item))
 })

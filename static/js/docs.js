@@ -1,18 +1,10 @@
-// The pages about the API: all examples in the language that was chosen last, and what
-// is folded.
+// The pages about the API: examples in the language that was chosen last, and folds.
 
 import { find, findAll } from './dom.js'
+import { local } from './storage.js'
 
-const KEPT = 'docs:language'
+const LANGUAGE_KEY = 'docs:language'
 const radios = findAll('.example input[type=radio]')
-
-function remembered () {
-  try {
-    return localStorage.getItem(KEPT)
-  } catch {
-    return null // this browser keeps nothing
-  }
-}
 
 function choose (language) {
   for (const radio of radios) {
@@ -22,32 +14,28 @@ function choose (language) {
 
 document.addEventListener('change', ({ target }) => {
   if (!radios.includes(target)) return
-  // Examples above change their height; the one that was clicked stays where it is.
+  // Examples above change their height; scroll so that the one clicked does not move.
   const before = target.getBoundingClientRect().top
   choose(target.value)
   scrollBy({ top: target.getBoundingClientRect().top - before, behavior: 'instant' })
-  try {
-    localStorage.setItem(KEPT, target.value)
-  } catch {
-    // Then it is chosen again at the next visit.
-  }
+  local.set(LANGUAGE_KEY, target.value)
 })
 
-if (remembered()) choose(remembered())
+choose(local.get(LANGUAGE_KEY))
 
-// What a link leads to may lie in something folded.
+/** Open the fold around the element that the address links to. */
 function unfold () {
-  const there = document.getElementById(decodeURIComponent(location.hash.slice(1)))
-  const folded = there?.closest('details')
-  if (!folded) return
-  folded.open = true
-  folded.scrollIntoView()
+  const linked = document.getElementById(decodeURIComponent(location.hash.slice(1)))
+  const fold = linked?.closest('details')
+  if (!fold) return
+  fold.open = true
+  fold.scrollIntoView()
 }
 
 addEventListener('hashchange', unfold)
 unfold()
 
-// Above the text the list of what is there takes much room; beside it there is some.
+// The table of contents is folded where it stands above the text, not where it is beside.
 const narrow = matchMedia('(max-width: 1120px)')
 const fit = () => { find('.contents details').open = !narrow.matches }
 

@@ -1,31 +1,31 @@
-// What all our modules need of the page.
+// What all modules use: the page's elements, events between modules, and requests.
 
 export const find = (selector, within = document) => within.querySelector(selector)
 export const findAll = (selector, within = document) => [...within.querySelectorAll(selector)]
 
-/** Tells the other modules: the events are listed in README.md of this folder. */
-export function tell (name, detail = {}) {
+/** Send an event to the other modules. README.md in this folder lists all events. */
+export function emit (name, detail = {}) {
   document.dispatchEvent(new CustomEvent(`laionweb:${name}`, { detail }))
 }
 
-export function heed (name, listener) {
+export function listen (name, listener) {
   document.addEventListener(`laionweb:${name}`, ({ detail }) => listener(detail ?? {}))
 }
 
-/** An answer that is not what was asked for; its message is a sentence for the user. */
-export class Refused extends Error {
+/** A request that failed. The message is a sentence for the user; no answer: status 0. */
+export class RequestError extends Error {
   constructor (message, status) {
     super(message)
     this.status = status
   }
 }
 
-const KEPT_ALIVE = 60_000 // bytes, of the 64 kB that browsers allow
+const MAX_KEEPALIVE = 60_000 // bytes; browsers allow 64 KiB for all such requests
 const UNREACHABLE = 'The server did not answer. Please try again.'
 
 /**
- * Sends what a form would, with the CSRF token of the page; answers are JSON or HTML.
- * Throws Refused, with the server's sentence where it has one.
+ * Send `data` as a form would, with the CSRF token of the page. Returns JSON, parsed, or
+ * text. Throws RequestError, with the server's `detail` where it gives one.
  */
 export async function send (url, data = {}, { method = 'POST', seconds = 20 } = {}) {
   const body = new URLSearchParams()
@@ -40,15 +40,15 @@ export async function send (url, data = {}, { method = 'POST', seconds = 20 } = 
       body: method === 'GET' ? undefined : body,
       headers: { 'X-CSRFToken': token, 'X-Requested-With': 'XMLHttpRequest' },
       credentials: 'same-origin',
-      // Whoever leaves the page right afterwards has it done all the same.
-      keepalive: body.toString().length < KEPT_ALIVE,
+      // The request outlives a page that the user leaves.
+      keepalive: body.toString().length < MAX_KEEPALIVE,
       signal: AbortSignal.timeout(seconds * 1000)
     })
   } catch {
-    throw new Refused(UNREACHABLE, 0)
+    throw new RequestError(UNREACHABLE, 0)
   }
   const isJson = answer.headers.get('Content-Type')?.includes('json')
   const content = isJson ? await answer.json() : await answer.text()
-  if (!answer.ok) throw new Refused((isJson && content.detail) || UNREACHABLE, answer.status)
+  if (!answer.ok) throw new RequestError((isJson && content.detail) || UNREACHABLE, answer.status)
   return content
 }

@@ -1,7 +1,8 @@
-// Pages of exports. All works without this script; it sends a choice at once, and has the
-// similarity that is asked for follow the drawing of those that there are.
+// Pages of exports. They work without this script; it submits choices at once, and
+// connects the field for the least similarity to the histogram.
 
 import { find, findAll } from './dom.js'
+import { countsOf, edgesOf, showChoice } from './histogram_slider.js'
 
 for (const select of findAll('select[data-submits]')) {
   select.addEventListener('change', () => select.form.requestSubmit())
@@ -11,41 +12,37 @@ for (const select of findAll('select[data-submits]')) {
 
 const slider = find('#at-least-slider')
 const field = find('#at-least')
-const edges = slider?.dataset.edges.split(' ').map(Number) ?? []
-const reaching = slider?.dataset.reaching.split(' ').map(Number) ?? []
+const edges = slider ? edgesOf(slider) : []
+const counts = slider ? countsOf(slider) : []
 
-/** The highest edge that a similarity reaches; the first for all that lie below. */
-const placeOf = (least) => Math.max(0, edges.findLastIndex((edge) => edge <= least))
+/** The index of the highest edge that is not above a similarity; 0 if all are. */
+const placeOf = (similarity) => Math.max(0, edges.findLastIndex((edge) => edge <= similarity))
 
-/** How many there are: as a rank says, or by the edge next to it. */
-function words (least, rank) {
+/** Describe how many images reach a similarity: as a rank says, or by the edge below. */
+function describe (similarity, rank) {
   if (rank) return `${Number(rank.dataset.count).toLocaleString('en')} of them`
-  const most = Number(slider.dataset.most)
-  if (least > most) return `none: the nearest has ${most.toFixed(3)}`
-  const count = reaching[placeOf(least)].toLocaleString('en')
-  if (least > edges[0]) return `about ${count} of them`
+  const nearest = Number(slider.dataset.nearest)
+  if (similarity > nearest) return `none: the nearest has ${nearest.toFixed(3)}`
+  const count = counts[placeOf(similarity)].toLocaleString('en')
+  if (similarity > edges[0]) return `about ${count} of them`
   return slider.dataset.all === 'yes' ? `all ${count}` : `more than ${count}`
 }
 
 function show () {
-  const least = Number(field.value)
-  const known = field.value.trim() !== '' && Number.isFinite(least)
-  const place = known ? placeOf(least) : 0
-  slider.value = place
+  const similarity = Number(field.value)
+  const isNumber = field.value.trim() !== '' && Number.isFinite(similarity)
+  slider.value = isNumber ? placeOf(similarity) : 0
   const ranks = findAll('[data-at-least]')
-  const chosen = ranks.find((rank) => known && Number(rank.dataset.atLeast) === least)
-  const told = known ? words(least, chosen) : ''
-  find('#reached').textContent = told
-  slider.setAttribute('aria-valuetext', known ? `${field.value}: ${told}` : 'not chosen')
-  findAll('.threshold rect').forEach((bar) => {
-    bar.classList.toggle('below', Number(bar.dataset.place) < place)
-  })
+  const chosen = ranks.find((rank) => isNumber && Number(rank.dataset.atLeast) === similarity)
+  const description = isNumber ? describe(similarity, chosen) : ''
+  find('#reached').textContent = description
+  showChoice(slider, isNumber ? `${field.value}: ${description}` : 'not chosen')
   for (const rank of ranks) rank.removeAttribute('aria-current')
   chosen?.setAttribute('aria-current', 'true')
 }
 
-function choose (least) {
-  field.value = least
+function choose (similarity) {
+  field.value = similarity
   show()
 }
 
@@ -61,16 +58,16 @@ if (slider) {
   show()
 }
 
-// -- what is on its way
+// -- progress
 
 document.addEventListener('htmx:beforeSwap', (event) => {
   const { xhr, target, isError, pathInfo } = event.detail
   if (isError) {
-    // Where the server does not answer, what is shown stays.
+    // If the server does not answer, the last state stays.
     event.detail.shouldSwap = false
     if (xhr.status === 404) target.remove() // it was deleted elsewhere
   } else if (new URL(xhr.responseURL).pathname !== pathInfo.requestPath) {
-    // Nobody is signed in any more: the page leads to where one can.
+    // Signed out meanwhile: reloading leads to the sign-in page.
     event.detail.shouldSwap = false
     location.reload()
   }

@@ -1,4 +1,4 @@
-// The keyboard in a grid: from picture to picture, and what to do with each.
+// The keyboard in a grid: moving from hit to hit, and the keys that act on hits.
 
 import { find } from './dom.js'
 import { bind } from './keys.js'
@@ -9,7 +9,7 @@ import { undoLast } from './toast.js'
 const current = () => hitOf(document.activeElement)
 const isOpen = () => Boolean(find('dialog:modal'))
 
-/** Whoever has not gone into the grid yet comes in at the first picture in sight. */
+/** The hit that the first arrow key focuses. */
 function firstInSight () {
   const bar = find('.top')?.getBoundingClientRect().bottom ?? 0
   return hits().find((hit) => hit.getBoundingClientRect().top >= bar - 20) ?? hits()[0]
@@ -22,17 +22,17 @@ function focusHit (hit) {
 
 const middleOf = ({ left, right }) => (left + right) / 2
 
-/** The hit in the next row, before or after, that is nearest to right above or below. */
+/** The hit in the next row (step 1) or the row before (-1) that is nearest across. */
 function inNextRow (all, hit, step) {
-  const from = find('.frame', hit).getBoundingClientRect()
+  const start = find('.frame', hit).getBoundingClientRect()
   let row = null
   let best = null
   for (let place = all.indexOf(hit) + step; place >= 0 && place < all.length; place += step) {
     const box = find('.frame', all[place]).getBoundingClientRect()
-    if (Math.abs(box.top - from.top) < 2) continue
+    if (Math.abs(box.top - start.top) < 2) continue
     row ??= box.top
     if (Math.abs(box.top - row) >= 2) break
-    const distance = Math.abs(middleOf(box) - middleOf(from))
+    const distance = Math.abs(middleOf(box) - middleOf(start))
     if (!best || distance < best.distance) best = { hit: all[place], distance }
   }
   return best?.hit
@@ -49,32 +49,31 @@ const MOVES = {
 
 function move (event) {
   if (isOpen()) return false
-  const from = current()
+  const hit = current()
   const elsewhere = ![document.body, find('main'), null].includes(document.activeElement)
   const enters = event.key.startsWith('Arrow') && !event.shiftKey
-  if (!from && (elsewhere || !enters)) return false
-  const to = from ? MOVES[event.key](hits(), from) : firstInSight()
-  if (!to) return loadMore(event.key)
-  focusHit(to)
-  if (event.shiftKey && from) extend(to, from)
+  if (!hit && (elsewhere || !enters)) return false
+  const next = hit ? MOVES[event.key](hits(), hit) : firstInSight()
+  if (!next) return loadMore(event.key)
+  focusHit(next)
+  if (event.shiftKey && hit) extend(next, hit)
 }
 
-/** At the end there may be more than is loaded. */
 function loadMore (key) {
   const link = find('main .more > a')
   if (!link || !['ArrowRight', 'ArrowDown'].includes(key)) return false
   window.htmx?.trigger(link, 'near')
 }
 
-/** The item that is looked at; without one all that are selected, else the focused. */
-function meant () {
-  const looked = find('#detail[open] .item')
-  if (looked) return [looked]
+/** What a key acts on: the item in the panel, else the selected hits, else the focused. */
+function targets () {
+  const opened = find('#detail[open] .item')
+  if (opened) return [opened]
   if (isOpen()) return []
   const many = selected()
   if (many.length) return many
-  const one = current()
-  return one ? [one] : []
+  const focused = current()
+  return focused ? [focused] : []
 }
 
 function pressSelect ({ target }) {
@@ -95,9 +94,9 @@ bind(['Home', 'End'], 'To the first, to the last picture', move)
 bind('Enter', 'Look at the picture', () => false)
 bind(' ', 'Select', pressSelect)
 if (canMark()) {
-  bind(['p', '+'], 'Good: more of this kind', () => mark(meant(), true))
-  bind(['x', '-'], 'Bad: less of this kind', () => mark(meant(), false))
+  bind(['p', '+'], 'Good: more of this kind', () => mark(targets(), true))
+  bind(['x', '-'], 'Bad: less of this kind', () => mark(targets(), false))
 }
-bind('a', 'Add to a collection', () => collect(meant()))
+bind('a', 'Add to a collection', () => collect(targets()))
 bind('m', 'More like this', searchLike)
 bind('u', 'Undo', undoLast)

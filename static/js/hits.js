@@ -1,32 +1,32 @@
-// The pictures of a page, whatever page it is, and what can be done with them.
+// The hits of a page of any kind: who they are, marks, and dragging them.
 
-import { find, findAll, heed, tell } from './dom.js'
+import { emit, find, findAll, listen } from './dom.js'
 
 export const hits = () => findAll('main .hit[data-item]')
-/** The hit, or the item in the panel or on its page, to which an element belongs. */
+/** The hit around an element, or the item in the panel or on its own page. */
 export const ownerOf = (element) => element?.closest?.('[data-item]')
 export const hitOf = (element) => element?.closest?.('main .hit[data-item]')
 export const keyOf = (owner) => `${owner.dataset.dataset}/${owner.dataset.item}`
 export const itemOf = (owner) => ({ dataset: owner.dataset.dataset, id: Number(owner.dataset.item) })
 export const pictureOf = (hit) => find('a.picture', hit)
 
-/** Whether the picture of this item is veiled in the grid by itself. */
+/** Whether the grid veils the image of this item. */
 export const isUnsafe = (id) => Boolean(find(`main .hit[data-item="${id}"][data-unsafe]`))
 
-/** Marks are for searches: on other pages nobody would act on them. */
+/** Marks refine a search; on other pages nothing acts on them. */
 export const canMark = () => document.body.matches('.searching')
 
-/** Marks as good or bad; what has this mark already loses it. */
+/** Mark items as good or bad; unmark them if all have this mark already. */
 export function mark (owners, good) {
   if (!owners.length || !canMark()) return false
-  const word = good ? 'good' : 'bad'
-  const undo = owners.every((owner) => owner.dataset.mark === word)
-  tell('mark', { items: owners.map(itemOf), good: undo ? null : good })
+  const name = good ? 'good' : 'bad'
+  const unmark = owners.every((owner) => owner.dataset.mark === name)
+  emit('mark', { items: owners.map(itemOf), good: unmark ? null : good })
 }
 
 export function collect (owners) {
   if (!owners.length) return false
-  tell('collect', { items: owners.map(itemOf) })
+  emit('collect', { items: owners.map(itemOf) })
 }
 
 document.addEventListener('click', ({ target }) => {
@@ -37,36 +37,41 @@ document.addEventListener('click', ({ target }) => {
   else if (button.dataset.act !== 'select') mark([owner], button.dataset.act === 'good')
 })
 
-// -- marks, as the buttons tell them
+// -- marks on the buttons
 
-function tellMark (owner) {
+function showMark (owner) {
   for (const button of findAll('[data-act=good], [data-act=bad]', owner)) {
     button.setAttribute('aria-pressed', button.dataset.act === owner.dataset.mark)
   }
 }
 
-/** An item in the panel has the mark of its hit. */
+/** Give an item in the panel the mark of its hit. */
 export function mirrorMark (hit) {
   const panel = find('#detail .item')
   if (!panel || keyOf(panel) !== keyOf(hit)) return
   if (hit.dataset.mark) panel.dataset.mark = hit.dataset.mark
   else delete panel.dataset.mark
-  tellMark(panel)
+  showMark(panel)
 }
 
 new MutationObserver((changes) => {
   for (const { target } of changes) {
     if (!target.matches('.hit[data-item]')) continue
-    tellMark(target)
+    showMark(target)
     mirrorMark(target)
   }
 }).observe(document.body, { subtree: true, attributeFilter: ['data-mark'] })
 
-heed('settled', () => findAll('.hit[data-mark]').forEach(tellMark))
+listen('settled', () => findAll('.hit[data-mark]').forEach(showMark))
 
-// -- dragged away: what a hit is, for whoever it is dropped on
+// -- dragging
+
+const ITEM_TYPE = 'application/x-laionweb-item' // JSON of {dataset, id}, or a list of them
+
+export const bringsItems = ({ dataTransfer }) => Boolean(dataTransfer?.types.includes(ITEM_TYPE))
+export const droppedItems = ({ dataTransfer }) => [JSON.parse(dataTransfer.getData(ITEM_TYPE))].flat()
 
 document.addEventListener('dragstart', (event) => {
   const hit = hitOf(event.target)
-  if (hit) event.dataTransfer?.setData('application/x-laionweb-item', JSON.stringify(itemOf(hit)))
+  if (hit) event.dataTransfer?.setData(ITEM_TYPE, JSON.stringify(itemOf(hit)))
 })

@@ -1,10 +1,11 @@
-// The page steers imports without this script. It adds ranges by the Shift key, how many
-// shards are chosen, and a word when the server does not answer.
+// The import page works without this script. It adds ranges with the Shift key, the
+// number of chosen shards, and a notice when the server does not answer.
 
-const find = (selector) => document.querySelector(selector)
-const boxes = () => [...document.querySelectorAll('#cells input')]
+import { find, findAll } from './dom.js'
 
-let last = null // the cell that was clicked before
+const boxes = () => findAll('#cells input')
+
+let last = null // the cell clicked last
 document.addEventListener('click', (event) => {
   if (!event.target.matches('#cells input')) return
   const all = boxes()
@@ -27,10 +28,10 @@ document.addEventListener('input', (event) => {
 })
 document.addEventListener('reset', () => setTimeout(count))
 
-// A failed question is asked again two seconds later; what is shown grows old meanwhile.
-const stale = (old) => find('#figures')?.classList.toggle('stale', old)
+// htmx polls again two seconds later; until then what is shown is marked as stale.
+const markStale = () => find('#figures')?.classList.add('stale')
 for (const failure of ['htmx:sendError', 'htmx:timeout', 'htmx:responseError']) {
-  document.addEventListener(failure, () => stale(true))
+  document.addEventListener(failure, markStale)
 }
 document.addEventListener('htmx:beforeSwap', ({ detail }) => {
   if (detail.isError) detail.shouldSwap = false

@@ -1,4 +1,4 @@
-// The keyboard: modules bind keys here, and ? shows what is bound on this page.
+// The keyboard: modules bind keys here, and the key ? lists those of the page.
 
 import { find } from './dom.js'
 
@@ -6,13 +6,13 @@ const bound = new Map()
 const TYPING = 'input:not([type=radio], [type=checkbox], [type=range]), textarea, select, [contenteditable]'
 
 /**
- * Binds keys, named as KeyboardEvent.key, outside of text fields. The action gets the
- * event and returns false when it has nothing to do: the key then goes to whoever bound
- * it before, and at last does what it always does. `told` is left out where another
- * binding of the key tells enough.
+ * Bind keys, named as KeyboardEvent.key, outside of text fields. The action gets the
+ * event and returns false when it has nothing to do: the key then goes to the binding
+ * before it, and at last to the browser. An empty `label` keeps the binding off the list
+ * of keys, where another binding of the key says enough.
  */
-export function bind (keys, told, action) {
-  const binding = { keys: [keys].flat(), told, action }
+export function bind (keys, label, action) {
+  const binding = { keys: [keys].flat(), label, action }
   for (const key of binding.keys) bound.set(key, [binding, ...bound.get(key) ?? []])
 }
 
@@ -30,8 +30,8 @@ export function showKeys () {
   if (!dialog || dialog.open) return false
   const list = find('dl', dialog)
   list.replaceChildren()
-  for (const { keys, told } of new Set([...bound.values()].flat())) {
-    if (!told) continue
+  for (const { keys, label } of new Set([...bound.values()].flat())) {
+    if (!label) continue
     const term = document.createElement('dt')
     for (const key of keys) {
       const cap = document.createElement('kbd')
@@ -39,7 +39,7 @@ export function showKeys () {
       term.append(cap)
     }
     const meaning = document.createElement('dd')
-    meaning.textContent = told
+    meaning.textContent = label
     list.append(term, meaning)
   }
   dialog.showModal()

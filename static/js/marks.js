@@ -1,35 +1,31 @@
-// Marks on hits: good ones, bad ones, and what came into sight. They are kept for each
-// search in this tab; refine.js makes rounds of them.
+// Marks on hits as good or bad, and the hits that the user has seen. They are stored per
+// search in this tab; refine.js sends them as a round.
 
-import { find, findAll, heed, tell } from './dom.js'
+import { emit, find, findAll, listen } from './dom.js'
 import { hits, isUnsafe } from './hits.js'
+import { resultsAddress } from './navigation.js'
+import { parse, session } from './storage.js'
 
-const MOST_SEEN = 5_000
-const PULLS = { '-2': 'gentle', '-1': 'mild', 0: 'balanced', 1: 'strong', 2: 'strongest' }
+const STRENGTHS = { '-2': 'gentle', '-1': 'mild', 0: 'balanced', 1: 'strong', 2: 'strongest' }
 
 export const bar = find('#refine')
-const MOST = Number(bar.dataset.most)
+const MAX_MARKS = Number(bar.dataset.maxMarks)
+const MAX_SEEN = Number(bar.dataset.maxSeen)
 export const slider = find('.strength input', bar)
-export const marks = new Map() // id → whether it is good, in the order in which they were given
-export const search = { address: null, refined: false } // the one whose marks these are
-export const seen = new Set() // ids that came into sight
+export const marks = new Map() // id → whether it is good, in the order of marking
+export const search = { address: null, refined: false } // the search of these marks
+export const seen = new Set() // ids of hits that have been visible
 
-/** The address of the results, also while a panel over them has put its own there. */
-export const address = () => window.history.state?.results ?? location.pathname + location.search
-export const asked = () => new URL(address(), location.href).searchParams
-export const dataset = () => hits()[0]?.dataset.dataset ?? asked().get('dataset') ?? ''
+export const parameters = () => new URL(resultsAddress(), location.href).searchParams
+export const dataset = () => hits()[0]?.dataset.dataset ?? parameters().get('dataset') ?? ''
 export const isSearch = () => Boolean(find('#results') && !find('#results.start'))
 export const ids = (good) => [...marks].filter(([, is]) => is === good).map(([id]) => id)
 
-// -- what is kept for each search in this tab
+// -- the state of each search in this tab
 
-export function read (of) {
-  try {
-    return JSON.parse(sessionStorage.getItem(`refine:${of}`))
-  } catch {
-    return null
-  }
-}
+const keyOf = (address) => `refine:${address}`
+
+export const read = (address) => parse(session.get(keyOf(address)))
 
 export const state = () => ({
   marks: [...marks],
@@ -38,12 +34,9 @@ export const state = () => ({
   refined: search.refined
 })
 
-export function keep (of = search.address, what = state()) {
-  try {
-    sessionStorage.setItem(`refine:${of}`, JSON.stringify(what))
-  } catch {
-    // Storage is full or forbidden: marks then last as long as the page.
-  }
+/** Without storage, marks last as long as the page. */
+export function store (address = search.address, stored = state()) {
+  session.set(keyOf(address), JSON.stringify(stored))
 }
 
 export function restore (stored) {
@@ -56,27 +49,27 @@ export function restore (stored) {
 
 // -- marks
 
-heed('mark', ({ items, good }) => {
-  if (!isSearch()) return tell('toast', { text: 'Marks refine a search: search for something first.' })
+listen('mark', ({ items, good }) => {
+  if (!isSearch()) return emit('toast', { text: 'Marks refine a search: search for something first.' })
   for (const { id } of items) {
     marks.delete(id)
-    if (good !== null && marks.size < MOST) marks.set(id, good)
+    if (good !== null && marks.size < MAX_MARKS) marks.set(id, good)
   }
-  if (marks.size >= MOST) tell('toast', { text: `A round takes up to ${MOST} marks.` })
+  if (marks.size >= MAX_MARKS) emit('toast', { text: `A round takes up to ${MAX_MARKS} marks.` })
   changed()
 })
 
 function changed () {
-  keep()
-  tell('marked')
+  store()
+  emit('marked')
 }
 
 export function showMarks () {
   for (const owner of findAll('main .hit[data-item], #detail .item[data-item]')) {
     const good = marks.get(Number(owner.dataset.item))
-    const word = good === undefined ? undefined : good ? 'good' : 'bad'
-    if (owner.dataset.mark === word) continue
-    if (word) owner.dataset.mark = word
+    const name = good === undefined ? undefined : good ? 'good' : 'bad'
+    if (owner.dataset.mark === name) continue
+    if (name) owner.dataset.mark = name
     else delete owner.dataset.mark
   }
 }
@@ -91,7 +84,7 @@ function thumbnail (id, good) {
   return shown
 }
 
-/** The newest first; those that stay are not loaded again. */
+/** List the newest marks first. Thumbnails that stay are not loaded again. */
 function list (good) {
   const list = find(good ? '.marks .good' : '.marks .bad', bar)
   const known = new Map(findAll('li', list).map((each) => [find('button', each).dataset.id, each]))
@@ -111,47 +104,47 @@ find('.marks', bar).addEventListener('click', ({ target }) => {
 
 find('.clear', bar).addEventListener('click', () => {
   const before = state()
-  const of = search.address
+  const { address } = search
   marks.clear()
   changed()
-  tell('toast', {
+  emit('toast', {
     text: 'The marks are gone.',
     undo () {
-      keep(of, before)
-      if (search.address !== of) return
+      store(address, before)
+      if (search.address !== address) return
       restore(before)
-      tell('marked')
+      emit('marked')
     }
   })
 })
 
 slider.addEventListener('input', () => {
-  tellPull()
-  keep()
+  describeStrength()
+  store()
 })
 
-function tellPull () {
-  slider.ariaValueText = PULLS[slider.value]
+function describeStrength () {
+  slider.ariaValueText = STRENGTHS[slider.value]
 }
 
-/** In the bar, and how many of each kind there are. */
+/** List the marks in the bar, with their count. */
 export function listMarks () {
   list(true)
   list(false)
-  tellPull()
+  describeStrength()
   const good = ids(true).length
   find('.tally [role=status]', bar).textContent = marks.size ? `${good} good, ${marks.size - good} bad` : 'No marks'
 }
 
-// -- what came into sight
+// -- hits that the user has seen
 
-const sight = new IntersectionObserver((entries) => {
+const visible = new IntersectionObserver((entries) => {
   for (const { isIntersecting, target } of entries) {
-    if (isIntersecting && seen.size < MOST_SEEN) seen.add(Number(target.dataset.item))
+    if (isIntersecting && seen.size < MAX_SEEN) seen.add(Number(target.dataset.item))
   }
 }, { threshold: 0.5 })
 
 export function watch () {
-  sight.disconnect()
-  for (const hit of hits()) sight.observe(hit)
+  visible.disconnect()
+  for (const hit of hits()) visible.observe(hit)
 }

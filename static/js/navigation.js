@@ -1,28 +1,38 @@
-// To another search, as if a link to it had been pressed.
+// The addresses of searches, and going to another one as if by a link.
 
 import { find } from './dom.js'
 
-export const asked = () => {
+/** The address of the results, also while the panel of an item has replaced it. */
+export const resultsAddress = () => history.state?.results ?? location.pathname + location.search
+
+/** The parameters of the address, for a search from its first page on. */
+export function currentParameters () {
   const parameters = new URLSearchParams(location.search)
   parameters.delete('cursor')
   return parameters
 }
 
-export const isSearch = () => Boolean(find('#q').value.trim() || find('input[type=hidden][form=search]'))
+export const hasTerms = () => Boolean(find('#q').value.trim() || find('input[type=hidden][form=search]'))
 
-export function go (parameters) {
-  const address = `${find('#search').getAttribute('action')}?${parameters}`
+/** Show the results of an address: on a page of results without loading the page. */
+export function go (address) {
   if (!window.htmx || !find('body.searching')) return location.assign(address)
   window.htmx.ajax('GET', address, { source: document.body, target: '#results', swap: 'outerHTML show:window:top' })
 }
 
-/**
- * Searches by what is in the form now: once, though Enter in a field has changed it and
- * sends the form, too.
- */
-let due = null
-export function again () {
-  clearTimeout(due)
-  due = setTimeout(() => find('#search').requestSubmit())
+export function search (parameters) {
+  go(`${find('#search').getAttribute('action')}?${parameters}`)
 }
-find('#search').addEventListener('submit', () => clearTimeout(due))
+
+let timer = null
+
+/**
+ * Submit the search form; once, although Enter in a field both changes the field and
+ * submits the form.
+ */
+export function submitSoon () {
+  clearTimeout(timer)
+  timer = setTimeout(() => find('#search').requestSubmit())
+}
+
+find('#search')?.addEventListener('submit', () => clearTimeout(timer))

@@ -1,12 +1,14 @@
-// The panel of filters: beside the results where there is room, else a sheet over them.
+// The panel of filters: beside the results on wide screens, else a sheet over them.
 
-import { find, findAll } from './dom.js'
-import { again, asked, go, isSearch } from './navigation.js'
+import { find } from './dom.js'
+import { countsOf, edgesOf, showChoice } from './histogram_slider.js'
+import { currentParameters, hasTerms, search, submitSoon } from './navigation.js'
 
-const DAYS = 365
+const COOKIE_DAYS = 365
+const KEYS_PAUSE_MS = 250 // arrow keys move the slider step by step
 const panel = find('#panel')
 const button = find('.filters-button')
-const search = find('#search')
+const form = find('#search')
 const wide = matchMedia('(min-width: 1121px)')
 
 // -- open or folded
@@ -16,12 +18,12 @@ const isSheet = () => Boolean(panel?.matches(':modal'))
 const isFolded = () => document.cookie.split('; ').includes('panel=folded')
 
 function fold (folded) {
-  const until = `max-age=${DAYS * 24 * 3600}; path=/; SameSite=Lax`
+  const until = `max-age=${COOKIE_DAYS * 24 * 3600}; path=/; SameSite=Lax`
   document.cookie = `panel=${folded ? 'folded' : 'open'}; ${until}`
   fitPanel()
 }
 
-/** Brings the panel in line with the page. */
+/** Fit the panel to the width of the window and to the results. */
 export function fitPanel () {
   if (!panel) return
   if (isSheet() && isBeside()) panel.close()
@@ -45,47 +47,47 @@ if (panel) {
   panel.addEventListener('click', (event) => {
     const pressed = event.target.closest('.close, .reset, [type=submit]')
     if (!pressed) return
-    event.preventDefault() // what was changed has been searched by already
+    event.preventDefault() // every change has been searched by already
     if (isSheet()) panel.close()
     else if (pressed.matches('.close')) fold(true)
-    if (pressed.matches('.reset')) go(withoutFilters())
+    if (pressed.matches('.reset')) search(withoutFilters())
   })
 }
 
 function withoutFilters () {
-  const left = asked()
-  for (const name of [...left.keys()]) {
-    if (!['q', 'item', 'embedding', 'concept', 'dataset'].includes(name)) left.delete(name)
+  const parameters = currentParameters()
+  for (const name of [...parameters.keys()]) {
+    if (!['q', 'item', 'embedding', 'concept', 'dataset'].includes(name)) parameters.delete(name)
   }
-  return left
+  return parameters
 }
 
-// -- what is chosen is searched by at once
+// -- every choice searches at once
 
-/** A filter that is chosen here must not stand in the box, which would win. */
-function takeOutOfBox (name) {
+/** Remove a filter from the box: written there, it would overrule the panel. */
+function removeFromBox (name) {
   const word = name.replace(/^(min|max)_/, '')
-  const written = new RegExp(`(^|\\s)${word}\\s*[<>=:]+\\s*("[^"]*"|\\S+)`, 'gi')
+  const filter = new RegExp(`(^|\\s)${word}\\s*[<>=:]+\\s*("[^"]*"|\\S+)`, 'gi')
   const box = find('#q')
-  box.value = box.value.replace(written, ' ').replace(/\s+/g, ' ').trim()
+  box.value = box.value.replace(filter, ' ').replace(/\s+/g, ' ').trim()
 }
 
-search.addEventListener('change', changed)
+form.addEventListener('change', changed)
 panel?.addEventListener('change', changed)
 
 function changed ({ target }) {
-  if (target.form !== search || target.id === 'q') return
+  if (target.form !== form || target.id === 'q') return
   if (target.name === 'dataset') return changeDataset(target.value)
-  takeOutOfBox(target.name)
-  if (isSearch() || (target.name === 'nsfw' && find('.grid'))) again()
+  removeFromBox(target.name)
+  if (hasTerms() || (target.name === 'nsfw' && find('.grid'))) submitSoon()
 }
 
-/** An item belongs to its dataset, an embedding to its model: the words alone stay. */
+/** Keep only the words: an item belongs to its dataset, an embedding to its model. */
 function changeDataset (dataset) {
-  const wanted = new URLSearchParams({ dataset })
+  const parameters = new URLSearchParams({ dataset })
   const words = find('#q').value.trim()
-  if (words) wanted.set('q', words)
-  location.assign(`${search.getAttribute('action')}?${wanted}`)
+  if (words) parameters.set('q', words)
+  location.assign(`${form.getAttribute('action')}?${parameters}`)
 }
 
 // -- the cutoff
@@ -94,20 +96,16 @@ function showCutoff () {
   const slider = find('#cutoff-slider')
   if (!slider) return
   const place = Number(slider.value)
-  const reaching = Number(slider.dataset.reaching.split(' ')[place]).toLocaleString('en')
+  const count = countsOf(slider)[place].toLocaleString('en')
   const total = Number(slider.dataset.total).toLocaleString('en')
-  const edge = slider.dataset.edges.split(' ')[place]
-  const told = place
-    ? `${reaching} of the ${total} nearest reach ${Number(edge).toFixed(3)}`
+  const description = place
+    ? `${count} of the ${total} nearest reach ${edgesOf(slider)[place].toFixed(3)}`
     : `All of the ${total} nearest`
-  slider.setAttribute('aria-valuetext', told)
-  if (slider.dataset.moved) find('#cutoff-told').textContent = told
-  findAll('#cutoff rect').forEach((bar) => {
-    bar.classList.toggle('below', Number(bar.dataset.place) < place)
-  })
+  showChoice(slider, description)
+  if (slider.dataset.moved) find('#cutoff-count').textContent = description
 }
 
-let settled = null
+let timer = null
 document.addEventListener('input', ({ target }) => {
   if (target.id !== 'cutoff-slider') return
   target.dataset.moved = 'yes'
@@ -115,13 +113,13 @@ document.addEventListener('input', ({ target }) => {
 })
 document.addEventListener('change', ({ target }) => {
   if (target.id !== 'cutoff-slider') return
-  clearTimeout(settled)
-  settled = setTimeout(() => {
+  clearTimeout(timer)
+  timer = setTimeout(() => {
     const slider = find('#cutoff-slider')
-    if (slider !== target) return // other results have come meanwhile
+    if (slider !== target) return // new results have replaced it meanwhile
     const place = Number(slider.value)
-    find('#least').value = place ? slider.dataset.edges.split(' ')[place] : ''
-    takeOutOfBox('cutoff')
-    again()
-  }, 250) // arrow keys move it step by step
+    find('#least').value = place ? edgesOf(slider)[place] : ''
+    removeFromBox('cutoff')
+    submitSoon()
+  }, KEYS_PAUSE_MS)
 })

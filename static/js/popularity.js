@@ -1,12 +1,12 @@
-// What is opened after a search counts as picked; who it was is not kept. And beside
-// results, and an item, stands how often they were.
+// Counts items that are opened from a search as picked, without storing by whom, and
+// shows how often results and items were picked.
 
-import { find, findAll, heed } from './dom.js'
+import { find, findAll, listen } from './dom.js'
 import { isUnsafe } from './hits.js'
 
 const TERMS = ['q', 'item', 'embedding', 'concept']
 
-heed('opened', ({ dataset, id }) => {
+listen('opened', ({ dataset, id }) => {
   const asked = new URLSearchParams(location.search)
   if (!TERMS.some((name) => asked.get(name))) return
   const form = new URLSearchParams({
@@ -14,30 +14,30 @@ heed('opened', ({ dataset, id }) => {
     words: asked.get('q') ?? '',
     csrfmiddlewaretoken: find('meta[name=csrf-token]').content
   })
-  // It arrives even if the page is left meanwhile, and nobody waits for an answer.
+  // A beacon is sent even when the user leaves the page.
   navigator.sendBeacon(`/d/${dataset}/${id}/picked`, form)
 })
 
 async function showCounts () {
-  for (const place of findAll('.popularity[data-from]')) {
-    const address = place.dataset.from
-    place.removeAttribute('data-from')
+  for (const element of findAll('.popularity[data-from]')) {
+    const address = element.dataset.from
+    element.removeAttribute('data-from')
     try {
       const answer = await fetch(address)
-      if (answer.ok) place.innerHTML = await answer.text()
+      if (answer.ok) element.innerHTML = await answer.text()
     } catch {
-      continue // pages do without
+      continue // the page is complete without counts
     }
-    for (const link of findAll('.favourites a', place)) link.toggleAttribute('data-unsafe', isUnsafe(link.dataset.item))
-    window.htmx?.process(place)
+    for (const link of findAll('.favourites a', element)) link.toggleAttribute('data-unsafe', isUnsafe(link.dataset.item))
+    window.htmx?.process(element)
   }
 }
 
-heed('settled', showCounts)
-heed('opened', showCounts)
+listen('settled', showCounts)
+listen('opened', showCounts)
 showCounts()
 
-// A favourite that is among the results is opened there.
+// A favourite that is among the results opens in the panel.
 document.addEventListener('click', (event) => {
   const favourite = event.target.closest?.('.favourites a[data-item]')
   const plain = !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey

@@ -1,32 +1,34 @@
-// The rounds that are made of marks: the bar that refines, and goes back and on.
+// The bar that refines a search by marks, goes back and forth between rounds, and saves
+// a round as a concept.
 
-import { find, findAll, heed, Refused, send, tell } from './dom.js'
+import { emit, find, findAll, listen, RequestError, send } from './dom.js'
 import { bind } from './keys.js'
 import {
-  address, asked, bar, dataset, ids, isSearch, keep, listMarks, marks, read, restore, search, seen, showMarks,
-  slider, state, watch
+  bar, dataset, ids, isSearch, listMarks, marks, parameters, read, restore, search, seen, showMarks, slider, state,
+  store, watch
 } from './marks.js'
+import { go, resultsAddress } from './navigation.js'
 
-const NONE = { steps: [] }
+const NO_ROUNDS = { steps: [] }
 
 const dialog = find('#save-concept')
-let rounds = NONE
+let rounds = NO_ROUNDS // the answer of refine-history
 
-function take (told) {
-  rounds = told
-  search.refined = told.steps.length > 0
+function setRounds (answer) {
+  rounds = answer
+  search.refined = answer.steps.length > 0
 }
 
 // -- rounds
 
-let submitted = 0
+let requests = 0
 async function refine () {
-  const number = ++submitted
+  const number = ++requests
   const button = find('.go', bar)
   button.setAttribute('aria-busy', 'true')
-  const given = { ...state(), refined: true }
+  const sent = { ...state(), refined: true }
   try {
-    keep(search.address, given)
+    store(search.address, sent)
     const round = await send(bar.dataset.refine, {
       search: query(),
       good: ids(true).join(),
@@ -34,28 +36,23 @@ async function refine () {
       shown: [...seen].join(),
       strength: 2 ** Number(slider.value)
     })
-    if (number !== submitted) return // another one was asked for meanwhile
-    keep(round.address, { ...given, seen: [] })
+    if (number !== requests) return // the user has refined again meanwhile
+    store(round.address, { ...sent, seen: [] })
     go(round.address)
   } catch (error) {
-    if (!(error instanceof Refused)) throw error
-    tell('toast', { text: error.message })
+    if (!(error instanceof RequestError)) throw error
+    emit('toast', { text: error.message })
   } finally {
-    if (number === submitted) button.removeAttribute('aria-busy')
+    if (number === requests) button.removeAttribute('aria-busy')
   }
 }
 
-/** As the search stands in the address, with the dataset that it goes by. */
+/** The query string of the search, with the dataset even where the address leaves it out. */
 function query () {
-  const given = asked()
-  given.delete('cursor')
-  if (!given.get('dataset')) given.set('dataset', dataset())
-  return given.toString()
-}
-
-function go (to) {
-  if (!window.htmx) return location.assign(to)
-  window.htmx.ajax('GET', to, { source: bar, target: '#results', swap: 'outerHTML show:window:top' })
+  const asked = parameters()
+  asked.delete('cursor')
+  if (!asked.get('dataset')) asked.set('dataset', dataset())
+  return asked.toString()
 }
 
 find('.go', bar).addEventListener('click', refine)
@@ -66,36 +63,36 @@ bar.addEventListener('click', (event) => {
   go(link.getAttribute('href'))
 })
 
-/** Whether this search may be part of a refinement: only then the server is asked. */
-const mayBeRound = (stored) => asked().has('concept') || Boolean(stored?.refined)
+/** Whether this search may have rounds; if not, the server need not be asked. */
+const mayBeRound = (stored) => parameters().has('concept') || Boolean(stored?.refined)
 
-/** False when the results are others by the time that the answer comes. */
-async function ask () {
-  const of = search.address
-  const told = await send(`${bar.dataset.history}?${new URLSearchParams({ search: query() })}`, {}, { method: 'GET' })
-  if (search.address !== of) return false
-  take(told)
+/** Load the rounds; return false if the results have been replaced meanwhile. */
+async function loadRounds () {
+  const { address } = search
+  const answer = await send(`${bar.dataset.history}?${new URLSearchParams({ search: query() })}`, {}, { method: 'GET' })
+  if (search.address !== address) return false
+  setRounds(answer)
   return true
 }
 
-/** In a tab that knows nothing of it, a round has the marks that it was made of. */
+/** In a tab that has stored nothing for a round, show the marks that made it. */
 function adoptMarks () {
   for (const id of rounds.good ?? []) marks.set(id, true)
   for (const id of rounds.bad ?? []) marks.set(id, false)
   if (rounds.strength) slider.value = Math.round(Math.log2(rounds.strength))
 }
 
-async function recall () {
+async function load () {
   const stored = read(search.address)
   restore(stored)
-  take(NONE)
+  setRounds(NO_ROUNDS)
   show()
   if (!mayBeRound(stored)) return
   try {
-    if (!await ask()) return
+    if (!await loadRounds()) return
   } catch (error) {
-    if (!(error instanceof Refused)) throw error
-    return // the steps stay away, and the marks can be used all the same
+    if (!(error instanceof RequestError)) throw error
+    return // marks work without the list of rounds
   }
   if (!stored) adoptMarks()
   show()
@@ -103,35 +100,35 @@ async function recall () {
 
 // -- the bar
 
-/** Of the hits shown now, those marked since they are shown. */
-function marksOfNow () {
+/** Counts of the marks that are not part of an earlier round; null without any. */
+function newMarks () {
   const before = new Set([...rounds.good ?? [], ...rounds.bad ?? []])
-  const now = [...marks].filter(([id]) => !before.has(id))
-  return now.length ? { good: now.filter(([, good]) => good).length, all: now.length } : null
+  const added = [...marks].filter(([id]) => !before.has(id))
+  return added.length ? { good: added.filter(([, good]) => good).length, all: added.length } : null
 }
 
 function step ({ id, name, address, on_way: onWay, marks }) {
   const item = find('template.step', bar).content.firstElementChild.cloneNode(true)
   const link = find('a', item)
   const isHere = id === rounds.current
-  const told = (isHere && marksOfNow()) || marks
+  const counts = (isHere && newMarks()) || marks
   link.href = address
   link.classList.toggle('aside', !onWay)
   if (isHere) link.ariaCurrent = 'step'
   find('b', link).textContent = name
-  find('span', link).textContent = told ? `${told.good} of ${told.all} good` : ''
+  find('span', link).textContent = counts ? `${counts.good} of ${counts.all} good` : ''
   link.title = id ? `Round ${name}` : 'The search as it began'
-  if (told) link.title += `: ${told.good} of ${told.all} marked good`
+  if (counts) link.title += `: ${counts.good} of ${counts.all} marked good`
   link.ariaLabel = link.title
   return item
 }
 
-function point (link, to, words) {
-  if (to) link.href = to
+function setLink (link, address, text) {
+  if (address) link.href = address
   else link.removeAttribute('href')
-  link.role = to ? null : 'link' // without an address it is none by itself
-  link.ariaDisabled = to ? null : 'true'
-  if (words) link.textContent = words
+  link.role = address ? null : 'link' // an `a` without href has no role
+  link.ariaDisabled = address ? null : 'true'
+  if (text) link.textContent = text
 }
 
 function showSteps () {
@@ -139,12 +136,12 @@ function showSteps () {
   nav.hidden = !rounds.steps.length
   if (nav.hidden) return
   find('ol', nav).replaceChildren(...rounds.steps.map(step))
-  point(find('.back', nav), rounds.back)
-  point(find('.ahead', nav), rounds.ahead)
+  setLink(find('.back', nav), rounds.back)
+  setLink(find('.ahead', nav), rounds.ahead)
   const other = find('.seen', nav)
   other.hidden = !rounds.other
-  point(other, rounds.other, rounds.with_seen ? 'Hide what was seen' : 'Show what was seen, too')
-  // Not by scrollIntoView, which would move the page as well.
+  setLink(other, rounds.other, rounds.with_seen ? 'Hide what was seen' : 'Show what was seen, too')
+  // scrollIntoView would scroll the page as well.
   const [list, current] = [find('ol', nav), find('[aria-current]', nav)]
   if (current) list.scrollLeft = current.offsetLeft - list.offsetLeft - list.clientWidth / 2
 }
@@ -161,7 +158,7 @@ function show () {
   find('.clear', bar).hidden = !marks.size
   const save = find('.keeps', bar)
   save.hidden = !rounds.current
-  if (save.matches('a')) save.search = new URLSearchParams({ next: address() })
+  if (save.matches('a')) save.search = new URLSearchParams({ next: resultsAddress() })
   showSteps()
 }
 
@@ -194,24 +191,24 @@ function choose () {
 
 async function save (event) {
   event.preventDefault()
-  const wrong = find('.wrong', dialog)
+  const notice = find('.wrong', dialog)
   try {
     const data = { ...Object.fromEntries(new FormData(event.target)), round: rounds.current }
-    const done = await send(event.target.action, data)
-    if (!done.toast) throw new Refused('You are signed out. Sign in, then save it again.', 403)
+    const answer = await send(event.target.action, data)
+    if (!answer.toast) throw new RequestError('You are signed out. Sign in, then save it again.', 403)
     dialog.close()
-    tell('toast', { ...done.toast, after: relist })
-    await relist()
+    emit('toast', { ...answer.toast, after: reload })
+    await reload()
   } catch (error) {
-    if (!(error instanceof Refused)) throw error
-    wrong.textContent = error.message
-    wrong.hidden = false
+    if (!(error instanceof RequestError)) throw error
+    notice.textContent = error.message
+    notice.hidden = false
   }
 }
 
-/** Which concepts there are has changed. */
-async function relist () {
-  if (await ask()) show()
+/** Saving a concept changes the list of concepts that a round can become a version of. */
+async function reload () {
+  if (await loadRounds()) show()
 }
 
 if (dialog) {
@@ -221,18 +218,18 @@ if (dialog) {
   find('form', dialog).addEventListener('submit', save)
 }
 
-// -- results that come and go
+// -- new results
 
 function arrange () {
   watch()
-  if (address() === search.address) return show()
-  search.address = address()
-  recall()
+  if (resultsAddress() === search.address) return show()
+  search.address = resultsAddress()
+  load()
 }
 
-heed('marked', show)
-heed('settled', arrange)
-heed('opened', showMarks)
+listen('marked', show)
+listen('settled', arrange)
+listen('opened', showMarks)
 arrange()
 bind('r', 'Refine by the marks', () => {
   if (!marks.size || bar.hidden || find('dialog:modal')) return false

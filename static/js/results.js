@@ -1,30 +1,29 @@
-// Pictures in a grid, on whatever page: those that are gone, those that are veiled, and
-// more of them.
+// A grid on any page: images that fail to load, veils over unsafe ones, further pages.
 
-import { find, findAll, heed } from './dom.js'
+import { find, findAll, listen } from './dom.js'
 import './scroll_restore.js'
 
 const AHEAD = '900px' // how far before its end the next page is fetched
 
-// -- pictures that are gone
+// -- images that fail to load
 
 function markBroken (image) {
   const picture = image.closest('.picture')
   if (!picture || picture.matches('.broken')) return
   picture.classList.add('broken')
-  countGone()
+  countBroken()
 }
 
-function countGone () {
-  for (const place of findAll('.grid-tools .gone')) {
-    const gone = findAll('main .hit .broken').length
-    const told = gone === 1 ? '1 picture on this page is gone' : `${gone} pictures on this page are gone`
-    place.textContent = gone ? told : ''
+function countBroken () {
+  const count = findAll('main .hit .broken').length
+  const text = count === 1 ? '1 picture on this page is gone' : `${count} pictures on this page are gone`
+  for (const notice of findAll('.grid-tools .gone')) {
+    notice.textContent = count ? text : ''
   }
 }
 
-// Errors of images do not bubble, but they can be caught on their way down. Those that
-// may still come, late.js keeps to itself.
+// Errors of images do not bubble, but they can be captured. Those of thumbnails that
+// may still come are stopped by thumbnail_retry.js.
 document.addEventListener('error', ({ target }) => {
   if (target instanceof HTMLImageElement) markBroken(target)
 }, true)
@@ -32,7 +31,7 @@ document.addEventListener('load', ({ target }) => {
   if (target instanceof HTMLImageElement) target.closest('.picture')?.classList.remove('broken')
 }, true)
 
-// -- pictures that are veiled until somebody wants to see them
+// -- veils, until the user lifts them
 
 const VEILED = '.grid.veiled .hit .picture, .hit[data-unsafe] .picture, .picture.large[data-unsafe]'
 const REVEALED = 'data-revealed'
@@ -54,22 +53,22 @@ function showVeil (veil) {
   veil.setAttribute('aria-label', `${veil.textContent} this picture`)
 }
 
-/** Whether the picture was veiled, and is not any more. */
+/** Lift the veil of an image; return whether there was one. */
 function reveal (picture) {
   if (!picture.matches(VEILED) || picture.matches('.broken') || picture.hasAttribute(REVEALED)) return false
-  turnVeil(picture)
+  toggleVeil(picture)
   return true
 }
 
-function turnVeil (picture) {
+function toggleVeil (picture) {
   picture.toggleAttribute(REVEALED)
   const veil = picture.nextElementSibling
   if (veil?.matches('.veil')) showVeil(veil)
 }
 
-// Before anybody else: the first click on a veiled picture does nothing but show it.
+// Captured: the first click on a veiled image only shows it.
 document.addEventListener('click', (event) => {
-  if (event.target.matches?.('.veil')) turnVeil(event.target.previousElementSibling)
+  if (event.target.matches?.('.veil')) toggleVeil(event.target.previousElementSibling)
   const picture = event.target.closest?.('a.picture')
   const plain = !event.ctrlKey && !event.metaKey && !event.shiftKey
   if (picture && plain && reveal(picture)) {
@@ -78,8 +77,8 @@ document.addEventListener('click', (event) => {
   }
 }, true)
 
-/** The item that a panel shows is as open to the eye as its hit. */
-export function veilLike (hit, item) {
+/** Veil the image of an item in the panel as its hit is veiled. */
+export function copyVeil (hit, item) {
   const picture = find('.picture.large', item)
   const source = hit && find('.picture', hit)
   if (!picture || !source) return
@@ -88,7 +87,7 @@ export function veilLike (hit, item) {
   addVeils()
 }
 
-// -- more of them
+// -- further pages
 
 const near = new IntersectionObserver((entries) => {
   for (const { isIntersecting, target } of entries) {
@@ -97,11 +96,11 @@ const near = new IntersectionObserver((entries) => {
 }, { rootMargin: AHEAD })
 
 function arrange () {
-  countGone()
+  countBroken()
   addVeils()
   near.disconnect()
   for (const link of findAll('.more > a')) near.observe(link)
 }
 
-heed('settled', arrange)
+listen('settled', arrange)
 arrange()

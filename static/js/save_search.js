@@ -1,23 +1,14 @@
-// Saving the search on the screen, and telling the history of it.
+// Saving the current search, and recording it in the history.
 
-import { find, findAll, heed, Refused, send } from './dom.js'
+import { find, findAll, listen, RequestError, send } from './dom.js'
 import { bind } from './keys.js'
-import { toast } from './toast.js'
+import { parse, session } from './storage.js'
+import { toast, toastErrors } from './toast.js'
 import './search_history.js'
 
-const LOOKED_AT_MS = 1000 // who goes on sooner was not looking for this
-const EDITING = 'searches:editing'
-const SHARD = 2 ** 32 // items of one shard have the same number above it
-
-/** What is to be done may be refused, with a sentence. */
-async function tried (action) {
-  try {
-    await action()
-  } catch (error) {
-    if (!(error instanceof Refused)) throw error
-    toast({ text: error.message })
-  }
-}
+const MIN_VIEW_MS = 1000 // a search that is left sooner is not recorded
+const EDITING_KEY = 'searches:editing'
+const SHARD_SIZE = 2 ** 32 // an item's id is its shard's number times this, plus its row
 
 // -- save
 
@@ -38,12 +29,12 @@ function showSaved (control, id, name) {
 
 async function save (form) {
   const control = form.closest('.save')
-  const { toast: told, id, name } = await send(form.action, Object.fromEntries(new FormData(form)))
+  const { toast: answer, id, name } = await send(form.action, Object.fromEntries(new FormData(form)))
   showSaved(control, id, name)
   toast({
-    text: told.text,
-    undo: told.undo && (async () => {
-      await send(told.undo.url, told.undo.data)
+    text: answer.text,
+    undo: answer.undo && (async () => {
+      await send(answer.undo.url, answer.undo.data)
       showSaved(control, null, '')
     })
   })
@@ -53,7 +44,7 @@ document.addEventListener('submit', (event) => {
   const form = event.target
   if (!form.matches('.save form')) return
   event.preventDefault()
-  tried(() => save(form))
+  toastErrors(() => save(form))
 })
 
 document.addEventListener('toggle', ({ target }) => {
@@ -70,24 +61,10 @@ function close (event) {
 document.addEventListener('click', close)
 bind('Escape', '', close)
 
-// -- change a saved search: it is remembered while one searches on
+// -- change a saved search: it stays the one being edited in this tab until it is updated
 
-function editing () {
-  try {
-    return JSON.parse(sessionStorage.getItem(EDITING))
-  } catch {
-    return null // storage is forbidden
-  }
-}
-
-function edit (search) {
-  try {
-    if (search) sessionStorage.setItem(EDITING, JSON.stringify(search))
-    else sessionStorage.removeItem(EDITING)
-  } catch {
-    // Storage is forbidden: then saving anew is the way.
-  }
-}
+const edit = (search) => session.set(EDITING_KEY, JSON.stringify(search))
+const stopEditing = () => session.remove(EDITING_KEY)
 
 function button (text, action) {
   const made = document.createElement('button')
@@ -98,14 +75,14 @@ function button (text, action) {
 }
 
 async function update (control, { id, name }) {
-  const { toast: told } = await send(`/searches/${id}/change`, { address: control.dataset.address })
-  edit(null)
+  const { toast: answer } = await send(`/searches/${id}/change`, { address: control.dataset.address })
+  stopEditing()
   find('.editing', control).remove()
   showSaved(control, id, name)
   toast({
-    text: told.text,
+    text: answer.text,
     undo: async () => {
-      await send(told.undo.url, told.undo.data)
+      await send(answer.undo.url, answer.undo.data)
       showSaved(control, null, '')
     }
   })
@@ -116,30 +93,30 @@ function offerUpdate (control) {
     edit({ id: control.dataset.saved, name: control.dataset.name })
     history.replaceState(history.state, '', location.pathname + location.search)
   }
-  const search = editing()
+  const search = parse(session.get(EDITING_KEY))
   find('.editing', control)?.remove()
   if (!search || control.dataset.saved === search.id || !find('.kept', control)) return
   const offer = document.createElement('span')
   offer.className = 'editing'
   const stop = button('×', () => {
-    edit(null)
+    stopEditing()
     offer.remove()
   })
   stop.setAttribute('aria-label', `Stop editing ${search.name}`)
-  offer.append(button(`Update “${search.name}”`, () => tried(() => update(control, search))), stop)
+  offer.append(button(`Update “${search.name}”`, () => toastErrors(() => update(control, search))), stop)
   control.append(offer)
 }
 
-// -- history, and what is new in a saved search
+// -- history, and new items of a saved search
 
-let noted = '' // the address that the history knows already
+let recorded = '' // the address that is in the history already
 let newShards = new Set()
-let waiting = null
+let timer = null
 
 function markNew () {
   if (!newShards.size) return
   for (const hit of findAll('#results .hit:not(.new)')) {
-    if (!newShards.has(Math.floor(hit.dataset.item / SHARD))) continue
+    if (!newShards.has(Math.floor(hit.dataset.item / SHARD_SIZE))) continue
     hit.classList.add('new')
     const sign = document.createElement('span')
     sign.className = 'sign-new'
@@ -148,35 +125,35 @@ function markNew () {
   }
 }
 
-async function tellHistory (address) {
-  waiting = null
-  noted = address
+async function record (address) {
+  timer = null
+  recorded = address
   try {
     const answer = await send('/searches/history/', { address })
     newShards = new Set(answer.new_shards)
     markNew()
   } catch (error) {
-    // The search was answered; that it is not remembered is no reason to disturb.
-    if (!(error instanceof Refused)) throw error
+    // The results are there: a gap in the history is no reason to disturb.
+    if (!(error instanceof RequestError)) throw error
   }
 }
 
-function noteSearch (control) {
+function recordLater (control) {
   const { address } = control.dataset
-  if (address === noted || new URLSearchParams(location.search).has('cursor')) return
+  if (address === recorded || new URLSearchParams(location.search).has('cursor')) return
   newShards = new Set()
-  clearTimeout(waiting)
-  waiting = setTimeout(tellHistory, LOOKED_AT_MS, address)
+  clearTimeout(timer)
+  timer = setTimeout(record, MIN_VIEW_MS, address)
 }
 
 function arrange () {
   const control = find('#results .save')
   if (control && find('.kept', control)) {
-    noteSearch(control)
+    recordLater(control)
     offerUpdate(control)
   }
   markNew()
 }
 
-heed('settled', arrange)
+listen('settled', arrange)
 arrange()

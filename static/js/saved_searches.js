@@ -1,28 +1,29 @@
-// The page of saved searches and of the history.
+// The page of saved searches and the history.
 
-import { find, findAll, Refused, send } from './dom.js'
-import { toast } from './toast.js'
+import { find, findAll, RequestError, send } from './dom.js'
+import { dragByGrip } from './reorder.js'
+import { toast, toastErrors } from './toast.js'
 
-const AT_ONCE = 2 // searches that the page has made for it at the same time
+const MAX_PREVIEWS = 2 // searches at the same time
 const list = find('ol.saved')
 
-// -- a glance at each, when it comes into sight, few at a time
+// -- a preview of each that becomes visible, few at a time
 
-const due = []
+const queue = []
 let running = 0
 
 function runNext () {
-  while (running < AT_ONCE && due.length) {
+  while (running < MAX_PREVIEWS && queue.length) {
     running++
-    window.htmx.trigger(due.shift(), 'glance')
+    window.htmx.trigger(queue.shift(), 'glance')
   }
 }
 
-const inSight = new IntersectionObserver((entries) => {
+const visible = new IntersectionObserver((entries) => {
   for (const { isIntersecting, target } of entries) {
     if (!isIntersecting) continue
-    inSight.unobserve(target)
-    due.push(target)
+    visible.unobserve(target)
+    queue.push(target)
   }
   runNext()
 }, { rootMargin: '200px' })
@@ -35,42 +36,43 @@ document.addEventListener('htmx:afterRequest', ({ detail }) => {
   const { target, successful } = detail
   target.removeAttribute('aria-busy')
   if (!successful) {
-    const sentence = document.createElement('p')
-    sentence.className = 'told'
-    sentence.textContent = 'This took too long, or the server did not answer. Open it to search.'
-    target.replaceChildren(sentence)
+    const notice = document.createElement('p')
+    notice.className = 'told'
+    notice.textContent = 'This took too long, or the server did not answer. Open it to search.'
+    target.replaceChildren(notice)
   }
   runNext()
 })
 
-// A picture that is gone leaves its place to the next.
+// The next image takes the place of one that fails to load.
 document.addEventListener('error', ({ target }) => {
   if (target.matches?.('.strip img')) target.closest('a').remove()
 }, true)
 
-// -- order: by dragging, by keys, by the buttons of the menu
+// -- order: by dragging, by keys, by the menu
 
 const rows = () => [...list.children]
 const nameOf = (row) => find('h2', row).textContent
 
-async function keepPlace (row, before) {
+/** Store the place of a row; move it back before `origin` if that fails. */
+async function storePlace (row, origin) {
   try {
     await send(`/searches/${row.dataset.key}/move`, { after: row.previousElementSibling?.dataset.key ?? '' })
     find('#moved').textContent = `${nameOf(row)}: now ${rows().indexOf(row) + 1} of ${rows().length}`
   } catch (error) {
-    if (!(error instanceof Refused)) throw error
-    list.insertBefore(row, before)
+    if (!(error instanceof RequestError)) throw error
+    list.insertBefore(row, origin)
     toast({ text: error.message })
   }
 }
 
 function step (row, down) {
-  const before = row.nextElementSibling
-  const other = down ? before : row.previousElementSibling
+  const origin = row.nextElementSibling
+  const other = down ? origin : row.previousElementSibling
   if (!other) return
   if (down) other.after(row)
   else other.before(row)
-  keepPlace(row, before)
+  storePlace(row, origin)
 }
 
 list.addEventListener('keydown', (event) => {
@@ -80,81 +82,74 @@ list.addEventListener('keydown', (event) => {
   event.target.focus()
 })
 
-let dragged = null
-list.addEventListener('pointerdown', (event) => {
-  const grip = event.target.closest('.grip')
-  if (!grip || event.button) return
-  const row = grip.closest('ol > li')
-  dragged = { row, before: row.nextElementSibling }
-  row.classList.add('dragged')
-  grip.setPointerCapture(event.pointerId)
+let origin = null // the row after the dragged one, before the drag
+dragByGrip({
+  root: list,
+  itemOf: (grip) => grip.closest('ol > li'),
+  start (row) {
+    origin = row.nextElementSibling
+    row.classList.add('dragged')
+  },
+  move (row, x, y) {
+    const below = rows().find((each) => {
+      const { top, height } = each.getBoundingClientRect()
+      return each !== row && y < top + height / 2
+    })
+    if ((below ?? null) !== row.nextElementSibling) list.insertBefore(row, below ?? null)
+  },
+  end (row) {
+    row.classList.remove('dragged')
+    if (row.nextElementSibling !== origin) storePlace(row, origin)
+  }
 })
-list.addEventListener('pointermove', ({ clientY }) => {
-  if (!dragged) return
-  const { row } = dragged
-  const below = rows().find((each) => {
-    const { top, height } = each.getBoundingClientRect()
-    return each !== row && clientY < top + height / 2
-  })
-  if ((below ?? null) !== row.nextElementSibling) list.insertBefore(row, below ?? null)
-})
-function drop () {
-  if (!dragged) return
-  const { row, before } = dragged
-  dragged = null
-  row.classList.remove('dragged')
-  if (row.nextElementSibling !== before) keepPlace(row, before)
-}
-list.addEventListener('pointerup', drop)
-list.addEventListener('pointercancel', drop)
 
-// -- what else can be done with one of them
+// -- delete, rename, save from the history
 
-/** Out of the page; the answer is a function that puts it back. */
+/** Remove a row from the page; return a function that puts it back. */
 function takeOut (row) {
   const { parentElement: parent, nextElementSibling: next } = row
   const neighbour = next ?? row.previousElementSibling
   row.remove()
-  showWhetherEmpty()
+  showEmptyNotice()
   ;(neighbour && find('a, button, summary', neighbour))?.focus()
   return () => {
     parent.insertBefore(row, next?.parentElement === parent ? next : null)
-    showWhetherEmpty()
+    showEmptyNotice()
     find('a, button', row)?.focus()
   }
 }
 
-function showWhetherEmpty () {
+function showEmptyNotice () {
   find('.notice.none').hidden = rows().length > 0
-  // Days of the history from which all was taken out.
+  // Hide the days of the history that have become empty.
   for (const past of findAll('.past')) {
     past.hidden = past.previousElementSibling.hidden = !past.children.length
   }
 }
 
-function call (row, name) {
+function showName (row, name) {
   find('h2 a, h2', row).textContent = name
   find('[name=name]', row).value = name
   find('.grip', row).ariaLabel = `Move ${name}`
   find('summary', row).ariaLabel = `Change ${name}`
 }
 
-const DEEDS = {
+const ACTIONS = {
   async delete (form, row) {
-    const { toast: told } = await send(form.action)
-    toast({ ...told, after: takeOut(row) })
+    const { toast: answer } = await send(form.action)
+    toast({ ...answer, after: takeOut(row) })
   },
   async rename (form, row) {
     const before = nameOf(row)
-    const { toast: told, name } = await send(form.action, Object.fromEntries(new FormData(form)))
-    call(row, name)
+    const { toast: answer, name } = await send(form.action, Object.fromEntries(new FormData(form)))
+    showName(row, name)
     find('details', row).open = false
     find('summary', row).focus()
-    toast({ ...told, after: () => call(row, before) })
+    toast({ ...answer, after: () => showName(row, before) })
   },
   async save (form) {
-    const { toast: told } = await send(form.action, Object.fromEntries(new FormData(form)))
-    toast({ text: told.text, undo: told.undo, after: () => location.reload() })
+    const { toast: answer } = await send(form.action, Object.fromEntries(new FormData(form)))
+    toast({ ...answer, after: () => location.reload() })
     find('button', form).disabled = true
   },
   async move (form, row, submitter) {
@@ -163,24 +158,19 @@ const DEEDS = {
   }
 }
 
-document.addEventListener('submit', async (event) => {
+document.addEventListener('submit', (event) => {
   const form = event.target
-  const deed = DEEDS[form.dataset.does]
-  if (!deed) return
+  const action = ACTIONS[form.dataset.does]
+  if (!action) return
   event.preventDefault()
-  try {
-    await deed(form, form.closest('[data-key], .past > li'), event.submitter)
-  } catch (error) {
-    if (!(error instanceof Refused)) throw error
-    toast({ text: error.message })
-  }
+  toastErrors(() => action(form, form.closest('[data-key], .past > li'), event.submitter))
 })
 
-// -- menus close by themselves
+// -- menus close at a click outside and by Escape
 
-function closeMenus (kept) {
+function closeMenus (target) {
   for (const menu of findAll('.menu-of[open]')) {
-    if (!menu.contains(kept)) menu.open = false
+    if (!menu.contains(target)) menu.open = false
   }
 }
 document.addEventListener('click', ({ target }) => closeMenus(target))
@@ -191,5 +181,4 @@ document.addEventListener('keydown', ({ key }) => {
   find('summary', open).focus()
 })
 
-/** htmx is there when the page is; it loads beside this module. */
-for (const glance of findAll('.glance')) inSight.observe(glance)
+for (const glance of findAll('.glance')) visible.observe(glance)

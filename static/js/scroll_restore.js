@@ -1,48 +1,35 @@
-// Whoever comes back to a page of results finds the place where they were, with all the
-// pages that had been loaded.
+// Restores the scroll position of a page of results, and the further pages that had been
+// loaded, when the user comes back to it.
 
-import { find, heed } from './dom.js'
+import { find, listen } from './dom.js'
 import { hits, keyOf } from './hits.js'
+import { resultsAddress } from './navigation.js'
+import { parse, session } from './storage.js'
 
-const MOST_PAGES = 50
+const MAX_PAGES = 50
+const MAX_WAIT_MS = 8_000 // for one page
+const TOP = 50 // pixels; a page scrolled by less counts as unscrolled
 
-/** The address of the results, also while a panel over them has put its own there. */
-const address = () => history.state?.results ?? location.pathname + location.search
+const storageKey = (address) => `place:${address}`
 
-function write (key, place) {
-  try {
-    sessionStorage.setItem(key, JSON.stringify(place))
-  } catch {
-    // Storage is full or forbidden: then one starts at the top.
-  }
-}
-
-function read (key) {
-  try {
-    return JSON.parse(sessionStorage.getItem(key))
-  } catch {
-    return null
-  }
-}
-
-function remember (of = address()) {
-  const all = hits()
-  const top = all.find((hit) => hit.getBoundingClientRect().bottom > 0)
+function store (address = resultsAddress()) {
+  const top = hits().find((hit) => hit.getBoundingClientRect().bottom > 0)
   if (!top) return
-  write(`place:${of}`, scrollY < 50 ? null : { key: keyOf(top), offset: top.getBoundingClientRect().top })
+  const place = scrollY < TOP ? null : { key: keyOf(top), offset: top.getBoundingClientRect().top }
+  session.set(storageKey(address), JSON.stringify(place))
 }
 
-let loaded = null
-heed('settled', () => loaded?.())
+let loaded = null // called when the page under way has arrived
+listen('settled', () => loaded?.())
 
-/** Loads the next page; false when there is none or none comes. */
-function more () {
+/** Load the next page; return false when there is none or it takes too long. */
+function loadMore () {
   const link = find('main .more > a')
   if (!link || !window.htmx) return false
   return new Promise((resolve) => {
-    const late = setTimeout(() => resolve(false), 8_000)
+    const timeout = setTimeout(() => resolve(false), MAX_WAIT_MS)
     loaded = () => {
-      clearTimeout(late)
+      clearTimeout(timeout)
       loaded = null
       resolve(true)
     }
@@ -51,22 +38,22 @@ function more () {
 }
 
 async function restore () {
-  const place = read(`place:${address()}`)
+  const place = parse(session.get(storageKey(resultsAddress())))
   if (!place) return
-  const known = () => hits().find((hit) => keyOf(hit) === place.key)
-  let turned = false
-  addEventListener('wheel', () => { turned = true }, { once: true, passive: true })
-  addEventListener('keydown', () => { turned = true }, { once: true })
-  for (let page = 0; page < MOST_PAGES && !known() && !turned; page++) {
-    if (!await more()) break
+  const findHit = () => hits().find((hit) => keyOf(hit) === place.key)
+  let scrolled = false // the user scrolls: then that wins
+  addEventListener('wheel', () => { scrolled = true }, { once: true, passive: true })
+  addEventListener('keydown', () => { scrolled = true }, { once: true })
+  for (let page = 0; page < MAX_PAGES && !findHit() && !scrolled; page++) {
+    if (!await loadMore()) break
   }
-  const hit = known()
-  if (!hit || turned) return // whoever scrolls on meanwhile knows better
+  const hit = findHit()
+  if (!hit || scrolled) return
   scrollTo({ top: scrollY + hit.getBoundingClientRect().top - place.offset, behavior: 'instant' })
 }
 
-addEventListener('pagehide', () => remember())
-document.addEventListener('htmx:beforeHistorySave', ({ detail }) => remember(detail.path))
+addEventListener('pagehide', () => store())
+document.addEventListener('htmx:beforeHistorySave', ({ detail }) => store(detail.path))
 document.addEventListener('htmx:historyCacheMissLoad', () => setTimeout(restore))
 addEventListener('load', () => {
   const [visit] = performance.getEntriesByType('navigation')

@@ -1,12 +1,14 @@
-// The page searches without this script. It adds what htmx cannot know about the page;
-// the parts of asking that are more than words have files of their own.
+// The search page works without this script. It keeps the form in line with the address,
+// decorates results that arrive, and reports failures; chips, filters and images have
+// modules of their own.
 
-import { find, findAll, tell } from './dom.js'
+import { emit, find, findAll } from './dom.js'
+import { copyText } from './clipboard.js'
 import { bind } from './keys.js'
 import { toast } from './toast.js'
 import './chips.js'
 import { fitPanel } from './panel.js'
-import { showPreviews } from './picture.js'
+import { showPreviews } from './query_images.js'
 
 const search = find('#search')
 const box = find('#q')
@@ -22,18 +24,18 @@ bind('Escape', 'Close what is open', closeOptions)
 
 function closeOptions () {
   for (const options of findAll('details.options[open], details.weight[open]')) {
-    const held = options.contains(document.activeElement)
+    const hadFocus = options.contains(document.activeElement)
     options.open = false
-    if (held) find('summary', options).focus()
+    if (hadFocus) find('summary', options).focus()
   }
-  return false // others may have something to close, too
+  return false // other modules may have something to close, too
 }
 
 document.addEventListener('click', (event) => {
   if (!event.target.closest('details.options, details.weight')) closeOptions()
 })
 
-/** The address is the truth about the search; the form follows it. */
+/** Set the form to the search of the address. */
 function showAddressInForm () {
   const asked = new URLSearchParams(location.search)
   for (const input of search.elements) {
@@ -44,8 +46,8 @@ function showAddressInForm () {
     } else if (input.tagName === 'SELECT') input.value = value ?? find('option', input).value
     else input.value = value ?? ''
   }
-  for (const [name, usual] of [['field', 'image'], ['nsfw', 'safe']]) {
-    for (const radio of findAll(`[name=${name}]`)) radio.checked = radio.value === (asked.get(name) ?? usual)
+  for (const [name, standard] of [['field', 'image'], ['nsfw', 'safe']]) {
+    for (const radio of findAll(`[name=${name}]`)) radio.checked = radio.value === (asked.get(name) ?? standard)
   }
   const dataset = find('#results')?.dataset.dataset
   for (const choice of findAll('[name=dataset]')) if (dataset) choice.value = dataset
@@ -55,33 +57,16 @@ document.addEventListener('click', async ({ target }) => {
   if (!target.closest?.('.copy-link')) return
   const address = new URL(location)
   address.searchParams.delete('cursor')
-  toast({ text: await copied(address.href) ? 'Link copied' : `Copy this: ${address.href}` })
+  toast({ text: await copyText(address.href) ? 'Link copied' : `Copy this: ${address.href}` })
 })
 
-async function copied (text) {
-  try {
-    await navigator.clipboard.writeText(text)
-    return true
-  } catch {
-    // Without https there is only the old way.
-    const field = document.createElement('textarea')
-    field.value = text
-    field.className = 'unseen'
-    document.body.append(field)
-    field.select()
-    const done = document.execCommand('copy')
-    field.remove()
-    return done
-  }
-}
-
-// -- results that arrive
+// -- new results
 
 function arrange () {
   for (const button of findAll('.copying, .chips .add')) button.hidden = false
   showPreviews()
   fitPanel()
-  tell('settled')
+  emit('settled')
 }
 
 const changesAll = (target) => !target.closest('.more, #exact-check')
@@ -91,27 +76,27 @@ document.addEventListener('htmx:beforeRequest', ({ detail }) => {
   if (detail.target.matches('#exact-check')) detail.target.textContent = 'Comparing with every picture …'
 })
 
-// Who pressed Load more goes on at the first of the new pictures.
-let lastSeen = null
+// After Load more, the focus goes to the first of the new hits.
+let lastHit = null
 document.addEventListener('htmx:beforeSwap', ({ detail: { target } }) => {
   const pressed = target.matches('.more') && target.contains(document.activeElement)
-  lastSeen = pressed ? target.previousElementSibling : null
+  lastHit = pressed ? target.previousElementSibling : null
 })
 document.addEventListener('htmx:afterSwap', () => {
-  if (lastSeen) find('a', lastSeen.nextElementSibling)?.focus({ preventScroll: true })
-  lastSeen = null
+  if (lastHit) find('a', lastHit.nextElementSibling)?.focus({ preventScroll: true })
+  lastHit = null
 })
 
 document.addEventListener('htmx:afterSettle', ({ detail }) => {
-  const asker = detail.requestConfig?.elt
+  const source = detail.requestConfig?.elt
   if (detail.requestConfig?.target?.matches('#exact-check')) return
-  if (!asker?.closest?.('.more')) {
+  if (!source?.closest?.('.more')) {
     // Another dataset has another panel.
     const { dataset } = find('#results').dataset
     if (dataset && dataset !== find('#panel')?.dataset.dataset) return location.reload()
-    // Whoever typed on while waiting keeps what is in the box.
+    // The user may have typed on while waiting: then the box stays as it is.
     const failed = find('#results .notice[role=alert]')
-    if (asker !== search && !(asker === pictureForm && failed)) showAddressInForm()
+    if (source !== search && !(source === pictureForm && failed)) showAddressInForm()
     find('#announcement').textContent = find('#results .summary, #results .notice')?.textContent ?? ''
   }
   arrange()
@@ -122,7 +107,7 @@ document.addEventListener('htmx:historyRestore', () => {
   arrange()
 })
 
-// -- what goes wrong
+// -- failures
 
 function showFailure (notice) {
   const results = find('#unreachable').content.cloneNode(true)
@@ -137,7 +122,7 @@ for (const failure of ['htmx:sendError', 'htmx:timeout']) {
   })
 }
 
-// An answer that is no part of this page, such as a proxy's, or the page for status 500.
+// Errors that come as another page, such as a proxy's, or that for status 500.
 document.addEventListener('htmx:beforeSwap', ({ detail }) => {
   if (!detail.isError || detail.xhr.getResponseHeader('HX-Reswap') === 'none') return
   const answer = new DOMParser().parseFromString(detail.xhr.responseText, 'text/html')

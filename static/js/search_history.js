@@ -1,9 +1,10 @@
-// Searches made of late, below the box while it is empty: for those who keep a history.
+// Recent searches below the empty search box, for users who keep a history.
 
-import { find, findAll, Refused, send } from './dom.js'
+import { find, findAll, RequestError, send } from './dom.js'
+import { go } from './navigation.js'
 
 const box = find('#q')
-const isMember = find('.menu a[href="/searches/"]')
+const isSignedIn = find('.menu a[href="/searches/"]')
 let list = null
 let chosen = -1
 
@@ -16,30 +17,20 @@ function close () {
   box.removeAttribute('aria-activedescendant')
 }
 
-let link = null
-function go (address) {
-  close()
-  link?.remove()
-  link = document.createElement('a')
-  link.href = address
-  link.hidden = true
-  // In the page, so that htmx makes of it what it makes of any other link there.
-  box.form.append(link)
-  window.htmx?.process(link)
-  link.click()
-}
-
 function option ({ label, address }, index) {
-  const made = document.createElement('li')
-  made.id = `recent-${index}`
-  made.role = 'option'
-  made.ariaSelected = 'false'
-  made.dir = 'auto'
-  made.textContent = label || 'A search'
-  // Before the box loses the focus, at which the list closes.
-  made.addEventListener('pointerdown', (event) => event.preventDefault())
-  made.addEventListener('click', () => go(address))
-  return made
+  const element = document.createElement('li')
+  element.id = `recent-${index}`
+  element.role = 'option'
+  element.ariaSelected = 'false'
+  element.dir = 'auto'
+  element.textContent = label || 'A search'
+  // Otherwise the box would lose the focus, and the list close, before the click.
+  element.addEventListener('pointerdown', (event) => event.preventDefault())
+  element.addEventListener('click', () => {
+    close()
+    go(address)
+  })
+  return element
 }
 
 function show (searches) {
@@ -54,23 +45,23 @@ function show (searches) {
   box.setAttribute('aria-expanded', 'true')
 }
 
-let asked = 0
+let requests = 0
 async function open () {
   if (list || box.value) return
-  const number = ++asked
+  const number = ++requests
   try {
     const { searches } = await send('/searches/history/recent', {}, { method: 'GET', seconds: 5 })
-    if (number === asked) show(searches)
+    if (number === requests) show(searches)
   } catch (error) {
-    // Without suggestions the box is as good as before.
-    if (!(error instanceof Refused)) throw error
+    // The box works without suggestions.
+    if (!(error instanceof RequestError)) throw error
   }
 }
 
 function choose (index) {
   const options = findAll('li', list)
   options[chosen]?.setAttribute('aria-selected', 'false')
-  // Before the first and behind the last stands the box itself.
+  // -1, the box itself, comes before the first option and after the last.
   chosen = (index + options.length + 2) % (options.length + 1) - 1
   if (chosen < 0) return box.removeAttribute('aria-activedescendant')
   options[chosen].setAttribute('aria-selected', 'true')
@@ -89,7 +80,7 @@ function press (event) {
   event.preventDefault()
 }
 
-if (box && isMember) {
+if (box && isSignedIn) {
   box.role = 'combobox'
   box.setAttribute('aria-expanded', 'false')
   box.setAttribute('aria-controls', 'recent')

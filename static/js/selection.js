@@ -1,49 +1,49 @@
-// Pictures that are selected, and what can be done with all of them at once.
+// Selecting hits, and acting on all selected ones at once.
 
-import { find, findAll, heed, Refused, send, tell } from './dom.js'
+import { emit, find, findAll, listen, RequestError, send } from './dom.js'
 import { bind } from './keys.js'
 import { collect, hitOf, hits, itemOf, keyOf, mark } from './hits.js'
 
-const chosen = new Map()
-let anchor = null // where a range begins
 const bar = find('#selection')
-const MOST = Number(bar.dataset.most)
+const MAX_SELECTED = Number(bar.dataset.max)
+const chosen = new Map() // also of hits that are not on the page any more
+let anchor = null // where a range begins
 
 /** The selected hits that are on the page. */
 export const selected = () => hits().filter((hit) => chosen.has(keyOf(hit)))
 
-function put (hit, wanted) {
+function setSelected (hit, isSelected) {
   const key = keyOf(hit)
-  if (!wanted) chosen.delete(key)
-  else if (chosen.size < MOST && !chosen.has(key)) {
+  if (!isSelected) chosen.delete(key)
+  else if (chosen.size < MAX_SELECTED && !chosen.has(key)) {
     chosen.set(key, { ...itemOf(hit), similarity: Number(hit.dataset.similarity ?? NaN) })
   }
   showOne(hit)
 }
 
 function showOne (hit) {
-  const is = chosen.has(keyOf(hit))
-  hit.toggleAttribute('data-selected', is)
-  find('.check', hit)?.setAttribute('aria-pressed', is)
+  const isSelected = chosen.has(keyOf(hit))
+  hit.toggleAttribute('data-selected', isSelected)
+  find('.check', hit)?.setAttribute('aria-pressed', isSelected)
 }
 
 export function toggle (hit) {
-  put(hit, !chosen.has(keyOf(hit)))
+  setSelected(hit, !chosen.has(keyOf(hit)))
   anchor = hit
   show()
 }
 
-/** Selects all from where the last one was selected up to this one. */
-export function extend (hit, from = hit) {
-  if (!anchor?.isConnected) anchor = from
+/** Select all hits between the one toggled last, else `start`, and this one. */
+export function extend (hit, start = hit) {
+  if (!anchor?.isConnected) anchor = start
   const all = hits()
   const [first, last] = [all.indexOf(anchor), all.indexOf(hit)].sort((a, b) => a - b)
-  for (const each of all.slice(first, last + 1)) put(each, true)
+  for (const each of all.slice(first, last + 1)) setSelected(each, true)
   show()
 }
 
 function selectAll () {
-  for (const hit of hits()) put(hit, true)
+  for (const hit of hits()) setSelected(hit, true)
   anchor = hits()[0]
   show()
 }
@@ -58,13 +58,13 @@ export function clear () {
 }
 
 function show () {
-  const held = bar.contains(document.activeElement)
+  const hadFocus = bar.contains(document.activeElement)
   bar.hidden = !chosen.size
   document.body.toggleAttribute('data-selecting', Boolean(chosen.size))
-  const full = chosen.size >= MOST ? ', no more than these' : ''
+  const full = chosen.size >= MAX_SELECTED ? ', no more than these' : ''
   find('.count', bar).textContent = `${chosen.size.toLocaleString('en')} selected${full}`
   find('[data-select=all]', bar).hidden = selected().length === hits().length
-  if (held && bar.hidden) find('a.picture', hits()[0])?.focus({ preventScroll: true })
+  if (hadFocus && bar.hidden) find('a.picture', hits()[0])?.focus({ preventScroll: true })
 }
 
 // -- by the mouse and by touch
@@ -72,7 +72,7 @@ function show () {
 let byTouch = false
 document.addEventListener('pointerdown', ({ pointerType }) => { byTouch = pointerType === 'touch' }, true)
 
-// Before the panel opens: with a key held, or in a selection by touch, a click selects.
+// Captured, before the panel opens: with a key held, or by touch once a hit is selected.
 document.addEventListener('click', (event) => {
   const hit = hitOf(event.target)
   if (!hit) return
@@ -88,13 +88,13 @@ document.addEventListener('click', (event) => {
 
 document.addEventListener('click', ({ target }) => {
   if (target.closest?.('[data-grid=select]')) selectAll()
-  const way = target.closest?.('[data-select]')?.dataset.select
-  if (way) ways[way]()
+  const action = target.closest?.('[data-select]')?.dataset.select
+  if (action) actions[action]()
 })
 
-// -- what can be done
+// -- actions
 
-const ways = {
+const actions = {
   all: selectAll,
   clear,
   good: () => mark(selected(), true),
@@ -104,15 +104,15 @@ const ways = {
   csv: () => download('csv')
 }
 
-async function download (kind) {
+async function download (format) {
   const items = JSON.stringify([...chosen.values()]) // NaN becomes null
   try {
-    const content = await send(`/selection.${kind}`, { items }, { seconds: 60 })
+    const content = await send(`/selection.${format}`, { items }, { seconds: 60 })
     const text = typeof content === 'string' ? content : JSON.stringify(content, null, 2)
-    save(new Blob([text], { type: kind === 'csv' ? 'text/csv' : 'application/json' }), `selection.${kind}`)
+    save(new Blob([text], { type: format === 'csv' ? 'text/csv' : 'application/json' }), `selection.${format}`)
   } catch (error) {
-    if (!(error instanceof Refused)) throw error
-    tell('toast', { text: error.message })
+    if (!(error instanceof RequestError)) throw error
+    emit('toast', { text: error.message })
   }
 }
 
@@ -124,13 +124,13 @@ function save (blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000)
 }
 
-// -- results that come and go
+// -- new results
 
 let grid = find('main .grid')
-heed('settled', () => {
-  const another = find('main .grid')
-  if (another !== grid) chosen.clear()
-  grid = another
+listen('settled', () => {
+  const current = find('main .grid')
+  if (current !== grid) chosen.clear()
+  grid = current
   findAll('main .hit').forEach((hit) => { if (hit.dataset.item) showOne(hit) })
   show()
 })

@@ -1,29 +1,29 @@
-// On every page: the keyboard's help, toasts, and menus that close by themselves.
+// On every page: the list of keys, toasts, and the menu.
 
 import { find, findAll } from './dom.js'
 import { bind } from './keys.js'
 import './toast.js'
 
 const menu = find('.menu')
-const roomy = matchMedia(find('.finder') ? '(min-width: 1501px)' : '(min-width: 761px)')
+const wide = matchMedia(find('.finder') ? '(min-width: 1501px)' : '(min-width: 761px)')
 
 function fit () {
-  menu?.classList.toggle('unfolded', roomy.matches)
-  if (menu) menu.open = roomy.matches
+  menu?.classList.toggle('unfolded', wide.matches)
+  if (menu) menu.open = wide.matches
 }
 
-roomy.addEventListener('change', fit)
+wide.addEventListener('change', fit)
 fit()
 
 bind('Escape', null, () => {
-  if (!menu?.open || roomy.matches) return false
+  if (!menu?.open || wide.matches) return false
   menu.open = false
   find('summary', menu).focus()
 })
 
 document.addEventListener('click', (event) => {
-  if (menu && !roomy.matches && !event.target.closest('.menu')) menu.open = false
-  // A click beside a dialog closes it.
+  if (menu && !wide.matches && !event.target.closest('.menu')) menu.open = false
+  // A click outside a dialog closes it.
   for (const dialog of findAll('dialog[open]')) {
     if (event.target === dialog) dialog.close()
   }

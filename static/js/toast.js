@@ -1,49 +1,56 @@
-// What the page says in passing, with a way to undo it.
+// Toasts: short messages, with a button that undoes what they report.
 
-import { find, heed, Refused, send } from './dom.js'
+import { find, listen, RequestError, send } from './dom.js'
 
 const SHOWN_S = 8
-let takeBack = null
+let undoShown = null
 
-/** `undo` is a function, or {url, data} that is posted; `after` runs when it is done. */
+/** `undo` is a function, or {url, data} to post; `after` gets the answer to that. */
 export function toast ({ text, undo = null, after = null }) {
   const shown = find('#toast').content.firstElementChild.cloneNode(true)
   find('p', shown).textContent = text
   const button = find('button', shown)
   const close = () => {
     shown.remove()
-    if (takeBack === press) takeBack = null
+    if (undoShown === press) undoShown = null
   }
-  const press = async () => {
+  const press = () => {
     close()
-    try {
+    return toastErrors(async () => {
       if (typeof undo === 'function') await undo()
       else after?.(await send(undo.url, undo.data))
-    } catch (error) {
-      if (!(error instanceof Refused)) throw error
-      toast({ text: error.message })
-    }
+    })
   }
   if (undo) {
     button.addEventListener('click', press)
-    takeBack = press
+    undoShown = press
   } else button.remove()
   find('#toasts').replaceChildren(shown)
   setTimeout(close, SHOWN_S * 1000)
 }
 
-/** Takes back what the last toast was about; false when there is nothing. */
-export function undoLast () {
-  if (!takeBack) return false
-  takeBack()
+/** Run an action, and show the message of a request that failed. */
+export async function toastErrors (action) {
+  try {
+    await action()
+  } catch (error) {
+    if (!(error instanceof RequestError)) throw error
+    toast({ text: error.message })
+  }
 }
 
-heed('toast', toast)
-// Answers to htmx tell their toast in the header HX-Trigger.
+/** Undo what the toast on the page reports; return false when there is none. */
+export function undoLast () {
+  if (!undoShown) return false
+  undoShown()
+}
+
+listen('toast', toast)
+// Answers to htmx carry their toast in the header HX-Trigger.
 document.addEventListener('htmx:afterOnLoad', ({ detail }) => {
   const header = detail.xhr.getResponseHeader('HX-Trigger')
   if (header?.startsWith('{')) {
-    const told = JSON.parse(header)['laionweb:toast']
-    if (told) toast(told)
+    const options = JSON.parse(header)['laionweb:toast']
+    if (options) toast(options)
   }
 })
