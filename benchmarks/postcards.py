@@ -30,7 +30,7 @@ from django.test import Client  # noqa: E402
 from postcards.shards import MODEL, write_shard  # noqa: E402
 from search.clickhouse import queries  # noqa: E402
 from search.clickhouse.filters import Condition  # noqa: E402
-from search.encoder import encoder_here  # noqa: E402
+from search.encoder import local_encoder  # noqa: E402
 from search.ingestion import control, publishing, shard_run  # noqa: E402
 from search.models import Dataset, Shard  # noqa: E402
 from search.query.model import SearchQuery, Term  # noqa: E402
@@ -43,7 +43,7 @@ ROUNDS = 200
 def main() -> None:
     call_command("migrate", verbosity=0)
     shards = Path(FOLDER.name) / "shards"
-    encoder_here(MODEL, "").encode_texts(["loaded beforehand"])
+    local_encoder(MODEL, "").encode_texts(["loaded beforehand"])
     print(rate("draw and embed", lambda: write_shard(shards, 0, ROWS, lambda _: None)))
     dataset = Dataset.objects.create(
         slug="postcards", title="Postcards", model=MODEL, weights="", source=str(shards)
@@ -73,7 +73,7 @@ def searches(dataset: Dataset) -> dict[str, Callable[[], object]]:
         "index alone, 1,000 ids": lambda: queries.nearest(
             table, "image", vector, 1000, **unfiltered
         ),
-        "words into a vector": lambda: encoder_here(MODEL, "").encode_texts(
+        "words into a vector": lambda: local_encoder(MODEL, "").encode_texts(
             [words.terms[0].text]
         ),
         "find by item": lambda: service.search(item, None, service.unlimited),

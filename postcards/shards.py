@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from search.encoder import encoder_here
+from search.encoder import local_encoder
 from search.encoder.openclip import OpenClipEncoder
 
 from .captions import caption
@@ -26,7 +26,7 @@ JPEG_QUALITY = 88
 
 def encoder() -> OpenClipEncoder:
     """The small CLIP that was trained on postcards."""
-    return encoder_here(MODEL, "")
+    return local_encoder(MODEL, "")
 
 
 def jpeg(postcard_id: int) -> bytes:

@@ -30,9 +30,9 @@ from PIL import Image
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from search.encoder.openclip import keep_torchvision_importable
+from search.encoder.openclip import make_torchvision_importable
 
-keep_torchvision_importable()
+make_torchvision_importable()
 
 import open_clip  # noqa: E402
 

@@ -13,7 +13,7 @@ from search.encoder.openclip import (
     ModelCache,
     OpenClipEncoder,
     encode_text,
-    keep_torchvision_importable,
+    make_torchvision_importable,
     text_ends,
 )
 
@@ -33,7 +33,7 @@ SHORTENED = [name for name in TOWERS if name.startswith(("clip", "custom"))]
 
 @pytest.fixture(scope="module", autouse=True)
 def open_clip_can_be_imported(torch):
-    keep_torchvision_importable()
+    make_torchvision_importable()
 
 
 def tower(name: str):
@@ -88,11 +88,11 @@ def test_long_and_short_texts_keep_their_places():
 def test_half_the_precision_means_nearly_the_same(settings):
     files = [jpeg(number) for number in range(6)]
     full = OpenClipEncoder(MODEL)
-    wanted = full.encode_texts(TEXTS), full.encode_pictures(files)
+    wanted = full.encode_texts(TEXTS), full.encode_image_files(files)
     settings.ENCODER_PRECISION = "bfloat16"
     half = OpenClipEncoder(MODEL)
     for vectors, right in zip(
-        (half.encode_texts(TEXTS), half.encode_pictures(files)), wanted, strict=True
+        (half.encode_texts(TEXTS), half.encode_image_files(files)), wanted, strict=True
     ):
         assert vectors.dtype == np.float32
         assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)

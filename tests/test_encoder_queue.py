@@ -1,6 +1,5 @@
 """The queue of the encode workers, against a real Redis, without workers."""
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,9 +9,9 @@ from support.production import Redis, wait_until
 
 from search.encoder.queue import (
     LOST,
-    MAX_PICTURES,
+    MAX_IMAGES,
     PREFIX,
-    SILENT_MS,
+    Liveness,
     QueueClient,
     QueueServer,
     Request,
@@ -20,7 +19,8 @@ from search.encoder.queue import (
 )
 from search.errors import NotAPicture, SearchUnavailable
 
-MOST = {"t": 64, "p": 64}
+LIMITS = {"t": 64, "p": 64}
+LIVENESS = Liveness(dead_after_ms=100)  # else the tests wait longer for deaths
 
 
 @pytest.fixture(scope="module")
@@ -33,20 +33,20 @@ def server(processes, tmp_path_factory) -> Iterator[Redis]:
 
 @pytest.fixture
 def serving(server):
-    """Makes the ends of workers; each lives as soon as it is there."""
+    """Returns a factory of workers that have given a heartbeat."""
     server.flush()
 
-    def made(name: str) -> QueueServer:
-        end = QueueServer(server.url, name)
-        end.live()
-        return end
+    def make(name: str) -> QueueServer:
+        worker = QueueServer(server.url, name, LIVENESS)
+        worker.heartbeat()
+        return worker
 
-    return made
+    return make
 
 
 @pytest.fixture
-def asking(server) -> QueueClient:
-    return QueueClient(server.url)
+def client(server) -> QueueClient:
+    return QueueClient(server.url, LIVENESS)
 
 
 def call(count: int = 1, kind: str = "t") -> list[Request]:
@@ -57,27 +57,32 @@ def call(count: int = 1, kind: str = "t") -> list[Request]:
     ]
 
 
+def wait_for_death(client: QueueClient) -> None:
+    """Waits until the last heartbeat of every worker is too old."""
+    wait_until("they are dead", lambda: client.status()[1] == 0)
+
+
 def taken(worker: QueueServer, count: int, kinds: str = "tp") -> list[Request]:
     """Waits until so many have come."""
     got: list[Request] = []
-    wait_until("they came", lambda: got.extend(worker.take(kinds, MOST)[0]) or got)
+    wait_until("they came", lambda: got.extend(worker.take(kinds, LIMITS)[0]) or got)
     return got if len(got) == count else got + taken(worker, count - len(got), kinds)
 
 
-def test_answers_come_back_in_order_whatever_order_they_are_given_in(asking, serving):
+def test_answers_come_back_in_order_whatever_order_they_are_given_in(client, serving):
     worker, requests = serving("one"), call(3)
     with ThreadPoolExecutor(1) as user:
-        asked = user.submit(asking.ask, requests, 64, 3)
+        asked = user.submit(client.encode, requests, 64, 3)
         got = taken(worker, 3)
         assert got == requests
         worker.answer([(request, request.content[::-1]) for request in reversed(got)])
         assert asked.result() == [request.content[::-1] for request in requests]
 
 
-def test_a_refusal_reaches_the_one_whose_it_is(asking, serving):
+def test_a_refusal_reaches_the_one_whose_it_is(client, serving):
     worker, good, bad = serving("one"), call(kind="p"), call(kind="p")
     with ThreadPoolExecutor(2) as users:
-        answers = [users.submit(asking.ask, each, 64, 3) for each in (good, bad)]
+        answers = [users.submit(client.encode, each, 64, 3) for each in (good, bad)]
         told = [
             (got, NotAPicture("It is damaged.") if got == bad[0] else b"vector")
             for got in taken(worker, 2)
@@ -88,74 +93,74 @@ def test_a_refusal_reaches_the_one_whose_it_is(asking, serving):
             answers[1].result()
 
 
-def test_requests_lost_twice_are_given_up(asking, serving):
+def test_requests_lost_twice_are_given_up(client, serving):
     workers = [serving("one")]
     with ThreadPoolExecutor(1) as user:
-        asked = user.submit(asking.ask, call(), 64, 4)
+        asked = user.submit(client.encode, call(), 64, 4)
         taken(workers[0], 1)
-        time.sleep(SILENT_MS / 1000 + 0.05)
-        workers.append(serving("two"))  # and so it hands on what "one" held
+        wait_for_death(client)
+        workers.append(serving("two"))  # its heartbeat requeues what "one" held
         taken(workers[1], 1)
-        time.sleep(SILENT_MS / 1000 + 0.05)
+        wait_for_death(client)
         workers.append(serving("three"))
-        assert workers[2].take("tp", MOST) == ([], 0)
+        assert workers[2].take("tp", LIMITS) == ([], 0)
         with pytest.raises(SearchUnavailable, match=LOST):
             asked.result()
 
 
-def test_what_was_answered_is_not_handed_on(asking, serving):
+def test_what_was_answered_is_not_handed_on(client, serving):
     worker = serving("one")
     with ThreadPoolExecutor(1) as user:
-        asked = user.submit(asking.ask, call(), 64, 3)
+        asked = user.submit(client.encode, call(), 64, 3)
         worker.answer([(got, b"vector") for got in taken(worker, 1)])
-        worker.done()
+        worker.release()
         assert asked.result() == [b"vector"]
-    time.sleep(SILENT_MS / 1000 + 0.05)
-    assert serving("two").take("tp", MOST) == ([], 0)
+    wait_for_death(client)
+    assert serving("two").take("tp", LIMITS) == ([], 0)
 
 
-def test_what_has_expired_is_not_handed_out(asking, serving, server):
+def test_what_has_expired_is_not_handed_out(client, serving, server):
     worker = serving("one")
     for kind in "tp":
         with pytest.raises(SearchUnavailable, match="too long"):
-            asking.ask(call(2, kind), 64, 0.1)
-    assert worker.take("t", MOST) == ([], 2)
-    assert worker.take("p", MOST) == ([], 2)
+            client.encode(call(2, kind), 64, 0.1)
+    assert worker.take("t", LIMITS) == ([], 2)
+    assert worker.take("p", LIMITS) == ([], 2)
     with redis.Redis(port=server.port) as client:
         assert not list(client.scan_iter(f"{PREFIX}picture:*"))
 
 
-def test_texts_are_let_in_where_pictures_no_longer_are(asking, serving):
+def test_texts_are_let_in_where_pictures_no_longer_are(client, serving):
     worker = serving("one")
     with ThreadPoolExecutor(2) as users:
-        full = users.submit(asking.ask, call(MAX_PICTURES, "p"), 256, 1)
-        wait_until("they wait", lambda: asking.standing()[0]["p"] == MAX_PICTURES)
+        full = users.submit(client.encode, call(MAX_IMAGES, "p"), 256, 1)
+        wait_until("they wait", lambda: client.status()[0]["p"] == MAX_IMAGES)
         with pytest.raises(SearchUnavailable, match="Too many"):
-            asking.ask(call(kind="p"), 256, 1)
-        text = users.submit(asking.ask, call(), 256, 1)
+            client.encode(call(kind="p"), 256, 1)
+        text = users.submit(client.encode, call(), 256, 1)
         worker.answer([(got, b"vector") for got in taken(worker, 1, "t")])
         assert text.result() == [b"vector"]
         with pytest.raises(SearchUnavailable, match="too long"):
             full.result()
 
 
-def test_no_more_is_handed_out_than_asked_for_and_one_kind_at_a_time(asking, serving):
+def test_no_more_is_handed_out_than_asked_for_and_one_kind_at_a_time(client, serving):
     worker = serving("one")
     with ThreadPoolExecutor(2) as users:
-        calls = [users.submit(asking.ask, call(5, kind), 64, 0.5) for kind in "tp"]
-        wait_until("all wait", lambda: asking.standing()[0] == {"t": 5, "p": 5})
+        calls = [users.submit(client.encode, call(5, kind), 64, 0.5) for kind in "tp"]
+        wait_until("all wait", lambda: client.status()[0] == {"t": 5, "p": 5})
         assert [got.kind for got in worker.take("pt", {"t": 3, "p": 2})[0]] == ["p"] * 2
         assert [got.kind for got in worker.take("tp", {"t": 3, "p": 2})[0]] == ["t"] * 3
         for each in calls:
             assert isinstance(each.exception(), SearchUnavailable)
 
 
-def test_what_has_expired_leaves_its_place_to_others(asking, serving):
+def test_what_has_expired_leaves_its_place_to_others(client, serving):
     worker = serving("one")
     with pytest.raises(SearchUnavailable, match="too long"):
-        asking.ask(call(4), 4, 0.1)
+        client.encode(call(4), 4, 0.1)
     with ThreadPoolExecutor(1) as user:
-        asked = user.submit(asking.ask, call(4), 4, 2)
+        asked = user.submit(client.encode, call(4), 4, 2)
         got = taken(worker, 4)
         worker.answer([(request, b"vector") for request in got])
         assert asked.result() == [b"vector"] * 4

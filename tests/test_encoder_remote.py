@@ -20,7 +20,7 @@ from django.db import connection
 from support.production import TESTS, Redis, wait_until
 
 from postcards.shards import MODEL, jpeg
-from search.encoder import encoder_here
+from search.encoder import local_encoder
 from search.encoder.queue import PREFIX, WORKERS
 from search.encoder.remote import CeleryEncoder
 from search.errors import NotAPicture, PictureTooLarge, SearchUnavailable
@@ -140,11 +140,11 @@ def outcome(ask, *arguments):
 def test_the_answers_are_those_of_the_model_in_this_process(remote):
     texts = ["a red house", "", "🏠 " * 200, "half a pair \ud83c"]
     files = [jpeg(1), jpeg(2)]
-    here = encoder_here(MODEL, "")
+    here = local_encoder(MODEL, "")
     assert remote.dimension == 512
     for vectors, wanted in [
         (remote.encode_texts(texts), here.encode_texts(texts)),
-        (remote.encode_pictures(files), here.encode_pictures(files)),
+        (remote.encode_image_files(files), here.encode_image_files(files)),
     ]:
         assert vectors.dtype == np.float32
         assert np.allclose(vectors, wanted, atol=1e-5)
@@ -154,7 +154,7 @@ def test_users_at_once_share_passes_and_get_each_their_own(site, remote):
     texts = [f"a house with {number} windows" for number in range(64)]
     with ThreadPoolExecutor(64) as users:
         answers = list(users.map(lambda text: remote.encode_texts([text])[0], texts))
-    wanted = encoder_here(MODEL, "").encode_texts(texts)
+    wanted = local_encoder(MODEL, "").encode_texts(texts)
     assert np.allclose(answers, wanted, atol=1e-5)
     passes = [told for _, told in site.passes() if set(told) & set(texts)]
     assert sum(map(len, passes)) == 64
@@ -175,7 +175,7 @@ def test_the_log_of_the_worker_names_the_request_of_the_web(site, remote, client
 
 def test_a_long_call_is_answered_in_order(remote):
     texts = [f"{number} boats" for number in range(70)]
-    wanted = encoder_here(MODEL, "").encode_texts(texts)
+    wanted = local_encoder(MODEL, "").encode_texts(texts)
     assert np.allclose(remote.encode_texts(texts), wanted, atol=1e-5)
 
 
@@ -184,7 +184,7 @@ def test_a_damaged_picture_fails_alone(remote):
     with ThreadPoolExecutor(3) as users:
         files = [[jpeg(1)], [damaged], [jpeg(2)]]
         told = list(
-            users.map(lambda file: outcome(remote.encode_pictures, file), files)
+            users.map(lambda file: outcome(remote.encode_image_files, file), files)
         )
     (first, _), (failed, _), (second, _) = told
     assert isinstance(failed, NotAPicture)
@@ -199,7 +199,7 @@ def test_a_damaged_picture_fails_alone(remote):
 def test_what_is_no_picture_is_not_even_sent(remote, settings, file, error):
     settings.CELERY_BROKER_URL = "redis://127.0.0.1:1/0"
     with pytest.raises(error):
-        remote.encode_pictures([file])
+        remote.encode_image_files([file])
 
 
 def test_a_slow_worker_keeps_nobody_longer_than_the_limit(site, remote, client):
@@ -237,7 +237,7 @@ def test_when_too_much_waits_the_next_is_refused_at_once(site, remote, settings)
 
 
 def test_nothing_of_a_query_stays_in_redis(site, remote):
-    remote.encode_pictures([jpeg(4)])
+    remote.encode_image_files([jpeg(4)])
     remote.encode_texts(["forgotten"])
     with redis.Redis(port=site.redis.port) as client:
 

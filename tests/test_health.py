@@ -8,7 +8,7 @@ from django.core.checks import run_checks
 from prometheus_client.parser import text_string_to_metric_families
 
 from laionweb.version import VERSION
-from search.encoder import encoder_here
+from search.encoder import local_encoder
 from search.web import health_views
 
 PARTS = {"database": True, "cache": True, "engine": True, "encoder": True}
@@ -27,7 +27,7 @@ def loaded(postcards_dataset, monkeypatch):
     monkeypatch.setattr(
         health_views, "ANSWER_S", 20
     )  # on a machine with much else to do
-    encoder_here(postcards_dataset.model, "").encode_texts(["loaded beforehand"])
+    local_encoder(postcards_dataset.model, "").encode_texts(["loaded beforehand"])
 
 
 def test_a_process_that_is_up_says_so_whatever_else_is_down(client, settings):

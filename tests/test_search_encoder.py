@@ -7,7 +7,7 @@ from PIL import Image
 from postcards.draw import draw
 from postcards.scene import Scene, Thing
 from postcards.shards import MODEL
-from search.encoder import encoder_here
+from search.encoder import local_encoder
 from search.encoder.openclip import OpenClipEncoder
 from search.errors import SearchUnavailable
 
@@ -19,7 +19,7 @@ BLUE = Scene("day", "clear", "beach", (), (Thing("boat", "blue", "large", "middl
 
 @pytest.fixture(scope="module")
 def encoder():
-    return encoder_here(MODEL, "")
+    return local_encoder(MODEL, "")
 
 
 def test_vectors_are_of_unit_length_and_float32(encoder):

@@ -22,7 +22,7 @@ from PIL import Image
 from postcards.draw import draw
 from postcards.scene import Scene, Thing
 from postcards.shards import MODEL
-from search.encoder import encoder_here
+from search.encoder import local_encoder
 from search.errors import InvalidQuery
 from search.images import decode
 from search.management.commands.clickhouse_shell import PROMPT, Command, split
@@ -137,7 +137,7 @@ def answers(place: Place) -> dict[str, str]:
 
 def test_encode_text_is_the_encoder_whatever_the_text(answers):
     vectors = np.array(json.loads(answers["texts"])[0], np.float32)
-    expected = encoder_here(MODEL, "").encode_texts([NASTY, LONG, "", "a'b"])
+    expected = local_encoder(MODEL, "").encode_texts([NASTY, LONG, "", "a'b"])
     assert np.allclose(vectors, expected, atol=1e-5)
     assert answers["not utf-8"] == "512\n"
 
@@ -146,7 +146,7 @@ def test_encode_image_is_the_encoder_on_the_decoded_picture(answers, place):
     vectors = np.array(json.loads(answers["image"])[0], np.float32)
     picture = decode.decode((place.folder / "pictures" / "card.png").read_bytes())
     assert np.allclose(
-        vectors, encoder_here(MODEL, "").encode_images([picture]), atol=1e-5
+        vectors, local_encoder(MODEL, "").encode_images([picture]), atol=1e-5
     )
 
 

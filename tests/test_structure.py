@@ -113,7 +113,7 @@ def test_a_web_process_that_asks_encode_workers_never_loads_a_model():
         "from search.errors import SearchUnavailable\n"
         "encoder, refused = encoder_for('ViT-B-32', 'openai'), 0\n"
         "for ask, thing in [(encoder.encode_texts, 'a house'),\n"
-        "                   (encoder.encode_pictures, jpeg(1))]:\n"
+        "                   (encoder.encode_image_files, jpeg(1))]:\n"
         "    try: ask([thing])\n"
         "    except SearchUnavailable: refused += 1\n"
         f"print(refused, sorted({HEAVY} & set(sys.modules)))\n"

@@ -13,9 +13,9 @@ PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L4": 121e12, "T4": 65e
 
 def random_model(folder: Path) -> str:
     """Return the name by which encoders load the model."""
-    from search.encoder.openclip import keep_torchvision_importable
+    from search.encoder.openclip import make_torchvision_importable
 
-    keep_torchvision_importable()
+    make_torchvision_importable()
     import open_clip
     import torch
     from safetensors.torch import save_file

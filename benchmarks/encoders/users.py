@@ -82,7 +82,7 @@ class Things:
 def asker(kind: str, place: Place, things: Things) -> Callable[[], object]:
     if kind == "texts":
         return lambda: place.encoder.encode_texts([things.text()])
-    return lambda: place.encoder.encode_pictures([things.picture])
+    return lambda: place.encoder.encode_image_files([things.picture])
 
 
 def measure(

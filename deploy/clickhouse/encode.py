@@ -18,7 +18,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from search.encoder import encoder_here
+from search.encoder import local_encoder
 from search.errors import InvalidQuery, SearchError
 from search.images import decode
 
@@ -63,7 +63,7 @@ def arguments() -> argparse.Namespace:
 
 
 def encode_from(given: argparse.Namespace) -> Encode:
-    encoder = encoder_here(given.model, given.weights)
+    encoder = local_encoder(given.model, given.weights)
 
     def texts(rows: list[bytes]) -> np.ndarray:
         return encoder.encode_texts([row.decode(errors="replace") for row in rows])

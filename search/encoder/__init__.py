@@ -1,4 +1,4 @@
-"""Words or a picture in, an Embedding out: a unit-length float32 vector."""
+"""Encoders: texts or images in, embeddings (unit float32 vectors) out."""
 
 import threading
 from collections.abc import Sequence
@@ -13,18 +13,18 @@ from .cached import CachedEncoder
 if TYPE_CHECKING:
     from .openclip import OpenClipEncoder
 
-HERE = "search.encoder.openclip.OpenClipEncoder"
+LOCAL = "search.encoder.openclip.OpenClipEncoder"
 
 _encoders: dict[tuple[str, str, str], Any] = {}
 _lock = threading.Lock()
 
 
 class Encoder(Protocol):
-    """One CLIP model; safe to use from many threads.
+    """One CLIP model; thread-safe.
 
-    Both methods return float32 of shape (count, dimension), rows of unit length, and
-    raise SearchUnavailable when the model cannot be had. Pictures are files as they
-    come from outside; NotAPicture and PictureTooLarge say what is wrong with one.
+    Both methods return float32 (count, dimension), rows of unit length, and raise
+    SearchUnavailable when the model cannot be used. Image files are untrusted: a bad
+    one raises NotAPicture or PictureTooLarge.
     """
 
     @property
@@ -32,31 +32,31 @@ class Encoder(Protocol):
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray: ...
 
-    def encode_pictures(self, files: Sequence[bytes]) -> np.ndarray: ...
+    def encode_image_files(self, files: Sequence[bytes]) -> np.ndarray: ...
 
 
 def encoder_for(model: str, weights: str) -> Encoder:
-    """The encoder that answers queries, as SEARCH_ENCODER says; texts are remembered.
+    """Return the encoder of SEARCH_ENCODER with a cache for texts, for queries.
 
-    It is made at first use and kept; weights load when they are needed.
+    The encoder behind it is created once per model; weights load at first use.
     """
     return CachedEncoder(uncached_encoder_for(model, weights), model, weights)
 
 
 def uncached_encoder_for(model: str, weights: str) -> Encoder:
-    """The encoder that answers queries, without the memory: it computes each time."""
-    return _made(settings.SEARCH_ENCODER, model, weights)
+    """Return the encoder of SEARCH_ENCODER without the cache."""
+    return _instance(settings.SEARCH_ENCODER, model, weights)
 
 
-def encoder_here(model: str, weights: str) -> "OpenClipEncoder":
-    """One that computes in this process, for work in bulk and in encode workers."""
-    return _made(HERE, model, weights)
+def local_encoder(model: str, weights: str) -> "OpenClipEncoder":
+    """Return the encoder in this process, for bulk work and encode workers."""
+    return _instance(LOCAL, model, weights)
 
 
-def _made(kind: str, model: str, weights: str) -> Any:
-    """Of the class of this name, which only the callers know to be an encoder."""
-    key = (kind, model, weights)
+def _instance(class_name: str, model: str, weights: str) -> Any:
+    """Return the one encoder of a class and a model."""
+    key = (class_name, model, weights)
     with _lock:
         if key not in _encoders:
-            _encoders[key] = import_string(kind)(model, weights)
+            _encoders[key] = import_string(class_name)(model, weights)
         return _encoders[key]

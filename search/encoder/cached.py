@@ -1,4 +1,4 @@
-"""The embeddings of texts, remembered in Django's cache: people ask the same again."""
+"""A cache for the embeddings of texts, because users repeat queries."""
 
 import hashlib
 import re
@@ -17,7 +17,7 @@ ASCII_BLANKS = re.compile("[ \t\n]+")
 
 
 class CachedEncoder:
-    """An encoder that asks another one only for texts that are not in the cache."""
+    """Encoder that passes only texts to another one that are not in Django's cache."""
 
     def __init__(self, encoder: "Encoder", model: str, weights: str):
         self.encoder = encoder
@@ -27,31 +27,34 @@ class CachedEncoder:
     def dimension(self) -> int:
         return self.encoder.dimension
 
-    def encode_pictures(self, files: Sequence[bytes]) -> np.ndarray:
-        return self.encoder.encode_pictures(files)
+    def encode_image_files(self, files: Sequence[bytes]) -> np.ndarray:
+        return self.encoder.encode_image_files(files)
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
-        """float32 (len(texts), dimension), rows of unit length."""
-        normal = [normalized_text(text) for text in texts]
-        known = {text: cache.get(self._key(text)) for text in dict.fromkeys(normal)}
-        new = [text for text in known if known[text] is None]
-        if new:
-            for text, vector in zip(new, self.encoder.encode_texts(new), strict=True):
-                known[text] = vector.tobytes()
-                cache.set(self._key(text), known[text], CACHE_S)
-        vectors = [np.frombuffer(known[text], np.float32) for text in normal]
+        """Return float32 (len(texts), dimension), rows of unit length."""
+        normalized = [normalized_text(text) for text in texts]
+        cached = {
+            text: cache.get(self._key(text)) for text in dict.fromkeys(normalized)
+        }
+        missing = [text for text in cached if cached[text] is None]
+        if missing:
+            encoded = self.encoder.encode_texts(missing)
+            for text, vector in zip(missing, encoded, strict=True):
+                cached[text] = vector.tobytes()
+                cache.set(self._key(text), cached[text], CACHE_S)
+        vectors = [np.frombuffer(cached[text], np.float32) for text in normalized]
         return np.stack(vectors) if vectors else np.empty((0, self.dimension), "f4")
 
     def _key(self, text: str) -> str:
-        told = f"{self._name}\n{text}".encode(errors="surrogatepass")
-        return f"text:{hashlib.sha256(told).hexdigest()}"
+        named = f"{self._name}\n{text}".encode(errors="surrogatepass")
+        return f"text:{hashlib.sha256(named).hexdigest()}"
 
 
 def normalized_text(text: str) -> str:
-    """With single blanks, where that cannot change the tokens.
+    """Collapse blanks where that cannot change the tokens, which is in ASCII only.
 
-    All tokenizers of open_clip's fold blanks, but only after repairing what looks
-    wrongly decoded, in which a blank can have a meaning: so only in plain ASCII. Upper
-    and lower case are one to some of them alone.
+    All tokenizers of open_clip collapse blanks, but only after repairing text that
+    looks wrongly decoded, where a blank can matter. Only some of them ignore case, so
+    case stays.
     """
     return ASCII_BLANKS.sub(" ", text).strip(" ") if text.isascii() else text

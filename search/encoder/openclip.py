@@ -1,4 +1,4 @@
-"""CLIP in this process, by open_clip; torch is imported at first use only."""
+"""CLIP in this process with open_clip; torch is imported at first use only."""
 
 import logging
 import threading
@@ -21,20 +21,20 @@ Key = TypeVar("Key", bound=Hashable)
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model of open_clip's, ready to be used on its device."""
+    """An open_clip model on its device."""
 
     model: Any
     preprocess: Any
     tokenizer: Any
     device: Any
-    precision: Any  # torch's type of the pictures it takes
+    precision: Any  # torch.dtype of the image tensors it takes
     bytes: int  # of its weights
 
 
 class ModelCache(Generic[Key]):
-    """Safe to use from many threads.
+    """The loaded models, within ENCODER_MEMORY_MB; thread-safe.
 
-    What is taken away while a thread works with it lives until that has ended.
+    A model that is evicted while threads use it lives until they have finished.
     """
 
     def __init__(self) -> None:
@@ -48,60 +48,63 @@ class ModelCache(Generic[Key]):
             return self._loaded.get(key)
 
     def put(self, key: Key, loaded: LoadedModel) -> list[Key]:
-        """Returns what had to go; the new one stays, whatever its size."""
-        most = settings.ENCODER_MEMORY_MB * 2**20
-        gone = []
+        """Add a model of any size; return the keys of the evicted ones."""
+        max_bytes = settings.ENCODER_MEMORY_MB * 2**20
+        evicted = []
         with self._lock:
             self._loaded[key] = loaded
-            while len(self._loaded) > 1 and self._size() > most:
-                gone.append(self._loaded.popitem(last=False)[0])
-        return gone
+            while len(self._loaded) > 1 and self._size() > max_bytes:
+                evicted.append(self._loaded.popitem(last=False)[0])
+        return evicted
 
     def _size(self) -> int:
         return sum(loaded.bytes for loaded in self._loaded.values())
 
 
 LOCAL = "local-dir:"
-OWN_MERGES = "bpe.txt.gz"  # byte-pair merges that a local model may bring along
+OWN_MERGES = "bpe.txt.gz"  # optional byte-pair merges of a local model
 PRECISIONS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 
-_kept_libraries: list[Any] = []
+_libraries: list[Any] = []
 
 
 def load(model: str, weights: str) -> LoadedModel:
-    """Raises SearchUnavailable when it cannot be had.
+    """Load a model to ENCODER_DEVICE; raises SearchUnavailable.
 
-    The weights are kept in the chosen precision. Autocast would have them in float32
-    and convert them at each pass, which costs a lone text more than is gained.
+    The weights are in ENCODER_PRECISION: autocast would keep them in float32 and
+    convert them in each pass, which costs a single text more than it gains.
     """
-    keep_torchvision_importable()
+    make_torchvision_importable()
     import open_clip
     import torch
 
     name = _resolved(model)
     if not _has_weights(name, weights):
         raise SearchUnavailable(f"The model {model} has no weights here.")
-    on = _device()
-    precision = _precision(on)
+    device = _device()
+    precision = _precision(device)
     try:
-        made, _, preprocess = open_clip.create_model_and_transforms(
-            name, pretrained=weights or None, precision=precision, device=on
+        loaded, _, preprocess = open_clip.create_model_and_transforms(
+            name, pretrained=weights or None, precision=precision, device=device
         )
         tokenizer = open_clip.get_tokenizer(name, **_own_merges(name))
-    # Weights from outside fail in as many ways as there are formats.
+    # Bad weights fail in as many ways as there are formats.
     except Exception as error:
         raise SearchUnavailable(
             f"The model {model} {weights} cannot be loaded here."
         ) from error
-    size = sum(each.nbytes for each in [*made.parameters(), *made.buffers()])
-    takes = open_clip.get_input_dtype(precision) or torch.float32
     return LoadedModel(
-        made.eval(), preprocess, tokenizer, torch.device(on), takes, size
+        loaded.eval(),
+        preprocess,
+        tokenizer,
+        torch.device(device),
+        open_clip.get_input_dtype(precision) or torch.float32,
+        sum(each.nbytes for each in [*loaded.parameters(), *loaded.buffers()]),
     )
 
 
 def _device() -> str:
-    """ENCODER_DEVICE, and in place of auto the first GPU if there is one."""
+    """Return ENCODER_DEVICE; for auto the first GPU, or the CPU without one."""
     import torch
 
     if settings.ENCODER_DEVICE != "auto":
@@ -109,11 +112,11 @@ def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _precision(on: str) -> str:
-    chosen = settings.ENCODER_PRECISION
-    if chosen == "auto":
-        chosen = "float16" if on.startswith("cuda") else "float32"
-    return PRECISIONS[chosen]
+def _precision(device: str) -> str:
+    precision = settings.ENCODER_PRECISION
+    if precision == "auto":
+        precision = "float16" if device.startswith("cuda") else "float32"
+    return PRECISIONS[precision]
 
 
 def _resolved(model: str) -> str:
@@ -123,7 +126,7 @@ def _resolved(model: str) -> str:
 
 
 def _has_weights(name: str, weights: str) -> bool:
-    """Without any, open_clip would make a model of random weights and say nothing."""
+    """Return False where open_clip would silently create random weights."""
     if name.startswith(LOCAL):
         return any(Path(name.removeprefix(LOCAL)).glob("*.safetensors"))
     return bool(weights)
@@ -136,11 +139,11 @@ def _own_merges(name: str) -> dict[str, str]:
     return {}
 
 
-def keep_torchvision_importable() -> None:
-    """Lets torchvision be imported beside a torch of another build.
+def make_torchvision_importable() -> None:
+    """Let torchvision be imported with a torch of another build.
 
-    A torchvision built for CUDA lacks its operators beside a torch for the CPU, and its
-    import fails where it registers their shapes. The declarations are all it needs.
+    With a torch for the CPU, a torchvision built for CUDA lacks its operators, and its
+    import fails where it registers their shapes. Declaring them is enough.
     """
     import torch
 
@@ -154,7 +157,7 @@ def keep_torchvision_importable() -> None:
             library.define(
                 f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
             )
-        _kept_libraries.append(library)  # the declarations live as long as it does
+        _libraries.append(library)  # declarations end with their library
 
 
 if TYPE_CHECKING:
@@ -162,9 +165,10 @@ if TYPE_CHECKING:
 
 
 def encode_text(model: Any, tokens: "Tensor") -> "Tensor":
-    """As model.encode_text(tokens), not normalised.
+    """Return model.encode_text(tokens), not normalized.
 
-    Towers that see the whole text, or pool it in another way, compute all of it.
+    In a causal text tower, tokens after the end have no effect, so only those up to the
+    last end in the batch are computed. Other towers compute all tokens.
     """
     tower = _causal_tower(model)
     if tower is None:
@@ -184,7 +188,7 @@ def encode_text(model: Any, tokens: "Tensor") -> "Tensor":
 
 
 def text_ends(model: Any, tokens: "Tensor") -> "Tensor":
-    """Where the last token that counts stands in each row of tokens (count, length)."""
+    """Return the index of the last relevant token of each row of (count, length)."""
     tower = _causal_tower(model)
     if tower is None:
         return tokens.new_full((len(tokens),), tokens.shape[1] - 1)
@@ -194,12 +198,12 @@ def text_ends(model: Any, tokens: "Tensor") -> "Tensor":
 
 
 def _causal_tower(model: Any) -> Any:
-    """The text tower that may be shortened; None when the model has another one."""
+    """Return the text tower if its input may be truncated; None for other kinds."""
     import open_clip
     from open_clip.transformer import TextTransformer
 
     tower = model.text if type(model) is open_clip.CustomTextCLIP else model
-    # Exactly these: what is derived from them has other ways.
+    # Exactly these: derived classes may compute something else.
     if type(tower) not in (open_clip.CLIP, TextTransformer):
         return None
     if tower.attn_mask is None or getattr(tower, "cls_emb", None) is not None:
@@ -219,10 +223,11 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-RETRY_PAUSE_S = 30  # after weights could not be loaded, from afar perhaps
-TOGETHER = 64  # in a forward pass
-# On a CPU the short texts of a batch do not wait for the long ones: tokens.
-SHORT = (16, 32)
+RETRY_PAUSE_S = 30  # after weights could not be loaded, which may be downloaded
+BATCH_SIZE = 64  # of a forward pass
+# Token counts at which a CPU splits a batch, so that short texts are not padded to the
+# length of long ones.
+LENGTH_STEPS = (16, 32)
 
 logger = logging.getLogger(__name__)
 model_cache: ModelCache["OpenClipEncoder"] = ModelCache()
@@ -230,10 +235,10 @@ decoders = decoder_pool("encoder")
 
 
 class OpenClipEncoder:
-    """Loads its model at first use, under a lock, and keeps it while there is room.
+    """Encoder that loads its model at first use and again after an eviction.
 
-    `model` is an open_clip architecture, with `weights` a tag that open_clip knows or a
-    file; or local-dir:FOLDER, a folder with its own open_clip_config.json and weights,
+    `model` is an open_clip architecture, with `weights` one of open_clip's tags or a
+    file; or local-dir:FOLDER, a folder with an open_clip_config.json and weights,
     relative to the project.
     """
 
@@ -249,47 +254,47 @@ class OpenClipEncoder:
         return self.encode_texts([""]).shape[1]
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
-        """float32 (len(texts), dimension), rows of unit length."""
+        """Return float32 (len(texts), dimension), rows of unit length."""
         loaded = self._loaded
         tokens = loaded.tokenizer(list(texts))
         encode = partial(encode_text, loaded.model)
         ends = text_ends(loaded.model, tokens).tolist()
         vectors: dict[int, np.ndarray] = {}
-        for rows in _of_like_length(ends, loaded.device.type):
-            encoded = _computed(encode, tokens[rows].to(loaded.device))
+        for rows in _batches_by_length(ends, loaded.device.type):
+            encoded = _encode(encode, tokens[rows].to(loaded.device))
             vectors.update(zip(rows, encoded, strict=True))
         return np.stack([vectors[row] for row in range(len(texts))])
 
-    def encode_pictures(self, files: Sequence[bytes]) -> np.ndarray:
-        """float32 (len(files), dimension), rows of unit length."""
+    def encode_image_files(self, files: Sequence[bytes]) -> np.ndarray:
+        """Return float32 (len(files), dimension), rows of unit length."""
         return self.encode_prepared(decoders.map(self.prepare, files))
 
     def encode_images(self, images: Sequence["Image.Image"]) -> np.ndarray:
-        """float32 (len(images), dimension), rows of unit length."""
+        """Return float32 (len(images), dimension), rows of unit length."""
         return self.encode_prepared(decoders.map(self._loaded.preprocess, images))
 
     def prepare(self, file: bytes) -> "Tensor":
-        """A picture as the model looks at it; raises NotAPicture or PictureTooLarge."""
+        """Return an image as the model's input; raises NotAPicture, PictureTooLarge."""
         return self._loaded.preprocess(decode(file))
 
-    def encode_prepared(self, pictures: Iterable["Tensor"]) -> np.ndarray:
-        """float32 (number of pictures, dimension), rows of unit length.
+    def encode_prepared(self, images: Iterable["Tensor"]) -> np.ndarray:
+        """Return float32 (number of images, dimension), rows of unit length.
 
-        One pass computes while threads go on to prepare the next.
+        A pass runs while other threads prepare the images of the next.
         """
         import torch
 
         loaded = self._loaded
         encode, to = loaded.model.encode_image, (loaded.device, loaded.precision)
-        parts = (torch.stack(part).to(*to) for part in _parts(pictures))
-        return np.concatenate([_computed(encode, part) for part in parts])
+        batches = (torch.stack(batch).to(*to) for batch in _batches(images))
+        return np.concatenate([_encode(encode, batch) for batch in batches])
 
     @property
     def _loaded(self) -> LoadedModel:
-        """A failure is not repeated at once."""
+        """Load the model unless it is cached; after a failure, retry only later."""
         with self._lock:
-            if (there := model_cache.get(self)) is not None:
-                return there
+            if (cached := model_cache.get(self)) is not None:
+                return cached
             if time.monotonic() < self._retry_at:
                 raise SearchUnavailable(self._failure)
             try:
@@ -299,13 +304,13 @@ class OpenClipEncoder:
                 self._retry_at = time.monotonic() + RETRY_PAUSE_S
                 raise
             logger.info("Loaded the model %s %s", self.model, self.weights)
-            for gone in model_cache.put(self, loaded):
-                logger.info("It took the place of %s %s", gone.model, gone.weights)
+            for evicted in model_cache.put(self, loaded):
+                logger.info("Evicted the model %s %s", evicted.model, evicted.weights)
             return loaded
 
 
-def _computed(encode: Callable[["Tensor"], Any], batch: "Tensor") -> np.ndarray:
-    """Unit vectors, made so in float32, whatever the model computes in."""
+def _encode(encode: Callable[["Tensor"], Any], batch: "Tensor") -> np.ndarray:
+    """Return unit vectors, normalized in float32 whatever the model's precision."""
     import torch
 
     with torch.inference_mode():
@@ -313,23 +318,23 @@ def _computed(encode: Callable[["Tensor"], Any], batch: "Tensor") -> np.ndarray:
     return vectors.cpu().numpy()
 
 
-def _of_like_length(ends: list[int], kind: str) -> Iterator[list[int]]:
-    """The rows of passes of at most TOGETHER texts; a GPU takes them as they come."""
-    steps = SHORT if kind == "cpu" else ()
+def _batches_by_length(ends: list[int], device_type: str) -> Iterator[list[int]]:
+    """Yield the rows of each batch; on a CPU, of texts of similar lengths."""
+    steps = LENGTH_STEPS if device_type == "cpu" else ()
     groups: dict[int, list[int]] = {}
     for row, end in enumerate(ends):
         groups.setdefault(sum(end >= step for step in steps), []).append(row)
     for rows in groups.values():
-        yield from _parts(rows)
+        yield from _batches(rows)
 
 
-def _parts(things: Iterable[Any]) -> Iterator[list[Any]]:
-    """Lists of TOGETHER things, the last one shorter."""
-    part: list[Any] = []
-    for thing in things:
-        part.append(thing)
-        if len(part) == TOGETHER:
-            yield part
-            part = []
-    if part:
-        yield part
+def _batches(inputs: Iterable[Any]) -> Iterator[list[Any]]:
+    """Yield lists of BATCH_SIZE inputs, the last one shorter."""
+    batch: list[Any] = []
+    for one in inputs:
+        batch.append(one)
+        if len(batch) == BATCH_SIZE:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

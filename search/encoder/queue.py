@@ -1,16 +1,16 @@
-"""The queue between those who ask for embeddings and the encode workers, in Redis.
+"""The queue of encode requests in Redis, between web processes and encode workers.
 
-It lies beside Celery's own queues, and Celery's workers empty it
-(laionweb/encode_worker.py), but what waits in it are not tasks. Tasks come one by one,
-what a killed worker held comes back after minutes, and a result costs a subscription;
-celery-batches adds batches, but computes what has expired, and leaves the companions of
-a failing task pending. Here each step is one script that Redis runs as a whole, by its
-own clock:
+Celery's workers process it (laionweb/encode_worker.py), but its entries are not Celery
+tasks: those come one by one, return only minutes after their worker was killed, and
+need a subscription per result. celery-batches adds batches, but computes expired tasks
+and leaves the others of a batch pending when one fails. Here each step is one script,
+which Redis runs atomically by its own clock:
 
-ask      refuses when no worker lives, or too much waits; else adds requests
-take     drops what has expired; what it hands out stays written down as held
-answer   hands over vectors, which expire, and forgets what was held
-live     tells that a worker lives, and hands on once more what a dead one held
+ENQUEUE    refuse when no worker is alive or the queue is full; else add the requests
+TAKE       drop expired requests, and record those handed out as held by the worker
+HEARTBEAT  record that a worker is alive; requeue once what dead workers held
+
+Answers are lists that expire, one for each call.
 """
 
 import json
@@ -39,10 +39,11 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 """
 
-# Keys: what waits, the bell, the workers. Given: how much may wait, after how many
-# milliseconds of silence there is no worker, how long is waited, the kind; then of each
-# request what it tells, the key of its picture or '', and the picture.
-ASK = (
+# KEYS: the list of this kind, the bell, the workers. ARGV: the list's maximum length,
+# the age in milliseconds from which a heartbeat does not count, the milliseconds until
+# the deadline, the kind; then for each request its payload, the key of its image or '',
+# and the image.
+ENQUEUE = (
     NOW
     + """
 local waiting, bell, workers = KEYS[1], KEYS[2], KEYS[3]
@@ -69,17 +70,18 @@ return new
 """
 )
 
-# Keys: the bell, what the worker holds, waiting texts, waiting pictures. Given: kinds
-# in the order of preference, the most texts, the most pictures.
+# KEYS: the bell, what the worker holds, the lists of texts and of images. ARGV: kinds
+# in order of preference, the maximum number of texts, of images. Returns the number of
+# expired requests and the entries taken.
 TAKE = (
     NOW
     + """
 local bell, held = KEYS[1], KEYS[2]
 local lists = {t = KEYS[3], p = KEYS[4]}
-local most = {t = tonumber(ARGV[2]), p = tonumber(ARGV[3])}
+local limits = {t = tonumber(ARGV[2]), p = tonumber(ARGV[3])}
 local taken = {0}
 for kind in string.gmatch(ARGV[1], '.') do
-  while #taken <= most[kind] do
+  while #taken <= limits[kind] do
     local entry = redis.call('LPOP', lists[kind])
     if not entry then break end
     if tonumber(string.sub(entry, 3, 15)) > now then
@@ -99,23 +101,24 @@ return taken
 """
 )
 
-# Keys: the workers, the bell, waiting texts, waiting pictures. Given: the worker's
-# name, the silence of the dead in milliseconds, the prefix of keys, the error for those
-# tried twice, and how long it is kept.
-LIVE = (
+# KEYS: the workers, the bell, the lists of texts and of images. ARGV: the worker's
+# name, the age in milliseconds from which a heartbeat means death, the prefix of keys,
+# the error for requests that were tried twice, and its time to live. Returns the number
+# of requests that were requeued.
+HEARTBEAT = (
     NOW
     + """
 local workers, bell = KEYS[1], KEYS[2]
 local lists = {t = KEYS[3], p = KEYS[4]}
 redis.call('ZADD', workers, now, ARGV[1])
-local handed = 0
+local requeued = 0
 for _, dead in ipairs(redis.call('ZRANGEBYSCORE', workers, 0, now - ARGV[2])) do
   local held = ARGV[3] .. 'held:' .. dead
   for _, entry in ipairs(redis.call('LRANGE', held, 0, -1)) do
     if string.sub(entry, 1, 1) == '0' then
       redis.call('LPUSH', lists[string.sub(entry, 2, 2)], '1' .. string.sub(entry, 2))
       redis.call('RPUSH', bell, '')
-      handed = handed + 1
+      requeued = requeued + 1
     else
       local answer = ARGV[3] .. 'answer:' .. string.sub(entry, 16, 47)
       redis.call('RPUSH', answer, 'e' .. string.sub(entry, 48, 50) .. ARGV[4])
@@ -125,7 +128,7 @@ for _, dead in ipairs(redis.call('ZRANGEBYSCORE', workers, 0, now - ARGV[2])) do
   redis.call('DEL', held)
 end
 redis.call('ZREMRANGEBYSCORE', workers, 0, now - 60000)
-return handed
+return requeued
 """
 )
 
@@ -133,25 +136,41 @@ return handed
 PREFIX = "laionweb:encode:"
 BELL, WORKERS = f"{PREFIX}bell", f"{PREFIX}workers"
 WAITING = {"t": f"{PREFIX}texts", "p": f"{PREFIX}pictures"}
-MAX_PICTURES = 64  # that wait: at 10 MB each they shall not fill Redis
+MAX_IMAGES = 64  # in the queue: at 10 MB each, more could fill Redis
 CONNECT_S = SEND_S = 1.0
-ANSWER_KEPT_MS = 5_000
-# A worker tells every BEAT_S that it lives. What one held that has not for SILENT_MS is
-# handed on; where none has for GONE_MS, nobody need wait.
-BEAT_S = 0.3
-SILENT_MS = 1_000
-GONE_MS = 5_000
+ANSWER_TTL_MS = 5_000
 ERRORS = {error.code: error for error in (NotAPicture, PictureTooLarge, InvalidQuery)}
 LOST = "The encode worker broke down over it; please try again in a moment."
 
 
 @dataclass(frozen=True)
-class Request:
-    """One text (kind t) or picture (kind p) that somebody waits for.
+class Liveness:
+    """Timing of the heartbeats by which workers are known to be alive.
 
-    As bytes: a digit for the tries before, the kind, 13 digits of the deadline in
-    milliseconds of Redis's clock, 32 characters of the call, three digits of its number
-    therein, and the rest in JSON; the scripts read the first fields.
+    A worker without a heartbeat for `dead_after_ms` is dead, and others take over what
+    it held. If no worker had one for `absent_after_ms`, requests fail at once.
+    """
+
+    interval_s: float = 0.3
+    dead_after_ms: int = 1_000
+    absent_after_ms: int = 5_000
+
+
+LIVENESS = Liveness()
+
+
+@dataclass(frozen=True)
+class Request:
+    """One text (kind t) or image (kind p) to encode.
+
+    An entry of the queue consists of these fields, whose places the scripts know:
+
+    0      how often it was tried before
+    1      kind
+    2-14   deadline in milliseconds of Redis's clock
+    15-46  call
+    47-49  number within the call
+    50-    the other fields as JSON; the content of an image has a key of its own
     """
 
     call: str
@@ -160,23 +179,23 @@ class Request:
     model: str
     weights: str
     content: bytes
-    name: str = NO_REQUEST  # of the web request, for the worker's log
+    name: str = NO_REQUEST  # id of the web request, for the worker's log
 
     @property
-    def picture_key(self) -> str:
+    def image_key(self) -> str:
         return f"{PREFIX}picture:{self.call}{self.number:03}"
 
     @property
-    def told(self) -> str:
-        """Without the fields that the script adds."""
+    def payload(self) -> str:
+        """The entry without the fields that ENQUEUE adds."""
         rest = {"model": self.model, "weights": self.weights, "name": self.name}
         if self.kind == "t":
             rest["text"] = self.content.decode(errors="surrogatepass")
         return f"{self.call}{self.number:03}{json.dumps(rest)}"
 
     @classmethod
-    def read(cls, entry: bytes) -> "Request":
-        """Of a picture the content is elsewhere, under its key."""
+    def from_entry(cls, entry: bytes) -> "Request":
+        """Parse an entry; the content of an image stays empty."""
         text = entry.decode()
         rest = json.loads(text[50:])
         content = rest.pop("text", "").encode(errors="surrogatepass")
@@ -184,12 +203,13 @@ class Request:
 
 
 class QueueClient:
-    """For those who ask; safe to use from many threads, each on its own connection.
+    """The side that needs embeddings; thread-safe, with a connection per call.
 
-    Raises redis.RedisError where Redis does not answer in time.
+    Raises redis.RedisError when Redis does not answer in time.
     """
 
-    def __init__(self, url: str):
+    def __init__(self, url: str, liveness: Liveness = LIVENESS):
+        self._liveness = liveness
         self._pool = ConnectionPool.from_url(
             url,
             socket_connect_timeout=CONNECT_S,
@@ -198,133 +218,142 @@ class QueueClient:
             max_connections=10_000,
         )
 
-    def ask(self, requests: Sequence[Request], most: int, wait_s: float) -> list[bytes]:
-        """The embeddings of the requests of one call, as bytes, in their order.
+    def encode(
+        self, requests: Sequence[Request], max_queued: int, wait_s: float
+    ) -> list[bytes]:
+        """Return the embeddings of one call's requests, in order, as float32 bytes.
 
-        Raises SearchUnavailable when they cannot be had in time, and for a picture
+        Raises SearchUnavailable when they do not come within `wait_s`, and for an image
         NotAPicture or PictureTooLarge.
         """
         deadline = time.monotonic() + wait_s
         connection = self._pool.get_connection()
         try:
-            self._add(connection, requests, most, deadline)
-            return self._answers(connection, requests, deadline)
+            self._enqueue(connection, requests, max_queued, deadline)
+            return self._receive(connection, requests, deadline)
         except SearchError:
             raise
         except BaseException:
-            connection.disconnect()  # its answer may still be on the way
+            connection.disconnect()  # a late reply would answer the next command
             raise
         finally:
             self._pool.release(connection)
 
-    def standing(self) -> tuple[dict[str, int], int]:
-        """How much waits, by its kind; how many workers live."""
+    def status(self) -> tuple[dict[str, int], int]:
+        """Return the lengths of the queue by kind, and the number of live workers."""
         client = Redis(connection_pool=self._pool)
         seconds, microseconds = client.time()
-        since = seconds * 1_000 + microseconds // 1_000 - SILENT_MS
+        since = seconds * 1_000 + microseconds // 1_000 - self._liveness.dead_after_ms
         waiting = {kind: client.llen(key) for kind, key in WAITING.items()}
         return waiting, client.zcount(WORKERS, since, "+inf")
 
-    def _add(
+    def _enqueue(
         self,
         connection: Connection,
         requests: Sequence[Request],
-        most: int,
+        max_queued: int,
         deadline: float,
     ) -> None:
         kind = requests[0].kind
         keys = [WAITING[kind], BELL, WORKERS]
-        given: list[Any] = [min(most, MAX_PICTURES) if kind == "p" else most]
-        given += [GONE_MS, max(int((deadline - time.monotonic()) * 1000), 1), kind]
+        is_image = kind == "p"
+        wait_ms = max(int((deadline - time.monotonic()) * 1000), 1)
+        arguments: list[Any] = [min(max_queued, MAX_IMAGES) if is_image else max_queued]
+        arguments += [self._liveness.absent_after_ms, wait_ms, kind]
         for request in requests:
-            picture = kind == "p"
-            given.append(request.told)
-            given.append(request.picture_key if picture else "")
-            given.append(request.content if picture else "")
-        told = _command(connection, deadline, "EVAL", ASK, 3, *keys, *given)
-        if told == -1:
+            arguments.append(request.payload)
+            arguments.append(request.image_key if is_image else "")
+            arguments.append(request.content if is_image else "")
+        result = _command(connection, deadline, "EVAL", ENQUEUE, 3, *keys, *arguments)
+        if result == -1:
             raise SearchUnavailable(
                 "Words and pictures cannot be searched for at the moment: no encode "
                 "worker is running."
             )
-        if told == -2:
+        if result == -2:
             raise SearchUnavailable(
                 "Too many searches are waiting; please try again in a moment."
             )
 
-    def _answers(
+    def _receive(
         self, connection: Connection, requests: Sequence[Request], deadline: float
     ) -> list[bytes]:
         vectors: dict[int, bytes] = {}
         key = f"{PREFIX}answer:{requests[0].call}"
         while len(vectors) < len(requests):
-            left = max(deadline - time.monotonic(), 0.001)
+            remaining = max(deadline - time.monotonic(), 0.001)
+            blpop = ("BLPOP", key, f"{remaining:.3f}")
             try:
-                popped = _command(connection, deadline, "BLPOP", key, f"{left:.3f}")
-            except RedisTimeout:  # by which the connection is closed, too
+                popped = _command(connection, deadline, *blpop)
+            except RedisTimeout:  # which has closed the connection
                 popped = None
             if popped is None:
                 raise SearchUnavailable(
                     "It took too long to understand the words or the picture; please "
                     "try again in a moment."
                 )
-            number, vector = _read_answer(popped[1])
+            number, vector = _parse_answer(popped[1])
             vectors[number] = vector
         return [vectors[request.number] for request in requests]
 
 
 class QueueServer:
-    """For one encode worker; raises redis.RedisError."""
+    """The side of one encode worker; raises redis.RedisError."""
 
-    def __init__(self, url: str, name: str):
+    def __init__(self, url: str, name: str, liveness: Liveness = LIVENESS):
         self.name = name
+        self._liveness = liveness
         self._held = f"{PREFIX}held:{name}"
         self._redis = Redis.from_url(
             url, socket_connect_timeout=CONNECT_S, socket_timeout=5 * SEND_S
         )
 
     def wait(self, seconds: float) -> bool:
-        """Whether something has come within these seconds."""
+        """Return whether a request arrives within these seconds."""
         return self._redis.blpop([BELL], timeout=seconds) is not None
 
-    def take(self, kinds: str, most: dict[str, int]) -> tuple[list[Request], int]:
-        """Requests of the first of these kinds that has any; how many had expired."""
+    def take(self, kinds: str, limits: dict[str, int]) -> tuple[list[Request], int]:
+        """Take requests of the first of these kinds that has any.
+
+        Returns them, and the number of expired requests that were dropped.
+        """
         keys = [BELL, self._held, WAITING["t"], WAITING["p"]]
-        given: list[str | int] = [kinds, most["t"], most["p"]]
-        expired, *entries = self._redis.eval(TAKE, 4, *keys, *given)
-        requests = [Request.read(entry) for entry in entries]
+        arguments: list[str | int] = [kinds, limits["t"], limits["p"]]
+        expired, *entries = self._redis.eval(TAKE, 4, *keys, *arguments)
+        requests = [Request.from_entry(entry) for entry in entries]
         if not requests or requests[0].kind == "t":
             return requests, expired
-        found = self._redis.mget([request.picture_key for request in requests])
+        contents = self._redis.mget([request.image_key for request in requests])
         return [
             Request(**{**vars(request), "content": content})
-            for request, content in zip(requests, found, strict=True)
-            if content is not None  # gone with its deadline
+            for request, content in zip(requests, contents, strict=True)
+            if content is not None  # expired with its deadline
         ], expired
 
     def answer(self, answers: Sequence[tuple[Request, bytes | SearchError]]) -> None:
         with self._redis.pipeline(transaction=False) as pipeline:
-            for request, told in answers:
+            for request, result in answers:
                 key = f"{PREFIX}answer:{request.call}"
-                pipeline.rpush(key, _written_answer(request.number, told))
-                pipeline.pexpire(key, ANSWER_KEPT_MS)
+                pipeline.rpush(key, _format_answer(request.number, result))
+                pipeline.pexpire(key, ANSWER_TTL_MS)
                 if request.kind == "p":
-                    pipeline.unlink(request.picture_key)
+                    pipeline.unlink(request.image_key)
             pipeline.execute()
 
-    def done(self) -> None:
-        """All that was taken has been answered."""
+    def release(self) -> None:
+        """Forget the requests taken, once all of them are answered."""
         self._redis.delete(self._held)
 
-    def live(self) -> int:
-        """How many requests of dead workers are handed on."""
+    def heartbeat(self) -> int:
+        """Report that the worker is alive; return the number of requeued requests."""
         keys = [WORKERS, BELL, WAITING["t"], WAITING["p"]]
         lost = json.dumps({"code": SearchUnavailable.code, "message": LOST})
-        given: list[str | int] = [self.name, SILENT_MS, PREFIX, lost, ANSWER_KEPT_MS]
-        return self._redis.eval(LIVE, 4, *keys, *given)
+        dead_after_ms = self._liveness.dead_after_ms
+        arguments = (self.name, dead_after_ms, PREFIX, lost, ANSWER_TTL_MS)
+        return self._redis.eval(HEARTBEAT, 4, *keys, *arguments)
 
-    def leave(self) -> None:
-        """The worker stops, with nothing in its hands."""
+    def unregister(self) -> None:
+        """Remove the worker, which holds no requests any more, from the live ones."""
         self._redis.zrem(WORKERS, self.name)
 
 
@@ -334,20 +363,21 @@ def new_call() -> str:
 
 def _command(connection: Connection, deadline: float, *command: Any) -> Any:
     connection.send_command(*command)
-    left = deadline - time.monotonic()
-    return connection.read_response(timeout=max(left, 0.0) + 0.1)
+    remaining = deadline - time.monotonic()
+    return connection.read_response(timeout=max(remaining, 0.0) + 0.1)
 
 
-def _written_answer(number: int, told: bytes | SearchError) -> bytes:
-    if isinstance(told, bytes):
-        return b"v%03d" % number + told
-    error = {"code": told.code, "message": told.message}
+def _format_answer(number: int, result: bytes | SearchError) -> bytes:
+    if isinstance(result, bytes):
+        return b"v%03d" % number + result
+    error = {"code": result.code, "message": result.message}
     return b"e%03d" % number + json.dumps(error).encode()
 
 
-def _read_answer(answer: bytes) -> tuple[int, bytes]:
-    number, told = int(answer[1:4]), answer[4:]
+def _parse_answer(answer: bytes) -> tuple[int, bytes]:
+    """Return the request's number and vector; raise the error that came instead."""
+    number, content = int(answer[1:4]), answer[4:]
     if answer[:1] == b"v":
-        return number, told
-    error = json.loads(told)
+        return number, content
+    error = json.loads(content)
     raise ERRORS.get(error["code"], SearchUnavailable)(error["message"])

@@ -1,4 +1,4 @@
-"""CLIP elsewhere: the encode workers of Celery compute, this process loads no model."""
+"""CLIP in encode workers: this process sends requests and loads no model."""
 
 from collections.abc import Sequence
 from functools import cache, cached_property
@@ -13,14 +13,14 @@ from search.observability.request_id import request_id
 
 from .queue import QueueClient, Request, new_call
 
-TOGETHER = 32  # of one call, so that a long one leaves room for others
+MAX_CALL = 32  # requests of one call, so that a long one leaves room for others
 
 
 class CeleryEncoder:
-    """Asks by way of the Redis of CELERY_BROKER_URL.
+    """Encoder that sends requests through the Redis of CELERY_BROKER_URL.
 
-    It waits no longer than ENCODER_WAIT_S, then raises SearchUnavailable. Pictures
-    travel as they are, and are decoded by the worker; here only their head is read.
+    After ENCODER_WAIT_S it raises SearchUnavailable. Images are sent as files and
+    decoded by the worker; only their header is checked here.
     """
 
     def __init__(self, model: str, weights: str = ""):
@@ -32,25 +32,27 @@ class CeleryEncoder:
         return self.encode_texts([""]).shape[1]
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
-        """float32 (len(texts), dimension), rows of unit length."""
-        return self._asked("t", [text.encode(errors="surrogatepass") for text in texts])
+        """Return float32 (len(texts), dimension), rows of unit length."""
+        return self._encode(
+            "t", [text.encode(errors="surrogatepass") for text in texts]
+        )
 
-    def encode_pictures(self, files: Sequence[bytes]) -> np.ndarray:
-        """float32 (len(files), dimension), rows of unit length."""
+    def encode_image_files(self, files: Sequence[bytes]) -> np.ndarray:
+        """Return float32 (len(files), dimension), rows of unit length."""
         for file in files:
             check(file)
-        return self._asked("p", files)
+        return self._encode("p", files)
 
-    def _asked(self, kind: str, contents: Sequence[bytes]) -> np.ndarray:
-        answers: list[bytes] = []
-        for start in range(0, len(contents), TOGETHER):
+    def _encode(self, kind: str, contents: Sequence[bytes]) -> np.ndarray:
+        vectors: list[bytes] = []
+        for start in range(0, len(contents), MAX_CALL):
             call, name = new_call(), request_id()
             requests = [
                 Request(call, number, kind, self.model, self.weights, content, name)
-                for number, content in enumerate(contents[start : start + TOGETHER])
+                for number, content in enumerate(contents[start : start + MAX_CALL])
             ]
             try:
-                answers += asking(settings.CELERY_BROKER_URL).ask(
+                vectors += client_for(settings.CELERY_BROKER_URL).encode(
                     requests, settings.ENCODER_QUEUE, settings.ENCODER_WAIT_S
                 )
             except RedisError as error:
@@ -58,10 +60,10 @@ class CeleryEncoder:
                     "Words and pictures cannot be searched for at the moment: the "
                     "queue of the encode workers does not answer."
                 ) from error
-        return np.stack([np.frombuffer(answer, np.float32) for answer in answers])
+        return np.stack([np.frombuffer(vector, np.float32) for vector in vectors])
 
 
 @cache
-def asking(url: str) -> QueueClient:
-    """One for each broker, with the connections of all threads."""
+def client_for(url: str) -> QueueClient:
+    """Return the client of a broker, which all threads share."""
     return QueueClient(url)

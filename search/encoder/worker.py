@@ -1,7 +1,7 @@
-"""An encode worker: takes what waits, computes it in batches, answers.
+"""An encode worker: take requests from the queue, encode them in batches, answer.
 
-What arrives within a few milliseconds becomes one forward pass, and so does what
-arrives while a pass is computed.
+Requests that arrive within a few milliseconds, or while a batch is computed, become one
+forward pass.
 """
 
 import logging
@@ -21,101 +21,115 @@ from search.errors import SearchError, SearchUnavailable
 from search.observability import metrics
 from search.observability.request_id import use_request_id
 
-from . import encoder_here
+from . import local_encoder
 from .openclip import OpenClipEncoder, decoders
-from .queue import BEAT_S, QueueServer, Request
+from .queue import LIVENESS, Liveness, QueueServer, Request
 
-WINDOW_S = 0.005  # that a first request waits for company; of the 10 ms it may
-IDLE_S = 0.5  # that the bell is waited for, before a stop is looked for
+WINDOW_S = 0.005  # wait for more requests, within the 10 ms that a query may lose
+IDLE_S = 0.5  # between looks whether to stop
 RETRY_S = 0.5  # when Redis does not answer
-# Texts must not wait long behind pictures: a pass has as many of them as take so long.
-PICTURES_S = 0.3
-FIRST_PICTURES = 4
+# Texts must not wait long behind images: a batch has as many images as take so long.
+IMAGE_BATCH_S = 0.3
+FIRST_IMAGE_BATCH = 4  # images, until it is known how long one takes
 
 FAILED = "The model failed over the words or the picture."
 
-Told = bytes | SearchError
+Result = bytes | SearchError
 logger = logging.getLogger(__name__)
 
 
 class EncodeWorker:
-    """Computes in one thread; another tells that it lives, as long as it does."""
+    """One thread encodes; another sends heartbeats while that one is alive."""
 
-    def __init__(self, url: str, models: Callable[[], Iterable[tuple[str, str]]]):
-        """`models` says which names and weights are loaded before anything is asked."""
+    def __init__(
+        self,
+        url: str,
+        models: Callable[[], Iterable[tuple[str, str]]],
+        liveness: Liveness = LIVENESS,
+    ):
+        """`models` returns the names and weights of models to load beforehand."""
         name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-        self._queue = QueueServer(url, name)
+        self._queue = QueueServer(url, name, liveness)
+        self._liveness = liveness
         self._models = models
         self._stopped, self._ended = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="encode", daemon=True)
-        self._most = {"t": settings.ENCODER_BATCH, "p": FIRST_PICTURES}
-        self._kinds = "tp"
+        self._limits = {"t": settings.ENCODER_BATCH, "p": FIRST_IMAGE_BATCH}
+        self._kinds = "tp"  # in order of preference
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self, timeout_s: float) -> None:
-        """Answers what is in hand; what waits is left to other workers."""
+        """Finish the current batch, and leave the queue to other workers."""
         self._stopped.set()
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
         for model, weights in self._models():
             try:
-                encoder_here(model, weights).encode_texts([""])
+                local_encoder(model, weights).encode_texts([""])
             except SearchError as error:
                 logger.warning("%s", error.message)
-        threading.Thread(target=self._beat, name="encode-beat", daemon=True).start()
+        threading.Thread(
+            target=self._heartbeats, name="encode-heartbeat", daemon=True
+        ).start()
         while not self._stopped.is_set():
             try:
                 self.step()
             except RedisError as error:
                 logger.warning("The queue does not answer: %s", error)
                 self._stopped.wait(RETRY_S)
-            # Whoever asked gives up in time; the next ones shall be served.
+            # The clients time out; the requests after these must still be served.
             except Exception:
-                logger.exception("A batch broke off")
+                logger.exception("A batch failed")
         self._ended.set()
         try:
-            self._queue.leave()
+            self._queue.unregister()
         except RedisError as error:
             logger.warning("The queue does not answer: %s", error)
 
-    def _beat(self) -> None:
-        while self._thread.is_alive() and not self._ended.wait(BEAT_S):
+    def _heartbeats(self) -> None:
+        interval_s = self._liveness.interval_s
+        while self._thread.is_alive() and not self._ended.wait(interval_s):
             try:
-                if handed := self._queue.live():
-                    logger.warning("%s requests of the dead are tried again", handed)
+                if requeued := self._queue.heartbeat():
+                    logger.warning("Requeued %s requests of dead workers", requeued)
             except RedisError:
-                continue  # the other thread tells
+                continue  # the other thread logs it
 
     def step(self) -> None:
-        """One batch, if anything comes; a request without an answer is tried again."""
+        """Encode one batch, if requests arrive.
+
+        Those without an answer stay held, and are tried again when the worker dies.
+        """
         self._queue.wait(IDLE_S)
-        requests = self._taken()
+        requests = self._take_batch()
         if not requests:
             return
-        # Pictures have their turn even if texts never stop coming.
+        # Alternate, so that images are encoded even while texts never stop coming.
         kind = requests[0].kind
         self._kinds = "pt" if kind == "t" else "tp"
         started = time.perf_counter()
-        for (model, weights), same in groupby(sorted(requests, key=_model), _model):
-            alike = list(same)
-            with use_request_id(",".join({request.name for request in alike})):
-                self._answer(encoder_here(model, weights), alike)
-        self._queue.done()
+        by_model = groupby(sorted(requests, key=_model_of), _model_of)
+        for (model, weights), group in by_model:
+            batch = list(group)
+            with use_request_id(",".join({request.name for request in batch})):
+                self._answer(local_encoder(model, weights), batch)
+        self._queue.release()
         if kind == "p":
-            each = (time.perf_counter() - started) / len(requests)
-            fitting = max(int(PICTURES_S / each), 1)
-            self._most["p"] = min(fitting, settings.ENCODER_BATCH)
+            image_s = (time.perf_counter() - started) / len(requests)
+            fitting = max(int(IMAGE_BATCH_S / image_s), 1)
+            self._limits["p"] = min(fitting, settings.ENCODER_BATCH)
 
-    def _taken(self) -> list[Request]:
-        requests, expired = self._queue.take(self._kinds, self._most)
-        if requests and (room := self._most[requests[0].kind] - len(requests)):
+    def _take_batch(self) -> list[Request]:
+        """Take requests of one kind; wait WINDOW_S for more if the batch has room."""
+        requests, expired = self._queue.take(self._kinds, self._limits)
+        if requests and (room := self._limits[requests[0].kind] - len(requests)):
             time.sleep(WINDOW_S)
             kind = requests[0].kind
-            more, too_late = self._queue.take(kind, {**self._most, kind: room})
-            requests, expired = requests + more, expired + too_late
+            more, more_expired = self._queue.take(kind, {**self._limits, kind: room})
+            requests, expired = requests + more, expired + more_expired
         metrics.EXPIRED.inc(expired)
         if requests:
             kind = "text" if requests[0].kind == "t" else "picture"
@@ -124,50 +138,52 @@ class EncodeWorker:
 
     def _answer(self, encoder: OpenClipEncoder, requests: list[Request]) -> None:
         if requests[0].kind == "p":
-            told = _pictures(encoder, requests)
+            results = _encode_images(encoder, requests)
         else:
             texts = [
                 request.content.decode(errors="surrogatepass") for request in requests
             ]
-            told = _each(encoder.encode_texts, texts)
-        self._queue.answer(list(zip(requests, told, strict=True)))
+            results = _encode_batch(encoder.encode_texts, texts)
+        self._queue.answer(list(zip(requests, results, strict=True)))
 
 
-def _model(request: Request) -> tuple[str, str]:
+def _model_of(request: Request) -> tuple[str, str]:
     return request.model, request.weights
 
 
-def _pictures(encoder: OpenClipEncoder, requests: list[Request]) -> list[Told]:
-    """A picture that cannot be read fails alone."""
+def _encode_images(encoder: OpenClipEncoder, requests: list[Request]) -> list[Result]:
+    """Encode images as one batch without those that cannot be read."""
     jobs = [decoders.submit(encoder.prepare, request.content) for request in requests]
-    told: list[Told | None] = []
+    errors: list[SearchError | None] = []
     prepared = []
     for job in jobs:
         try:
             prepared.append(job.result())
-            told.append(None)
+            errors.append(None)
         except SearchError as error:
-            told.append(error)
-        # Of all that a picture can do, running out of memory is one.
+            errors.append(error)
+        # An image can make the decoder fail in many ways, such as out of memory.
         except Exception:
-            logger.exception("A picture could not be prepared")
-            told.append(SearchUnavailable(FAILED))
-    encoded = iter(_each(encoder.encode_prepared, prepared))
-    return [next(encoded) if one is None else one for one in told]
+            logger.exception("An image could not be prepared")
+            errors.append(SearchUnavailable(FAILED))
+    encoded = iter(_encode_batch(encoder.encode_prepared, prepared))
+    return [next(encoded) if error is None else error for error in errors]
 
 
-def _each(encode: Callable[[Sequence], np.ndarray], things: list) -> list[Told]:
-    """What comes of each; those that a batch fails with are tried one by one."""
-    if not things:
+def _encode_batch(
+    encode: Callable[[Sequence], np.ndarray], inputs: list
+) -> list[Result]:
+    """Encode the inputs in one pass, or one by one if that fails."""
+    if not inputs:
         return []
     try:
-        vectors = encode(things)
+        vectors = encode(inputs)
     except SearchError as error:
-        return [error] * len(things)
-    # A model fails in whatever way its library has, out of memory for one.
+        return [error] * len(inputs)
+    # Models raise whatever their library does, such as out of memory.
     except Exception:
-        logger.exception("A batch of %s failed", len(things))
-        if len(things) > 1:
-            return [told for thing in things for told in _each(encode, [thing])]
+        logger.exception("A batch of %s failed", len(inputs))
+        if len(inputs) > 1:
+            return [result for one in inputs for result in _encode_batch(encode, [one])]
         return [SearchUnavailable(FAILED)]
     return [vector.tobytes() for vector in vectors]

@@ -107,7 +107,7 @@ class QueryEncoder:
 
     def _image_vector(self, data: bytes) -> np.ndarray:
         encoder = encoder_for(self.dataset.model, self.dataset.weights)
-        return self._check_dimension(encoder.encode_pictures([data]))[0]
+        return self._check_dimension(encoder.encode_image_files([data]))[0]
 
     def _fetched_vector(self, url: str, deadline: float) -> np.ndarray:
         """Fetch and encode an image; cached, since pages are reloaded."""

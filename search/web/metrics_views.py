@@ -11,7 +11,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from redis import RedisError
 
-from search.encoder.remote import asking
+from search.encoder.remote import client_for
 from search.errors import SearchError
 from search.models import Shard
 from search.retrieval import service
@@ -80,7 +80,7 @@ def _parts() -> Iterable[GaugeMetricFamily]:
 def _queue() -> Iterable[GaugeMetricFamily]:
     """Report the queue of the encode workers, and how many are alive."""
     try:
-        waiting, workers = asking(settings.CELERY_BROKER_URL).standing()
+        waiting, workers = client_for(settings.CELERY_BROKER_URL).status()
     except RedisError as error:
         logger.warning("The queue of the encode workers does not answer: %s", error)
         return

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from search.clickhouse.schema import SHARD_BITS
-from search.encoder import encoder_here
+from search.encoder import local_encoder
 from search.encoder.openclip import OpenClipEncoder
 from search.errors import InvalidQuery, ShardUnreadable
 from search.models import Dataset
@@ -77,7 +77,7 @@ class Images:
         if number not in self._parts:
             raise ShardUnreadable(f"The source has no shard {number} any more.")
         images = self._parts[number]()
-        encoder = encoder_here(self.dataset.model, self.dataset.weights)
+        encoder = local_encoder(self.dataset.model, self.dataset.weights)
         if encoder.dimension != dimension:
             raise ShardUnreadable(
                 f"The dataset's model makes vectors of {encoder.dimension} numbers; "
