@@ -169,7 +169,7 @@ def test_an_item_on_a_list_counts_as_removed_without_its_table(db, monkeypatch):
     def no_table(*_):
         raise NotFound("This dataset has no items yet.")
 
-    monkeypatch.setattr(lookup, "deleted", no_table)
+    monkeypatch.setattr(lookup, "deletion_flags", no_table)
     dataset = Dataset.objects.create(slug="empty", title="Empty")
     kind = Removal.Kind.ITEM
     Removal.objects.create(

@@ -214,7 +214,7 @@ def test_a_broken_shard_fails_with_its_reason_and_leaves_no_row(tiny, tmp_path, 
     assert reason in broken.error
     assert whole.state == State.INGESTED
     assert [row["id"] >> SHARD_BITS for row in rows_of(tiny)] == [1] * 40
-    assert writer.tables_beside(tiny.item_table) == []
+    assert writer.side_tables(tiny.item_table) == []
 
 
 def test_a_shard_found_broken_half_way_leaves_no_row(tiny, tmp_path, monkeypatch):
@@ -225,7 +225,7 @@ def test_a_shard_found_broken_half_way_leaves_no_row(tiny, tmp_path, monkeypatch
     assert shard.state == State.FAILED
     assert "column width" in shard.error and "wide" in shard.error
     assert shard.rows_done == 0
-    assert writer.tables_beside(tiny.item_table) == []
+    assert writer.side_tables(tiny.item_table) == []
 
 
 def test_numbers_with_leading_zeros_are_numbers(tiny, tmp_path):

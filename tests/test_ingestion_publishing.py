@@ -128,7 +128,7 @@ def test_a_shard_is_seen_once_its_partition_is_whole(tiny):
     assert visible_ids(tiny) == ids(0, 1, 4)
     assert states(tiny) == [State.INGESTED] * 3
     assert tiny.item_count() == 120
-    assert writer.tables_beside(tiny.item_table) == []
+    assert writer.side_tables(tiny.item_table) == []
 
 
 def test_each_partition_is_one_part_with_its_graphs(tiny):
@@ -258,7 +258,7 @@ def test_a_publication_that_broke_off_begins_anew(tiny, at_step, step):
     assert ids_of(tiny) == ids(0, 1, 4)
     partition = tiny.partitions.get(number=0)
     assert (partition.error, partition.failures) == ("", 0)
-    assert writer.tables_beside(tiny.item_table) == []
+    assert writer.side_tables(tiny.item_table) == []
 
 
 @pytest.mark.parametrize("place", ["before the ledger", "after the ledger"])
@@ -281,7 +281,7 @@ def test_a_worker_that_dies_once_all_is_seen_does_no_harm(tiny, monkeypatch, pla
     assert ids_of(tiny) == ids(0, 1, 4)
     assert tiny.item_count() == 120
     sweeper.drop_orphan_tables()
-    assert writer.tables_beside(tiny.item_table) == []
+    assert writer.side_tables(tiny.item_table) == []
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -303,7 +303,7 @@ def test_one_thought_dead_that_comes_back_publishes_nothing_old(tiny, at_step, s
     assert ids_of(tiny) == ids(0, 1)
     assert states(tiny) == [State.INGESTED, State.INGESTED, State.PAUSED]
     sweeper.drop_orphan_tables()
-    assert writer.tables_beside(tiny.item_table) == []
+    assert writer.side_tables(tiny.item_table) == []
 
 
 def test_one_thought_dead_cannot_publish_what_another_is_making(tiny, at_step):
@@ -363,7 +363,7 @@ def test_what_is_cancelled_during_publication_is_not_seen(
     assert shard(tiny, 1).state == (State.INGESTED if there else State.PENDING)
     assert publishing.due_partitions(tiny) == []
     sweeper.drop_orphan_tables()
-    assert writer.tables_beside(tiny.item_table) == []
+    assert writer.side_tables(tiny.item_table) == []
 
 
 def test_what_is_dropped_during_publication_does_not_come_back(tiny, at_step):
@@ -394,7 +394,7 @@ def test_a_dataset_dropped_during_publication_is_gone(tiny, at_step):
     with suppress(SearchUnavailable):
         assert not publishing.publish(doomed, 0)
     sweeper.drop_orphan_tables()
-    assert writer.tables_beside(table) == []
+    assert writer.side_tables(table) == []
     with pytest.raises(NotFound):
         writer.count(table)
     assert not Partition.objects.filter(dataset_id=doomed.pk).exists()

@@ -265,7 +265,7 @@ def test_a_broken_file_after_a_broken_off_run_leaves_no_row(tiny, tmp_path, at_b
     (tmp_path / "img_emb_0.npy").write_bytes(b"broken")
     assert shard_run.ingest(key)
     assert tiny.shards.get().state == State.FAILED
-    assert writer.tables_beside(tiny.item_table) == []
+    assert writer.side_tables(tiny.item_table) == []
     (tmp_path / "img_emb_0.npy").write_bytes(whole)
     import_all(tiny)
     assert ids_of(tiny) == list(range(40))
@@ -418,7 +418,7 @@ def test_cancelling_a_run_leaves_what_was_before(tiny, tmp_path, at_batch, befor
     shard = tiny.shards.get()
     assert (shard.state, shard.rows_done) == (before, 0)
     sweeper.drop_orphan_tables()
-    assert writer.tables_beside(tiny.item_table) == []
+    assert writer.side_tables(tiny.item_table) == []
     assert publishing.due_partitions(tiny) == []
     if there:
         assert ids_of(tiny) == there
@@ -434,7 +434,7 @@ def test_a_dataset_dropped_while_it_is_brought_in_is_gone(tiny, at_batch):
     assert not Dataset.objects.filter(slug="tiny").exists()
     schema.create(table.arriving(0, 1))  # by a run that noticed late
     sweeper.drop_orphan_tables()
-    assert writer.tables_beside(table) == []
+    assert writer.side_tables(table) == []
     with pytest.raises(NotFound):
         writer.count(table)
     assert not shard_run.ingest(key)

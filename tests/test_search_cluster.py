@@ -119,7 +119,7 @@ def asked(vector: np.ndarray, **options) -> SearchQuery:
 def test_each_partition_lies_on_one_engine(spread, two):
     assert rows_at(two[0]) == {0: ROWS, 2: ROWS, 4: ROWS}
     assert rows_at(two[1]) == {1: ROWS, 3: ROWS}
-    assert writer.tables_beside(spread.item_table) == []
+    assert writer.side_tables(spread.item_table) == []
     state = service.index_state(spread)
     assert (state["rows"], state["rows_without_index"]) == (SHARDS * ROWS, 0)
 
@@ -154,8 +154,8 @@ def test_items_are_asked_for_where_they_lie(spread):
     ids = [id_of(place) for place in (1, 301, 605, 1_201)]
     table = spread.item_table
     assert [service.item("spread", each).id for each in ids] == ids
-    assert lookup.facts(table, ids).keys() == set(ids)
-    assert lookup.pixels(table, ids) == {each: each & 0xFFFF for each in ids}
+    assert lookup.items(table, ids).keys() == set(ids)
+    assert lookup.pixel_counts(table, ids) == {each: each & 0xFFFF for each in ids}
     stored = lookup.embeddings(table, "image", ids)
     for place, each in zip((1, 301, 605, 1_201), ids, strict=True):
         unit = stored[each] / np.linalg.norm(stored[each])
@@ -189,16 +189,16 @@ def test_an_engine_that_is_away_is_not_taken_for_an_empty_one(spread, two, setti
 def test_statements_of_a_cluster_are_read_by_the_engine(settings, source):
     settings.CLICKHOUSE_CLUSTER = "pictures"
     table = tiny_dataset(source, slug="clustered").item_table
-    creation = schema.creation(table)
+    creation = schema.create_statement(table)
     assert "ENGINE = ReplicatedMergeTree" in creation
     assert "ON CLUSTER `pictures`" in creation
-    beside = schema.creation(table.arriving(3, 1))
+    beside = schema.create_statement(table.arriving(3, 1))
     assert "ON CLUSTER" not in beside and "ENGINE = MergeTree" in beside
     for statement in (
         creation,
         beside,
-        schema.distributed(table),
-        schema.dropping(table),
+        schema.distributed_statement(table),
+        schema.drop_statement(table),
     ):
         tree = client.rows(
             "SELECT formatQuery({sql:String}) AS read", {"sql": statement}

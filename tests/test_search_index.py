@@ -55,7 +55,7 @@ def plan(
     fetched: float = 1.0,
 ) -> str:
     condition = condition_of(filters)
-    vector = queries.hex_of(np.ones(table.dimension))
+    vector = queries.to_hex(np.ones(table.dimension))
     settings = (
         queries.EXACT_SETTINGS
         if exact

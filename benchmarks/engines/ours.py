@@ -88,7 +88,7 @@ class BareQuery(System):
         }
 
     def search(self, vector: np.ndarray, where: str) -> list[int]:
-        asked = {"vector": queries.hex_of(vector), "count": COUNT}
+        asked = {"vector": queries.to_hex(vector), "count": COUNT}
         found = client.nearest_columns(self.statements[where], asked, **self.settings)
         return list(found[0]) if found else []
 
@@ -102,7 +102,7 @@ class BareQuery(System):
 def statement(table: ItemTable, where: str) -> str:
     conditions = f"WHERE {condition(where)}" if FILTERS[where] else ""
     return (
-        f"SELECT {lookup.FACT_COLUMNS}, {table.metric}({VECTOR_COLUMNS['image']}, "
+        f"SELECT {lookup.ITEM_COLUMNS}, {table.metric}({VECTOR_COLUMNS['image']}, "
         "reinterpret(unhex({vector:String}), 'Array(Float32)')) AS distance "
         f"FROM {table.name} {conditions} ORDER BY distance LIMIT {{count:UInt32}}"
     )

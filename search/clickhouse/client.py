@@ -1,8 +1,8 @@
-"""The one door to ClickHouse: an embedded engine or a server, by CLICKHOUSE_URL.
+"""The only module that talks to ClickHouse: embedded or a server, by CLICKHOUSE_URL.
 
-Both are clients of clickhouse_connect, and all above this module is the same code. The
-embedded engine lets one process open a folder; each thread has a client of its own,
-because a shared one serves one query after the other.
+clickhouse_connect serves both, so everything above is the same code. The embedded
+engine's folder can be open in one process only. Each thread has its own client, because
+a shared one runs one query at a time.
 """
 
 import fcntl
@@ -20,22 +20,22 @@ from search.errors import InvalidQuery, NotFound, SearchError, SearchUnavailable
 
 from . import cluster
 
-HOLDER = re.compile(r"PID: (\d+)", re.ASCII)  # as the engine notes it down
+HOLDER_PID = re.compile(r"PID: (\d+)", re.ASCII)  # in the engine's file `status`
 
 
 def locked_by() -> int | None:
-    """The other process that has the folder open, if one has; None for servers."""
+    """Return the id of another process that has the folder open; None for servers."""
     address = urlsplit(cluster.current_url())
     folder = Path(unquote(address.path))
     if address.scheme != "chdb" or not is_locked(folder):
         return None
-    holder = HOLDER.search((folder / "status").read_text(errors="replace"))
+    holder = HOLDER_PID.search((folder / "status").read_text(errors="replace"))
     process = int(holder[1]) if holder else None
     return None if process == os.getpid() else process
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether another process holds the lock that the engine puts on its folder."""
+    """Return whether another process holds the engine's lock on its folder."""
     try:
         with (folder / "status").open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -49,13 +49,13 @@ def is_locked(folder: Path) -> bool:
 CONNECT_TIMEOUT_S = 2
 QUERY_TIMEOUT_S = 10
 LONG_TIMEOUT_S = 24 * 3600  # an index over millions of rows takes hours
-TOO_MANY_SEARCHES = "Too many threads"
+INDEX_BUSY = "Too many threads"
 SEARCH_RETRIES = 5
 SEARCH_RETRY_PAUSE_S = 0.05
 
 
 class Slots(dict[str, threading.BoundedSemaphore]):
-    """How many searches may run at once, on each node."""
+    """A semaphore per node that limits concurrent searches."""
 
     def __init__(self, count: int):
         self.count = count
@@ -64,24 +64,24 @@ class Slots(dict[str, threading.BoundedSemaphore]):
         return self.setdefault(url, threading.BoundedSemaphore(self.count))
 
 
-# One graph takes searches from at most twice as many threads as there are cores and
-# refuses the others; as many as cores lose no throughput (measured).
+# A graph refuses searches from more threads than twice the number of cores; as many
+# threads as cores already reach the full throughput (measured).
 _search_slots = Slots(os.cpu_count() or 1)
-# An exact search keeps all cores busy by itself.
+# One exact search uses all cores.
 _exact_slots = Slots(2)
 _local = threading.local()
-_function_options: dict[str, str] = {}
+_udf_options: dict[str, str] = {}
 
 
 def ping() -> None:
-    """Raises SearchUnavailable, with the reason, when an engine cannot be used."""
+    """Raise SearchUnavailable, with the reason, when an engine cannot be used."""
     cluster.on_all_nodes(lambda: rows("SELECT 1"))
 
 
 def rows(
     sql: str, parameters: dict[str, Any] | None = None, **query_settings: Any
 ) -> list[dict[str, Any]]:
-    """The rows of a query, as dictionaries by column name."""
+    """Return the rows of a query as dictionaries by column name."""
     query_settings.setdefault("max_execution_time", QUERY_TIMEOUT_S)
     with _search_errors():
         client = _client(query_settings["max_execution_time"] + CONNECT_TIMEOUT_S)
@@ -92,7 +92,7 @@ def rows(
 def columns(
     sql: str, parameters: dict[str, Any] | None = None, **query_settings: Any
 ) -> list[Sequence[Any]]:
-    """The columns of a query's result, as in SELECT; none at all when it is empty."""
+    """Return the columns of a query in SELECT's order; no columns without rows."""
     query_settings.setdefault("max_execution_time", QUERY_TIMEOUT_S)
     with _search_errors():
         client = _client(query_settings["max_execution_time"] + CONNECT_TIMEOUT_S)
@@ -105,7 +105,7 @@ def columns(
 def exact_columns(
     sql: str, parameters: dict[str, Any], **query_settings: Any
 ) -> list[Sequence[Any]]:
-    """Like columns, for searches that compare row by row: they queue, too."""
+    """Run an exact search like `columns`, once a slot is free."""
     with _slot(_exact_slots):
         return columns(sql, parameters, **query_settings)
 
@@ -113,15 +113,15 @@ def exact_columns(
 def nearest_columns(
     sql: str, parameters: dict[str, Any], **query_settings: Any
 ) -> list[Sequence[Any]]:
-    """Like columns, for searches of a vector index: they queue for one of its slots."""
+    """Search a vector index like `columns`, once a slot is free."""
     for attempt in range(SEARCH_RETRIES):
         with _slot(_search_slots):
             try:
                 return columns(sql, parameters, **query_settings)
             except SearchUnavailable as error:
-                # Other processes search the same server's index.
-                full = TOO_MANY_SEARCHES in str(error.__cause__)
-                if not full or attempt == SEARCH_RETRIES - 1:
+                # Other processes may fill the index of a server.
+                is_busy = INDEX_BUSY in str(error.__cause__)
+                if not is_busy or attempt == SEARCH_RETRIES - 1:
                     raise
         time.sleep(SEARCH_RETRY_PAUSE_S * 2**attempt)
     raise AssertionError("the last attempt returns or raises")
@@ -130,7 +130,7 @@ def nearest_columns(
 def command(
     sql: str, parameters: dict[str, Any] | None = None, **query_settings: Any
 ) -> None:
-    """Runs a statement that returns nothing, however long it takes."""
+    """Run a statement that returns nothing, for up to LONG_TIMEOUT_S."""
     with _search_errors():
         _client(LONG_TIMEOUT_S).command(
             sql, parameters=parameters, settings=query_settings
@@ -138,7 +138,7 @@ def command(
 
 
 def arrow(sql: str, parameters: dict[str, Any], **query_settings: Any) -> Any:
-    """A query's result as a pyarrow.Table, without a Python object for each value."""
+    """Return a query's result as a pyarrow.Table, without a Python object per value."""
     query_settings.setdefault("max_execution_time", QUERY_TIMEOUT_S)
     with _search_errors():
         client = _client(query_settings["max_execution_time"] + CONNECT_TIMEOUT_S)
@@ -146,15 +146,15 @@ def arrow(sql: str, parameters: dict[str, Any], **query_settings: Any) -> Any:
 
 
 def insert_arrow(table: str, batch: Any, **query_settings: Any) -> None:
-    """Inserts a pyarrow.Table whose columns are named as the table's."""
+    """Insert a pyarrow.Table that has the table's column names."""
     with _search_errors():
         _client(LONG_TIMEOUT_S).insert_arrow(table, batch, settings=query_settings)
 
 
 def raw_result(sql: str, form: str = "") -> str:
-    """What the engine prints for a statement, in the form that it names or in `form`.
+    """Return the raw result of a statement in its own FORMAT, or in `form`.
 
-    Raises InvalidQuery with the engine's own words: they are for writers of SQL.
+    Raises InvalidQuery with the engine's message, which is for authors of SQL.
     """
     from clickhouse_connect.driver.exceptions import DatabaseError
 
@@ -163,15 +163,15 @@ def raw_result(sql: str, form: str = "") -> str:
         try:
             return client.raw_query(sql, fmt=form or None).decode(errors="replace")
         except DatabaseError as error:
-            raise InvalidQuery(_in_one_line(str(error))) from error
+            raise InvalidQuery(_to_one_line(str(error))) from error
 
 
 def register_udfs(config: Path) -> None:
-    """Has the embedded engine offer the functions of an XML file, beside its scripts.
+    """Register the functions of an XML file, with scripts in its folder.
 
-    An engine takes them up when it opens: call this before the first query.
+    For the embedded engine, which reads them when it opens: before the first query.
     """
-    _function_options.update(
+    _udf_options.update(
         user_scripts_path=str(config.parent),
         user_defined_executable_functions_config=str(config),
     )
@@ -191,7 +191,7 @@ def _slot(slots: Slots) -> Iterator[None]:
 
 
 def _client(timeout_s: int) -> Any:
-    """This thread's client; a server's waits as long for an answer as it is told."""
+    """Return this thread's client for a node; for servers, one per timeout."""
     url = cluster.current_url()
     clients = _local.__dict__.setdefault("clients", {})
     key = (url, timeout_s if url.startswith("clickhouse") else 0, os.getpid())
@@ -219,24 +219,24 @@ def _connect(url: str, timeout_s: int) -> Any:
         database=address.path.strip("/") or "default",
         connect_timeout=CONNECT_TIMEOUT_S,
         send_receive_timeout=timeout_s,
-        # A session would refuse the second of two queries at once.
+        # A session refuses concurrent queries.
         autogenerate_session_id=False,
     )
 
 
 def _engine_options() -> dict[str, Any]:
-    """The embedded engine's own settings.
+    """Return the settings of the embedded engine.
 
-    Half of the cores may build an index, so that searches go on. A graph larger than
-    the index cache would be loaded anew by each search; a third of the memory holds
-    about four million rows of 512 dimensions in 24 GB.
+    Half of the cores may build an index, which leaves the others for searches. A graph
+    larger than the index cache would be loaded by each search; a third of 24 GB holds
+    about four million rows of 512 dimensions.
     """
     threads = max(1, (os.cpu_count() or 1) // 2)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "max_build_vector_similarity_index_thread_pool_size": threads,
         "vector_similarity_index_cache_size": memory // 3,
-        **_function_options,
+        **_udf_options,
     }
 
 
@@ -268,8 +268,8 @@ def _to_search_error(message: str) -> SearchError:
     return SearchUnavailable("The search engine did not answer as it should.")
 
 
-def _in_one_line(message: str) -> str:
-    """Without the stack, and what else the grammar would have allowed."""
+def _to_one_line(message: str) -> str:
+    """Drop the stack trace and the list of expected tokens; join the lines."""
     for tail in ("Stack trace", "Expected one of:"):
         message = message.partition(tail)[0]
     return " ".join(message.split()).rstrip(" ,.")

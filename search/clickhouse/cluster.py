@@ -1,11 +1,10 @@
-"""The engines that share the tables: one, or the shards of a cluster.
+"""Which node of a cluster a statement runs on.
 
-CLICKHOUSE_URL names one engine, or several between commas: one for each shard of a
-cluster. A partition of a dataset lies on one of them, by its number, so that to write
-one is a matter of one node. A search asks all nodes and merges what they find. It does
-so itself, and not through a Distributed table, because then each node plans the very
-query whose plan is known to use the index, under a time limit of its own, and a node
-that does not answer is told apart from one that found nothing.
+CLICKHOUSE_URL names one node, or several separated by commas: one per shard of a
+cluster. The number of a dataset's partition determines its node, so writing a partition
+concerns one node. A search queries all nodes and merges the results here, not through a
+Distributed table: so each node plans the very query that is known to use the index,
+with a time limit of its own, and a node that fails differs from one without results.
 """
 
 import os
@@ -20,8 +19,8 @@ from django.conf import settings
 
 from search.query.model import MAX_IDS
 
-Answer = TypeVar("Answer")
-SEARCHES_AT_ONCE = 16  # of one process, on all nodes; further ones wait
+Result = TypeVar("Result")
+MAX_CONCURRENT = 16  # searches of one process over all nodes; others wait
 
 _local = threading.local()
 
@@ -31,13 +30,13 @@ def urls() -> list[str]:
 
 
 def current_url() -> str:
-    """Of the node that this thread's statements go to: the first, unless told."""
+    """Return the node for this thread's statements: that of on_node, else the first."""
     return getattr(_local, "url", None) or urls()[0]
 
 
 @contextmanager
 def on_node(url: str) -> Iterator[None]:
-    """What is asked within goes to this node."""
+    """Run the statements of this thread on a node."""
     before = getattr(_local, "url", None)
     _local.url = url
     try:
@@ -47,47 +46,48 @@ def on_node(url: str) -> Iterator[None]:
 
 
 def node_of_partition(partition: int) -> str:
-    """The address of the node on which a partition lies."""
+    """Return the URL of a partition's node."""
     nodes = urls()
     return nodes[partition % len(nodes)]
 
 
-def on_all_nodes(ask: Callable[[], Answer]) -> list[Answer]:
-    """What each node answers; raises the error of one that does not."""
+def on_all_nodes(query: Callable[[], Result]) -> list[Result]:
+    """Run a query on all nodes in parallel; raise the first node's error, if any."""
     nodes = urls()
     if len(nodes) == 1:
-        return [ask()]
-    return list(_threads().map(lambda url: _asked(url, ask), nodes))
+        return [query()]
+    return list(_threads().map(lambda url: _run_on(url, query), nodes))
 
 
 def group_by_node(
-    ids: Iterable[int], partition_bits: int, ask: Callable[[list[int]], Answer]
-) -> list[Answer]:
-    """Asks each node for those of the ids that it may have, MAX_IDS at a time."""
+    ids: Iterable[int], partition_bits: int, query: Callable[[list[int]], Result]
+) -> list[Result]:
+    """Query each node for the ids of its partitions, MAX_IDS at a time."""
     by_url: dict[str, list[int]] = {}
     for item_id in ids:
         by_url.setdefault(node_of_partition(item_id >> partition_bits), []).append(
             item_id
         )
-    pieces = [
+    batches = [
         (url, own[start : start + MAX_IDS])
         for url, own in by_url.items()
         for start in range(0, len(own), MAX_IDS)
     ]
     if len(by_url) == 1:
-        return [_asked(url, partial(ask, own)) for url, own in pieces]
-    asked = [_threads().submit(_asked, url, partial(ask, own)) for url, own in pieces]
-    return [answer.result() for answer in asked]
+        return [_run_on(url, partial(query, own)) for url, own in batches]
+    submit = _threads().submit
+    futures = [submit(_run_on, url, partial(query, own)) for url, own in batches]
+    return [future.result() for future in futures]
 
 
-def _asked(url: str, ask: Callable[[], Answer]) -> Answer:
+def _run_on(url: str, query: Callable[[], Result]) -> Result:
     with on_node(url):
-        return ask()
+        return query()
 
 
 def _threads() -> ThreadPoolExecutor:
-    """This process's own: a fork has none of its parent's threads."""
-    return _pool(SEARCHES_AT_ONCE * len(urls()), os.getpid())
+    """Return the pool of this process: a fork has none of its parent's threads."""
+    return _pool(MAX_CONCURRENT * len(urls()), os.getpid())
 
 
 @lru_cache(maxsize=1)

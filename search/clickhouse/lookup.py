@@ -1,4 +1,4 @@
-"""What is asked of items by their ids: each node is asked for those that it has."""
+"""Look up items by id, on the nodes that have them, or by URL."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,17 +7,17 @@ import numpy as np
 
 from . import client, cluster
 from .filters import NOT_REMOVED
-from .queries import hex_of
+from .queries import to_hex
 from .schema import VECTOR_COLUMNS, ItemTable
 
-LOOKED_FOR_S = 3  # an item, by its URL
-FACT_COLUMNS = "id, url, caption, nsfw, license, caption_similarity, width, height"
+URL_TIMEOUT_S = 3
+ITEM_COLUMNS = "id, url, caption, nsfw, license, caption_similarity, width, height"
 
 
-def facts(table: ItemTable, ids: list[int]) -> dict[int, dict[str, Any]]:
-    """What is shown of items, by id; an id that is not there is left out."""
+def items(table: ItemTable, ids: list[int]) -> dict[int, dict[str, Any]]:
+    """Return ITEM_COLUMNS of items, by id, without removed or missing ones."""
     sql = (
-        f"SELECT {FACT_COLUMNS} FROM {table.name} "
+        f"SELECT {ITEM_COLUMNS} FROM {table.name} "
         f"WHERE id IN {{ids:Array(UInt64)}} AND {NOT_REMOVED}"
     )
     found = cluster.group_by_node(
@@ -29,20 +29,20 @@ def facts(table: ItemTable, ids: list[int]) -> dict[int, dict[str, Any]]:
 
 
 def item(table: ItemTable, item_id: int) -> dict[str, Any] | None:
-    """All that is known of one item but its vectors; None if it is not there."""
+    """Return ITEM_COLUMNS and metadata of an item; None if it is removed or missing."""
     with cluster.on_node(cluster.node_of_partition(item_id >> table.partition_bits)):
         found = client.rows(
-            f"SELECT {FACT_COLUMNS}, metadata FROM {table.name} "
+            f"SELECT {ITEM_COLUMNS}, metadata FROM {table.name} "
             f"WHERE id = {{id:UInt64}} AND {NOT_REMOVED}",
             {"id": item_id},
         )
     return found[0] if found else None
 
 
-def image_facts(table: ItemTable, item_id: int) -> dict[str, Any] | None:
-    """url, MD5 in small letters ('' if not known) and `deleted` of an item, or None.
+def image_source(table: ItemTable, item_id: int) -> dict[str, Any] | None:
+    """Return url, md5 (lower case, '' if unknown) and deleted of an item, or None.
 
-    What has been removed is found, too.
+    Removed items are included.
     """
     with cluster.on_node(cluster.node_of_partition(item_id >> table.partition_bits)):
         found = client.rows(
@@ -55,22 +55,22 @@ def image_facts(table: ItemTable, item_id: int) -> dict[str, Any] | None:
 
 
 def id_by_url(table: ItemTable, url: str) -> int | None:
-    """The first item of this URL that is not removed; None if there is none.
+    """Return the first item of a URL that is not removed, or None.
 
-    Of all rows it reads the hash of the URL, eight bytes each. What is not found within
-    LOOKED_FOR_S, among billions, counts as not there.
+    This scans the hash of the URL of all rows, eight bytes each; an item that is not
+    found within URL_TIMEOUT_S counts as missing.
     """
     sql = (
         f"SELECT id FROM {table.name} PREWHERE url_hash = cityHash64({{url:String}}) "
         f"WHERE url = {{url:String}} AND {NOT_REMOVED} ORDER BY id LIMIT 1"
     )
-    limit = {"max_execution_time": LOOKED_FOR_S, "timeout_overflow_mode": "break"}
+    limit = {"max_execution_time": URL_TIMEOUT_S, "timeout_overflow_mode": "break"}
     found = cluster.on_all_nodes(lambda: client.rows(sql, {"url": url}, **limit))
     return min((row["id"] for rows in found for row in rows), default=None)
 
 
-def pixels(table: ItemTable, ids: list[int]) -> dict[int, int]:
-    """Width times height of items, by id; 0 where they are not known."""
+def pixel_counts(table: ItemTable, ids: list[int]) -> dict[int, int]:
+    """Return width times height of items, by id; 0 where unknown."""
     sql = (
         f"SELECT id, toUInt64(width) * height FROM {table.name} "
         "WHERE id IN {ids:Array(UInt64)}"
@@ -78,14 +78,14 @@ def pixels(table: ItemTable, ids: list[int]) -> dict[int, int]:
     return dict(_by_id(table, sql, ids))
 
 
-def deleted(table: ItemTable, ids: list[int]) -> dict[int, int]:
-    """Whether items are removed (1) or not (0), by id; one not there is left out."""
+def deletion_flags(table: ItemTable, ids: list[int]) -> dict[int, int]:
+    """Return whether items are removed (1 or 0), by id, without missing ones."""
     sql = f"SELECT id, deleted FROM {table.name} WHERE id IN {{ids:Array(UInt64)}}"
     return dict(_by_id(table, sql, ids, max_threads=1))
 
 
 def embeddings(table: ItemTable, field: str, ids: list[int]) -> dict[int, np.ndarray]:
-    """The stored vectors of items, float32, by id; those not there are left out."""
+    """Return the stored vectors of items, float32, by id, without missing ones."""
     sql = (
         f"SELECT id, CAST({VECTOR_COLUMNS[field]} AS Array(Float32)) "
         f"FROM {table.name} WHERE id IN {{ids:Array(UInt64)}} AND {NOT_REMOVED}"
@@ -99,21 +99,21 @@ def embeddings(table: ItemTable, field: str, ids: list[int]) -> dict[int, np.nda
 def distances(
     table: ItemTable, field: str, vector: np.ndarray, ids: list[int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The ids (uint64) of these items that are there, and how far off (float32)."""
+    """Return the ids (uint64) of the items found, and their distances (float32)."""
     sql = (
         f"SELECT id, {table.metric}({VECTOR_COLUMNS[field]}, "
         "reinterpret(unhex({vector:String}), 'Array(Float32)')) "
         f"FROM {table.name} WHERE id IN {{ids:Array(UInt64)}} AND {NOT_REMOVED}"
     )
-    found = dict(_by_id(table, sql, ids, {"vector": hex_of(vector)}))
+    found = dict(_by_id(table, sql, ids, {"vector": to_hex(vector)}))
     return (
         np.fromiter(found.keys(), np.uint64, len(found)),
         np.fromiter(found.values(), np.float32, len(found)),
     )
 
 
-def sum_of_directions(table: ItemTable, field: str, ids: list[int]) -> np.ndarray:
-    """The sum of the unit vectors of items, float64; zeros when none is there."""
+def sum_of_unit_vectors(table: ItemTable, field: str, ids: list[int]) -> np.ndarray:
+    """Return the sum of the items' unit vectors, float64; zeros without items."""
     sql = (
         f"WITH CAST({VECTOR_COLUMNS[field]} AS Array(Float32)) AS vector, "
         "L2Norm(vector) AS length "
@@ -137,7 +137,7 @@ def _by_id(
     parameters: dict[str, Any] | None = None,
     **settings: Any,
 ) -> Iterator[tuple[int, Any]]:
-    """(id, value), the two columns of a statement about {ids}."""
+    """Yield (id, value), the two columns of a statement with the parameter `ids`."""
     found = cluster.group_by_node(
         ids,
         table.partition_bits,

@@ -1,8 +1,8 @@
-"""How a search is answered: by the index, or exactly, by what its condition lets pass.
+"""Choose between the vector index and an exact search, by the filters' selectivity.
 
-A vector index does not know conditions; it proposes candidates, of which those that
-pass are left. That is quick while many rows pass. When few do, nearly all candidates
-would be thrown away, and comparing the few exactly is both quicker and complete.
+The index does not know filters: they apply to the candidates it returns. That is fast
+while many rows pass. When few pass, nearly all candidates would be discarded; comparing
+the passing rows exactly is then both faster and complete.
 """
 
 import time
@@ -18,19 +18,19 @@ from .filters import NOT_REMOVED, Condition
 from .queries import Candidates, nearest
 from .schema import ItemTable
 
-# Of how many rows that pass may be compared exactly at once without a second thought.
-FEW = 2_000
-# A margin, because the rows near a query pass more or less often than others.
+# Up to so many passing rows, an exact search is always fast enough.
+MAX_EXACT_ROWS = 2_000
+# Rows near a query pass more or less often than others.
 MARGIN = 1.5
-STRETCHES = 4  # of each part, looked at to estimate how many rows pass
-STRETCH_ROWS = 8_192
-ESTIMATE_KEPT_S = 300
-SIZES_KEPT_S = 10
+SAMPLES = 4  # ranges of rows per part, to estimate the selectivity
+SAMPLE_ROWS = 8_192
+ESTIMATE_CACHE_S = 300
+SIZES_CACHE_S = 10
 
 
 @dataclass(frozen=True)
 class FilteredCandidates:
-    """`complete` says that no other item passes the condition."""
+    """The candidates of a search; `complete` if no other item passes the condition."""
 
     candidates: Candidates
     exact: bool
@@ -48,12 +48,12 @@ def search_filtered(
     wanted: int,
     exact: bool,
 ) -> FilteredCandidates:
-    """The nearest items that pass: `depth` of them, or at least `wanted`.
+    """Return the nearest `depth` items that pass a condition, or at least `wanted`.
 
-    Fewer than `wanted` come back only when no more pass.
+    Returns fewer than `wanted` only if no more pass.
     """
 
-    def found(exactly: bool, multiplier: float = 1.0) -> FilteredCandidates:
+    def search(exactly: bool, multiplier: float = 1.0) -> FilteredCandidates:
         candidates = nearest(
             table,
             field,
@@ -71,16 +71,19 @@ def search_filtered(
     multiplier = 1.0
     if condition and not exact:
         passing = estimate_selectivity(table, condition)
-        exact = passing.rows <= FEW or MAX_RESULTS * passing.share < MARGIN * wanted
-        # As many candidates as without a condition, if enough of them are to pass.
+        exact = (
+            passing.rows <= MAX_EXACT_ROWS
+            or MAX_RESULTS * passing.share < MARGIN * wanted
+        )
+        # Fetch so many candidates that enough of them pass.
         fetched = max(wanted * MARGIN / (passing.share or 1), depth)
         multiplier = min(fetched, MAX_RESULTS) / depth
     if exact:
-        return found(exactly=True)
-    by_index = found(exactly=False, multiplier=multiplier)
-    # The rows near this query may pass much less often than those looked at, and a
-    # graph has places that no path leads to.
-    return by_index if len(by_index.candidates) >= wanted else found(exactly=True)
+        return search(exactly=True)
+    by_index = search(exactly=False, multiplier=multiplier)
+    # The rows near this query may pass much less often than the samples, and some nodes
+    # of a graph cannot be reached.
+    return by_index if len(by_index.candidates) >= wanted else search(exactly=True)
 
 
 @dataclass(frozen=True)
@@ -92,25 +95,25 @@ class Selectivity:
 
 
 def estimate_selectivity(table: ItemTable, condition: Condition) -> Selectivity:
-    """Estimated from some stretches of each part, and kept for minutes."""
+    """Estimate a selectivity from samples of each part; cached for ESTIMATE_CACHE_S."""
     parameters = tuple(condition.parameters.items())
-    largest, total = _sizes(table, _period(SIZES_KEPT_S))
+    largest, total = _sizes(table, _period(SIZES_CACHE_S))
     if not total:
         return Selectivity(0.0, 0)
-    share = _share_passing(
-        table, condition.sql, parameters, largest, _period(ESTIMATE_KEPT_S)
+    share = _estimate_share(
+        table, condition.sql, parameters, largest, _period(ESTIMATE_CACHE_S)
     )
     return Selectivity(share, round(share * total))
 
 
 def _period(seconds: int) -> int:
-    """Another number after some seconds: what was kept for the last is forgotten."""
+    """Return a number that changes after some seconds, to expire an lru_cache."""
     return int(time.monotonic() / seconds)
 
 
 @lru_cache(maxsize=100)
 def _sizes(table: ItemTable, period: int) -> tuple[int, int]:
-    """The rows of the largest part, and of all parts."""
+    """Return the rows of the largest part, and of all parts."""
     sql = (
         "SELECT max(rows) AS largest, sum(rows) AS total FROM system.parts "
         "WHERE active AND database = currentDatabase() AND table = {table:String}"
@@ -120,20 +123,18 @@ def _sizes(table: ItemTable, period: int) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=1_000)
-def _share_passing(
+def _estimate_share(
     table: ItemTable,
     sql: str,
     parameters: tuple[tuple[str, object], ...],
     largest: int,
     period: int,
 ) -> float:
-    stretches = _stretches(largest)
-    looked_at = _count(table, stretches, {})
-    # In WHERE alone the index on captions takes part, and with it its small letters.
-    passed = _count(
-        table, f"({stretches}) AND {NOT_REMOVED} AND {sql}", dict(parameters)
-    )
-    return passed / max(looked_at, 1)
+    sample = _sample_condition(largest)
+    sampled = _count(table, sample, {})
+    # In WHERE, because only there the index on captions applies, and lower-cases them.
+    passed = _count(table, f"({sample}) AND {NOT_REMOVED} AND {sql}", dict(parameters))
+    return passed / max(sampled, 1)
 
 
 def _count(table: ItemTable, where: str, parameters: dict[str, object]) -> int:
@@ -142,12 +143,12 @@ def _count(table: ItemTable, where: str, parameters: dict[str, object]) -> int:
     return sum(rows[0]["n"] for rows in counted)
 
 
-def _stretches(rows: int) -> str:
-    """A condition for some rows of each part, by their place in it."""
-    if rows <= STRETCHES * STRETCH_ROWS:
+def _sample_condition(rows: int) -> str:
+    """Return a condition for SAMPLES ranges of each part's rows."""
+    if rows <= SAMPLES * SAMPLE_ROWS:
         return "1"
-    starts = range(0, rows - STRETCH_ROWS + 1, (rows - STRETCH_ROWS) // (STRETCHES - 1))
+    starts = range(0, rows - SAMPLE_ROWS + 1, (rows - SAMPLE_ROWS) // (SAMPLES - 1))
     return " OR ".join(
-        f"_part_offset BETWEEN {start} AND {start + STRETCH_ROWS - 1}"
+        f"_part_offset BETWEEN {start} AND {start + SAMPLE_ROWS - 1}"
         for start in starts
     )

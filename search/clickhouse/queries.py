@@ -1,8 +1,8 @@
-"""The questions asked of an item table, and their SQL.
+"""Queries for an item table.
 
-The texts of the vector queries keep the shape for which the index is used: the distance
-alone in ORDER BY, a LIMIT, no condition on the distance. A vector travels as the hex
-digits of its float32 bytes, which parse faster than 512 decimal numbers.
+Vector queries keep the shape for which the engine uses the index: only the distance in
+ORDER BY, a LIMIT, no condition on the distance. A vector is sent as the hex digits of
+its float32 bytes, which parse faster than 512 decimal numbers.
 """
 
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from . import client, cluster
 from .filters import NOT_REMOVED, Condition, hidden
 from .schema import CODE_BYTES, INDEXES, VECTOR_COLUMNS, ItemTable
 
-# Candidates that HNSW keeps while it searches (ef_search): for the few neighbours of an
-# item, and for searches that are paged through. It keeps at least what is asked for.
+# HNSW's ef_search: for the few neighbours of an item, and for searches with pages. The
+# engine uses at least the LIMIT.
 NARROW_EF = 256
 PAGED_EF = 1_000
-# Of an exact search, or of the first one by an index that lies on a cold disk: stopped
-# before it is loaded, it would be loaded from the start by the next.
+# For exact searches, and for the first one that loads an index from disk: if stopped
+# earlier, the next one would start to load from the beginning.
 SEARCH_TIMEOUT_S = 60
-RESCORED = 3  # times as many candidates as asked for are compared anew, if quantized
+RESCORE_FACTOR = 3  # candidates to rescore per result, if the index is quantized
 
 FROM_PARTS = (
     "FROM system.parts "
@@ -36,7 +36,7 @@ INDEX_SETTINGS = {
     "max_limit_for_vector_search_queries": MAX_RESULTS,
     "max_execution_time": SEARCH_TIMEOUT_S,
 }
-# The index on captions is left to narrow down what is compared.
+# The index on captions stays, to narrow down the rows to compare.
 EXACT_SETTINGS = {
     "ignore_data_skipping_indices": ",".join(INDEXES.values()),
     "max_execution_time": SEARCH_TIMEOUT_S,
@@ -45,10 +45,10 @@ EXACT_SETTINGS = {
 
 @dataclass(frozen=True)
 class Candidates:
-    """Items found, nearest first: a row of each array is an item.
+    """Items, nearest first: a row of each array is an item.
 
-    `hidden` says why an item is not to be shown (clickhouse.filters), `codes` are the
-    bytes of image_code.
+    `hidden` is the reason to hide an item (clickhouse.filters), `codes` are the bytes
+    of image_code.
     """
 
     ids: np.ndarray  # uint64
@@ -60,23 +60,23 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def taken(self, rows: np.ndarray | slice) -> "Candidates":
-        """Some of the items, in the order of these rows."""
+    def take(self, rows: np.ndarray | slice) -> "Candidates":
+        """Return the items of these rows, in their order."""
         return Candidates(**{name: getattr(self, name)[rows] for name in COLUMNS})
 
 
 COLUMNS = tuple(Candidates.__dataclass_fields__)
 
 
-def nearest_of(parts: list[Candidates]) -> Candidates:
-    """All items of several lists, nearest first; one found twice stands there twice."""
+def merge_nearest(parts: list[Candidates]) -> Candidates:
+    """Merge lists of items, nearest first; duplicates stay."""
     joined = Candidates(
         **{
             name: np.concatenate([getattr(part, name) for part in parts])
             for name in COLUMNS
         }
     )
-    return joined.taken(np.argsort(joined.distances, kind="stable"))
+    return joined.take(np.argsort(joined.distances, kind="stable"))
 
 
 def nearest(
@@ -90,14 +90,14 @@ def nearest(
     exact: bool,
     multiplier: float = 1.0,
 ) -> Candidates:
-    """The nearest items for which the condition holds.
+    """Return the nearest `count` items that pass a condition, or fewer.
 
-    `vector` is float32 of the table's dimension; `count` at most MAX_RESULTS. The
-    index does not know the condition: it gives `multiplier` times as many as are
-    asked for, MAX_RESULTS at the most, and what is left of them comes back.
+    `vector` is float32 of the table's dimension; `count` at most MAX_RESULTS. The index
+    does not know the condition: it returns `multiplier` times `count` candidates, at
+    most MAX_RESULTS, of which those that pass remain.
     """
     sql = nearest_sql(table, field, condition, nsfw)
-    parameters = {"vector": hex_of(vector), "count": count, **condition.parameters}
+    parameters = {"vector": to_hex(vector), "count": count, **condition.parameters}
     settings = EXACT_SETTINGS if exact else index_settings(table, count, multiplier)
     search = client.exact_columns if exact else client.nearest_columns
     found = cluster.on_all_nodes(
@@ -105,8 +105,8 @@ def nearest(
     )
     if len(found) == 1:
         return found[0]
-    # No item lies on two nodes.
-    return nearest_of(found).taken(np.s_[:count])
+    # No item is on two nodes.
+    return merge_nearest(found).take(np.s_[:count])
 
 
 def nearest_sql(
@@ -131,9 +131,9 @@ def index_settings(
         ),
     }
     if table.quantization != "bf16":
-        # What the graph keeps is too coarse to rank by: the table's vectors decide.
+        # Quantized vectors are too coarse to rank by; rescore with those of the table.
         settings["vector_search_with_rescoring"] = 1
-        multiplier *= RESCORED
+        multiplier *= RESCORE_FACTOR
     if multiplier > 1:
         settings["vector_search_index_fetch_multiplier"] = multiplier
     return settings
@@ -151,12 +151,12 @@ def _candidates(columns: list[Any]) -> Candidates:
     )
 
 
-def hex_of(vector: np.ndarray) -> str:
+def to_hex(vector: np.ndarray) -> str:
     return np.asarray(vector, "<f4").tobytes().hex()
 
 
 def has_safety(table: ItemTable) -> bool:
-    """Whether any row has a word on its safety."""
+    """Return whether any row has a value in `nsfw`."""
     sql = f"SELECT 1 FROM {table.name} WHERE nsfw != '' LIMIT 1"
     return any(cluster.on_all_nodes(lambda: client.rows(sql)))
 
@@ -164,22 +164,22 @@ def has_safety(table: ItemTable) -> bool:
 def ids_by_metadata(
     table: ItemTable, name: str, values: list[str]
 ) -> list[tuple[str, int]]:
-    """(value, id) of the items whose metadata has one of the values by this name.
+    """Return (value, id) of the items that have one of these values in their metadata.
 
-    All rows are read for it: give some thousand values at once.
+    This scans all rows, so pass thousands of values at once.
     """
     sql = (
         f"SELECT metadata[{{name:String}}] AS value, id FROM {table.name} "
         f"WHERE value IN {{values:Array(String)}} AND {NOT_REMOVED}"
     )
-    given = {"name": name, "values": values}
+    parameters = {"name": name, "values": values}
     limit = {"max_execution_time": client.LONG_TIMEOUT_S}
-    found = cluster.on_all_nodes(lambda: client.columns(sql, given, **limit))
+    found = cluster.on_all_nodes(lambda: client.columns(sql, parameters, **limit))
     return [pair for columns in found for pair in zip(*columns, strict=True)]
 
 
 def index_state(table: ItemTable) -> dict[str, int]:
-    """Rows and bytes of the table's parts, and how many parts lack an index."""
+    """Return parts, rows and bytes of the table, and those without an index."""
     sql = (
         "SELECT count() AS parts, sum(parts.rows) AS rows, "
         "sum(bytes_on_disk) AS bytes, "
@@ -192,9 +192,9 @@ def index_state(table: ItemTable) -> dict[str, int]:
 
 
 def _without_index(table: ItemTable) -> str:
-    """Whether a part's index files are too small to hold the vectors of both graphs.
+    """Return a condition for parts whose index files cannot hold both graphs.
 
-    The index on captions, of which each part is taken to have its share, is not meant.
+    The size of the index on captions is subtracted, in proportion to a part's rows.
     """
     row = len(INDEXES) * table.dimension * BYTES_PER_NUMBER[table.quantization]
     captions = (

@@ -1,7 +1,7 @@
-"""Items of a dataset one after the other, by their ids, with all that is known of them.
+"""Scan the items of a dataset in the order of their ids.
 
-What comes back is Arrow's: a vector of a million rows must not become Python's floats.
-One thread of the engine does it, so that searches go on beside.
+Results are Arrow tables, because a million vectors must not become Python floats. The
+engine uses one thread, which leaves the others for searches.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,95 +13,95 @@ import pyarrow as pa
 
 from . import client, cluster
 from .filters import NOT_REMOVED, Condition, hidden
-from .lookup import FACT_COLUMNS
-from .queries import SEARCH_TIMEOUT_S, hex_of
+from .lookup import ITEM_COLUMNS
+from .queries import SEARCH_TIMEOUT_S, to_hex
 from .schema import VECTOR_COLUMNS, ItemTable
-from .writer import OF_SHARD, bounds
+from .writer import SHARD_CONDITION, shard_bounds
 
 SETTINGS = {"max_threads": 1, "max_execution_time": SEARCH_TIMEOUT_S}
 
 
 @dataclass(frozen=True)
-class Passing:
-    """Rows that a scan stops at, by rising ids: a row of each array is an item.
+class ScannedRows:
+    """Items that pass, by ascending id: a row of each array is an item.
 
-    `hidden` says why an item is not to be shown (clickhouse.filters).
+    `hidden` is the reason to hide an item (clickhouse.filters).
     """
 
     ids: np.ndarray  # uint64
     hidden: np.ndarray  # uint8
-    distances: np.ndarray | None  # float32, if there is a vector to compare with
+    distances: np.ndarray | None  # float32, with a DistanceLimit
 
 
 @dataclass(frozen=True)
-class Near:
-    """Items that are no further off than `farthest` by the nearest of their fields.
+class DistanceLimit:
+    """A limit on the distance of an item, which is that of its nearest field.
 
     `vectors` are float32 of the table's dimension, by field.
     """
 
     vectors: Mapping[str, np.ndarray]
-    farthest: float
+    max_distance: float
 
 
-def end_of(table: ItemTable, shard: int) -> int:
-    """The id after a shard's last row; the shard's first id if it has no rows."""
-    first, last = bounds(shard)
+def end_of_shard(table: ItemTable, shard: int) -> int:
+    """Return the id after a shard's last row; the shard's first id without rows."""
+    first, last = shard_bounds(shard)
     with cluster.on_node(cluster.node_of_partition(first >> table.partition_bits)):
         found = client.rows(
             f"SELECT count() AS rows, max(id) AS last FROM {table.name} "
-            f"WHERE {OF_SHARD}",
+            f"WHERE {SHARD_CONDITION}",
             {"first": first, "last": last},
             **SETTINGS,
         )
     return found[0]["last"] + 1 if found and found[0]["rows"] else first
 
 
-def passing(
+def scan_rows(
     table: ItemTable,
     first: int,
     last: int,
     *,
     condition: Condition,
     nsfw: str,
-    near: Near | None = None,
-) -> Passing:
-    """The rows with ids from `first` to `last`, of one shard, that pass a condition.
+    limit: DistanceLimit | None = None,
+) -> ScannedRows:
+    """Return the rows from id `first` to `last`, of one shard, that pass a condition.
 
-    Every row is compared; no index of vectors takes part.
+    Every row is compared, without a vector index.
     """
-    asked = condition.and_(OF_SHARD, first=first, last=last)
+    where = condition.and_(SHARD_CONDITION, first=first, last=last)
     columns = f"id, {hidden(nsfw)} AS hidden"
-    if near is not None:
-        columns += f", {_distance(table, near)} AS distance"
-        vectors = {f"{field}_vector": hex_of(v) for field, v in near.vectors.items()}
-        farthest = "distance <= {farthest:Float64}"
-        asked = asked.and_(farthest, farthest=near.farthest, **vectors)
-    sql = f"SELECT {columns} FROM {table.name} {asked.where} ORDER BY id"
+    if limit is not None:
+        columns += f", {_distance(table, limit)} AS distance"
+        vectors = {f"{field}_vector": to_hex(v) for field, v in limit.vectors.items()}
+        near = "distance <= {max_distance:Float64}"
+        where = where.and_(near, max_distance=limit.max_distance, **vectors)
+    sql = f"SELECT {columns} FROM {table.name} {where.where} ORDER BY id"
     with cluster.on_node(cluster.node_of_partition(first >> table.partition_bits)):
-        found = client.arrow(sql, asked.parameters, **SETTINGS)
-    return Passing(
+        found = client.arrow(sql, where.parameters, **SETTINGS)
+    return ScannedRows(
         ids=found["id"].to_numpy(),
         hidden=found["hidden"].to_numpy(),
-        distances=found["distance"].to_numpy() if near is not None else None,
+        distances=found["distance"].to_numpy() if limit is not None else None,
     )
 
 
-def _distance(table: ItemTable, near: Near) -> str:
+def _distance(table: ItemTable, limit: DistanceLimit) -> str:
     distances = [
         f"{table.metric}({VECTOR_COLUMNS[field]}, "
         f"reinterpret(unhex({{{field}_vector:String}}), 'Array(Float32)'))"
-        for field in near.vectors
+        for field in limit.vectors
     ]
     return distances[0] if len(distances) == 1 else f"least({', '.join(distances)})"
 
 
-def contents(
+def item_contents(
     table: ItemTable, ids: Sequence[int], fields: Sequence[str] = ()
 ) -> pa.Table:
-    """What is known of items, in the order of `ids`; what is not there is left out.
+    """Return items in the order of `ids`, without removed or missing ones.
 
-    It has FACT_COLUMNS, `metadata` (a map of texts) and, of the `fields` asked for,
+    The columns are ITEM_COLUMNS, `metadata` (a map of texts) and, for `fields`,
     VECTOR_COLUMNS as lists of float32 of the table's dimension.
     """
     vectors = [
@@ -109,41 +109,41 @@ def contents(
         for field in fields
     ]
     sql = (
-        f"SELECT {', '.join([FACT_COLUMNS, 'metadata', *vectors])} FROM {table.name} "
+        f"SELECT {', '.join([ITEM_COLUMNS, 'metadata', *vectors])} FROM {table.name} "
         f"WHERE id IN {{ids:Array(UInt64)}} AND {NOT_REMOVED} ORDER BY id"
     )
     wanted = np.asarray(ids, np.uint64)
     found = cluster.group_by_node(
-        wanted.tolist() or [0],  # so that there are columns
+        wanted.tolist() or [0],  # an id that does not exist, to get the columns
         table.partition_bits,
         lambda own: client.arrow(sql, {"ids": own}, **SETTINGS),
     )
-    return _as_asked(pa.concat_tables(found), wanted, table.dimension)
+    return _in_order(pa.concat_tables(found), wanted, table.dimension)
 
 
-def _as_asked(found: pa.Table, wanted: np.ndarray, dimension: int) -> pa.Table:
-    there = found["id"].to_numpy()
-    order = np.argsort(there, kind="stable")
-    places = np.searchsorted(there, wanted, sorter=order)
-    known = places < len(there)
-    known[known] = there[order[places[known]]] == wanted[known]
+def _in_order(found: pa.Table, wanted: np.ndarray, dimension: int) -> pa.Table:
+    ids = found["id"].to_numpy()
+    order = np.argsort(ids, kind="stable")
+    places = np.searchsorted(ids, wanted, sorter=order)
+    known = places < len(ids)
+    known[known] = ids[order[places[known]]] == wanted[known]
     rows = found.take(pa.array(order[places[known]]))
     columns = {name: _column(rows[name], name, dimension) for name in rows.column_names}
     return pa.table(columns)
 
 
 def _column(column: pa.ChunkedArray, name: str, dimension: int) -> pa.Array:
-    whole = column.combine_chunks()
+    array = column.combine_chunks()
     if name in VECTOR_COLUMNS.values():
-        return pa.FixedSizeListArray.from_arrays(whole.flatten(), dimension)
-    if pa.types.is_map(whole.type):
-        keys, values = _readable(whole.keys), _readable(whole.items)
-        return pa.MapArray.from_arrays(whole.offsets, keys, values)
-    return _readable(whole)
+        return pa.FixedSizeListArray.from_arrays(array.flatten(), dimension)
+    if pa.types.is_map(array.type):
+        keys, values = _valid_text(array.keys), _valid_text(array.items)
+        return pa.MapArray.from_arrays(array.offsets, keys, values)
+    return _valid_text(array)
 
 
-def _readable(values: pa.Array) -> Any:
-    """The same; bytes that are no UTF-8, of a damaged source, become “�”."""
+def _valid_text(values: pa.Array) -> Any:
+    """Replace bytes that are not UTF-8, from a damaged source, with “�”."""
     if not pa.types.is_string(values.type):
         return values
     try:

@@ -1,8 +1,8 @@
-"""One table per dataset: which columns it has, and the statements that make it.
+"""The tables of a dataset's items: names, columns, indexes, and their creation.
 
-The layout is measured: vectors as uncompressed bfloat16 (half the bytes of float32, at
-1 % of recall), granules of 256 rows and payload blocks of 4 KB, so that the ten rows of
-an answer are read without their neighbours.
+The layout follows measurements: vectors as uncompressed bfloat16 (half the size of
+float32, for 1 % of recall), granules of 256 rows and blocks of 4 KB, so that few
+neighbours are read with ten results.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from django.conf import settings
 
 from . import client, cluster
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 VECTOR_COLUMNS = {"image": "image_embedding", "text": "text_embedding"}
 INDEXES = {"image": "image_index", "text": "text_index"}
@@ -39,7 +39,7 @@ SHARD_BITS = 32  # of an id: the rows of one shard
 
 @dataclass(frozen=True)
 class ItemTable:
-    """What of a dataset decides its table."""
+    """A table of items, with the properties of its dataset that determine it."""
 
     slug: str
     dimension: int
@@ -47,9 +47,9 @@ class ItemTable:
     index_connections: int = 32
     index_construction: int = 64
     quantization: str = "bf16"
-    shards_per_partition: int = 4  # a power of two; they share a graph
+    shards_per_partition: int = 4  # a power of two; a partition has one graph
     suffix: str = ""
-    # Of a table beside the one searched: it lies on the node of this partition.
+    # For `arriving` and `rebuilt`, which exist on the node of this partition only.
     partition: int | None = None
 
     @property
@@ -61,81 +61,83 @@ class ItemTable:
         return SHARD_BITS + self.shards_per_partition.bit_length() - 1
 
     def arriving(self, shard: int, epoch: int) -> "ItemTable":
-        """Where the rows of a shard gather until all of them are there.
+        """Return the table that collects a shard's rows during its import.
 
-        A slug has no capitals, so that no dataset's own table has such a name.
+        Slugs have no capitals, so this cannot be another dataset's table.
         """
         partition = shard >> (self.partition_bits - SHARD_BITS)
         suffix = f"_ARRIVING_{shard}_{epoch}"
         return replace(self, suffix=suffix, partition=partition)
 
     def rebuilt(self, partition: int, attempt: int | str) -> "ItemTable":
-        """Where the next state of a partition is made, beside the one searched."""
+        """Return the table in which the next state of a partition is built."""
         suffix = f"_REBUILT_{partition}_{attempt}"
         return replace(self, suffix=suffix, partition=partition)
 
 
-def read_table(table: ItemTable, ask: Callable[[], Answer]) -> list[Answer]:
-    """The answer of a table beside's node; those of all for the one searched."""
+def read_table(table: ItemTable, query: Callable[[], Result]) -> list[Result]:
+    """Run a query on the nodes that have the table; return the result of each."""
     if table.partition is None:
-        return cluster.on_all_nodes(ask)
+        return cluster.on_all_nodes(query)
     with cluster.on_node(cluster.node_of_partition(table.partition)):
-        return [ask()]
+        return [query()]
 
 
 def create(table: ItemTable) -> None:
-    """Makes the table if it is not there, and anew if it lacks a column.
+    """Create the table if it does not exist, and again if it lacks a column.
 
-    Such a one was made by an earlier version; its rows have to be brought in again.
+    An earlier version created such a table; its rows have to be imported again.
     """
     read_table(table, lambda: _create(table))
     if settings.CLICKHOUSE_CLUSTER and table.partition is None:
-        client.command(distributed(table))
+        client.command(distributed_statement(table))
 
 
 def _create(table: ItemTable) -> None:
-    there = client.rows(
+    columns = client.rows(
         "SELECT name FROM system.columns "
         "WHERE database = currentDatabase() AND table = {table:String}",
         {"table": table.name},
     )
-    if there and not {row["name"] for row in there}.issuperset(INSERTED_COLUMNS):
-        client.command(dropping(table))
-    client.command(creation(table))
+    if columns and not {row["name"] for row in columns}.issuperset(INSERTED_COLUMNS):
+        client.command(drop_statement(table))
+    client.command(create_statement(table))
 
 
 def drop(table: ItemTable) -> None:
     if settings.CLICKHOUSE_CLUSTER and table.partition is None:
-        client.command(f"DROP TABLE IF EXISTS {all_tables(table)}{on_cluster()} SYNC")
-    read_table(table, lambda: client.command(dropping(table)))
+        client.command(
+            f"DROP TABLE IF EXISTS {distributed_name(table)}{on_cluster()} SYNC"
+        )
+    read_table(table, lambda: client.command(drop_statement(table)))
 
 
-def dropping(table: ItemTable) -> str:
+def drop_statement(table: ItemTable) -> str:
     where = on_cluster() if table.partition is None else ""
     return f"DROP TABLE IF EXISTS {table.name}{where} SYNC"
 
 
 def on_cluster() -> str:
-    """Has a statement run on all replicas of all shards, where there is a cluster."""
+    """Return the clause that runs a statement on all nodes of CLICKHOUSE_CLUSTER."""
     cluster = settings.CLICKHOUSE_CLUSTER
     return f" ON CLUSTER `{cluster}`" if cluster else ""
 
 
-def all_tables(table: ItemTable) -> str:
-    """The table through which writers of SQL see the rows of all shards."""
+def distributed_name(table: ItemTable) -> str:
+    """Return the name of the table that shows authors of SQL the rows of all nodes."""
     return f"{table.name}_ALL"
 
 
-def distributed(table: ItemTable) -> str:
-    """Searches do not go through it (see nodes.py)."""
+def distributed_statement(table: ItemTable) -> str:
+    """Return the statement for that table. Searches do not use it (see cluster.py)."""
     return (
-        f"CREATE TABLE IF NOT EXISTS {all_tables(table)}{on_cluster()} "
+        f"CREATE TABLE IF NOT EXISTS {distributed_name(table)}{on_cluster()} "
         f"AS {table.name} ENGINE = Distributed(`{settings.CLICKHOUSE_CLUSTER}`, "
         f"currentDatabase(), {table.name})"
     )
 
 
-def creation(table: ItemTable) -> str:
+def create_statement(table: ItemTable) -> str:
     vectors = ",\n".join(
         f"  {column} Array(BFloat16) CODEC(NONE)" for column in VECTOR_COLUMNS.values()
     )
@@ -145,8 +147,8 @@ def creation(table: ItemTable) -> str:
         f"{table.index_connections}, {table.index_construction})"
         for field, column in VECTOR_COLUMNS.items()
     )
-    # Else merges in the background would build graphs that nobody searches.
-    left_out = f",\n  exclude_materialize_skip_indexes_on_merge = '{INDEX_LIST}'"
+    # Otherwise background merges would build graphs that are never searched.
+    no_index = f",\n  exclude_materialize_skip_indexes_on_merge = '{INDEX_LIST}'"
     lengths = " AND ".join(
         f"length({column}) = {table.dimension}" for column in VECTOR_COLUMNS.values()
     )
@@ -177,4 +179,4 @@ def creation(table: ItemTable) -> str:
 PARTITION BY bitShiftRight(id, {table.partition_bits})
 ORDER BY id
 SETTINGS index_granularity = 256, default_compression_codec = 'LZ4',
-  non_replicated_deduplication_window = 100000{left_out if table.suffix else ""}"""
+  non_replicated_deduplication_window = 100000{no_index if table.suffix else ""}"""

@@ -1,8 +1,8 @@
-"""Rows on their way in, and the vector indexes over them.
+"""Write rows and build the vector indexes.
 
-A shard gathers in a table of its own. Once it is whole, the partition that it belongs
-to is put together anew beside the one that is searched, gets its indexes, and takes the
-other's place in one step: no search sees half a shard, or a part without its index.
+A shard is collected in a table of its own. Once it is complete, its partition is built
+again in another table, indexed, and then replaces the searched partition in one step:
+no search sees an incomplete shard or a part without its index.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -12,35 +12,35 @@ from typing import Any
 from . import client, cluster, schema
 from .schema import INDEX_LIST, INDEXES, SHARD_BITS, ItemTable
 
-LEFT_OUT_ON_INSERT: dict[str, Any] = {
+NO_INDEX_ON_INSERT: dict[str, Any] = {
     "exclude_materialize_skip_indexes_on_insert": INDEX_LIST
 }
-OF_SHARD = "id BETWEEN {first:UInt64} AND {last:UInt64}"
+SHARD_CONDITION = "id BETWEEN {first:UInt64} AND {last:UInt64}"
 
 
 def insert(table: ItemTable, batch: Any, token: str) -> None:
-    """Inserts a pyarrow.Table; the same token twice inserts once."""
-    with _at_its_node(table):
+    """Insert a pyarrow.Table; inserts with the same token count once."""
+    with _on_its_node(table):
         client.insert_arrow(
-            table.name, batch, insert_deduplication_token=token, **LEFT_OUT_ON_INSERT
+            table.name, batch, insert_deduplication_token=token, **NO_INDEX_ON_INSERT
         )
 
 
-def _at_its_node(table: ItemTable) -> AbstractContextManager[None]:
-    """Where a table beside the one searched lies."""
+def _on_its_node(table: ItemTable) -> AbstractContextManager[None]:
+    """Run statements on the node of an `arriving` or `rebuilt` table."""
     assert table.partition is not None
     return cluster.on_node(cluster.node_of_partition(table.partition))
 
 
 def count(table: ItemTable) -> tuple[int, int]:
-    """Rows, and how many different ids they have."""
+    """Return the number of rows and of distinct ids."""
     sql = f"SELECT count() AS rows, uniqExact(id) AS ids FROM {table.name}"
     counted = schema.read_table(table, lambda: client.rows(sql)[0])
     return sum(row["rows"] for row in counted), sum(row["ids"] for row in counted)
 
 
 def count_by_shard(table: ItemTable) -> dict[int, tuple[int, int]]:
-    """The same for each shard that has rows in the table."""
+    """Return the number of rows and of distinct ids of each shard."""
     sql = (
         f"SELECT bitShiftRight(id, {SHARD_BITS}) AS shard, count() AS rows, "
         f"uniqExact(id) AS ids FROM {table.name} GROUP BY shard"
@@ -50,10 +50,10 @@ def count_by_shard(table: ItemTable) -> dict[int, tuple[int, int]]:
 
 
 def count_between(table: ItemTable, first: int, last: int) -> int:
-    """How many rows of a table have ids from `first` to `last`, of one shard."""
+    """Return the number of rows with ids from `first` to `last`, of one shard."""
     with cluster.on_node(cluster.node_of_partition(first >> table.partition_bits)):
         counted = client.rows(
-            f"SELECT count() AS n FROM {table.name} WHERE {OF_SHARD}",
+            f"SELECT count() AS n FROM {table.name} WHERE {SHARD_CONDITION}",
             {"first": first, "last": last},
         )
     return counted[0]["n"]
@@ -66,19 +66,21 @@ def assemble(
     arriving: Sequence[ItemTable],
     without: Collection[int],
 ) -> None:
-    """Makes the next state of a partition in a table of its own, without indexes yet.
+    """Build the next state of a partition in the table `rebuilt`, without indexes.
 
-    It has the rows that are there now, but of the shards in `without`, and the rows of
-    the `arriving` tables. What other attempts at it have made is dropped.
+    It consists of the partition's rows, except those of the shards in `without`, and
+    the rows of the `arriving` tables. Tables of earlier attempts are dropped.
     """
-    for name in tables_beside(table):
+    for name in side_tables(table):
         if name.startswith(table.rebuilt(partition, "").name):
-            drop_named(name)
+            drop_side_table(name)
     schema.create(rebuilt)
-    left_out = [shard for shard in without if count_between(table, *bounds(shard))]
-    with _at_its_node(rebuilt):
-        if left_out:
-            _copy_without(table, rebuilt, partition, left_out)
+    excluded = [
+        shard for shard in without if count_between(table, *shard_bounds(shard))
+    ]
+    with _on_its_node(rebuilt):
+        if excluded:
+            _copy_without(table, rebuilt, partition, excluded)
         else:
             _attach(rebuilt, partition, table)
         for shard in arriving:
@@ -86,7 +88,7 @@ def assemble(
 
 
 def _attach(target: ItemTable, partition: int, source: ItemTable) -> None:
-    """The same files under another name: nothing is copied."""
+    """Link a partition's files into another table, without copying them."""
     client.command(
         f"ALTER TABLE {target.name} ATTACH PARTITION {partition:d} FROM {source.name}"
     )
@@ -97,19 +99,19 @@ def _copy_without(
 ) -> None:
     tests = [
         f"id NOT BETWEEN {first:d} AND {last:d}"
-        for first, last in (bounds(shard) for shard in shards)
+        for first, last in (shard_bounds(shard) for shard in shards)
     ]
     columns = ", ".join(schema.INSERTED_COLUMNS)
     client.command(
         f"INSERT INTO {target.name} ({columns}) SELECT {columns} FROM {source.name} "
-        f"WHERE {' AND '.join([*tests, in_partition(source, partition)])}",
-        **LEFT_OUT_ON_INSERT,
+        f"WHERE {' AND '.join([*tests, partition_condition(source, partition)])}",
+        **NO_INDEX_ON_INSERT,
     )
 
 
 def build_indexes(rebuilt: ItemTable, partition: int) -> None:
-    """Merges a rebuilt partition into one part and builds the graphs over it."""
-    # Together: a part that got one index and not the other would look like indexed.
+    """Merge a rebuilt partition into one part and build its graphs."""
+    # In one statement: index_state cannot tell a part that has only one of them.
     both = ", ".join(
         f"MATERIALIZE INDEX {index} IN PARTITION {partition:d}"
         for index in INDEXES.values()
@@ -120,15 +122,15 @@ def build_indexes(rebuilt: ItemTable, partition: int) -> None:
 
 
 def vectors_indexed() -> int:
-    """How many vectors the engines have put into graphs since they started."""
+    """Return the number of vectors added to graphs since the engines started."""
     sql = "SELECT value FROM system.events WHERE event = 'USearchAddCount'"
     found = cluster.on_all_nodes(lambda: client.rows(sql))
     return sum(rows[0]["value"] for rows in found if rows)
 
 
 def publish(table: ItemTable, partition: int, rebuilt: ItemTable) -> None:
-    """Puts a rebuilt partition in the place of the one searched, in one step."""
-    with _at_its_node(rebuilt):
+    """Replace the searched partition with the rebuilt one, in one step."""
+    with _on_its_node(rebuilt):
         client.command(
             f"ALTER TABLE {table.name} "
             f"REPLACE PARTITION {partition:d} FROM {rebuilt.name}"
@@ -141,7 +143,7 @@ def drop_partition(table: ItemTable, partition: int) -> None:
 
 
 def hide(table: ItemTable, sql: str, parameters: dict[str, Any]) -> None:
-    """Hides the rows that pass a condition; they keep their place in the graphs."""
+    """Mark the rows that pass a condition as removed; they stay in the graphs."""
     statement = (
         f"ALTER TABLE {table.name} UPDATE deleted = 1 WHERE deleted = 0 AND ({sql})"
     )
@@ -150,10 +152,10 @@ def hide(table: ItemTable, sql: str, parameters: dict[str, Any]) -> None:
     )
 
 
-def tables_beside(table: ItemTable | None = None) -> list[str]:
-    """The names of the tables in which shards arrive and partitions are rebuilt.
+def side_tables(table: ItemTable | None = None) -> list[str]:
+    """Return the names of `arriving` and `rebuilt` tables.
 
-    Of one dataset or, without its table, of all and of those that were dropped.
+    Those of one dataset or, without its table, of all, including deleted ones.
     """
     name = table.name if table else "item_[a-z0-9_]+"
     sql = (
@@ -164,24 +166,25 @@ def tables_beside(table: ItemTable | None = None) -> list[str]:
     return [row["name"] for rows in found for row in rows]
 
 
-def drop_named(name: str) -> None:
-    """Drops one of tables_beside."""
+def drop_side_table(name: str) -> None:
+    """Drop one of side_tables."""
     cluster.on_all_nodes(lambda: client.command(f"DROP TABLE IF EXISTS {name} SYNC"))
 
 
-def bounds(shard: int) -> tuple[int, int]:
-    """The first and the last id that a shard can have."""
+def shard_bounds(shard: int) -> tuple[int, int]:
+    """Return the first and the last id that a shard can have."""
     return shard << SHARD_BITS, ((shard + 1) << SHARD_BITS) - 1
 
 
-def of_shards(numbers: Iterable[int]) -> str:
-    """A condition for the rows of some shards."""
+def shards_condition(numbers: Iterable[int]) -> str:
+    """Return a condition for the rows of some shards."""
     tests = (
-        f"id BETWEEN {first:d} AND {last:d}" for first, last in map(bounds, numbers)
+        f"id BETWEEN {first:d} AND {last:d}"
+        for first, last in map(shard_bounds, numbers)
     )
     return " OR ".join(tests)
 
 
-def in_partition(table: ItemTable, partition: int) -> str:
+def partition_condition(table: ItemTable, partition: int) -> str:
     bits = table.partition_bits
     return f"id BETWEEN {partition << bits:d} AND {((partition + 1) << bits) - 1:d}"

@@ -154,7 +154,7 @@ def drop(dataset: Dataset, shards: QuerySet[Shard]) -> int:
             publishing.interrupt(dataset, shard.number)
             schema.drop(table.arriving(shard.number, shard.epoch))
     if dropped:
-        writer.hide(table, writer.of_shards(dropped), {})
+        writer.hide(table, writer.shards_condition(dropped), {})
     tasks.enqueue_due_partitions(dataset)
     return len(dropped)
 
@@ -165,5 +165,5 @@ def drop_dataset(dataset: Dataset) -> None:
     dataset.shards.update(state=State.PENDING, lease_until=None, rows_visible=0)
     dataset.delete()
     schema.drop(table)
-    for name in writer.tables_beside(table):
-        writer.drop_named(name)
+    for name in writer.side_tables(table):
+        writer.drop_side_table(name)

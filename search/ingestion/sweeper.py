@@ -62,4 +62,4 @@ def drop_orphan_tables() -> None:
         wanted.add(table.rebuilt(partition.number, partition.attempts).name)
     for name in names:
         if name not in wanted:
-            writer.drop_named(name)
+            writer.drop_side_table(name)

@@ -91,7 +91,7 @@ class DatasetIndex:
         self._advance(ranking, len(ranking.ids))
         ids = [int(ranking.ids[row]) for row in ranking.results]
         values = (
-            lookup.pixels(self.table, ids)
+            lookup.pixel_counts(self.table, ids)
             if by == "size"
             else popularity.counts(self.dataset, ids)
         )
@@ -141,7 +141,7 @@ class DatasetIndex:
         shown = (found.hidden == VISIBLE) & (found.ids != item_id)
         similarities = self.similarities(found.distances)[shown]
         ids = [int(found_id) for found_id in found.ids[shown]][:count]
-        rows = lookup.facts(self.table, ids)
+        rows = lookup.items(self.table, ids)
         return tuple(
             Hit(**to_item_fields(rows[found_id]), similarity=float(similarity))
             for found_id, similarity in zip(ids, similarities, strict=False)
@@ -153,7 +153,7 @@ class DatasetIndex:
         while True:
             rows = ranking.rows(start, count)
             duplicates = Counter(ranking.duplicate_of.values())
-            known = lookup.facts(self.table, [int(ranking.ids[row]) for row in rows])
+            known = lookup.items(self.table, [int(ranking.ids[row]) for row in rows])
             gone = [row for row in rows if int(ranking.ids[row]) not in known]
             if not gone:
                 return tuple(
@@ -177,10 +177,10 @@ def merge_candidates(parts: list[FilteredCandidates]) -> tuple[Candidates, bool]
     """
     if len(parts) == 1:
         return parts[0].candidates, parts[0].complete
-    found = queries.nearest_of([part.candidates for part in parts])
+    found = queries.merge_nearest([part.candidates for part in parts])
     _, first = np.unique(found.ids, return_index=True)
-    found = found.taken(np.sort(first))
+    found = found.take(np.sort(first))
     cuts = [part.candidates.distances[-1] for part in parts if not part.complete]
     if cuts:
-        found = found.taken(found.distances <= min(cuts))
+        found = found.take(found.distances <= min(cuts))
     return found, not cuts

@@ -35,7 +35,7 @@ def facts(slug: str, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
 
     Raises NotFound for an unknown dataset, SearchUnavailable.
     """
-    found = lookup.facts(DatasetIndex.for_slug(slug).table, sorted(ids))
+    found = lookup.items(DatasetIndex.for_slug(slug).table, sorted(ids))
     return {item_id: to_item_fields(row) for item_id, row in found.items()}
 
 
@@ -50,7 +50,7 @@ def states(slug: str, urls: Mapping[int, str]) -> dict[int, ItemState]:
     try:
         index = DatasetIndex.for_slug(slug)
         listed = removals_for(index.dataset)
-        deleted = lookup.deleted(index.table, sorted(urls))
+        deleted = lookup.deletion_flags(index.table, sorted(urls))
     except NotFound:
         deleted = {}  # the dataset or its table was deleted
     gone = {item_id: url for item_id, url in urls.items() if item_id not in deleted}
@@ -84,7 +84,7 @@ def mean(slug: str, ids: Sequence[int]) -> np.ndarray | None:
     dataset, SearchUnavailable.
     """
     index = DatasetIndex.for_slug(slug)
-    total = lookup.sum_of_directions(index.table, "image", sorted(ids))
+    total = lookup.sum_of_unit_vectors(index.table, "image", sorted(ids))
     length = float(np.linalg.norm(total))
     return (total / length).astype(np.float32) if length > 1e-6 else None
 

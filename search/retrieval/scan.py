@@ -20,8 +20,8 @@ from django.db.models import Count, Max, Sum
 
 from search.clickhouse import scan
 from search.clickhouse.filters import NSFW, REMOVED, VISIBLE, condition_of
-from search.clickhouse.scan import Near, Passing
-from search.clickhouse.writer import bounds
+from search.clickhouse.scan import DistanceLimit, ScannedRows
+from search.clickhouse.writer import shard_bounds
 from search.models import Dataset
 from search.query.model import Filters
 from search.removals.takedowns import RemovalList, removals_for
@@ -91,7 +91,8 @@ class Scan:
     @cached_property
     def _shard_starts(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the first id of each shard, and the number of items before it."""
-        firsts = np.array([bounds(number)[0] for number, _ in self.shards], np.int64)
+        numbers = (number for number, _ in self.shards)
+        firsts = np.array([shard_bounds(number)[0] for number in numbers], np.int64)
         rows = np.array([rows for _, rows in self.shards], np.int64)
         return firsts, np.cumsum(rows) - rows
 
@@ -101,10 +102,10 @@ class Scan:
         A batch may be empty. Raises SearchUnavailable, NotFound.
         """
         for number, _ in self.shards:
-            first, last = bounds(number)
+            first, last = shard_bounds(number)
             if last < start:
                 continue
-            end = scan.end_of(self.dataset.item_table, number)
+            end = scan.end_of_shard(self.dataset.item_table, number)
             at = max(first, start)
             while at < end:
                 stop = min(at - (at - first) % WINDOW + WINDOW, end)
@@ -129,15 +130,15 @@ class Scan:
             )
             begin = end
 
-    def _passing(self, start: int, stop: int) -> Passing:
+    def _passing(self, start: int, stop: int) -> ScannedRows:
         """Return the items that match, visible or hidden."""
-        found = scan.passing(
+        found = scan.scan_rows(
             self.dataset.item_table,
             start,
             stop - 1,
             condition=condition_of(self.filters),
             nsfw=self.filters.nsfw,
-            near=self._near(),
+            limit=self._near(),
         )
         wanted = ~np.isin(found.ids, np.array(self.filters.exclude, np.uint64))
         distances = found.distances
@@ -145,9 +146,9 @@ class Scan:
             similarities = DatasetIndex(self.dataset).similarities(distances)
             wanted &= similarities >= self.at_least
             distances = distances[wanted]
-        return Passing(found.ids[wanted], found.hidden[wanted], distances)
+        return ScannedRows(found.ids[wanted], found.hidden[wanted], distances)
 
-    def _near(self) -> Near | None:
+    def _near(self) -> DistanceLimit | None:
         if self.vector is None:
             return None
         farthest = math.inf
@@ -155,9 +156,10 @@ class Scan:
             farthest = 1 - self.at_least + ROUNDED
         elif self.at_least > 0:
             farthest = (1 / self.at_least - 1) * (1 + ROUNDED) + ROUNDED
-        return Near(dict.fromkeys(searched_fields(self.field), self.vector), farthest)
+        vectors = dict.fromkeys(searched_fields(self.field), self.vector)
+        return DistanceLimit(vectors, farthest)
 
-    def _table(self, found: Passing, rows: np.ndarray) -> pa.Table:
+    def _table(self, found: ScannedRows, rows: np.ndarray) -> pa.Table:
         ids = found.ids[rows]
         table = contents(self.dataset, ids, with_embeddings=self.with_embeddings)
         if found.distances is None:
@@ -178,7 +180,7 @@ def contents(
     are unknown or removed are left out.
     """
     fields = VECTOR_FIELDS if with_embeddings else ()
-    table = scan.contents(dataset.item_table, ids, fields)
+    table = scan.item_contents(dataset.item_table, ids, fields)
     similarities = table["caption_similarity"].to_numpy()
     known = pa.array(similarities, mask=~np.isfinite(similarities))
     place = table.column_names.index("caption_similarity")

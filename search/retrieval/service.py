@@ -254,7 +254,7 @@ def item(slug: str, item_id: int) -> Item:
 
 def hits_by_id(slug: str, ids: Iterable[int]) -> dict[int, Hit]:
     """Return items by id, without a similarity; unknown ones are left out."""
-    rows = lookup.facts(DatasetIndex.for_slug(slug).table, list(ids))
+    rows = lookup.items(DatasetIndex.for_slug(slug).table, list(ids))
     return {
         item_id: Hit(**to_item_fields(row), similarity=None)
         for item_id, row in rows.items()
@@ -276,7 +276,7 @@ def random_hits(slug: str, count: int) -> tuple[Hit, ...]:
     index = DatasetIndex.for_slug(slug)
     # More than needed: to choose from, and since some are missing or not safe.
     ids = random_ids(index.dataset, RANDOM_OVERSAMPLING * count, random.Random())
-    rows = lookup.facts(index.table, ids)
+    rows = lookup.items(index.table, ids)
     safe = [i for i in ids if i in rows and not is_unsafe(rows[i]["nsfw"])]
     vectors = lookup.embeddings(index.table, "image", safe)
     chosen = farthest_point_sample({i: vectors[i] for i in safe if i in vectors}, count)

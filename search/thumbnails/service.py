@@ -85,7 +85,7 @@ def check(found: ThumbnailSource) -> None:
 @lru_cache(KNOWN)
 def _looked_up(slug: str, item_id: int, _period: int) -> ThumbnailSource | None:
     dataset = Dataset.for_slug(slug)
-    row = lookup.image_facts(dataset.item_table, item_id)
+    row = lookup.image_source(dataset.item_table, item_id)
     if row is None:
         return None
     url = row["url"]

@@ -69,8 +69,8 @@ def tiny_dataset(folder: Path, **fields) -> Dataset:
 
 def drop_tables(dataset: Dataset) -> None:
     table = dataset.item_table
-    for name in [table.name, *writer.tables_beside(table)]:
-        writer.drop_named(name)
+    for name in [table.name, *writer.side_tables(table)]:
+        writer.drop_side_table(name)
 
 
 def queue(dataset: Dataset) -> list[int]:
@@ -116,4 +116,4 @@ def summary(dataset: Dataset) -> dict[str, Any]:
     (sums,) = client.rows(SUMMARY.format(name=table.name))
     state = queries.index_state(table)
     state.pop("bytes")  # of files that are written at random
-    return sums | state | {"beside": writer.tables_beside(table)}
+    return sums | state | {"beside": writer.side_tables(table)}
