@@ -90,11 +90,11 @@ def rate(name: str, urls: list[str], get) -> str:
 
 def made(url: str) -> None:
     meant = ThumbnailSource(url=url, removed=False, withheld=False)
-    service._made(meant, store(), service.key_of(url))
+    service._create_sizes(meant, store(), service.storage_key(url))
 
 
 def kept(size: int, url: str) -> bytes:
-    return store().get(service.key_of(url), size)
+    return store().get(service.storage_key(url), size)
 
 
 if __name__ == "__main__":

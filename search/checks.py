@@ -1,22 +1,22 @@
-"""What manage.py check finds wrong with the settings, before anybody asks."""
+"""Django system checks of the settings."""
 
 from typing import Any
 
 from django.conf import settings
 from django.core.checks import Error, register
 
-REMOTE = "search.encoder.remote.CeleryEncoder"
+REMOTE_ENCODER = "search.encoder.remote.CeleryEncoder"
 PRECISIONS = ("auto", "float32", "float16", "bfloat16")
 
 
 @register()
-def encoder(app_configs: Any, **kwargs: Any) -> list[Error]:
+def check_encoder(app_configs: Any, **kwargs: Any) -> list[Error]:
     errors = []
     over_redis = settings.CELERY_BROKER_URL.startswith(("redis://", "rediss://"))
-    if settings.SEARCH_ENCODER == REMOTE and not over_redis:
+    if settings.SEARCH_ENCODER == REMOTE_ENCODER and not over_redis:
         errors.append(
             Error(
-                "The CeleryEncoder asks its workers through Redis.",
+                "The CeleryEncoder needs a Redis broker.",
                 hint="Set CELERY_BROKER_URL to redis://host:6379/0 or the like.",
                 id="search.E001",
             )

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from search.errors import CannotFetch, InvalidQuery
-from search.fetch import AT_ONCE, Limits, connection, fetch, target
+from search.fetch import MAX_PER_HOST, Limits, connection, fetch, target
 from search.fetch.connection import is_public
 
 REFUSED = "Only public addresses of the internet are fetched."
@@ -397,11 +397,11 @@ def test_one_host_is_asked_by_few_at_once(site: Site):
     found = []
     threads = [
         threading.Thread(target=lambda: found.append(fetch(site.url).content))
-        for _ in range(AT_ONCE + 2)
+        for _ in range(MAX_PER_HOST + 2)
     ]
     for thread in threads:
         thread.start()
-    for _ in range(AT_ONCE):
+    for _ in range(MAX_PER_HOST):
         assert arrived.acquire(timeout=10)
     # One more waits until its deadline without asking the server.
     assert "took longer" in refusal(site.url, SHORT)
@@ -539,12 +539,12 @@ def test_headers_of_several_lines_are_refused(site: Site, header: dict[str, str]
 def test_a_name_in_other_letters_is_looked_up_as_browsers_do(names, monkeypatch):
     asked = []
 
-    class Nobody(connection._Socket):
+    class Nobody(connection._PlainSocket):
         def connect(self, address: tuple) -> None:
             asked.append(address)
             raise ConnectionRefusedError
 
-    monkeypatch.setattr(connection, "_Socket", Nobody)
+    monkeypatch.setattr(connection, "_PlainSocket", Nobody)
     names["xn--strae-oqa.xn--bcher-kva.example"] = [PUBLIC]
     sentence = "xn--strae-oqa.xn--bcher-kva.example cannot be reached."
     assert refusal("http://Straße.Bücher.example/") == sentence
@@ -673,12 +673,12 @@ def test_the_address_that_was_checked_is_the_one_connected_to(
     names["flips.test"] = [PUBLIC, "127.0.0.1"]
     connected = []
 
-    class Detour(connection._Socket):
+    class Detour(connection._PlainSocket):
         def connect(self, address: tuple) -> None:
             connected.append(address)
             super().connect(("127.0.0.1", port))
 
-    monkeypatch.setattr(connection, "_Socket", Detour)
+    monkeypatch.setattr(connection, "_PlainSocket", Detour)
     site.pages["/"] = lambda page: page.give(200, b"here")
     site.pages["/again"] = lambda page: page.give(302, Location="http://flips.test/")
 

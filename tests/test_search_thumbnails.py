@@ -39,7 +39,7 @@ PATHS = (
 )
 POSTCARD, NOWHERE = len(PATHS), len(PATHS) + 1
 ROWS = 200
-KNOWN_S = service.KNOWN_S
+SOURCE_CACHE_S = service.SOURCE_CACHE_S
 MD5 = "0123456789abcdef0123456789abcdef"
 
 
@@ -105,11 +105,11 @@ def site(module_site, gallery, settings, tmp_path, monkeypatch, db) -> Site:
     settings.FETCH_ALLOWED_HOSTS = [f"127.0.0.1:{module_site.server_port}"]
     settings.VAR_DIR = tmp_path
     settings.LIMITS = dict(settings.LIMITS, thumbnail="")
-    for seconds in ("WAIT_S", "TURN_S"):  # however busy the machine is
+    for seconds in ("FETCH_WAIT_S", "SLOT_WAIT_S"):  # however busy the machine is
         monkeypatch.setattr(service, seconds, 20)
-    monkeypatch.setattr(service, "_silent", UnresponsiveHosts())
-    monkeypatch.setattr(service, "KNOWN_S", 1e9)  # no test waits for it
-    service._looked_up.cache_clear()
+    monkeypatch.setattr(service, "_unresponsive", UnresponsiveHosts())
+    monkeypatch.setattr(service, "SOURCE_CACHE_S", 1e9)  # no test waits for it
+    service._lookup_source.cache_clear()
     gallery.pk = None
     gallery.save(force_insert=True)
     return module_site
@@ -153,7 +153,7 @@ def test_a_picture_is_never_enlarged_and_stays_upright(client, site):
     exif[0x0112] = 6  # turned by 90°
     lying = encoded(Image.new("RGB", (400, 300)), "JPEG", exif=exif)
     site.pages["/small.png"] = lambda page: page.give(200, lying)
-    store().forget(service.key_of(f"{site.url}/small.png"))
+    store().delete(service.storage_key(f"{site.url}/small.png"))
     assert opened(client.get(address("/small.png", 160))).size == (160, 213)
 
 
@@ -251,8 +251,8 @@ def test_a_picture_that_cannot_be_had_is_not_asked_for_again(
         assert answer.status_code == 404 and word in answer.content.decode()
         assert answer["Cache-Control"] in ("public, max-age=600", "public, max-age=599")
     assert len(site.asked) == 1
-    _, seconds = store().reason(service.key_of(site.url + path))
-    lasting = service.PASSING_S if passing else service.DEAD_S
+    _, seconds = store().error(service.storage_key(site.url + path))
+    lasting = service.TEMPORARY_S if passing else service.PERMANENT_S
     assert lasting - 20 < seconds <= lasting
 
 
@@ -291,7 +291,7 @@ def test_of_laion_nothing_is_fetched_before_a_removal_list(client, site, gallery
     Dataset.objects.update(without_removal_list=False)
     assert "removal list" in client.get(address("/wide.jpg")).content.decode()
     assert not site.asked
-    service._looked_up.cache_clear()
+    service._lookup_source.cache_clear()
     add("url", ["https://other.example/"], gallery)
     assert client.get(address("/wide.jpg")).status_code == 200
 
@@ -305,7 +305,7 @@ def mark_removed(deleted: int) -> None:
 
 
 def test_what_is_removed_is_gone_within_a_minute(client, site, monkeypatch):
-    monkeypatch.setattr(service, "KNOWN_S", KNOWN_S)
+    monkeypatch.setattr(service, "SOURCE_CACHE_S", SOURCE_CACHE_S)
     assert client.get(address(0)).status_code == 200
     mark_removed(1)
     try:
@@ -326,7 +326,7 @@ def test_a_removal_list_holds_from_when_it_is_loaded(
 ):
     assert client.get(address(0)).status_code == 200
     add(kind, [value or f"{site.url}/wide.jpg"], gallery if kind == "item" else None)
-    service._looked_up.cache_clear()
+    service._lookup_source.cache_clear()
     answer = client.get(address(0))
     assert answer.status_code == 410
     assert client.get(address(0), headers={"If-None-Match": "*"}).status_code == 410
@@ -360,8 +360,8 @@ def test_threads_do_not_wait_long_for_a_slow_host(site, monkeypatch):
 
     site.pages["/slow.jpg"] = slowly
     monkeypatch.setattr(service, "LIMITS", Limits(seconds=30))
-    monkeypatch.setattr(service, "WAIT_S", 0.3)
-    monkeypatch.setattr(service, "TURN_S", 0.1)
+    monkeypatch.setattr(service, "FETCH_WAIT_S", 0.3)
+    monkeypatch.setattr(service, "SLOT_WAIT_S", 0.1)
     slow = PATHS.index("/slow.jpg")
     service.thumbnail_source("gallery", slow)
     begun = time.monotonic()
@@ -372,24 +372,24 @@ def test_threads_do_not_wait_long_for_a_slow_host(site, monkeypatch):
     assert {type(error) for error in refusals} == {InProgress}
     assert {error.retry_after_s for error in refusals} == {1}
     release.set()
-    monkeypatch.setattr(service, "WAIT_S", 20)
+    monkeypatch.setattr(service, "FETCH_WAIT_S", 20)
     assert picture(slow) and len(site.asked) == 1
 
 
 def test_who_comes_too_early_is_told_when_to_come_again(client, site, monkeypatch):
-    monkeypatch.setattr(service, "WAIT_S", 0.01)
+    monkeypatch.setattr(service, "FETCH_WAIT_S", 0.01)
     site.pages["/slow.jpg"] = lambda page: (time.sleep(0.2), page.give(200, WIDE))
     answer = client.get(address("/slow.jpg"))
     assert (answer.status_code, answer["Retry-After"]) == (503, "1")
     assert answer["Cache-Control"] == "no-store"
-    monkeypatch.setattr(service, "WAIT_S", 20)
+    monkeypatch.setattr(service, "FETCH_WAIT_S", 20)
     assert client.get(address("/slow.jpg")).status_code == 200
 
 
 def test_a_slow_host_holds_up_no_other():
     line, release = FetchQueue(threads=6, at_host=2), threading.Event()
-    slow = [line.ask(f"s{n}", "slow", partial(release.wait, 10)) for n in range(20)]
-    quick = [line.ask(f"q{n}", "quick", lambda n=n: n) for n in range(20)]
+    slow = [line.submit(f"s{n}", "slow", partial(release.wait, 10)) for n in range(20)]
+    quick = [line.submit(f"q{n}", "quick", lambda n=n: n) for n in range(20)]
     assert [future.result(5) for future in quick] == list(range(20))
     assert not any(future.done() for future in slow)
     release.set()
@@ -444,7 +444,7 @@ def test_two_processes_fetch_once_and_a_restart_finds_it(site, settings, tmp_pat
         process.stdin.flush()
     first, second = (process.communicate(timeout=30)[0] for process in processes)
     assert first == second and len(site.asked) == 1
-    kept = store().all(service.key_of(url))
+    kept = store().all(service.storage_key(url))
     assert str(sorted((size, len(each)) for size, each in kept.items())) in first
     assert picture(0) == kept[320] and len(site.asked) == 1
 
@@ -465,7 +465,7 @@ def test_a_full_disk_keeps_nobody_from_the_picture(client, site, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Store, "put", full)
-    monkeypatch.setattr(Store, "keep_reason", full)
+    monkeypatch.setattr(Store, "put_error", full)
     assert opened(client.get(address("/wide.jpg"))).size == (320, 180)
     assert client.get(address("/missing")).status_code == 404
 

@@ -25,7 +25,7 @@ from search.api.fields import count_field, id_field
 from search.api.item_serializers import THUMBNAIL
 from search.query.url_params import safe_url
 from search.retrieval.item_lookup import ItemState
-from search.thumbnails import address
+from search.thumbnails import thumbnail_url
 
 from .. import sharing
 from ..collection.rows import states_of
@@ -300,7 +300,7 @@ def _told_member(member: CollectionItem, standing: ItemState, request: Request) 
     if standing is ItemState.THERE:
         page = reverse("item", args=[member.dataset, member.item])
         if safe_url(member.url):
-            picture = address(member.dataset, member.item, THUMBNAIL)
+            picture = thumbnail_url(member.dataset, member.item, THUMBNAIL)
     return {
         "dataset": member.dataset,
         "id": member.item,

@@ -1,10 +1,10 @@
-"""What a user or a dataset names by URL is fetched here, and nowhere else.
+"""Fetch URLs of users and datasets; no other module does.
 
-Such a URL may point into the network this runs in. So a name is looked up once, each of
-its addresses must be public, and the connection goes to the very address that was
-checked, while the certificate is checked against the name. A redirect starts all over.
-Time, size and redirects are limited for the fetch as a whole. FETCH_ALLOWED_HOSTS
-exempts hosts, each with its port, from the rules for addresses and ports.
+Such a URL may point into the server's own network (SSRF). So a name is resolved once,
+all its addresses must be public, and the connection goes to a checked address, while
+the certificate is verified against the name. A redirect passes the same checks. Time,
+size and redirects are limited for the fetch as a whole. FETCH_ALLOWED_HOSTS exempts
+hosts, each with its port, from the rules for addresses and ports.
 """
 
 import http.client
@@ -24,11 +24,11 @@ from search.errors import CannotFetch
 from .connection import connect, seconds_left
 from .target import CONTROL, PORTS, Target, parse
 
-AT_ONCE = 4  # from one host
-PIECE = 2**16
+MAX_PER_HOST = 4  # concurrent fetches of this process
+CHUNK_BYTES = 2**16
 MAX_HEADERS = 100
 MAX_HEAD_BYTES = 2**20
-TOO_MUCH = (408, 425, 429)  # for the host, at the moment
+RETRYABLE = (408, 425, 429)  # as are all from 500
 REDIRECTS = (301, 302, 303, 307, 308)
 OWN_HEADERS = {
     "User-Agent": "laionweb/1.0",
@@ -36,13 +36,13 @@ OWN_HEADERS = {
     "Connection": "close",
 }
 
-_turns: WeakValueDictionary[str, threading.Semaphore] = WeakValueDictionary()
-_turns_lock = threading.Lock()
+_host_slots: WeakValueDictionary[str, threading.Semaphore] = WeakValueDictionary()
+_host_slots_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Bytes of the body, seconds from the look-up to the body's end, redirects."""
+    """Limits of one fetch: bytes of the body, seconds in all, redirects."""
 
     bytes: int = 10 * 2**20
     seconds: float = 8.0
@@ -53,11 +53,11 @@ LIMITS = Limits()
 
 
 @dataclass(frozen=True)
-class Fetched:
-    """The type is without parameters, or ''; the URL is the last one redirected to.
+class FetchedFile:
+    """A file, with its media type without parameters ('' if unknown) and final URL.
 
-    Names of headers are in lower case, their values of one line; the values of a
-    repeated header are joined by commas.
+    Header names are in lower case, values on one line; those of a repeated header are
+    joined with commas.
     """
 
     content: bytes
@@ -68,10 +68,10 @@ class Fetched:
 
 def fetch(
     url: str, limits: Limits = LIMITS, headers: Mapping[str, str] | None = None
-) -> Fetched:
-    """The file at an http(s) URL; raises CannotFetch with the reason.
+) -> FetchedFile:
+    """Fetch the file at an http(s) URL; raises CannotFetch with the reason.
 
-    The headers go to every host that the fetch is redirected to: no secrets in them.
+    The headers are sent to every host of a redirect, so they must not hold secrets.
     """
     headers = {**(headers or {}), **OWN_HEADERS}
     if any(CONTROL.search(text) for header in headers.items() for text in header):
@@ -79,16 +79,17 @@ def fetch(
     deadline = time.monotonic() + limits.seconds
     for _ in range(limits.redirects + 1):
         target = parse(url)
-        with _explained(target.host, limits), _turn(target.host, deadline):
-            answer = _ask(target, deadline, limits, headers)
-        if isinstance(answer, Fetched):
-            return answer
-        url = answer
+        with _fetch_errors(target.host, limits), _host_slot(target.host, deadline):
+            result = _request(target, deadline, limits, headers)
+        if isinstance(result, FetchedFile):
+            return result
+        url = result
     raise CannotFetch(f"The URL redirects more than {limits.redirects} times.")
 
 
 @contextmanager
-def _explained(host: str, limits: Limits) -> Iterator[None]:
+def _fetch_errors(host: str, limits: Limits) -> Iterator[None]:
+    """Translate errors of the network and the protocol into CannotFetch."""
     try:
         yield
     except TimeoutError as error:
@@ -110,64 +111,64 @@ def _explained(host: str, limits: Limits) -> Iterator[None]:
 
 
 @contextmanager
-def _turn(host: str, deadline: float) -> Iterator[None]:
-    """Waits until fewer than AT_ONCE others fetch from the host."""
-    with _turns_lock:
-        turn = _turns.setdefault(host, threading.Semaphore(AT_ONCE))
-    if not turn.acquire(timeout=seconds_left(deadline)):
+def _host_slot(host: str, deadline: float) -> Iterator[None]:
+    """Wait until fewer than MAX_PER_HOST threads fetch from the host."""
+    with _host_slots_lock:
+        slot = _host_slots.setdefault(host, threading.Semaphore(MAX_PER_HOST))
+    if not slot.acquire(timeout=seconds_left(deadline)):
         raise TimeoutError
     try:
         yield
     finally:
-        turn.release()
+        slot.release()
 
 
-def _ask(
+def _request(
     target: Target, deadline: float, limits: Limits, headers: Mapping[str, str]
-) -> Fetched | str:
-    """The file, or the URL to which the host redirects."""
+) -> FetchedFile | str:
+    """Return the file, or the URL to which the host redirects."""
     connection = http.client.HTTPConnection(target.host, target.port)
-    connection.default_port = PORTS[target.scheme]  # goes unnamed in the Host header
+    connection.default_port = PORTS[target.scheme]  # which the Host header leaves out
     connection.sock = own_socket = connect(target, deadline)
     own_socket.allowance = MAX_HEAD_BYTES
     with closing(connection):
         connection.request("GET", target.path, headers=headers)
         with connection.getresponse() as response:
             own_socket.allowance = math.inf
-            # http.client has a limit, too, which other libraries raise.
+            # Other libraries raise the limit of http.client.
             if len(response.headers) > MAX_HEADERS:
                 raise http.client.HTTPException("too many headers")
             location = response.getheader("Location")
             if response.status in REDIRECTS and location:
-                # Raw UTF-8, which some hosts send, has been read as Latin-1.
+                # Some hosts send raw UTF-8, which http.client reads as Latin-1.
                 return urljoin(target.url, location.encode("latin-1").decode())
             if not 200 <= response.status < 300:
                 status = response.status
-                passing = status >= 500 or status in TOO_MUCH
+                passing = status >= 500 or status in RETRYABLE
                 sentence = f"{target.host} answers with the status {status}."
                 raise CannotFetch(sentence, passing)
             content = _read(response, target.host, limits)
-    told = response.headers
+    message = response.headers
     received = {
-        name.lower(): " ".join(", ".join(told.get_all(name, [])).split())
-        for name in told
+        name.lower(): " ".join(", ".join(message.get_all(name, [])).split())
+        for name in message
     }
     content_type = received.get("content-type", "").partition(";")[0].strip().lower()
-    return Fetched(content, content_type, target.url, received)
+    return FetchedFile(content, content_type, target.url, received)
 
 
 def _read(response: http.client.HTTPResponse, host: str, limits: Limits) -> bytes:
-    """The body; nothing in it is unpacked, so its bytes are those that were sent."""
+    """Return the body as it was sent; compressed bodies are refused."""
     coding = response.getheader("Content-Encoding", "identity").strip().lower()
     if coding != "identity":
         raise CannotFetch(f"{host} sends the file compressed, though asked not to.")
     content = bytearray()
-    # The length is what the host says is still to come, or None.
+    # `response.length` is the announced rest of the body, or None.
     while len(content) + (response.length or 0) <= limits.bytes:
-        piece = response.read(PIECE)
-        content += piece
-        if not piece and response.length:
+        chunk = response.read(CHUNK_BYTES)
+        content += chunk
+        if not chunk and response.length:
             raise http.client.IncompleteRead(b"", response.length)
-        if not piece:
+        if not chunk:
             return bytes(content)
     raise CannotFetch(f"The file is larger than {limits.bytes / 2**20:.3g} MB.")

@@ -1,4 +1,4 @@
-"""Connections to public addresses only, each with one deadline for all of it."""
+"""Connections to public addresses, with one deadline for everything they receive."""
 
 import math
 import socket
@@ -13,10 +13,10 @@ from search.errors import CannotFetch
 
 from .target import Target
 
-# They end in the IPv4 address that is meant: IPv4-mapped and NAT64 (RFC 4291, 6052).
-WRAPPINGS = [ip_network("::ffff:0:0/96"), ip_network("64:ff9b::/96")]
+# IPv6 addresses that end in an IPv4 address: mapped and NAT64 (RFC 4291, 6052).
+EMBEDDED_IPV4 = [ip_network("::ffff:0:0/96"), ip_network("64:ff9b::/96")]
 ROUTED_IPV6 = ip_network("2000::/3")
-# What is_global lets pass, in Python 3.11 at least.
+# Networks that is_global accepts, at least in Python 3.11.
 NOT_PUBLIC = [
     ip_network("192.0.0.0/24"),  # protocol assignments, and the metadata of a cloud
     ip_network("192.88.99.0/24"),  # relays to 6to4
@@ -27,26 +27,27 @@ NOT_PUBLIC = [
     ip_network("3fff::/20"),  # documentation
 ]
 
-# The system may look for a name for longer than a fetch may take.
+# In threads, because getaddrinfo has no timeout.
 _lookups = ThreadPoolExecutor(32, "lookup")
 
 
 def is_public(address: str) -> bool:
-    """Whether this IP address is that of one machine on the internet."""
+    """Return whether an IP address is that of one machine on the internet."""
     ip = ip_address(address)
-    if any(ip in network for network in WRAPPINGS):
+    if any(ip in network for network in EMBEDDED_IPV4):
         ip = IPv4Address(int(ip) % 2**32)
     if ip.version == 6 and ip not in ROUTED_IPV6:
         return False
     return ip.is_global and not any(ip in network for network in NOT_PUBLIC)
 
 
-def connect(target: Target, deadline: float) -> "Timed":
-    """With TLS for https; TimeoutError comes by itself when the deadline is reached.
+def connect(target: Target, deadline: float) -> "DeadlineSocket":
+    """Connect to a target, with TLS for https; raises CannotFetch or OSError.
 
-    The deadline is a time of time.monotonic(). Raises CannotFetch or OSError.
+    The deadline is a value of time.monotonic(). Once it has passed, connecting and
+    receiving raise TimeoutError.
     """
-    plain = _reach(_addresses(target, deadline), deadline)
+    plain = _connect_first(_addresses(target, deadline), deadline)
     if target.scheme == "http":
         return plain
     secure = _tls().wrap_socket(plain, server_hostname=target.host)
@@ -56,7 +57,7 @@ def connect(target: Target, deadline: float) -> "Timed":
 
 
 def seconds_left(deadline: float) -> float:
-    """Above 0, or TimeoutError."""
+    """Return the seconds until a deadline, above 0; raises TimeoutError."""
     seconds = deadline - time.monotonic()
     if seconds <= 0:
         raise TimeoutError
@@ -64,7 +65,7 @@ def seconds_left(deadline: float) -> float:
 
 
 def _addresses(target: Target, deadline: float) -> list[tuple]:
-    """(family, address) of the host, as sockets take them, all of them checked."""
+    """Return (family, address) of the host, after checking all of them."""
     lookup = _lookups.submit(
         socket.getaddrinfo, target.host, target.port, type=socket.SOCK_STREAM
     )
@@ -80,14 +81,14 @@ def _addresses(target: Target, deadline: float) -> list[tuple]:
     return addresses
 
 
-def _reach(addresses: list[tuple], deadline: float) -> "_Socket":
-    """A connection to the first address that answers."""
+def _connect_first(addresses: list[tuple], deadline: float) -> "_PlainSocket":
+    """Connect to the first address that answers."""
     failure = OSError("The name has no address.")
     for tried, (family, address) in enumerate(addresses):
-        # A silent one leaves time for the others.
+        # An unresponsive address must leave time for the others.
         seconds = seconds_left(deadline) / (len(addresses) - tried)
         try:
-            plain = _opened(family, address, seconds)
+            plain = _open(family, address, seconds)
         except OSError as error:
             failure = error
             continue
@@ -97,8 +98,8 @@ def _reach(addresses: list[tuple], deadline: float) -> "_Socket":
     raise failure
 
 
-def _opened(family: int, address: tuple, seconds: float) -> "_Socket":
-    plain = _Socket(family, socket.SOCK_STREAM)
+def _open(family: int, address: tuple, seconds: float) -> "_PlainSocket":
+    plain = _PlainSocket(family, socket.SOCK_STREAM)
     try:
         plain.settimeout(seconds)
         plain.connect(address)
@@ -108,10 +109,10 @@ def _opened(family: int, address: tuple, seconds: float) -> "_Socket":
     return plain
 
 
-class Timed(socket.socket):
-    """Its timeout is for all that is received, not for each piece of it.
+class DeadlineSocket(socket.socket):
+    """A socket whose deadline and allowance of bytes hold for everything it receives.
 
-    So is its allowance of bytes.
+    A plain socket's timeout would start again with each read.
     """
 
     deadline: float
@@ -126,17 +127,17 @@ class Timed(socket.socket):
         return count
 
 
-class _Socket(Timed):
+class _PlainSocket(DeadlineSocket):
     pass
 
 
-class _SecureSocket(Timed, ssl.SSLSocket):
+class _SecureSocket(DeadlineSocket, ssl.SSLSocket):
     pass
 
 
 @cache
 def _tls() -> ssl.SSLContext:
-    """Checks the host's name and, by the authorities of the system, its certificate."""
+    """Return a context that verifies host names and certificates."""
     context = ssl.create_default_context()
     context.sslsocket_class = _SecureSocket
     return context

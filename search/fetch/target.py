@@ -1,4 +1,4 @@
-"""A URL from outside in its parts, as far as it can be checked without a look-up."""
+"""Parse an untrusted URL and check it as far as that needs no DNS."""
 
 import re
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from django.conf import settings
 from search.errors import CannotFetch
 
 PORTS = {"http": 80, "https": 443}
-MAX_CHARACTERS = 4096
+MAX_URL_LENGTH = 4096
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 HOST = re.compile(
     r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*|[0-9a-f.]*:[0-9a-f:.]*"
 )
-KEPT = "%/:?[]@!$&'()*+,;=|"  # in a path and a query; the rest is percent-encoded
+SAFE = "%/:?[]@!$&'()*+,;=|"  # not percent-encoded in a path and a query
 
 
 @dataclass(frozen=True)
 class Target:
-    """The host is in ASCII and without brackets, the path has the query with it."""
+    """A URL's parts: the host in ASCII without brackets, the path with the query."""
 
     url: str
     scheme: str
@@ -30,21 +30,21 @@ class Target:
 
     @property
     def allowed(self) -> bool:
-        """Whether the rules for addresses and ports do not apply."""
+        """Whether FETCH_ALLOWED_HOSTS exempts it from rules for addresses and ports."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}" in settings.FETCH_ALLOWED_HOSTS
 
 
 def parse(url: str) -> Target:
-    """Raises CannotFetch."""
-    if len(url) > MAX_CHARACTERS:
-        raise CannotFetch(f"The URL is longer than {MAX_CHARACTERS} characters.")
+    """Parse a URL; raises CannotFetch."""
+    if len(url) > MAX_URL_LENGTH:
+        raise CannotFetch(f"The URL is longer than {MAX_URL_LENGTH} characters.")
     try:
         parts = urlsplit(url)
         host = _ascii_host(parts.hostname or "")
         port = PORTS.get(parts.scheme, 0) if parts.port is None else parts.port
-        path = quote(parts.path or "/", KEPT)
-        path += f"?{quote(parts.query, KEPT)}" if parts.query else ""
+        path = quote(parts.path or "/", SAFE)
+        path += f"?{quote(parts.query, SAFE)}" if parts.query else ""
     except ValueError as error:
         raise CannotFetch("This is not a URL that can be read.") from error
     if parts.scheme not in PORTS:

@@ -1,4 +1,4 @@
-"""Bytes from outside into a picture, without trusting them."""
+"""Decode untrusted image files."""
 
 import os
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ from search.errors import NotAPicture, PictureTooLarge
 
 MAX_BYTES = 10 * 1024 * 1024
 MAX_PIXELS = 40_000_000
-MAX_STRETCHED = 50
-# Pillow reads over forty formats, some through other programs; these are the web's.
+MAX_ASPECT = 50
+# The formats of the web. Pillow reads over forty, some with external programs.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF")
 DECODERS = min(4, os.cpu_count() or 1)
 
@@ -28,44 +28,44 @@ def decoder_pool(name: str) -> ThreadPoolExecutor:
 
 
 def check(data: bytes) -> None:
-    """Raises what decode would, as far as the head of the file tells; it is quick."""
+    """Raise what decode would, as far as the header tells; fast."""
     with _decode_errors():
         _open(data)
 
 
 def decode(data: bytes) -> Image.Image:
-    """The first frame, upright, in RGB; transparent parts become white.
+    """Decode the first frame, upright, in RGB, on white where it is transparent.
 
-    Raises PictureTooLarge or NotAPicture; pixels are counted before any is unpacked.
+    Raises PictureTooLarge, before decoding, or NotAPicture.
     """
     with _decode_errors():
-        picture = _open(data)
-        picture.load()
-        upright = ImageOps.exif_transpose(picture)
+        image = _open(data)
+        image.load()
+        upright = ImageOps.exif_transpose(image)
         return _flatten_on_white(upright)
 
 
 def _open(data: bytes) -> Image.Image:
-    """Of a size that may be unpacked."""
+    """Open an image and check its size."""
     if len(data) > MAX_BYTES:
         raise PictureTooLarge(
             f"The picture is larger than {MAX_BYTES // 2**20} MB; please use a "
             "smaller one."
         )
-    picture = Image.open(BytesIO(data), formats=FORMATS)
-    if picture.width * picture.height > MAX_PIXELS:
-        raise PictureTooLarge(_too_many_pixels(picture.width, picture.height))
-    if max(picture.size) > MAX_STRETCHED * min(picture.size):
-        # Models enlarge the short side to their own, and the long one with it.
+    image = Image.open(BytesIO(data), formats=FORMATS)
+    if image.width * image.height > MAX_PIXELS:
+        raise PictureTooLarge(_too_many_pixels(image.width, image.height))
+    if max(image.size) > MAX_ASPECT * min(image.size):
+        # Models scale the short side to their input size, and the long one with it.
         raise PictureTooLarge(
-            f"One side of the picture is over {MAX_STRETCHED} times the other."
+            f"One side of the picture is over {MAX_ASPECT} times the other."
         )
-    return picture
+    return image
 
 
 @contextmanager
 def _decode_errors() -> Iterator[None]:
-    """Pillow's errors as ours."""
+    """Translate the errors of Pillow into NotAPicture and PictureTooLarge."""
     try:
         yield
     except PictureTooLarge:
@@ -77,7 +77,7 @@ def _decode_errors() -> Iterator[None]:
             "This file is not a picture that can be read: JPEG, PNG, WebP, GIF and "
             "AVIF can."
         ) from error
-    # Decoders meet broken files with whatever error comes first.
+    # On broken files, decoders raise errors of any kind.
     except Exception as error:
         raise NotAPicture("This picture is damaged and cannot be read.") from error
 
@@ -87,11 +87,11 @@ def _too_many_pixels(width: int = 0, height: int = 0) -> str:
     return f"The picture {size}; up to {MAX_PIXELS // 10**6} megapixels can be read."
 
 
-def _flatten_on_white(picture: Image.Image) -> Image.Image:
-    if picture.mode == "P":
-        picture = picture.convert("RGBA")
-    if picture.mode in ("RGBA", "LA", "PA"):
-        layer = picture.convert("RGBA")
+def _flatten_on_white(image: Image.Image) -> Image.Image:
+    if image.mode == "P":
+        image = image.convert("RGBA")
+    if image.mode in ("RGBA", "LA", "PA"):
+        layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, "white")
         return Image.alpha_composite(white, layer).convert("RGB")
-    return picture.convert("RGB")
+    return image.convert("RGB")

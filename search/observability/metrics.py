@@ -1,7 +1,7 @@
-"""How long things take, measured for Prometheus where they are done.
+"""Prometheus metrics, which other modules observe.
 
-Several web processes of one machine tell together where PROMETHEUS_MULTIPROC_DIR names
-a folder, as prometheus_client has it, and so do workers beside them.
+With PROMETHEUS_MULTIPROC_DIR, prometheus_client adds up those of all web processes and
+workers of a machine.
 """
 
 from prometheus_client import Counter, Histogram

@@ -1,7 +1,7 @@
-"""A name for each request, in all that is logged for it: here, in tasks, in workers.
+"""An id for each request, in all its log records: in this process, tasks and workers.
 
-The name comes from the proxy in front (X-Request-ID), or is made, and goes back with
-the answer. Tasks and requests to encode workers carry it along.
+The id is that of the proxy (X-Request-ID) or a new one; the response returns it. Tasks
+and encode requests carry it.
 """
 
 import json
@@ -19,39 +19,40 @@ from django.http import HttpRequest, HttpResponse
 NO_REQUEST = "-"
 VALID_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)  # others could forge lines of the log
 
-_name: ContextVar[str] = ContextVar("request", default=NO_REQUEST)
+_request_id: ContextVar[str] = ContextVar("request", default=NO_REQUEST)
 
 
 def request_id() -> str:
-    """Of the request that is being worked for."""
-    return _name.get()
+    """Return the id of the current request."""
+    return _request_id.get()
 
 
 @contextmanager
 def use_request_id(name: str) -> Iterator[None]:
-    token = _name.set(name)
+    token = _request_id.set(name)
     try:
         yield
     finally:
-        _name.reset(token)
+        _request_id.reset(token)
 
 
 class RequestIdMiddleware:
-    """Must come before whatever logs."""
+    """Middleware that sets the request id; it must come before all that log."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]):
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        given = request.headers.get("X-Request-ID", "")
-        with use_request_id(given if VALID_ID.fullmatch(given) else uuid.uuid4().hex):
+        received = request.headers.get("X-Request-ID", "")
+        is_valid = VALID_ID.fullmatch(received)
+        with use_request_id(received if is_valid else uuid.uuid4().hex):
             response = self.get_response(request)
             response["X-Request-ID"] = request_id()
         return response
 
 
 class RequestIdFilter(logging.Filter):
-    """Puts the name into each record."""
+    """Add the request id to each record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.request = request_id()
@@ -59,10 +60,10 @@ class RequestIdFilter(logging.Filter):
 
 
 class JsonFormatter(logging.Formatter):
-    """A line of JSON for each record."""
+    """Format each record as one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
-        told = {
+        entry = {
             "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
             "level": record.levelname,
             "logger": record.name,
@@ -70,8 +71,8 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         if record.exc_info:
-            told["exception"] = self.formatException(record.exc_info)
-        return json.dumps(told, ensure_ascii=False)
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False)
 
 
 @before_task_publish.connect
@@ -81,9 +82,9 @@ def _attach_to_message(headers: dict[str, Any], **kwargs: Any) -> None:
 
 @task_prerun.connect
 def _adopt_from_task(task: Any, **kwargs: Any) -> None:
-    _name.set(task.request.get("laionweb_request") or NO_REQUEST)
+    _request_id.set(task.request.get("laionweb_request") or NO_REQUEST)
 
 
 @task_postrun.connect
 def _reset_after_task(**kwargs: Any) -> None:
-    _name.set(NO_REQUEST)
+    _request_id.set(NO_REQUEST)

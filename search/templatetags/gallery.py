@@ -14,7 +14,7 @@ from search.query.url_params import safe_url, search_url
 from search.retrieval import popularity
 from search.retrieval.feedback import MAX_MARKS
 from search.retrieval.items import Hit, is_unsafe
-from search.thumbnails import SIZES, address
+from search.thumbnails import SIZES, thumbnail_url
 from search.web.forms import MAX_IMAGES
 from search.web.popularity_views import MAX_IDS
 from search.web.selection_views import MAX_SELECTED
@@ -58,13 +58,13 @@ def words_url(dataset: str, words: str) -> str:
 @register.simple_tag
 def thumbnail(dataset: str, item: int, size: int) -> str:
     """Return the URL of an item's thumbnail in one of SIZES."""
-    return address(dataset, item, size)
+    return thumbnail_url(dataset, item, size)
 
 
 @register.simple_tag
 def thumbnail_srcset(dataset: str, item: int) -> str:
     """Return the value of `srcset` with all sizes."""
-    return ", ".join(f"{address(dataset, item, size)} {size}w" for size in SIZES)
+    return ", ".join(f"{thumbnail_url(dataset, item, size)} {size}w" for size in SIZES)
 
 
 @register.filter

@@ -1,15 +1,14 @@
-"""Pictures of items made small, so that a visitor's browser asks no host but this one.
+"""Thumbnails of items, so that a visitor's browser contacts no host but this one.
 
-An address names an item, never a URL: this is no proxy for anything else. What is shown
-under it (subject), fetched once for all sizes (fetching, renditions), stays on disk
-(store).
+The URL of a thumbnail names an item, so this is no open proxy. An image is fetched once
+(service, work_queue), scaled to all sizes (resize) and cached on disk (store).
 """
 
 from django.urls import reverse
 
-# The most pixels across; a picture is at most TALLEST times as high.
+# Pixels of the width; the height is at most MAX_ASPECT (resize) times as much.
 SIZES = (160, 320, 640, 1280)
 
 
-def address(dataset: str, item_id: int, size: int) -> str:
+def thumbnail_url(dataset: str, item_id: int, size: int) -> str:
     return reverse("thumbnail", args=[dataset, item_id, size])

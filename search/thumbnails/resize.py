@@ -1,4 +1,4 @@
-"""A picture in all sizes, as WebP and without what cameras write into it."""
+"""Scale an image to all sizes, as WebP without metadata."""
 
 from io import BytesIO
 
@@ -8,40 +8,40 @@ from search.images.decode import decode, decoder_pool
 
 from . import SIZES
 
-MAX_ASPECT = 2  # times as high as the size says across
+MAX_ASPECT = 2  # height by width
 QUALITY = 78
-EFFORT = 2  # from 3 on, it takes twice the time for 2 % fewer bytes (measured)
+EFFORT = 2  # 3 takes twice the time for 2 % fewer bytes (measured)
 
 _decoders = decoder_pool("thumbnails")
 
 
 def resize_all(content: bytes) -> dict[int, bytes]:
-    """WebP by size, never enlarged: sizes that come to the same have the same object.
+    """Return WebP by size, never enlarged; equal results are the same object.
 
     Raises NotAPicture or PictureTooLarge.
     """
-    return _decoders.submit(_renditions, content).result()
+    return _decoders.submit(_resize, content).result()
 
 
-def _renditions(content: bytes) -> dict[int, bytes]:
+def _resize(content: bytes) -> dict[int, bytes]:
     image = decode(content)
-    made: dict[int, bytes] = {}
-    colours = image.info.get("icc_profile", b"")
+    resized: dict[int, bytes] = {}
+    profile = image.info.get("icc_profile", b"")
     previous = 0
     for size in sorted(SIZES, reverse=True):
-        smaller = _fitted(image, size)
+        smaller = _fit(image, size)
         if smaller is image and previous:
-            made[size] = made[previous]
+            resized[size] = resized[previous]
         else:
             if not previous:
-                smaller = _in_srgb(smaller, colours)
-            made[size] = _webp(smaller)
-        # Each is made of the next larger one, which is as good and quicker.
+                smaller = _to_srgb(smaller, profile)
+            resized[size] = _to_webp(smaller)
+        # Scaling the next larger size is as good, and faster.
         image, previous = smaller, size
-    return dict(sorted(made.items()))
+    return dict(sorted(resized.items()))
 
 
-def _fitted(image: Image.Image, size: int) -> Image.Image:
+def _fit(image: Image.Image, size: int) -> Image.Image:
     width, height = image.size
     scale = min(size / width, MAX_ASPECT * size / height)
     if scale >= 1:
@@ -50,21 +50,21 @@ def _fitted(image: Image.Image, size: int) -> Image.Image:
     return image.resize(fitting, Image.Resampling.LANCZOS, reducing_gap=3)
 
 
-def _in_srgb(image: Image.Image, colours: bytes) -> Image.Image:
-    """As browsers take pictures without a profile; one that cannot be read is none."""
-    is_srgb = b"sRGB" in colours or "sRGB".encode("utf-16-be") in colours
-    if colours[16:20] != b"RGB " or is_srgb:
+def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """Convert to sRGB, which browsers assume; ignore a profile that cannot be read."""
+    is_srgb = b"sRGB" in profile or "sRGB".encode("utf-16-be") in profile
+    if profile[16:20] != b"RGB " or is_srgb:
         return image
     try:
-        profile = ImageCms.ImageCmsProfile(BytesIO(colours))
+        source = ImageCms.ImageCmsProfile(BytesIO(profile))
         srgb = ImageCms.createProfile("sRGB")
-        made = ImageCms.profileToProfile(image, profile, srgb, outputMode="RGB")
+        converted = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB")
     except (ImageCms.PyCMSError, OSError):
         return image
-    return image if made is None else made
+    return image if converted is None else converted
 
 
-def _webp(image: Image.Image) -> bytes:
+def _to_webp(image: Image.Image) -> bytes:
     file = BytesIO()
     image.save(
         file, "WEBP", quality=QUALITY, method=EFFORT, icc_profile=b"", exif=b"", xmp=b""

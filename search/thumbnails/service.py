@@ -1,4 +1,4 @@
-"""From an item's number to its picture: from the disk, or made now."""
+"""Return the thumbnail of an item, from the cache or freshly fetched."""
 
 import hashlib
 import logging
@@ -29,8 +29,8 @@ from .resize import resize_all
 from .store import Store, store
 from .work_queue import TOO_MANY, InProgress, UnresponsiveHosts, fetch_queue
 
-KNOWN_S = 30  # what is removed is gone from here after this time
-KNOWN = 20_000
+SOURCE_CACHE_S = 30  # and so the delay after which a removal takes effect
+SOURCE_CACHE_SIZE = 20_000
 NOT_FETCHED = "Pictures of other hosts are not fetched here."
 NO_LIST = "Nothing of this dataset is fetched before its removal list is loaded."
 NO_PICTURE = "This item has no address of a picture."
@@ -45,13 +45,15 @@ class Removed(NotFound):
 
 @dataclass(frozen=True)
 class ThumbnailSource:
+    """Where the image of an item comes from, and whether it may be shown."""
+
     url: str
     removed: bool
-    withheld: bool  # for want of a removal list
+    withheld: bool  # the dataset lacks the removal list that it needs
 
     @property
     def is_own(self) -> bool:
-        """Whether this server draws it: no host is asked."""
+        """Whether this server draws the image, so that nothing is fetched."""
         return is_local_image(self.url)
 
     @property
@@ -59,43 +61,44 @@ class ThumbnailSource:
         try:
             return urlsplit(self.url).hostname or ""
         except ValueError:
-            return ""  # the fetcher says what is wrong with it
+            return ""  # fetch reports the error
 
 
 def thumbnail_source(slug: str, item_id: int) -> ThumbnailSource:
-    """As it was at most KNOWN_S ago; raises NotFound."""
-    found = _looked_up(slug, check_item_id(item_id), int(time.monotonic() / KNOWN_S))
-    if found is None:
+    """Return an item's source, cached for SOURCE_CACHE_S; raises NotFound."""
+    period = int(time.monotonic() / SOURCE_CACHE_S)
+    source = _lookup_source(slug, check_item_id(item_id), period)
+    if source is None:
         raise item_not_found(item_id)
-    return found
+    return source
 
 
-def check(found: ThumbnailSource) -> None:
-    """Raises Removed, or NotFound when its picture is not to be fetched."""
-    if found.removed:
+def check(source: ThumbnailSource) -> None:
+    """Raise Removed, or NotFound if the image must not be fetched."""
+    if source.removed:
         raise Removed("This item has been removed.")
-    if not found.url:
+    if not source.url:
         raise NotFound(NO_PICTURE)
-    if not (found.is_own or settings.FETCH_THUMBNAILS):
+    if not (source.is_own or settings.FETCH_THUMBNAILS):
         raise NotFound(NOT_FETCHED)
-    if found.withheld:
+    if source.withheld:
         raise NotFound(NO_LIST)
 
 
-@lru_cache(KNOWN)
-def _looked_up(slug: str, item_id: int, _period: int) -> ThumbnailSource | None:
+@lru_cache(SOURCE_CACHE_SIZE)
+def _lookup_source(slug: str, item_id: int, _period: int) -> ThumbnailSource | None:
     dataset = Dataset.for_slug(slug)
     row = lookup.image_source(dataset.item_table, item_id)
     if row is None:
         return None
     url = row["url"]
-    # A list holds from when it is loaded; its rows are hidden in the engine after that.
-    meant = [
+    # A list takes effect when it is loaded; the engine hides its rows later.
+    digests = [
         digest(Kind.ITEM, str(item_id)),
         digest(Kind.URL, url),
         digest(Kind.MD5, row["md5"]),
     ]
-    listed = removals_for(dataset).filter(digest__in=meant)
+    listed = removals_for(dataset).filter(digest__in=digests)
     return ThumbnailSource(
         url=url,
         removed=bool(row["deleted"]) or listed.exists(),
@@ -112,13 +115,13 @@ PASSING_S = 600
 
 logger = logging.getLogger(__name__)
 
-_silent = UnresponsiveHosts()
-# Half of the web server's threads are left for searches.
+_unresponsive = UnresponsiveHosts()
+# The other half of the web server's threads is left for searches.
 _waiting = threading.BoundedSemaphore(max(1, settings.SERVER_THREADS // 2))
 
 
 class NoImage(NotFound):
-    """The item is there, its picture is not to be had for some seconds to come."""
+    """The item exists, but its image cannot be fetched for the next `seconds`."""
 
     def __init__(self, message: str, seconds: int):
         super().__init__(message)
@@ -126,29 +129,30 @@ class NoImage(NotFound):
 
 
 def thumbnail(
-    slug: str, item_id: int, size: int, before_making: Callable[[], None]
+    slug: str, item_id: int, size: int, before_creating: Callable[[], None]
 ) -> bytes:
-    """WebP. Raises NotFound, Removed, NoPicture, or OnItsWay: asked again, it is there.
+    """Return the thumbnail of an item as WebP.
 
-    `before_making` is called when it is not on the disk, and may raise a SearchError.
+    Raises NotFound, Removed, NoImage, or InProgress if it is worth to retry. Calls
+    `before_creating`, which may raise SearchError, if the thumbnail is not cached.
     """
     if size not in SIZES:
         raise NotFound(f"Pictures have the sizes {', '.join(map(str, SIZES))}.")
-    meant, kept = thumbnail_source(slug, item_id), store()
-    key = key_of(meant.url)
-    if meant.removed:
-        kept.forget(key)
-    check(meant)
-    if content := kept.get(key, size):
+    source, cache = thumbnail_source(slug, item_id), store()
+    key = storage_key(source.url)
+    if source.removed:
+        cache.delete(key)
+    check(source)
+    if content := cache.get(key, size):
         return content
-    if known := kept.reason(key):
-        raise NoImage(*known)
-    before_making()
-    return _awaited(meant, kept, key)[size]
+    if error := cache.error(key):
+        raise NoImage(*error)
+    before_creating()
+    return _wait_for_sizes(source, cache, key)[size]
 
 
-def key_of(url: str) -> str:
-    """Under which its thumbnails are kept; a picture in two datasets has but one."""
+def storage_key(url: str) -> str:
+    """Return the key of a URL's thumbnails, which datasets share."""
     return hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()[:40]
 
 
@@ -161,7 +165,7 @@ def _awaited(meant: ThumbnailSource, kept: Store, key: str) -> dict[int, bytes]:
     if not _waiting.acquire(timeout=TURN_S):
         raise InProgress(TOO_MANY)
     try:
-        return _result(future, WAIT_S)
+        return _result(future, FETCH_WAIT_S)
     finally:
         _waiting.release()
 
@@ -173,41 +177,41 @@ def _result(future: Future, seconds: float) -> dict[int, bytes]:
         raise InProgress("The picture is being fetched.") from error
 
 
-def _made(meant: ThumbnailSource, kept: Store, key: str) -> dict[int, bytes]:
-    """All sizes, which are then on disk; where there are none, the reason is."""
-    with kept.alone(key, LIMITS.seconds):
-        if pictures := kept.all(key):  # another process was quicker
-            return pictures
+def _create_sizes(source: ThumbnailSource, cache: Store, key: str) -> dict[int, bytes]:
+    """Fetch and scale an image, and cache all sizes or the error."""
+    with cache.lock(key, LIMITS.seconds):
+        if images := cache.all(key):  # another process was faster
+            return images
         try:
-            pictures = resize_all(_original(meant))
+            images = resize_all(_fetch_original(source))
         except InvalidQuery as error:
             passing = isinstance(error, CannotFetch) and error.passing
-            seconds = PASSING_S if passing else DEAD_S
-            _keep(kept.keep_reason, key, error.message, seconds)
+            seconds = TEMPORARY_S if passing else PERMANENT_S
+            _store(cache.put_error, key, error.message, seconds)
             raise NoImage(error.message, seconds) from error
-        _keep(kept.put, key, pictures)
-        return pictures
+        _store(cache.put, key, images)
+        return images
 
 
-def _keep(put: Callable[..., None], *arguments: object) -> None:
+def _store(put: Callable[..., None], *arguments: object) -> None:
     try:
         put(*arguments)
     except OSError:
-        logger.exception("A thumbnail cannot be kept.")
+        logger.exception("A thumbnail cannot be cached.")
 
 
-def _original(meant: ThumbnailSource) -> bytes:
-    """Raises CannotFetch."""
-    if meant.is_own:
-        view, arguments, named = resolve(meant.url)
-        asked = HttpRequest()
-        asked.method = "GET"
-        return view(asked, *arguments, **named).content
-    _silent.check(meant.host)
+def _fetch_original(source: ThumbnailSource) -> bytes:
+    """Return the image file of a source; raises CannotFetch."""
+    if source.is_own:
+        view, arguments, options = resolve(source.url)
+        request = HttpRequest()
+        request.method = "GET"
+        return view(request, *arguments, **options).content
+    _unresponsive.check(source.host)
     try:
-        content = fetch(downscale_url(meant.url, width=max(SIZES)), LIMITS).content
+        content = fetch(downscale_url(source.url, width=max(SIZES)), LIMITS).content
     except CannotFetch as error:
-        _silent.note(meant.host, answered=not error.passing)
+        _unresponsive.record(source.host, answered=not error.passing)
         raise
-    _silent.note(meant.host, answered=True)
+    _unresponsive.record(source.host, answered=True)
     return content

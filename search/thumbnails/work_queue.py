@@ -1,7 +1,7 @@
-"""Who fetches: a few threads, so that those of the web server are left for others.
+"""A small thread pool for fetching images, limited per host.
 
-Whoever asks for what is being made already waits for that. Work for a host that has
-enough of it waits, and what is for other hosts goes past.
+Submitting a key that is in progress returns its future. Jobs for a busy host wait while
+those for other hosts overtake them.
 """
 
 import os
@@ -16,12 +16,12 @@ from typing import Any
 
 from search.errors import CannotFetch, SearchUnavailable
 
-AT_HOST = 3
-LONGEST = 300  # pictures that wait, some pages of them
+MAX_PER_HOST = 3
+MAX_JOBS = 300  # some pages of images
 TOO_MANY = "Too many pictures are being fetched at the moment; please try again."
-SILENT_AFTER = 3  # failures in a row
-SILENT_S = 600
-MAX_HOSTS = 10_000  # that are remembered
+MAX_FAILURES = 3  # failures in a row
+PAUSE_S = 600
+MAX_HOSTS = 10_000  # whose failures are counted
 
 
 class InProgress(SearchUnavailable):
@@ -37,25 +37,25 @@ class Job:
 
 
 class FetchQueue:
-    """Jobs by key, done by at most so many threads, and by so many for one host."""
+    """Jobs by key, run by up to `threads` threads, up to `per_host` for one host."""
 
-    def __init__(self, threads: int, at_host: int = AT_HOST):
+    def __init__(self, threads: int, per_host: int = MAX_PER_HOST):
         self.threads = threads
-        self.at_host = at_host
+        self.per_host = per_host
         self._jobs: dict[str, Job] = {}
         self._busy: Counter[str] = Counter()
         self._started = 0
         self._changed = threading.Condition()
 
-    def ask(self, key: str, host: str, work: Callable[[], Any]) -> Future:
-        """What becomes of the work under this key, be it this or an earlier one.
+    def submit(self, key: str, host: str, work: Callable[[], Any]) -> Future:
+        """Return the future of the job with this key, which may exist already.
 
-        Raises OnItsWay when too many others wait.
+        Raises InProgress if MAX_JOBS others wait.
         """
         with self._changed:
             job = self._jobs.get(key)
             if job is None:
-                if len(self._jobs) >= LONGEST:
+                if len(self._jobs) >= MAX_JOBS:
                     raise InProgress(TOO_MANY)
                 job = self._jobs[key] = Job(host, work)
                 if self._started < min(self.threads, len(self._jobs)):
@@ -74,24 +74,24 @@ class FetchQueue:
                 self._busy[job.host] += 1
             try:
                 job.future.set_result(job.work())
-            # It is raised where the result is waited for.
+            # It is raised where the future's result is read.
             except BaseException as error:
                 job.future.set_exception(error)
             with self._changed:
                 del self._jobs[key]
                 self._busy[job.host] -= 1
-                self._busy += Counter()  # without those that are at 0
+                self._busy += Counter()  # drops counts of 0
                 self._changed.notify_all()
 
     def _next(self) -> str | None:
         for key, job in self._jobs.items():
-            if not job.running and self._busy[job.host] < self.at_host:
+            if not job.running and self._busy[job.host] < self.per_host:
                 return key
         return None
 
 
 class UnresponsiveHosts:
-    """Hosts that failed several times in a row are left alone for a while."""
+    """Hosts that failed MAX_FAILURES times in a row, for PAUSE_S."""
 
     def __init__(self) -> None:
         self._failures: Counter[str] = Counter()
@@ -99,12 +99,12 @@ class UnresponsiveHosts:
         self._lock = threading.Lock()
 
     def check(self, host: str) -> None:
-        """Raises CannotFetch while a host is left alone."""
+        """Raise CannotFetch while a host is paused."""
         with self._lock:
             if self._until.get(host, 0) > time.monotonic():
                 raise CannotFetch(f"{host} does not answer at present.", passing=True)
 
-    def note(self, host: str, answered: bool) -> None:
+    def record(self, host: str, answered: bool) -> None:
         with self._lock:
             if answered:
                 self._failures.pop(host, None)
@@ -114,19 +114,19 @@ class UnresponsiveHosts:
                 self._failures.clear()
                 self._until.clear()
             self._failures[host] += 1
-            if self._failures[host] >= SILENT_AFTER:
-                self._until[host] = time.monotonic() + SILENT_S
+            if self._failures[host] >= MAX_FAILURES:
+                self._until[host] = time.monotonic() + PAUSE_S
 
 
 _opening = threading.Lock()
 
 
 def fetch_queue(name: str, threads: int) -> FetchQueue:
-    """The line of a name in this process; a fork has none of its parent's threads."""
+    """Return this process's queue of a name; a fork does not inherit threads."""
     with _opening:
-        return _line(name, threads, os.getpid())
+        return _queue_for(name, threads, os.getpid())
 
 
 @cache
-def _line(_name: str, threads: int, _process: int) -> FetchQueue:
+def _queue_for(_name: str, threads: int, _process: int) -> FetchQueue:
     return FetchQueue(threads)
