@@ -51,7 +51,7 @@ def harmless(monkeypatch, settings):
     """What a rolled back transaction does not undo is not done."""
     for place, name in (
         (tables, "drop"),
-        (writer, "drop_named"),
+        (writer, "drop_side_table"),
         (writer, "hide"),
         (tasks.ingest_shard, "delay"),
         (tasks.publish, "delay"),

@@ -414,8 +414,8 @@ from search.thumbnails import service, store
 source = service.ThumbnailSource(url=sys.argv[1], removed=False, withheld=False)
 print("ready", flush=True)
 sys.stdin.readline()
-made = service._made(source, store.store(), service.key_of(source.url))
-print(sorted((size, len(content)) for size, content in made.items()), flush=True)
+sizes = service._create_sizes(source, store.store(), service.storage_key(source.url))
+print(sorted((size, len(content)) for size, content in sizes.items()), flush=True)
 """
 
 
