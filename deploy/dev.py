@@ -1,8 +1,8 @@
-"""All services of production on this machine, without docker: make dev.
+"""Run all services of production on this machine, without docker: make dev.
 
 PostgreSQL and Redis have to be installed. ClickHouse is the server of CLICKHOUSE_URL;
-without that variable, the embedded engine behind the HTTP endpoint of the tests. What
-is kept lies in var/dev. Ctrl-C stops all of it.
+without that variable, the embedded engine behind the tests' HTTP endpoint. Data is in
+var/dev. Ctrl-C stops everything.
 """
 
 import os
@@ -22,8 +22,8 @@ sys.path.insert(0, str(ROOT))
 from bootstrap import postgres_folder  # noqa: E402
 
 FOLDER = ROOT / "var" / "dev"
-STARTED_WITHIN_S = 60
-STOPPED_WITHIN_S = 25
+START_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 25
 CELERY = [sys.executable, "-m", "celery", "-A", "laionweb"]
 MANAGE = [sys.executable, "manage.py"]
 
@@ -33,12 +33,14 @@ class CannotStart(Exception):
 
 
 class Services:
+    """The processes that are running, and the environment of the next ones."""
+
     def __init__(self) -> None:
         self.running: list[tuple[str, subprocess.Popen]] = []
         self.environment = dict(os.environ)
 
     def start(self, name: str, *command: str) -> None:
-        """Its output goes to var/dev/NAME.log."""
+        """Start a process that logs to var/dev/NAME.log."""
         with (FOLDER / f"{name}.log").open("a") as log:
             process = subprocess.Popen(
                 command, stdout=log, stderr=log, cwd=ROOT, env=self.environment
@@ -46,7 +48,7 @@ class Services:
         self.running.append((name, process))
 
     def wait_for(self, name: str, port: int) -> None:
-        deadline = time.monotonic() + STARTED_WITHIN_S
+        deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline:
             self.check()
             with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
@@ -60,13 +62,13 @@ class Services:
                 raise CannotStart(f"{name} has ended; see {FOLDER / name}.log.")
 
     def stop(self) -> None:
-        """In peace: whoever presses Ctrl-C again is already being obeyed."""
+        """Stop all processes in reverse order; ignore another Ctrl-C."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         for _, process in reversed(self.running):
             process.send_signal(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
-                process.wait(STOPPED_WITHIN_S)
+                process.wait(STOP_TIMEOUT_S)
             process.kill()
 
 
@@ -91,7 +93,7 @@ def main() -> int:
 
 def start(services: Services) -> None:
     redis, postgres, web = free_port(), free_port(), int(os.environ.get("PORT", "8000"))
-    # It keeps nothing: what is to be done stands in the ledger.
+    # Without persistence, because the ledger is the record of the work to do.
     options = ["--port", str(redis), "--save", ""]
     services.start("redis", program("redis-server"), *options)
     start_postgres(services, postgres)
@@ -117,15 +119,15 @@ def start(services: Services) -> None:
     services.start("ingest", *CELERY, "worker", "--queues", "ingest,publish,export")
     services.start("beat", *CELERY, "beat")
     services.environment["SEARCH_ENCODER"] = "search.encoder.remote.CeleryEncoder"
-    of_encode = ["--queues", "encode", "--pool", "solo", "--hostname", "encode@%h"]
-    services.start("encode", *CELERY, "worker", *of_encode)
+    options = ["--queues", "encode", "--pool", "solo", "--hostname", "encode@%h"]
+    services.start("encode", *CELERY, "worker", *options)
     config = str(ROOT / "deploy" / "gunicorn.conf.py")
     gunicorn = [sys.executable, "-m", "gunicorn", "laionweb.wsgi", "--config", config]
     services.start("web", *gunicorn)
     services.wait_for("web", web)
     with urllib.request.urlopen(f"http://127.0.0.1:{web}/", timeout=60):
         print(f"laionweb runs at http://127.0.0.1:{web}/, its logs are in {FOLDER}.")
-    print("An account of an admin: manage.py createsuperuser, with these variables:")
+    print("To create an admin: manage.py createsuperuser, with these variables:")
     for name in ("VAR_DIR", "DATABASE_URL", "CLICKHOUSE_URL", "CELERY_BROKER_URL"):
         print(f"  export {name}={services.environment[name]}")
 
@@ -144,16 +146,16 @@ def start_postgres(services: Services, port: int) -> None:
         subprocess.run(
             [*as_postgres, *initdb], check=True, stdout=subprocess.DEVNULL, cwd="/"
         )
-    place = ["-D", str(data), "-p", str(port), "-h", "127.0.0.1", "-k", str(data)]
-    services.start("postgres", *as_postgres, f"{folder}/postgres", *place)
+    options = ["-D", str(data), "-p", str(port), "-h", "127.0.0.1", "-k", str(data)]
+    services.start("postgres", *as_postgres, f"{folder}/postgres", *options)
     services.wait_for("postgres", port)
 
 
 def program(name: str) -> str:
-    found = shutil.which(name)
-    if not found:
+    path = shutil.which(name)
+    if not path:
         raise CannotStart(f"{name} is not installed (Debian: {name}).")
-    return found
+    return path
 
 
 def free_port() -> int:

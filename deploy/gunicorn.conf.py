@@ -1,9 +1,9 @@
-"""How gunicorn serves the web tier; every value can be set in the environment."""
+"""Configuration of gunicorn for the web processes, from the environment."""
 
 import os
 
 bind = f"{os.environ.get('HOST', '0.0.0.0')}:{os.environ.get('PORT', '8000')}"
-# A search waits for the engine and the encoder most of its time: threads wait cheaply.
+# A search mostly waits for the engine and the encoder, hence threads.
 workers = int(os.environ.get("WEB_WORKERS", "4"))
 threads = int(os.environ.get("WEB_THREADS", "8"))
 timeout = 120  # an exact search over many rows may take a minute

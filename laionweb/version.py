@@ -1,4 +1,4 @@
-"""Which laionweb this is. The number itself stands in pyproject.toml alone."""
+"""The version of laionweb, which only pyproject.toml defines."""
 
 import platform
 import tomllib
@@ -10,8 +10,8 @@ _PROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
 VERSION: str = tomllib.loads(_PROJECT.read_text(encoding="utf-8"))["project"]["version"]
 
 
-def described() -> str:
-    """Name the version, and those of what it runs on, in one line."""
+def describe() -> str:
+    """Return the versions of laionweb, Django and Python in one line."""
     return (
         f"laionweb {VERSION} "
         f"(Django {django.get_version()}, Python {platform.python_version()})"

@@ -1,9 +1,9 @@
 """The process behind encode_text and encode_image in ClickHouse.
 
-It answers chunks for as long as its input is open. A chunk is the number of its rows
-in digits, a line feed, and the rows in RowBinary; the answer is as many arrays of
-float32 in RowBinary. What is written to the standard error fails the query with these
-words and leaves the process, and its model, in the pool.
+It reads chunks until its input ends. A chunk is the number of its rows in digits, a
+line feed, and the rows in RowBinary; the answer is as many arrays of float32 in
+RowBinary. Text on standard error fails the query with this message, and the process
+stays in the pool with its model.
 """
 
 import argparse
@@ -22,29 +22,27 @@ from search.encoder import local_encoder
 from search.errors import InvalidQuery, SearchError
 from search.images import decode
 
-ENCODED_TOGETHER = 8  # and sent, so that a long chunk does not look like silence
-MAX_SHOWN_LENGTH = (
-    200  # characters of a path; the engine reads 4 KB of complaints at once
-)
+BATCH_SIZE = 8  # small, so that the engine gets output from a long chunk in time
+MAX_SHOWN_LENGTH = 200  # characters of a path; the engine reads 4 KB of errors at once
 
 Encode = Callable[[list[bytes]], np.ndarray]
 
 
 def main() -> None:
-    # Ctrl-C in a shell over the embedded engine is for the shell.
+    # Ctrl-C in a shell on the embedded engine is meant for the shell.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "laionweb.settings")
-    os.environ.setdefault("SECRET_KEY", "nothing is signed here")  # and none is made
-    encode = encode_from(arguments())
-    answers, complaints = own_outputs()
+    os.environ.setdefault("SECRET_KEY", "nothing is signed here")  # else one is created
+    encode = encode_function(arguments())
+    answers, errors = private_outputs()
     try:
         while chunk_size := sys.stdin.buffer.readline():
-            answer_chunk(int(chunk_size), encode, answers, complaints)
-    # A traceback would go where the libraries' warnings go.
+            answer_chunk(int(chunk_size), encode, answers, errors)
+    # A traceback would be discarded, as are the libraries' warnings.
     except Exception as error:
-        complaints.write(f"{type(error).__name__}: {error}".encode())
+        errors.write(f"{type(error).__name__}: {error}".encode())
         raise SystemExit(1) from error
-    # torch takes a second to come down in good order, and the engine waits for us.
+    # The engine waits for the exit, for which torch takes a second otherwise.
     os._exit(0)
 
 
@@ -54,25 +52,25 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--model", default=os.environ.get("ENCODE_MODEL"))
     parser.add_argument("--weights", default=os.environ.get("ENCODE_WEIGHTS", ""))
     parser.add_argument("--pictures", default=os.environ.get("ENCODE_PICTURES"))
-    given = parser.parse_args()
-    if not given.model:
+    options = parser.parse_args()
+    if not options.model:
         parser.exit(1, "Set ENCODE_MODEL to the model of the dataset.\n")
-    if given.kind == "image" and not given.pictures:
+    if options.kind == "image" and not options.pictures:
         parser.exit(1, "Set ENCODE_PICTURES to the folder of the pictures.\n")
-    return given
+    return options
 
 
-def encode_from(given: argparse.Namespace) -> Encode:
-    encoder = local_encoder(given.model, given.weights)
+def encode_function(options: argparse.Namespace) -> Encode:
+    encoder = local_encoder(options.model, options.weights)
 
     def texts(rows: list[bytes]) -> np.ndarray:
         return encoder.encode_texts([row.decode(errors="replace") for row in rows])
 
     def images(rows: list[bytes]) -> np.ndarray:
-        folder = Path(given.pictures).resolve()
-        return encoder.encode_images([picture_at(folder, row) for row in rows])
+        folder = Path(options.pictures).resolve()
+        return encoder.encode_images([read_image(folder, row) for row in rows])
 
-    return texts if given.kind == "text" else images
+    return texts if options.kind == "text" else images
 
 
 def picture_at(folder: Path, row: bytes) -> Image.Image:
@@ -87,46 +85,46 @@ def picture_at(folder: Path, row: bytes) -> Image.Image:
         with path.open("rb") as file:
             return decode.decode(file.read(decode.MAX_BYTES + 1))
     except InvalidQuery as error:
-        raise InvalidQuery(f"{shown(name)}: {error.message}") from error
+        raise InvalidQuery(f"{quoted(name)}: {error.message}") from error
     except (OSError, ValueError) as error:
-        raise InvalidQuery(f"{shown(name)} cannot be read in {folder}.") from error
+        raise InvalidQuery(f"{quoted(name)} cannot be read in {folder}.") from error
 
 
-def shown(name: str) -> str:
-    return (
-        f"“{name if len(name) <= MAX_SHOWN_LENGTH else name[:MAX_SHOWN_LENGTH] + '…'}”"
-    )
+def quoted(name: str) -> str:
+    is_long = len(name) > MAX_SHOWN_LENGTH
+    return f"“{name[:MAX_SHOWN_LENGTH]}{'…' if is_long else ''}”"
 
 
 def own_outputs() -> tuple[BinaryIO, BinaryIO]:
     """Keep standard output and error for this script alone.
 
-    Libraries warn and chat on both, which would break an answer or fail a query.
+    What libraries print would break an answer or fail a query.
     """
-    answers, complaints = os.fdopen(os.dup(1), "wb"), os.fdopen(os.dup(2), "wb", 0)
-    silence = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, 1)
-    os.dup2(silence, 2)
-    return answers, complaints
+    answers, errors = os.fdopen(os.dup(1), "wb"), os.fdopen(os.dup(2), "wb", 0)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    return answers, errors
 
 
 def answer_chunk(
-    size: int, encode: Encode, answers: BinaryIO, complaints: BinaryIO
+    size: int, encode: Encode, answers: BinaryIO, errors: BinaryIO
 ) -> None:
-    """One complaint a chunk: what the engine leaves unread would fail the next query.
+    """Answer one chunk, with at most one error message.
 
-    Every row has an answer even so, else the engine would start a new process.
+    The engine would read a second one as an error of the next query. Every row gets an
+    answer, also after an error, because otherwise the engine starts a new process.
     """
     strings = read_strings(size, sys.stdin.buffer)
     failed = False
-    while rows := list(islice(strings, ENCODED_TOGETHER)):
+    while rows := list(islice(strings, BATCH_SIZE)):
         vectors = [b""] * len(rows)
         if not failed:
             try:
                 vectors = [vector.tobytes() for vector in encode(rows)]
             except SearchError as error:
                 failed = True
-                complaints.write(error.message.encode(errors="replace"))
+                errors.write(error.message.encode(errors="replace"))
         answers.writelines(varint(len(vector) // 4) + vector for vector in vectors)
         answers.flush()
 
@@ -137,7 +135,7 @@ def read_strings(count: int, stream: BinaryIO) -> Iterator[bytes]:
 
 
 def read_varint(stream: BinaryIO) -> int:
-    """Seven bits a byte, the lowest first; the last byte is below 128."""
+    """Read LEB128: seven bits a byte, the lowest first; the last byte is below 128."""
     number = shift = 0
     while True:
         byte = stream.read(1)[0]
