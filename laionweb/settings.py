@@ -109,7 +109,7 @@ CELERY_BEAT_SCHEDULE = {
     "sweeper": {
         "task": "search.ingestion.tasks.recover",
         "schedule": RECOVERY_INTERVAL_S,
-        "options": {"expires": RECOVERY_INTERVAL_S},  # else they pile up in a full queue
+        "options": {"expires": RECOVERY_INTERVAL_S},  # else they pile up
     },
     "sweeper-of-exports": {
         "task": "usercollections.exporting.recover",
