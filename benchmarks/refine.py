@@ -29,7 +29,7 @@ django.setup()
 import numpy as np  # noqa: E402
 from django.conf import settings  # noqa: E402
 
-from postcards.evaluate import pictures_of  # noqa: E402
+from postcards.evaluate import image_embeddings  # noqa: E402
 from postcards.scene import Description, scene_of  # noqa: E402
 from postcards.shards import encoder  # noqa: E402
 from search.retrieval.feedback import tune  # noqa: E402
@@ -134,7 +134,7 @@ def drawn(count: int) -> np.ndarray:
     kept = settings.VAR_DIR / "benchmarks" / f"postcards-{count}.npy"
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
-        np.save(kept, pictures_of(range(count), "drawing postcards"))
+        np.save(kept, image_embeddings(range(count), "drawing postcards"))
     pictures = np.load(kept)
     return pictures / np.linalg.norm(pictures, axis=1, keepdims=True)
 

@@ -1,1 +1,1 @@
-"""Postcards: the example dataset that the project draws for itself."""
+"""Postcards: the example dataset, which the project draws itself."""

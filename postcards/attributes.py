@@ -1,4 +1,4 @@
-"""The scene as a vector: what the training of the small CLIP aims at.
+"""Vectors of attributes: the targets for training the small CLIP.
 
 An attribute is one thing that can be true of a scene: "it is night", "a lake is
 there", "there is a house", "there is a red house", "a small house", "a house on the
@@ -23,7 +23,7 @@ from .scene import (
     Scene,
 )
 
-Attribute = tuple[str, ...]  # its name, and the values that it is of
+Attribute = tuple[str, ...]  # its name and values
 
 # The weight of an attribute in a scene's vector. A feature's absence is visible too.
 SCENE_WEIGHTS = {
@@ -38,12 +38,12 @@ SCENE_WEIGHTS = {
     "kind+place": 0.7,
     "pair": 0.8,
 }
-# Of two houses, one large and one red, neither need be a large red house: what binds
-# a trait to its thing counts less where a scene has two things of the kind.
+# With a large house and a red house, there need not be a large red house: traits count
+# less in scenes with two things of a kind.
 SHARED_KIND = 0.7
-# In words the kind weighs less beside its colour, which implies the kind.
+# In words, a kind counts less if its color is stated, which implies the kind.
 WORD_WEIGHTS = {name: 1.0 for name in SCENE_WEIGHTS} | {"kind+color": 1.2}
-KIND_BESIDE_COLOR = 0.5
+KIND_WITH_COLOR = 0.5
 
 ATTRIBUTES = tuple(
     [("time", value) for value in TIMES]
@@ -59,15 +59,15 @@ ATTRIBUTES = tuple(
 )
 INDEX: dict[Attribute, int] = {attribute: i for i, attribute in enumerate(ATTRIBUTES)}
 COUNT = len(ATTRIBUTES)
-DIMENSION = COUNT + 1  # and fullness
-# Longer than the vector of any scene: three things of three kinds, nothing shared.
+DIMENSION = COUNT + 1  # with fullness
+# Above the length of any scene's vector, the longest having three kinds of things.
 SCENE_LENGTH = 3.7
 
 
-def of_scene(scene: Scene) -> np.ndarray:
-    """Unit-length float32 vector of DIMENSION components."""
+def scene_vector(scene: Scene) -> np.ndarray:
+    """Return a unit float32 vector of DIMENSION components."""
     vector = np.zeros(DIMENSION, np.float32)
-    true = true_of(scene)
+    true = scene_attributes(scene)
     for attribute in true:
         shared = "+" in attribute[0] and ("pair", attribute[1]) in true
         weight = SCENE_WEIGHTS[attribute[0]] * (SHARED_KIND if shared else 1)
@@ -78,19 +78,19 @@ def of_scene(scene: Scene) -> np.ndarray:
     return vector / SCENE_LENGTH
 
 
-def of_description(said: Description) -> np.ndarray:
-    """Unit-length float32 vector of DIMENSION components; fullness is never said."""
+def description_vector(said: Description) -> np.ndarray:
+    """Return a unit float32 vector of DIMENSION components, with a fullness of 0."""
     vector = np.zeros(DIMENSION, np.float32)
-    for attribute in stated_by(said):
+    for attribute in stated_attributes(said):
         vector[INDEX[attribute]] = WORD_WEIGHTS[attribute[0]]
     for thing in said.things:
         if {"kind", "color"} <= set(thing):
-            vector[INDEX["kind", thing["kind"]]] = KIND_BESIDE_COLOR
+            vector[INDEX["kind", thing["kind"]]] = KIND_WITH_COLOR
     return vector / np.linalg.norm(vector)
 
 
-def true_of(scene: Scene) -> set[Attribute]:
-    """All attributes of a scene."""
+def scene_attributes(scene: Scene) -> set[Attribute]:
+    """Return all attributes of a scene."""
     found: set[Attribute] = {
         ("time", scene.time),
         ("weather", scene.weather),
@@ -99,27 +99,29 @@ def true_of(scene: Scene) -> set[Attribute]:
     found |= {("feature", name) for name in scene.features}
     kinds = [thing.kind for thing in scene.things]
     for thing in scene.things:
-        found |= _of_thing(vars(thing))
+        found |= _thing_attributes(vars(thing))
         found.add(("color", thing.color))
         if kinds.count(thing.kind) > 1:
             found.add(("pair", thing.kind))
     return found
 
 
-def stated_by(said: Description) -> set[Attribute]:
-    """The attributes that a description states."""
+def stated_attributes(said: Description) -> set[Attribute]:
+    """Return the attributes that a description states."""
     facts = (("time", said.time), ("weather", said.weather), ("land", said.land))
     found: set[Attribute] = {(name, value) for name, value in facts if value}
     found |= {("feature", name) for name in said.features}
     kinds = [thing.get("kind") for thing in said.things]
     for thing in said.things:
-        found |= _of_thing(thing) if "kind" in thing else {("color", thing["color"])}
+        found |= (
+            _thing_attributes(thing) if "kind" in thing else {("color", thing["color"])}
+        )
         if "kind" in thing and kinds.count(thing["kind"]) > 1:
             found.add(("pair", thing["kind"]))
     return found
 
 
-def _of_thing(thing: dict[str, str]) -> set[Attribute]:
+def _thing_attributes(thing: dict[str, str]) -> set[Attribute]:
     kind = thing["kind"]
     traits = ("color", "size", "place")
     bound: set[Attribute] = {

@@ -1,7 +1,7 @@
-"""Byte-pair merges learned from the captions, for open_clip's own SimpleTokenizer.
+"""Learn byte-pair merges from the captions, for open_clip's SimpleTokenizer.
 
-CLIP's vocabulary of 49,408 pieces would fill the weights of so small a model twice; the
-captions need a fortieth of it.
+The embeddings of CLIP's 49,408 pieces would need twice the weights of this small model;
+the captions need a fortieth of them.
 """
 
 import gzip
@@ -16,7 +16,7 @@ SPECIAL_TOKENS = 2
 
 
 def learn_merges(texts: Iterable[str], vocab_size: int) -> list[tuple[str, str]]:
-    """The most frequent pairs, merged one after another until the vocabulary is full.
+    """Merge the most frequent pair until the vocabulary is full; return the merges.
 
     Source: Sennrich, Haddow, Birch, "Neural Machine Translation of Rare Words with
     Subword Units", 2016.
@@ -25,7 +25,7 @@ def learn_merges(texts: Iterable[str], vocab_size: int) -> list[tuple[str, str]]
     words: Counter[Word] = Counter()
     for text in texts:
         for word in whitespace_clean(text).lower().split():
-            for piece in _letters_and_signs(word):
+            for piece in _pieces(word):
                 coded = [letters[byte] for byte in piece.encode()]
                 coded[-1] += "</w>"
                 words[tuple(coded)] += 1
@@ -39,12 +39,12 @@ def learn_merges(texts: Iterable[str], vocab_size: int) -> list[tuple[str, str]]
             break
         best = min(pairs, key=lambda pair: (-pairs[pair], pair))
         merges.append(best)
-        words = Counter({_merged(word, best): count for word, count in words.items()})
+        words = Counter({_merge(word, best): count for word, count in words.items()})
     return merges
 
 
 def save_merges(merges: list[tuple[str, str]], path: Path, vocab_size: int) -> None:
-    """Written as SimpleTokenizer reads it, filled up to the size of the vocabulary."""
+    """Write a file for SimpleTokenizer, padded to the size of the vocabulary."""
     spare = vocab_size - 2 * len(bytes_to_unicode()) - SPECIAL_TOKENS - len(merges)
     filled = merges + [("<spare>", str(i)) for i in range(spare)]
     lines = ["#version: postcards", *(" ".join(pair) for pair in filled)]
@@ -52,8 +52,8 @@ def save_merges(merges: list[tuple[str, str]], path: Path, vocab_size: int) -> N
     path.write_bytes(gzip.compress(data, mtime=0))
 
 
-def _letters_and_signs(word: str) -> list[str]:
-    """A run of letters is one piece, a digit one, a run of signs one."""
+def _pieces(word: str) -> list[str]:
+    """Split a word into runs of letters, single digits and runs of signs."""
     pieces: list[str] = []
     previous = ""
     for sign in word:
@@ -66,7 +66,7 @@ def _letters_and_signs(word: str) -> list[str]:
     return pieces
 
 
-def _merged(word: Word, pair: tuple[str, str]) -> Word:
+def _merge(word: Word, pair: tuple[str, str]) -> Word:
     merged: list[str] = []
     for piece in word:
         if merged and (merged[-1], piece) == pair:

@@ -1,4 +1,4 @@
-"""Things that are built: house, tower, windmill, bridge and tent."""
+"""Draw things that are built: house, tower, windmill, bridge and tent."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Drawing in proportional coordinates: every picture is 400 units wide, 300 high."""
+"""Drawing in relative coordinates: every image is 400 units wide and 300 high."""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ HORIZON = 150
 SEA_DEPTH = 29
 SUPERSAMPLING = 2
 
-# What the light of each time of day multiplies red, green and blue with.
+# Factors of red, green and blue in the light of each time of day.
 LIGHT = {
     "day": (1.0, 1.0, 1.0),
     "dawn": (0.92, 0.88, 1.0),
@@ -31,12 +31,12 @@ def mix(color: Color, other: Color, share: float) -> Color:
 
 
 def lit(color: Color, time: str, strength: float = 1.0) -> Color:
-    """The color in the light of that time of day."""
+    """Return a color in the light of a time of day."""
     factors = (1 + (factor - 1) * strength for factor in LIGHT[time])
     return tuple(round(c * f) for c, f in zip(color, factors, strict=True))
 
 
-def jittered(color: Color, dice: Dice, amount: float) -> Color:
+def jitter(color: Color, dice: Dice, amount: float) -> Color:
     return tuple(
         min(255, max(0, round(c + dice.between(-amount, amount)))) for c in color
     )
@@ -45,18 +45,18 @@ def jittered(color: Color, dice: Dice, amount: float) -> Color:
 def arc_points(
     x: float, y: float, rx: float, ry: float, start: float, end: float, steps: int = 16
 ) -> list[Point]:
-    """Points along an ellipse; angles in degrees, counted as in sin and cos."""
+    """Return points along an ellipse; angles in degrees, as in sin and cos."""
     angles = (math.radians(start + (end - start) * i / steps) for i in range(steps + 1))
     return [(x + rx * math.cos(a), y + ry * math.sin(a)) for a in angles]
 
 
 class Canvas:
-    """Other shapes than 4:3 get the same picture, stretched."""
+    """An image to draw on; other aspect ratios than 4:3 stretch the drawing."""
 
     def __init__(self, width: int, height: int):
         size = (width * SUPERSAMPLING, height * SUPERSAMPLING)
         self.image = Image.new("RGB", size)
-        # In this mode, colors with a fourth channel are blended into the picture.
+        # In this mode, colors with an alpha channel are blended.
         self._draw = ImageDraw.Draw(self.image, "RGBA")
         self._sx = size[0] / WIDTH
         self._sy = size[1] / HEIGHT
@@ -66,7 +66,7 @@ class Canvas:
         return self.image.reduce(SUPERSAMPLING)
 
     def gradient(self, top: float, bottom: float, colors: Sequence[Color]) -> None:
-        """Full-width rows that go through the colors from top to bottom."""
+        """Fill rows of the full width with a gradient from top to bottom."""
         first, last = round(top * self._sy), round(bottom * self._sy)
         if last <= first:
             return
@@ -90,7 +90,7 @@ class Canvas:
         sx, sy = self._sx, self._sy
         x0, x1 = min(x0, x1) * sx, max(x0, x1) * sx
         y0, y1 = min(y0, y1) * sy, max(y0, y1) * sy
-        # Pillow counts the last pixel in, which would make small ones too big.
+        # Pillow includes the last pixel, which would make small ones too large.
         box = (x0, y0, max(x0, x1 - 1), max(y0, y1 - 1))
         self._draw.rectangle(box, fill=fill)
 
@@ -106,7 +106,7 @@ class Canvas:
         self._draw.line(self._pixels(points), fill, pixels, joint or None)
 
     def arc(self, x: float, y: float, r: float, width: float, fill: Color) -> None:
-        """The upper half of a ring; r is its outer radius."""
+        """Draw the upper half of a ring with the outer radius r."""
         sx, sy = self._sx, self._sy
         box = ((x - r) * sx, (y - r) * sy, (x + r) * sx, (y + r) * sy)
         self._draw.arc(box, 180, 360, fill, max(1, math.ceil(width * self._scale)))
@@ -117,7 +117,7 @@ class Canvas:
 
 
 class Stage:
-    """What the drawing of every part of a scene needs to know."""
+    """The state that all parts of a drawing share."""
 
     def __init__(self, scene: Scene, variation: int, canvas: Canvas):
         self.scene = scene
@@ -127,7 +127,7 @@ class Stage:
         self.horizon = HORIZON + self.dice("horizon").between(-4, 4)
         self.has_sea = "sea" in scene.features
         self.ground = self.horizon + (SEA_DEPTH if self.has_sea else 0)
-        # Sun and moon, lake and river: each pair shares the picture's two sides.
+        # The sun is opposite the moon, the lake opposite the river.
         self.side = self.dice("side").pick((-1, 1))
 
     def dice(self, part: str) -> Dice:

@@ -1,7 +1,7 @@
-"""Words for a scene: varied English, never everything at once.
+"""Generate varied English captions and queries for a scene.
 
-`caption` returns the text together with the Description that it states, so that the
-training knows what was said and a test can tell whether a hit satisfies a caption.
+Both come with the Description that they state, which the training needs, and by which a
+test decides whether a hit satisfies them.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,9 +29,9 @@ from .words import (
 
 
 def caption(scene: Scene, *seed: object) -> tuple[str, Description]:
-    """A sentence about the scene, and what it says; the same for the same seed.
+    """Return a sentence and what it states; a seed always gives the same one.
 
-    A red house by a lake at night.
+    Example: A red house by a lake at night.
     """
     dice = Dice("caption", *seed)
     said = _choose(scene, dice)
@@ -42,9 +42,9 @@ def caption(scene: Scene, *seed: object) -> tuple[str, Description]:
 
 
 def query(scene: Scene, *seed: object) -> tuple[str, Description]:
-    """Words as people type them into a search box, in any order, and what they say.
+    """Return words as people type them into a search box, and what they state.
 
-    Night, lake, red house.
+    Example: night, lake, red house
     """
     dice = Dice("query", *seed)
     said = _choose(scene, dice)
@@ -52,7 +52,7 @@ def query(scene: Scene, *seed: object) -> tuple[str, Description]:
 
 
 def _choose(scene: Scene, dice: Dice) -> Description:
-    """One to six facts about a scene; at least one attribute always stays unsaid."""
+    """Choose one to six facts about a scene, but never all."""
     things = dice.shuffled(scene.things)
     count = dice.weighted((0, 1, 2, 3), (0.17, 0.5, 0.28, 0.05))
     said_things = tuple(_choose_thing(thing, dice) for thing in things[:count])
@@ -113,7 +113,7 @@ def _sentence(said: Description, dice: Dice) -> str:
 
 
 def _weather_scene(weather: str, time: str | None, dice: Dice) -> str:
-    """A rainy night."""
+    """Return, for example: a rainy night."""
     adjective = dice.pick(WEATHER_ADJECTIVES[weather])
     noun = dice.pick(TIME_NOUNS[time] if time else ("sky", "scene"))
     return article(f"{adjective} {noun}", dice)
@@ -137,7 +137,7 @@ def _pair(kind: str, dice: Dice) -> str:
 
 
 def _thing(said: dict[str, str], dice: Dice) -> str:
-    """A small red house on the left."""
+    """Return, for example: a small red house on the left."""
     kind, color, size, place = thing_words(said, dice)
     after = ""
     if color and said.get("kind") == "person" and kind != "human":
@@ -150,7 +150,7 @@ def _thing(said: dict[str, str], dice: Dice) -> str:
 
 
 def _loose(said: Description, dice: Dice) -> str:
-    """Phrases in any order, joined as people join them."""
+    """Return phrases in random order, joined loosely."""
     things = _pair_or_each(said.things, _loose_thing, dice)
     if len(things) > 1 and dice.chance(0.5):
         things = [f" {dice.pick(LOOSE_LINKS)} ".join(things)]
@@ -185,7 +185,7 @@ def _pair_or_each(things: Sequence[dict[str, str]], word: Callable, dice: Dice) 
 
 
 def _loose_thing(said: dict[str, str], dice: Dice) -> str:
-    """Left: a small house that is red."""
+    """Return, for example: left: a small house that is red."""
     if set(said) == {"kind"} and dice.chance(0.15):
         return plural(said["kind"], dice)
     kind, color, size, place = thing_words(said, dice)

@@ -1,4 +1,4 @@
-"""Things that live and move: cat, dog, horse, bird and person."""
+"""Draw animals and people: cat, dog, horse, bird and person."""
 
 from .canvas import Color, arc_points
 from .paint import DARK, Paint

@@ -1,19 +1,19 @@
-"""What stands on the horizon: mountains, and the far part of a land."""
+"""Draw what is on the horizon: mountains, and the far part of a land."""
 
 from collections.abc import Callable
 
-from .canvas import WIDTH, Color, Stage, jittered, mix
+from .canvas import WIDTH, Color, Stage, jitter, mix
 from .ground import GROUNDS, ground_lit, hill
 from .scene import Dice
 
 WINDOW_LIGHT: Color = (255, 222, 120)
-# The lower edge of the snow on a mountain, from its right to its left.
+# The lower edge of the snow on a mountain, from right to left.
 SNOW_EDGE = ((1, 1), (0.5, 0.78), (0.2, 1.05), (-0.2, 0.8), (-0.55, 1.1), (-1, 1))
 
 
 def draw_mountains(stage: Stage) -> None:
     dice = stage.dice("mountains")
-    rock = stage.lit(jittered((116, 128, 156), dice, 6), 0.7)
+    rock = stage.lit(jitter((116, 128, 156), dice, 6), 0.7)
     snow = stage.lit((246, 249, 253), 0.5)
     peaks = 5
     for slot in dice.shuffled(range(peaks)):
@@ -64,7 +64,7 @@ def far_city(stage: Stage) -> None:
     x = -4.0
     while x < WIDTH:
         width, height = dice.between(20, 34), dice.between(22, 58)
-        grey = stage.lit(jittered((118, 128, 148), dice, 14), 0.8)
+        grey = stage.lit(jitter((118, 128, 148), dice, 14), 0.8)
         top = stage.horizon + 2 - height
         stage.canvas.rectangle(x, top, x + width, stage.horizon + 2, grey)
         _windows(stage, dice, x, top, width, height)

@@ -1,4 +1,4 @@
-"""The picture of a scene."""
+"""Draw a scene."""
 
 from PIL import Image
 
@@ -21,7 +21,7 @@ from .waters import draw_lake, draw_river, draw_sea
 def draw(
     scene: Scene, variation: int = 0, width: int = 480, height: int = 360
 ) -> Image.Image:
-    """The variation changes only details that are no attribute of the scene."""
+    """Draw a scene; the variation changes only details that are not attributes."""
     canvas = Canvas(width, height)
     stage = Stage(scene, variation, canvas)
     draw_sky(stage)

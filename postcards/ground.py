@@ -1,8 +1,8 @@
-"""The ground that all lands have: its color, its light and its waves."""
+"""Draw the ground: its color, its light and its waves."""
 
 import math
 
-from .canvas import HEIGHT, WIDTH, Color, Stage, jittered
+from .canvas import HEIGHT, WIDTH, Color, Stage, jitter
 from .scene import Dice
 
 # The ground from far to near.
@@ -14,14 +14,14 @@ GROUNDS: dict[str, tuple[Color, Color]] = {
     "beach": ((255, 243, 208), (246, 226, 174)),
     "snow": ((240, 246, 252), (252, 253, 255)),
 }
-# How much the light of the time colors the ground, where that is less than fully:
-# snow must stay white and sand bright to be told from other grounds.
+# How much the light colors the ground, if less than fully: snow must stay white and
+# sand bright, to differ from other grounds.
 GROUND_LIGHT = {"snow": 0.5, "beach": 0.6}
 
 
 def draw_ground(stage: Stage) -> None:
     dice = stage.dice("ground")
-    far, near = (jittered(color, dice, 5) for color in GROUNDS[stage.scene.land])
+    far, near = (jitter(color, dice, 5) for color in GROUNDS[stage.scene.land])
     far, near = ground_lit(stage, far), ground_lit(stage, near)
     stage.canvas.gradient(stage.ground, HEIGHT, (far, near))
     if stage.has_sea:
@@ -37,7 +37,7 @@ def ground_lit(stage: Stage, color: Color) -> Color:
 def hill(
     stage: Stage, dice: Dice, y: float, swing: float, color: Color, bottom: float
 ) -> None:
-    """A wavy band over the full width, from about y down to the bottom."""
+    """Draw a wavy band over the full width, from about y down to the bottom."""
     first, second = dice.between(0, 6.3), dice.between(0, 6.3)
     edge = []
     for step in range(33):

@@ -1,4 +1,4 @@
-"""The lands: what lies and grows on the ground of each."""
+"""Draw what lies and grows on the ground of each land."""
 
 from collections.abc import Callable
 
@@ -18,12 +18,12 @@ def _waves_of_ground(stage: Stage, color: Color, swing: float) -> None:
 
 
 def _spots(stage: Stage, dice: Dice, count: int, margin: float = 6) -> list[Point]:
-    """Places on the ground, spread evenly, far ones first."""
+    """Return places on the ground, spread evenly, far ones first."""
     depth = HEIGHT - 4 - stage.ground - margin
     rows = []
     for i in range(count):
         y = stage.ground + margin + depth * (i + dice.between(0, 1)) / count
-        # The golden ratio spreads any number of them over the width.
+        # Multiples of the golden ratio spread any number evenly.
         x = (i * 0.618 + dice.between(0, 0.25)) % 1 * WIDTH
         rows.append((x, y))
     return rows

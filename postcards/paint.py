@@ -1,8 +1,8 @@
-"""The paint for a thing of some color, in the light of its scene."""
+"""The colors of a thing in the light of its scene."""
 
 from dataclasses import dataclass
 
-from .canvas import Color, Stage, jittered, mix
+from .canvas import Color, Stage, jitter, mix
 from .scene import Dice
 
 PALETTE: dict[str, Color] = {
@@ -25,13 +25,13 @@ CREAM: Color = (255, 248, 228)
 @dataclass(frozen=True)
 class Paint:
     body: Color
-    shade: Color  # for parts of the body that stand out from it a little
+    shade: Color  # for parts that contrast slightly with the body
     outline: Color
-    mark: Color  # for eyes and the like, in contrast to the body
+    mark: Color  # for details such as eyes, in contrast to the body
 
 
 def paint_for(stage: Stage, color: str, dice: Dice) -> Paint:
-    body = stage.lit(jittered(PALETTE[color], dice, 7), 0.12)
+    body = stage.lit(jitter(PALETTE[color], dice, 7), 0.12)
     light = color in LIGHT_COLORS
     if color == "black":
         shade = mix(body, (255, 255, 255), 0.2)

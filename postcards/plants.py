@@ -1,4 +1,4 @@
-"""Plants: the tree that is a thing, and those that grow on the lands."""
+"""Draw plants: the tree, which is a thing, and those of the lands."""
 
 from .canvas import Color, Stage, arc_points, mix
 from .paint import Paint

@@ -1,8 +1,7 @@
-"""What is on a postcard: a scene, determined by its id alone.
+"""Scenes: what a postcard shows, determined by its id.
 
-A scene is plain data. `draw` makes a picture of it, `captions` puts it into words, and
-its JSON travels with the item as the column `scene`, so that a test or a benchmark can
-tell whether a hit satisfies a query.
+`draw` draws a scene, `captions` describes it, and its JSON is the column `scene` of the
+item, by which a test or a benchmark decides whether a hit satisfies a query.
 """
 
 import itertools
@@ -49,8 +48,8 @@ COLORS = (
 SIZES = ("small", "large")
 PLACES = ("left", "middle", "right")
 
-FEATURE_SHARE = 0.3  # the chance of each feature, independent of all the others
-THING_COUNT_SHARES = (0.25, 0.35, 0.40)  # of one, two and three things
+FEATURE_SHARE = 0.3  # probability of each feature, independent of the others
+THING_COUNT_SHARES = (0.25, 0.35, 0.40)  # probabilities of one, two and three things
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ class Scene:
 
     @classmethod
     def from_json(cls, text: str) -> "Scene":
-        """Raises ValueError, KeyError or TypeError for text that is no scene."""
+        """Parse a scene; raises ValueError, KeyError or TypeError for other text."""
         data = json.loads(text)
         things = tuple(Thing(**thing) for thing in data["things"])
         features = tuple(data["features"])
@@ -82,10 +81,9 @@ class Scene:
 
 
 class Dice:
-    """Random choices from a seed, the same on every Python.
+    """Random choices that a seed determines for every version of Python.
 
-    Only `Random.random()` is promised to stay the same across Python versions, so
-    every choice here is made from it.
+    Only `Random.random()` is guaranteed not to change, so all choices use it.
     """
 
     def __init__(self, *seed: object):
@@ -116,7 +114,7 @@ class Dice:
 
 
 def scene_of(postcard_id: int) -> Scene:
-    """The scene of one postcard; all attributes are drawn independently."""
+    """Return the scene of a postcard; all attributes are independent."""
     dice = Dice("scene", postcard_id)
     places = dice.shuffled(PLACES)
     count = dice.weighted((1, 2, 3), THING_COUNT_SHARES)
@@ -134,13 +132,13 @@ def scene_of(postcard_id: int) -> Scene:
 
 @dataclass(frozen=True)
 class Description:
-    """What some words say of a scene: any part may be left open (None or empty)."""
+    """What words state about a scene; None or empty for what they leave open."""
 
     time: str | None = None
     weather: str | None = None
     land: str | None = None
     features: tuple[str, ...] = ()
-    things: tuple[dict[str, str], ...] = ()  # each has some of a Thing's attributes
+    things: tuple[dict[str, str], ...] = ()  # each with some attributes of a Thing
 
     @classmethod
     def from_dict(cls, data: dict) -> "Description":
@@ -149,7 +147,7 @@ class Description:
         return cls(**{**data, "features": features, "things": things})
 
     def fits(self, scene: Scene) -> bool:
-        """Whether all that is said is true, each thing said being one of its own."""
+        """Return whether everything stated is true, of a different thing each time."""
         for attribute in ("time", "weather", "land"):
             said = getattr(self, attribute)
             if said is not None and said != getattr(scene, attribute):

@@ -1,4 +1,4 @@
-"""Postcards as shards in the layout of LAION-400M, and as a dataset of this project."""
+"""Write postcards as shards in the layout of LAION-400M."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -17,48 +17,50 @@ from .draw import draw
 from .scene import scene_of
 
 MODEL = "local-dir:postcards/model"
-ENCODED_TOGETHER = 128
+BATCH_SIZE = 128
 WIDTH, HEIGHT = 640, 480
-# The model sees 96 pixels a side: smaller pictures tell it as much, sooner.
-ENCODED_SIZE = (240, 180)
+# The model's input is 96 pixels a side: smaller images are as good, and faster.
+EMBEDDED_SIZE = (240, 180)
 JPEG_QUALITY = 88
 
 
 def encoder() -> OpenClipEncoder:
-    """The small CLIP that was trained on postcards."""
+    """Return the small CLIP that was trained on postcards."""
     return local_encoder(MODEL, "")
 
 
 def jpeg(postcard_id: int) -> bytes:
-    """The picture of a postcard, as it is served."""
+    """Return the JPEG of a postcard, as it is served."""
     data = BytesIO()
-    picture = draw(scene_of(postcard_id), postcard_id, WIDTH, HEIGHT)
-    picture.save(data, "JPEG", quality=JPEG_QUALITY)
+    image = draw(scene_of(postcard_id), postcard_id, WIDTH, HEIGHT)
+    image.save(data, "JPEG", quality=JPEG_QUALITY)
     return data.getvalue()
 
 
-def picture_vectors(ids: range, redraw: int = 0) -> np.ndarray:
-    """Embeddings of postcards, float32 (len(ids), 512); `redraw` varies the detail."""
-    pictures = [draw(scene_of(i), i + redraw, *ENCODED_SIZE) for i in ids]
-    return encoder().encode_images(pictures)
+def embed_postcards(ids: range, redraw: int = 0) -> np.ndarray:
+    """Return embeddings, float32 (len(ids), 512); `redraw` varies the details."""
+    images = [draw(scene_of(i), i + redraw, *EMBEDDED_SIZE) for i in ids]
+    return encoder().encode_images(images)
 
 
 def write_shard(
     folder: Path, number: int, rows: int, done: Callable[[int], None]
 ) -> None:
-    """Writes img_emb_N.npy, text_emb_N.npy (float16) and metadata_N.parquet.
+    """Write img_emb_N.npy, text_emb_N.npy (float16) and metadata_N.parquet.
 
-    Shard N holds the postcards N·rows … (N+1)·rows − 1; `done` is told how many more
-    are drawn.
+    Shard N holds the postcards N·rows … (N+1)·rows − 1; `done` is called with the
+    number of postcards drawn since the last call.
     """
     folder.mkdir(parents=True, exist_ok=True)
     images, texts, records = [], [], []
     for ids in chunks(range(number * rows, (number + 1) * rows)):
         captions = [caption(scene_of(i), i)[0] for i in ids]
-        image = picture_vectors(ids)
+        image = embed_postcards(ids)
         text = encoder().encode_texts(captions)
-        closeness = np.einsum("ij,ij->i", image, text)
-        records += [_record(*row) for row in zip(ids, captions, closeness, strict=True)]
+        similarity = np.einsum("ij,ij->i", image, text)
+        records += [
+            _record(*row) for row in zip(ids, captions, similarity, strict=True)
+        ]
         images.append(image.astype(np.float16))
         texts.append(text.astype(np.float16))
         done(len(ids))
@@ -90,13 +92,13 @@ SCHEMA = pa.schema(
 )
 
 
-def _record(postcard_id: int, text: str, closeness: float) -> dict[str, object]:
+def _record(postcard_id: int, text: str, similarity: float) -> dict[str, object]:
     scene = scene_of(postcard_id).to_json()
     return {
         "image_path": f"{postcard_id // 10_000:05}/{postcard_id:09}.jpg",
         "caption": text,
         "NSFW": "UNLIKELY",
-        "similarity": float(closeness),
+        "similarity": float(similarity),
         "LICENSE": "CC0",
         "url": f"/postcards/{postcard_id}.jpg",
         "key": f"{postcard_id:09}",
@@ -107,12 +109,12 @@ def _record(postcard_id: int, text: str, closeness: float) -> dict[str, object]:
         "original_width": WIDTH,
         "original_height": HEIGHT,
         "exif": "{}",
-        # Of the scene: the bytes of a JPEG differ from one Pillow to the next.
+        # Of the scene, because versions of Pillow write different JPEGs.
         "md5": hashlib.md5(scene.encode(), usedforsecurity=False).hexdigest(),
         "scene": scene,
     }
 
 
-def chunks(ids: range, size: int = ENCODED_TOGETHER) -> Iterator[range]:
+def chunks(ids: range, size: int = BATCH_SIZE) -> Iterator[range]:
     for start in range(0, len(ids), size):
         yield ids[start : start + size]

@@ -1,4 +1,4 @@
-"""The pen that a thing is drawn with, in the thing's own units."""
+"""Draw a thing in its own units."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,10 +6,10 @@ from .canvas import Canvas, Color, Point
 
 
 class Sketch:
-    """Shapes in a thing's own units: feet at (0, 0), y upwards, about 1 high.
+    """Shapes in the units of a thing: feet at (0, 0), y upwards, about 1 high.
 
-    They are kept until `finish`, which draws the outline of all of them first, so that
-    only the thing as a whole has one.
+    `finish` draws the outlines of all shapes before the shapes, so that only the thing
+    as a whole has an outline.
     """
 
     def __init__(self, canvas: Canvas, x: float, y: float, unit: float, flip: int):
@@ -55,7 +55,7 @@ class Sketch:
         self._shapes.append(shape)
 
     def limb(self, points: Sequence[Point], width: float, fill: Color) -> None:
-        """A line with round ends."""
+        """Draw a line with round ends."""
         placed = [self._place(point) for point in points]
         half = width * self._unit / 2
 

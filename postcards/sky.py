@@ -1,8 +1,8 @@
-"""The sky: time of day, clouds, rain, snow, lightning, sun, moon and rainbow."""
+"""Draw the sky: time of day, clouds, weather, sun, moon and rainbow."""
 
 import math
 
-from .canvas import HEIGHT, WIDTH, Color, Point, Stage, arc_points, jittered, mix
+from .canvas import HEIGHT, WIDTH, Color, Point, Stage, arc_points, jitter, mix
 from .scene import Dice
 
 SKIES: dict[str, tuple[Color, ...]] = {
@@ -21,7 +21,7 @@ CLOUD_TINTS: dict[str, tuple[Color, float]] = {
 CLOUDY: Color = (236, 239, 245)
 RAINY: Color = (120, 128, 146)
 STORMY: Color = (56, 57, 72)
-# Between the things and beside sun and moon.
+# Between the places of things, and of the sun and the moon.
 BOLT_SPOTS = (0.05, 0.25, 0.44, 0.56, 0.75, 0.95)
 RAINBOW: tuple[Color, ...] = (
     (232, 52, 58),
@@ -35,7 +35,7 @@ RAINBOW: tuple[Color, ...] = (
 
 def draw_sky(stage: Stage) -> None:
     dice = stage.dice("sky")
-    colors = [jittered(color, dice, 6) for color in SKIES[stage.time]]
+    colors = [jitter(color, dice, 6) for color in SKIES[stage.time]]
     stage.canvas.gradient(0, stage.ground + 8, colors)
     if stage.time == "night":
         _stars(stage)
@@ -74,7 +74,7 @@ def _row(
     heights: tuple[float, float],
     sizes: tuple[float, float],
 ) -> None:
-    """Clouds that share the width of the picture, in a random order."""
+    """Draw clouds over the full width, in random order."""
     tint, share = CLOUD_TINTS[stage.time]
     color = mix(color, tint, share)
     for slot in dice.shuffled(range(count)):
@@ -114,7 +114,7 @@ def _rain(stage: Stage) -> None:
         y = (i // columns + dice.between(0, 1)) * HEIGHT / rows - 8
         length = dice.between(13, 20)
         end = (x + slant * length, y + length)
-        # The dark line beside it shows the stroke before a bright background.
+        # The dark line makes the stroke visible on a bright background.
         beside = [(x + 1.2, y), (end[0] + 1.2, end[1])]
         stage.canvas.line(beside, 1.2, (52, 84, 150, 170))
         stage.canvas.line([(x, y), end], 1.2, (216, 234, 255))
@@ -161,7 +161,7 @@ def draw_rainbow(stage: Stage) -> None:
     radius = dice.between(150, 158)
     band = 4.6
     for i, color in enumerate(RAINBOW):
-        # Each band is drawn a bit too wide; the next one covers what is too much.
+        # Each band is too wide; the next one covers the rest.
         stage.canvas.arc(x, 164, radius - i * band, band + 0.4, color)
 
 

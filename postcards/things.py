@@ -1,4 +1,4 @@
-"""The things of a scene: all their kinds, how large they are and where they stand."""
+"""Draw the things of a scene: their kinds, sizes and places."""
 
 from collections.abc import Callable
 
@@ -28,7 +28,7 @@ KINDS: dict[str, Callable[[Sketch, Paint, Dice], None]] = {
     "bridge": bridge,
 }
 SIZES = {"small": 62.0, "large": 127.0}
-# Kinds that are slim or flat get more, so that all have about the same area.
+# Larger for slim and flat kinds, so that all have about the same area.
 SCALES = {
     "house": 0.98,
     "tree": 1.05,
@@ -45,7 +45,7 @@ SCALES = {
     "windmill": 1.0,
     "bridge": 1.03,
 }
-# Half the width of the shadow below, where it is not the usual one.
+# Half the width of the shadow, unless it is the default.
 SHADOWS = {
     "tree": 0.3,
     "tower": 0.28,
@@ -63,13 +63,13 @@ def draw_things(stage: Stage) -> None:
     placed = []
     for thing in stage.scene.things:
         dice = stage.dice(f"thing {thing.place}")
-        # A large thing fills its third of the width nearly.
+        # A large thing nearly fills its third of the width.
         stray = 0.01 if thing.size == "large" else 0.04
         share = (1 + 2 * PLACES.index(thing.place)) / 6 + dice.between(-stray, stray)
         x = WIDTH * share
         unit = SIZES[thing.size] * SCALES[thing.kind] * dice.between(0.96, 1.04)
         placed.append((_feet(thing, dice, unit), x, unit, thing, dice))
-    # Near things cover far ones; what flies is the farthest.
+    # Near things cover far ones; flying things are the farthest.
     for y, x, unit, thing, dice in sorted(placed, key=lambda item: item[0]):
         _draw_thing(stage, thing, dice, x, y, unit)
 
@@ -100,7 +100,7 @@ def _draw_thing(
 
 
 def _ripples(stage: Stage, x: float, y: float, unit: float) -> None:
-    """A boat stands on a little water of its own, which is no lake."""
+    """Draw a little water below a boat, which does not count as a lake."""
     water, foam = stage.lit((96, 164, 220), 0.4), stage.lit((240, 250, 255), 0.3)
     level = y - unit * 0.04
     stage.canvas.ellipse(x, level, unit * 0.5, unit * 0.075, water)

@@ -2,17 +2,17 @@
 
     python -m postcards.train --steps 4500 --seed 0
 
-Both towers are open_clip's own classes. Three losses are added up:
-- each embedding is pulled towards the vector of attributes that it should express
-  (attributes.py), turned into the 512 dimensions by a fixed random rotation;
-- each attribute is read off the picture's embedding (logistic, weighed towards the
-  rare ones), which finds small things sooner than the cosine alone does;
-- the pairwise sigmoid loss between the pictures and the words of a batch (Zhai et al.,
-  "Sigmoid Loss for Language Image Pre-Training", 2023), a pair being right whenever the
-  words are true of the picture, its own or another's.
+Both towers are classes of open_clip. The loss is a sum of three:
+- the cosine distance of each embedding to its vector of attributes (attributes.py),
+  which a fixed random rotation maps to 512 dimensions;
+- a logistic loss for each attribute, read from the image embedding and biased towards
+  rare ones, which learns small things sooner than the cosine does;
+- the pairwise sigmoid loss between the images and texts of a batch (Zhai et al.,
+  "Sigmoid Loss for Language Image Pre-Training", 2023), where a pair is positive
+  whenever the text is true of the image, its own or another one.
 
-Scenes are numbered from FIRST_TRAINING_ID, far above any that the example dataset or
-the evaluation uses.
+The ids of scenes start at FIRST_TRAINING_ID, far above those of the example dataset and
+the evaluation.
 """
 
 import argparse
@@ -46,8 +46,8 @@ MODEL = Path(__file__).parent / "model"
 MERGES = MODEL / "bpe.txt.gz"
 WEIGHTS = MODEL / "open_clip_model.safetensors"
 SIDE = 96
-DRAWN_SIZE = (192, 144)
-SHIFT = 3  # pixels that a picture is moved by at random
+DRAW_SIZE = (192, 144)
+SHIFT = 3  # pixels, the maximum of a random shift
 PEAK_LEARNING_RATE = 1.5e-3
 WARM_UP_STEPS = 200
 
@@ -61,22 +61,24 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     torch.manual_seed(options.seed)
-    pictures = drawn_pictures(options.scenes)
-    targets = np.stack([attributes.of_scene(scene) for scene in scenes(options.scenes)])
+    drawings = draw_images(options.scenes)
+    targets = np.stack(
+        [attributes.scene_vector(scene) for scene in scenes(options.scenes)]
+    )
     write_merges()
     model = new_model().to(options.device)
-    train(model, pictures, targets, options)
+    train(model, drawings, targets, options)
     save(model)
     print(f"{WEIGHTS}: {WEIGHTS.stat().st_size / 1e6:.1f} MB")
 
 
 def save(model: open_clip.CLIP) -> None:
-    state = {name: packed(tensor) for name, tensor in model.state_dict().items()}
+    state = {name: to_half(tensor) for name, tensor in model.state_dict().items()}
     safetensors.torch.save_file(state, WEIGHTS)
 
 
-def packed(tensor: torch.Tensor) -> torch.Tensor:
-    """Half precision halves the file; the counters of batch norm stay whole."""
+def to_half(tensor: torch.Tensor) -> torch.Tensor:
+    """Convert to half precision, which halves the file, except integer counters."""
     tensor = tensor.half() if tensor.is_floating_point() else tensor
     return tensor.cpu().contiguous()
 
@@ -85,20 +87,20 @@ def scenes(count: int) -> Iterator[Scene]:
     return (scene_of(FIRST_TRAINING_ID + i) for i in range(count))
 
 
-def drawn_pictures(count: int) -> np.ndarray:
-    """Array (count, SIDE, SIDE, 3) of uint8, drawn on all cores."""
-    pictures = np.empty((count, SIDE, SIDE, 3), np.uint8)
+def draw_images(count: int) -> np.ndarray:
+    """Draw scenes on all cores; return uint8 (count, SIDE, SIDE, 3)."""
+    drawings = np.empty((count, SIDE, SIDE, 3), np.uint8)
     ids = range(FIRST_TRAINING_ID, FIRST_TRAINING_ID + count)
     with multiprocessing.Pool() as pool:
-        drawn = pool.imap(_drawn, ids, chunksize=200)
-        for i, picture in enumerate(tqdm(drawn, "drawing", count, unit=" scenes")):
-            pictures[i] = picture
-    return pictures
+        drawn = pool.imap(_draw_image, ids, chunksize=200)
+        for i, drawing in enumerate(tqdm(drawn, "drawing", count, unit=" scenes")):
+            drawings[i] = drawing
+    return drawings
 
 
-def _drawn(postcard_id: int) -> np.ndarray:
-    picture = draw(scene_of(postcard_id), postcard_id, *DRAWN_SIZE)
-    return np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+def _draw_image(postcard_id: int) -> np.ndarray:
+    drawing = draw(scene_of(postcard_id), postcard_id, *DRAW_SIZE)
+    return np.asarray(drawing.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
 
 
 def write_merges() -> None:
@@ -123,7 +125,7 @@ def new_model() -> open_clip.CLIP:
 
 def train(
     model: open_clip.CLIP,
-    pictures: np.ndarray,
+    drawings: np.ndarray,
     targets: np.ndarray,
     options: argparse.Namespace,
 ) -> None:
@@ -143,9 +145,9 @@ def train(
     model.train()
     started = time.time()
     for step in range(options.steps):
-        chosen = np.sort(order.choice(len(pictures), options.batch, replace=False))
-        images = augmented(pictures[chosen], order).to(device)
-        texts, said = words_for(chosen, step, options.seed)
+        chosen = np.sort(order.choice(len(drawings), options.batch, replace=False))
+        images = augment(drawings[chosen], order).to(device)
+        texts, said = sample_words(chosen, step, options.seed)
         tokens = tokenizer(texts).to(device)
         with torch.autocast(device, torch.bfloat16):
             image = model.encode_image(images, normalize=True)
@@ -173,39 +175,39 @@ def learning_rate_share(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * step / steps)) + 1e-3
 
 
-def augmented(pictures: np.ndarray, order: np.random.Generator) -> torch.Tensor:
-    """Normalised float32 (batch, 3, SIDE, SIDE), moved a little, lit differently."""
+def augment(drawings: np.ndarray, order: np.random.Generator) -> torch.Tensor:
+    """Return float32 (batch, 3, SIDE, SIDE), shifted, relit and normalized."""
     padding = ((0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0))
-    padded = np.pad(pictures, padding, mode="edge")
-    moved = np.empty_like(pictures)
-    for i, (dy, dx) in enumerate(order.integers(0, 2 * SHIFT + 1, (len(pictures), 2))):
+    padded = np.pad(drawings, padding, mode="edge")
+    moved = np.empty_like(drawings)
+    for i, (dy, dx) in enumerate(order.integers(0, 2 * SHIFT + 1, (len(drawings), 2))):
         moved[i] = padded[i, dy : dy + SIDE, dx : dx + SIDE]
-    light = order.uniform((0.92, -0.04), (1.08, 0.04), (len(pictures), 2))
+    light = order.uniform((0.92, -0.04), (1.08, 0.04), (len(drawings), 2))
     gain, offset = light.astype(np.float32).T.reshape(2, -1, 1, 1, 1)
     mean = np.float32(open_clip.OPENAI_DATASET_MEAN)
     std = np.float32(open_clip.OPENAI_DATASET_STD)
     images = torch.from_numpy(moved) * torch.from_numpy(gain / 255 / std)
     images += torch.from_numpy((offset - mean) / std)
-    return images.permute(0, 3, 1, 2)  # which is channels-last in memory
+    return images.permute(0, 3, 1, 2)  # channels-last in memory
 
 
-def words_for(
+def sample_words(
     chosen: np.ndarray, step: int, seed: int
 ) -> tuple[list[str], torch.Tensor]:
-    """Fresh words for each scene, and the unit vectors of what they say."""
+    """Return new words for each scene, and the unit vectors of what they state."""
     texts, said = [], []
     for i in chosen:
         postcard_id = FIRST_TRAINING_ID + int(i)
         dice = Dice("words", seed, step, postcard_id)
         words = captions.query if dice.chance(0.5) else captions.caption
         text, description = words(scene_of(postcard_id), seed, step, postcard_id)
-        texts.append(disturbed(text, dice))
-        said.append(attributes.of_description(description))
+        texts.append(add_noise(text, dice))
+        said.append(attributes.description_vector(description))
     return texts, torch.from_numpy(np.stack(said))
 
 
-def disturbed(text: str, dice: Dice) -> str:
-    """Now and then a strange word among the known, or a slip of the finger."""
+def add_noise(text: str, dice: Dice) -> str:
+    """Sometimes insert an unknown word, or swap two letters."""
     words = text.split(" ")
     if dice.chance(0.1):
         strange = "".join(
@@ -221,9 +223,9 @@ def disturbed(text: str, dice: Dice) -> str:
 
 
 class AttributeReader(torch.nn.Module):
-    """The rotation from attributes into the embedding, and the three losses."""
+    """The rotation from attributes to embeddings, and the three losses."""
 
-    rotation: torch.Tensor  # a buffer: saved along, and not trained
+    rotation: torch.Tensor  # a buffer: saved, but not trained
 
     def __init__(self, seed: int, targets: np.ndarray, dimension: int = 512):
         super().__init__()

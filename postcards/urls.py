@@ -1,5 +1,5 @@
 from django.urls import path
 
-from .views import picture
+from .views import postcard
 
-urlpatterns = [path("<int:postcard_id>.jpg", picture, name="postcard")]
+urlpatterns = [path("<int:postcard_id>.jpg", postcard, name="postcard")]

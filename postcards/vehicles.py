@@ -1,4 +1,4 @@
-"""Things to travel in: boat, car and balloon."""
+"""Draw vehicles: boat, car and balloon."""
 
 from .canvas import Color, arc_points
 from .paint import DARK, Paint

@@ -8,11 +8,11 @@ from .shards import jpeg
 LAST_ID = 2**32 - 1
 
 
-@login_not_required  # the site itself comes for them, without an account
+@login_not_required  # the server requests them itself, without an account
 @require_safe
 @cache_control(public=True, max_age=31_536_000, immutable=True)
-def picture(request: HttpRequest, postcard_id: int) -> HttpResponse:
-    """The picture of a postcard, drawn on demand."""
+def postcard(request: HttpRequest, postcard_id: int) -> HttpResponse:
+    """Return the JPEG of a postcard, drawn on demand."""
     if postcard_id > LAST_ID:
         raise Http404
     return HttpResponse(jpeg(postcard_id), content_type="image/jpeg")

@@ -1,4 +1,4 @@
-"""The waters: sea, river and lake."""
+"""Draw the sea, rivers and lakes."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The words for what a scene shows; one listed twice is picked twice as often."""
+"""The vocabulary of captions; a word that is listed twice is twice as likely."""
 
 from .scene import Dice
 
@@ -208,7 +208,7 @@ VERBS = ("stands", "is standing", "can be seen", "waits", "rests", "is seen")
 
 
 def thing_words(said: dict[str, str], dice: Dice) -> tuple[str, str, str, str]:
-    """Words for a thing's kind, colour, size and place; empty where nothing is said."""
+    """Return words for a thing's kind, color, size and place; '' if not stated."""
     tables = (
         ("kind", KIND_WORDS, "something"),
         ("color", COLOR_WORDS, ""),

@@ -132,12 +132,12 @@ def test_a_picture_depends_on_its_scene_and_variation_alone():
 
 def test_the_vectors_of_attributes_rank_by_what_is_said():
     scenes = [scene_of(i) for i in range(3000)]
-    vectors = np.stack([attributes.of_scene(drawn) for drawn in scenes])
+    vectors = np.stack([attributes.scene_vector(drawn) for drawn in scenes])
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
     right = 0
     for postcard_id in range(300):
         said = captions.caption(scenes[postcard_id], postcard_id)[1]
-        nearest = int(np.argmax(vectors @ attributes.of_description(said)))
+        nearest = int(np.argmax(vectors @ attributes.description_vector(said)))
         right += said.fits(scenes[nearest])
     assert right >= 295
 
@@ -191,18 +191,18 @@ def test_the_weights_are_small():
 
 
 def test_hand_written_queries_find_what_they_ask_for(sample):
-    shown = evaluate.query_figures(sample, range(2000), top=5)
+    shown = evaluate.report_queries(sample, range(2000), top=5)
     share = float(shown.partition(": ")[2].split()[0])
     assert share >= 0.85, shown  # fewer than five exist of some, among 2,000
 
 
 def test_captions_find_a_scene_that_they_describe(sample):
-    shown = evaluate.caption_figures(sample, range(2000))
+    shown = evaluate.report_captions(sample, range(2000))
     assert float(shown.rpartition(" ")[2]) >= 0.85, shown
 
 
 def test_a_redrawn_scene_is_found_by_its_picture(sample):
-    redrawn = evaluate.pictures_of(range(200), redraw=10**9)
+    redrawn = evaluate.image_embeddings(range(200), redraw=10**9)
     closeness = redrawn @ sample.T
     own = closeness[np.arange(200), np.arange(200)][:, None]
     assert ((closeness > own).sum(axis=1) < 5).mean() >= 0.9

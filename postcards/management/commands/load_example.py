@@ -51,7 +51,7 @@ class Command(BaseCommand):
     def _ingest(self, dataset: Dataset) -> None:
         control.discover_shards(dataset)
         waiting = dataset.shards.exclude(state=Shard.State.INGESTED)
-        # It is the only process on its engine: a run that seems to go on is dead.
+        # No other process can use the engine, so a run that has a lease is dead.
         waiting.exclude(state=Shard.State.ARRIVED).update(
             state=Shard.State.QUEUED, lease_until=None
         )
