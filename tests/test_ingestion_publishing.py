@@ -477,7 +477,7 @@ def test_what_runs_and_publications_left_is_tidied_up(tiny, sent):
     control.pause(shards(tiny, 1))
     sweeper.recover()
     left = {arriving_table(shard(tiny, 0)).name, working[0].name}
-    assert set(writer.tables_beside()) == left
+    assert set(writer.side_tables()) == left
 
 
 def test_the_sweeper_has_published_what_nobody_did(tiny, sent):

@@ -94,7 +94,7 @@ class BareQuery(System):
 
     def load(self, vector: np.ndarray) -> None:
         """Load the graph, which from a cold disk may take longer than a search may."""
-        asked = {"vector": queries.hex_of(vector), "count": COUNT}
+        asked = {"vector": queries.to_hex(vector), "count": COUNT}
         settings = {**self.settings, "max_execution_time": LOADING_TIMEOUT_S}
         client.nearest_columns(self.statements["none"], asked, **settings)
 

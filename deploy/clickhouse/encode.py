@@ -73,7 +73,7 @@ def encode_function(options: argparse.Namespace) -> Encode:
     return texts if options.kind == "text" else images
 
 
-def picture_at(folder: Path, row: bytes) -> Image.Image:
+def read_image(folder: Path, row: bytes) -> Image.Image:
     """Return the image at a path below the folder, relative to it or absolute."""
     name = os.fsdecode(row)
     try:
@@ -95,7 +95,7 @@ def quoted(name: str) -> str:
     return f"“{name[:MAX_SHOWN_LENGTH]}{'…' if is_long else ''}”"
 
 
-def own_outputs() -> tuple[BinaryIO, BinaryIO]:
+def private_outputs() -> tuple[BinaryIO, BinaryIO]:
     """Keep standard output and error for this script alone.
 
     What libraries print would break an answer or fail a query.

@@ -22,7 +22,7 @@ from rest_framework.serializers import (
 
 from search.query.url_params import safe_url
 from search.retrieval import service
-from search.thumbnails import address
+from search.thumbnails import thumbnail_url
 
 from .fields import (
     AbsoluteUris,
@@ -41,7 +41,7 @@ OF_A_SEARCH = ("similarity", "similar", "embedding")  # fields of hits alone
 
 def thumbnail_path(dataset: str, item_id: int, url: str) -> str | None:
     """Return the path of an item's thumbnail; None where its image has no safe URL."""
-    return address(dataset, item_id, THUMBNAIL) if safe_url(url) else None
+    return thumbnail_url(dataset, item_id, THUMBNAIL) if safe_url(url) else None
 
 
 @extend_schema_serializer(component_name="ResultAnswer")

@@ -133,7 +133,7 @@ class ShardRun(Run):
                 )
 
     def _count_arrived(self, batch: Batch) -> int:
-        first, _ = writer.bounds(self.record.number)
+        first, _ = writer.shard_bounds(self.record.number)
         return writer.count_between(
             self._table, first + batch.start, first + batch.end - 1
         )
@@ -158,7 +158,7 @@ class ShardRun(Run):
 
 def without_removed(batch: Batch, shard: int, removals: RemovalList) -> Batch:
     """Return the batch with the rows on the removal list rejected."""
-    first, _ = writer.bounds(shard)
+    first, _ = writer.shard_bounds(shard)
     removed = removals.contains(
         first + batch.rows, _texts(batch.table, "url"), _texts(batch.table, "md5")
     )

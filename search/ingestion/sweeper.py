@@ -51,7 +51,7 @@ def drop_orphan_tables() -> None:
     A failed shard keeps its rows, so that a retry continues from them.
     """
     # The tables before the ledger, which names a table before it is created.
-    names, wanted = writer.tables_beside(), set()
+    names, wanted = writer.side_tables(), set()
     unfinished = Shard.objects.filter(state__in=[*UNPUBLISHED, State.FAILED])
     for shard in unfinished.select_related("dataset"):
         table = shard.dataset.item_table

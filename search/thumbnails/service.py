@@ -106,12 +106,12 @@ def _lookup_source(slug: str, item_id: int, _period: int) -> ThumbnailSource | N
     )
 
 
-FETCHERS = 12  # they mostly wait for others
-DRAWN_WITHIN_S = 20
-WAIT_S = 3.0
-TURN_S = 0.5
-DEAD_S = 24 * 3600
-PASSING_S = 600
+FETCH_THREADS = 12  # which mostly wait for hosts
+DRAW_WAIT_S = 20
+FETCH_WAIT_S = 3.0
+SLOT_WAIT_S = 0.5
+PERMANENT_S = 24 * 3600
+TEMPORARY_S = 600
 
 logger = logging.getLogger(__name__)
 
@@ -156,13 +156,15 @@ def storage_key(url: str) -> str:
     return hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()[:40]
 
 
-def _awaited(meant: ThumbnailSource, kept: Store, key: str) -> dict[int, bytes]:
-    work = partial(_made, meant, kept, key)
-    if meant.is_own:  # nobody else is waited for
+def _wait_for_sizes(
+    source: ThumbnailSource, cache: Store, key: str
+) -> dict[int, bytes]:
+    work = partial(_create_sizes, source, cache, key)
+    if source.is_own:
         drawing = fetch_queue("drawing", DECODERS)
-        return _result(drawing.ask(key, key, work), DRAWN_WITHIN_S)
-    future = fetch_queue("fetching", FETCHERS).ask(key, meant.host, work)
-    if not _waiting.acquire(timeout=TURN_S):
+        return _result(drawing.submit(key, key, work), DRAW_WAIT_S)
+    future = fetch_queue("fetching", FETCH_THREADS).submit(key, source.host, work)
+    if not _waiting.acquire(timeout=SLOT_WAIT_S):
         raise InProgress(TOO_MANY)
     try:
         return _result(future, FETCH_WAIT_S)
