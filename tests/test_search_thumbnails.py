@@ -387,7 +387,7 @@ def test_who_comes_too_early_is_told_when_to_come_again(client, site, monkeypatc
 
 
 def test_a_slow_host_holds_up_no_other():
-    line, release = FetchQueue(threads=6, at_host=2), threading.Event()
+    line, release = FetchQueue(threads=6, per_host=2), threading.Event()
     slow = [line.submit(f"s{n}", "slow", partial(release.wait, 10)) for n in range(20)]
     quick = [line.submit(f"q{n}", "quick", lambda n=n: n) for n in range(20)]
     assert [future.result(5) for future in quick] == list(range(20))
