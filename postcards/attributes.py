@@ -91,34 +91,34 @@ def description_vector(said: Description) -> np.ndarray:
 
 def scene_attributes(scene: Scene) -> set[Attribute]:
     """Return all attributes of a scene."""
-    found: set[Attribute] = {
+    attributes: set[Attribute] = {
         ("time", scene.time),
         ("weather", scene.weather),
         ("land", scene.land),
     }
-    found |= {("feature", name) for name in scene.features}
+    attributes |= {("feature", name) for name in scene.features}
     kinds = [thing.kind for thing in scene.things]
     for thing in scene.things:
-        found |= _thing_attributes(vars(thing))
-        found.add(("color", thing.color))
+        attributes |= _thing_attributes(vars(thing))
+        attributes.add(("color", thing.color))
         if kinds.count(thing.kind) > 1:
-            found.add(("pair", thing.kind))
-    return found
+            attributes.add(("pair", thing.kind))
+    return attributes
 
 
 def stated_attributes(said: Description) -> set[Attribute]:
     """Return the attributes that a description states."""
     facts = (("time", said.time), ("weather", said.weather), ("land", said.land))
-    found: set[Attribute] = {(name, value) for name, value in facts if value}
-    found |= {("feature", name) for name in said.features}
+    attributes: set[Attribute] = {(name, value) for name, value in facts if value}
+    attributes |= {("feature", name) for name in said.features}
     kinds = [thing.get("kind") for thing in said.things]
     for thing in said.things:
-        found |= (
+        attributes |= (
             _thing_attributes(thing) if "kind" in thing else {("color", thing["color"])}
         )
         if "kind" in thing and kinds.count(thing["kind"]) > 1:
-            found.add(("pair", thing["kind"]))
-    return found
+            attributes.add(("pair", thing["kind"]))
+    return attributes
 
 
 def _thing_attributes(thing: dict[str, str]) -> set[Attribute]:

@@ -75,8 +75,8 @@ def report_redrawn(images: np.ndarray) -> str:
     redrawn = image_embeddings(UNSEEN, "drawing them anew", redraw=1_000_000_000)
     closeness = redrawn @ images.T
     own = np.diag(closeness)[:, None]
-    found = ((closeness > own).sum(axis=1) < 5).mean()
-    return f"{len(UNSEEN):,} scenes redrawn, recall at 5: {found:.3f}"
+    recall = ((closeness > own).sum(axis=1) < 5).mean()
+    return f"{len(UNSEEN):,} scenes redrawn, recall at 5: {recall:.3f}"
 
 
 if __name__ == "__main__":

@@ -20,23 +20,23 @@ def items(table: ItemTable, ids: list[int]) -> dict[int, dict[str, Any]]:
         f"SELECT {ITEM_COLUMNS} FROM {table.name} "
         f"WHERE id IN {{ids:Array(UInt64)}} AND {NOT_REMOVED}"
     )
-    found = cluster.group_by_node(
+    per_node = cluster.group_by_node(
         ids,
         table.partition_bits,
         lambda own: client.rows(sql, {"ids": own}, max_threads=1),
     )
-    return {row["id"]: row for rows in found for row in rows}
+    return {row["id"]: row for rows in per_node for row in rows}
 
 
 def item(table: ItemTable, item_id: int) -> dict[str, Any] | None:
     """Return ITEM_COLUMNS and metadata of an item; None if it is removed or missing."""
     with cluster.on_node(cluster.node_of_partition(item_id >> table.partition_bits)):
-        found = client.rows(
+        rows = client.rows(
             f"SELECT {ITEM_COLUMNS}, metadata FROM {table.name} "
             f"WHERE id = {{id:UInt64}} AND {NOT_REMOVED}",
             {"id": item_id},
         )
-    return found[0] if found else None
+    return rows[0] if rows else None
 
 
 def image_source(table: ItemTable, item_id: int) -> dict[str, Any] | None:
@@ -45,13 +45,13 @@ def image_source(table: ItemTable, item_id: int) -> dict[str, Any] | None:
     Removed items are included.
     """
     with cluster.on_node(cluster.node_of_partition(item_id >> table.partition_bits)):
-        found = client.rows(
+        rows = client.rows(
             "SELECT url, lower(metadata['md5']) AS md5, deleted "
             f"FROM {table.name} WHERE id = {{id:UInt64}}",
             {"id": item_id},
             max_threads=1,
         )
-    return found[0] if found else None
+    return rows[0] if rows else None
 
 
 def id_by_url(table: ItemTable, url: str) -> int | None:
@@ -65,8 +65,8 @@ def id_by_url(table: ItemTable, url: str) -> int | None:
         f"WHERE url = {{url:String}} AND {NOT_REMOVED} ORDER BY id LIMIT 1"
     )
     limit = {"max_execution_time": URL_TIMEOUT_S, "timeout_overflow_mode": "break"}
-    found = cluster.on_all_nodes(lambda: client.rows(sql, {"url": url}, **limit))
-    return min((row["id"] for rows in found for row in rows), default=None)
+    per_node = cluster.on_all_nodes(lambda: client.rows(sql, {"url": url}, **limit))
+    return min((row["id"] for rows in per_node for row in rows), default=None)
 
 
 def pixel_counts(table: ItemTable, ids: list[int]) -> dict[int, int]:
@@ -105,10 +105,10 @@ def distances(
         "reinterpret(unhex({vector:String}), 'Array(Float32)')) "
         f"FROM {table.name} WHERE id IN {{ids:Array(UInt64)}} AND {NOT_REMOVED}"
     )
-    found = dict(_by_id(table, sql, ids, {"vector": to_hex(vector)}))
+    by_id = dict(_by_id(table, sql, ids, {"vector": to_hex(vector)}))
     return (
-        np.fromiter(found.keys(), np.uint64, len(found)),
-        np.fromiter(found.values(), np.float32, len(found)),
+        np.fromiter(by_id.keys(), np.uint64, len(by_id)),
+        np.fromiter(by_id.values(), np.float32, len(by_id)),
     )
 
 
@@ -121,11 +121,11 @@ def sum_of_unit_vectors(table: ItemTable, field: str, ids: list[int]) -> np.ndar
         f"FROM {table.name} "
         f"WHERE id IN {{ids:Array(UInt64)}} AND {NOT_REMOVED} AND length > 0"
     )
-    found = cluster.group_by_node(
+    per_node = cluster.group_by_node(
         ids, table.partition_bits, lambda own: client.columns(sql, {"ids": own})
     )
     total = np.zeros(table.dimension)
-    for ((vector,),) in found:
+    for ((vector,),) in per_node:
         total += vector or 0.0
     return total
 
@@ -138,10 +138,10 @@ def _by_id(
     **settings: Any,
 ) -> Iterator[tuple[int, Any]]:
     """Yield (id, value), the two columns of a statement with the parameter `ids`."""
-    found = cluster.group_by_node(
+    per_node = cluster.group_by_node(
         ids,
         table.partition_bits,
         lambda own: client.columns(sql, {**(parameters or {}), "ids": own}, **settings),
     )
-    for columns in found:
+    for columns in per_node:
         yield from zip(*columns, strict=True)

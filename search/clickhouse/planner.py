@@ -118,8 +118,8 @@ def _sizes(table: ItemTable, period: int) -> tuple[int, int]:
         "SELECT max(rows) AS largest, sum(rows) AS total FROM system.parts "
         "WHERE active AND database = currentDatabase() AND table = {table:String}"
     )
-    found = cluster.on_all_nodes(lambda: client.rows(sql, {"table": table.name})[0])
-    return max(row["largest"] for row in found), sum(row["total"] for row in found)
+    nodes = cluster.on_all_nodes(lambda: client.rows(sql, {"table": table.name})[0])
+    return max(row["largest"] for row in nodes), sum(row["total"] for row in nodes)
 
 
 @lru_cache(maxsize=1_000)

@@ -100,13 +100,13 @@ def nearest(
     parameters = {"vector": to_hex(vector), "count": count, **condition.parameters}
     settings = EXACT_SETTINGS if exact else index_settings(table, count, multiplier)
     search = client.exact_columns if exact else client.nearest_columns
-    found = cluster.on_all_nodes(
+    per_node = cluster.on_all_nodes(
         lambda: _candidates(search(sql, parameters, **settings))
     )
-    if len(found) == 1:
-        return found[0]
+    if len(per_node) == 1:
+        return per_node[0]
     # No item is on two nodes.
-    return merge_nearest(found).take(np.s_[:count])
+    return merge_nearest(per_node).take(np.s_[:count])
 
 
 def nearest_sql(
@@ -174,8 +174,8 @@ def ids_by_metadata(
     )
     parameters = {"name": name, "values": values}
     limit = {"max_execution_time": client.LONG_TIMEOUT_S}
-    found = cluster.on_all_nodes(lambda: client.columns(sql, parameters, **limit))
-    return [pair for columns in found for pair in zip(*columns, strict=True)]
+    per_node = cluster.on_all_nodes(lambda: client.columns(sql, parameters, **limit))
+    return [pair for columns in per_node for pair in zip(*columns, strict=True)]
 
 
 def index_state(table: ItemTable) -> dict[str, int]:

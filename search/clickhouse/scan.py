@@ -48,13 +48,13 @@ def end_of_shard(table: ItemTable, shard: int) -> int:
     """Return the id after a shard's last row; the shard's first id without rows."""
     first, last = shard_bounds(shard)
     with cluster.on_node(cluster.node_of_partition(first >> table.partition_bits)):
-        found = client.rows(
+        rows = client.rows(
             f"SELECT count() AS rows, max(id) AS last FROM {table.name} "
             f"WHERE {SHARD_CONDITION}",
             {"first": first, "last": last},
             **SETTINGS,
         )
-    return found[0]["last"] + 1 if found and found[0]["rows"] else first
+    return rows[0]["last"] + 1 if rows and rows[0]["rows"] else first
 
 
 def scan_rows(
@@ -79,11 +79,11 @@ def scan_rows(
         where = where.and_(near, max_distance=limit.max_distance, **vectors)
     sql = f"SELECT {columns} FROM {table.name} {where.where} ORDER BY id"
     with cluster.on_node(cluster.node_of_partition(first >> table.partition_bits)):
-        found = client.arrow(sql, where.parameters, **SETTINGS)
+        result = client.arrow(sql, where.parameters, **SETTINGS)
     return ScannedRows(
-        ids=found["id"].to_numpy(),
-        hidden=found["hidden"].to_numpy(),
-        distances=found["distance"].to_numpy() if limit is not None else None,
+        ids=result["id"].to_numpy(),
+        hidden=result["hidden"].to_numpy(),
+        distances=result["distance"].to_numpy() if limit is not None else None,
     )
 
 
@@ -113,21 +113,21 @@ def item_contents(
         f"WHERE id IN {{ids:Array(UInt64)}} AND {NOT_REMOVED} ORDER BY id"
     )
     wanted = np.asarray(ids, np.uint64)
-    found = cluster.group_by_node(
+    per_node = cluster.group_by_node(
         wanted.tolist() or [0],  # an id that does not exist, to get the columns
         table.partition_bits,
         lambda own: client.arrow(sql, {"ids": own}, **SETTINGS),
     )
-    return _in_order(pa.concat_tables(found), wanted, table.dimension)
+    return _in_order(pa.concat_tables(per_node), wanted, table.dimension)
 
 
-def _in_order(found: pa.Table, wanted: np.ndarray, dimension: int) -> pa.Table:
-    ids = found["id"].to_numpy()
+def _in_order(items: pa.Table, wanted: np.ndarray, dimension: int) -> pa.Table:
+    ids = items["id"].to_numpy()
     order = np.argsort(ids, kind="stable")
     places = np.searchsorted(ids, wanted, sorter=order)
     known = places < len(ids)
     known[known] = ids[order[places[known]]] == wanted[known]
-    rows = found.take(pa.array(order[places[known]]))
+    rows = items.take(pa.array(order[places[known]]))
     columns = {name: _column(rows[name], name, dimension) for name in rows.column_names}
     return pa.table(columns)
 

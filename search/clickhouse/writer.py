@@ -124,8 +124,8 @@ def build_indexes(rebuilt: ItemTable, partition: int) -> None:
 def vectors_indexed() -> int:
     """Return the number of vectors added to graphs since the engines started."""
     sql = "SELECT value FROM system.events WHERE event = 'USearchAddCount'"
-    found = cluster.on_all_nodes(lambda: client.rows(sql))
-    return sum(rows[0]["value"] for rows in found if rows)
+    per_node = cluster.on_all_nodes(lambda: client.rows(sql))
+    return sum(rows[0]["value"] for rows in per_node if rows)
 
 
 def publish(table: ItemTable, partition: int, rebuilt: ItemTable) -> None:
@@ -162,8 +162,8 @@ def side_tables(table: ItemTable | None = None) -> list[str]:
         "SELECT name FROM system.tables WHERE database = currentDatabase() "
         "AND match(name, concat('^', {name:String}, '_(ARRIVING|REBUILT)_'))"
     )
-    found = cluster.on_all_nodes(lambda: client.rows(sql, {"name": name}))
-    return [row["name"] for rows in found for row in rows]
+    per_node = cluster.on_all_nodes(lambda: client.rows(sql, {"name": name}))
+    return [row["name"] for rows in per_node for row in rows]
 
 
 def drop_side_table(name: str) -> None:

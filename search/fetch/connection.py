@@ -70,10 +70,10 @@ def _addresses(target: Target, deadline: float) -> list[tuple]:
         socket.getaddrinfo, target.host, target.port, type=socket.SOCK_STREAM
     )
     try:
-        found = lookup.result(seconds_left(deadline))
+        results = lookup.result(seconds_left(deadline))
     finally:
         lookup.cancel()
-    addresses = [(family, address) for family, *_, address in found]
+    addresses = [(family, address) for family, *_, address in results]
     if not target.allowed and not all(
         is_public(str(address[0])) for _, address in addresses
     ):

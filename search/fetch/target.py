@@ -53,8 +53,8 @@ def parse(url: str) -> Target:
         raise CannotFetch("This is not a URL that can be read.")
     if "@" in parts.netloc:
         raise CannotFetch("URLs with a user name in them are not fetched.")
-    whole = f"{parts.scheme}://{parts.netloc}{path}"
-    target = Target(whole, parts.scheme, host, port, path)
+    normalized = f"{parts.scheme}://{parts.netloc}{path}"
+    target = Target(normalized, parts.scheme, host, port, path)
     if port not in PORTS.values() and not target.allowed:
         raise CannotFetch("Only URLs with the ports 80 and 443 are fetched.")
     return target

@@ -59,8 +59,8 @@ class Store:
     def all(self, key: str) -> dict[int, bytes] | None:
         """Return all sizes of an image, or None if one is missing."""
         contents = {size: self.get(key, size) for size in SIZES}
-        found = {size: content for size, content in contents.items() if content}
-        return found if len(found) == len(contents) else None
+        cached = {size: content for size, content in contents.items() if content}
+        return cached if len(cached) == len(contents) else None
 
     def put(self, key: str, images: Mapping[int, bytes]) -> None:
         """Store all sizes of an image; raises OSError, for example on a full disk."""
