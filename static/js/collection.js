@@ -123,12 +123,12 @@ document.addEventListener('click', (event) => {
   target = memberOf(grip)
   find('.number', dialog).textContent = members().indexOf(target) + 1
   find('.moves', dialog).hidden = list.dataset.order !== 'hand'
-  find('[data-way=cover]', dialog).hidden = !target.dataset.item
+  find('[data-action=cover]', dialog).hidden = !target.dataset.item
   dialog.showModal()
 })
 
 dialog?.addEventListener('click', (event) => {
-  const action = event.target.closest('[data-way]')?.dataset.way
+  const action = event.target.closest('[data-action]')?.dataset.action
   if (!action) return
   dialog.close()
   if (action === 'remove') takeOut([target])

@@ -160,7 +160,7 @@ const ACTIONS = {
 
 document.addEventListener('submit', (event) => {
   const form = event.target
-  const action = ACTIONS[form.dataset.does]
+  const action = ACTIONS[form.dataset.action]
   if (!action) return
   event.preventDefault()
   toastErrors(() => action(form, form.closest('[data-key], .past > li'), event.submitter))
