@@ -165,13 +165,13 @@ const words = () => document.body.matches('.searching') ? new URLSearchParams(lo
 // -- without an account
 
 function linkToAccount () {
-  for (const link of findAll('[data-action]', dialog)) {
+  for (const link of findAll('[data-account]', dialog)) {
     link.search = new URLSearchParams({ next: location.pathname + location.search })
   }
 }
 
 dialog?.addEventListener('click', ({ target }) => {
-  if (!target.closest('[data-action]')) return
+  if (!target.closest('[data-account]')) return
   session.set(WAITING_KEY, JSON.stringify({ items, until: Date.now() + MAX_WAIT_S * 1000 }))
 })
 
