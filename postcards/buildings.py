@@ -17,12 +17,12 @@ def house(sketch: Sketch, paint: Paint, dice: Dice) -> None:
     ridge = dice.pick((0.0, 0.16))
     sketch.polygon([(-0.51, 0.6), (-ridge, 0.96), (ridge, 0.96), (0.51, 0.6)], ROOF)
     for x in (-0.26, 0.26):
-        _window(sketch, paint, x, 0.38)
+        _window(sketch, x, 0.38)
     sketch.rectangle(-0.085, 0, 0.085, 0.3, paint.shade)
     sketch.ellipse(0.045, 0.14, 0.016, 0.016, CREAM)
 
 
-def _window(sketch: Sketch, paint: Paint, x: float, y: float) -> None:
+def _window(sketch: Sketch, x: float, y: float) -> None:
     sketch.rectangle(x - 0.085, y - 0.085, x + 0.085, y + 0.085, DARK)
     sketch.rectangle(x - 0.07, y - 0.07, x + 0.07, y + 0.07, (255, 240, 190))
     sketch.rectangle(x - 0.01, y - 0.07, x + 0.01, y + 0.07, DARK)
@@ -76,7 +76,7 @@ def _blade(sketch: Sketch, angle: float) -> None:
     sketch.limb([at(0, -0.01), at(0.47, -0.01)], 0.022, DARK)
 
 
-def bridge(sketch: Sketch, paint: Paint, dice: Dice) -> None:
+def bridge(sketch: Sketch, paint: Paint, _dice: Dice) -> None:
     def deck(x: float) -> float:
         return 0.36 + 0.12 * math.cos(x / 0.52 * math.pi / 2)
 

@@ -83,15 +83,9 @@ def _choose_thing(thing: Thing, dice: Dice) -> dict[str, str]:
 
 
 def _sentence(said: Description, dice: Dice) -> str:
-    parts = []
     opening = dice.pick(OPENINGS) if dice.chance(0.25) else ""
-    if said.things:
-        parts.append(_things(said.things, dice, verb=not opening))
-        if said.land:
-            parts.append(dice.pick(LAND_WORDS[said.land]))
-    elif said.land:
-        parts.append(article(dice.pick(LAND_NOUNS[said.land]), dice))
-    elif said.weather and not said.features:
+    parts = _subject(said, dice, verb=not opening)
+    if not parts and said.weather and not said.features:
         return _weather_scene(said.weather, said.time, dice)
     tail = [_feature(name, dice) for name in said.features]
     if tail and not parts:
@@ -110,6 +104,16 @@ def _sentence(said: Description, dice: Dice) -> str:
     if leads:
         return f"{time}{dice.pick((',', ':'))} {text}"
     return f"{opening} {text}" if opening and parts else text
+
+
+def _subject(said: Description, dice: Dice, verb: bool) -> list[str]:
+    """Return the things and the land, as far as they are stated."""
+    if said.things:
+        parts = [_things(said.things, dice, verb)]
+        if said.land:
+            parts.append(dice.pick(LAND_WORDS[said.land]))
+        return parts
+    return [article(dice.pick(LAND_NOUNS[said.land]), dice)] if said.land else []
 
 
 def _weather_scene(weather: str, time: str | None, dice: Dice) -> str:

@@ -8,7 +8,7 @@ from .sketch import Sketch
 SKIN: Color = (236, 192, 156)
 
 
-def cat(sketch: Sketch, paint: Paint, dice: Dice) -> None:
+def cat(sketch: Sketch, paint: Paint, _dice: Dice) -> None:
     tail = [(0.12, 0.06), (0.32, 0.07), (0.42, 0.2), (0.38, 0.36), (0.3, 0.42)]
     sketch.limb([*tail, (0.34, 0.52)], 0.09, paint.body)
     sketch.ellipse(0, 0.22, 0.25, 0.22, paint.body)

@@ -11,7 +11,7 @@ LAST_ID = 2**32 - 1
 @login_not_required  # the server requests them itself, without an account
 @require_safe
 @cache_control(public=True, max_age=31_536_000, immutable=True)
-def postcard(request: HttpRequest, postcard_id: int) -> HttpResponse:
+def postcard(_request: HttpRequest, postcard_id: int) -> HttpResponse:
     """Return the JPEG of a postcard, drawn on demand."""
     if postcard_id > LAST_ID:
         raise Http404

@@ -10,7 +10,7 @@ PRECISIONS = ("auto", "float32", "float16", "bfloat16")
 
 
 @register()
-def check_encoder(app_configs: Any, **kwargs: Any) -> list[Error]:
+def check_encoder(**_options: Any) -> list[Error]:
     errors = []
     over_redis = settings.CELERY_BROKER_URL.startswith(("redis://", "rediss://"))
     if settings.SEARCH_ENCODER == REMOTE_ENCODER and not over_redis:

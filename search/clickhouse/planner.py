@@ -97,22 +97,22 @@ class Selectivity:
 def estimate_selectivity(table: ItemTable, condition: Condition) -> Selectivity:
     """Estimate a selectivity from samples of each part; cached for ESTIMATE_CACHE_S."""
     parameters = tuple(condition.parameters.items())
-    largest, total = _sizes(table, _period(SIZES_CACHE_S))
+    largest, total = _sizes(table, _time_slot(SIZES_CACHE_S))
     if not total:
         return Selectivity(0.0, 0)
     share = _estimate_share(
-        table, condition.sql, parameters, largest, _period(ESTIMATE_CACHE_S)
+        table, condition.sql, parameters, largest, _time_slot(ESTIMATE_CACHE_S)
     )
     return Selectivity(share, round(share * total))
 
 
-def _period(seconds: int) -> int:
+def _time_slot(seconds: int) -> int:
     """Return a number that changes after some seconds, to expire an lru_cache."""
     return int(time.monotonic() / seconds)
 
 
 @lru_cache(maxsize=100)
-def _sizes(table: ItemTable, period: int) -> tuple[int, int]:
+def _sizes(table: ItemTable, _slot: int) -> tuple[int, int]:
     """Return the rows of the largest part, and of all parts."""
     sql = (
         "SELECT max(rows) AS largest, sum(rows) AS total FROM system.parts "
@@ -128,7 +128,7 @@ def _estimate_share(
     sql: str,
     parameters: tuple[tuple[str, object], ...],
     largest: int,
-    period: int,
+    _slot: int,
 ) -> float:
     sample = _sample_condition(largest)
     sampled = _count(table, sample, {})

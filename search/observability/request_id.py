@@ -76,15 +76,15 @@ class JsonFormatter(logging.Formatter):
 
 
 @before_task_publish.connect
-def _attach_to_message(headers: dict[str, Any], **kwargs: Any) -> None:
+def _attach_to_message(headers: dict[str, Any], **_options: Any) -> None:
     headers["laionweb_request"] = request_id()
 
 
 @task_prerun.connect
-def _adopt_from_task(task: Any, **kwargs: Any) -> None:
+def _adopt_from_task(task: Any, **_options: Any) -> None:
     _request_id.set(task.request.get("laionweb_request") or NO_REQUEST)
 
 
 @task_postrun.connect
-def _reset_after_task(**kwargs: Any) -> None:
+def _reset_after_task(**_options: Any) -> None:
     _request_id.set(NO_REQUEST)

@@ -19,7 +19,7 @@ class Command(BaseCommand):
         "Draw the example dataset and bring it in, unless there is a dataset already."
     )
 
-    def handle(self, **options: Any) -> None:
+    def handle(self, **_options: Any) -> None:
         unfinished = Dataset.objects.filter(slug=SLUG).exclude(
             shards__state=Shard.State.INGESTED
         )

@@ -16,7 +16,7 @@ class Command(BaseCommand):
         parser.add_argument("--shards", type=int, default=1)
         parser.add_argument("--rows", type=int, default=10_000, help="of each shard")
 
-    def handle(self, *, out: Path, shards: int, rows: int, **options: Any) -> None:
+    def handle(self, *, out: Path, shards: int, rows: int, **_options: Any) -> None:
         if shards < 1 or rows < 1:
             raise CommandError("At least one shard of at least one row is needed.")
         total = shards * rows
