@@ -106,7 +106,7 @@ def test_the_bars_are_in_proportion_and_point_to_their_side():
             )
             ends = share.start, share.start + share.length
             assert ends[0 if share.value > 0 else 1] == MAX_BAR_LENGTH
-            assert share.told[0] in "+−"
+            assert share.signed_value[0] in "+−"
 
 
 def test_what_cannot_be_told_is_refused_as_the_search_is():

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import django
@@ -30,6 +31,53 @@ TASKS = [
     "usercollections.exporting.write_export",
     "usercollections.refining.sweep",
 ]
+# Rooms of search/ from the ground up: each imports only from lines above its own.
+FLOORS = (
+    ("errors",),
+    ("cache", "csv_output", "fetch", "images", "observability"),
+    ("query", "rate_limits"),
+    ("clickhouse", "encoder"),
+    ("jobs", "models"),
+    ("removals",),
+    ("retrieval",),
+    ("evaluation", "ingestion"),
+    ("thumbnails",),
+    ("api", "web"),
+    ("admin", "checks", "clip_retrieval", "templatetags"),
+    ("apps", "management", "urls"),
+)
+# What search offers to collections, besides the commands that export.
+OFFERED = {
+    "search.api.errors",
+    "search.api.fields",
+    "search.api.representations",
+    "search.api.serializers",
+    "search.cache",
+    "search.clickhouse.client",
+    "search.csv_output",
+    "search.errors",
+    "search.ingestion.tasks",
+    "search.jobs.leases",
+    "search.models",
+    "search.query.concepts",
+    "search.query.model",
+    "search.query.parser",
+    "search.query.url_params",
+    "search.rate_limits",
+    "search.removals.takedowns",
+    "search.retrieval.column_stats",
+    "search.retrieval.feedback",
+    "search.retrieval.item_lookup",
+    "search.retrieval.items",
+    "search.retrieval.popularity",
+    "search.retrieval.scan",
+    "search.retrieval.service",
+    "search.thumbnails",
+    "search.web.chips",
+    "search.web.forms",
+    "search.web.histogram",
+    "search.web.middleware",
+}
 LIGHT_MODULES = (
     "laionweb.wsgi",
     "laionweb.urls",
@@ -40,16 +88,26 @@ LIGHT_MODULES = (
 )
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Full names of what a file imports, wherever in it, relative ones resolved."""
+def imports(path: Path, at_runtime: bool = False) -> Iterator[str]:
+    """Full names of what a file imports, wherever in it, relative ones resolved.
+
+    `at_runtime` leaves out what only annotations need.
+    """
     package = path.relative_to(ROOT).with_suffix("").parts[:-1]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    if at_runtime:
+        tree.body = [each for each in tree.body if not is_for_typing(each)]
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             above = package[: len(package) - node.level + 1] if node.level else ()
             base = ".".join([*above, *filter(None, [node.module])])
             yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def is_for_typing(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
 def importers(*modules: str, within: str = "") -> set[str]:
@@ -191,8 +249,62 @@ def test_searches_pass_their_one_entrance():
     assert not outside
 
 
-def test_search_does_not_know_collections():
-    assert not importers("usercollections", within="search")
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def import_graph(*rooms: str) -> dict[str, set[str]]:
+    """The modules that each module imports when it runs, in functions too."""
+    paths = {
+        module_name(path): path
+        for path in itertools.chain(*map(python_files, rooms))
+        if "migrations" not in path.parts
+    }
+    graph: dict[str, set[str]] = {}
+    for module, path in paths.items():
+        graph[module] = set()
+        for name in imports(path, at_runtime=True):
+            name = re.sub("^usercollections", "collections", name)
+            while name and name not in paths:
+                name = name.rpartition(".")[0]
+            graph[module] |= {name} - {"", module}
+    return graph
+
+
+def room_of(module: str) -> str:
+    """search.query.model is of query; search.errors is a room of its own."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    TopologicalSorter(import_graph("search", "collections", "laionweb")).prepare()
+
+
+def test_rooms_of_search_import_from_the_floors_below():
+    floor = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+    wrong = {
+        (module, imported)
+        for module, names in import_graph("search").items()
+        for imported in names
+        if room_of(imported) != room_of(module)
+        and floor[room_of(imported)] >= floor[room_of(module)]
+    }
+    assert not wrong
+
+
+def test_search_knows_neither_collections_nor_the_example():
+    assert not importers("usercollections", "postcards", within="search")
+
+
+def test_collections_import_what_search_offers():
+    imported = {
+        name
+        for module, names in import_graph("search", "collections").items()
+        for name in names
+        if module.startswith("collections") and ".management." not in module
+    }
+    assert {name for name in imported if name.startswith("search.")} == OFFERED
 
 
 def test_the_documentation_lists_every_setting_with_its_default():

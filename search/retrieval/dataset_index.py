@@ -154,8 +154,8 @@ class DatasetIndex:
             rows = ranking.rows(start, count)
             duplicates = Counter(ranking.duplicate_of.values())
             known = lookup.items(self.table, [int(ranking.ids[row]) for row in rows])
-            gone = [row for row in rows if int(ranking.ids[row]) not in known]
-            if not gone:
+            removed = [row for row in rows if int(ranking.ids[row]) not in known]
+            if not removed:
                 return tuple(
                     Hit(
                         **to_item_fields(known[int(ranking.ids[row])]),
@@ -164,7 +164,7 @@ class DatasetIndex:
                     )
                     for row in rows
                 )
-            ranking.remove(gone, start)
+            ranking.remove(removed, start)
             self.fill(ranking, start, count)
 
 

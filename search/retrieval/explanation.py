@@ -24,7 +24,7 @@ class Contribution:
     length: int  # of a bar, 0 to MAX_BAR_LENGTH
 
     @property
-    def told(self) -> str:
+    def signed_value(self) -> str:
         return f"{self.value:+.2f}".replace("-", "−")
 
     @property

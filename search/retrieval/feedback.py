@@ -1,9 +1,9 @@
-"""Marks on pictures into a tuned vector, to search with instead of the first one.
+"""Relevance feedback: tune the vector of a search by marks on its results.
 
-All vectors are of unit length: `start` is float32 (dimension,), `good` and `bad` are
-float32 (count, dimension) with any count, and so is what comes back (dimension,). No
-marks leave the start as it is; their order does not matter, and one given twice counts
-once. benchmarks/refine.py compares it with two other ways.
+All vectors are of unit length: `start` and the result are float32 (dimension,), `good`
+and `bad` are float32 (count, dimension) with any count. Without marks the result is the
+start. The order of marks does not matter, and repeated ones count once.
+benchmarks/refine.py compares this method with two others.
 """
 
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ from search.query.model import SearchQuery
 
 from . import service
 
-# Least and greatest. At 1 the pull of the marks and that of the start are in balance.
+# Minimum and maximum. At 1 the marks and the start are in balance.
 STRENGTHS = (0.25, 4.0)
-# CLIP's similarities lie close together: what is to count as a clear difference.
+# CLIP's similarities lie close together; scaled so, their differences separate.
 SCALE = 10.0
-# How easily the threshold between good and bad gives way, beside the vector's 1.
+# Of the threshold between good and bad, relative to that of the vector.
 REGULARIZATION = 0.1
-# Where nothing is marked good there is no direction to go to, but only away.
+# To the start, if nothing is marked good: there is no direction to turn to.
 MIN_COSINE = 0.5
 MAX_STEPS = 60
 CONVERGED = 1e-10
@@ -31,24 +31,24 @@ CONVERGED = 1e-10
 def tune(
     start: np.ndarray, good: np.ndarray, bad: np.ndarray, strength: float = 1.0
 ) -> np.ndarray:
-    """A logistic fit of the marks, anchored at the start; more strength turns it more.
+    """Fit the marks by logistic regression, anchored at the start.
 
-    The vector sought is start + turn, where turn is orthogonal to the start, and the
-    loss is that of the marks, either kind weighing the same, and |turn|² / strength.
-    So the angle from the start grows with strength. The best turn lies in the span of
-    the marks, and is found as the share that each mark has in it.
+    The result is the direction of start + turn, where turn is orthogonal to the start
+    and minimizes the logistic loss of the marks, both kinds with equal weight, plus
+    |turn|² / strength. So the angle from the start grows with the strength. The best
+    turn lies in the span of the marks: the fit finds the coefficient of each mark.
     """
     marks, signs = _marks(start, good, bad)
     if not len(marks):
         return start.astype(np.float32)
     kinds = [signs == sign for sign in (1, -1) if (signs == sign).any()]
     weights = sum(kind / kind.sum() for kind in kinds)
-    along = marks @ start.astype(np.float64)
-    across = marks - np.outer(along, start)
-    threshold = np.mean([along[kind].mean() for kind in kinds])
-    kernel = across @ across.T + REGULARIZATION
-    shares = _fit(kernel, along - threshold, signs, weights, strength)
-    turn = shares @ across
+    parallel = marks @ start.astype(np.float64)
+    orthogonal = marks - np.outer(parallel, start)
+    threshold = np.mean([parallel[kind].mean() for kind in kinds])
+    kernel = orthogonal @ orthogonal.T + REGULARIZATION
+    coefficients = _fit(kernel, parallel - threshold, signs, weights, strength)
+    turn = coefficients @ orthogonal
     if not len(good):
         furthest = np.sqrt(1 / MIN_COSINE**2 - 1)
         turn *= min(1.0, furthest / max(np.linalg.norm(turn), 1e-12))
@@ -62,36 +62,39 @@ def _fit(
     weights: np.ndarray,
     strength: float,
 ) -> np.ndarray:
-    """The shares that make the loss least, by Newton's method; the loss is convex."""
+    """Return the coefficients of least loss, by Newton's method; the loss is convex."""
 
-    def loss(shares: np.ndarray) -> float:
-        margins = SCALE * signs * (offsets + kernel @ shares)
+    def loss(coefficients: np.ndarray) -> float:
+        margins = SCALE * signs * (offsets + kernel @ coefficients)
         cost = weights @ np.logaddexp(0, -margins)
-        return float(cost + shares @ kernel @ shares / (2 * strength))
+        return float(cost + coefficients @ kernel @ coefficients / (2 * strength))
 
-    shares = np.zeros(len(signs))
-    least = loss(shares)
+    coefficients = np.zeros(len(signs))
+    least = loss(coefficients)
     for _ in range(MAX_STEPS):
-        reached = kernel @ shares
-        missing = _sigmoid(-SCALE * signs * (offsets + reached))
-        curving = weights * SCALE**2 * missing * (1 - missing)
+        fitted = kernel @ coefficients
+        residuals = _sigmoid(-SCALE * signs * (offsets + fitted))
+        curvature = weights * SCALE**2 * residuals * (1 - residuals)
         step = np.linalg.solve(
-            curving[:, None] * kernel + np.eye(len(signs)) / strength,
-            curving * reached + SCALE * weights * signs * missing,
+            curvature[:, None] * kernel + np.eye(len(signs)) / strength,
+            curvature * fitted + SCALE * weights * signs * residuals,
         )
-        step -= shares
-        while (tried := loss(shares + step)) > least and np.abs(step).max() > CONVERGED:
+        step -= coefficients
+        # Halve a step that overshoots.
+        while (new_loss := loss(coefficients + step)) > least and np.abs(
+            step
+        ).max() > CONVERGED:
             step /= 2
-        shares, least = shares + step, tried
+        coefficients, least = coefficients + step, new_loss
         if np.abs(step).max() <= CONVERGED:
             break
-    return shares
+    return coefficients
 
 
 def _marks(
     start: np.ndarray, good: np.ndarray, bad: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Each mark once, in an order of its own, float64; 1 for good, −1 for bad."""
+    """Return each mark once, sorted, float64; and 1 for good, −1 for bad ones."""
     kinds = [
         np.unique(np.reshape(marks, (-1, len(start))).astype(np.float64), axis=0)
         for marks in (good, bad)
@@ -113,7 +116,7 @@ MAX_MARKS = 500
 
 @dataclass(frozen=True)
 class TunedQuery:
-    """The unit vector, float32, and the ids whose marks counted: those still there."""
+    """A tuned unit vector, float32, and the ids of the marked items that exist."""
 
     vector: np.ndarray
     good: tuple[int, ...]
@@ -121,7 +124,7 @@ class TunedQuery:
 
 
 def check_marks(good: Sequence[int], bad: Sequence[int]) -> None:
-    """Raises InvalidQuery when there are none, or too many."""
+    """Raise InvalidQuery for no marks, or too many."""
     if not good and not bad:
         raise InvalidQuery("Mark at least one picture as good or as bad first.")
     if len(good) + len(bad) > MAX_MARKS:
@@ -135,9 +138,9 @@ def tune_by_items(
     bad: Sequence[int],
     strength: float,
 ) -> TunedQuery:
-    """The start, a unit vector, tuned by items of the query's dataset, by their ids.
+    """Tune a unit vector by items of the query's dataset, given by their ids.
 
-    Their vectors are those of the field that is searched; what has gone does not count.
+    Their vectors are those of the field that is searched; unknown items are ignored.
     """
     (good_there, likes), (bad_there, dislikes) = (
         _unit_vectors(query, ids) for ids in (good, bad)
@@ -148,9 +151,9 @@ def tune_by_items(
 def _unit_vectors(
     query: SearchQuery, ids: Sequence[int]
 ) -> tuple[tuple[int, ...], np.ndarray]:
-    """The ids of items that are there, and their vectors, (count, dimension)."""
-    found = service.embeddings(query.dataset, query.field, ids)
-    there = tuple(item for item in ids if item in found)
-    rows = np.array([found[item] for item in there], np.float32)
+    """Return the ids of the items that exist, and their vectors, (count, dimension)."""
+    vectors = service.embeddings(query.dataset, query.field, ids)
+    known = tuple(item for item in ids if item in vectors)
+    rows = np.array([vectors[item] for item in known], np.float32)
     lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
-    return there, rows / np.maximum(lengths, np.float32(1e-12))
+    return known, rows / np.maximum(lengths, np.float32(1e-12))

@@ -53,8 +53,8 @@ def states(slug: str, urls: Mapping[int, str]) -> dict[int, ItemState]:
         deleted = lookup.deletion_flags(index.table, sorted(urls))
     except NotFound:
         deleted = {}  # the dataset or its table was deleted
-    gone = {item_id: url for item_id, url in urls.items() if item_id not in deleted}
-    removed = _listed_for_removal(listed, gone)
+    missing = {key: url for key, url in urls.items() if key not in deleted}
+    removed = _listed_for_removal(listed, missing)
     removed |= {item_id for item_id, value in deleted.items() if value}
     return {
         item_id: ItemState.REMOVED

@@ -14,21 +14,21 @@ from . import service
 
 def read(text: str, dataset: str, host: str) -> ParsedQuery:
     """Parse a text; a number alone is an item if the dataset has it, else words."""
-    asked = parse(text, dataset, host)
+    parsed = parse(text, dataset, host)
     if not ITEM.fullmatch(text.strip()):
-        return asked
+        return parsed
     number = int(text)
     try:
         service.item(dataset, number)
     except NotFound:
-        return asked
-    (part,) = asked.parts
-    return replace(asked, parts=(replace(part, term=Term(item=number)),))
+        return parsed
+    (part,) = parsed.parts
+    return replace(parsed, parts=(replace(part, term=Term(item=number)),))
 
 
 def query(
     dataset: str,
-    asked: ParsedQuery,
+    parsed: ParsedQuery,
     terms: tuple[Term, ...] = (),
     filters: Mapping[str, Any] | None = None,
     **options: Any,
@@ -37,10 +37,10 @@ def query(
 
     Quoted words alone are searched for as well. Raises InvalidQuery.
     """
-    terms = asked.terms + terms
-    if not terms and not options.get("cursor") and asked.parts:
-        if "caption" not in asked.filters:
+    terms = parsed.terms + terms
+    if not terms and not options.get("cursor") and parsed.parts:
+        if "caption" not in parsed.filters:
             raise InvalidQuery("These are only filters: say what to look for, too.")
-        terms = (Term(text=asked.filters["caption"]),)
-    merged = Filters(**{**(filters or {}), **asked.filters})
+        terms = (Term(text=parsed.filters["caption"]),)
+    merged = Filters(**{**(filters or {}), **parsed.filters})
     return SearchQuery(dataset, terms, filters=merged, **options)

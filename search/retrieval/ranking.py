@@ -22,7 +22,7 @@ from search.query.model import MAX_RESULTS, Filters
 from . import deduplication
 
 CACHE_S = 3_600
-# Reasons for which an item is hidden, beside those of clickhouse.filters.
+# Reasons for which an item is hidden, in addition to those of clickhouse.filters.
 EXCLUDED = 3  # by the query's filters, or as one of its terms
 DUPLICATE = 4  # of a nearer item
 # Candidates that are compared with the results before them at once.
