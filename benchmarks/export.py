@@ -112,7 +112,7 @@ def exported(step: str) -> dict:
     from ingest_paths import counted, watched
 
     from search.clickhouse import client
-    from search.query.model import Filters
+    from search.query.filters import Filters
     from usercollections.export import export_request, writer
 
     form, with_embeddings = EXPORTS[step]

@@ -11,7 +11,8 @@ from django.test import Client
 from django.utils import timezone
 from support import searching
 
-from search.query.model import MAX_EXCLUDED, SearchQuery, Term
+from search.query.filters import MAX_EXCLUDED
+from search.query.model import SearchQuery, Term
 from search.retrieval import service
 from search.retrieval.feedback import tune
 

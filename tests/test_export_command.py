@@ -18,7 +18,7 @@ from support.export_helpers import check, rows
 
 from search.errors import SearchUnavailable
 from search.models import Dataset
-from search.query.model import Filters
+from search.query.filters import Filters
 
 pytestmark = pytest.mark.django_db
 

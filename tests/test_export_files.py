@@ -16,7 +16,8 @@ from laionweb.version import VERSION
 from search.csv_output import escape_formula
 from search.errors import InvalidQuery, NotFound
 from search.models import Dataset, Removal
-from search.query.model import Filters, SearchQuery, Term
+from search.query.filters import Filters
+from search.query.model import SearchQuery, Term
 from search.removals import takedowns
 from search.retrieval import scan
 
@@ -380,8 +381,8 @@ def test_what_cannot_be_exported_is_refused(asked, crowd, user, concept, tmp_pat
         (lambda: of_concept(user, concept.pk, "hostile", 1.1), "between"),
         (lambda: of_concept(user, concept.pk, "hostile", 0, "sound"), "field"),
         (lambda: of_search(searched(text="a\0b"), user, "csv"), "kept"),
-        (lambda: ExportRequest.from_json({"kind": "dataset"}), "not an export"),
-        (lambda: ExportRequest.from_json(None), "not an export"),
+        (lambda: ExportRequest.from_dict({"kind": "dataset"}), "not an export"),
+        (lambda: ExportRequest.from_dict(None), "not an export"),
     ):
         with pytest.raises((InvalidQuery, NotFound), match=why):
             refused()
@@ -391,11 +392,11 @@ def test_what_cannot_be_exported_is_refused(asked, crowd, user, concept, tmp_pat
 
 
 def test_what_is_asked_goes_through_json(asked, crowd):
-    from usercollections.export.export_request import ExportRequest, search_query
+    from usercollections.export.export_request import ExportRequest
 
     for kind in KINDS:
         one = asked(kind, "parquet", True)
-        again = ExportRequest.from_json(json.loads(json.dumps(one.as_json())))
+        again = ExportRequest.from_dict(json.loads(json.dumps(one.to_dict())))
         assert again == one
     terms = (
         Term(text="a house"),
@@ -406,8 +407,8 @@ def test_what_is_asked_goes_through_json(asked, crowd):
     query = SearchQuery("hostile", terms, field="both", filters=filters, sort="size")
     from usercollections.export.export_request import of_search
 
-    one = ExportRequest.from_json(
-        json.loads(json.dumps(of_search(query, None, "csv").as_json()))
+    one = ExportRequest.from_dict(
+        json.loads(json.dumps(of_search(query, None, "csv").to_dict()))
     )
-    assert search_query(one) == query
+    assert one.search_query == query
     assert one.name == "a house -0.5:(item:4) 2:(embedding)"

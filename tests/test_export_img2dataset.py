@@ -18,7 +18,7 @@ from support.crowd import Crowd, bfloat16, stored, unit
 from support.export_helpers import made, rows
 from support.tiny_shards import drop_tables
 
-from search.query.model import Filters
+from search.query.filters import Filters
 
 pytestmark = pytest.mark.django_db
 TIMEOUT_S = 120

@@ -12,7 +12,8 @@ from support.export_helpers import bytes_of, check, made, rows, rows_of
 
 from search.errors import InvalidQuery
 from search.models import Dataset, Removal, Shard
-from search.query.model import Filters, SearchQuery, Term
+from search.query.filters import Filters
+from search.query.model import SearchQuery, Term
 from search.removals import takedowns
 from search.retrieval import scan
 

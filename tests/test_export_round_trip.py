@@ -14,7 +14,8 @@ from support.tiny_shards import import_all as bring_in_tiny
 
 from postcards.shards import jpeg
 from search.models import Dataset, Shard
-from search.query.model import Filters, SearchQuery, Term
+from search.query.filters import Filters
+from search.query.model import SearchQuery, Term
 from search.retrieval import scan
 from search.retrieval.scan import Scan, shards_of
 

@@ -10,7 +10,7 @@ from support.truth import NSFW, REMOVED, VISIBLE, all_similarities, passing, rea
 from search.clickhouse import client, writer
 from search.clickhouse.schema import SHARD_BITS
 from search.models import Dataset, Removal, Shard
-from search.query.model import Filters
+from search.query.filters import Filters
 from search.removals import takedowns
 from search.removals.takedowns import RemovalList
 from search.retrieval import scan as dataset_scan

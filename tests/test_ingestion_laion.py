@@ -28,7 +28,8 @@ from search.errors import NotFound, SearchUnavailable, ShardUnreadable
 from search.ingestion.sources import laion
 from search.ingestion.sources.laion import LaionFolder, read_vectors
 from search.models import Dataset, Shard
-from search.query.model import Filters, SearchQuery, Term
+from search.query.filters import Filters
+from search.query.model import SearchQuery, Term
 from search.retrieval import service
 
 pytestmark = pytest.mark.django_db

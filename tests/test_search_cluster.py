@@ -28,7 +28,8 @@ from search.clickhouse import client, cluster, lookup, schema, writer
 from search.errors import NotFound, SearchUnavailable
 from search.ingestion import control
 from search.models import Dataset
-from search.query.model import Filters, SearchQuery, Term
+from search.query.filters import Filters
+from search.query.model import SearchQuery, Term
 from search.removals import takedowns
 from search.retrieval import service
 

@@ -8,7 +8,8 @@ from support.truth import SAME_PICTURE, answer, check_exact
 
 from search.clickhouse.filters import VISIBLE
 from search.clickhouse.queries import Candidates
-from search.query.model import Filters, SearchQuery, Term
+from search.query.filters import Filters
+from search.query.model import SearchQuery, Term
 from search.retrieval import deduplication
 from search.retrieval.ranking import Hidden, Ranking
 

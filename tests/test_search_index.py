@@ -15,7 +15,8 @@ from search.clickhouse import client, queries, schema, writer
 from search.clickhouse.filters import condition_of
 from search.ingestion.publishing import partition_of
 from search.models import Dataset
-from search.query.model import Filters, SearchQuery, Term
+from search.query.filters import Filters
+from search.query.model import SearchQuery, Term
 from search.retrieval import service
 
 pytestmark = pytest.mark.django_db

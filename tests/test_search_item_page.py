@@ -13,7 +13,8 @@ from support.tiny_shards import DIMENSION, import_all, vectors, write_shard
 
 from search.clickhouse import schema
 from search.models import Dataset
-from search.query.model import Filters, SearchQuery, Term
+from search.query.filters import Filters
+from search.query.model import SearchQuery, Term
 from search.retrieval import service
 
 pytestmark = pytest.mark.django_db

@@ -7,8 +7,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from search.errors import InvalidQuery, UnreadableWord
-from search.query.model import Filters, SearchQuery, Term
-from search.query.parser import AWAY, MAX_QUERY_LENGTH, ParsedQuery, parse
+from search.query.filters import Filters
+from search.query.model import SearchQuery, Term
+from search.query.parsed import ParsedQuery
+from search.query.parser import AWAY, MAX_QUERY_LENGTH, parse
 
 HOST = "laionweb.example"
 

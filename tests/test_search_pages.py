@@ -22,14 +22,8 @@ from search.errors import NotFound
 from search.images.decode import MAX_BYTES
 from search.models import Dataset
 from search.query import concepts
-from search.query.model import (
-    MAX_EXCLUDED,
-    Filters,
-    SearchQuery,
-    Term,
-    decode_embedding,
-    encode_embedding,
-)
+from search.query.filters import MAX_EXCLUDED, Filters
+from search.query.model import SearchQuery, Term, decode_embedding, encode_embedding
 from search.query.url_params import safe_url
 from search.retrieval import service
 from search.retrieval.feedback import MAX_MARKS

@@ -16,7 +16,8 @@ from support.truth import CLOSE, all_similarities, answer, check_hidden, check_o
 from search.clickhouse import client, schema
 from search.errors import InvalidQuery
 from search.models import Dataset
-from search.query.model import MAX_RESULTS, Filters, SearchQuery, Term
+from search.query.filters import Filters
+from search.query.model import MAX_RESULTS, SearchQuery, Term
 from search.retrieval import service
 from search.retrieval.ranking import load
 

@@ -10,13 +10,8 @@ from support import searching
 from search.clickhouse import queries
 from search.clickhouse.schema import SHARD_BITS
 from search.errors import InvalidQuery, NotFound, SearchUnavailable
-from search.query.model import (
-    Filters,
-    SearchQuery,
-    Term,
-    decode_embedding,
-    encode_embedding,
-)
+from search.query.filters import Filters
+from search.query.model import SearchQuery, Term, decode_embedding, encode_embedding
 from search.retrieval import service
 
 pytestmark = pytest.mark.django_db

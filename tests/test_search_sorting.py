@@ -10,7 +10,7 @@ from test_search_paging import first_page, hits_of, pages, vector_of
 from search.clickhouse import client, schema
 from search.errors import InvalidQuery
 from search.models import Conversion, ConversionFile, Dataset
-from search.query.model import Filters
+from search.query.filters import Filters
 from search.retrieval import service
 
 pytestmark = pytest.mark.django_db

@@ -19,7 +19,8 @@ from search.clickhouse import client, lookup, queries, schema, writer
 from search.clickhouse.schema import INDEXES, VECTOR_COLUMNS, ItemTable
 from search.ingestion import control, publishing, shard_run
 from search.models import Dataset, Shard
-from search.query.model import DEFAULT_LIMIT, Filters, SearchQuery, Term
+from search.query.filters import Filters
+from search.query.model import DEFAULT_LIMIT, SearchQuery, Term
 from search.retrieval import service
 
 from .data import COUNT, FILTERS, Rows, condition

@@ -9,7 +9,8 @@ from postcards.evaluate import QUERIES
 from postcards.shards import MODEL, write_shard
 from search.ingestion import control, publishing, shard_run
 from search.models import Dataset, Shard
-from search.query.model import Filters, SearchQuery, Term
+from search.query.filters import Filters
+from search.query.model import SearchQuery, Term
 from search.retrieval import service
 
 from .data import COUNT

@@ -28,7 +28,8 @@ from search.api.serializers import (
     TermSerializer,
     terms_of,
 )
-from search.query.model import FIELDS, MAX_RESULTS, MAX_TERMS, Filters, SearchQuery
+from search.query.filters import SPECS, Filters
+from search.query.model import FIELDS, MAX_RESULTS, MAX_TERMS, SearchQuery
 from search.rate_limits import limiter
 
 from ..export import export_request
@@ -50,7 +51,6 @@ ALLOWED = {
 }
 OF_SOME = sorted({name for names in NEEDED.values() for name in names} | {"field"})
 OF_SOME.append("filters")
-OF_SEARCHES = ("cutoff", "dedupe")  # filters
 
 
 def _foreign(kind: str) -> list[str]:
@@ -141,7 +141,7 @@ class NewExport(StrictSerializer):
         return least
 
     def validate_filters(self, filters: dict[str, Any]) -> dict[str, Any]:
-        wrong = [name for name in OF_SEARCHES if name in filters]
+        wrong = [name for name in filters if SPECS[name].ranked_only]
         if wrong:
             sentence = "This filter is one of searches alone."
             raise serializers.ValidationError(dict.fromkeys(wrong, [sentence]))

@@ -19,7 +19,8 @@ from search.api.fields import (
     between,
 )
 from search.api.serializers import INCLUDED, MAX_NUMBERS
-from search.query.model import DEFAULT_LIMIT, LAST_ITEM, MAX_PER_PAGE, MAX_TEXT_LENGTH
+from search.query.filters import LAST_ITEM, MAX_TEXT_LENGTH
+from search.query.model import DEFAULT_LIMIT, MAX_PER_PAGE
 
 from ..collection.item_keys import MAX_AT_ONCE, ItemKey
 from ..collection.members import MAX_MEMBERS

@@ -8,7 +8,7 @@ from django.db.models import Q, QuerySet
 
 from search.errors import InvalidQuery
 from search.models import Dataset
-from search.query.model import LAST_ITEM
+from search.query.filters import LAST_ITEM
 
 from ..models import CollectionItem
 

@@ -15,7 +15,8 @@ from django.urls import reverse
 from search import cache
 from search.errors import NotFound
 from search.query.concepts import ResolvedConcept
-from search.query.model import MAX_EXCLUDED, SearchQuery, Term
+from search.query.filters import MAX_EXCLUDED
+from search.query.model import SearchQuery, Term
 from search.retrieval import item_lookup, service
 
 from ..models import Collection, CollectionItem

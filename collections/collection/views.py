@@ -25,7 +25,7 @@ from search.errors import (
     check_form,
 )
 from search.models import Dataset
-from search.query.model import MAX_TEXT_LENGTH
+from search.query.filters import MAX_TEXT_LENGTH
 from search.query.url_params import safe_url
 from search.rate_limits import limited, limiter
 from search.retrieval.item_lookup import ItemState

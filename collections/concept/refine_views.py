@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from search.errors import InvalidQuery, SearchError
 from search.models import Dataset
-from search.query.model import MAX_EXCLUDED
+from search.query.filters import MAX_EXCLUDED
 from search.rate_limits import limited, limiter
 from search.retrieval.feedback import MAX_MARKS, STRENGTHS
 from search.retrieval.items import check_item_id

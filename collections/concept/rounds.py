@@ -10,7 +10,9 @@ from django.db import transaction
 
 from search.errors import NotFound, SearchError
 from search.query import concepts
-from search.query.model import MAX_EXCLUDED, SearchQuery, Term
+from search.query.describe import WITHOUT_HOST, describe_term, with_sign
+from search.query.filters import MAX_EXCLUDED
+from search.query.model import SearchQuery
 from search.retrieval import service
 from search.retrieval.feedback import check_marks, tune_by_items
 
@@ -161,20 +163,15 @@ def _seen(excluded: Sequence[int], marks: Marks, parent: Round | None) -> list[i
 
 
 def _refinement_label(query: SearchQuery, user: Any) -> str:
-    said = ((term, _term_label(term, user, query.dataset)) for term in query.terms)
-    label = ", ".join(f"not {s}" if term.weight < 0 else s for term, s in said)
+    def name_of(concept: str) -> str:
+        try:
+            return concepts.find(concept, user, query.dataset).label
+        except SearchError:
+            return "a concept"
+
+    label = ", ".join(
+        with_sign(describe_term(term, name_of, WITHOUT_HOST), term.weight)
+        for term in query.terms
+    )
     is_long = len(label) > MAX_LABEL_LENGTH
     return f"{label[: MAX_LABEL_LENGTH - 1].rstrip()}…" if is_long else label
-
-
-def _term_label(term: Term, user: Any, dataset: str) -> str:
-    if term.text is not None:
-        return term.text
-    if term.item is not None:
-        return f"like item {term.item}"
-    if term.concept is None:
-        return "a picture"
-    try:
-        return concepts.find(term.concept, user, dataset).label
-    except SearchError:
-        return "a concept"

@@ -1,6 +1,6 @@
-"""What is exported and how: frozen, checked, and JSON in and out.
+"""The request of an export: validated, immutable, and stored as JSON.
 
-It is complete: a run of it days later asks for the same, and no encoder but for words.
+It is complete: a run days later needs nothing else, and no encoder except for words.
 """
 
 import hashlib
@@ -13,14 +13,13 @@ from uuid import UUID
 from search.errors import InvalidQuery, NotFound
 from search.models import Dataset
 from search.query import concepts
+from search.query.describe import QUERY_LANGUAGE, describe_term, in_query_language
+from search.query.filters import MAX_EXCLUDED, Filters
 from search.query.model import (
     FIELDS,
-    MAX_EXCLUDED,
     MAX_RESULTS,
-    Filters,
     SearchQuery,
     Term,
-    decode_embedding,
     encode_embedding,
 )
 from search.retrieval import service
@@ -29,80 +28,8 @@ from ..concept_lookup import NONE
 from ..models import Collection, Concept
 from ..sharing import find_readable
 
-Told = dict[str, Any]
-
-
-def filters_to_dict(filters: Filters) -> Told:
-    return {**asdict(filters), "exclude": list(filters.exclude)}
-
-
-def filters_from_dict(told: Told) -> Filters:
-    return Filters(**{**told, "exclude": tuple(told["exclude"])})
-
-
-def term_to_dict(
-    term: Term, slug: str, user: Any, limiter: service.Limiter
-) -> tuple[Told, str, tuple[int, ...]]:
-    """A term as it is kept, in a word or two, and the ids that it wants left out.
-
-    Pictures are fetched and encoded. Raises NotFound, InvalidQuery, CannotFetch,
-    SearchUnavailable.
-    """
-    told, label, beside = _told(term, slug, user, limiter)
-    return {**told, "weight": term.weight}, _signed(label, term.weight), beside
-
-
-def term_from_dict(told: Told) -> Term:
-    weight = told["weight"]
-    if "text" in told:
-        return Term(text=told["text"], weight=weight)
-    if "item" in told:
-        return Term(item=told["item"], weight=weight)
-    return Term(embedding=decode_embedding(told["embedding"]), weight=weight)
-
-
-def _told(
-    term: Term, slug: str, user: Any, limiter: service.Limiter
-) -> tuple[Told, str, tuple[int, ...]]:
-    if term.text is not None:
-        return {"text": term.text}, term.text, ()
-    if term.concept is not None:
-        return _told_concept(term.concept, slug, user)
-    # What is not there, or is of another length, is refused now and not in a run later.
-    query = SearchQuery(slug, (replace(term, weight=1.0),))
-    vector = service.embed(query, user, limiter).vector
-    if term.item is not None:
-        return {"item": term.item}, f"item:{term.item}", ()
-    if term.embedding is not None:
-        return {"embedding": encode_embedding(term.embedding)}, "embedding", ()
-    origin = (
-        {"image_url": term.image_url}
-        if term.image is None
-        else {"image": {"sha256": hashlib.sha256(term.image).hexdigest()}}
-    )
-    return {"embedding": encode_embedding(vector), **origin}, "picture", ()
-
-
-def _told_concept(
-    concept_id: str, slug: str, user: Any
-) -> tuple[Told, str, tuple[int, ...]]:
-    """A concept, a collection, or a round of a refinement."""
-    found = concepts.find(concept_id, user, slug)
-    told: Told = {"id": concept_id, "name": found.label}
-    versions = Concept.objects.visible_to(user).filter(pk=concept_id)
-    version = versions.values_list("version", flat=True).first()
-    if version is not None:
-        told["version"] = version
-    embedding = encode_embedding(found.embedding)
-    return {"embedding": embedding, "concept": told}, found.label, found.exclude
-
-
-def _signed(label: str, weight: float) -> str:
-    """As the language of the box has it."""
-    if weight in (1, -1):
-        return label if weight == 1 else f"-({label})"
-    return f"{weight:g}:({label})"
-
+# The keys of a stored term that make a Term; the others say where its vector is from.
+TERM_KEYS = ("text", "item", "embedding", "weight")
 
 KINDS = ("collection", "search", "concept", "dataset")
 FORMS = ("json", "csv", "parquet", "img2dataset")
@@ -112,7 +39,7 @@ ALL = Filters()
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """An export as it was asked for; raises InvalidQuery for what there is not.
+    """What is exported, and in which form; raise InvalidQuery for a bad request.
 
     `what` has JSON's own types alone. Of a collection: `collection`, `name`; of a
     search: `dataset`, `terms`, `field`, `mode`, `sort`, `filters`, `limit`; of a
@@ -123,8 +50,8 @@ class ExportRequest:
     kind: str
     form: str
     with_embeddings: bool = False
-    what: Told = field(default_factory=dict)
-    name: str = ""  # what it is called, at most MAX_NAME_LENGTH characters
+    what: dict[str, Any] = field(default_factory=dict)
+    name: str = ""  # of the export, at most MAX_NAME_LENGTH characters
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -133,28 +60,43 @@ class ExportRequest:
             raise InvalidQuery(f"The form of an export is one of {', '.join(FORMS)}.")
         if self.with_embeddings and self.form != "parquet":
             raise InvalidQuery("Embeddings are exported as Parquet alone.")
-        if not all(map(_can_be_kept, _texts([self.what, self.name]))):
+        if not all(map(_is_storable, _texts([self.what, self.name]))):
             raise InvalidQuery("The words hold characters that cannot be kept.")
         object.__setattr__(self, "name", _shortened(self.name))
 
-    def as_json(self) -> Told:
+    def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, told: Any) -> Self:
-        """What as_json told; raises InvalidQuery for anything else."""
+    def from_dict(cls, values: Any) -> Self:
+        """Return what to_dict wrote; raise InvalidQuery for anything else."""
         try:
-            return cls(**told)
+            return cls(**values)
         except TypeError as error:
             raise InvalidQuery("This is not an export.") from error
+
+    @property
+    def filters(self) -> Filters:
+        return Filters.from_dict(self.what["filters"])
+
+    @property
+    def search_query(self) -> SearchQuery:
+        """The search, with nothing left to look up for a user."""
+        terms = [
+            {key: term[key] for key in TERM_KEYS if key in term}
+            for term in self.what["terms"]
+        ]
+        stored = {**self.what, "terms": terms}
+        del stored["limit"]  # of all pages together
+        return SearchQuery.from_dict(stored)
 
 
 def of_collection(
     user: Any, collection_id: UUID, form: str, with_embeddings: bool = False
 ) -> ExportRequest:
-    """A collection that the user may see, with the notes if it is theirs.
+    """Export a collection that the user may see, with the notes if it is theirs.
 
-    Raises NotFound; InvalidQuery for vectors of several lengths.
+    Raise NotFound; InvalidQuery for vectors of several lengths.
     """
     collection = find_readable(Collection, user, collection_id).object
     if with_embeddings:
@@ -177,9 +119,9 @@ def of_search(
     with_embeddings: bool = False,
     limit: int = MAX_RESULTS,
 ) -> ExportRequest:
-    """The first `limit` results of a search, whose concepts are not resolved yet.
+    """Export the first `limit` results of a search whose concepts are not resolved.
 
-    Pictures are fetched and encoded now. Raises InvalidQuery, NotFound, CannotFetch,
+    Images are fetched and encoded now. Raise InvalidQuery, NotFound, CannotFetch,
     SearchUnavailable.
     """
     if not 1 <= limit <= MAX_RESULTS:
@@ -190,21 +132,67 @@ def of_search(
     terms, labels = [], []
     exclude = dict.fromkeys(query.filters.exclude)
     for term in query.terms:
-        told, label, beside = term_to_dict(term, query.dataset, user, limiter)
-        terms.append(told)
-        labels.append(label)
-        exclude |= dict.fromkeys(beside)
-    filters = replace(query.filters, exclude=tuple(exclude)[:MAX_EXCLUDED])
-    what = {
-        "dataset": query.dataset,
-        "terms": terms,
-        "field": query.field,
-        "mode": query.mode,
-        "sort": query.sort,
-        "filters": filters_to_dict(filters),
-        "limit": limit,
-    }
+        resolved = _resolve(term, query.dataset, user, limiter)
+        terms.append({**resolved.term.to_dict(), **resolved.origin})
+        labels.append(in_query_language(resolved.label, term.weight))
+        exclude |= dict.fromkeys(resolved.exclude)
+    filters = query.filters.replace(exclude=tuple(exclude)[:MAX_EXCLUDED])
+    what = replace(query, filters=filters).to_dict()
+    del what["cursor"]
+    what |= {"terms": terms, "limit": limit}
     return ExportRequest("search", form, with_embeddings, what, " ".join(labels))
+
+
+@dataclass(frozen=True)
+class _ResolvedTerm:
+    """A term without what only a user or the web can answer.
+
+    `origin` is stored with it, to say where its vector is from; `exclude` are the ids
+    of items that it leaves out.
+    """
+
+    term: Term
+    label: str
+    origin: dict[str, Any] = field(default_factory=dict)
+    exclude: tuple[int, ...] = ()
+
+
+def _resolve(
+    term: Term, slug: str, user: Any, limiter: service.Limiter
+) -> _ResolvedTerm:
+    """Fetch and encode an image, and look up a concept.
+
+    Raise NotFound, InvalidQuery, CannotFetch, SearchUnavailable.
+    """
+    if term.concept is not None:
+        return _resolve_concept(term.concept, term.weight, slug, user)
+    if term.text is None:
+        # An item that does not exist, or a vector of another length, is refused now and
+        # not in a run later.
+        alone = SearchQuery(slug, (replace(term, weight=1.0),))
+        vector = service.embed(alone, user, limiter).vector
+    label = describe_term(term, str, QUERY_LANGUAGE)
+    if term.image is None and term.image_url is None:
+        return _ResolvedTerm(term, label)
+    origin: dict[str, Any] = {"image_url": term.image_url}
+    if term.image is not None:
+        origin = {"image": {"sha256": hashlib.sha256(term.image).hexdigest()}}
+    embedded = Term(embedding=tuple(vector.tolist()), weight=term.weight)
+    return _ResolvedTerm(embedded, label, origin)
+
+
+def _resolve_concept(
+    concept_id: str, weight: float, slug: str, user: Any
+) -> _ResolvedTerm:
+    """Look up a concept, a collection, or a round of a refinement."""
+    found = concepts.find(concept_id, user, slug)
+    concept: dict[str, Any] = {"id": concept_id, "name": found.label}
+    versions = Concept.objects.visible_to(user).filter(pk=concept_id)
+    version = versions.values_list("version", flat=True).first()
+    if version is not None:
+        concept["version"] = version
+    embedded = Term(embedding=found.embedding, weight=weight)
+    return _ResolvedTerm(embedded, found.label, {"concept": concept}, found.exclude)
 
 
 def of_concept(
@@ -217,14 +205,14 @@ def of_concept(
     form: str = "parquet",
     with_embeddings: bool = False,
 ) -> ExportRequest:
-    """All items at least so similar to a concept; every item is compared.
+    """Export all items of at least this similarity to a concept, compared one by one.
 
-    Raises NotFound, InvalidQuery.
+    Raise NotFound, InvalidQuery.
     """
     concept = Concept.objects.visible_to(user).filter(pk=concept_id).first()
     if concept is None:
         raise NotFound(NONE)
-    concepts.find(str(concept.pk), user, dataset_slug)  # is it of the same model?
+    concepts.find(str(concept.pk), user, dataset_slug)  # refuses one of another model
     if not (math.isfinite(at_least) and -1 <= at_least <= 1):
         raise InvalidQuery("The least similarity lies between −1 and 1.")
     if field not in FIELDS:
@@ -239,7 +227,7 @@ def of_concept(
         "embedding": encode_embedding(concept.embedding),
         "field": field,
         "at_least": float(at_least),
-        "filters": filters_to_dict(_of_scan(filters)),
+        "filters": _of_scan(filters).to_dict(),
     }
     name = f"{concept.name} from {at_least:g}"
     return ExportRequest("concept", form, with_embeddings, what, name)
@@ -251,49 +239,33 @@ def of_dataset(
     form: str = "parquet",
     with_embeddings: bool = False,
 ) -> ExportRequest:
-    """All items of a dataset that pass the filters. Raises NotFound, InvalidQuery."""
+    """Export all items that pass the filters; raise NotFound, InvalidQuery."""
     dataset = Dataset.for_slug(slug)
-    what = {"dataset": slug, "filters": filters_to_dict(_of_scan(filters))}
+    what = {"dataset": slug, "filters": _of_scan(filters).to_dict()}
     return ExportRequest("dataset", form, with_embeddings, what, dataset.title)
 
 
-def filters_of(asked: ExportRequest) -> Filters:
-    return filters_from_dict(asked.what["filters"])
-
-
-def search_query(asked: ExportRequest) -> SearchQuery:
-    """The search that an export is of, with nothing left to be looked up for a user."""
-    what = asked.what
-    return SearchQuery(
-        what["dataset"],
-        tuple(map(term_from_dict, what["terms"])),
-        field=what["field"],
-        mode=what["mode"],
-        filters=filters_of(asked),
-        sort=what["sort"],
-    )
-
-
 def _of_scan(filters: Filters) -> Filters:
-    """Every item is looked at by itself: near-duplicates are not folded."""
+    """Return the filters of a scan, which takes each item on its own."""
     if filters.cutoff is not None:
         raise InvalidQuery("A cutoff belongs to a search.")
-    return replace(filters, dedupe=False)
+    return filters.replace(dedupe=False)
 
 
-def _texts(told: Any) -> Iterator[str]:
-    if isinstance(told, str):
-        yield told
-    elif isinstance(told, dict):
-        for name, value in told.items():
-            yield from _texts([name, value])
-    elif isinstance(told, list | tuple):
-        for value in told:
-            yield from _texts(value)
+def _texts(value: Any) -> Iterator[str]:
+    """Yield all texts in a value of JSON's types."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, each in value.items():
+            yield from _texts([name, each])
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _texts(each)
 
 
-def _can_be_kept(text: str) -> bool:
-    """Whether PostgreSQL takes it: neither NUL nor halves of characters."""
+def _is_storable(text: str) -> bool:
+    """Return whether PostgreSQL takes it: without NUL and lone surrogates."""
     return "\0" not in text and not any("\ud800" <= c <= "\udfff" for c in text)
 
 

@@ -1,4 +1,4 @@
-"""What is chosen for an export: of what it is, in which form, and how much of it."""
+"""Forms of an export: its source, its format, and the filters of its items."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ from django.utils.http import urlencode
 
 from search.errors import InvalidQuery, NotFound, check_form
 from search.models import Dataset
-from search.query.model import MAX_RESULTS, Filters
+from search.query.filters import Filters, url_filters
+from search.query.model import MAX_RESULTS
 from search.rate_limits import limiter
 from search.retrieval import service
-from search.web.forms import FILTER_NAMES, SearchForm
+from search.web.forms import SearchForm
 
 from ..models import Collection, Concept
 from ..saved_search.search_address import SavedQuery, checked
 from ..sharing import find_readable, parse_uuid
 from . import export_request
-from .export_request import ExportRequest
+from .export_request import KINDS, ExportRequest
 
-KINDS = ("collection", "concept", "search", "dataset")
 FORMS = {
     "parquet": (
         "Parquet",
@@ -38,7 +38,6 @@ FORMS = {
 }
 NOTHING = "Choose first what is to be exported."
 FIELDS = {"image": "Pictures", "text": "Captions", "both": "The better of both"}
-FILTERS = [name for name in FILTER_NAMES if name not in ("dedupe", "cutoff")]
 
 
 class ExportForm(forms.Form):
@@ -78,7 +77,7 @@ class ExportForm(forms.Form):
 
 @dataclass(frozen=True)
 class Source:
-    """What is to be exported, as the address or a form names it."""
+    """What is to be exported, as the URL or a form names it."""
 
     kind: str
     collection: Collection | None = None
@@ -88,7 +87,7 @@ class Source:
 
     @classmethod
     def of(cls, given: Mapping[str, str], user: Any) -> "Source":
-        """Raises InvalidQuery, and NotFound for what the user may not see."""
+        """Return it; raise InvalidQuery, and NotFound for what the user may not see."""
         kind = next((name for name in KINDS if given.get(name)), "")
         if kind == "collection":
             collection = find_readable(Collection, user, _id(given[kind])).object
@@ -106,42 +105,45 @@ class Source:
 
     @property
     def named(self) -> dict[str, str]:
-        """The parameters that lead to it again."""
-        told = {}
+        """The parameters that name it."""
+        params = {}
         if self.collection:
-            told["collection"] = str(self.collection.pk)
+            params["collection"] = str(self.collection.pk)
         if self.concept:
-            told["concept"] = str(self.concept.pk)
+            params["concept"] = str(self.concept.pk)
         if self.asking:
-            told["search"] = self.asking.address
+            params["search"] = self.asking.address
         elif self.dataset:
-            told["dataset"] = self.dataset.slug
-        return told
+            params["dataset"] = self.dataset.slug
+        return params
 
     @property
     def address(self) -> str:
         return f"{reverse('export-new')}?{urlencode(self.named)}"
 
-    def asked(self, form: ExportForm, request: HttpRequest) -> ExportRequest:
-        """Raises InvalidQuery, NotFound, CannotFetch, SearchUnavailable."""
+    def export_request(self, form: ExportForm, request: HttpRequest) -> ExportRequest:
+        """Return the request of the form.
+
+        Raise InvalidQuery, NotFound, CannotFetch, SearchUnavailable.
+        """
         check_form(form)
         given, user = form.cleaned_data, request.user
-        # Embeddings are ticked beside all forms; where there are none it means nothing.
+        # Embeddings can be ticked with any format; those without them ignore it.
         with_embeddings = given["embeddings"] and given["form"] == "parquet"
-        how: dict[str, Any] = {
+        options: dict[str, Any] = {
             "form": given["form"],
             "with_embeddings": with_embeddings,
         }
         if self.collection is not None:
-            return export_request.of_collection(user, self.collection.pk, **how)
+            return export_request.of_collection(user, self.collection.pk, **options)
         if self.asking is not None:
             limit = given["limit"] or MAX_RESULTS
-            return _asked_search(self.asking, limit, request, how)
+            return _of_search(self.asking, limit, request, options)
         if self.dataset is None:
             raise InvalidQuery(NOTHING)
         filters = _filters(request.POST)
         if self.concept is None:
-            return export_request.of_dataset(self.dataset.slug, filters, **how)
+            return export_request.of_dataset(self.dataset.slug, filters, **options)
         if given["at_least"] is None:
             raise InvalidQuery("Say how similar the pictures have to be at least.")
         return export_request.of_concept(
@@ -151,23 +153,23 @@ class Source:
             given["at_least"],
             given["field"] or "image",
             filters,
-            **how,
+            **options,
         )
 
 
-def _asked_search(
-    asking: SavedQuery, limit: int, request: HttpRequest, how: dict[str, Any]
+def _of_search(
+    asking: SavedQuery, limit: int, request: HttpRequest, options: dict[str, Any]
 ) -> ExportRequest:
     form, slug = asking.form, asking.dataset
     form.check()
     query = form.search_query(slug, form.read(slug, request.get_host()))
     return export_request.of_search(
-        query, request.user, limiter(request), **how, limit=limit
+        query, request.user, limiter(request), **options, limit=limit
     )
 
 
 def datasets_of(concept: Concept) -> list[Dataset]:
-    """Those of its model."""
+    """Return the datasets of its model."""
     made_by = concept.model, concept.weights
     return [
         each for each in service.datasets() if (each.model, each.weights) == made_by
@@ -175,7 +177,7 @@ def datasets_of(concept: Concept) -> list[Dataset]:
 
 
 def _dataset_of(concept: Concept, given: Mapping[str, str]) -> Dataset:
-    """The one that is named, or the first of its model."""
+    """Return the dataset that is named, or the first of the concept's model."""
     if slug := given.get("dataset", ""):
         return Dataset.for_slug(slug)
     if not (datasets := datasets_of(concept)):
@@ -184,10 +186,16 @@ def _dataset_of(concept: Concept, given: Mapping[str, str]) -> Dataset:
 
 
 def _filters(given: Mapping[str, str]) -> Filters:
-    """Those chosen on the form, checked as on the search page."""
-    form = SearchForm({name: given.get(name, "") for name in FILTERS})
+    """Return the filters chosen on the form; raise InvalidQuery."""
+    form = filter_form(given)
     form.check()
     return Filters(**form.filters)
+
+
+def filter_form(given: Mapping[str, str]) -> SearchForm:
+    """Return the form of the filters that an export of all items takes."""
+    names = [spec.name for spec in url_filters() if not spec.ranked_only]
+    return SearchForm({name: given.get(name, "") for name in names})
 
 
 def _id(text: str) -> UUID:

@@ -54,7 +54,7 @@ class ExportJob(Run):
         folder = storage.workspace(export.pk, export.attempts)
         for unfinished in folder.glob(f"*{UNFINISHED}"):
             unfinished.unlink()  # a worker presumed dead may still have it open
-        request = ExportRequest.from_json(export.asked)
+        request = ExportRequest.from_dict(export.asked)
         manifest = write(request, export.owner, folder, self._report)
         now = timezone.now()
         self.lease.release(

@@ -58,7 +58,7 @@ def start(user: Any, request: ExportRequest) -> Export:
     with transaction.atomic():
         _check_quota(user)
         export = Export.objects.create(
-            owner=user, name=request.name, asked=request.as_json()
+            owner=user, name=request.name, asked=request.to_dict()
         )
     return _enqueue(export, is_small)
 
@@ -68,7 +68,7 @@ def restart(user: Any, export_id: UUID) -> Export:
     export = find_owned(user, export_id)
     if export.state not in WITHOUT_FILES:
         raise InvalidQuery("This export has its files, or is being made.")
-    is_small = max_rows(ExportRequest.from_json(export.asked)) <= SMALL
+    is_small = max_rows(ExportRequest.from_dict(export.asked)) <= SMALL
     with transaction.atomic():
         _check_quota(user, new=0)
         # The second of two requests at once finds it queued.

@@ -23,7 +23,7 @@ from ..collection import rows as collected
 from ..models import Collection
 from ..pagination import ORDERS
 from ..sharing import find_readable
-from .export_request import ExportRequest, filters_of, search_query
+from .export_request import ExportRequest
 from .formats import EMBEDDINGS, arrow_schema, to_arrow
 
 Plan = dict[str, Any]
@@ -311,7 +311,7 @@ class ScanSource(DatasetSource):
         return scan.Scan(
             self.dataset,
             plan["shards"],
-            filters_of(self.request),
+            self.request.filters,
             with_embeddings=self.request.with_embeddings,
             **similar,
         )
@@ -321,7 +321,7 @@ class SearchSource(DatasetSource):
     """The results of a search, most similar first; a place is a rank."""
 
     def plan(self) -> Plan:
-        query = search_query(self.request)
+        query = self.request.search_query
         ranked = service.rank(
             query, AnonymousUser(), service.unlimited, self.request.what["limit"]
         )

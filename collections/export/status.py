@@ -1,4 +1,4 @@
-"""What is said of an export, on its page and by the API."""
+"""The state of an export in words, for its page and the API."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,21 +6,14 @@ from typing import Any
 from django.template.defaultfilters import pluralize
 
 from search.models import Dataset
-from search.query.model import Filters
+from search.query.filters import Filters
 
 from ..models import Export
 from . import storage
-from .export_request import filters_to_dict
+from .forms import FORMS
 
 State = Export.State
-FORMS = {
-    "parquet": "Parquet",
-    "csv": "CSV",
-    "json": "JSON",
-    "img2dataset": "List for img2dataset",
-}
-
-# Why items are not among the rows, in the manifest's words and in those of the page.
+# Why items are left out: the manifest's key and the words of the page.
 LEFT_OUT = {
     "removed": "removed",
     "gone": "no longer there",
@@ -32,7 +25,7 @@ FIELDS = {"text": " by its caption", "both": " by picture or caption"}
 
 
 def progress_share(export: Export) -> float | None:
-    """How far it is, from 0 to 1; None where that is not known."""
+    """Return the progress from 0 to 1; None where it is not known."""
     if export.state in (State.DONE, State.EXPIRED):
         return 1.0
     if not export.to_look_at:
@@ -42,7 +35,7 @@ def progress_share(export: Export) -> float | None:
 
 @dataclass(frozen=True)
 class ExportStatus:
-    """An export in words; `titles` are those of the datasets, by slug."""
+    """An export in words; `titles` are the titles of datasets, by slug."""
 
     export: Export
     titles: dict[str, str]
@@ -53,7 +46,7 @@ class ExportStatus:
 
     @property
     def form(self) -> str:
-        form = FORMS.get(self.export.asked.get("form", ""), "")
+        form, _ = FORMS.get(self.export.asked.get("form", ""), ("", ""))
         return f"{form} with embeddings" if self._with_embeddings else form
 
     @property
@@ -62,7 +55,7 @@ class ExportStatus:
 
     @property
     def source(self) -> str:
-        """What it is of, in a few words."""
+        """A few words on what is exported."""
         what = self.export.asked.get("what", {})
         slug = what.get("dataset", "")
         title = self.titles.get(slug, slug)
@@ -78,15 +71,11 @@ class ExportStatus:
 
     @property
     def _is_filtered(self) -> bool:
-        told = self.export.asked.get("what", {}).get("filters", {})
-        by_itself = filters_to_dict(Filters())
-        return any(
-            name != "dedupe" and value != by_itself.get(name)
-            for name, value in told.items()
-        )
+        stored = self.export.asked.get("what", {}).get("filters", {})
+        return bool(Filters.from_dict(stored).chosen.keys() - {"dedupe"})
 
     @property
-    def is_at_work(self) -> bool:
+    def is_active(self) -> bool:
         return self.export.state in (State.QUEUED, State.RUNNING)
 
     @property
@@ -95,7 +84,7 @@ class ExportStatus:
 
     @property
     def left_out(self) -> list[str]:
-        """How many items are not among the rows, and why, in words."""
+        """How many items are left out, and why, in words."""
         counts = self.export.manifest.get("counts", {}).get("left_out", {})
         return [
             f"{count:,} {LEFT_OUT.get(reason, reason).format(pluralize(count))}"

@@ -31,18 +31,19 @@ from search.errors import (
 )
 from search.models import Dataset
 from search.query import concepts
-from search.query.model import MAX_RESULTS, Filters, SearchQuery, Term
+from search.query.filters import SPECS, Filters
+from search.query.model import MAX_RESULTS, SearchQuery, Term
 from search.rate_limits import limited, limiter
 from search.retrieval import service
-from search.retrieval.column_stats import filled_columns
-from search.web.forms import ORIENTATION_CHOICES
+from search.retrieval.column_stats import available_filters
 from search.web.histogram import Histogram, similarity_histogram
 from search.web.middleware import HtmxRequest
 
 from ..models import Concept, Export
 from ..saved_search.search_address import SavedQuery
 from . import services, storage
-from .forms import FIELDS, FILTERS, FORMS, KINDS, ExportForm, Source, datasets_of
+from .export_request import KINDS
+from .forms import FIELDS, FORMS, ExportForm, Source, datasets_of, filter_form
 from .status import ExportStatus, status_of
 
 ENDED = {
@@ -219,7 +220,7 @@ def new(request: HttpRequest) -> HttpResponse:
         return _page(request, source, given)
     try:
         export = services.start(
-            request.user, source.asked(ExportForm(request.POST), request)
+            request.user, source.export_request(ExportForm(request.POST), request)
         )
     except TooManyRequests:
         raise
@@ -237,7 +238,6 @@ def _page(
         "limit": given.get("limit", MAX_RESULTS),
         "at_least": given.get("at_least", ""),
         "field": given.get("field", "image"),
-        **{name: given.get(name, "") for name in FILTERS},
     }
     context: dict[str, Any] = {
         "source": source,
@@ -251,10 +251,17 @@ def _page(
         context["words"] = asking.words(request.user)
         context["beside"] = _beside(asking, dataset, request.user)
     elif dataset is not None:
+        filters = filter_form(given)
         context |= {
-            "columns": filled_columns(dataset),
-            "shapes": ORIENTATION_CHOICES,
-            "is_filtered": any(chosen[name] for name in FILTERS),
+            "nsfw": filters.asked["nsfw"],
+            "filter_inputs": filters.filter_inputs(
+                {
+                    name
+                    for name in available_filters(dataset)
+                    if not SPECS[name].ranked_only
+                }
+            ),
+            "is_filtered": any(filters.data.values()),
             "count": f"{dataset.item_count():,}",
         }
         if concept is not None:

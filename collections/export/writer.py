@@ -72,7 +72,7 @@ def manifest(
     content = {
         "application": {"name": "laionweb", "version": VERSION},
         "name": request.name,
-        "asked": request.as_json(),
+        "asked": request.to_dict(),
         "started_at": finished.started_at,
         "created_at": now.isoformat(timespec="seconds"),
         "datasets": finished.datasets,
@@ -118,7 +118,7 @@ def is_for(request: ExportRequest, folder: Path) -> bool:
     if all(path.name.endswith(UNFINISHED) for path in paths):
         return True  # empty, or killed at the start
     content = read(folder / MANIFEST) or read(folder / PROGRESS)
-    return content is not None and content["asked"] == request.as_json()
+    return content is not None and content["asked"] == request.to_dict()
 
 
 class ExportWriter:
@@ -160,7 +160,7 @@ class ExportWriter:
     def _start(self) -> Checkpoint:
         """Plan the export, and store the plan."""
         start = Checkpoint(
-            asked=self.request.as_json(),
+            asked=self.request.to_dict(),
             plan=self.source.plan(),
             datasets=describe_datasets(self.source.datasets),
             started_at=timezone.now().isoformat(timespec="seconds"),

@@ -1,4 +1,4 @@
-"""Which addresses are kept: those of our own searches, each in one spelling."""
+"""The query strings of saved searches, each in one canonical spelling."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,11 +12,12 @@ from django.urls import reverse
 
 from search.errors import InvalidQuery, NotFound
 from search.models import Dataset
+from search.query.describe import describe_term, with_sign
+from search.query.filters import SPECS
 from search.query.model import SearchQuery, Term
 from search.query.parser import parse
-from search.query.url_params import DEFAULTS, TERMS, search_query_string
+from search.query.url_params import TERMS, search_query_string
 from search.retrieval import service
-from search.web.chips import FILTER_LABELS
 from search.web.forms import SearchForm
 
 from ..models import Collection, Concept
@@ -32,14 +33,14 @@ CHOICES = {
 
 @dataclass(frozen=True)
 class SavedQuery:
-    """A search as it is kept: a query string that the search page would write."""
+    """A saved search: a query string that the search page would write."""
 
     dataset: str
     address: str
 
     @property
     def url(self) -> str:
-        """Whatever is kept, this leads to the search page and nowhere else."""
+        """The URL on the search page; whatever is stored, it leads nowhere else."""
         return f"{reverse('search')}?{self.address}"
 
     @property
@@ -52,17 +53,17 @@ class SavedQuery:
 
     @property
     def terms(self) -> list[Term]:
-        """Those beside the words; none of a time when more could be asked."""
+        """The terms other than words; none if the form no longer takes the search."""
         if not self.form.is_valid():
             return []
         return [term for name in TERMS for term in self.form.cleaned_data[name]]
 
     def words(self, user: Any) -> list[str]:
-        """What it asks for, in words: first what is looked for, then how."""
+        """Return it in words: first the terms, then the options."""
         return words_of([self], user)[0]
 
     def name(self, user: Any) -> str:
-        """A short one, from the words."""
+        """Return a short name made of the words."""
         name = ", ".join(self.words(user)) or "A search"
         if len(name) > MAX_NAME_LENGTH:
             name = name[: MAX_NAME_LENGTH - 1].rstrip(" ,") + "…"
@@ -70,7 +71,7 @@ class SavedQuery:
 
 
 def canonical(address: str, dataset: str = "") -> SavedQuery:
-    """A query string in the one spelling, without a cursor and whatever is not ours."""
+    """Return the search in its one spelling, without a cursor or unknown parameters."""
     form = SearchForm(QueryDict(address.lstrip("/?")))
     slug = form.asked["dataset"] or dataset
     return SavedQuery(
@@ -79,10 +80,10 @@ def canonical(address: str, dataset: str = "") -> SavedQuery:
 
 
 def checked(address: str) -> SavedQuery:
-    """The search of a query string from outside.
+    """Return the search of an untrusted query string, without using the engine.
 
-    Raises InvalidQuery for what is not one that could be answered, NotFound for one of
-    a dataset that is not there. Asks nothing of the engine.
+    Raise InvalidQuery for one that cannot be answered, NotFound for one of a dataset
+    that does not exist.
     """
     if len(address) > MAX_CHARACTERS:
         raise InvalidQuery("This search is too long to be kept.")
@@ -97,17 +98,16 @@ def checked(address: str) -> SavedQuery:
 
 
 def query_string(address: str) -> str:
-    """That of a whole address, on whatever host; of a query string, itself."""
+    """Return the query string of a URL on any host; of a query string, itself."""
     if address.startswith(("http://", "https://", "/")):
         _, _, address = address.partition("?")
     return address.partition("#")[0]
 
 
 def query_of(asking: SavedQuery, host: str) -> SearchQuery:
-    """What is asked of the service; `host` is the one that our pages are under.
+    """Return the query, with concepts to resolve; `host` is that of our own pages.
 
-    Its concepts are still to be resolved for a user. Raises SearchError for what
-    cannot be asked any more.
+    Raise SearchError for a search that the form no longer takes.
     """
     form = asking.form
     form.check()
@@ -115,16 +115,16 @@ def query_of(asking: SavedQuery, host: str) -> SearchQuery:
 
 
 def _first_dataset() -> str:
-    """The one that the search page shows where none is named."""
+    """Return the slug of the dataset that the search page shows if none is named."""
     if not (datasets := service.datasets()):
         raise NotFound("There is no dataset yet.")
     return datasets[0].slug
 
 
 def words_of(askings: Sequence[SavedQuery], user: Any) -> list[list[str]]:
-    """The words of many searches; what they name is looked up for all of them at once.
+    """Return the words of each of many searches, with one look-up for all names.
 
-    What is not open to the user has no name.
+    What the user may not see has no name.
     """
     terms = [term for asking in askings for term in asking.terms]
     concepts = {term.concept for term in terms if term.concept is not None}
@@ -136,27 +136,20 @@ def words_of(askings: Sequence[SavedQuery], user: Any) -> list[list[str]]:
 
 
 def _words(asking: SavedQuery, names: Mapping[UUID, str]) -> Iterator[str]:
+    def name_of(concept: str) -> str:
+        name = names.get(UUID(concept))
+        return f"like “{name}”" if name else "a refined search"
+
     form = asking.form
     if words := form.asked["q"]:
         yield " ".join(words.split())
     if not form.is_valid():
-        return  # it is from a time when more could be asked
+        return  # saved when the form still took it
     for term in asking.terms:
-        sign = "not " if term.weight < 0 else ""
-        yield sign + _of_term(term, names)
-    for name, words in CHOICES.items():
-        if told := words.get(form.asked[name]):
-            yield told
+        yield with_sign(describe_term(term, name_of), term.weight)
+    for name, labels in CHOICES.items():
+        if label := labels.get(form.asked[name]):
+            yield label
     for name, value in form.filters.items():
-        if form.asked[name] != DEFAULTS[name]:
-            way = FILTER_LABELS[name]
-            yield way.format(value) if isinstance(way, str) else way[value]
-
-
-def _of_term(term: Term, names: Mapping[UUID, str]) -> str:
-    if term.item is not None:
-        return f"like item {term.item}"
-    if term.embedding is not None:
-        return "a picture"
-    name = names.get(UUID(term.concept))
-    return f"like “{name}”" if name else "a refined search"
+        if form.asked[name] != SPECS[name].url_default:
+            yield SPECS[name].describe(value)

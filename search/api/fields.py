@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Protocol
 
 from rest_framework import serializers
 
-from search.query.model import LAST_ITEM
+from search.query.filters import LAST_ITEM
 
 MAX_REPORTED = 20  # unknown keys; a body has room for a million
 

@@ -11,7 +11,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from search.errors import InvalidQuery
-from search.query.model import MAX_EXCLUDED, MAX_TERMS, Filters, SearchQuery, Term
+from search.query.filters import MAX_EXCLUDED, Filters
+from search.query.model import MAX_TERMS, SearchQuery, Term
 from search.rate_limits import limiter
 from search.retrieval import service
 from search.retrieval.feedback import MAX_MARKS, STRENGTHS, check_marks, tune_by_items
@@ -131,7 +132,7 @@ class Refine(APIView):
         start = service.embed(query, request.user, count)
         tuned = tune_by_items(query, start.vector, good, bad, marks["strength"])
         vector = tuple(tuned.vector.tolist())
-        filters = replace(query.filters, exclude=given.excluded_ids(start.excluded))
+        filters = query.filters.replace(exclude=given.excluded_ids(start.excluded))
         tuned_query = replace(query, terms=(Term(embedding=vector),), filters=filters)
         page = service.search(tuned_query, request.user, count)
         known = {*tuned.good, *tuned.bad}

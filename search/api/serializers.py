@@ -1,4 +1,4 @@
-"""The API's words, turned into a SearchQuery; what is not known is refused."""
+"""Serializers of searches: from JSON or URL parameters to a SearchQuery."""
 
 import base64
 import binascii
@@ -8,22 +8,29 @@ from rest_framework import serializers
 
 from search.errors import InvalidQuery, PictureTooLarge
 from search.images.decode import MAX_BYTES
+from search.query.filters import (
+    LAST_ITEM,
+    MAX_EXCLUDED,
+    MAX_TEXT_LENGTH,
+    SPECS,
+    Choice,
+    Filters,
+    FilterSpec,
+    Ids,
+    Number,
+    Switch,
+    Text,
+    Whole,
+)
 from search.query.model import (
     DEFAULT_LIMIT,
     FIELDS,
-    LAST_ITEM,
-    MAX_EXCLUDED,
     MAX_PER_PAGE,
-    MAX_SIDE_PX,
     MAX_TERMS,
-    MAX_TEXT_LENGTH,
     MAX_URL_LENGTH,
     MAX_WEIGHT,
     MODES,
-    NSFW,
-    ORIENTATIONS,
     SORTS,
-    Filters,
     SearchQuery,
     Term,
     decode_embedding,
@@ -43,7 +50,6 @@ MAX_NUMBERS = 16_384  # of an embedding; models have up to a few thousand
 INCLUDED = ("embedding",)  # what an answer can hold beside the facts of an item
 KINDS = ("text", "image", "image_url", "item", "embedding", "concept")
 PAGE = between(1, MAX_PER_PAGE, "a number")
-PIXELS = between(0, MAX_SIDE_PX, "a number of pixels,")
 IDS: dict[str, Any] = {"min_value": 0, "max_value": LAST_ITEM}
 
 
@@ -83,52 +89,39 @@ class TermSerializer(StrictSerializer):
         return image_bytes(text)
 
 
+def filter_field(spec: FilterSpec, in_address: bool) -> serializers.Field:
+    """Return the field of a filter, for a body or for the parameters of an address."""
+    options: dict[str, Any] = {"required": False, "help_text": spec.api_help}
+    match spec.type:
+        case Whole(minimum=least, maximum=most, noun=noun):
+            limits = between(least, most, f"{noun},")
+            return StrictIntegerField(**options, **limits)
+        case Number(minimum=lowest, maximum=highest):
+            return serializers.FloatField(**options, **between(lowest, highest))
+        case Text():
+            options |= {"allow_blank": True, "max_length": MAX_TEXT_LENGTH}
+            return serializers.CharField(**options)
+        case Choice(default=default) as choice:
+            return WordField(choice.values, allow_blank=default == "", **options)
+        case Switch():
+            return serializers.BooleanField(**options)
+        case Ids():
+            options["max_length"] = MAX_EXCLUDED
+            if in_address:
+                child: serializers.Field = serializers.IntegerField(**IDS)
+                options["help_text"] = "Ids of items between commas."
+                return ListInAddressField(child=child, **options)
+            return ShortListField(child=StrictIntegerField(**IDS), **options)
+
+
 class FiltersSerializer(StrictSerializer):
     """Which items may be among the results."""
 
-    nsfw = WordField(NSFW, required=False, help_text="`safe`, if it is left out.")
-    min_width = StrictIntegerField(required=False, **PIXELS)
-    max_width = StrictIntegerField(required=False, **PIXELS)
-    min_height = StrictIntegerField(required=False, **PIXELS)
-    max_height = StrictIntegerField(required=False, **PIXELS)
-    orientation = WordField(ORIENTATIONS, required=False, allow_blank=True)
-    min_similarity = serializers.FloatField(
-        required=False,
-        help_text="Of the dataset's own score of image and caption.",
-        **between(-1, 1),
-    )
-    license = serializers.CharField(
-        required=False, allow_blank=True, max_length=MAX_TEXT_LENGTH
-    )
-    caption = serializers.CharField(
-        required=False,
-        allow_blank=True,
-        max_length=MAX_TEXT_LENGTH,
-        help_text="Words that must all occur.",
-    )
-    site = serializers.CharField(
-        required=False,
-        allow_blank=True,
-        max_length=MAX_TEXT_LENGTH,
-        help_text="A host such as flickr.com; its subdomains are taken along.",
-    )
-    exclude: serializers.ListField = ShortListField(
-        child=StrictIntegerField(**IDS),
-        required=False,
-        max_length=MAX_EXCLUDED,
-        help_text="Ids of items that are left out.",
-    )
-    dedupe = serializers.BooleanField(
-        required=False, help_text="Whether near-duplicates are folded: true by itself."
-    )
-    cutoff = serializers.FloatField(
-        required=False,
-        help_text="The least similarity to the query.",
-        **between(-1, 1),
-    )
-
-    def validate_exclude(self, ids: list[int]) -> tuple[int, ...]:
-        return tuple(ids)
+    def get_fields(self) -> dict[str, serializers.Field]:
+        filters = {
+            spec.name: filter_field(spec, self.in_address) for spec in SPECS.values()
+        }
+        return filters | super().get_fields()
 
 
 class QuerySerializer(StrictSerializer):
@@ -202,32 +195,25 @@ class SearchParametersSerializer(FiltersSerializer):
     cursor = serializers.CharField(
         default="", allow_blank=True, help_text="`next` of the answer before."
     )
-    exclude = ListInAddressField(
-        child=serializers.IntegerField(**IDS),
-        required=False,
-        max_length=MAX_EXCLUDED,
-        help_text="Ids of items between commas.",
-    )
     include = ListInAddressField(
         child=serializers.ChoiceField(INCLUDED), required=False, default=list
     )
 
     def query(self, host: str) -> SearchQuery:
-        """`host` is the one that our own pages are under, for addresses in `q`."""
+        """Return the query; `host` is that of our own pages, for URLs in `q`."""
         given = dict(self.validated_data)
         del given["include"]
         words, vector = given.pop("q", ""), given.pop("embedding", None)
-        names = FiltersSerializer().get_fields()
-        filters = {name: given.pop(name) for name in names if name in given}
-        asked = query_reader.read(words, given["dataset"], host)
+        filters = {name: given.pop(name) for name in SPECS if name in given}
+        parsed = query_reader.read(words, given["dataset"], host)
         terms = (
             (Term(embedding=decode_embedding(vector)),) if vector is not None else ()
         )
-        return query_reader.query(asked=asked, terms=terms, filters=filters, **given)
+        return query_reader.query(asked=parsed, terms=terms, filters=filters, **given)
 
 
 def terms_of(given: list[dict[str, Any]]) -> tuple[Term, ...]:
-    """Terms as TermSerializer leaves them. Raises InvalidQuery."""
+    """Return the terms of validated data; raise InvalidQuery."""
     return tuple(Term(**_term(term)) for term in given)
 
 

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from django.conf import settings
 
-from search.query.model import MAX_IDS
+from search.query.filters import MAX_IDS
 
 Result = TypeVar("Result")
 MAX_CONCURRENT = 16  # searches of one process over all nodes; others wait

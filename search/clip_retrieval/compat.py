@@ -16,7 +16,8 @@ from rest_framework import serializers
 from search.api.fields import ShortListField
 from search.api.serializers import MAX_NUMBERS, image_bytes
 from search.errors import InvalidQuery
-from search.query.model import LAST_ITEM, MAX_RESULTS, Term
+from search.query.filters import LAST_ITEM
+from search.query.model import MAX_RESULTS, Term
 from search.query.url_params import is_local_image
 from search.retrieval import service
 

@@ -11,7 +11,8 @@ from rest_framework.views import APIView
 
 from search.errors import NotFound
 from search.models import Dataset
-from search.query.model import Filters, SearchQuery
+from search.query.filters import Filters
+from search.query.model import SearchQuery
 from search.rate_limits import limiter
 from search.retrieval import service
 from search.retrieval.items import Hit

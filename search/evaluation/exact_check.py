@@ -28,7 +28,7 @@ def check(query: SearchQuery, user: Any, limiter: service.Limiter) -> ExactCheck
     Near-duplicates are not folded, since it is by chance which one remains. Items as
     near as the last of the nearest count as found. Raises what `service.search` raises.
     """
-    filters = replace(query.filters, dedupe=False)
+    filters = query.filters.replace(dedupe=False)
     query = replace(query, filters=filters, sort="similarity", cursor="")
     fast = replace(query, mode="ann", limit=COMPARED)
     by_index = service.search(fast, user, limiter)

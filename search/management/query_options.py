@@ -1,4 +1,4 @@
-"""A search by command: its options into a query, and the pages that answer it."""
+"""Searches by command: from its options to a query, and the pages of results."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -19,14 +19,14 @@ from search.retrieval.service import Page
 
 
 class ServerAddress:
-    """Stands in for a request: which host the server has, a command does not know."""
+    """A stand-in for a request, since a command does not know the server's host."""
 
     def build_absolute_uri(self, path: str) -> str:
         return path
 
 
 def dataset_named(slug: str | None) -> str:
-    """Its slug; without a name, that of the only one there is."""
+    """Return the slug of the dataset; without a name, that of the only one."""
     if slug is not None:
         return Dataset.for_slug(slug).slug
     slugs = [dataset.slug for dataset in service.datasets()]
@@ -45,24 +45,24 @@ def query(
     filters: Mapping[str, Any],
     **options: Any,
 ) -> SearchQuery:
-    """What is asked: `images` are paths, `options` fields of SearchQuery.
+    """Return the query; `images` are paths, `options` fields of SearchQuery.
 
-    Raises InvalidQuery, also for a file that is no picture.
+    Raise InvalidQuery, also for a file that is no image.
     """
     terms = (
         *(Term(image=read_image_file(path)) for path in images),
         *(Term(item=number) for number in items),
     )
     try:
-        asked = query_reader.read(words, slug, f"{settings.HOST}:{settings.PORT}")
+        parsed = query_reader.read(words, slug, f"{settings.HOST}:{settings.PORT}")
     except UnreadableWord as error:
         word = words[error.start : error.end]
         raise InvalidQuery(f"“{word}”: {error.message}") from error
-    return query_reader.query(slug, asked, terms, filters, **options)
+    return query_reader.query(slug, parsed, terms, filters, **options)
 
 
 def check_engine(instead: str = "search on its page or by its API") -> None:
-    """Raises SearchUnavailable, which says what to do when a server has it open."""
+    """Raise SearchUnavailable, which says what to do when a server has it open."""
     if process := client.locked_by():
         raise SearchUnavailable(
             f"Another process ({process}) has the search engine open, as a server that "
@@ -72,7 +72,7 @@ def check_engine(instead: str = "search on its page or by its API") -> None:
 
 
 def read_image_file(path: str) -> bytes:
-    """Raises InvalidQuery, which names the file."""
+    """Return the bytes of an image file; raise InvalidQuery, which names the file."""
     try:
         with open(path, "rb") as file:
             data = file.read(decode.MAX_BYTES + 1)
@@ -86,6 +86,7 @@ def read_image_file(path: str) -> bytes:
 
 
 def user_named(name: str | None) -> Any:
+    """Return the user; without a name, one who is not signed in. Raise NotFound."""
     if name is None:
         return AnonymousUser()
     user = get_user_model().objects.filter(username=name, is_active=True).first()
@@ -95,7 +96,7 @@ def user_named(name: str | None) -> Any:
 
 
 def pages_of(query: SearchQuery, user: Any, count: int) -> Iterator[Page]:
-    """Pages that have `count` results together, or all there are."""
+    """Yield pages that have `count` results together, or all there are."""
     query = replace(query, limit=min(count, MAX_PER_PAGE))
     while True:
         page = service.search(query, user, service.unlimited)
@@ -107,8 +108,8 @@ def pages_of(query: SearchQuery, user: Any, count: int) -> Iterator[Page]:
         query = SearchQuery(query.dataset, (), cursor=page.next, limit=limit)
 
 
-def join_terms(slug: str, pages: list[Page]) -> dict[str, Any]:
-    """The pages as one of the API's answers; the addresses are paths on the server."""
+def answer_of(slug: str, pages: list[Page]) -> dict[str, Any]:
+    """Return the pages as one answer of the API; its URLs are paths on the server."""
     context = {"dataset": slug, "request": ServerAddress()}
     answers = [SearchPageSerializer(page, context=context).data for page in pages]
     timings = [answer["timing"] for answer in answers]
@@ -125,21 +126,21 @@ def join_terms(slug: str, pages: list[Page]) -> dict[str, Any]:
 
 
 def remark(slug: str, pages: list[Page]) -> str:
-    """How many were found, how fast, and what is not shown."""
+    """Return a sentence on how many were found, how fast, and what is hidden."""
     count = sum(len(page.hits) for page in pages)
     spent = sum(page.encode_ms + page.search_ms for page in pages)
     items = Dataset.for_slug(slug).item_count()
     found = f"{count:,} of {items:,} items" if count else "Nothing was found"
-    said = [f"{found}, in {spent / 1000:,.1f} s"]
+    parts = [f"{found}, in {spent / 1000:,.1f} s"]
     if matching := pages[0].matching:
         about = "about " if matching.estimated else ""
-        said.append(f"{about}{matching.items:,} pass the filters")
+        parts.append(f"{about}{matching.items:,} pass the filters")
     hidden = pages[-1].hidden
     if hidden.nsfw:
-        said.append(f"{hidden.nsfw:,} not safe hidden (--nsfw any shows them)")
+        parts.append(f"{hidden.nsfw:,} not safe hidden (--nsfw any shows them)")
     if hidden.duplicates:
         folded = "near-duplicate" + ("s" if hidden.duplicates > 1 else "")
-        said.append(f"{hidden.duplicates:,} {folded} folded (--no-dedupe shows them)")
+        parts.append(f"{hidden.duplicates:,} {folded} folded (--no-dedupe shows them)")
     if hidden.removed:
-        said.append(f"{hidden.removed:,} removed")
-    return f"{'; '.join(said)}."
+        parts.append(f"{hidden.removed:,} removed")
+    return f"{'; '.join(parts)}."

@@ -1,7 +1,7 @@
-"""Concepts as terms of a search.
+"""Look up the concepts that a search names.
 
-Concepts, and the rounds of a refinement, belong to users and are kept in a room above
-this one, which says here how they are found.
+Concepts, and the rounds of a refinement, belong to users: the app that keeps them
+registers here how they are found.
 """
 
 from collections.abc import Callable
@@ -13,10 +13,10 @@ from search.errors import NotFound
 
 @dataclass(frozen=True)
 class ResolvedConcept:
-    """A concept as a search takes it: its unit vector, its name, its page if any.
+    """A concept's unit vector, its name, and the URL of its page, if it has one.
 
-    `exclude` are ids of items that are not to come back: those that the rounds of a
-    refinement have shown already.
+    `exclude` are ids of items to leave out: those that the rounds of a refinement have
+    shown already.
     """
 
     embedding: tuple[float, ...]
@@ -25,21 +25,21 @@ class ResolvedConcept:
     exclude: tuple[int, ...] = ()
 
 
-# (id of the concept, user, slug of the dataset) → what was found. Raises NotFound for
-# what the user may not see, InvalidQuery for one of another model.
+# Takes the concept's id, the user and the dataset's slug. Raises NotFound for what the
+# user may not see, InvalidQuery for a concept of another model.
 Lookup = Callable[[str, Any, str], ResolvedConcept]
 
 _lookup: Lookup | None = None
 
 
 def set_lookup(lookup: Lookup) -> None:
-    """Says how concepts are found; called once, when the app of their room is ready."""
+    """Set how concepts are found; called once, when their app is ready."""
     global _lookup
     _lookup = lookup
 
 
 def find(concept: str, user: Any, dataset: str) -> ResolvedConcept:
-    """Raises NotFound, or InvalidQuery for a concept of another model."""
+    """Return a concept; raise NotFound, or InvalidQuery for one of another model."""
     if _lookup is None:
         raise NotFound("There are no concepts here.")
     return _lookup(concept, user, dataset)

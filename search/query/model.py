@@ -1,44 +1,49 @@
-"""What can be asked: terms, filters, and a query of both, checked on the way in."""
+"""The query of a search: its terms and the SearchQuery, validated when created."""
 
 import base64
 import binascii
 import math
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 
 from search.errors import InvalidQuery
 
+from .filters import MAX_TEXT_LENGTH, Filters
+
 FIELDS = ("image", "text", "both")
 MODES = ("ann", "exact")
-NSFW = ("safe", "any")
 SORTS = ("similarity", "size", "popularity")
-ORIENTATIONS = ("landscape", "portrait", "square")
 MAX_TERMS = 16
-MAX_TEXT_LENGTH = 1_000
 MAX_URL_LENGTH = 2_000
-MAX_FETCHED = 4  # pictures by their address; each may take seconds
+MAX_FETCHED = 4  # images by their URL; each may take seconds
 MAX_WEIGHT = 100.0
-MAX_IDS = 5_000  # their digits have to fit into one field of a request to the engine
-MAX_EXCLUDED = MAX_IDS  # not to be split: each engine's list has to be whole
-LAST_ITEM = 2**53 - 1  # JavaScript keeps integers up to here
-MAX_SIDE_PX = 2**32 - 1  # pixels
 DEFAULT_LIMIT = 40
 MAX_PER_PAGE = 100
 MAX_RESULTS = 10_000  # of a search, all pages together
-WORD = re.compile(r"[^\W_]")  # a letter or a digit of any script
+# What to_dict writes.
+TERM_TYPES: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("text", "image", "image_url", "embedding", "concept"), str),
+    "item": int,
+    "weight": (int, float),
+}
+QUERY_TYPES: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("dataset", "field", "mode", "sort", "cursor"), str),
+    "terms": list,
+    "filters": dict,
+    "limit": int,
+}
 SHORTENED = "~"  # before what shorten_embedding writes
-SITE = re.compile(r"[^\W_]([\w.-]*[^\W_])?")
 
 
 @dataclass(frozen=True)
 class Term:
-    """One part of a query: exactly one of these, and its weight.
+    """One part of a query: exactly one kind of content, and its weight.
 
-    `text` is words, `image` a picture's bytes, `image_url` where to fetch one, `item`
-    an item's id, `embedding` the numbers themselves, `concept` the id of a Concept.
+    `text` is words, `image` the bytes of an image file, `image_url` where to fetch one,
+    `item` an item's id, `embedding` a vector, `concept` the id of a Concept.
     """
 
     text: str | None = None
@@ -78,6 +83,33 @@ class Term:
             self.concept,
         )
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content and the weight in JSON's own types.
+
+        An image is in base64, an embedding as encode_embedding writes it.
+        """
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        given["weight"] = float(self.weight)
+        if self.image is not None:
+            given["image"] = base64.b64encode(self.image).decode()
+        if self.embedding is not None:
+            given["embedding"] = encode_embedding(self.embedding)
+        return given
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return what to_dict wrote; raise InvalidQuery for anything else."""
+        try:
+            given = dict(values)
+            _check_types(given, TERM_TYPES)
+            if "image" in given:
+                given["image"] = base64.b64decode(given["image"], validate=True)
+            if "embedding" in given:
+                given["embedding"] = decode_embedding(given["embedding"])
+            return cls(**given)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidQuery("This is not a term of a query.") from error
+
 
 def _check_text(text: str) -> None:
     if not text.strip():
@@ -90,60 +122,9 @@ def _check_text(text: str) -> None:
 
 
 @dataclass(frozen=True)
-class Filters:
-    """Which items may be among the results; None and "" ask for nothing.
-
-    `min_similarity` is of the dataset's own image–caption score, `cutoff` of the
-    similarity to the query; `caption` holds words that must all occur; `site` takes
-    a host's subdomains along.
-    """
-
-    nsfw: str = "safe"
-    min_width: int | None = None
-    max_width: int | None = None
-    min_height: int | None = None
-    max_height: int | None = None
-    orientation: str = ""
-    min_similarity: float | None = None
-    license: str = ""
-    caption: str = ""
-    site: str = ""
-    exclude: tuple[int, ...] = ()
-    dedupe: bool = True
-    cutoff: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.nsfw not in NSFW:
-            raise InvalidQuery("The filter nsfw is safe or any.")
-        for name in ("min_width", "max_width", "min_height", "max_height"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= MAX_SIDE_PX:
-                raise InvalidQuery(f"The filter {name} is a number of pixels.")
-        if self.orientation and self.orientation not in ORIENTATIONS:
-            raise InvalidQuery(
-                "The filter orientation is landscape, portrait or square."
-            )
-        for name in ("min_similarity", "cutoff"):
-            value = getattr(self, name)
-            if value is not None and not -1 <= value <= 1:
-                raise InvalidQuery(f"The filter {name} lies between −1 and 1.")
-        for name in ("license", "caption", "site"):
-            if len(getattr(self, name)) > MAX_TEXT_LENGTH:
-                raise InvalidQuery(
-                    f"The filter {name} is longer than {MAX_TEXT_LENGTH:,} characters."
-                )
-        if self.caption and not WORD.search(self.caption):
-            raise InvalidQuery("The filter caption holds no word.")
-        if self.site and not SITE.fullmatch(self.site):
-            raise InvalidQuery("The filter site is a host such as flickr.com.")
-        if len(self.exclude) > MAX_EXCLUDED:
-            raise InvalidQuery(f"At most {MAX_EXCLUDED:,} items can be excluded.")
-        if not all(0 <= item <= LAST_ITEM for item in self.exclude):
-            raise InvalidQuery("The filter exclude holds what is no item's id.")
-
-
-@dataclass(frozen=True)
 class SearchQuery:
+    """A search of a dataset, or with `cursor` a further page of one."""
+
     dataset: str
     terms: tuple[Term, ...]
     field: str = "image"
@@ -171,14 +152,52 @@ class SearchQuery:
         if not 1 <= self.limit <= MAX_PER_PAGE:
             raise InvalidQuery(f"A page has 1 to {MAX_PER_PAGE} results.")
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it in JSON's own types, for storage."""
+        return {
+            "dataset": self.dataset,
+            "terms": [term.to_dict() for term in self.terms],
+            "field": self.field,
+            "mode": self.mode,
+            "filters": self.filters.to_dict(),
+            "sort": self.sort,
+            "limit": self.limit,
+            "cursor": self.cursor,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return what to_dict wrote, by this version or an earlier one.
+
+        What is missing has its default. Raise InvalidQuery for anything else.
+        """
+        try:
+            given = dict(values)
+            _check_types(given, QUERY_TYPES)
+            given["terms"] = tuple(map(Term.from_dict, given["terms"]))
+            if "filters" in given:
+                given["filters"] = Filters.from_dict(given["filters"])
+            return cls(**given)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidQuery("This is not a search.") from error
+
+
+def _check_types(
+    values: Mapping[str, Any], types: Mapping[str, type | tuple[type, ...]]
+) -> None:
+    """Raise TypeError for a value of another type, KeyError for an unknown name."""
+    for name, value in values.items():
+        if not isinstance(value, types[name]):
+            raise TypeError(name)
+
 
 def encode_embedding(vector: Iterable[float]) -> str:
-    """A vector as text for an address: base64url of its little-endian float32."""
+    """Return a vector as text for a URL: base64url of its little-endian float32."""
     return _base64url(np.asarray(vector, "<f4"))
 
 
 def shorten_embedding(vector: Iterable[float]) -> str:
-    """Half as long, of float16: so that an address has room for several pictures."""
+    """Return it half as long, of float16, so that a URL has room for several."""
     return SHORTENED + _base64url(np.asarray(vector, "<f2"))
 
 
@@ -187,7 +206,7 @@ def _base64url(numbers: np.ndarray) -> str:
 
 
 def decode_embedding(text: str) -> tuple[float, ...]:
-    """The vector that one of these wrote; InvalidQuery for any other text."""
+    """Return the vector that one of these wrote; raise InvalidQuery for other text."""
     numbers = "<f2" if text.startswith(SHORTENED) else "<f4"
     digits = text.removeprefix(SHORTENED).rstrip("=")
     try:

@@ -1,4 +1,4 @@
-"""A text as the language of the box reads it: its parts, and the same text changed."""
+"""A parsed text of the search box, and the same text with terms changed."""
 
 import re
 from dataclasses import dataclass, field
@@ -7,17 +7,17 @@ from typing import Any
 
 from .model import Term
 
-Span = tuple[int, int]  # the first character, and the one after the last
+Span = tuple[int, int]  # start and end, exclusive
 
-# A weight is one before a letter or a parenthesis only: 10:30 and 3:4 are words.
+# A weight counts only before a letter or a parenthesis: 10:30 and 3:4 are words.
 PREFIX = re.compile(r"([-−+]?)(?:([0-9]+(?:\.[0-9]+)?|\.[0-9]+):(?=\(|[^\W\d_]))?")
-# Words that need no parentheses to have a weight.
+# A word that needs no parentheses to have a weight.
 ONE_WORD = re.compile(r"[^\W\d_]\w*")
 
 
 @dataclass(frozen=True)
 class Token:
-    """A term or filters, and where in the text they stand; plain words are one part."""
+    """A term or filters, and where they are in the text; plain words are one token."""
 
     spans: tuple[Span, ...]
     term: Term | None = None
@@ -27,7 +27,7 @@ class Token:
 
 @dataclass(frozen=True)
 class ParsedQuery:
-    """How a text was read."""
+    """A text and what it was parsed into."""
 
     text: str
     parts: tuple[Token, ...]
@@ -38,7 +38,7 @@ class ParsedQuery:
 
     @cached_property
     def filters(self) -> dict[str, Any]:
-        """Fields of query.Filters, only those that the text names."""
+        """The values of the filters that the text names."""
         merged: dict[str, Any] = {}
         for part in self.parts:
             merged |= part.filters
@@ -48,22 +48,22 @@ class ParsedQuery:
         return merged
 
     def without(self, *parts: Token) -> str:
-        """The text that is left when these parts are taken out."""
+        """Return the text without these tokens."""
         return self._with({span: "" for part in parts for span in part.spans})
 
     def weighed(self, part: Token, weight: float) -> str:
-        """The text in which the term of a part has another weight."""
+        """Return the text in which the term of a token has another weight."""
         written = self._written(part, weight)
         return self._with(dict.fromkeys(part.spans, "") | {part.spans[0]: written})
 
     def _written(self, part: Token, weight: float) -> str:
         words = part.term.text if part.term else None
         if words is None:
-            # A sign and a weight, if any, stand before what can be read alone.
-            thing = PREFIX.sub("", self.text[slice(*part.spans[0])], count=1)
-            if part.is_plain:  # a number alone, in which an item was seen
-                thing = f"item:{thing}"
-            return f"{_prefix(weight)}{thing}"
+            # Only the sign and the weight change.
+            content = PREFIX.sub("", self.text[slice(*part.spans[0])], count=1)
+            if part.is_plain:  # a number alone, which was read as an item
+                content = f"item:{content}"
+            return f"{_prefix(weight)}{content}"
         is_alone = part.is_plain and weight == 1
         if not is_alone and not ONE_WORD.fullmatch(words):
             if closings(f"({words})").get(0) != len(words) + 2:
@@ -72,7 +72,7 @@ class ParsedQuery:
         return words if is_alone else f"{_prefix(weight) or '+'}{words}"
 
     def _with(self, written: dict[Span, str]) -> str:
-        """The text with other words in the place of these."""
+        """Return the text with other words in place of these."""
         text, at = "", 0
         for (start, end), words in sorted(written.items()):
             text, at = f"{text}{self.text[at:start]} {words} ", end
@@ -80,7 +80,7 @@ class ParsedQuery:
 
 
 def closings(text: str) -> dict[int, int]:
-    """Where each parenthesis opens, and where what it holds has ended."""
+    """Return the end of each closed parenthesis, by the place where it opens."""
     found, opened = {}, []
     for at, char in enumerate(text):
         if char == "(":
@@ -91,7 +91,7 @@ def closings(text: str) -> dict[int, int]:
 
 
 def _prefix(weight: float) -> str:
-    """What stands before a term of this weight."""
+    """Return the sign or the weight to write before a term."""
     if abs(weight) == 1:
         return "" if weight > 0 else "-"
     return f"{round(weight, 4):g}:"

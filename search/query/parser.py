@@ -1,141 +1,83 @@
-"""The language of the search box, which the API's `q` speaks too.
+"""Parse the language of the search box, which is that of the API's `q` too.
 
     red house -car 2:(sail boat) width>512 nsfw:any site:flickr.com "in the caption"
 
-Plain words are one thing to search for, wherever they stand; what has a sign or a
-weight is one of its own. Filters have names, and words in quotes must occur in the
-caption. Whatever looks like none of this is plain words; what looks like it and cannot
-be read raises UnreadableWord, which points at it.
+All plain words are one term, wherever they are; what has a sign or a weight is a term
+of its own. Filters have names, and words in quotes must occur in the caption. What
+looks like none of this is plain words; what looks like it and cannot be read raises
+UnreadableWord, which points at it.
 """
 
 import re
 import string
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
 
 from search.errors import InvalidQuery, UnreadableWord
 
-from .model import MAX_TEXT_LENGTH, MAX_URL_LENGTH, ORIENTATIONS, Filters, Term
+from .filters import MAX_TEXT_LENGTH, Filters, filter_words, filters_of_word
+from .model import MAX_URL_LENGTH, Term
 from .parsed import PREFIX, ParsedQuery, Span, Token, closings
 from .url_params import parse_item_url
 
-YES, NO = ("yes", "on", "true"), ("no", "off", "false")
 CLOSE = 0.8  # of difflib's ratio: heigth is height, and time is not item
-SHORTEST = 3  # letters of what looks like a filter's name: in “I<3 cats” is none
-
-# Of a sign and a value, the fields of query.Filters.
-FilterReader = Callable[[str, str], dict[str, Any]]
+MIN_NAME_LENGTH = 3  # letters of what looks like a filter's name, unlike “I<3 cats”
 
 
-@dataclass(frozen=True)
-class NamedFilter:
-    values: FilterReader  # ValueError or KeyError for what it cannot read
-    example: str
+def read_filter(name: str, sign: str, value: str) -> dict[str, Any]:
+    """Return the values, by the names of filters, that a word of the box gives them.
 
-    def read(self, sign: str, value: str) -> dict[str, Any]:
-        """Raises InvalidQuery with an example of what can be read."""
-        try:
-            return self.values(sign, value)
-        except (ValueError, KeyError) as error:
-            raise InvalidQuery(
-                f"This filter is written {self.example}. {_unknown_filter(sign)}"
-            ) from error
-
-
-def _pixels(side: str) -> FilterReader:
-    least, most = f"min_{side}", f"max_{side}"
-
-    def values(sign: str, value: str) -> dict[str, Any]:
-        count = int(value)
-        return {
-            ">": {least: count + 1},
-            ">=": {least: count},
-            "<": {most: count - 1},
-            "<=": {most: count},
-            "=": {least: count, most: count},
-        }[sign]
-
-    return values
-
-
-def _value(
-    field: str, signs: tuple[str, ...], read: Callable[[str], Any]
-) -> FilterReader:
-    def values(sign: str, value: str) -> dict[str, Any]:
-        if sign not in signs:
-            raise ValueError(f"{sign} does not go with {field}")
-        return {field: read(value)}
-
-    return values
-
-
-def _minimum(field: str) -> FilterReader:
-    return _value(field, (">", ">=", ":"), float)
-
-
-def _word(field: str, read: Callable[[str], Any]) -> FilterReader:
-    return _value(field, (":", "="), read)
-
-
-def _safety(word: str) -> str:
-    return {"safe": "safe", "any": "any"}[word.lower()]
-
-
-def _orientation(word: str) -> str:
-    return {each: each for each in ORIENTATIONS}[word.lower()]
-
-
-def _switch(word: str) -> bool:
-    return {**dict.fromkeys(YES, True), **dict.fromkeys(NO, False)}[word.lower()]
-
-
-FILTERS = {
-    "width": NamedFilter(_pixels("width"), "width>512 or width<=2000"),
-    "height": NamedFilter(_pixels("height"), "height>512 or height<=2000"),
-    "orientation": NamedFilter(
-        _word("orientation", _orientation), "orientation:landscape, portrait or square"
-    ),
-    "similarity": NamedFilter(_minimum("min_similarity"), "similarity>0.3"),
-    "cutoff": NamedFilter(_minimum("cutoff"), "cutoff:0.25"),
-    "nsfw": NamedFilter(_word("nsfw", _safety), "nsfw:any or nsfw:safe"),
-    "dedupe": NamedFilter(_word("dedupe", _switch), "dedupe:no or dedupe:yes"),
-    "site": NamedFilter(_word("site", str.lower), "site:flickr.com"),
-    "license": NamedFilter(_word("license", str), 'license:"CC BY"'),
-}
+    Raise InvalidQuery, with an example of what can be read.
+    """
+    try:
+        values = {
+            spec.name: spec.parse(sign, value)
+            for spec in filters_of_word(name)
+            if sign in spec.signs
+        }
+        if not values:
+            raise ValueError(f"{sign} does not go with {name}")
+        return values
+    except (ValueError, KeyError) as error:
+        raise InvalidQuery(
+            f"This filter is written {filter_words()[name].example}. "
+            f"{_as_plain_words(sign)}"
+        ) from error
 
 
 def check_name(name: str, sign: str, value: str) -> None:
-    """Refuses what all but names a filter, so that nobody believes that it filters.
+    """Refuse an unknown name that looks like a filter's, so that nobody relies on it.
 
     Other words with a colon, such as those of a pasted caption, are plain words.
     """
-    near = get_close_matches(name, FILTERS, 1, CLOSE)
-    near += [known for known in FILTERS if known in name.split("_")]
+    words = filter_words()
+    near = get_close_matches(name, words, 1, CLOSE)
+    near += [known for known in words if known in name.split("_")]
     if near:
-        example = FILTERS[near[0]].example
+        example = words[near[0]].example
         raise InvalidQuery(
-            f"There is no filter “{name}”. Is {example} meant? {_unknown_filter(sign)}"
+            f"There is no filter “{name}”. Is {example} meant? {_as_plain_words(sign)}"
         )
     is_number = re.fullmatch(r"-?[0-9]*\.?[0-9]+", value)
-    if sign != ":" and is_number and len(name) >= SHORTEST:
+    if sign != ":" and is_number and len(name) >= MIN_NAME_LENGTH:
         raise InvalidQuery(
             f"There is no filter “{name}”; width, height and similarity are compared "
-            f"with numbers. {_unknown_filter(sign)}"
+            f"with numbers. {_as_plain_words(sign)}"
         )
 
 
-def _unknown_filter(sign: str) -> str:
+def _as_plain_words(sign: str) -> str:
+    """Return a sentence on how to search for such words instead."""
     if sign == ":":
         return "With a space after the colon these are plain words."
     return "In parentheses these are plain words."
 
 
-# The weight of a minus alone. On Postcards, of -0.2 … -1 it leaves out most of what
-# shall not be there, and finds what shall be there no less.
+# The weight of a minus alone. On Postcards, of -0.2 … -1 it leaves out most of what is
+# not wanted, and finds as much of what is.
 AWAY = -1.0
 MAX_QUERY_LENGTH = MAX_TEXT_LENGTH + MAX_URL_LENGTH  # characters
 
@@ -154,9 +96,10 @@ CONCEPT = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 def parse(text: str, dataset: str = "", host: str = "") -> ParsedQuery:
-    """Reads a text; `dataset` and `host` tell the pages of its items from pictures.
+    """Parse a text.
 
-    Raises InvalidQuery, mostly as UnreadableWord.
+    A URL on `host` is that of an item's page, and has to be of `dataset`; other URLs
+    are those of images. Raise InvalidQuery, mostly as UnreadableWord.
     """
     if len(text) > MAX_QUERY_LENGTH:
         raise InvalidQuery(f"A query has up to {MAX_QUERY_LENGTH:,} characters.")
@@ -187,7 +130,7 @@ class _Reader:
         )
 
     def _part(self, at: int) -> Token | None:
-        """What begins here; None for plain words."""
+        """Return the token that begins here; None for plain words."""
         if self.text[at] in OPENING:
             return self._caption(at)
         prefix = _match(PREFIX, self.text, at)
@@ -213,7 +156,7 @@ class _Reader:
                 return self._item(at, self.text[named.end() : end], end, weight)
             if (name, sign) == ("concept", ":"):
                 return self._concept(at, self.text[named.end() : end], end, weight)
-            if name in FILTERS:
+            if filters_of_word(name):
                 return self._filter(at, named, is_weighed)
             end_of_value = _match(WORD, self.text, named.end()).end()
             with _error_at(at, end_of_value):
@@ -223,7 +166,7 @@ class _Reader:
         return None
 
     def _takes_weight(self, at: int) -> bool:
-        """Whether a sign before this means something: not in -5, -_-, --> and –."""
+        """Return whether a sign before this is one: not in -5, -_-, --> and –."""
         word = _match(WORD, self.text, at)[0]
         if word.startswith(("(", *OPENING)):
             return True
@@ -231,7 +174,7 @@ class _Reader:
         return begins and any(char.isalpha() or not char.isascii() for char in word)
 
     def _end_of_plain(self, at: int) -> int:
-        """The end of a word, or of several in parentheses, which are not read."""
+        """Return the end of a word, or of several in unparsed parentheses."""
         return _match(PLAIN, self.text, self._closings.get(at, at)).end()
 
     @cached_property
@@ -296,17 +239,17 @@ class _Reader:
         if is_weighed:
             raise UnreadableWord("A filter takes neither a sign nor a weight.", at, end)
         with _error_at(at, end):
-            return _filters(at, end, **FILTERS[named[1].lower()].read(sign, value))
+            return _filters(at, end, **read_filter(named[1].lower(), sign, value))
 
     def _check_once(self, part: Token) -> None:
-        """Words of the caption add up; any other filter stands once."""
+        """Refuse a filter that is given twice; only words of the caption add up."""
         if self.filtered & part.filters.keys():
             raise UnreadableWord("This filter stands here twice.", *part.spans[0])
         self.filtered |= part.filters.keys() - {"caption"}
 
 
 def _match(pattern: re.Pattern[str], text: str, at: int) -> re.Match[str]:
-    """What a pattern finds that is content with nothing."""
+    """Match a pattern that matches the empty text too."""
     found = pattern.match(text, at)
     assert found is not None
     return found
@@ -318,19 +261,20 @@ def _weight(sign: str, number: str | None) -> float:
     return -float(number) if number else AWAY
 
 
-def _term(start: int, end: int, **given: Any) -> Token:
+def _term(start: int, end: int, **fields: Any) -> Token:
     with _error_at(start, end):
-        return Token(((start, end),), Term(**given))
+        return Token(((start, end),), Term(**fields))
 
 
-def _filters(start: int, end: int, **given: Any) -> Token:
+def _filters(start: int, end: int, **values: Any) -> Token:
     with _error_at(start, end):
-        Filters(**given)
-    return Token(((start, end),), filters=given)
+        Filters(**values)
+    return Token(((start, end),), filters=values)
 
 
 @contextmanager
 def _error_at(start: int, end: int) -> Iterator[None]:
+    """Raise an InvalidQuery of this block as an UnreadableWord from `start` on."""
     try:
         yield
     except UnreadableWord:

@@ -1,4 +1,4 @@
-"""The addresses on the pages: our own, and those that datasets bring along."""
+"""URLs: the parameters of the search page, and which URLs of datasets are safe."""
 
 import re
 from collections.abc import Mapping
@@ -8,30 +8,10 @@ from urllib.parse import urlencode, urlsplit
 from django.conf import settings
 from django.urls import Resolver404, resolve, reverse
 
-# What is searched for beside words; each may stand several times, with a weight.
+from .filters import url_filters
+
+# The parameters of terms other than words; each can occur several times, with a weight.
 TERMS = ("item", "embedding", "concept")
-# The order in which they stand in an address, with the values that go without saying.
-DEFAULTS = {
-    "q": "",
-    **dict.fromkeys(TERMS, ""),
-    "field": "image",
-    "mode": "ann",
-    "nsfw": "safe",
-    "min_width": "",
-    "max_width": "",
-    "min_height": "",
-    "max_height": "",
-    "orientation": "",
-    "caption": "",
-    "site": "",
-    "license": "",
-    "min_similarity": "",
-    "dedupe": "yes",
-    "cutoff": "",
-    "sort": "similarity",
-    "dataset": "",
-    "cursor": "",
-}
 WEIGHT_PREFIX = re.compile(
     r"(?:(-?[0-9]{1,4}(?:\.[0-9]{1,6})?):)?(.*)", re.ASCII | re.DOTALL
 )
@@ -49,7 +29,7 @@ def is_local_image(url: str) -> bool:
 
 
 def safe_url(url: str) -> str:
-    """The address, or '' where a page must not link to it or show it."""
+    """Return the URL, or '' where a page must not link to it or show it."""
     if is_local_image(url):
         return url
     if UNSAFE_IN_URL.search(url):
@@ -65,27 +45,40 @@ def safe_url(url: str) -> str:
     return "" if "@" in parts.netloc else url
 
 
-def search_url(asked: Mapping[str, object], **changes: object) -> str:
-    """The search page for these parameters; what goes without saying is left out.
+def url_defaults() -> dict[str, str]:
+    """Return the parameters of the search page in their order, with their defaults."""
+    return {
+        **dict.fromkeys(("q", *TERMS), ""),
+        "field": "image",
+        "mode": "ann",
+        **{spec.name: spec.url_default for spec in url_filters()},
+        "sort": "similarity",
+        "dataset": "",
+        "cursor": "",
+    }
+
+
+def search_url(params: Mapping[str, object], **changes: object) -> str:
+    """Return the URL of the search page for these parameters, without defaults.
 
     A list stands for a parameter that is given several times.
     """
-    told = search_query_string({**asked, **changes})
-    return reverse("search") + (f"?{told}" if told else "")
+    query = search_query_string({**params, **changes})
+    return reverse("search") + (f"?{query}" if query else "")
 
 
-def search_query_string(asked: Mapping[str, object]) -> str:
-    """These parameters of the search page, as they stand behind the question mark."""
-    told = {
+def search_query_string(params: Mapping[str, object]) -> str:
+    """Return the query string of the search page for these parameters."""
+    given = {
         name: value
-        for name, default in DEFAULTS.items()
-        if (value := asked.get(name)) not in (None, "", [], (), default)
+        for name, default in url_defaults().items()
+        if (value := params.get(name)) not in (None, "", [], (), default)
     }
-    return urlencode(told, doseq=True)
+    return urlencode(given, doseq=True)
 
 
 def split_weight(value: str) -> tuple[float, str]:
-    """The weight of a term in an address, and the term: -0.5:7 or, with 1, just 7."""
+    """Return the weight and the term of a value such as -0.5:7 or, for 1, just 7."""
     found = WEIGHT_PREFIX.fullmatch(value)
     assert found is not None  # without a weight, all of it is the term
     weight, term = found.groups()
@@ -93,11 +86,12 @@ def split_weight(value: str) -> tuple[float, str]:
 
 
 def with_weight(weight: float, term: object) -> str:
+    """Return the value that split_weight splits."""
     return f"{term}" if weight == 1 else f"{round(weight, 4):g}:{term}"
 
 
 def parse_item_url(address: str, host: str) -> ItemReference | None:
-    """Whose page this is, if it is an item's on this host."""
+    """Return the item whose page this is, or None for any other URL."""
     try:
         parts = urlsplit(address)
         found = resolve(parts.path) if parts.netloc == host else None

@@ -6,7 +6,7 @@ from django import forms
 
 from search.errors import check_form
 from search.models import Dataset, Removal
-from search.query.model import LAST_ITEM
+from search.query.filters import LAST_ITEM
 
 MAX_REASON_LENGTH = 200  # characters
 

@@ -13,7 +13,7 @@ from search.clickhouse import writer
 from search.clickhouse.schema import ItemTable
 from search.errors import InvalidQuery, NotFound
 from search.models import Dataset, Removal
-from search.query.model import LAST_ITEM
+from search.query.filters import LAST_ITEM
 
 Kind = Removal.Kind
 REJECT_REASON = "It is on a list of what must not be found."

@@ -8,6 +8,7 @@ from search.clickhouse.filters import Condition
 from search.clickhouse.planner import estimate_selectivity
 from search.errors import NotFound, SearchError
 from search.models import Dataset
+from search.query.filters import SPECS
 
 CACHE_S = 300
 
@@ -35,22 +36,24 @@ def has_safety(dataset: Dataset) -> bool:
     return known
 
 
-FILLED_CONDITIONS = {
-    "size": "width > 0",
-    "similarity": "isFinite(caption_similarity)",
-    "license": "license != ''",
-    "site": "site != ''",
-}
+def available_filters(dataset: Dataset | None) -> set[str]:
+    """Return the names of the filters whose columns have values in this dataset.
 
-
-def filled_columns(dataset: Dataset) -> dict[str, bool]:
-    """Return by a cached sample which columns hold values; all if it is unavailable."""
-    table = dataset.item_table
-    try:
-        return {
-            name: estimate_selectivity(table, Condition(sql)).share > 0
-            for name, sql in FILLED_CONDITIONS.items()
-        }
-    except SearchError as error:
-        logger.warning("No column statistics of %s: %s", dataset.slug, error.message)
-        return dict.fromkeys(FILLED_CONDITIONS, True)
+    By a sample that is cached for minutes; where the engine cannot tell, all are.
+    """
+    tests = {spec.available_sql for spec in SPECS.values()} - {""}
+    filled: set[str] = set()
+    if dataset is not None:
+        table = dataset.item_table
+        try:
+            filled = {
+                test
+                for test in tests
+                if estimate_selectivity(table, Condition(test)).share > 0
+            }
+        except SearchError as error:
+            logger.warning(
+                "No column statistics of %s: %s", dataset.slug, error.message
+            )
+            filled = tests
+    return {spec.name for spec in SPECS.values() if spec.available_sql in {"", *filled}}

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 
 from search.query import concepts
-from search.query.model import SearchQuery, Term
+from search.query.describe import describe_term, with_factor
+from search.query.model import SearchQuery
 
 from .query_encoder import QueryEncoder
 
@@ -68,8 +68,14 @@ def explain(
 
 
 def labels(query: SearchQuery, user: Any) -> list[str]:
-    """Return a label for each term. Raises NotFound for an unknown concept."""
-    return [_label(term, user, query.dataset) for term in query.terms]
+    """Return the terms of a query in words, one by one, with their weights."""
+
+    def name_of(concept: str) -> str:
+        return concepts.find(concept, user, query.dataset).label
+
+    return [
+        with_factor(describe_term(term, name_of), term.weight) for term in query.terms
+    ]
 
 
 def _of_field(
@@ -86,22 +92,3 @@ def _contributions(labels: Sequence[str], values: np.ndarray) -> Iterator[Contri
     largest = float(np.abs(values).max()) or 1.0
     for label, value in zip(labels, values.tolist(), strict=True):
         yield Contribution(label, value, round(MAX_BAR_LENGTH * abs(value) / largest))
-
-
-def _label(term: Term, user: Any, dataset: str) -> str:
-    sign = _sign(term.weight)
-    if term.text is not None:
-        return f"{sign}{term.text}"
-    if term.item is not None:
-        return f"{sign}like item {term.item}"
-    if term.image_url is not None:
-        return f"{sign}a picture from {urlsplit(term.image_url).netloc}"
-    if term.concept is not None:
-        return f"{sign}{concepts.find(term.concept, user, dataset).label}"
-    return f"{sign}a picture"
-
-
-def _sign(weight: float) -> str:
-    if weight == 1:
-        return ""
-    return "− " if weight == -1 else f"{weight:g} × ".replace("-", "−")

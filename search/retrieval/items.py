@@ -7,7 +7,7 @@ from typing import Any
 from search.clickhouse.filters import NOT_SAFE
 from search.clickhouse.schema import SHARD_BITS
 from search.errors import NotFound
-from search.query.model import LAST_ITEM
+from search.query.filters import LAST_ITEM
 
 
 def is_unsafe(nsfw: str) -> bool:

@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from search.errors import InvalidQuery, NotFound
-from search.query.model import Filters, SearchQuery, Term
+from search.query.filters import Filters
+from search.query.model import SearchQuery, Term
 from search.query.parsed import ParsedQuery
 from search.query.parser import ITEM, parse
 

@@ -17,7 +17,8 @@ from search import cache
 from search.clickhouse.filters import NSFW, REMOVED, VISIBLE
 from search.clickhouse.queries import Candidates
 from search.errors import InvalidQuery
-from search.query.model import MAX_RESULTS, Filters
+from search.query.filters import Filters
+from search.query.model import MAX_RESULTS
 
 from . import deduplication
 

@@ -23,7 +23,7 @@ from search.clickhouse.filters import NSFW, REMOVED, VISIBLE, condition_of
 from search.clickhouse.scan import DistanceLimit, ScannedRows
 from search.clickhouse.writer import shard_bounds
 from search.models import Dataset
-from search.query.model import Filters
+from search.query.filters import Filters
 from search.removals.takedowns import RemovalList, removals_for
 
 from .dataset_index import DatasetIndex

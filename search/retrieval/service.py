@@ -24,13 +24,8 @@ from search.errors import InvalidQuery, SearchError
 from search.models import Dataset, Shard
 from search.observability import metrics
 from search.query import concepts
-from search.query.model import (
-    MAX_EXCLUDED,
-    MAX_RESULTS,
-    Filters,
-    SearchQuery,
-    Term,
-)
+from search.query.filters import MAX_EXCLUDED, Filters
+from search.query.model import MAX_RESULTS, SearchQuery, Term
 
 from . import explanation
 from .dataset_index import DatasetIndex
@@ -110,7 +105,7 @@ def _resolve(query: SearchQuery, user: Any) -> SearchQuery:
             term = Term(embedding=found.embedding, weight=term.weight)
             exclude |= dict.fromkeys(found.exclude)
         terms.append(term)
-    filters = replace(query.filters, exclude=tuple(exclude)[:MAX_EXCLUDED])
+    filters = query.filters.replace(exclude=tuple(exclude)[:MAX_EXCLUDED])
     return replace(query, terms=tuple(terms), filters=filters)
 
 

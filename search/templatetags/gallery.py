@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from search.images.decode import MAX_BYTES
 from search.models import Dataset
-from search.query.model import MAX_EXCLUDED
+from search.query.filters import MAX_EXCLUDED, filter_words
 from search.query.url_params import safe_url, search_url
 from search.retrieval import popularity
 from search.retrieval.feedback import MAX_MARKS
@@ -47,6 +47,12 @@ def similar_url(
     """Return the URL of a search by an item."""
     params = {"dataset": dataset, "item": item, "field": field, "dedupe": dedupe}
     return search_url(params)
+
+
+@register.simple_tag
+def filter_examples() -> str:
+    """List examples of the filters that the help has no line for."""
+    return ", ".join(word.help for word in filter_words().values() if word.help)
 
 
 @register.simple_tag

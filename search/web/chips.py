@@ -1,42 +1,27 @@
-"""How a search was read, in chips; each has a link to the search without it."""
+"""Chips: how a search was read, each with a link to the search without it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import urlsplit
 
 from search.models import Dataset
 from search.query import concepts
+from search.query.describe import describe_filters, describe_term
+from search.query.filters import SPECS
 from search.query.model import MAX_WEIGHT, Term
 from search.query.parsed import ParsedQuery, Token
-from search.query.url_params import DEFAULTS, TERMS, split_weight, with_weight
+from search.query.url_params import TERMS, split_weight, with_weight
 from search.retrieval import service
 from search.retrieval.service import Item
 
 from .forms import SearchForm
 
-FILTER_LABELS: dict[str, str | dict[Any, str]] = {
-    "nsfw": {"any": "not safe, too", "safe": "safe only"},
-    "min_width": "width ≥ {}",
-    "max_width": "width ≤ {}",
-    "min_height": "height ≥ {}",
-    "max_height": "height ≤ {}",
-    "orientation": "{}",
-    "min_similarity": "similarity to the caption ≥ {}",
-    "license": "license {}",
-    "caption": "caption with “{}”",
-    "site": "from {}",
-    "dedupe": {True: "near-duplicates folded", False: "near-duplicates shown"},
-    "cutoff": "similarity ≥ {}",
-}
-SLIDER_MAX = (
-    2.0  # a weight is chosen from −SLIDER to SLIDER, unless it is beyond already
-)
+SLIDER_MAX = 2.0  # either way, unless the weight is beyond it already
 
 
 @dataclass(frozen=True)
 class SearchReading:
-    """A search as it stands in the address, and how the words in it were read."""
+    """The parameters of a search, and how its words were parsed."""
 
     form: SearchForm
     asked: ParsedQuery
@@ -44,7 +29,7 @@ class SearchReading:
     user: Any = None
 
     def changed(self, name: str, value: str) -> str:
-        """The address with a filter chosen beside the box, and not in its words."""
+        """Return the URL with a filter's parameter, in place of words that set it."""
         parts = [part for part in self.asked.parts if name in part.filters]
         words = self.asked.without(*parts)
         return self.form.address(**{"q": words, name: value, "cursor": ""})
@@ -53,9 +38,9 @@ class SearchReading:
         return self.form.address(q=self.asked.without(part), cursor="")
 
     def weighed(self, key: str, weight: float) -> str:
-        """The address in which the term of a chip has another weight.
+        """Return the URL in which the term of a chip has another weight.
 
-        KeyError, ValueError or IndexError where there is no such term.
+        Raise KeyError, ValueError or IndexError where there is no such term.
         """
         name, _, place = key.partition("-")
         if name == "q":
@@ -69,12 +54,12 @@ class SearchReading:
 
 @dataclass(frozen=True)
 class Chip:
-    """A term or filters, and the address of the search without it.
+    """A term or filters, and the URL of the search without it.
 
-    A term has a `key`, by which its weight is changed, and `turned`, the address with
-    its sign turned; `item` is shown on it, or the picture `embedding`; `name` and
-    `value` are the parameter that keeps it when other words are searched for. `filters`
-    are the fields of query.Filters that it sets, with their values.
+    A term has a `key`, by which its weight is changed, and `turned`, the URL with its
+    sign turned; `item` is shown on it, or the image of `embedding`; `name` and `value`
+    are the parameter that keeps it when other words are searched for. `filters` are
+    the values of the filters that it sets, by their names.
     """
 
     label: str
@@ -95,12 +80,12 @@ class Chip:
 
     @property
     def reach(self) -> float:
-        """How far its slider goes."""
+        """The end of its slider."""
         return min(max(SLIDER_MAX, abs(self.weight)), MAX_WEIGHT)
 
 
 def chips(reading: SearchReading) -> list[Chip]:
-    """Plain words have one only among others: alone, the box says it all."""
+    """Return the chips of a search; plain words alone have none."""
     parts = reading.asked.parts
     if all(part.is_plain and part.term and part.term.item is None for part in parts):
         parts = ()
@@ -110,7 +95,7 @@ def chips(reading: SearchReading) -> list[Chip]:
 
 
 def _url_terms(reading: SearchReading) -> Iterator[Chip]:
-    """The pictures, items and concepts that stand in the address."""
+    """Yield those of the images, items and concepts in the URL's parameters."""
     form = reading.form
     for name in TERMS:
         values = form.asked[name]
@@ -130,41 +115,36 @@ def _of_terms(parts: tuple[Token, ...], reading: SearchReading) -> Iterator[Chip
 def _of_term(
     term: Term, key: str, reading: SearchReading, without: str, value: str = ""
 ) -> Chip:
-    """`value` is the term in the address; without one it stands in the words."""
-    turned = reading.weighed(key, -term.weight or 1.0)
-    chip = Chip(term.text or "", without, key, term.weight, turned)
+    """Return the chip of a term; `value` is its URL parameter, if it is not in `q`."""
+    item = concept = None
     if term.item is not None:
         item = service.item(reading.dataset.slug, term.item)
-        return replace(chip, label=f"like item {item.id}", item=item)
-    if term.embedding is not None:
-        return replace(chip, label="a picture", embedding=split_weight(value)[1])
     if term.concept is not None:
-        found = concepts.find(term.concept, reading.user, reading.dataset.slug)
-        return replace(chip, label=found.label, address=found.address)
-    if term.image_url is not None:
-        host = urlsplit(term.image_url).netloc
-        return replace(chip, label=f"a picture from {host}")
-    return chip
+        concept = concepts.find(term.concept, reading.user, reading.dataset.slug)
+    return Chip(
+        describe_term(term, lambda _: concept.label if concept else ""),
+        without,
+        key,
+        term.weight,
+        turned=reading.weighed(key, -term.weight or 1.0),
+        item=item,
+        embedding=split_weight(value)[1] if term.embedding is not None else "",
+        address=concept.address if concept else "",
+    )
 
 
 def _of_filters(part: Token, reading: SearchReading) -> Chip:
     return Chip(
-        _filters_label(part.filters), reading.without(part), filters=part.filters
+        describe_filters(part.filters), reading.without(part), filters=part.filters
     )
 
 
 def _panel_filters(reading: SearchReading) -> Iterator[Chip]:
-    """The filters chosen beside the box, unless the words in it say otherwise."""
+    """Yield those of the filters of the panel that the words do not override."""
+    asked = reading.form.asked
     for name, value in reading.form.filters.items():
-        if name in reading.asked.filters or reading.form.asked[name] == DEFAULTS[name]:
+        if name in reading.asked.filters or asked[name] == SPECS[name].url_default:
             continue
         without = reading.form.address(**{name: "", "cursor": ""})
-        yield Chip(_filters_label({name: value}), without, filters={name: value})
-
-
-def _filters_label(filters: Mapping[str, Any]) -> str:
-    told = []
-    for name, value in filters.items():
-        way = FILTER_LABELS[name]
-        told.append(way.format(value) if isinstance(way, str) else way[value])
-    return ", ".join(told)
+        chosen = {name: value}
+        yield Chip(describe_filters(chosen), without, filters=chosen)

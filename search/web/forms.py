@@ -1,6 +1,7 @@
-"""What a visitor asks for, from the address or from a form, as a SearchQuery."""
+"""Forms of the search page: from URL parameters and uploads to a SearchQuery."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from django import forms
@@ -8,11 +9,23 @@ from django.core.files.uploadedfile import UploadedFile
 
 from search.errors import InvalidQuery, check_form
 from search.images.decode import MAX_BYTES
-from search.query.model import (
+from search.query.filters import (
     LAST_ITEM,
-    MAX_SIDE_PX,
-    MAX_TERMS,
     MAX_TEXT_LENGTH,
+    NO,
+    YES,
+    Choice,
+    Control,
+    FilterSpec,
+    Ids,
+    Number,
+    Switch,
+    Text,
+    Whole,
+    url_filters,
+)
+from search.query.model import (
+    MAX_TERMS,
     MAX_WEIGHT,
     SearchQuery,
     Term,
@@ -21,11 +34,11 @@ from search.query.model import (
 from search.query.parsed import ParsedQuery
 from search.query.parser import CONCEPT, ITEM, MAX_QUERY_LENGTH
 from search.query.url_params import (
-    DEFAULTS,
     TERMS,
     search_query_string,
     search_url,
     split_weight,
+    url_defaults,
 )
 from search.retrieval import query_reader
 
@@ -36,7 +49,7 @@ NO_CONCEPT = "That is not the id of a concept."
 
 
 class TermsField(forms.Field):
-    """All values of a parameter, as Terms. `read` makes one of a value and a weight."""
+    """All values of a parameter as Terms; `read` makes one of a value and a weight."""
 
     widget = forms.MultipleHiddenInput
 
@@ -57,11 +70,11 @@ class TermsField(forms.Field):
 
 
 def split_values(values: Any) -> list[str]:
-    """What a parameter has, however it was given; blanks are nothing."""
+    """Return the values of a parameter as a list, without blank ones."""
     if values is None or isinstance(values, str | int):
         values = [values]
-    told = (str(value).strip() for value in values if value is not None)
-    return [value for value in told if value]
+    texts = (str(value).strip() for value in values if value is not None)
+    return [text for text in texts if text]
 
 
 def item_term(number: str, weight: float) -> Term:
@@ -84,52 +97,17 @@ def concept_term(number: str, weight: float) -> Term:
 
 FIELDS = (("image", "Pictures"), ("text", "Captions"), ("both", "Both"))
 MODES = (("ann", "Approximate"), ("exact", "Exact"))
-SAFETY_CHOICES = (("safe", "On"), ("any", "Off"))
-DEDUPE_CHOICES = (("yes", "Near-duplicates folded"), ("no", "Near-duplicates shown"))
-ORIENTATION_CHOICES = (
-    ("landscape", "Landscape"),
-    ("portrait", "Portrait"),
-    ("square", "Square"),
-)
 SORT_CHOICES = (
     ("similarity", "Most similar first"),
     ("size", "Largest first"),
     ("popularity", "Most often picked first"),
 )
-FILTER_NAMES = (
-    *("nsfw", "min_width", "max_width", "min_height", "max_height", "orientation"),
-    *("caption", "site", "license", "min_similarity", "dedupe", "cutoff"),
-)
-MAX_IMAGES = 4  # at once; an address has no room for many more
-YES_NO = {"yes": True, "no": False}
+MAX_IMAGES = 4  # at once; a URL has no room for many more
 
 
-def _pixels(name: str) -> forms.IntegerField:
-    return forms.IntegerField(
-        required=False,
-        min_value=0,
-        max_value=MAX_SIDE_PX,
-        error_messages=dict.fromkeys(
-            ("invalid", "min_value", "max_value"), f"The {name} is a number of pixels."
-        ),
-    )
-
-
-def _similarity(name: str) -> forms.FloatField:
-    return forms.FloatField(
-        required=False,
-        min_value=-1,
-        max_value=1,
-        error_messages=dict.fromkeys(
-            ("invalid", "min_value", "max_value"),
-            f"The {name} is a number between −1 and 1.",
-        ),
-    )
-
-
-def _words(sentence: str, most: int = MAX_TEXT_LENGTH) -> forms.CharField:
+def _text(sentence: str, max_length: int = MAX_TEXT_LENGTH) -> forms.CharField:
     return forms.CharField(
-        required=False, max_length=most, error_messages={"max_length": sentence}
+        required=False, max_length=max_length, error_messages={"max_length": sentence}
     )
 
 
@@ -139,10 +117,78 @@ def _choice(choices: tuple[tuple[str, str], ...], sentence: str) -> forms.Choice
     )
 
 
+class SwitchedOff(forms.CheckboxInput):
+    """A checkbox that is checked for "no" and sends that."""
+
+    def __init__(self, attrs: dict[str, str] | None = None):
+        super().__init__(attrs, check_test=lambda value: value == NO[0])
+
+    def format_value(self, value: Any) -> str:
+        return NO[0]
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> Any:
+        return data.get(name)
+
+
+def filter_field(spec: FilterSpec) -> forms.Field:
+    """Return the field of a filter; its cleaned value is None or "" if not given."""
+    codes = ("invalid", "min_value", "max_value", "max_length", "invalid_choice")
+    errors = dict.fromkeys(codes, spec.error)
+    common: dict[str, Any] = {"required": False, "error_messages": errors}
+    common["widget"] = _filter_widget(spec)
+    match spec.type:
+        case Whole(minimum=least, maximum=most):
+            return forms.IntegerField(min_value=least, max_value=most, **common)
+        case Number(minimum=lowest, maximum=highest):
+            return forms.FloatField(min_value=lowest, max_value=highest, **common)
+        case Text():
+            return forms.CharField(max_length=MAX_TEXT_LENGTH, **common)
+        case Choice(choices=choices):
+            any_of_them = [("", spec.control.placeholder)] if spec.control else []
+            return forms.ChoiceField(choices=[*any_of_them, *choices], **common)
+        case Switch(labels=labels):
+            return forms.TypedChoiceField(
+                choices=((YES[0], labels[0]), (NO[0], labels[1])),
+                coerce={YES[0]: True, NO[0]: False}.__getitem__,
+                empty_value=None,
+                **common,
+            )
+        case Ids():
+            raise TypeError(f"The filter {spec.name} has no field in a form.")
+
+
+def _filter_widget(spec: FilterSpec) -> forms.Widget:
+    control = spec.control or Control("")
+    attributes = dict(control.attributes)
+    match spec.type:
+        case Switch():
+            return SwitchedOff(attributes)
+        case Choice():
+            return forms.Select(attributes)
+        case Text():
+            return forms.TextInput(
+                {
+                    "placeholder": control.placeholder,
+                    "autocomplete": "off",
+                    **attributes,
+                }
+            )
+    return forms.NumberInput({"placeholder": control.placeholder, **attributes})
+
+
+@dataclass(frozen=True)
+class FilterInput:
+    """The control of a filter as the templates show it; `input` is its HTML."""
+
+    control: Control
+    input: str
+    is_tick: bool
+
+
 class SearchForm(forms.Form):
     """The parameters of the search page. Its errors are sentences for the user."""
 
-    q = _words(f"Describe it in {MAX_QUERY_LENGTH:,} characters.", MAX_QUERY_LENGTH)
+    q = _text(f"Describe it in {MAX_QUERY_LENGTH:,} characters.", MAX_QUERY_LENGTH)
     dataset = forms.SlugField(
         required=False,
         error_messages={"invalid": "There is no dataset of that name."},
@@ -152,36 +198,28 @@ class SearchForm(forms.Form):
     sort = _choice(
         SORT_CHOICES, "Pictures come by similarity, by size or by popularity."
     )
-    nsfw = _choice(SAFETY_CHOICES, "Show safe pictures or any.")
-    min_width = _pixels("least width")
-    max_width = _pixels("greatest width")
-    min_height = _pixels("least height")
-    max_height = _pixels("greatest height")
-    orientation = _choice(
-        ORIENTATION_CHOICES, "Pictures are landscape, portrait or square."
-    )
-    caption = _words(f"Up to {MAX_TEXT_LENGTH:,} characters of a caption.")
-    site = _words("The filter site is a host such as flickr.com.")
-    license = _words(f"Up to {MAX_TEXT_LENGTH:,} characters of a license.")
-    min_similarity = _similarity("least similarity of picture and caption")
-    dedupe = _choice(DEDUPE_CHOICES, "Near-duplicates are folded: yes or no.")
-    cutoff = _similarity("cutoff")
     item = TermsField(item_term)
     embedding = TermsField(embedding_term)
     concept = TermsField(concept_term)
-    cursor = _words("This address does not lead to a next page.", 2_000)
+    cursor = _text("This address does not lead to a next page.", 2_000)
+
+    def __init__(self, data: Mapping[str, Any] | None = None):
+        super().__init__(data, auto_id=False)
+        filters = {spec.name: filter_field(spec) for spec in url_filters()}
+        self.fields |= filters
+        self.order_fields(["q", "dataset", "field", "mode", "sort", *filters])
 
     @property
     def asked(self) -> dict[str, Any]:
-        """As it was given, be it valid or not, for showing it again.
+        """The parameters as they were given, valid or not, for showing them again.
 
-        Texts by the name of their parameter; of TERMS, lists of them.
+        Texts, by the name of the parameter; lists of texts for TERMS.
         """
         return {
             name: split_values(self[name].value())
             if name in TERMS
             else str(self[name].value() or "").strip() or default
-            for name, default in DEFAULTS.items()
+            for name, default in url_defaults().items()
         }
 
     @property
@@ -190,22 +228,25 @@ class SearchForm(forms.Form):
         return any(asked[name] for name in ("q", *TERMS))
 
     def address(self, **changes: object) -> str:
+        """Return the URL of the search page with these parameters, some changed."""
         return search_url(self.asked, **changes)
 
     def told(self, *without: str) -> str:
-        """The parameters as they stand in an address, some of them left out."""
+        """Return the parameters as a query string, some of them left out."""
         return search_query_string({**self.asked, **dict.fromkeys(without, "")})
 
     def check(self) -> None:
+        """Raise InvalidQuery with the first error, if there is one."""
         check_form(self)
 
     def read(self, dataset: str, host: str) -> ParsedQuery:
-        """How the words in the box are read."""
+        """Parse the words in the box."""
         return query_reader.read(self.cleaned_data["q"], dataset, host)
 
     def search_query(
         self, dataset: str, asked: ParsedQuery, **options: Any
     ) -> SearchQuery:
+        """Return the query of the parsed words and the other parameters."""
         given = self.cleaned_data
         return query_reader.query(
             dataset,
@@ -221,14 +262,27 @@ class SearchForm(forms.Form):
 
     @property
     def filters(self) -> dict[str, Any]:
-        """Fields of query.Filters, only those that are chosen beside the box."""
+        """The values of the filters that have parameters of their own."""
         given = self.cleaned_data
-        chosen = {
-            name: given[name] for name in FILTER_NAMES if given[name] not in ("", None)
+        return {
+            spec.name: given[spec.name]
+            for spec in url_filters()
+            if given[spec.name] not in ("", None)
         }
-        if "dedupe" in chosen:
-            chosen["dedupe"] = YES_NO[chosen["dedupe"]]
-        return chosen
+
+    def filter_inputs(
+        self, names: Collection[str], **attributes: str | bool
+    ) -> list[FilterInput]:
+        """Return the controls of those of these filters that have one, with HTML."""
+        return [
+            FilterInput(
+                spec.control,
+                self[spec.name].as_widget(attrs={**attributes}),
+                isinstance(spec.type, Switch),
+            )
+            for spec in url_filters()
+            if spec.control and spec.name in names
+        ]
 
 
 class ManyFiles(forms.FileInput):
@@ -236,7 +290,7 @@ class ManyFiles(forms.FileInput):
 
 
 class ImagesField(forms.FileField):
-    """Several files by one name, as a list of at least one."""
+    """Several files under one name, as a list of at least one."""
 
     widget = ManyFiles
 
@@ -247,9 +301,9 @@ class ImagesField(forms.FileField):
 
 
 class ImageForm(forms.Form):
-    """Pictures to search by, and how: alone, or beside what is searched for already."""
+    """Images to search by: alone, or with `beside` added to the present search."""
 
-    # An ImageField would open the picture before the service guards against bombs.
+    # An ImageField would open the image before the service guards against bombs.
     picture = ImagesField(
         error_messages=dict.fromkeys(
             ("required", "invalid", "missing", "empty"), "Choose a picture first."
@@ -267,12 +321,12 @@ class ImageForm(forms.Form):
     beside = forms.BooleanField(required=False)
 
     def terms(self) -> list[Term]:
-        """A term for each picture. Raises InvalidQuery."""
+        """Return a term for each image; raise InvalidQuery."""
         check_form(self)
         files: list[UploadedFile] = self.cleaned_data["picture"]
         if len(files) > MAX_IMAGES:
             raise InvalidQuery(f"Search by up to {MAX_IMAGES} pictures at once.")
         weight = self.cleaned_data["weight"]
         weight = 1.0 if weight is None else weight
-        # One byte too many is enough for the service to refuse it.
+        # One byte too many is enough for the service to refuse the file.
         return [Term(image=file.read(MAX_BYTES + 1), weight=weight) for file in files]

@@ -1,4 +1,4 @@
-"""How similar the candidates of a search are, as a small histogram with a cutoff."""
+"""A histogram of the similarities of a search's candidates, with a cutoff."""
 
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 BARS = 40
-HEIGHT = 48  # of the highest, in the units of the drawing
+HEIGHT = 48  # of the highest, in units of the drawing
 WIDTH = 5  # of each
-DECIMALS = 4  # of a cutoff in an address
+DECIMALS = 4  # of a cutoff in a URL
 
 
 class Bar(NamedTuple):
-    """Where it stands in the drawing, and whether what it counts is cut off."""
+    """A bar in the drawing; `is_below` says that what it counts is below the cutoff."""
 
     x: int
     y: float
@@ -25,8 +25,8 @@ class Bar(NamedTuple):
 class Histogram:
     """The similarities of `total` candidates; `above` of them reach the cutoff.
 
-    `edges` are where a cutoff can be set, from the lowest on; as many as `reaching`,
-    which says how many candidates there are from each edge on.
+    `edges` are where a cutoff can be set, ascending; `reaching` counts the candidates
+    from each edge on.
     """
 
     bars: tuple[Bar, ...]
@@ -35,7 +35,7 @@ class Histogram:
     total: int
     above: int
     cutoff: float | None
-    place: int  # the edge that the cutoff is nearest to
+    place: int  # index of the edge nearest to the cutoff
     width: ClassVar[int] = BARS * WIDTH
     height: ClassVar[int] = HEIGHT
     bar_width: ClassVar[int] = WIDTH - 1  # a gap to the next
@@ -44,7 +44,7 @@ class Histogram:
 def similarity_histogram(
     similarities: ArrayLike, cutoff: float | None
 ) -> Histogram | None:
-    """None where there is nothing to choose between."""
+    """Return the histogram, or None where there is nothing to choose between."""
     found = np.asarray(similarities, np.float64)
     if len(found) < 2 or found.max() - found.min() < 10**-DECIMALS * BARS:
         return None
@@ -54,7 +54,7 @@ def similarity_histogram(
     reaching = [int(np.count_nonzero(found >= edge)) for edge in edges[:-1]]
     place = 0 if cutoff is None else int(np.abs(edges[:-1] - cutoff).argmin())
     above = len(found) if cutoff is None else int(np.count_nonzero(found >= cutoff))
-    # By the root, few are still seen beside many.
+    # Square roots, so that small counts can be seen next to large ones.
     heights = HEIGHT * np.sqrt(counts / counts.max())
     bars = (
         Bar(WIDTH * at, round(HEIGHT - height, 1), round(float(height), 1), at < place)

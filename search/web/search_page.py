@@ -18,14 +18,14 @@ from search.evaluation.exact_check import ExactCheck
 from search.models import Dataset
 from search.query.model import SearchQuery
 from search.query.parser import parse
-from search.query.url_params import DEFAULTS, TERMS, search_url
+from search.query.url_params import TERMS, search_url
 from search.retrieval import popularity, service
-from search.retrieval.column_stats import filled_columns, has_safety
+from search.retrieval.column_stats import available_filters, has_safety
 from search.retrieval.items import Hit
 from search.retrieval.service import Page
 
 from .chips import Chip, SearchReading, chips
-from .forms import FIELDS, ORIENTATION_CHOICES, SORT_CHOICES, SearchForm
+from .forms import FIELDS, SORT_CHOICES, FilterInput, SearchForm
 from .histogram import Histogram, similarity_histogram
 from .summary import Note, headline, hidden_by_chip, hidden_notes, no_results_notes
 
@@ -56,7 +56,7 @@ class SearchBox:
         return cls(
             form=form,
             asked=asked,
-            choices={name: asked[name] for name in DEFAULTS if name not in kept},
+            choices={name: asked[name] for name in asked if name not in kept},
             datasets=datasets,
             dataset=_selected_dataset(datasets, asked["dataset"]),
             is_search=form.is_search,
@@ -114,19 +114,18 @@ class FiltersPanel:
     """The variables of search/_panel.html besides those of the page."""
 
     fields: Sequence[tuple[str, str]]
-    shapes: Sequence[tuple[str, str]]
     orders: Sequence[tuple[str, str]]
-    columns: Mapping[str, bool]
+    filter_inputs: Sequence[FilterInput]
 
     @classmethod
-    def of(cls, dataset: Dataset | None) -> Self:
+    def of(cls, form: SearchForm, dataset: Dataset | None) -> Self:
         """Offer what the dataset can be filtered and sorted by."""
         by_picks = dataset is not None and popularity.is_known(dataset)
         orders = [
             order for order in SORT_CHOICES if by_picks or order[0] != "popularity"
         ]
-        columns = filled_columns(dataset) if dataset else {}
-        return cls(FIELDS, ORIENTATION_CHOICES, orders, columns)
+        inputs = form.filter_inputs(available_filters(dataset), form="search")
+        return cls(FIELDS, orders, inputs)
 
 
 def _selected_dataset(datasets: Sequence[Dataset], slug: str) -> Dataset | None:

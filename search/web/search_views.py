@@ -153,7 +153,7 @@ def _is_htmx(request: HtmxRequest) -> bool:
 def _respond(request: HtmxRequest, page: SearchPage, address: str) -> HttpResponse:
     """Render a whole page; for htmx the results, or of a next page the hits."""
     if not _is_htmx(request):
-        panel = FiltersPanel.of(page.dataset)
+        panel = FiltersPanel.of(page.form, page.dataset)
         response = render(request, "search/page.html", vars(page) | vars(panel))
     elif page.asked["cursor"]:
         page = replace(page, address=request.get_full_path())

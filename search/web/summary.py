@@ -1,29 +1,29 @@
-"""What a page of results says of itself: how many there are, and what is not shown."""
+"""The words over a page of results: how many there are, and what is hidden."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from search.query.model import Filters
+from search.query.filters import SPECS, Filters
 from search.retrieval import service
 from search.retrieval.service import Page
 
-from .chips import FILTER_LABELS, Chip, SearchReading
+from .chips import Chip, SearchReading
 
 THINGS = {"image": "pictures", "text": "captions", "both": "pictures and captions"}
-NARROWING = FILTER_LABELS.keys() - {"nsfw", "dedupe"}
 
 
 @dataclass(frozen=True)
 class Note:
-    """Some words, and the address of a search that changes what they tell of, or ""."""
+    """Some words, and the URL of a search that changes what they are about, or ""."""
 
     words: str
     address: str = ""
 
 
 def headline(reading: SearchReading, chips: list[Chip], page: Page) -> str:
+    """Return the line over the results."""
     count = f"{reading.dataset.item_count():,}"
     things = THINGS[reading.form.asked["field"]]
     is_all = not page.next and not reading.form.asked["cursor"]
@@ -46,7 +46,7 @@ def headline(reading: SearchReading, chips: list[Chip], page: Page) -> str:
 
 
 def hidden_notes(reading: SearchReading, page: Page) -> Iterator[Note]:
-    """What was nearer than the last result and is not shown, with links that do."""
+    """Yield what is nearer than the last result and hidden, with links that show it."""
     if count := page.hidden.nsfw:
         yield Note(f"{count:,} not safe hidden", reading.changed("nsfw", "any"))
     if count := page.hidden.duplicates:
@@ -57,8 +57,8 @@ def hidden_notes(reading: SearchReading, page: Page) -> Iterator[Note]:
 
 
 def hidden_by_chip(chip: Chip, reading: SearchReading, page: Page) -> str:
-    """How many pictures a filter hides by itself, where that is known, or ""."""
-    if not NARROWING & chip.filters.keys():
+    """Return how many images a filter hides by itself, where that is known, or ""."""
+    if not _narrowing([chip]):
         return ""
     if "cutoff" in chip.filters:
         below = int(np.count_nonzero(page.similarities < chip.filters["cutoff"]))
@@ -71,28 +71,28 @@ def hidden_by_chip(chip: Chip, reading: SearchReading, page: Page) -> str:
 def no_results_notes(
     reading: SearchReading, chips: list[Chip], page: Page
 ) -> tuple[Note, ...]:
-    """The reason in the first, and in the others what may help."""
+    """Return the reason first, then what may help."""
     title, count = reading.dataset.title, reading.dataset.item_count()
     narrowing = _narrowing(chips)
-    ways = [Note(f"Without “{chip.label}”", chip.without) for chip in narrowing]
+    remedies = [Note(f"Without “{chip.label}”", chip.without) for chip in narrowing]
     if not count:
         return (Note(f"{title} has no pictures yet."),)
     if page.hidden.nsfw:
         show = Note("Show those, too", reading.changed("nsfw", "any"))
-        return (Note("All that was found is marked as not safe."), show, *ways)
+        return (Note("All that was found is marked as not safe."), show, *remedies)
     if cut := _cut_off(narrowing, page):
-        return (cut, *ways)
+        return (cut, *remedies)
     if not narrowing:
         return (Note(f"None of the {count:,} pictures of {title} can be shown."),)
     if len(narrowing) == 1:
         reason = f"None of the {count:,} pictures of {title} passes the filter."
     else:
         reason = f"None of the {count:,} pictures of {title} passes all filters."
-    return (Note(reason), *ways)
+    return (Note(reason), *remedies)
 
 
 def _cut_off(narrowing: list[Chip], page: Page) -> Note | None:
-    """Where something was found, but all of it lies below the cutoff."""
+    """Return the reason if all that was found lies below the cutoff."""
     cutoffs = [chip.filters["cutoff"] for chip in narrowing if "cutoff" in chip.filters]
     if not cutoffs or not len(page.similarities):
         return None
@@ -102,5 +102,7 @@ def _cut_off(narrowing: list[Chip], page: Page) -> Note | None:
 
 
 def _narrowing(chips: list[Chip]) -> list[Chip]:
-    """Those of the filters that leave pictures out for what they are."""
-    return [chip for chip in chips if NARROWING & set(chip.filters)]
+    """Return the chips of filters that leave images out for what they are."""
+    return [
+        chip for chip in chips if any(SPECS[name].is_narrowing for name in chip.filters)
+    ]

@@ -210,7 +210,7 @@ def export(owner: User) -> Any:
     made = Export.objects.create(
         owner=owner,
         name="boats",
-        asked=of_collection(owner, collection(owner).pk, "csv").as_json(),
+        asked=of_collection(owner, collection(owner).pk, "csv").to_dict(),
         state=Export.State.DONE,
         attempts=1,
         manifest={"files": [{"name": "a", "rows": 1, "bytes": 1, "sha256": ""}]},

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from search.query.model import Filters
+from search.query.filters import Filters
 from support.crowd import Crowd, unit
 
 CLOSE = 1e-5  # two exact similarities that may change places
@@ -130,19 +130,21 @@ def passing(crowd: Crowd, filters: Filters) -> np.ndarray:
     found = np.ones(len(crowd), bool)
     for side in ("width", "height"):
         sizes = crowd.column(side)
-        if (least := getattr(filters, f"min_{side}")) is not None:
+        if (least := filters[f"min_{side}"]) is not None:
             found &= sizes >= least
-        if (most := getattr(filters, f"max_{side}")) is not None:
+        if (most := filters[f"max_{side}"]) is not None:
             found &= sizes <= most
-    if filters.min_similarity is not None:
-        found &= crowd.column("similarity") >= np.float32(filters.min_similarity)
-    if filters.license:
-        found &= _each(crowd, "license", lambda name: name == filters.license.lower())
-    if filters.caption:
-        words = set(filters.caption.lower().split())
+    if filters["min_similarity"] is not None:
+        found &= crowd.column("similarity") >= np.float32(filters["min_similarity"])
+    if filters["license"]:
+        found &= _each(
+            crowd, "license", lambda name: name == filters["license"].lower()
+        )
+    if filters["caption"]:
+        words = set(filters["caption"].lower().split())
         found &= _each(crowd, "caption", lambda text: words <= _words(text))
-    if filters.site:
-        found &= _each(crowd, "url", lambda url: _on_site(url, filters.site.lower()))
+    if filters["site"]:
+        found &= _each(crowd, "url", lambda url: _on_site(url, filters["site"].lower()))
     found.flags.writeable = False
     return found
 

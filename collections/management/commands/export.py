@@ -20,7 +20,8 @@ from search.management.console import (
     quiet,
 )
 from search.management.query_options import check_engine, user_named
-from search.query.model import FIELDS, MAX_RESULTS, MODES, SORTS, Filters
+from search.query.filters import Filters
+from search.query.model import FIELDS, MAX_RESULTS, MODES, SORTS
 from search.query.parser import parse
 from search.retrieval import query_reader, service
 

@@ -16,15 +16,16 @@ from search.management.console import (
     for_terminal,
     quiet,
 )
-from search.query.model import (
-    FIELDS,
-    MAX_RESULTS,
-    MODES,
-    NSFW,
-    ORIENTATIONS,
-    SORTS,
-    SearchQuery,
+from search.query.filters import (
+    SPECS,
+    Choice,
+    FilterSpec,
+    Number,
+    Switch,
+    Text,
+    Whole,
 )
+from search.query.model import FIELDS, MAX_RESULTS, MODES, SORTS, SearchQuery
 from search.retrieval.service import Page
 
 DEFAULT_LIMIT = 20
@@ -41,23 +42,6 @@ CHOICES = {
     "field": (FIELDS, "which embeddings are compared (image)"),
     "mode": (MODES, "by the index, or with every item (ann)"),
     "sort": (SORTS, "in which order those that are found come (similarity)"),
-}
-FILTERS: dict[str, dict[str, Any]] = {
-    "nsfw": {"choices": NSFW, "help": "any shows what is not safe, too"},
-    "min_width": {"type": int, "metavar": "PIXELS"},
-    "max_width": {"type": int, "metavar": "PIXELS"},
-    "min_height": {"type": int, "metavar": "PIXELS"},
-    "max_height": {"type": int, "metavar": "PIXELS"},
-    "orientation": {"choices": ORIENTATIONS},
-    "min_similarity": {
-        "type": float,
-        "metavar": "N",
-        "help": "of the dataset's own score of image and caption",
-    },
-    "caption": {"metavar": "WORDS", "help": "which the caption must hold"},
-    "site": {"metavar": "HOST"},
-    "license": {"metavar": "WORDS"},
-    "cutoff": {"type": float, "metavar": "N", "help": "least similarity to the query"},
 }
 
 
@@ -102,16 +86,8 @@ class Command(BaseCommand):
             parser.add_argument(
                 f"--{name}", choices=choices, default=choices[0], help=meant
             )
-        for name, options in FILTERS.items():
-            parser.add_argument(
-                f"--{name.replace('_', '-')}", **{"type": text} | options
-            )
-        parser.add_argument(
-            "--no-dedupe",
-            action="store_false",
-            dest="dedupe",
-            help="do not fold near-duplicates",
-        )
+        for spec in SPECS.values():
+            add_filter(parser, spec)
         parser.add_argument(
             "--user",
             type=text,
@@ -125,12 +101,12 @@ class Command(BaseCommand):
     def handle(self, *, limit: int, **options: Any) -> None:
         try:
             with quiet(), command_errors(unavailable=TRY_AGAIN):
-                query, user = asked(**options)
+                query, user = query_of(**options)
                 pages = list(query_options.pages_of(query, user, limit))
                 remark = query_options.remark(query.dataset, pages)
             if options["json"]:
-                told_at_once = query_options.join_terms(query.dataset, pages)
-                self._print([json.dumps(told_at_once, indent=2)])
+                answer = query_options.answer_of(query.dataset, pages)
+                self._print([json.dumps(answer, indent=2)])
             else:
                 self._print(self._lines(pages))
                 self.stderr.write(remark, style_func=str)
@@ -144,7 +120,7 @@ class Command(BaseCommand):
         return for_programs(hits)
 
     def _print(self, lines: Iterable[str]) -> None:
-        """Until whoever reads has enough."""
+        """Print the lines until the reader closes the pipe."""
         if reconfigure := getattr(self.stdout, "reconfigure", None):
             reconfigure(errors="replace")  # captions have characters of all scripts
         try:
@@ -156,7 +132,7 @@ class Command(BaseCommand):
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())
 
 
-def asked(
+def query_of(
     *,
     words: list[str],
     dataset: str | None,
@@ -165,30 +141,59 @@ def asked(
     user: str | None,
     **options: Any,
 ) -> tuple[SearchQuery, Any]:
-    """Return the query that the options describe, and its user. Raises SearchError."""
+    """Return the query that the options describe, and its user. Raise SearchError."""
     slug = query_options.dataset_named(dataset)
     query_options.check_engine()  # before a model is loaded in vain
-    filters = {name: options[name] for name in FILTERS if options[name] is not None}
+    filters = {
+        name: value for name in SPECS if (value := options.get(name)) is not None
+    }
     query = query_options.query(
         slug,
         " ".join(words),
         image,
         item,
-        {**filters, "dedupe": options["dedupe"]},
+        filters,
         **{name: options[name] for name in CHOICES},
     )
     return query, query_options.user_named(user)
 
 
-def text(given: str) -> str:
+def add_filter(parser: CommandParser, spec: FilterSpec) -> None:
+    """Add the option of a filter, if it has one."""
+    name = spec.name.replace("_", "-")
+    options: dict[str, Any] = {"help": spec.option_help, "metavar": spec.metavar}
+    match spec.type:
+        case Whole():
+            parser.add_argument(f"--{name}", type=int, **options)
+        case Number():
+            parser.add_argument(f"--{name}", type=float, **options)
+        case Text():
+            parser.add_argument(f"--{name}", type=text, **options)
+        case Choice() as choice:
+            parser.add_argument(
+                f"--{name}", type=text, choices=choice.values, **options
+            )
+        case Switch():
+            parser.add_argument(
+                f"--no-{name}",
+                action="store_false",
+                dest=spec.name,
+                default=None,
+                help=spec.option_help,
+            )
+
+
+def text(value: str) -> str:
+    """Return the argument; refuse one that is not UTF-8."""
     try:
-        given.encode()
+        value.encode()
     except UnicodeEncodeError as error:
         raise argparse.ArgumentTypeError("This text is not UTF-8.") from error
-    return given
+    return value
 
 
-def number_of_results(given: str) -> int:
-    if not (given.isdecimal() and 1 <= int(given) <= MAX_RESULTS):
+def number_of_results(value: str) -> int:
+    """Return the argument as a number; refuse one out of range."""
+    if not (value.isdecimal() and 1 <= int(value) <= MAX_RESULTS):
         raise argparse.ArgumentTypeError(f"This is a number from 1 to {MAX_RESULTS:,}.")
-    return int(given)
+    return int(value)
