@@ -23,7 +23,7 @@ from search.clickhouse import client
 from search.encoder import uncached_encoder_for
 from search.models import Dataset
 
-from .metrics_views import render_metrics
+from .metrics import render_metrics
 
 TIMEOUT_S = 3.5  # longer than a query waits for an encode worker
 RESULT_S = 1.0  # a result is reused for as long, so that probes keep no part busy
