@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TEMPORARY = Path(tempfile.mkdtemp(prefix="laionweb-tests-"))
 START_TIMEOUT_S = 180
 STOP_TIMEOUT_S = 30
+PAGE_TIMEOUT_MS = 60_000  # what happens at all, happens in less on any machine
 EMBEDDED = ("DATABASE_URL", "CLICKHOUSE_URL", "CELERY_BROKER_URL", "CACHE_URL")
 LIMITED = ("SEARCH", "IMAGE", "ITEM", "THUMBNAIL", "EXPORT", "REFINE")
 # A test that asks for one of these cannot be among the fast ones.
@@ -405,8 +406,9 @@ def browser() -> Iterator:
     Playwright's event loop runs then; so keep tests with a page in modules of their
     own, and have them look at the live server alone.
     """
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PAGE_TIMEOUT_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=CHROMIUM_OPTIONS
@@ -438,6 +440,7 @@ def opening(browser, url: str) -> Iterator[Callable]:
 
     def open_page(**options):
         page = browser.new_context(base_url=url, **options).new_page()
+        page.set_default_timeout(PAGE_TIMEOUT_MS)
         page.complaints = watched(page, url)
         pages.append(page)
         return page

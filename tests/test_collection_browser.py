@@ -9,8 +9,6 @@ from playwright.sync_api import Page, expect
 AXE = Path(__file__).with_name("axe.min.js")
 PHONE = {"viewport": {"width": 360, "height": 780}, "has_touch": True}
 
-expect.set_options(timeout=20_000)
-
 
 @pytest.fixture(scope="module")
 def signed_in(browser, live_server_process) -> dict:

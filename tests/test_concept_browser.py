@@ -5,8 +5,6 @@ import re
 from playwright.sync_api import Page, expect
 from test_search_browser import AXE, expect_settled, search, shown
 
-expect.set_options(timeout=20_000)
-
 PHONE = {
     "viewport": {"width": 360, "height": 740},
     "has_touch": True,

@@ -10,7 +10,6 @@ from playwright.sync_api import Page, expect
 from test_concept_browser import axe_violations, sign_in
 from test_search_browser import FIRST, search, shown
 
-expect.set_options(timeout=20_000)
 PHONE = {
     "viewport": {"width": 360, "height": 740},
     "has_touch": True,

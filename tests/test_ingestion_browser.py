@@ -14,8 +14,6 @@ ARRIVAL_MS = 120_000
 STATES = ("pending", "queued", "ingesting", "paused", "arrived", "ingested", "failed")
 AXE = Path(__file__).with_name("axe.min.js")
 
-expect.set_options(timeout=20_000)
-
 
 @pytest.fixture
 def opened(opened, live_server_process) -> Callable[..., Page]:

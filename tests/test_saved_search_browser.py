@@ -18,8 +18,6 @@ SEND = """([url, data]) => fetch(url, {
   }
 }).then(answer => answer.status)"""
 
-expect.set_options(timeout=20_000)
-
 
 @pytest.fixture(scope="module")
 def session(browser, live_server_process) -> dict:

@@ -18,8 +18,6 @@ FIRST = 20  # of the results: more are loaded while one looks
 EXAMPLE = 123
 AXE = Path(__file__).with_name("axe.min.js")
 
-expect.set_options(timeout=20_000)
-
 
 def expect_settled(page: Page) -> None:
     """Nothing is on its way, and what has come is in its place."""

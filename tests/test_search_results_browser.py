@@ -20,8 +20,6 @@ EVENTS = """names => {
     }
 }"""
 
-expect.set_options(timeout=20_000)
-
 
 @pytest.fixture
 def results(page) -> Page:

@@ -352,22 +352,22 @@ def test_what_many_ask_for_at_once_is_fetched_once(site):
 
 def test_threads_do_not_wait_long_for_a_slow_host(site, monkeypatch):
     """Half of the web server's threads may, and the others are told to come again."""
-    release = threading.Event()
+    release, released = threading.Event(), threading.Event()
 
     def slowly(page: Handler) -> None:
-        release.wait(30)
+        release.wait(60)
+        released.set()
         page.give(200, WIDE)
 
     site.pages["/slow.jpg"] = slowly
-    monkeypatch.setattr(service, "LIMITS", Limits(seconds=30))
+    monkeypatch.setattr(service, "LIMITS", Limits(seconds=60))
     monkeypatch.setattr(service, "FETCH_WAIT_S", 0.3)
     monkeypatch.setattr(service, "SLOT_WAIT_S", 0.1)
     slow = PATHS.index("/slow.jpg")
     service.thumbnail_source("gallery", slow)
-    begun = time.monotonic()
     with ThreadPoolExecutor(20) as askers:
         asked = [askers.submit(picture, slow) for _ in range(20)]
-    assert time.monotonic() - begun < 8
+    assert not released.is_set()
     refusals = [each.exception() for each in asked]
     assert {type(error) for error in refusals} == {InProgress}
     assert {error.retry_after_s for error in refusals} == {1}
@@ -442,7 +442,7 @@ def test_two_processes_fetch_once_and_a_restart_finds_it(site, settings, tmp_pat
     for process in processes:
         process.stdin.write("go\n")
         process.stdin.flush()
-    first, second = (process.communicate(timeout=30)[0] for process in processes)
+    first, second = (process.communicate(timeout=120)[0] for process in processes)
     assert first == second and len(site.asked) == 1
     kept = store().all(service.storage_key(url))
     assert str(sorted((size, len(each)) for size, each in kept.items())) in first

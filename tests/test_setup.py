@@ -34,6 +34,24 @@ def project(processes, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def set_up_here(processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for bootstrap whose environments are that of this process.
+
+    So no test waits for a new one; what is installed goes into another folder.
+    """
+    monkeypatch.setattr(bootstrap, "ROOT", tmp_path)
+    monkeypatch.setattr(bootstrap, "LOG", tmp_path / "log")
+    (tmp_path / "requirements-torch.txt").touch()
+    for name, value in {**OFFLINE, "PIP_TARGET": str(tmp_path / "target")}.items():
+        monkeypatch.setenv(name, value)
+    for environment in (bootstrap.OWN, bootstrap.TOOLS):
+        environment.python.parent.mkdir(parents=True)
+        environment.python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+        environment.python.chmod(0o755)
+    return tmp_path
+
+
 def command() -> list[str]:
     return [getattr(sys, "_base_executable", sys.executable), "bootstrap.py"]
 
@@ -82,32 +100,31 @@ def lock(project: Path, requirement: str) -> None:
     (project / "requirements.txt").write_text(f"{requirement}\n")
 
 
-def test_an_unreachable_index_is_named(project: Path):
-    lock(project, f"tqdm==4.70.1 --hash=sha256:{64 * '0'}")
-    done = set_up(project)
-    assert done.returncode == 1
-    assert done.stderr == (
+def test_an_unreachable_index_is_named(set_up_here: Path, capsys):
+    lock(set_up_here, f"tqdm==4.70.1 --hash=sha256:{64 * '0'}")
+    assert bootstrap.main([]) == 1
+    assert capsys.readouterr().err == (
         "The package index cannot be reached: connection refused;"
         " check the network or PIP_INDEX_URL.\n"
     )
 
 
-def test_a_package_that_was_changed_is_not_installed(project: Path):
-    add_package(project, "changed")
-    with (project / "changed.tar.gz").open("ab") as archive:
+def test_a_package_that_was_changed_is_not_installed(set_up_here: Path, capsys):
+    add_package(set_up_here, "changed")
+    with (set_up_here / "changed.tar.gz").open("ab") as archive:
         archive.write(b"more")
-    done = set_up(project)
-    assert done.returncode == 1
-    assert done.stderr.startswith("A Python package differs from the one that was lock")
+    assert bootstrap.main([]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("A Python package differs from the one that was locked")
 
 
-def test_a_missing_compiler_is_named(project: Path):
-    add_package(project, "needs_compiling", extension=True)
-    empty = project / "empty"
-    empty.mkdir()
-    done = set_up(project, PATH=str(empty), CC="gcc")
-    assert done.returncode == 1
-    assert done.stderr == (
+def test_a_missing_compiler_is_named(set_up_here: Path, monkeypatch, capsys):
+    add_package(set_up_here, "needs_compiling", extension=True)
+    (set_up_here / "empty").mkdir()
+    monkeypatch.setenv("PATH", str(set_up_here / "empty"))
+    monkeypatch.setenv("CC", "gcc")
+    assert bootstrap.main([]) == 1
+    assert capsys.readouterr().err == (
         "No C compiler was found, and needs_compiling has to be compiled here: install"
         " gcc and the Python headers (Debian: apt-get install build-essential"
         " python3-dev).\n"
@@ -135,18 +152,10 @@ def test_an_interrupted_install_is_repaired(project: Path):
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
 
 
-@pytest.mark.usefixtures("processes")
-def test_tools_that_cannot_be_had_stop_nothing(tmp_path, monkeypatch, capsys):
-    """Those of other people, which some tests start; their environment is there."""
-    monkeypatch.setattr(bootstrap, "ROOT", tmp_path)
-    monkeypatch.setattr(bootstrap, "LOG", tmp_path / "log")
-    for name, value in OFFLINE.items():
-        monkeypatch.setenv(name, value)
+def test_tools_that_cannot_be_had_stop_nothing(set_up_here: Path, capsys):
+    """They are third-party programs, which few tests start."""
     tool = f"laionweb-no-such-tool==1 --hash=sha256:{64 * '0'}\n"
-    (tmp_path / "requirements-tools.txt").write_text(tool)
-    bootstrap.TOOLS.python.parent.mkdir(parents=True)
-    bootstrap.TOOLS.python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
-    bootstrap.TOOLS.python.chmod(0o755)
+    (set_up_here / "requirements-tools.txt").write_text(tool)
     bootstrap.prepare_tools()
     assert capsys.readouterr().out.splitlines()[-2:] == [
         "The package index cannot be reached: connection refused;"
