@@ -25,7 +25,7 @@ from bootstrap import postgres_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPORARY = Path(tempfile.mkdtemp(prefix="laionweb-tests-"))
-START_TIMEOUT_S = 180
+START_TIMEOUT_S = 300
 STOP_TIMEOUT_S = 30
 PAGE_TIMEOUT_MS = 60_000  # what happens at all, happens in less on any machine
 EMBEDDED = ("DATABASE_URL", "CLICKHOUSE_URL", "CELERY_BROKER_URL", "CACHE_URL")
