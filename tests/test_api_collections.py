@@ -47,11 +47,11 @@ def ids_of(one: Caller, told: dict) -> list[int]:
 
 
 def test_a_collection_is_made_with_its_items(ada):
-    from usercollections.api.representations import CollectionAnswer
+    from usercollections.api.collection_serializers import CollectionSerializer
     from usercollections.models import Collection
 
     told = made(ada, 7, 3, 7, 10**12, description=" at sea ", words="a boat")
-    assert_shaped(CollectionAnswer, told)
+    assert_shaped(CollectionSerializer, told)
     assert (told["name"], told["description"]) == ("boats", "at sea")
     assert (told["size"], told["cover"], told["is_mine"]) == (2, None, True)
     assert (told["visibility"], told["link"], told["share_token"]) == (
@@ -97,13 +97,13 @@ def test_it_is_changed_as_a_whole_or_not_at_all(ada):
 
 
 def test_the_link_is_renewed_and_revoked(ada, eve):
-    from usercollections.api.representations import CollectionAnswer
+    from usercollections.api.collection_serializers import CollectionSerializer
 
     told = made(ada, 7, visibility="unlisted")
     first = told["share_token"]
     shared = f"collections/shared/{first}/"
     seen = eve.get(shared)
-    assert_shaped(CollectionAnswer, seen)
+    assert_shaped(CollectionSerializer, seen)
     assert (seen["name"], seen["is_mine"], seen["link"]) == ("boats", False, None)
     assert (seen["visibility"], seen["share_token"]) == (None, None)
     assert eve.client.get(f"/api/{shared}")["X-Robots-Tag"] == "noindex, nofollow"
@@ -169,14 +169,14 @@ def test_public_ones_are_for_everyone(ada, eve):
 
 
 def test_items_come_in_the_order_made_by_hand(ada):
-    from usercollections.api.representations import MemberAnswer
+    from usercollections.api.collection_serializers import MemberSerializer
 
     told = made(ada, 9, 3, 7, 5)
     rows = walked(ada, path(told, "items"), limit=3)
     assert [row["id"] for row in rows] == [9, 3, 7, 5]
     assert [row["place"] for row in rows] == [1, 2, 3, 4]
     for row in rows:
-        assert_shaped(MemberAnswer, row)
+        assert_shaped(MemberSerializer, row)
         assert row["standing"] == "there" and row["caption"] and row["note"] == ""
         assert ada.client.get(row["page"]).status_code == 200
         assert ada.client.get(row["thumbnail"])["Content-Type"] == "image/webp"
@@ -213,7 +213,7 @@ def test_a_member_is_noted_and_moved(ada):
 
 
 def test_notes_are_for_their_owner(ada, eve):
-    from usercollections.api.representations import MemberAnswer
+    from usercollections.api.collection_serializers import MemberSerializer
 
     told = made(ada, 7, visibility="public")
     member = path(told, "items", "postcards", "7")
@@ -221,7 +221,7 @@ def test_notes_are_for_their_owner(ada, eve):
     token = ada.get(path(told))["share_token"]
     for where in (path(told, "items"), f"collections/shared/{token}/items/"):
         (row,) = eve.get(where)["results"]
-        assert_shaped(MemberAnswer, row)
+        assert_shaped(MemberSerializer, row)
         assert row["note"] is None and row["caption"]
     assert eve.get(member)["note"] is None
     assert ada.get(f"collections/shared/{token}/items/")["results"][0]["note"] is None
@@ -229,7 +229,7 @@ def test_notes_are_for_their_owner(ada, eve):
 
 def test_of_removed_and_gone_items_as_much_is_told_as_on_the_page(ada, eve, dataset):
     from search.removals import takedowns
-    from usercollections.api.representations import MemberAnswer
+    from usercollections.api.collection_serializers import MemberSerializer
     from usercollections.models import CollectionItem
 
     told = made(ada, 7, 3, 5, visibility="public")
@@ -240,7 +240,7 @@ def test_of_removed_and_gone_items_as_much_is_told_as_on_the_page(ada, eve, data
     for one in (ada, eve):
         removed, there, gone = walked(one, path(told, "items"))
         for row in (removed, gone):
-            assert_shaped(MemberAnswer, row)
+            assert_shaped(MemberSerializer, row)
         standings = [each["standing"] for each in (removed, there, gone)]
         assert standings == ["removed", "there", "gone"]
         assert removed["url"] == removed["caption"] == "" and removed["width"] == 0

@@ -62,10 +62,10 @@ def round_of(one: Caller, words: str = "boats") -> str:
 
 
 def test_an_embedding_is_kept_as_a_concept(ada, dataset):
-    from usercollections.api.representations import ConceptAnswer
+    from usercollections.api.concept_serializers import ConceptSerializer
 
     told = made(ada, description=" by moonlight ")
-    assert_shaped(ConceptAnswer, told)
+    assert_shaped(ConceptSerializer, told)
     assert (told["name"], told["description"]) == ("night", "by moonlight")
     assert (told["model"], told["weights"]) == (dataset.model, "")
     assert (told["dimension"], told["version"]) == (512, 1)
@@ -142,7 +142,7 @@ def test_it_is_changed_as_a_whole_or_not_at_all(ada, eve):
 
 
 def test_mine_are_listed_by_name(ada, eve):
-    from usercollections.api.representations import ConceptRow
+    from usercollections.api.concept_serializers import ConceptSummarySerializer
 
     for seed, name in enumerate(("b", "A", "c")):
         made(ada, seed, name=name)
@@ -150,7 +150,7 @@ def test_mine_are_listed_by_name(ada, eve):
     listed = walked(ada, "concepts/", limit=2)
     assert [each["name"] for each in listed] == ["A", "b", "c"]
     for each in listed:
-        assert_shaped(ConceptRow, each)
+        assert_shaped(ConceptSummarySerializer, each)
     assert ada.get("concepts/", 400, sort="name")["sort"]
     assert ada.get("concepts/", 400, visibility="private")["visibility"]
 
@@ -170,12 +170,12 @@ def test_deleting_it_can_be_undone_on_the_page(ada):
 
 
 def test_it_gets_versions_and_goes_back(ada):
-    from usercollections.api.representations import VersionAnswer
+    from usercollections.api.concept_serializers import VersionSerializer
 
     told = made(ada)
     other = vector(1)
     second = ada.post(path(told, "versions"), {"embedding": other})
-    assert_shaped(VersionAnswer, second)
+    assert_shaped(VersionSerializer, second)
     assert (second["number"], second["is_current"]) == (2, True)
     np.testing.assert_allclose(ada.get(path(told))["embedding"], unit(other), atol=1e-6)
     third = ada.post(path(told, "versions"), {"round": round_of(ada)})

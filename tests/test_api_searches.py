@@ -40,17 +40,20 @@ def row_of(told: dict):
 
 
 def test_a_search_is_saved_in_one_spelling(ada):
-    from usercollections.api.representations import SavedSearchAnswer, SavedSearchDetail
+    from usercollections.api.search_serializers import (
+        SavedSearchDetailSerializer,
+        SavedSearchSerializer,
+    )
 
     search = "https://example.org/?cursor=x&evil=1&q=a+boat&min_width=512#top"
     told = ada.post("searches/", {"search": search})
-    assert_shaped(SavedSearchAnswer, told)
+    assert_shaped(SavedSearchSerializer, told)
     assert told["address"] == "q=a+boat&min_width=512&dataset=postcards"
     assert told["url"] == f"http://localhost/?{told['address']}"
     assert (told["dataset"], told["place"]) == ("postcards", 1)
     assert told["name"].startswith("A boat") and told["words"][0] == "a boat"
     detail = ada.get(path(told))
-    assert_shaped(SavedSearchDetail, detail)
+    assert_shaped(SavedSearchDetailSerializer, detail)
     assert detail == told | {"new": None}
 
 

@@ -438,12 +438,14 @@ def test_a_collection_of_another_is_exported_without_its_notes(api):
 
 
 def test_the_answer_is_as_the_schema_tells(api):
-    from usercollections.api.export_serializers import ExportAnswer
+    from usercollections.api.export_serializers import ExportSerializer
 
     export = create_export(api, **boats_request(limit=3), form="csv")
-    assert set(export) == set(ExportAnswer().fields)
-    assert set(export["progress"]) == set(ExportAnswer().fields["progress"].fields)
-    assert set(export["files"][0]) == set(ExportAnswer().fields["files"].child.fields)
+    assert set(export) == set(ExportSerializer().fields)
+    assert set(export["progress"]) == set(ExportSerializer().fields["progress"].fields)
+    assert set(export["files"][0]) == set(
+        ExportSerializer().fields["files"].child.fields
+    )
     expected = timezone.now() + timedelta(days=7)
     assert export["expires_at"][:10] in (
         expected.isoformat()[:10],

@@ -1,4 +1,4 @@
-"""Collections: made, listed, shown, changed and deleted."""
+"""List, create, show, change and delete collections."""
 
 from typing import Any
 from uuid import UUID
@@ -9,27 +9,25 @@ from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from search.api.fields import validated
+
 from .. import sharing
 from ..collection import services
 from ..collection.item_keys import check_keys
 from ..collection.views import public_collections
 from ..models import Collection
 from ..pagination import COLLECTION_ORDERS, paginate, with_sorted_name
-from ..sharing import Access, access_of, find_readable, lock_owned
-from .access import NOT_INDEXED, UserAccess, parameters
-from .representations import (
-    CollectionAnswer,
-    CollectionPage,
-    collection_json,
-    collections_json,
-    page_json,
-)
-from .serializers import (
+from ..sharing import Access, find_readable, lock_owned
+from .access import NOT_INDEXED, UserAccess
+from .collection_serializers import (
     CollectionChange,
+    CollectionPageSerializer,
     CollectionParameters,
+    CollectionSerializer,
     NewCollection,
+    collection_context,
+    collection_json,
     keys_of,
-    validated,
 )
 
 TAGS = ["collections"]
@@ -46,7 +44,7 @@ NEW = OpenApiExample(
     },
 )
 CHANGE = OpenApiExample(
-    "Open to whoever has the link",
+    "Open to everyone with the link",
     request_only=True,
     value={"name": "Boats at night", "visibility": "unlisted"},
 )
@@ -57,14 +55,14 @@ class CollectionList(UserAccess):
         operation_id="collections_list",
         tags=TAGS,
         parameters=[CollectionParameters],
-        responses=CollectionPage,
+        responses=CollectionPageSerializer,
     )
     def get(self, request: Request) -> Response:
         """List your collections, or everyone's public ones.
 
         The public ones are listed when they have items.
         """
-        given = validated(CollectionParameters, parameters(request))
+        given = validated(CollectionParameters, request.query_params.dict())
         if given.get("visibility"):
             found = public_collections()
         else:
@@ -72,62 +70,62 @@ class CollectionList(UserAccess):
             found = Collection.objects.owned_by(request.user)
         order = COLLECTION_ORDERS[given["sort"]]
         page = paginate(with_sorted_name(found), order, given["cursor"], given["limit"])
-        ways = [access_of(each, request.user) for each in page.rows]
-        return Response(page_json(collections_json(ways, request), page))
+        context = collection_context(page.rows, request)
+        return Response(CollectionPageSerializer(page, context=context).data)
 
     @extend_schema(
         operation_id="collections_create",
         tags=TAGS,
         request=NewCollection,
-        responses={201: CollectionAnswer},
+        responses={201: CollectionSerializer},
         examples=[NEW],
     )
     def post(self, request: Request) -> Response:
-        """Make a collection, with items in it or empty.
+        """Create a collection, with items in it or empty.
 
-        Items that are not in their datasets are left out: `size` tells how many came
-        in. When it cannot be made with its items, it is not made at all.
+        Items that are not in their datasets are left out: `size` is how many were
+        added. When the items cannot be added, the collection is not created.
         """
         given = validated(NewCollection, request.data)
         keys = check_keys(keys_of(given.pop("items")))
         words = given.pop("words")
-        made = services.create(request.user, Collection(**given), keys, words)
-        told = collection_json(Access(made, is_mine=True), request)
-        return Response(told, status.HTTP_201_CREATED)
+        collection = services.create(request.user, Collection(**given), keys, words)
+        content = collection_json(Access(collection, is_mine=True), request)
+        return Response(content, status.HTTP_201_CREATED)
 
 
 class CollectionDetail(UserAccess):
     @extend_schema(
-        operation_id="collection_retrieve", tags=TAGS, responses=CollectionAnswer
+        operation_id="collection_retrieve", tags=TAGS, responses=CollectionSerializer
     )
     def get(self, request: Request, collection_id: UUID) -> Response:
         """Show a collection of yours, or one that is public."""
-        way = find_readable(Collection, request.user, collection_id)
-        return Response(collection_json(way, request))
+        access = find_readable(Collection, request.user, collection_id)
+        return Response(collection_json(access, request))
 
     @extend_schema(
         operation_id="collection_update",
         tags=TAGS,
         request=CollectionChange,
-        responses=CollectionAnswer,
+        responses=CollectionSerializer,
         examples=[CHANGE],
     )
     def patch(self, request: Request, collection_id: UUID) -> Response:
         """Change the name, the description, the cover, or who sees it.
 
-        All of it is changed, or nothing.
+        Either all of it is changed or nothing.
         """
         with transaction.atomic():
             collection = lock_owned(Collection, request.user, collection_id)
             _change(collection, validated(CollectionChange, request.data))
-        told = collection_json(Access(collection, is_mine=True), request)
-        return Response(told)
+        content = collection_json(Access(collection, is_mine=True), request)
+        return Response(content)
 
     @extend_schema(operation_id="collection_delete", tags=TAGS, responses={204: None})
     def delete(self, request: Request, collection_id: UUID) -> Response:
         """Delete a collection.
 
-        For 30 days it can be brought back on the page of your collections.
+        For 30 days it can be restored on the page of your collections.
         """
         with transaction.atomic():
             sharing.delete(lock_owned(Collection, request.user, collection_id))
@@ -138,18 +136,18 @@ class SharedCollection(UserAccess):
     @extend_schema(
         operation_id="shared_collection_retrieve",
         tags=TAGS,
-        responses=CollectionAnswer,
+        responses=CollectionSerializer,
     )
     def get(self, request: Request, token: str) -> Response:
-        """Show a collection to whoever has its share token."""
-        told = collection_json(
+        """Show a collection by its share token."""
+        content = collection_json(
             find_readable(Collection, request.user, token=token), request
         )
-        return Response(told, headers=NOT_INDEXED)
+        return Response(content, headers=NOT_INDEXED)
 
 
 def _change(collection: Collection, given: dict[str, Any]) -> None:
-    """Makes the changes to a locked collection. Raises InvalidQuery."""
+    """Apply the changes to a locked collection. Raises InvalidQuery."""
     for name in ("name", "description"):
         setattr(collection, name, given.get(name, getattr(collection, name)))
     if "name" in given or "description" in given:

@@ -1,4 +1,4 @@
-"""Concepts and their versions: made, listed, shown, changed and deleted."""
+"""List, create, show, change and delete concepts and their versions."""
 
 from typing import Any
 from uuid import UUID
@@ -15,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from search.api.errors import ERROR_RESPONSE
+from search.api.fields import Json, validated
 from search.errors import check_form
 from search.models import Dataset
 
@@ -25,29 +26,21 @@ from ..concept.visitor import visitor
 from ..forms import ConceptForm
 from ..models import Concept
 from ..pagination import Order, paginate, with_sorted_name
-from ..sharing import Access, access_of, find_owned, find_readable, lock_owned
-from .access import NOT_INDEXED, UserAccess, parameters
-from .representations import (
-    ConceptAnswer,
-    ConceptPage,
-    VersionAnswer,
-    VersionPage,
-    concept_json,
-    concept_row_json,
-    page_json,
-    version_json,
-)
-from .serializers import (
+from ..sharing import Access, find_owned, find_readable, lock_owned
+from .access import NOT_INDEXED, UserAccess
+from .concept_serializers import (
     ConceptChange,
     ConceptOfEmbedding,
     ConceptOfRound,
-    OpenOrMine,
-    PageParameters,
+    ConceptPageSerializer,
+    ConceptSerializer,
     VersionOfEmbedding,
     VersionOfRound,
+    VersionPageSerializer,
     VersionRestored,
-    validated,
+    VersionSerializer,
 )
+from .serializers import OpenOrMine, PageParameters
 
 TAGS = ["concepts"]
 BY_NAME = Order("Name", ("sorted_name", "pk"))
@@ -65,11 +58,11 @@ class ConceptList(UserAccess):
         operation_id="concepts_list",
         tags=TAGS,
         parameters=[OpenOrMine],
-        responses=ConceptPage,
+        responses=ConceptPageSerializer,
     )
     def get(self, request: Request) -> Response:
         """List your concepts by name, or everyone's public ones."""
-        given = validated(OpenOrMine, parameters(request))
+        given = validated(OpenOrMine, request.query_params.dict())
         found: QuerySet[Concept]
         if given.get("visibility"):
             found = Concept.objects.public()
@@ -79,36 +72,34 @@ class ConceptList(UserAccess):
         page = paginate(
             with_sorted_name(found), BY_NAME, given["cursor"], given["limit"]
         )
-        told = [
-            concept_row_json(access_of(each, request.user), request)
-            for each in page.rows
-        ]
-        return Response(page_json(told, page))
+        content = ConceptPageSerializer(page, context={"request": request}).data
+        return Response(content)
 
     @extend_schema(
         operation_id="concepts_create",
         tags=TAGS,
         request=_either("NewConcept", ConceptOfEmbedding, ConceptOfRound),
-        responses={201: ConceptAnswer, 404: ERROR_RESPONSE},
+        responses={201: ConceptSerializer, 404: ERROR_RESPONSE},
     )
     def post(self, request: Request) -> Response:
-        """Make a concept of an embedding, or of a round of refining.
+        """Create a concept from an embedding or from a round of refining.
 
-        An embedding is kept as a vector of unit length, for searches in all datasets
-        whose model is that of the one that is named.
+        An embedding is normalized to unit length, for searches in all datasets that
+        have the model of the named dataset.
         """
         given = validated(
-            _asked(request, round=ConceptOfRound) or ConceptOfEmbedding, request.data
+            _choose_serializer(request, round=ConceptOfRound) or ConceptOfEmbedding,
+            request.data,
         )
         form = ConceptForm({"name": given["name"], "description": given["description"]})
         check_form(form)
         with transaction.atomic():
-            made = self._made(request, form, given)
-            sharing.set_visibility(made, given["visibility"])
-        told = concept_json(Access(made, is_mine=True), request)
-        return Response(told, status.HTTP_201_CREATED)
+            concept = self._create(request, form, given)
+            sharing.set_visibility(concept, given["visibility"])
+        content = _concept_json(Access(concept, is_mine=True), request)
+        return Response(content, status.HTTP_201_CREATED)
 
-    def _made(
+    def _create(
         self, request: Request, form: ConceptForm, given: dict[str, Any]
     ) -> Concept:
         if "round" in given:
@@ -128,18 +119,20 @@ class ConceptList(UserAccess):
 
 
 class ConceptDetail(UserAccess):
-    @extend_schema(operation_id="concept_retrieve", tags=TAGS, responses=ConceptAnswer)
+    @extend_schema(
+        operation_id="concept_retrieve", tags=TAGS, responses=ConceptSerializer
+    )
     def get(self, request: Request, concept_id: UUID) -> Response:
         """Show a concept of yours, or one that is public, with its embedding."""
         return Response(
-            concept_json(find_readable(Concept, request.user, concept_id), request)
+            _concept_json(find_readable(Concept, request.user, concept_id), request)
         )
 
     @extend_schema(
         operation_id="concept_update",
         tags=TAGS,
         request=ConceptChange,
-        responses=ConceptAnswer,
+        responses=ConceptSerializer,
         examples=[
             OpenApiExample(
                 "Open to everyone",
@@ -151,18 +144,18 @@ class ConceptDetail(UserAccess):
     def patch(self, request: Request, concept_id: UUID) -> Response:
         """Change the name, the description, or who sees it.
 
-        All of it is changed, or nothing.
+        Either all of it is changed or nothing.
         """
         with transaction.atomic():
             concept = lock_owned(Concept, request.user, concept_id)
             _change(concept, validated(ConceptChange, request.data))
-        return Response(concept_json(Access(concept, is_mine=True), request))
+        return Response(_concept_json(Access(concept, is_mine=True), request))
 
     @extend_schema(operation_id="concept_delete", tags=TAGS, responses={204: None})
     def delete(self, request: Request, concept_id: UUID) -> Response:
         """Delete a concept.
 
-        For 30 days it can be brought back on the page of your concepts.
+        For 30 days it can be restored on the page of your concepts.
         """
         with transaction.atomic():
             sharing.delete(lock_owned(Concept, request.user, concept_id))
@@ -171,12 +164,14 @@ class ConceptDetail(UserAccess):
 
 class SharedConcept(UserAccess):
     @extend_schema(
-        operation_id="shared_concept_retrieve", tags=TAGS, responses=ConceptAnswer
+        operation_id="shared_concept_retrieve", tags=TAGS, responses=ConceptSerializer
     )
     def get(self, request: Request, token: str) -> Response:
-        """Show a concept to whoever has its share token."""
-        told = concept_json(find_readable(Concept, request.user, token=token), request)
-        return Response(told, headers=NOT_INDEXED)
+        """Show a concept by its share token."""
+        content = _concept_json(
+            find_readable(Concept, request.user, token=token), request
+        )
+        return Response(content, headers=NOT_INDEXED)
 
 
 class Versions(UserAccess):
@@ -184,16 +179,16 @@ class Versions(UserAccess):
         operation_id="concept_versions_list",
         tags=TAGS,
         parameters=[PageParameters],
-        responses=VersionPage,
+        responses=VersionPageSerializer,
     )
     def get(self, request: Request, concept_id: UUID) -> Response:
         """List the versions of a concept, the newest first."""
-        way = find_readable(Concept, request.user, concept_id)
-        given = validated(PageParameters, parameters(request))
-        versions = way.object.versions.all()
+        access = find_readable(Concept, request.user, concept_id)
+        given = validated(PageParameters, request.query_params.dict())
+        versions = access.object.versions.all()
         page = paginate(versions, NEWEST, given["cursor"], given["limit"])
-        told = [version_json(version, way) for version in page.rows]
-        return Response(page_json(told, page))
+        content = VersionPageSerializer(page, context={"access": access}).data
+        return Response(content)
 
     @extend_schema(
         operation_id="concept_versions_create",
@@ -201,26 +196,29 @@ class Versions(UserAccess):
         request=_either(
             "NewVersion", VersionOfEmbedding, VersionOfRound, VersionRestored
         ),
-        responses={201: VersionAnswer},
+        responses={201: VersionSerializer},
         examples=[
             OpenApiExample("Back to the first", request_only=True, value={"restore": 1})
         ],
     )
     def post(self, request: Request, concept_id: UUID) -> Response:
-        """Give a concept a newest version: an embedding, a round, or an older one.
+        """Add a version to a concept: an embedding, a round, or an older version.
 
-        The older ones stay. A concept has up to 1,000 of them.
+        The older versions are kept; a concept has up to 1,000.
         """
         find_owned(Concept, request.user, concept_id)
-        asked = _asked(request, round=VersionOfRound, restore=VersionRestored)
-        given = validated(asked or VersionOfEmbedding, request.data)
+        chosen = _choose_serializer(
+            request, round=VersionOfRound, restore=VersionRestored
+        )
+        given = validated(chosen or VersionOfEmbedding, request.data)
         with transaction.atomic():
-            concept = self._advanced(request, concept_id, given)
+            concept = self._add_version(request, concept_id, given)
             version = concept.versions.get(number=concept.version)
-        told = version_json(version, Access(concept, is_mine=True))
-        return Response(told, status.HTTP_201_CREATED)
+        context = {"access": Access(concept, is_mine=True)}
+        content = VersionSerializer(version, context=context).data
+        return Response(content, status.HTTP_201_CREATED)
 
-    def _advanced(
+    def _add_version(
         self, request: Request, concept_id: UUID, given: dict[str, Any]
     ) -> Concept:
         user = request.user
@@ -235,14 +233,18 @@ class Versions(UserAccess):
         return services.next_vector(user, concept_id, vector, {})
 
 
-def _asked(request: Request, **serializers: type) -> type | None:
-    """The serializer of the first of these keys that the body has."""
+def _choose_serializer(request: Request, **serializers: type) -> type | None:
+    """Return the serializer of the first of these keys that the body has."""
     given = request.data if isinstance(request.data, dict) else {}
     return next((each for key, each in serializers.items() if key in given), None)
 
 
+def _concept_json(access: Access[Concept], request: Request) -> Json:
+    return ConceptSerializer(access, context={"request": request}).data
+
+
 def _change(concept: Concept, given: dict[str, Any]) -> None:
-    """Makes the changes to a locked concept. Raises InvalidQuery."""
+    """Apply the changes to a locked concept. Raises InvalidQuery."""
     for name in ("name", "description"):
         setattr(concept, name, given.get(name, getattr(concept, name)))
     if "name" in given or "description" in given:

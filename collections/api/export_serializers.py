@@ -1,8 +1,10 @@
-"""What the API of exports takes and answers, field by field."""
+"""The JSON of exports."""
 
 import math
 from typing import Any, ClassVar
 
+from django.urls import reverse
+from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.serializers import (
@@ -16,6 +18,9 @@ from rest_framework.serializers import (
 )
 
 from search.api.fields import (
+    AddressField,
+    NextField,
+    ResponseSerializer,
     StrictIntegerField,
     StrictSerializer,
     WordField,
@@ -32,34 +37,37 @@ from search.query.filters import SPECS, Filters
 from search.query.model import FIELDS, MAX_RESULTS, MAX_TERMS, SearchQuery
 from search.rate_limits import limiter
 
-from ..export import export_request
+from ..export import export_request, storage
 from ..export.export_request import FORMS, KINDS, ExportRequest
+from ..export.status import progress_share
 from ..models import Export
 
-# The keys that say what an export is of, by its kind: what it needs, and may have.
-NEEDED = {
+# The keys that say what is exported, by kind: required and optional ones.
+REQUIRED = {
     "collection": ("collection",),
     "search": ("search",),
     "concept": ("concept", "dataset", "at_least"),
     "dataset": ("dataset",),
 }
-ALLOWED = {
+OPTIONAL = {
     "collection": (),
     "search": (),
     "concept": ("field", "filters"),
     "dataset": ("filters",),
 }
-OF_SOME = sorted({name for names in NEEDED.values() for name in names} | {"field"})
-OF_SOME.append("filters")
+KIND_KEYS = sorted({name for names in REQUIRED.values() for name in names} | {"field"})
+KIND_KEYS.append("filters")
 
 
 def _foreign(kind: str) -> list[str]:
-    """The keys of other kinds alone."""
-    return [name for name in OF_SOME if name not in (*NEEDED[kind], *ALLOWED[kind])]
+    """Return the keys that only other kinds have."""
+    return [
+        name for name in KIND_KEYS if name not in (*REQUIRED[kind], *OPTIONAL[kind])
+    ]
 
 
 class ExportedSearch(QuerySerializer):
-    """A search as in POST /api/search/, of which more than a page is taken."""
+    """A search as in POST /api/search/, of which more than a page is exported."""
 
     terms: ListSerializer[Any] = ListSerializer(
         child=TermSerializer(), min_length=1, max_length=MAX_TERMS
@@ -67,11 +75,11 @@ class ExportedSearch(QuerySerializer):
     limit = StrictIntegerField(
         default=MAX_RESULTS, **between(1, MAX_RESULTS, "a number")
     )
-    include = None  # type: ignore[assignment]  # so REST framework takes it away
+    include = None  # type: ignore[assignment]  # removes the field
 
     @staticmethod
     def query_of(given: dict[str, Any]) -> SearchQuery:
-        """The search in validated data; its limit is looked at elsewhere."""
+        """Return the search in validated data, without its limit."""
         return SearchQuery(
             given["dataset"],
             terms_of(given["terms"]),
@@ -83,7 +91,7 @@ class ExportedSearch(QuerySerializer):
 
 
 class NewExport(StrictSerializer):
-    """What is to be exported, and as what."""
+    """What is to be exported, and in which form."""
 
     more_of_schema: ClassVar[dict[str, Any]] = {
         "oneOf": [
@@ -92,46 +100,45 @@ class NewExport(StrictSerializer):
                     "kind": {"const": kind},
                     **dict.fromkeys(_foreign(kind), False),
                 },
-                "required": ["kind", *NEEDED[kind]],
+                "required": ["kind", *REQUIRED[kind]],
             }
             for kind in KINDS
         ]
     }
 
     kind = WordField(KINDS, help_text="What is exported.")
-    form = WordField(FORMS, help_text="The files that are made of it.")
+    form = WordField(FORMS, help_text="The file format.")
     embeddings = BooleanField(
-        default=False, help_text="Whether vectors are in it, too: of Parquet alone."
+        default=False, help_text="Whether to include vectors; only in Parquet."
     )
     collection = UUIDField(
-        required=False, help_text="Of the kind `collection`: one that you may see."
+        required=False, help_text="For the kind `collection`: one that you may see."
     )
     search = ExportedSearch(
-        required=False, help_text="Of the kind `search`: its nearest `limit` results."
+        required=False, help_text="For the kind `search`: its nearest `limit` results."
     )
     concept = UUIDField(
-        required=False, help_text="Of the kind `concept`: one that you may see."
+        required=False, help_text="For the kind `concept`: one that you may see."
     )
     dataset = CharField(
         required=False,
         max_length=200,
-        help_text="Of the kinds `concept` and `dataset`: its slug.",
+        help_text="For the kinds `concept` and `dataset`: its slug.",
     )
     at_least = FloatField(
         required=False,
-        help_text="Of the kind `concept`: how similar an item has to be. Every item of "
-        "the dataset is compared.",
+        help_text="For the kind `concept`: the minimum similarity. Every item of the "
+        "dataset is compared.",
         **between(-1, 1),
     )
     field = WordField(
         FIELDS,
         required=False,
-        help_text="Of the kind `concept`: the embedding compared; `image`, if it is "
-        "left out.",
+        help_text="For the kind `concept`: the embedding compared; by default `image`.",
     )
     filters = FiltersSerializer(
         required=False,
-        help_text="Of the kinds `concept` and `dataset`: as those of a search, without "
+        help_text="For the kinds `concept` and `dataset`: those of a search, without "
         "`cutoff` and `dedupe`.",
     )
 
@@ -149,7 +156,7 @@ class NewExport(StrictSerializer):
 
     def validate(self, given: dict[str, Any]) -> dict[str, Any]:
         kind = given["kind"]
-        missing = [name for name in NEEDED[kind] if name not in given]
+        missing = [name for name in REQUIRED[kind] if name not in given]
         needed = f"An export of the kind {kind} needs this."
         foreign = [name for name in _foreign(kind) if name in given]
         unknown = f"An export of the kind {kind} has no such key."
@@ -159,8 +166,11 @@ class NewExport(StrictSerializer):
             raise serializers.ValidationError(wrong)
         return given
 
-    def asked(self, request: Request) -> ExportRequest:
-        """Raises InvalidQuery, NotFound, CannotFetch, SearchUnavailable."""
+    def to_export_request(self, request: Request) -> ExportRequest:
+        """Return what is to be exported.
+
+        Raises InvalidQuery, NotFound, CannotFetch, SearchUnavailable.
+        """
         given, user = self.validated_data, request.user
         how = {"form": given["form"], "with_embeddings": given["embeddings"]}
         if given["kind"] == "collection":
@@ -184,66 +194,94 @@ class NewExport(StrictSerializer):
         )
 
 
-# --- Answers
+# --- Responses
 
 
-class ExportProgressAnswer(serializers.Serializer):
-    """How far an export is."""
+class ExportProgressSerializer(ResponseSerializer):
+    """The progress of an export."""
 
-    looked_at = count_field("Items looked at so far.")
+    looked_at = count_field("Items scanned so far.")
     to_look_at = serializers.IntegerField(
-        min_value=0, allow_null=True, help_text="null where it is not known yet."
+        min_value=0, allow_null=True, help_text="null if not known yet."
     )
     rows = count_field("Written so far.")
     share = FloatField(
-        min_value=0, max_value=1, allow_null=True, help_text="null where not known."
+        min_value=0, max_value=1, allow_null=True, help_text="null if unknown."
     )
 
+    def compute_share(self, export: Export) -> float | None:
+        return progress_share(export)
 
-class FileAnswer(serializers.Serializer):
-    """A file of an export that is done."""
+
+class FileSerializer(ResponseSerializer):
+    """A file of a finished export."""
 
     name = CharField()
     rows = count_field()
     bytes = count_field()
     sha256 = CharField()
-    url = CharField(help_text="Where it is downloaded from, with the same token.")
+    url = AddressField(
+        source="path", help_text="Where it can be downloaded with the same token."
+    )
 
 
-class ExportAnswer(serializers.Serializer):
+class ExportSerializer(ResponseSerializer):
     """An export, and its files once it is done."""
 
-    id = UUIDField()
+    id = UUIDField(source="pk")
     name = CharField()
-    kind = ChoiceField(KINDS)
-    form = ChoiceField(FORMS)
-    embeddings = BooleanField()
+    kind = ChoiceField(KINDS, source="asked.kind")
+    form = ChoiceField(FORMS, source="asked.form")
+    embeddings = BooleanField(source="asked.with_embeddings")
     state = ChoiceField(
         Export.State.values,
-        help_text="`queued` and `running` get on by themselves; of the others only "
+        help_text="`queued` and `running` proceed by themselves; of the others only "
         "`done` has files.",
     )
-    progress = ExportProgressAnswer()
+    progress = ExportProgressSerializer()
     bytes = count_field("Of all its files.")
-    files = FileAnswer(many=True, help_text="All but the manifest.")
+    files = FileSerializer(many=True, help_text="All files except the manifest.")
     manifest = serializers.DictField(
         allow_null=True,
-        help_text="What it holds and how it came about; null until it is done.",
+        help_text="What it contains and how it was made; null until it is done.",
     )
-    manifest_url = CharField(
-        allow_null=True, help_text="The same as a file; null until it is done."
+    manifest_url = AddressField(
+        allow_null=True,
+        help_text="The URL of the manifest as a file; null until it is done.",
     )
-    error = CharField(help_text="Why it failed, or what it waits for; or empty.")
-    page = CharField(help_text="The address of the page it is on.")
+    error = CharField(help_text="Why it failed, or what it is waiting for; else empty.")
+    page = AddressField(help_text="The URL of its page.")
     created_at = DateTimeField()
     finished_at = DateTimeField(allow_null=True)
     expires_at = DateTimeField(
         allow_null=True, help_text="When its files are deleted; null until it is done."
     )
 
+    def compute_progress(self, export: Export) -> Export:
+        return export
 
-class ExportPage(serializers.Serializer):
-    results = ExportAnswer(many=True)
-    next = CharField(
-        allow_null=True, help_text="The `cursor` of the next page; null at the end."
-    )
+    def compute_files(self, export: Export) -> list[dict[str, Any]]:
+        return [
+            {**file, "path": _file_path(export, file["name"])}
+            for file in storage.listed(export)
+        ]
+
+    def compute_manifest(self, export: Export) -> dict[str, Any] | None:
+        return export.manifest if export.state == Export.State.DONE else None
+
+    def compute_manifest_url(self, export: Export) -> str | None:
+        is_done = export.state == Export.State.DONE
+        return _file_path(export, storage.MANIFEST) if is_done else None
+
+    def compute_page(self, export: Export) -> str:
+        return reverse("export", args=[export.pk])
+
+
+def _file_path(export: Export, name: str) -> str:
+    return reverse("api-export-file", args=[export.pk, name])
+
+
+@extend_schema_serializer(component_name="ExportPage")
+class ExportPageSerializer(ResponseSerializer):
+    results = ExportSerializer(many=True, source="rows")
+    next = NextField()

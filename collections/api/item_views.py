@@ -1,4 +1,4 @@
-"""The items of a collection: listed, added, taken out, annotated and moved."""
+"""List, add, remove, annotate and move the items of a collection."""
 
 from uuid import UUID
 
@@ -9,6 +9,7 @@ from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from search.api.fields import Json, validated
 from search.errors import NotFound
 from search.retrieval.items import check_item_id
 
@@ -17,24 +18,19 @@ from ..collection.item_keys import ItemKey, check_keys, rows_of
 from ..models import Collection, CollectionItem
 from ..pagination import ORDERS, paginate
 from ..sharing import Access, find_owned, find_readable, lock_owned
-from .access import NOT_INDEXED, UserAccess, parameters
-from .representations import (
-    AddedAnswer,
-    MemberAnswer,
-    MemberPage,
-    RemovedAnswer,
-    Told,
-    members_json,
-    page_json,
-)
-from .serializers import (
+from .access import NOT_INDEXED, UserAccess
+from .collection_serializers import (
+    AddedSerializer,
     ItemsGiven,
     ItemsRemoved,
     MemberChange,
-    PageParameters,
+    MemberPageSerializer,
+    MemberSerializer,
+    RemovedSerializer,
     keys_of,
-    validated,
+    member_rows,
 )
+from .serializers import PageParameters
 
 TAGS = ["collections"]
 TWO = OpenApiExample(
@@ -51,7 +47,7 @@ class Items(UserAccess):
         operation_id="collection_items_list",
         tags=TAGS,
         parameters=[PageParameters],
-        responses=MemberPage,
+        responses=MemberPageSerializer,
     )
     def get(self, request: Request, collection_id: UUID) -> Response:
         """List the items of a collection in the order made by hand."""
@@ -63,27 +59,27 @@ class Items(UserAccess):
         operation_id="collection_items_add",
         tags=TAGS,
         request=ItemsGiven,
-        responses={200: AddedAnswer},
+        responses={200: AddedSerializer},
         examples=[TWO],
     )
     def post(self, request: Request, collection_id: UUID) -> Response:
         """Add items at the end of a collection.
 
-        Up to 5,000 at once; a collection holds up to 50,000. An item that is in it
-        already stays where it is.
+        Up to 5,000 at once; a collection holds up to 50,000. Items that are in it
+        already keep their places.
         """
         find_owned(Collection, request.user, collection_id)
         given = validated(ItemsGiven, request.data)
         keys = check_keys(keys_of(given["items"]))
         added = members.add(request.user, collection_id, keys)
         services.record(added, given["words"])
-        told = {
+        content = {
             "new": len(added.new),
             "there": added.there,
             "unknown": added.unknown,
             "size": find_owned(Collection, request.user, collection_id).size,
         }
-        return Response(told)
+        return Response(AddedSerializer(content).data)
 
 
 class SharedItems(UserAccess):
@@ -91,12 +87,12 @@ class SharedItems(UserAccess):
         operation_id="shared_collection_items_list",
         tags=TAGS,
         parameters=[PageParameters],
-        responses=MemberPage,
+        responses=MemberPageSerializer,
     )
     def get(self, request: Request, token: str) -> Response:
-        """List the items of a collection to whoever has its share token."""
-        told = _page(find_readable(Collection, request.user, token=token), request)
-        return Response(told, headers=NOT_INDEXED)
+        """List the items of a collection by its share token."""
+        content = _page(find_readable(Collection, request.user, token=token), request)
+        return Response(content, headers=NOT_INDEXED)
 
 
 class ItemsRemove(UserAccess):
@@ -104,35 +100,36 @@ class ItemsRemove(UserAccess):
         operation_id="collection_items_remove",
         tags=TAGS,
         request=ItemsRemoved,
-        responses={200: RemovedAnswer},
+        responses={200: RemovedSerializer},
         examples=[TWO],
     )
     def post(self, request: Request, collection_id: UUID) -> Response:
-        """Take items out of a collection; those that are not in it do not count."""
+        """Remove items from a collection; those that are not in it are ignored."""
         with transaction.atomic():
             collection = lock_owned(Collection, request.user, collection_id)
             keys = check_keys(keys_of(validated(ItemsRemoved, request.data)["items"]))
-            gone = members.remove(collection, keys)
-        return Response({"removed": len(gone), "size": collection.size})
+            removed = members.remove(collection, keys)
+        content = {"removed": len(removed), "size": collection.size}
+        return Response(RemovedSerializer(content).data)
 
 
 class ItemDetail(UserAccess):
     @extend_schema(
-        operation_id="collection_item_retrieve", tags=TAGS, responses=MemberAnswer
+        operation_id="collection_item_retrieve", tags=TAGS, responses=MemberSerializer
     )
     def get(
         self, request: Request, collection_id: UUID, dataset: str, item_id: int
     ) -> Response:
         """Show one item of a collection."""
-        way = find_readable(Collection, request.user, collection_id)
-        member = _member(way.object, ItemKey(dataset, item_id))
-        return Response(_told(member, way, request))
+        access = find_readable(Collection, request.user, collection_id)
+        member = _member(access.object, ItemKey(dataset, item_id))
+        return Response(_member_json(member, access, request))
 
     @extend_schema(
         operation_id="collection_item_update",
         tags=TAGS,
         request=MemberChange,
-        responses=MemberAnswer,
+        responses=MemberSerializer,
         examples=[
             OpenApiExample(
                 "Noted, and first of all",
@@ -146,7 +143,7 @@ class ItemDetail(UserAccess):
     ) -> Response:
         """Write the note under an item, or move it to another place.
 
-        A place beyond the end is the last one.
+        A place beyond the end means the last one.
         """
         key = ItemKey(dataset, item_id)
         with transaction.atomic():
@@ -159,7 +156,7 @@ class ItemDetail(UserAccess):
             if "place" in given:
                 members.move(collection, [key], "place", given["place"])
                 member.refresh_from_db()
-        return Response(_told(member, Access(collection, is_mine=True), request))
+        return Response(_member_json(member, Access(collection, is_mine=True), request))
 
     @extend_schema(
         operation_id="collection_item_delete", tags=TAGS, responses={204: None}
@@ -167,7 +164,7 @@ class ItemDetail(UserAccess):
     def delete(
         self, request: Request, collection_id: UUID, dataset: str, item_id: int
     ) -> Response:
-        """Take one item out of a collection."""
+        """Remove one item from a collection."""
         key = ItemKey(dataset, item_id)
         with transaction.atomic():
             collection = lock_owned(Collection, request.user, collection_id)
@@ -176,12 +173,13 @@ class ItemDetail(UserAccess):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-def _page(way: Access[Collection], request: Request) -> Told:
-    given = validated(PageParameters, parameters(request))
-    items = way.object.items.all()
+def _page(access: Access[Collection], request: Request) -> Json:
+    given = validated(PageParameters, request.query_params.dict())
+    items = access.object.items.all()
     page = paginate(items, ORDERS["hand"], given["cursor"], given["limit"])
-    told = members_json(page.rows, page.start + 1, way.is_mine, request)
-    return page_json(told, page)
+    rows = member_rows(page.rows, page.start + 1, access.is_mine)
+    content = {"results": rows, "next": page.next}
+    return MemberPageSerializer(content, context={"request": request}).data
 
 
 def _member(collection: Collection, key: ItemKey) -> CollectionItem:
@@ -193,8 +191,11 @@ def _member(collection: Collection, key: ItemKey) -> CollectionItem:
     return found
 
 
-def _told(member: CollectionItem, way: Access[Collection], request: Request) -> Told:
-    here, before = member.position, way.object.items
-    ahead = Q(position__lt=here) | Q(position=here, pk__lt=member.pk)
-    place = before.filter(ahead).count() + 1
-    return members_json([member], place, way.is_mine, request)[0]
+def _member_json(
+    member: CollectionItem, access: Access[Collection], request: Request
+) -> Json:
+    position, items = member.position, access.object.items
+    ahead = Q(position__lt=position) | Q(position=position, pk__lt=member.pk)
+    place = items.filter(ahead).count() + 1
+    [row] = member_rows([member], place, access.is_mine)
+    return MemberSerializer(row, context={"request": request}).data

@@ -1,6 +1,7 @@
-"""Saved searches: kept, listed, changed, and run."""
+"""List, create, change, delete and run saved searches."""
 
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -10,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from search.api.errors import ERROR_RESPONSE
+from search.api.fields import Json, validated
 from search.api.item_serializers import SearchPageSerializer, page_context
 from search.errors import NotFound
 from search.rate_limits import limiter
@@ -20,22 +22,18 @@ from ..pagination import Order, paginate
 from ..saved_search import new_results, services
 from ..saved_search.search_address import SavedQuery, query_of, query_string
 from ..saved_search.search_address import checked as checked_search
-from .access import OwnerAccess, parameters
-from .representations import (
-    SavedSearchAnswer,
-    SavedSearchDetail,
-    SavedSearchPage,
-    Told,
-    page_json,
-    searches_json,
-)
-from .serializers import (
+from .access import OwnerAccess
+from .search_serializers import (
     NewSearch,
-    PageParameters,
     ResultParameters,
+    SavedSearchDetailSerializer,
+    SavedSearchPageSerializer,
+    SavedSearchSerializer,
     SearchChange,
-    validated,
+    SearchRow,
+    search_rows,
 )
+from .serializers import PageParameters
 
 TAGS = ["searches"]
 NONE = "There is no such search among yours."
@@ -55,59 +53,69 @@ class Searches(OwnerAccess):
         operation_id="searches_list",
         tags=TAGS,
         parameters=[PageParameters],
-        responses=SavedSearchPage,
+        responses=SavedSearchPageSerializer,
     )
     def get(self, request: Request) -> Response:
         """List your saved searches in the order made by hand."""
-        given = validated(PageParameters, parameters(request))
+        given = validated(PageParameters, request.query_params.dict())
         mine = services.saved_searches_of(request.user)
         page = paginate(mine, BY_HAND, given["cursor"], given["limit"])
-        told = searches_json(page.rows, page.start + 1, request)
-        return Response(page_json(told, page))
+        rows = search_rows(page.rows, page.start + 1, request.user)
+        content = {"results": rows, "next": page.next}
+        context = {"request": request}
+        return Response(SavedSearchPageSerializer(content, context=context).data)
 
     @extend_schema(
         operation_id="searches_create",
         tags=TAGS,
         request=NewSearch,
-        responses={200: SavedSearchAnswer, 201: SavedSearchAnswer, 404: ERROR_RESPONSE},
+        responses={
+            200: SavedSearchSerializer,
+            201: SavedSearchSerializer,
+            404: ERROR_RESPONSE,
+        },
         examples=[NEW],
     )
     def post(self, request: Request) -> Response:
-        """Save a search, as the first of yours.
+        """Save a search, at the first place.
 
-        One that you have saved already is answered as it is, with status 200. There
-        are up to 500.
+        A search that you have saved already is returned unchanged, with status 200.
+        You can save up to 500.
         """
         given = validated(NewSearch, request.data)
-        asking = _asking(given["search"])
-        search, is_new = services.save(request.user, asking, given["name"])
+        query = _read_query(given["search"])
+        search, is_new = services.save(request.user, query, given["name"])
         done = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
-        return Response(_told(search, request), done)
+        return Response(_search_json(search, request), done)
 
 
 class SearchDetail(OwnerAccess):
     @extend_schema(
-        operation_id="saved_search_retrieve", tags=TAGS, responses=SavedSearchDetail
+        operation_id="saved_search_retrieve",
+        tags=TAGS,
+        responses=SavedSearchDetailSerializer,
     )
     def get(self, request: Request, key: UUID) -> Response:
         """Show a saved search, and how many of its hits are new.
 
-        Only where something came in since it was looked at is it searched for that.
+        It is run only if items were added to its dataset since it was looked at.
         """
-        search = _mine(request, key)
+        search = _find_own(request, key)
         new = new_results.count_new(
             search,
             request.user,
             request.get_host(),
             limiter(request),
         )
-        return Response(_told(search, request) | {"new": new})
+        context = {"request": request, "new": new}
+        row = _row(search, request.user)
+        return Response(SavedSearchDetailSerializer(row, context=context).data)
 
     @extend_schema(
         operation_id="saved_search_update",
         tags=TAGS,
         request=SearchChange,
-        responses=SavedSearchAnswer,
+        responses=SavedSearchSerializer,
         examples=[
             OpenApiExample(
                 "Another name, and first of all",
@@ -117,26 +125,27 @@ class SearchDetail(OwnerAccess):
         ],
     )
     def patch(self, request: Request, key: UUID) -> Response:
-        """Rename a saved search, move it, or have it ask for something else.
+        """Rename a saved search, move it, or replace its query.
 
-        All of it is changed, or nothing. A place beyond the end is the last one.
+        Either all of it is changed or nothing. A place beyond the end means the last
+        one.
         """
         with transaction.atomic():
-            search = _mine(request, key, locked=True)
+            search = _find_own(request, key, locked=True)
             given = validated(SearchChange, request.data)
             if "search" in given:
-                services.change(search, _asking(given["search"]))
+                services.change(search, _read_query(given["search"]))
             if "name" in given:
                 services.rename(search, given["name"])
             if "place" in given:
                 services.place_at(search, given["place"])
                 search.refresh_from_db()
-        return Response(_told(search, request))
+        return Response(_search_json(search, request))
 
     @extend_schema(operation_id="saved_search_delete", tags=TAGS, responses={204: None})
     def delete(self, request: Request, key: UUID) -> Response:
-        """Delete a saved search, for good."""
-        services.delete(_mine(request, key))
+        """Delete a saved search for good."""
+        services.delete(_find_own(request, key))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -147,36 +156,36 @@ class SearchResults(OwnerAccess):
         operation_id="saved_search_results",
         tags=TAGS,
         parameters=[ResultParameters],
-        # Words can name pictures by their addresses, which are fetched.
+        # The words can hold URLs of images, which are fetched.
         responses={200: SearchPageSerializer}
         | dict.fromkeys((413, 415, 422), ERROR_RESPONSE),
     )
     def get(self, request: Request, key: UUID) -> Response:
         """Run a saved search.
 
-        With its first page it has been looked at: what comes in later is new.
+        Its first page marks it as looked at: items added later are new.
         """
-        search = _mine(request, key)
-        given = validated(ResultParameters, parameters(request))
-        asking = services.saved_query_of(search)
+        search = _find_own(request, key)
+        given = validated(ResultParameters, request.query_params.dict())
+        saved = services.saved_query_of(search)
         query = replace(
-            query_of(asking, request.get_host()),
+            query_of(saved, request.get_host()),
             limit=given["limit"],
             cursor=given["cursor"],
         )
         page = service.search(query, request.user, limiter(request))
         if not query.cursor:
-            services.mark_viewed(request.user, asking)
+            services.mark_viewed(request.user, saved)
         context = page_context(page, query.dataset, given["include"], request)
         return Response(SearchPageSerializer(page, context=context).data)
 
 
-def _asking(search: str) -> SavedQuery:
+def _read_query(search: str) -> SavedQuery:
     return checked_search(query_string(search))
 
 
-def _mine(request: Request, key: UUID, *, locked: bool = False) -> SavedSearch:
-    """If `locked`, kept from other changes until the transaction ends.
+def _find_own(request: Request, key: UUID, *, locked: bool = False) -> SavedSearch:
+    """Return a search of the user, `locked` until the transaction ends if wanted.
 
     Raises NotFound.
     """
@@ -187,10 +196,13 @@ def _mine(request: Request, key: UUID, *, locked: bool = False) -> SavedSearch:
     return found
 
 
-def _told(search: SavedSearch, request: Request) -> Told:
-    ahead = (
-        services.saved_searches_of(request.user)
-        .filter(position__lt=search.position)
-        .count()
-    )
-    return searches_json([search], ahead + 1, request)[0]
+def _row(search: SavedSearch, user: Any) -> SearchRow:
+    mine = services.saved_searches_of(user)
+    ahead = mine.filter(position__lt=search.position).count()
+    [row] = search_rows([search], ahead + 1, user)
+    return row
+
+
+def _search_json(search: SavedSearch, request: Request) -> Json:
+    row = _row(search, request.user)
+    return SavedSearchSerializer(row, context={"request": request}).data

@@ -74,7 +74,9 @@ concepts = [
 ]
 of_exports = [
     path("exports/", exports.Exports.as_view(), name="api-exports"),
-    path("exports/<uuid:export_id>/", exports.OneExport.as_view(), name="api-export"),
+    path(
+        "exports/<uuid:export_id>/", exports.ExportDetail.as_view(), name="api-export"
+    ),
     path(
         "exports/<uuid:export_id>/cancel/",
         exports.CancelExport.as_view(),

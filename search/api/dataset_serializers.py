@@ -126,14 +126,14 @@ class SettingsSerializer(StrictSerializer, serializers.ModelSerializer):
 
 class DatasetsParameters(StrictSerializer):
     in_address = True
-    all = BooleanField(default=False, help_text="Those without items, too: for staff.")
+    all = BooleanField(default=False, help_text="Also those without items; for staff.")
 
 
 class DropParameters(StrictSerializer):
     in_address = True
     sure = CharField(
         max_length=200,
-        help_text="The dataset's slug once more.",
+        help_text="The dataset's slug again.",
         error_messages={"required": "Write the dataset's slug here once more."},
     )
 
@@ -142,16 +142,16 @@ class DropParameters(StrictSerializer):
 
 
 class IndexSerializer(ResponseSerializer):
-    """The graphs that a search walks through, and how much of the data has them."""
+    """The graph indexes that a search uses, and how much of the data has them."""
 
     # The instance is a mapping: the `dataset`, and the `state` of its index.
 
     metric = ChoiceField(Dataset.Metric.choices, source="dataset.metric")
     connections = count_field(
-        "Of each point in the graph (M).", source="dataset.index_connections"
+        "Neighbours of each point in the graph (M).", source="dataset.index_connections"
     )
     construction = count_field(
-        "Candidates kept while it is built (ef_construction).",
+        "Candidates kept while the graph is built (ef_construction).",
         source="dataset.index_construction",
     )
     quantization = ChoiceField(
@@ -162,7 +162,7 @@ class IndexSerializer(ResponseSerializer):
     rows_without_index = count_field(source="state.rows_without_index")
     bytes = count_field("On disk, all columns.", source="state.bytes")
     health = FloatField(
-        min_value=0, max_value=1, help_text="The share of rows that have the graphs."
+        min_value=0, max_value=1, help_text="The share of rows that are indexed."
     )
 
     def compute_health(self, index: dict[str, Any]) -> float:
@@ -171,13 +171,13 @@ class IndexSerializer(ResponseSerializer):
 
 
 class FiguresSerializer(ResponseSerializer):
-    """One kind of search by the index, beside the exact one."""
+    """One kind of search by the index, compared with the exact one."""
 
     name = CharField()
     asked = ChoiceField(["words", "picture"])
     field = ChoiceField(["image", "text"])
     queries = count_field()
-    width = count_field("Candidates kept by the walk through the graph (ef_search).")
+    width = count_field("Candidates kept while the graph is searched (ef_search).")
     recall_1 = FloatField(min_value=0, max_value=1)
     recall_10 = FloatField(min_value=0, max_value=1)
     recall_100 = FloatField(min_value=0, max_value=1)
@@ -191,7 +191,7 @@ class FiguresSerializer(ResponseSerializer):
 
 
 class EvaluationSerializer(ResponseSerializer):
-    """How much of the exact answer the index found, and how fast."""
+    """How much of the exact result the index found, and how fast."""
 
     created_at = DateTimeField()
     words = ChoiceField(Evaluation.Words.choices)
@@ -208,18 +208,18 @@ class DatasetSerializer(ResponseSerializer):
     title = CharField()
     items = count_field()
     model = CharField(help_text="The model that made the embeddings.")
-    dimension = IntegerField(min_value=1, help_text="Numbers of an embedding.")
-    fields_ = ListField(child=ChoiceField(FIELDS), help_text="What can be searched.")
-    columns = ListField(child=CharField(), help_text="What is known of an item.")
+    dimension = IntegerField(min_value=1, help_text="The length of an embedding.")
+    fields_ = ListField(
+        child=ChoiceField(FIELDS), help_text="The embeddings that can be searched."
+    )
+    columns = ListField(child=CharField(), help_text="The metadata of an item.")
     index = IndexSerializer()
     evaluation = EvaluationSerializer(
-        allow_null=True, help_text="The latest; null when none was made yet."
+        allow_null=True, help_text="The latest one; null if there is none yet."
     )
-    popularity = BooleanField(
-        help_text="Whether it is known how often items were picked."
-    )
+    popularity = BooleanField(help_text="Whether picks of items are counted.")
     settings = SettingsSerializer(
-        required=False, help_text="For staff who may change datasets alone."
+        required=False, help_text="Only for staff who may change datasets."
     )
 
     def get_fields(self) -> dict[str, serializers.Field]:

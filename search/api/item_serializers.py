@@ -49,7 +49,7 @@ class HitSerializer(ResponseSerializer):
     """An item that was found."""
 
     id = id_field()
-    url = CharField(help_text="Where the picture was found; it may have gone.")
+    url = CharField(help_text="Where the image was found; it may no longer be there.")
     caption = CharField()
     similarity = FloatField(
         help_text="1 − cosine distance, from −1 to 1; for a dataset measured by L2, "
@@ -58,20 +58,20 @@ class HitSerializer(ResponseSerializer):
     caption_similarity = FloatField(
         allow_null=True, help_text="The dataset's own score of image and caption."
     )
-    width = count_field("Pixels; 0 when it is not known.")
-    height = count_field("Pixels; 0 when it is not known.")
-    nsfw = CharField(help_text="The dataset's own word for it, such as UNLIKELY.")
+    width = count_field("Pixels; 0 if unknown.")
+    height = count_field("Pixels; 0 if unknown.")
+    nsfw = CharField(help_text="The dataset's own value, such as UNLIKELY.")
     license = CharField()
-    similar = count_field("Near-duplicates of it that are folded into it.")
+    similar = count_field("How many near-duplicates are folded into it.")
     thumbnail = AddressField(
         allow_null=True,
-        help_text="The address of a small picture; null where there can be none.",
+        help_text="The URL of a thumbnail; null if there can be none.",
     )
-    page = AddressField(help_text="The address of the item's page.")
+    page = AddressField(help_text="The URL of the item's page.")
     embedding = VectorField(
         required=False,
         allow_null=True,
-        help_text="Where `include` asks for it; null when the item has just gone.",
+        help_text="If `include` has it; null if the item has just been removed.",
     )
 
     def compute_thumbnail(self, hit: service.Hit) -> str | None:
@@ -88,7 +88,7 @@ class HitSerializer(ResponseSerializer):
 
 @extend_schema_serializer(component_name="ItemAnswer")
 class ItemSerializer(HitSerializer):
-    """An item with all that its dataset says of it."""
+    """An item with all its metadata."""
 
     metadata = DictField(child=CharField())
 
@@ -135,7 +135,7 @@ class SearchPageSerializer(ResponseSerializer):
     next = NextField()
     hidden = HiddenSerializer()
     matching = MatchingSerializer(
-        allow_null=True, help_text="null where no filter narrows the dataset."
+        allow_null=True, help_text="null if no filter applies."
     )
     exact = BooleanField(help_text="Whether every item was compared.")
     timing = TimingSerializer()
@@ -148,7 +148,7 @@ class SearchPageSerializer(ResponseSerializer):
 
 
 class MarksSerializer(ResponseSerializer):
-    """The marks that counted; those on items that are not there have `gone`."""
+    """The marks that were used; `gone` are those on items that do not exist."""
 
     good = ListField(child=id_field())
     bad = ListField(child=id_field())
@@ -157,12 +157,12 @@ class MarksSerializer(ResponseSerializer):
 
 @extend_schema_serializer(component_name="RefineAnswer")
 class RefinedPageSerializer(SearchPageSerializer):
-    """As a search's, and what it was done with."""
+    """A page of results, with the vector and the marks used."""
 
     # The context has `tuned`, a vector, and `marks`.
 
     embedding = VectorField(
-        help_text="The tuned vector, of unit length, for an `embedding` of any term."
+        help_text="The tuned vector, of unit length, for the `embedding` of a term."
     )
     marks = MarksSerializer()
 

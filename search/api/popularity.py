@@ -40,7 +40,7 @@ class ItemsParameters(PickedItemsSerializer):
         child=serializers.IntegerField(**IDS),
         min_length=1,
         max_length=MAX_ITEMS,
-        help_text="Ids of items between commas.",
+        help_text="Ids of items, separated by commas.",
     )
 
 
@@ -50,12 +50,12 @@ class KeywordSerializer(ResponseSerializer):
 
 
 class PopularitySerializer(ResponseSerializer):
-    """How often items were picked after searches, and for which words the most."""
+    """How often items were picked after searches, and the most frequent words."""
 
     dataset = serializers.CharField()
     items = serializers.DictField(
         child=serializers.IntegerField(min_value=1),
-        help_text="By the item's id; those that never were picked are left out.",
+        help_text="By item id; items that were never picked are left out.",
     )
     keywords = KeywordSerializer(many=True)
 

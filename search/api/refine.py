@@ -67,14 +67,14 @@ class RefineSerializer(QuerySerializer):
     )
     strength = serializers.FloatField(
         default=1.0,
-        help_text="How far the marks turn the search.",
+        help_text="How strongly the marks change the search.",
         **between(*STRENGTHS),
     )
     exclude_marked = serializers.BooleanField(
-        default=True, help_text="Whether marked items are left out of the results."
+        default=True, help_text="Whether to leave marked items out of the results."
     )
     seen = MarksField(
-        MAX_EXCLUDED, help_text="Ids of items that are left out of the results, too."
+        MAX_EXCLUDED, help_text="Ids of items to leave out of the results as well."
     )
 
     def validate(self, given: dict[str, Any]) -> dict[str, Any]:

@@ -43,9 +43,9 @@ NAMES_OF_OBJECTS = {"dataset", "item", "items", "concept", "collection"}
 # and those that hold images to decode; `q` may hold URLs of images.
 NAMES_OF_IMAGES = {"image", "image_url", "q"}
 SUCCESSES = {
-    "200": "What was asked for.",
-    "201": "What was made.",
-    "204": "It is done.",
+    "200": "The result.",
+    "201": "Created.",
+    "204": "Done.",
 }
 
 
@@ -60,7 +60,7 @@ class TokenScheme(OpenApiAuthenticationExtension):
     name = "token"
 
     def get_security_definition(self, auto_schema: AutoSchema) -> Shape:
-        text = "`Token` and a token that you have made on the page of your account."
+        text = "`Token` and a token that you created on the page of your account."
         header = {"type": "apiKey", "in": "header", "name": "Authorization"}
         return {**header, "description": text}
 
@@ -71,8 +71,8 @@ class SessionScheme(OpenApiAuthenticationExtension):
 
     def get_security_definition(self, auto_schema: AutoSchema) -> Shape:
         text = (
-            "Of a browser that is signed in. What changes anything needs the header "
-            f"X-CSRFToken, too, as the cookie {settings.CSRF_COOKIE_NAME} has it."
+            "Of a browser that is signed in. Unsafe methods also need the header "
+            f"X-CSRFToken with the value of the cookie {settings.CSRF_COOKIE_NAME}."
         )
         cookie = {"type": "apiKey", "in": "cookie"}
         return {**cookie, "name": settings.SESSION_COOKIE_NAME, "description": text}

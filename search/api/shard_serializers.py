@@ -34,7 +34,9 @@ DEFAULT_LIMIT, MAX_PER_PAGE = 40, 100
 
 class ShardsParameters(StrictSerializer):
     in_address = True
-    state = WordField(Shard.State.values, required=False, help_text="Only those in it.")
+    state = WordField(
+        Shard.State.values, required=False, help_text="Only shards in this state."
+    )
     limit = IntegerField(default=DEFAULT_LIMIT, **between(1, MAX_PER_PAGE))
     cursor = serializers.RegexField(
         r"^[0-9]{1,9}$",
@@ -48,7 +50,7 @@ class ShardActionsSerializer(StrictSerializer):
     shards = CharField(
         required=False,
         max_length=1_000,
-        help_text="Numbers such as 0-9,12; all of them when left out.",
+        help_text="Numbers such as 0-9,12; by default all of them.",
     )
     sure = BooleanField(default=False, help_text="Must be true for drop.")
 
@@ -84,11 +86,11 @@ def page_of(shards: QuerySet[Shard], limit: int) -> dict[str, Any]:
 @extend_schema_serializer(component_name="ShardActionsAnswer")
 class ShardActionResultSerializer(ResponseSerializer):
     action = ChoiceField(ACTIONS)
-    shards = count_field("For how many there was something to do.")
+    shards = count_field("How many were affected.")
     found = IntegerField(
         min_value=1,
         allow_null=True,
-        help_text="How many the source has, where start has looked.",
+        help_text="How many the source has, if start has looked.",
     )
 
 
@@ -104,7 +106,7 @@ class RowsSerializer(ResponseSerializer):
     expected = IntegerField(
         min_value=0,
         allow_null=True,
-        help_text="Of the whole source; null until a shard was opened.",
+        help_text="In the whole source; null until a shard has been opened.",
         source="rows_expected",
     )
     estimated = BooleanField(
@@ -129,10 +131,10 @@ class ErrorSerializer(ResponseSerializer):
 
 
 class PublicationSerializer(ResponseSerializer):
-    """Shards whose search index is being built, or could not be."""
+    """Shards whose index is being built or failed to build."""
 
     shards = CharField(help_text="Their numbers, as 0-3.")
-    vectors = count_field("To be indexed; 0 while the rows are put together.")
+    vectors = count_field("To be indexed; 0 while the rows are being merged.")
     vectors_done = count_field()
     error = CharField(allow_blank=True)
 
@@ -161,13 +163,13 @@ class ProgressSerializer(ResponseSerializer):
     )
     seconds_left = FloatField(allow_null=True)
     errors = ErrorSerializer(  # type: ignore[assignment]  # a field, no validation errors
-        many=True, help_text="The one of the most shards first."
+        many=True, help_text="The one with the most shards first."
     )
     indexes = PublicationSerializer(many=True, source="publications")
     left_out = LeftOutSerializer(
         many=True,
         allow_null=True,
-        help_text="The most frequent reasons; null while rows come in.",
+        help_text="The most frequent reasons; null during the import.",
     )
 
     def compute_rows(self, progress: ImportProgress) -> ImportProgress:

@@ -1,7 +1,7 @@
-"""The HTTP interface of clip-retrieval, so that its clients work against us unchanged.
+"""The HTTP API of clip-retrieval, so that its clients work unchanged with this site.
 
-Its ClipClient and its page clip-front ask POST /knn-service, POST /metadata and
-GET /indices-list. Where the original is careless, this is not: what a dataset marks as
-unsafe is left out unless that is switched off, pictures are fetched from public
-addresses alone, and every refusal is a status with {"message": sentence}.
+Its ClipClient and its page clip-front send POST /knn-service, POST /metadata and
+GET /indices-list. This implementation is stricter than the original: items marked as
+unsafe are left out unless that is switched off, images are fetched from public
+addresses only, and every error is a status with {"message": sentence}.
 """

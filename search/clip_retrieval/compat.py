@@ -1,7 +1,7 @@
-"""What clip-retrieval's clients ask, as they write it, and as our search takes it.
+"""Translate the requests of clip-retrieval's clients into searches.
 
-use_mclip, aesthetic_score, aesthetic_weight and use_violence_detector are known to them
-and have no counterpart here: whatever they hold is not looked at.
+use_mclip, aesthetic_score, aesthetic_weight and use_violence_detector have no
+counterpart here and are ignored.
 """
 
 import json
@@ -21,12 +21,12 @@ from search.query.model import MAX_RESULTS, Term
 from search.query.url_params import is_local_image
 from search.retrieval import service
 
-IMAGE = "image"  # the modality; any other searches captions
+IMAGE = "image"  # the modality; any other one searches captions
 DIGITS = len(str(LAST_ITEM))
 
 
 class KnnSerializer(serializers.Serializer):
-    """The body of POST /knn-service. What is null, or empty, is not given."""
+    """The body of POST /knn-service; null and empty values count as missing."""
 
     text = serializers.CharField(
         default=None, allow_null=True, allow_blank=True, trim_whitespace=False
@@ -54,31 +54,34 @@ class KnnSerializer(serializers.Serializer):
 
     @property
     def nsfw(self) -> str:
-        """Safe unless it is switched off in so many words."""
+        """Return "safe" unless the safety model is explicitly false."""
         return "any" if self.validated_data["use_safety_model"] is False else "safe"
 
     @property
-    def described(self) -> int:
-        """How many of the results, the first ones, are told of in full."""
+    def detailed_count(self) -> int:
+        """Return how many of the first results come with their metadata."""
         return self.validated_data["num_images"]
 
     @property
     def count(self) -> int:
-        """How many results are asked for, as far as a search goes."""
+        """Return the number of results, capped at MAX_RESULTS. Raises InvalidQuery."""
         wanted = self.validated_data["num_result_ids"]
         if wanted is None:
-            wanted = self.described
+            wanted = self.detailed_count
         if not wanted:
             raise InvalidQuery("num_images: Ask for one result at least.")
         return min(wanted, MAX_RESULTS)
 
     def term(self) -> Term:
-        """What is searched for: of several, the text, then the image, then its URL."""
+        """Return the text, else the image, its URL or the embedding.
+
+        Raises InvalidQuery.
+        """
         given = self.validated_data
         if given["text"]:
             return Term(text=given["text"])
         if given["image"]:
-            # Encoders of base64 may break lines.
+            # Base64 may contain line breaks.
             return Term(image=image_bytes("".join(given["image"].split())))
         if given["image_url"]:
             return Term(image_url=given["image_url"])
@@ -90,12 +93,12 @@ class KnnSerializer(serializers.Serializer):
         )
 
 
-def ids_of(asked: dict[str, Any]) -> list[int | None]:
-    """The ids in the body of POST /metadata; None for what can be none of ours.
+def ids_of(body: dict[str, Any]) -> list[int | None]:
+    """Return the ids in the body of POST /metadata; None for impossible ones.
 
-    clip-front writes those of over 15 digits as texts.
+    clip-front sends ids of more than 15 digits as strings. Raises InvalidQuery.
     """
-    ids = asked.get("ids")
+    ids = body.get("ids")
     if not isinstance(ids, list):
         raise InvalidQuery("ids: Give a list of ids.")
     if len(ids) > MAX_RESULTS:
@@ -111,26 +114,26 @@ def _id(given: Any) -> int | None:
     return given if 0 <= given <= LAST_ITEM else None
 
 
-def body_of(data: bytes) -> dict[str, Any]:
-    """The JSON object that a request's body is, whatever its headers call it."""
+def parse_body(data: bytes) -> dict[str, Any]:
+    """Return the JSON object in a body of any content type. Raises InvalidQuery."""
     try:
-        asked = json.loads(data, parse_constant=_no_number)
+        body = json.loads(data, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise InvalidQuery("The body of the request is not JSON.") from error
-    if not isinstance(asked, dict):
+    if not isinstance(body, dict):
         raise InvalidQuery("The body of the request is not a JSON object.")
-    return asked
+    return body
 
 
-def _no_number(word: str) -> None:
+def _refuse_constant(word: str) -> None:
     raise ValueError(f"{word} is not JSON")
 
 
-def known(term: Term, slug: str, request: HttpRequest) -> Term:
-    """A term with an address, as the stored embedding of the item that it names.
+def with_stored_embedding(term: Term, slug: str, request: HttpRequest) -> Term:
+    """Return a term of an item's URL as one of the item's stored embedding.
 
-    It is an item of this dataset, named by its own URL, or by our page of it or our
-    small picture. A term of another kind, or with another address, stays as it is.
+    The URL is that of the item's image, of its page here or of its thumbnail; the item
+    is of this dataset. Other terms are returned unchanged.
     """
     if term.image_url is None:
         return term
@@ -142,7 +145,7 @@ def known(term: Term, slug: str, request: HttpRequest) -> Term:
 
 
 def shown_url(url: str, request: HttpRequest) -> str:
-    """An item's URL as another site can use it: whole, if it is of this server."""
+    """Return an item's URL, made absolute if it is a path on this server."""
     return request.build_absolute_uri(url) if is_local_image(url) else url
 
 

@@ -1,7 +1,7 @@
-"""What all answers to clip-retrieval's clients have in common, whoever gives them.
+"""JSON errors and CORS headers for all responses to clip-retrieval's clients.
 
-Its clients look at no status and take everything for JSON, and its page is served from
-another origin than the service.
+Its clients ignore the status and parse every body as JSON; its page is served from
+another origin than the API.
 """
 
 import json
@@ -13,15 +13,15 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.cache import patch_vary_headers
 
 ADDRESS = re.compile(r"/+(indices-list|knn-service|metadata)/*")
-KEPT = ("Retry-After", "WWW-Authenticate", "Allow")
-# For what is refused, or fails, before a view is asked.
+KEPT_HEADERS = ("Retry-After", "WWW-Authenticate", "Allow")
+# For errors outside the views.
 SENTENCES = {
     400: "The request cannot be read.",
     404: "There is nothing at this address.",
     500: "Something went wrong here; the server's log says what.",
 }
-UNSAID = "The request cannot be answered."
-# No cookie is ever sent or taken: Access-Control-Allow-Credentials stays away.
+UNKNOWN_ERROR = "The request cannot be answered."
+# Without Access-Control-Allow-Credentials: cookies are neither sent nor accepted.
 PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
     "Access-Control-Allow-Headers": "Authorization, Content-Type",
@@ -32,9 +32,9 @@ PREFLIGHT = {
 def json_errors_middleware(
     get_response: Callable[[HttpRequest], HttpResponse],
 ) -> Callable[[HttpRequest], HttpResponse]:
-    """Middleware: refusals as {"message": sentence}, and all answers for any origin."""
+    """Return middleware: errors as {"message": sentence}, responses for any origin."""
 
-    def answer(request: HttpRequest) -> HttpResponse:
+    def middleware(request: HttpRequest) -> HttpResponse:
         if not ADDRESS.fullmatch(request.path_info):
             return get_response(request)
         if request.method == "OPTIONS":
@@ -42,43 +42,43 @@ def json_errors_middleware(
         else:
             response = get_response(request)
         if response.status_code >= 400:
-            response = _refusal(response)
+            response = _error(response)
         response["Access-Control-Allow-Origin"] = request.headers.get("Origin") or "*"
         response["Access-Control-Expose-Headers"] = "Retry-After"
         patch_vary_headers(response, ["Origin"])
         return response
 
-    return answer
+    return middleware
 
 
-def _refusal(response: HttpResponse) -> HttpResponse:
-    kept = {name: response[name] for name in KEPT if response.has_header(name)}
-    sentence = _sentence(response)
-    return JsonResponse(
-        {"message": sentence}, status=response.status_code, headers=kept
-    )
+def _error(response: HttpResponse) -> HttpResponse:
+    kept = {name: response[name] for name in KEPT_HEADERS if response.has_header(name)}
+    content = {"message": _sentence(response)}
+    return JsonResponse(content, status=response.status_code, headers=kept)
 
 
 def _sentence(response: HttpResponse) -> str:
-    """Of {"detail": sentence}, of the first field that is wrong, or for the status."""
+    """Return the detail, the error of the first field, or a sentence for the status."""
     try:
-        told = json.loads(response.content)
+        content = json.loads(response.content)
     except ValueError:
-        return SENTENCES.get(response.status_code, UNSAID)
-    if isinstance(told, dict) and isinstance(told.get("detail"), str):
-        return told["detail"]
-    path, sentence = next(_leaves(told, ()), ((), UNSAID))
+        return SENTENCES.get(response.status_code, UNKNOWN_ERROR)
+    if isinstance(content, dict) and isinstance(content.get("detail"), str):
+        return content["detail"]
+    path, sentence = next(_leaves(content, ()), ((), UNKNOWN_ERROR))
     named = " ".join(name for name in path if name != "non_field_errors")
     return f"{named}: {sentence}" if named else sentence
 
 
-def _leaves(told: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Where field errors lie, and what they say."""
-    if isinstance(told, dict):
-        for name, inner in told.items():
+def _leaves(
+    errors: Any, path: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the path and the message of each field error."""
+    if isinstance(errors, dict):
+        for name, inner in errors.items():
             yield from _leaves(inner, (*path, name))
-    elif isinstance(told, list):
-        for inner in told:
+    elif isinstance(errors, list):
+        for inner in errors:
             yield from _leaves(inner, path)
     else:
-        yield path, str(told)
+        yield path, str(errors)

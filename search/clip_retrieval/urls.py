@@ -1,4 +1,4 @@
-"""Slashes count as often as they like: clip-front asks //knn-service."""
+"""Routes that accept repeated slashes: clip-front requests //knn-service."""
 
 from django.urls import re_path
 

@@ -1,3 +1,5 @@
+"""The three endpoints of clip-retrieval."""
+
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,11 +19,17 @@ from search.rate_limits import limiter
 from search.retrieval import service
 from search.retrieval.items import Hit
 
-from .compat import KnnSerializer, body_of, ids_of, known, shown_url
+from .compat import (
+    KnnSerializer,
+    ids_of,
+    parse_body,
+    shown_url,
+    with_stored_embedding,
+)
 
 
-class JsonAlone(BaseContentNegotiation):
-    """Whatever a client says that it accepts."""
+class JsonOnly(BaseContentNegotiation):
+    """Respond with JSON whatever the Accept header says."""
 
     def select_renderer(
         self,
@@ -33,22 +41,22 @@ class JsonAlone(BaseContentNegotiation):
         return first, first.media_type
 
 
-# Classes; the stubs take them for their names.
-WAYS: Any = api_settings.DEFAULT_AUTHENTICATION_CLASSES
+# The stubs declare the dotted names rather than the classes.
+AUTHENTICATORS: Any = api_settings.DEFAULT_AUTHENTICATION_CLASSES
 
 
 class Endpoint(APIView):
-    """Open to pages of any origin, and therefore to no session: tokens alone count."""
+    """Base view, open to pages of any origin: with tokens, never with a session."""
 
-    schema = None  # it is another project's interface, and described there
-    content_negotiation_class = JsonAlone
+    schema = None  # another project's API, documented there
+    content_negotiation_class = JsonOnly
     authentication_classes = [
-        way for way in WAYS if not issubclass(way, SessionAuthentication)
+        each for each in AUTHENTICATORS if not issubclass(each, SessionAuthentication)
     ]
 
 
 class IndicesList(Endpoint):
-    """The names of the datasets; the first is searched when none is named."""
+    """List the datasets; the first one is the default."""
 
     throttle_scope = "item"
 
@@ -57,50 +65,50 @@ class IndicesList(Endpoint):
 
 
 class KnnService(Endpoint):
-    """The nearest items of a text, a picture or an embedding."""
+    """Find the nearest items of a text, an image or an embedding."""
 
     throttle_scope = "search"
 
     def post(self, request: Request) -> Response:
-        asked = KnnSerializer(data=body_of(request.body))
-        asked.is_valid(raise_exception=True)
-        slug = _dataset(asked.validated_data["indice_name"])
-        term, count = asked.term(), limiter(request)
-        looked_up = known(term, slug, request)
+        given = KnnSerializer(data=parse_body(request.body))
+        given.is_valid(raise_exception=True)
+        slug = _dataset(given.validated_data["indice_name"])
+        term, count = given.term(), limiter(request)
+        looked_up = with_stored_embedding(term, slug, request)
         if looked_up is not term:  # it counts as if the image had been fetched
             count("image")
         query = SearchQuery(
             dataset=slug,
             terms=(looked_up,),
-            field=asked.field,
+            field=given.field,
             filters=Filters(
-                nsfw=asked.nsfw, dedupe=bool(asked.validated_data["deduplicate"])
+                nsfw=given.nsfw, dedupe=bool(given.validated_data["deduplicate"])
             ),
         )
-        ranked = service.rank(query, request.user, count, asked.count)
+        ranked = service.rank(query, request.user, count, given.count)
         ids = ranked.ids.tolist()
-        first = service.hits_by_id(slug, ids[: asked.described])
+        first = service.hits_by_id(slug, ids[: given.detailed_count])
         rows = []
         for place, item_id in enumerate(ids):
             row = {"id": item_id, "similarity": float(ranked.similarities[place])}
-            if place >= asked.described:
+            if place >= given.detailed_count:
                 rows.append(row)
-            elif item_id in first:  # else it has been removed meanwhile
+            elif item_id in first:  # unless it was removed meanwhile
                 rows.append({**_columns(first[item_id], request), **row})
         return Response(rows)
 
 
 class Metadata(Endpoint):
-    """What is known of items by their ids; what is not there is left out."""
+    """Return the metadata of items by their ids, without those that do not exist."""
 
     throttle_scope = "item"
 
     def post(self, request: Request) -> Response:
-        asked = body_of(request.body)
-        ids = ids_of(asked)
+        body = parse_body(request.body)
+        ids = ids_of(body)
         if not ids:
             return Response([])
-        slug = _dataset(asked.get("indice_name"))
+        slug = _dataset(body.get("indice_name"))
         found = service.hits_by_id(slug, {i for i in ids if i is not None})
         return Response(
             [
@@ -112,7 +120,7 @@ class Metadata(Endpoint):
 
 
 def _dataset(name: Any) -> str:
-    """The slug of the dataset of this name, or of the first one."""
+    """Return the slug of the dataset of this name, or of the first one."""
     if name:
         return Dataset.for_slug(str(name)).slug
     for dataset in service.datasets():
@@ -121,7 +129,7 @@ def _dataset(name: Any) -> str:
 
 
 def _columns(hit: Hit, request: Request) -> dict[str, str]:
-    """By the names that clip-retrieval gives the columns of LAION."""
+    """Return the metadata under clip-retrieval's names of LAION's columns."""
     return {
         "url": shown_url(hit.url, request),
         "caption": hit.caption,

@@ -1,1 +1,1 @@
-"""The pages about the API for people: how to, and the whole of it."""
+"""The API's documentation pages: a guide with examples, and a reference."""

@@ -1,7 +1,7 @@
-"""The examples of the docs page: files that the page shows and the tests run.
+"""The examples of the guide: files that the page shows and the tests run.
 
-In templates/api/examples lie `words.sh` and `words.py`, the same task in two languages,
-and beside each what it prints, `words.sh.out`. There … stands for what is left out.
+templates/api/examples has each task in up to two languages, `words.sh` and `words.py`,
+and their output, `words.sh.out`, in which … stands for what is left out.
 """
 
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from pathlib import Path
 from django.conf import settings
 
 FOLDER = Path(settings.BASE_DIR) / "templates" / "api" / "examples"
-# What the files are written for, and each site puts its own in the place of.
+# The files are written for these; for_site replaces them.
 ADDRESS = "http://127.0.0.1:8000"
 DATASET = "postcards"
-LANGUAGES = ("sh", "py")  # by the ends of the files' names
+LANGUAGES = ("sh", "py")  # the suffixes of the files
 
 
 @dataclass(frozen=True)
 class Example:
-    """`prints` is empty where there is nothing to show."""
+    """An example in one language; `prints`, its output, may be empty."""
 
     language: str  # one of LANGUAGES
     code: str
@@ -38,7 +38,7 @@ def names() -> list[str]:
 
 @cache
 def render_example(name: str) -> tuple[Example, ...]:
-    """The example in each language that it is there in, as the files have it."""
+    """Return the example in each of its languages, unchanged."""
     found = []
     for language in LANGUAGES:
         path = FOLDER / f"{name}.{language}"
@@ -51,7 +51,10 @@ def render_example(name: str) -> tuple[Example, ...]:
 
 
 def for_site(name: str, address: str, dataset: str) -> list[Example]:
-    """The example for the site at this address, such as https://pictures.example."""
+    """Return the example for a site and its dataset.
+
+    `address` is like https://pictures.example.
+    """
 
     def own(text: str) -> str:
         return text.replace(ADDRESS, address).replace(DATASET, dataset)

@@ -1,4 +1,7 @@
-"""Code as HTML with its comments, texts and words marked, so that CSS colours them."""
+"""Syntax highlighting of the examples: HTML with classes for CSS.
+
+Pygments would do, but is no dependency of the running site.
+"""
 
 import re
 
@@ -10,7 +13,7 @@ WORDS = (
     "and as assert break continue def else except False for from if import in is lambda"
     " None not or raise return True try while with"
 )
-# Where a command of the shell begins.
+# The start of a shell command.
 BEGIN = r"(?:(?<![^\n])|(?<=\n  )|(?<=\$\()|(?<=; )|(?<=\| ))"
 LANGUAGES = {
     "py": re.compile(
@@ -30,7 +33,7 @@ LANGUAGES = {
 
 
 def highlight(code: str, language: str) -> SafeString:
-    """Escaped, with spans of the classes above; plain in a language unknown here."""
+    """Return escaped code with spans of the classes above; none in other languages."""
     pattern, done = LANGUAGES.get(language), 0
     parts: list[str] = []
     for match in pattern.finditer(code) if pattern else ():

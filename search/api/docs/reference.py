@@ -1,4 +1,4 @@
-"""The description of the API (OpenAPI) as what a page shows, operation by operation."""
+"""Prepare the OpenAPI document for the reference page, operation by operation."""
 
 import json
 from collections.abc import Iterator
@@ -11,17 +11,17 @@ from drf_spectacular.generators import SchemaGenerator
 
 Shape = dict[str, Any]
 MAX_DEPTH = 4  # of objects within objects
-FEW = 12  # of the values that are listed
+MAX_VALUES = 12  # listed of an enum
 PLURALS = {"object": "objects", "list": "lists", "true or false": "true or false"}
 NAMES = {"boolean": "true or false", "array": "list"}
 FORMATS = {"uri", "uuid", "date-time", "binary"}
 NULL = {"type": "null"}
-HUGE = 2**31  # a limit that nobody meets is not worth telling
+HUGE = 2**31  # larger limits are not shown
 
 
 @dataclass(frozen=True)
 class Type:
-    """`fields` and `required` are those of the object, or of each in the list."""
+    """A type as shown; the fields are those of the object, or of each list element."""
 
     name: str
     limits: str = ""
@@ -32,26 +32,26 @@ class Type:
     required: frozenset[str] = frozenset()
 
 
-def resolved(schema: Shape, told: Shape) -> Shape:
-    """What a $ref points to, else the shape itself."""
-    while "$ref" in told:
-        found: Any = schema
-        for key in told["$ref"].removeprefix("#/").split("/"):
-            found = found[key]
-        told = {**found, **{key: told[key] for key in told if key != "$ref"}}
-    return told
+def resolve(schema: Shape, shape: Shape) -> Shape:
+    """Return the target of a $ref, else the shape itself."""
+    while "$ref" in shape:
+        target: Any = schema
+        for key in shape["$ref"].removeprefix("#/").split("/"):
+            target = target[key]
+        shape = {**target, **{key: shape[key] for key in shape if key != "$ref"}}
+    return shape
 
 
 def alternatives(schema: Shape, shape: Shape) -> list[Shape]:
-    """The objects of which it is one, else the shape alone; none of nothing."""
-    shape = resolved(schema, shape)
-    objects = [each for each in _choices(shape) if resolved(schema, each) != NULL]
+    """Return the objects that a shape is one of, else the shape alone, if any."""
+    shape = resolve(schema, shape)
+    objects = [each for each in _choices(shape) if resolve(schema, each) != NULL]
     if len(objects) > 1 and not shape.get("properties"):
         return objects
     return [shape] if shape else []
 
 
-def described(schema: Shape, shape: Shape) -> Type:
+def describe(schema: Shape, shape: Shape) -> Type:
     shape = _merged(schema, shape)
     items = _merged(schema, shape.get("items", {}))
     each = items if items.get("properties") else shape
@@ -67,9 +67,11 @@ def described(schema: Shape, shape: Shape) -> Type:
 
 
 def _merged(schema: Shape, shape: Shape) -> Shape:
-    """Without references, with the parts of allOf and what the one object of a choice
-    has, so that its fields can be told."""
-    shape = resolved(schema, shape)
+    """Return a shape without references, merged with its allOf.
+
+    If a choice has only one object, as beside null, its fields are merged, too.
+    """
+    shape = resolve(schema, shape)
     for part in shape.get("allOf", ()):
         shape = {**_merged(schema, part), **shape}
     choices = [_merged(schema, each) for each in _choices(shape)]
@@ -80,7 +82,7 @@ def _merged(schema: Shape, shape: Shape) -> Shape:
 
 
 def _choices(shape: Shape) -> list[Shape]:
-    """Without those that say but which of an object's fields are needed."""
+    """Return the alternatives, but not those that only require fields."""
     choices = shape.get("oneOf") or shape.get("anyOf") or []
     return [each for each in choices if each.keys() - {"properties", "required"}]
 
@@ -116,22 +118,22 @@ def _plural(name: str) -> str:
 
 def _listed(values: list[Any]) -> str:
     shown = [value if isinstance(value, str) else json.dumps(value) for value in values]
-    more = ["…"] if len(shown) > FEW else []
-    return " | ".join([*(value or '""' for value in shown[:FEW]), *more])
+    more = ["…"] if len(shown) > MAX_VALUES else []
+    return " | ".join([*(value or '""' for value in shown[:MAX_VALUES]), *more])
 
 
 def _limits(shape: Shape) -> str:
-    told = []
-    least, most = shape.get("minimum"), shape.get("maximum")
-    if most is not None and abs(most) < HUGE:
-        told.append(f"{_number(least or 0)} to {_number(most)}")
-    elif least is not None and abs(least) < HUGE:
-        told.append(f"{_number(least)} or more")
+    limits = []
+    minimum, maximum = shape.get("minimum"), shape.get("maximum")
+    if maximum is not None and abs(maximum) < HUGE:
+        limits.append(f"{_number(minimum or 0)} to {_number(maximum)}")
+    elif minimum is not None and abs(minimum) < HUGE:
+        limits.append(f"{_number(minimum)} or more")
     if "maxLength" in shape:
-        told.append(f"up to {shape['maxLength']:,} characters")
+        limits.append(f"up to {shape['maxLength']:,} characters")
     if "maxItems" in shape:
-        told.append(f"up to {shape['maxItems']:,}")
-    return ", ".join(told)
+        limits.append(f"up to {shape['maxItems']:,}")
+    return ", ".join(limits)
 
 
 def _number(value: float) -> str:
@@ -146,7 +148,7 @@ def _default(shape: Shape) -> str:
 
 
 METHODS = ("get", "post", "put", "patch", "delete")
-# The order of the page; what has another tag comes after them.
+# In the order of the page; other tags come after them.
 TAGS = (
     "search",
     "datasets",
@@ -158,12 +160,12 @@ TAGS = (
     "exports",
     "staff",
 )
-REFUSED = 400  # and above: statuses that all operations explain alike
+FIRST_ERROR = 400  # statuses from here on are errors
 
 
 @dataclass(frozen=True)
 class Row:
-    """A parameter, or a field of a body; `name` is terms[].text for one deeper in."""
+    """A parameter, or a field of a body; a nested one is named like terms[].text."""
 
     name: str
     type: str
@@ -178,7 +180,7 @@ class Row:
 class Answer:
     status: str
     text: str
-    kind: str  # what it is besides JSON, such as text/csv; else what the JSON is
+    kind: str  # a media type other than JSON, such as text/csv; else the JSON type
     rows: list[Row]
 
 
@@ -190,7 +192,7 @@ class Operation:
     summary: str
     description: list[str]  # paragraphs
     parameters: list[Row]
-    bodies: list[list[Row]]  # of which it takes one
+    bodies: list[list[Row]]  # alternatives
     answers: list[Answer]
     refusals: list[Answer]
     anonymous: bool
@@ -203,67 +205,68 @@ class Tag:
 
 
 def operations_by_tag() -> list[Tag]:
-    """In the order of TAGS, then as they come."""
+    """Return the tags in the order of TAGS, then as the document has them."""
     return _tags(settings.SEARCH_ANONYMOUS)
 
 
-@cache  # it changes with the code, and with what may be done without signing in
+@cache  # the document depends on the code and on what visitors may do
 def _tags(anonymous: bool) -> list[Tag]:
     schema = SchemaGenerator().get_schema(request=None, public=True)
     tags = {name: Tag(name) for name in TAGS}
     for path, operations in schema["paths"].items():
         for method in METHODS:
-            if told := operations.get(method):
-                name = next(iter(told.get("tags", ())), "other")
-                found = _operation(schema, path, method, told)
+            if described := operations.get(method):
+                name = next(iter(described.get("tags", ())), "other")
+                found = _operation(schema, path, method, described)
                 tags.setdefault(name, Tag(name)).operations.append(found)
     return [tag for tag in tags.values() if tag.operations]
 
 
-def _operation(schema: Shape, path: str, method: str, told: Shape) -> Operation:
+def _operation(schema: Shape, path: str, method: str, shape: Shape) -> Operation:
     answers = [
-        _answer(schema, status, resolved(schema, answer))
-        for status, answer in told["responses"].items()
+        _answer(schema, status, resolve(schema, answer))
+        for status, answer in shape["responses"].items()
     ]
-    body = resolved(schema, told.get("requestBody", {}))
+    body = resolve(schema, shape.get("requestBody", {}))
     return Operation(
-        name=told["operationId"],
+        name=shape["operationId"],
         method=method.upper(),
         path=path,
-        summary=told.get("summary") or told["operationId"].replace("_", " "),
+        summary=shape.get("summary") or shape["operationId"].replace("_", " "),
         description=[
             " ".join(each.split())
-            for each in told.get("description", "").split("\n\n")
+            for each in shape.get("description", "").split("\n\n")
             if each.strip()
         ],
-        parameters=[_parameter(schema, each) for each in told.get("parameters", ())],
+        parameters=[_parameter(schema, each) for each in shape.get("parameters", ())],
         bodies=[
-            list(_rows(schema, shape))
-            for shape in alternatives(schema, _content(body)[1])
+            list(_rows(schema, each))
+            for each in alternatives(schema, _content(body)[1])
         ],
-        answers=[each for each in answers if int(each.status) < REFUSED],
-        refusals=[each for each in answers if int(each.status) >= REFUSED],
-        anonymous={} in told.get("security", [{}]),
+        answers=[each for each in answers if int(each.status) < FIRST_ERROR],
+        refusals=[each for each in answers if int(each.status) >= FIRST_ERROR],
+        anonymous={} in shape.get("security", [{}]),
     )
 
 
-def _parameter(schema: Shape, told: Shape) -> Row:
-    told = resolved(schema, told)
-    found = described(schema, told.get("schema", {}))
-    text = told.get("description") or found.text
-    return _row(told["name"], found, bool(told.get("required")), 0, text)
+def _parameter(schema: Shape, shape: Shape) -> Row:
+    shape = resolve(schema, shape)
+    found = describe(schema, shape.get("schema", {}))
+    text = shape.get("description") or found.text
+    return _row(shape["name"], found, bool(shape.get("required")), 0, text)
 
 
-def _answer(schema: Shape, status: str, told: Shape) -> Answer:
-    kind, shape = _content(told)
-    if kind == "application/json" and shape:
-        kind = described(schema, shape).name
-    return Answer(status, told.get("description", ""), kind, list(_rows(schema, shape)))
+def _answer(schema: Shape, status: str, shape: Shape) -> Answer:
+    kind, content = _content(shape)
+    if kind == "application/json" and content:
+        kind = describe(schema, content).name
+    rows = list(_rows(schema, content))
+    return Answer(status, shape.get("description", ""), kind, rows)
 
 
-def _content(told: Shape) -> tuple[str, Shape]:
-    """The media type, JSON where there are many, and the shape of what it carries."""
-    content = told.get("content", {})
+def _content(shape: Shape) -> tuple[str, Shape]:
+    """Return the media type, JSON if available, and the shape of the content."""
+    content = shape.get("content", {})
     kind = "application/json"
     if content and kind not in content:
         kind = next(iter(content))
@@ -273,15 +276,15 @@ def _content(told: Shape) -> tuple[str, Shape]:
 def _rows(
     schema: Shape, shape: Shape, before: str = "", depth: int = 0
 ) -> Iterator[Row]:
-    """The fields of an object, of the objects of a list, and those within them."""
+    """Yield the fields of an object, or of a list's objects, with nested ones."""
     if depth <= MAX_DEPTH:
-        yield from _rows_of(schema, described(schema, shape), before, depth)
+        yield from _rows_of(schema, describe(schema, shape), before, depth)
 
 
 def _rows_of(schema: Shape, kind: Type, before: str, depth: int) -> Iterator[Row]:
     prefix = f"{before}[]" if kind.is_list else before
     for name, shape in kind.fields.items():
-        found = described(schema, shape)
+        found = describe(schema, shape)
         full = f"{prefix}.{name}" if prefix else name
         yield _row(full, found, name in kind.required, depth, found.text)
         yield from _rows(schema, shape, full, depth + 1)

@@ -1,4 +1,4 @@
-"""The pages themselves: how to use the API, task by task, and all of it in one list."""
+"""Views of the guide to the API and of its reference."""
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -14,7 +14,7 @@ from .reference import operations_by_tag
 
 @require_safe
 def docs(request: HttpRequest) -> HttpResponse:
-    """The examples are for the first dataset that is here."""
+    """Show the guide, with examples for the first dataset of this site."""
     dataset = next(iter(service.datasets()), None)
     context = {
         "address": f"{request.scheme}://{request.get_host()}",
@@ -29,4 +29,5 @@ def docs(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def reference(request: HttpRequest) -> HttpResponse:
+    """Show all operations."""
     return render(request, "api/reference.html", {"tags": operations_by_tag()})
