@@ -1,4 +1,4 @@
-"""How quick a collection of 50,000 is: its pages, additions, merges, and likeness.
+"""Time a collection of 50,000 items: pages, additions, merges and similarity.
 
     .venv/bin/python benchmarks/collecting.py --members 50000
 

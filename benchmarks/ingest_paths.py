@@ -44,7 +44,7 @@ DOCUMENTS_TABLE = """CREATE TABLE laion (
 
 @dataclass(frozen=True)
 class Step:
-    """What some work took; memory is resident, in megabytes, before and at most."""
+    """The cost of a step; memory is resident, in megabytes, before and at most."""
 
     name: str
     rows: int
@@ -197,7 +197,7 @@ def counted(step: Step, rows: int) -> Step:
 
 
 def cpu_seconds() -> float:
-    """Of all threads of this process, the engine's too, and of processes it started."""
+    """Return the CPU seconds of this process, its engine and its child processes."""
     used = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in used)
 

@@ -1,4 +1,4 @@
-"""How much marks help: precision at 20 of each round, for 50 concepts on Postcards.
+"""Measure relevance feedback: precision at 20 by round, 50 concepts on Postcards.
 
     .venv/bin/python benchmarks/refine.py [--postcards 10000]
 

@@ -1,4 +1,4 @@
-"""What tests stand on: a throwaway PostgreSQL, example data, a server, a browser."""
+"""Fixtures for all tests: a throwaway PostgreSQL, data, a server, a browser."""
 
 import os
 import re

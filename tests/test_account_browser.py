@@ -140,7 +140,7 @@ def a_token(page: Page) -> str:
 
 
 def status_by(page: Page, token: str) -> int:
-    """What the API answers to a program with this token and no cookies."""
+    """Return the API's response to a program with this token and no cookies."""
     asking = page.context.browser.new_context()
     address = page.url.split("/account")[0] + "/api/datasets/"
     header = {"Authorization": f"Token {token}"}

@@ -1,4 +1,4 @@
-"""How often somebody may ask, and who is let in at all."""
+"""Rate limits, and who may use the site at all."""
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial

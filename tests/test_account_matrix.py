@@ -102,7 +102,7 @@ def asked(client: Client, method: str, address: str, data: dict | None = None):
 
 
 def state(*but: str) -> dict[str, tuple[int, str]]:
-    """How many rows each table has, and a digest of what is in them."""
+    """Return each table's number of rows, with a digest of them."""
     tables = {
         model._meta.db_table
         for model in apps.get_models(include_auto_created=True)

@@ -48,7 +48,7 @@ def is_signed_in(client: Client) -> bool:
 
 
 def text(answer) -> str:
-    """What the page says."""
+    """Return the text of the page."""
     main = answer.content.decode().partition("<main")[2]
     return " ".join(re.sub(r"<[^>]+>", " ", main).split())
 

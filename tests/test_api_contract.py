@@ -48,7 +48,7 @@ def schema(description):
 
 @pytest.fixture
 def harmless(monkeypatch, settings):
-    """What a rolled back transaction does not undo is not done."""
+    """Skip what rolling a transaction back does not undo."""
     for place, name in (
         (tables, "drop"),
         (writer, "drop_side_table"),

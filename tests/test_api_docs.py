@@ -54,7 +54,7 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def printed(tokens, live_server_process, folder) -> dict[str, str]:
-    """What the examples for Python print, by their names."""
+    """Return what the Python examples print, by name."""
     run = partial(run_python, address=live_server_process.url, folder=folder)
     # What was picked is asked for after it was picked.
     others = sorted({*NAMES} - STAFFS, key=lambda name: name == "popularity")
@@ -75,7 +75,7 @@ def page(postcards_dataset, db) -> Callable[..., str]:
 
 
 def shown(name: str, language: str, address: str) -> str:
-    """What the page says that an example prints."""
+    """Return what the page says that an example prints."""
     found = examples.for_site(name, address, "postcards")
     return next(each.prints for each in found if each.language == language)
 

@@ -40,7 +40,7 @@ def found(answer) -> list[int]:
 
 @pytest.fixture
 def marked(api):
-    """Of the first hits of a search two are marked good, and two bad."""
+    """Mark two of the first hits of a search good, and two bad."""
     hits = found(post(api, "search", **HOUSE, limit=20))
     return {"good": [hits[3], hits[8]], "bad": [hits[0], hits[1]]}
 

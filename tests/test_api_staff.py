@@ -95,7 +95,7 @@ def work(sent: list[int], dataset: Dataset) -> None:
 
 
 def fits(told: object, answer: BaseSerializer) -> None:
-    """What is told has the names that the schema tells, all the way down."""
+    """Check that a response has the names of its schema, at all depths."""
     if isinstance(answer, ListSerializer):
         for each in told or []:
             fits(each, answer.child)
@@ -289,7 +289,7 @@ def test_each_permission_lets_in_where_it_is_for(client, tiny, sent, permission)
 
 
 def let_in(method: str, path: str) -> int:
-    """How whoever may do something is answered that sends nothing."""
+    """Return the status of an empty request by an authorized user."""
     if path == DATASETS:
         return 400
     return {"put": 405, "delete": 204}.get(method, 200)

@@ -93,7 +93,7 @@ def message(answer) -> str:
 
 
 def found(*terms: Term, count: int = 40, **options) -> list[int]:
-    """What our own search finds."""
+    """Return our own search's hits."""
     query = SearchQuery("postcards", terms, **options)
     return searching.rank(query, count).ids.tolist()
 

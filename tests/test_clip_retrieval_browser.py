@@ -73,14 +73,14 @@ def page(browser, front: str, live_server_process: Server) -> Iterator[Page]:
 
 
 def own(server: Server, term: dict, **more) -> list[dict]:
-    """What our own API answers."""
+    """Return our own API's hits."""
     body = {"dataset": "postcards", "terms": [term], "limit": 100, **more}
     answer = requests.post(f"{server.url}/api/search/", json=body, timeout=60)
     return answer.json()["results"]
 
 
 def ids(page: Page) -> list[int]:
-    """Of the pictures shown, in their order; each has been loaded."""
+    """Return the ids of the images shown, in order, once all are loaded."""
     shown = page.locator("#products img.pic")
     page.wait_for_function(
         "all => all.every(img => img.complete && img.naturalWidth > 100)",

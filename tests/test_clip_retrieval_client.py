@@ -51,7 +51,7 @@ def ask(tools: Path, live_server_process: Server) -> Ask:
 
 @pytest.fixture
 def own(live_server_process: Server) -> Callable[..., list[dict]]:
-    """What our own API answers."""
+    """Return our own API's hits."""
 
     def asked(term: dict, **more) -> list[dict]:
         url = f"{live_server_process.url}/api/search/"

@@ -25,7 +25,7 @@ def user(postcards_dataset, django_db_blocker) -> Iterator:
 
 
 def at_once(*works: Callable[[], object]) -> list[object]:
-    """What each returned or raised, all having begun together."""
+    """Return what each call returned or raised, all started together."""
     barrier, results = threading.Barrier(len(works)), [None] * len(works)
 
     def run(place: int, work: Callable[[], object]) -> None:

@@ -1,4 +1,4 @@
-"""Who sees a collection, what they may do, and what they take with them."""
+"""Visibility of collections, and what others may do with shared ones."""
 
 import csv
 import json

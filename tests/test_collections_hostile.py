@@ -1,4 +1,4 @@
-"""What nobody's page sends: each is refused with a sentence, and nothing is lost."""
+"""Requests that no page of ours sends: each is refused, and nothing is lost."""
 
 import io
 import json

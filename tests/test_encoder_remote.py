@@ -129,7 +129,7 @@ def remote(site, settings) -> CeleryEncoder:
 
 
 def outcome(ask, *arguments):
-    """What a call returns or raises, and its seconds."""
+    """Return what a call returns or raises, and its seconds."""
     started = time.monotonic()
     try:
         return ask(*arguments), time.monotonic() - started

@@ -37,7 +37,7 @@ def downloaded(page: Page, press, to: Path) -> Path:
 
 
 def posted(page: Page, where: str, **data) -> dict:
-    """What the API answers to whoever is signed in."""
+    """Return the API's response to the user who is signed in."""
     token = page.locator("meta[name=csrf-token]").get_attribute("content")
     headers = {"X-CSRFToken": token, "Referer": page.url}
     answer = page.request.post(where, data=data, headers=headers)

@@ -108,7 +108,7 @@ def assert_same_ranking(term: Term, field: str) -> None:
 
 
 def test_a_search_keeps_both_similarities_and_its_own_metadata(tmp_path):
-    """Of which some are of the caption, and some of what was searched for."""
+    """Some similarities are of the caption, some of what was searched for."""
     entries = [("id", "mine"), ("Page", "7"), ("none", None)]
     kind = pa.map_(pa.string(), pa.string())
     matrix = vectors(3, 1).astype(np.float32)

@@ -52,7 +52,7 @@ def joined(batches) -> pa.Table:
 
 
 def check(crowd: Crowd, batches, wanted: np.ndarray, filters: Filters) -> pa.Table:
-    """Those rows that are wanted and may be shown, in their order, once each."""
+    """Return the selected rows that may be shown, in order, once each."""
     table, reason = joined(batches), reasons(crowd, filters)
     found = [crowd.row_of[item_id] for item_id in table["id"].to_pylist()]
     assert found == np.flatnonzero(wanted & (reason == VISIBLE)).tolist()

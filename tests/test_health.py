@@ -1,4 +1,4 @@
-"""What watches the site learns what is wrong, soon, and no stranger learns more."""
+"""Monitoring learns what is wrong within a time limit, and strangers no more."""
 
 import socket
 

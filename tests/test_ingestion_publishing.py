@@ -163,7 +163,7 @@ EDGES = sorted({0, 409} | {n for k in range(1, 13) for n in (32 * k - 1, 32 * k)
 
 @pytest.mark.parametrize("numbers", [EDGES, pytest.param(range(410), marks=SOAK)])
 def test_410_shards_make_13_parts(tmp_path, numbers):
-    """Of each partition the first and the last; all of them take a minute."""
+    """Only the first and last of each partition: all of them take a minute."""
     for number in numbers:
         write_shard(tmp_path, number, rows=4)
     dataset = tiny_dataset(tmp_path, slug="many", shards_per_partition=32)

@@ -21,7 +21,7 @@ def eve():
 
 
 def tell(client, words: str):
-    """What the page's script does when hits are on the screen."""
+    """Do what the page's script does when hits are on the screen."""
     return send(client, "search-made", address=f"q={words}&dataset=postcards")
 
 

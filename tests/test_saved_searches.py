@@ -80,7 +80,7 @@ def test_a_saved_search_leads_back_to_its_hits(client, ada, postcards_dataset):
 
 
 def test_a_search_is_kept_in_one_spelling(client, ada, postcards_dataset):
-    """What is not ours goes, and so does what goes without saying."""
+    """Unknown parameters and defaults are removed."""
     save(client, "?dataset=postcards&evil=1&cursor=abc&q=a+boat&field=image&mode=exact")
     save(client, "mode=exact&q=a%20boat")
     (search,) = saved(ada)

@@ -46,7 +46,7 @@ def parameters(page: Page) -> dict[str, str]:
 
 
 def found(page: Page, *terms: dict, **options) -> list[int]:
-    """What the API finds."""
+    """Return the API's hits."""
     body = {"dataset": "postcards", "terms": terms, "limit": FIRST, **options}
     answer = page.request.post("/api/search/", data=body)
     assert answer.ok, answer.text()

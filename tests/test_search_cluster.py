@@ -93,7 +93,7 @@ def made(source: Path, slug: str) -> Dataset:
 
 
 def rows_at(url: str, name: str = "item_spread") -> dict[int, int]:
-    """How many rows of which shards lie on a node."""
+    """Return the number of rows on a node by shard."""
     with cluster.on_node(url):
         sql = f"SELECT bitShiftRight(id, 32) AS s, count() AS n FROM {name} GROUP BY s"
         return {row["s"]: row["n"] for row in client.rows(sql)}

@@ -300,7 +300,7 @@ def test_of_nothing_there_are_no_lines():
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Of the tests' own database and dataset."""
+    """Search the tests' own database and dataset."""
     url = os.environ["DATABASE_URL"].rpartition("/")[0]
     database = connection.settings_dict["NAME"]
     return {**os.environ, "DATABASE_URL": f"{url}/{database}", **more}

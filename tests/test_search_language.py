@@ -349,7 +349,7 @@ def test_a_text_with_another_weight_reads_the_same_but_for_it(text, weight):
 
 
 def things_of(asked: ParsedQuery) -> list[str]:
-    """What is asked for, whatever its weight and however it is put in parentheses."""
+    """Return the things in a query, without weights and parentheses."""
     words = " ".join(
         f"{term.text or term.item or term.image_url}" for term in asked.terms
     )

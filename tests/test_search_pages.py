@@ -495,7 +495,7 @@ def test_a_concept_is_a_term_for_those_who_may_see_it(site, django_user_model, c
 
 
 def chips(page: Page) -> dict[str, str]:
-    """What the chips say, and the addresses without them."""
+    """Return the texts of the chips, and the addresses without them."""
     return {
         attributes["aria-label"].removeprefix("Remove: "): attributes["href"]
         for tag, attributes in page.elements

@@ -1,4 +1,4 @@
-"""What people pick after a search: counted, and told without telling of anybody."""
+"""The items that users open after a search: counted, and shown without names."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -102,7 +102,7 @@ def test_who_takes_thousands_has_not_picked_them(postcards_dataset):
 
 @pytest.mark.django_db(transaction=False)
 def test_picks_at_once_are_all_counted(postcards_dataset, django_db_blocker):
-    """Of overlapping items, from several threads, each with a connection of its own."""
+    """Pick overlapping items from several threads, each with its own connection."""
 
     def record(number: int) -> None:
         ids = range(100) if number % 2 else range(99, -1, -1)

@@ -152,7 +152,7 @@ VAGUE = {
 
 
 def precision_by_round(pictures, words: str, meant: Description) -> list[float]:
-    """Of the 20 nearest of all, with one mark in 20 by mistake, as in the benchmark."""
+    """Return the precision of the 20 nearest; one mark in 20 is wrong."""
     fits = np.array([meant.fits(scene_of(number)) for number in range(POSTCARDS)])
     assert fits.sum() > SHOWN
     chance = np.random.default_rng(0)

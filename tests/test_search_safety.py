@@ -1,4 +1,4 @@
-"""Whether safe mode has anything to go by; where it has not, pictures are veiled."""
+"""Safe mode and the data it relies on; without any, images are veiled."""
 
 from dataclasses import replace
 

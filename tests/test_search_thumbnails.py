@@ -490,7 +490,7 @@ def taken(folder: Path) -> int:
 
 
 def settled(kept: Store, limit: int) -> bool:
-    """Whether it comes below the limit while a little more is written."""
+    """Return whether the size falls below the limit while a little more is written."""
     for number in range(10_000, 10_200):
         kept.put(key(number), {320: webp(4_000, number)})
         if taken(kept.folder) <= limit:

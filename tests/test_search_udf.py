@@ -127,7 +127,7 @@ def place(embedded_environment, tmp_path_factory: pytest.TempPathFactory) -> Pla
 
 @pytest.fixture(scope="module")
 def answers(place: Place) -> dict[str, str]:
-    """What the engine says to QUESTIONS, asked one after the other."""
+    """Return the engine's answers to QUESTIONS, asked one after the other."""
     done = place.run(
         "-c", ASK, str(place.folder / "pictures"), stdin=json.dumps(QUESTIONS)
     )

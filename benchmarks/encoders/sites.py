@@ -37,12 +37,12 @@ class Place:
         )
 
     def cpu_s(self) -> float:
-        """Of all that takes part."""
+        """Return the CPU seconds of all processes."""
         return time.process_time() + sum(map(cpu_s, self.processes))
 
 
 def cpu_s(process: int) -> float:
-    """Of user and system, as Linux counts them."""
+    """Return the CPU seconds of a process, user and system, as Linux counts them."""
     told = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(told[11]) + int(told[12])) / os.sysconf("SC_CLK_TCK")
 

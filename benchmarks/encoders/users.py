@@ -21,7 +21,7 @@ SLICE_S = 1.0  # of a turn; many users of a slow way take longer over one reques
 
 @dataclass
 class Series:
-    """What users got of one place; times in seconds."""
+    """The responses that users got from one site; times in seconds."""
 
     took: list[float] = field(default_factory=list)
     wall: float = 0.0

@@ -54,7 +54,7 @@ def size(
 
 
 def peers(asked: Namespace, rows: data.Rows, folder: Path) -> Iterator[System]:
-    """Those that can be had; the others are named, with the reason."""
+    """Yield the systems that are available; name the others, with the reason."""
     for name in asked.peers:
         if name == "none":
             continue

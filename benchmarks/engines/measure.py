@@ -16,7 +16,7 @@ WARMING = 3  # questions before the ones that count: graphs and pages get loaded
 
 @dataclass
 class Series:
-    """What one system made of one filter's questions; times in ms."""
+    """One system's results for the queries with one filter; times in ms."""
 
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)

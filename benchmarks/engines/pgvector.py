@@ -119,7 +119,7 @@ class Pgvector(System):
 
     @property
     def connection(self) -> psycopg.Connection:
-        """Of this thread."""
+        """Return this thread's connection."""
         if not hasattr(self.local, "connection"):
             self.local.connection = self.server.connect(self.database)
             self.local.connection.execute(SESSION)

@@ -1,4 +1,4 @@
-"""What is measured: one way to ask for the ten nearest of a vector."""
+"""A system under test, which finds the ten nearest of a vector."""
 
 import threading
 import time

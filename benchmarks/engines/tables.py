@@ -1,4 +1,4 @@
-"""What was measured, as Markdown, and how it compares with what was asked for."""
+"""Tables of the measurements in Markdown, compared with the goals."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the API's operations on a user's things take, by route and method.
+"""Valid bodies for the API's operations on a user's objects, by route and method.
 
 Each of these bodies is answered with a success when it comes from the owner; so where
 another is refused, it is for whose the thing is, and not for the body.

@@ -21,7 +21,7 @@ class Caller:
         self.client = Client(headers=headers, HTTP_HOST="localhost")
 
     def ask(self, method: str, path: str, body: Any = None, status: int = 200) -> Any:
-        """What is answered, with this status; refusals are sentences or by field."""
+        """Return the JSON of a response with this status; check the form of errors."""
         if method == "get":
             answer = self.client.get(f"/api/{path}", body)
         else:

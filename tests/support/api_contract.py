@@ -219,7 +219,7 @@ class Asking:
 
 
 def promises(case: Case, far: bool) -> list[Any]:
-    """Of a good request that is led far also that it is not refused."""
+    """Return the checks of a response; a valid, far-reaching request must succeed."""
     if far and case.operation.label not in PARTICULAR:
         return [*PROMISES, promised.positive_data_acceptance]
     return PROMISES
@@ -234,7 +234,7 @@ def _is_bad(case: Case, location: ParameterLocation) -> bool:
 
 
 def real_parameters(path: str, owner: User) -> dict[str, Any]:
-    """What routes.py says is there at an address, by the names of its parameters."""
+    """Return ids of existing objects for a path, by the names of its parameters."""
     if not PARAMETER.search(path):
         return {}
     for route in routes.routes():

@@ -59,7 +59,7 @@ def code(name: str, language: str, address: str) -> str:
 
 
 def run_shell(name: str, address: str, token: str, folder: Path) -> str:
-    """What the example for the shell prints; fails where a command of it does."""
+    """Return what the shell's example prints; fail where one of its commands does."""
     setup = code("setup", "sh", address)
     script = f"set -euo pipefail\n{own(setup, token)}\n{code(name, 'sh', address)}"
     done = subprocess.run(
@@ -70,7 +70,7 @@ def run_shell(name: str, address: str, token: str, folder: Path) -> str:
 
 
 def run_python(names: list[str], address: str, token: str, folder: Path) -> dict:
-    """What each example for Python prints, by its name; all in one process."""
+    """Return what each Python example prints, by name; run all in one process."""
     told = {
         "setup": code("setup", "py", address),
         "examples": {name: code(name, "py", address) for name in names},
@@ -108,7 +108,7 @@ def readable(printed: str) -> str:
 
 
 def is_what_is_shown(printed: str, shown: str) -> bool:
-    """Whether it is the same, where … stands for anything, and 0.46 for about that."""
+    """Compare, taking … for anything and 0.46 for about that."""
     parts = [re.split(NUMBER, part) for part in re.split(r"\s*…\s*", shown.strip())]
     numbers = f"({NUMBER})"
     pattern = ".*?".join(numbers.join(map(re.escape, part)) for part in parts)

@@ -270,7 +270,7 @@ class Production:
         return states == {"ingested"}
 
     def told(self, slug: str) -> dict[str, Any]:
-        """What the worker's engine holds of a dataset."""
+        """Return what the worker's engine holds of a dataset."""
         answer = self.folder / f"{time.monotonic_ns()}.json"
         with app.connection_for_write(self.redis.url) as broker:
             given = {"args": [slug, str(answer)], "queue": "publish"}

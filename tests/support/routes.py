@@ -62,12 +62,12 @@ class Route:
 
     @property
     def methods(self) -> list[str]:
-        """Those that a view of the API has, but for those that all have."""
+        """Return the methods of an API view, without those that all views have."""
         return [name for name in METHODS if hasattr(self.view.cls, name)]
 
     @property
     def knows_sessions(self) -> bool:
-        """Whether it takes whoever is signed in on a page for the sender."""
+        """Return whether the session of a page authenticates the sender."""
         ways = self.view.cls.authentication_classes if self.is_api else ()
         return not self.is_api or SessionAuthentication in ways
 

@@ -1,4 +1,4 @@
-"""What a search must answer, worked out in numpy over all rows of a crowd."""
+"""Exact answers to searches, computed with numpy over all rows of a crowd."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -108,7 +108,7 @@ class Folding:
 def all_similarities(
     crowd: Crowd, vectors: dict[str, np.ndarray], metric: str = "cosineDistance"
 ) -> np.ndarray:
-    """Of every row to the query; with several fields the best of them."""
+    """Return each row's distance to the query; of several fields, the smallest."""
     parts = []
     for field, vector in vectors.items():
         if metric == "L2Distance":
@@ -195,7 +195,7 @@ def check_order(crowd: Crowd, hits, true: Answer) -> None:
 
 
 def check_hidden(hits, hidden, true: Answer) -> None:
-    """Those as far away as the last hit stand before it or after it."""
+    """Check the hidden items; those as distant as the last hit may count or not."""
     last = hits[-1].similarity if hits else np.inf
     for name, left_out in true.left_out.items():
         of_these = true.all_similarities[left_out]
