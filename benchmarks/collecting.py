@@ -194,9 +194,9 @@ def changes(user, large, more: list[int], rounds: int) -> None:
 
 
 def merges(user, large) -> None:
-    from usercollections.collection import members as collection_members
     from usercollections.collection import services
     from usercollections.models import Collection
+    from usercollections.positions import renumber
 
     target = Collection.objects.create(owner=user, name="target")
     merged, undone, renumbered = [], [], []
@@ -204,9 +204,9 @@ def merges(user, large) -> None:
         with timed(merged):
             batch, _ = services.merge(user, target.pk, large.pk)
         with timed(undone):
-            services.unmerge(user, target.pk, batch, large.pk)
+            services.unmerge(user, target, batch, large.pk)
     with timed(renumbered):
-        collection_members.renumber(large)
+        renumber(large.items.order_by("position", "pk"))
     told("merge all into an empty one", merged)
     told("undo that", undone)
     told("new positions for all", renumbered)

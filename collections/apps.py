@@ -11,6 +11,6 @@ class CollectionsConfig(AppConfig):
 
         from .account import signals  # noqa: F401
         from .concept_lookup import find
-        from .export import signals as of_exports  # noqa: F401
+        from .export import signals as export_signals  # noqa: F401
 
         set_lookup(find)

@@ -1,6 +1,6 @@
-"""How a search finds a user's concepts, the rounds of a refinement, and collections."""
+"""Resolve the concepts of a query: concepts, rounds of refinements, and collections."""
 
-from typing import Any
+from uuid import UUID
 
 from search.errors import InvalidQuery, NotFound
 from search.models import Dataset
@@ -8,18 +8,19 @@ from search.query.concepts import ResolvedConcept
 
 from .collection.similarity import as_concept
 from .models import Collection, Concept, Round
+from .models.ownership import AnyUser
 from .models.refinement import round_id
 from .sharing import parse_uuid
 
 NONE = "There is no such concept among yours."
 
 
-def find(concept_id: str, user: Any, slug: str) -> ResolvedConcept:
-    """The concept, round or collection, for a search in this dataset.
+def find(concept_id: str, user: AnyUser, slug: str) -> ResolvedConcept:
+    """Return the embedding of a concept, round or collection for a dataset.
 
-    A round is found by whoever has its id, which is random: a link can be copied.
-    Raises NotFound for a concept that the user may not see, InvalidQuery for one that
-    another model made.
+    Everyone can use a round whose id they know: ids are random, so links can be shared.
+    Raises NotFound for what the user may not see, InvalidQuery for what another model
+    made.
     """
     dataset = Dataset.for_slug(slug)
     key = parse_uuid(concept_id, NotFound(NONE))
@@ -31,14 +32,14 @@ def find(concept_id: str, user: Any, slug: str) -> ResolvedConcept:
     collection = Collection.objects.visible_to(user).filter(pk=key).first()
     if collection is not None:
         return as_concept(collection, slug)
-    key, with_seen = round_id(key)
+    return _resolve_round(key, dataset)
+
+
+def _resolve_round(concept_id: UUID, dataset: Dataset) -> ResolvedConcept:
+    key, with_seen = round_id(concept_id)
     found = Round.objects.select_related("refinement").filter(pk=key).first()
     if found is None:
         raise NotFound(NONE)
-    return _found_round(found, with_seen, dataset)
-
-
-def _found_round(found: Round, with_seen: bool, dataset: Dataset) -> ResolvedConcept:
     made_in = found.refinement.dataset
     exclude = ()
     if made_in == dataset.slug:

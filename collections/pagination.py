@@ -1,6 +1,6 @@
-"""Long lists cut into pages by what the last row of a page was, never by counting.
+"""Pages of long lists, found by the sort keys of the last row (keyset pagination).
 
-However far one has come, the next page is found by an index.
+However far a reader gets, an index finds the next page.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from .models.collection import SORTED_BY
 
 @dataclass(frozen=True)
 class Order:
-    """The keys are names of fields or annotations; all of them together are unique."""
+    """A sort order by fields or annotations that are unique together."""
 
     title: str
     keys: tuple[str, ...]
@@ -29,17 +29,17 @@ class Order:
         sign = "-" if self.descending else ""
         return rows.order_by(*(sign + key for key in self.keys))
 
-    def beyond(self, rows: QuerySet, values: Sequence[Any]) -> QuerySet:
-        """The rows behind the one that has these values."""
-        way = "lt" if self.descending else "gt"
+    def after(self, rows: QuerySet, values: Sequence[Any]) -> QuerySet:
+        """Return the rows after the one with these values of the keys."""
+        compare = "lt" if self.descending else "gt"
         key, value = self.keys[0], values[0]
         if len(self.keys) == 1:
-            return rows.filter(**{f"{key}__{way}": value})
-        further = Q(**{f"{key}__{way}": value}) | Q(
-            **{f"{self.keys[1]}__{way}": values[1]}
+            return rows.filter(**{f"{key}__{compare}": value})
+        further = Q(**{f"{key}__{compare}": value}) | Q(
+            **{f"{self.keys[1]}__{compare}": values[1]}
         )
         # The bound on the first key by itself is what the index is entered with.
-        return rows.filter(further, **{f"{key}__{way}e": value})
+        return rows.filter(further, **{f"{key}__{compare}e": value})
 
 
 ORDERS = {
@@ -58,7 +58,7 @@ COLLECTION_ORDERS = {
 
 @dataclass(frozen=True)
 class Page:
-    """One page: its rows, how many came before, and the next one's cursor or ''."""
+    """The rows of a page, how many came before, and the next page's cursor or ""."""
 
     rows: list[Any]
     start: int
@@ -74,26 +74,26 @@ def with_sorted_name(collections: QuerySet) -> QuerySet:
 
 
 def paginate(rows: QuerySet, order: Order, cursor: str, count: int) -> Page:
-    """The page at which a cursor points; the first one for ''. Raises InvalidQuery."""
+    """Return the page of a cursor, or the first one for "". Raises InvalidQuery."""
     start = 0
     if cursor:
         start, *values = read_cursor(cursor, order.keys)
-        rows = order.beyond(rows, values)
+        rows = order.after(rows, values)
     found = list(order.sorted(rows)[: count + 1])
     shown = found[:count]
     if len(found) <= count:
         return Page(shown, start, "")
-    last = [_told(getattr(shown[-1], key)) for key in order.keys]
+    last = [_as_json(getattr(shown[-1], key)) for key in order.keys]
     return Page(shown, start, write_cursor(order.keys, start + count, *last))
 
 
 def write_cursor(keys: tuple[str, ...], *values: Any) -> str:
-    """The place of the next page, and the values that these keys have before it."""
+    """Return a cursor that holds values and is valid for these keys only."""
     return signing.dumps(values, salt=_salt(keys))
 
 
 def read_cursor(cursor: str, keys: tuple[str, ...]) -> list[Any]:
-    """What write_cursor was given. Raises InvalidQuery, also for one of other keys."""
+    """Return the values of a cursor. Raises InvalidQuery, also for other keys."""
     try:
         return signing.loads(cursor, salt=_salt(keys))
     except signing.BadSignature as error:
@@ -104,7 +104,7 @@ def _salt(keys: tuple[str, ...]) -> str:
     return f"collecting {' '.join(keys)}"
 
 
-def _told(value: Any) -> Any:
+def _as_json(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
     return value if isinstance(value, int | float | str) else str(value)

@@ -1,4 +1,4 @@
-"""Answers to what is sent from a page: JSON for scripts, another page for forms."""
+"""Responses to changes: JSON for scripts, a redirect for forms."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -19,6 +19,7 @@ from search.errors import SearchError, TooManyRequests
 from search.web.middleware import HtmxRequest
 
 View = Callable[..., HttpResponse]
+Undo = dict[str, Any]  # {"url": …, "data": {…}}: what a script posts where
 
 
 def wants_json(request: HttpRequest) -> bool:
@@ -26,33 +27,38 @@ def wants_json(request: HttpRequest) -> bool:
 
 
 def errors_as_messages(view: View) -> View:
-    """Has a refusal reach a script as JSON; a form gets the page of the error."""
+    """Return errors to scripts as JSON; forms get an error page."""
 
     @wraps(view)
-    def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
             return view(request, *args, **kwargs)
         except SearchError as error:
-            # The middleware tells a script, too, how long to wait.
+            # The middleware has a response for scripts, with Retry-After.
             if isinstance(error, TooManyRequests) or not wants_json(request):
                 raise
             return JsonResponse({"detail": error.message}, status=error.status)
 
-    return answered
+    return wrapped
 
 
 def success(
     request: HttpRequest,
     text: str,
     to: str,
-    undo: dict[str, Any] | None = None,
+    undo: Undo | None = None,
     **more: Any,
 ) -> HttpResponse:
-    """Says what was done. `undo` is {"url": …, "data": {…}}, `to` the page to go to."""
+    """Report what was done in `text`; `to` is the page that a form leads to."""
     if wants_json(request):
         return JsonResponse({"toast": {"text": text, "undo": undo}, "to": to, **more})
     messages.success(request, text)
     return HttpResponseRedirect(to)
+
+
+def undo_by_token(url: str, token: str) -> Undo | None:
+    """Return what `success` takes as undo; None for an empty token."""
+    return {"url": url, "data": {"token": token}} if token else None
 
 
 def counted(number: int, noun: str = "picture") -> str:
@@ -64,15 +70,15 @@ GONE = "It is not here any more."
 
 
 def login_required(view: View) -> View:
-    """Leads visitors to the log-in. Scripts get whatever goes wrong in a sentence."""
-    answered = errors_as_messages(view)
+    """Redirect anonymous users to the sign-in page; scripts get a JSON error."""
+    view = errors_as_messages(view)
 
     @wraps(view)
-    def for_member(request: HtmxRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def wrapped(request: HtmxRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         by_script = wants_json(request) or bool(request.htmx)
         if request.user.is_authenticated:
             try:
-                return answered(request, *args, **kwargs)
+                return view(request, *args, **kwargs)
             except Http404:
                 if not by_script:
                     raise
@@ -83,4 +89,4 @@ def login_required(view: View) -> View:
         back = request.get_full_path() if is_page else reverse("saved-searches")
         return redirect_to_login(back)
 
-    return for_member
+    return wrapped

@@ -1,51 +1,47 @@
-"""What was taken away or moved, kept for a while so that it can be undone."""
+"""Undo tokens: what a change needs to be undone, in the cache for an hour.
+
+Deleted collections and concepts need none: their rows are only marked as deleted.
+"""
 
 import secrets
 from typing import Any
 
-from django.core import signing
+from django.db import models
 
 from search import cache
 from search.errors import InvalidQuery, NotFound
 
-from .models import Collection
+from .models.ownership import AnyUser
 
-KEPT_S = 3_600
+LIFETIME_S = 3_600
 
 
-def store(collection: Collection, what: str, value: Any) -> str:
-    """Returns the token by which it is found again; '' if it could not be kept."""
+def store(owner_id: int, kind: str, value: Any) -> str:
+    """Return a token that its owner can undo a change with; "" without a cache."""
     token = secrets.token_urlsafe(12)
-    kept = cache.set(_key(collection, token), (what, value), KEPT_S)
-    return token if kept else ""
+    is_stored = cache.set(_key(kind, token), (owner_id, value), LIFETIME_S)
+    return token if is_stored else ""
 
 
-def load(collection: Collection, token: str) -> tuple[str, Any]:
-    """What was kept of this collection. Raises InvalidQuery when it is gone."""
-    found = cache.get(_key(collection, token[:40]))
-    if found is None:
+def load(user: AnyUser, kind: str, token: str) -> Any:
+    """Return the value of a token.
+
+    Raises InvalidQuery for an expired one and NotFound for that of another user.
+    """
+    stored = cache.get(_key(kind, token[:40]))
+    if stored is None:
         raise InvalidQuery("This can no longer be undone.")
-    return found
-
-
-def _key(collection: Collection, token: str) -> str:
-    return f"undo:{collection.pk}:{token}"
-
-
-WITHIN_S = 3_600
-
-
-def sign(owner: int, kind: str, **fields: Any) -> str:
-    """The fields are what JSON holds."""
-    return signing.dumps({"owner": owner, **fields}, salt=kind, compress=True)
-
-
-def unsign(user: Any, kind: str, text: str) -> dict[str, Any]:
-    """The fields. Raises InvalidQuery when it is too late, NotFound for another's."""
-    try:
-        fields = signing.loads(text, salt=kind, max_age=WITHIN_S)
-    except signing.BadSignature as error:
-        raise InvalidQuery("This can no longer be undone.") from error
-    if fields.pop("owner") != user.pk:
+    owner_id, value = stored
+    if owner_id != user.pk:
         raise NotFound("This was not yours.")
-    return fields
+    return value
+
+
+def fields_of(row: models.Model) -> dict[str, Any]:
+    """Return the fields that make the same row again."""
+    fields = row._meta.concrete_fields
+    return {field.attname: getattr(row, field.attname) for field in fields}
+
+
+def _key(kind: str, token: str) -> str:
+    return f"undo:{kind}:{token}"

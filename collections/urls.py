@@ -1,4 +1,4 @@
-"""The pages of what belongs to a user."""
+"""The URLs of pages of what belongs to a user."""
 
 from django.urls import include, path
 

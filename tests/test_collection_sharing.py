@@ -47,7 +47,7 @@ def by_link(token: str, name: str = "collection") -> str:
 
 CHANGES = (
     *("edit", "delete", "restore", "visibility", "renew-link", "cover", "merge"),
-    *("unmerge", "take-back", "add", "remove", "move", "undo", "note"),
+    *("add", "remove", "move", "undo", "note"),
 )
 
 
@@ -172,12 +172,12 @@ def test_files_have_all_members_and_no_formulas(ada, user, postcards_dataset):
 def test_a_file_is_written_while_it_is_read(user, monkeypatch):
     """However many members: no more than a few at a time are in memory."""
     from usercollections.collection import rows
-    from usercollections.collection.download_views import written
+    from usercollections.collection.download_views import write
 
-    monkeypatch.setattr(rows, "AT_ONCE", 50)
+    monkeypatch.setattr(rows, "BATCH_ROWS", 50)
     made = filled(user, 220)
-    pieces = written(made, "json", with_notes=True)
+    pieces = write(made, "json", with_notes=True)
     lengths = [piece.count('"dataset"') for piece in pieces]
     assert max(lengths) == 50 and sum(lengths) == 220
-    empty = "".join(written(filled(user, 0), "json", with_notes=False))
+    empty = "".join(write(filled(user, 0), "json", with_notes=False))
     assert json.loads(empty)["items"] == []

@@ -254,7 +254,7 @@ def test_undo_brings_it_back_as_it_was(client, ada, postcards_dataset):
         client.post(undo["url"], undo["data"], headers=SCRIPT)
     assert saved(ada) == [first, second, third]
     assert saved(ada)[1].looked_at == second.looked_at
-    told = {"deleted": undo["data"]["deleted"][:-3] + "xxx"}
+    told = {"token": undo["data"]["token"][:-3] + "xxx"}
     assert client.post(undo["url"], told, headers=SCRIPT).status_code == 400
 
 

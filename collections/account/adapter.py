@@ -4,7 +4,7 @@ from django.http import HttpRequest
 
 
 class Adapter(DefaultAccountAdapter):
-    """What this site wants of allauth beside its settings."""
+    """Customize allauth where settings are not enough."""
 
     error_messages = DefaultAccountAdapter.error_messages | dict.fromkeys(
         ("username_password_mismatch", "email_password_mismatch"),

@@ -1,7 +1,7 @@
-"""A user's data as a ZIP file, which is written while it is sent.
+"""Export a user's data as a ZIP file that is written while it is sent.
 
-Every table that belongs to a user is in it, found by its relations, so that no table
-can be forgotten. At no time is more of it in memory than a few thousand rows.
+It has every table that belongs to a user. They are found by their relations, so that
+none can be forgotten. At most a few thousand rows are in memory.
 """
 
 import json
@@ -26,10 +26,10 @@ from . import services
 
 logger = logging.getLogger(__name__)
 
-# Nobody's business outside: they open accounts, or could help to.
+# Fields that could help to break into the account.
 SECRETS = {"password", "digest"}
-# Links of ours that say what an admin allows, and mails under way.
-LEFT_OUT = {"User_groups", "User_user_permissions", "EmailConfirmation"}
+# Permissions that an admin gave, and confirmation mails that were sent.
+EXCLUDED = {"User_groups", "User_user_permissions", "EmailConfirmation"}
 CHUNK_ROWS = 2_000
 CHUNK_BYTES = 64 * 1024
 ABOUT = """\
@@ -46,7 +46,7 @@ vectors/*.npy         embeddings, as NumPy reads them: float32, of unit length;
 
 
 def export_account(user: Any) -> Iterator[bytes]:
-    """The ZIP file, piece by piece."""
+    """Yield the ZIP file in pieces."""
     stream = _Stream()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("README.txt", ABOUT.format(name=user.get_username()))
@@ -55,16 +55,16 @@ def export_account(user: Any) -> Iterator[bytes]:
                 for piece in pieces:
                     file.write(piece)
                     if len(stream) > CHUNK_BYTES:
-                        yield stream.taken()
+                        yield stream.take()
         for name, vector in _vectors(user):
             archive.writestr(name, vector)
             if len(stream) > CHUNK_BYTES:
-                yield stream.taken()
-    yield stream.taken()
+                yield stream.take()
+    yield stream.take()
 
 
 class _Stream:
-    """A file that only goes forward; what is written is taken away and sent."""
+    """A file that only grows; `take` returns and drops what was written."""
 
     def __init__(self) -> None:
         self._pieces = bytearray()
@@ -77,29 +77,29 @@ class _Stream:
         return len(piece)
 
     def flush(self) -> None:
-        """There is nothing behind it."""
+        """Do nothing: `zipfile` calls this."""
 
     def close(self) -> None:
-        """What was written is still to be taken."""
+        """Do nothing: `take` still returns what was written."""
 
-    def taken(self) -> bytes:
-        taken, self._pieces = bytes(self._pieces), bytearray()
-        return taken
+    def take(self) -> bytes:
+        written, self._pieces = bytes(self._pieces), bytearray()
+        return written
 
 
 def _files(user: Any) -> Iterator[tuple[str, Iterator[bytes]]]:
-    """Names and contents. Of what holds other things, each is a file."""
-    yield "account.json", _encoded(_json(_fields(user)))
+    """Yield names and contents. Rows that have rows of their own get a file each."""
+    yield "account.json", _encode(_json(_fields(user)))
     for relation in _exported_relations(user._meta.model):
         model = relation.related_model
         owned = services.owned_rows(model, relation.field.name, user)
         plural = _plural(model)
         if not _exported_relations(model):
-            yield f"{plural}.json", _encoded(_array(owned))
+            yield f"{plural}.json", _encode(_json_array(owned))
             continue
         for row in owned.iterator(CHUNK_ROWS):
             name = f"{plural}/{slugify(str(row))[:60]}-{str(row.pk)[:8]}.json"
-            yield name, _encoded(_object(row))
+            yield name, _encode(_json_object(row))
 
 
 def _plural(model: type[models.Model]) -> str:
@@ -108,51 +108,51 @@ def _plural(model: type[models.Model]) -> str:
 
 def _exported_relations(model: type[models.Model]) -> list[services.Relation]:
     relations = services.relations(model)
-    return [rel for rel in relations if rel.related_model.__name__ not in LEFT_OUT]
+    return [rel for rel in relations if rel.related_model.__name__ not in EXCLUDED]
 
 
-def _encoded(pieces: Iterator[str]) -> Iterator[bytes]:
+def _encode(pieces: Iterator[str]) -> Iterator[bytes]:
     for piece in pieces:
         yield piece.encode()
 
 
-def _array(rows: models.QuerySet) -> Iterator[str]:
+def _json_array(rows: models.QuerySet) -> Iterator[str]:
     found = rows.iterator(CHUNK_ROWS)
     if rows.model is CollectionItem:
         found = _without_removed(found)
     yield "["
     for number, row in enumerate(found):
         yield ",\n" if number else "\n"
-        yield from _object(row)
+        yield from _json_object(row)
     yield "\n]"
 
 
 def _without_removed(members: Iterator[CollectionItem]) -> Iterator[CollectionItem]:
-    """Members as they are, but for what must not be shown: their url and caption.
+    """Blank the URL and the caption of items that were removed by request.
 
-    Where the engine cannot tell, nobody's are given out.
+    Without the engine nobody knows which those are: all are blanked.
     """
-    while some := list(islice(members, CHUNK_ROWS)):
+    while chunk := list(islice(members, CHUNK_ROWS)):
         try:
-            standings = states_of(some)
+            states = states_of(chunk)
         except SearchUnavailable as error:
-            logger.warning("Pictures are left out of an export: %s", error.message)
-            standings = {}
-        for member in some:
-            standing = standings.get((member.dataset, member.item))
-            if standing in (None, ItemState.REMOVED):
+            logger.warning("URLs are left out of an account export: %s", error.message)
+            states = {}
+        for member in chunk:
+            state = states.get((member.dataset, member.item))
+            if state in (None, ItemState.REMOVED):
                 member.url, member.caption = "", ""
             yield member
 
 
-def _object(row: models.Model) -> Iterator[str]:
-    """A row, with the rows that belong to it inside."""
+def _json_object(row: models.Model) -> Iterator[str]:
+    """Yield a row as JSON, with the rows that belong to it."""
     head = "".join(_json(_fields(row)))
     yield head[:-1]
     for relation in _exported_relations(type(row)):
         inside = services.owned_rows(relation.related_model, relation.field.name, row)
         yield f", {json.dumps(_plural(inside.model))}: "
-        yield from _array(inside)
+        yield from _json_array(inside)
     yield "}"
 
 
@@ -161,7 +161,7 @@ def _json(value: Any) -> Iterator[str]:
 
 
 def _fields(row: models.Model) -> dict[str, Any]:
-    """Of a vector, the name of its file."""
+    """Return the fields of a row; a vector is the name of its file."""
     return {
         field.name: (
             _vector_file(row._meta, row.pk, field)

@@ -1,4 +1,4 @@
-"""The forms of accounts: allauth's with our words, and those of the account page."""
+"""The forms of allauth with our labels, and those of the account page."""
 
 from datetime import timedelta
 from typing import Any
@@ -10,11 +10,11 @@ from ..models import Token
 from .services import is_last_superuser
 from .tokens import MAX_TOKENS
 
-LASTING = {"30": "30 days", "90": "90 days", "365": "a year", "": "until I revoke it"}
+LIFETIMES = {"30": "30 days", "90": "90 days", "365": "a year", "": "until I revoke it"}
 
 
-def _plain(form: forms.Form, labels: dict[str, str]) -> None:
-    """A label says what a placeholder says, and stays when something is typed."""
+def _use_labels(form: forms.Form, labels: dict[str, str]) -> None:
+    """Replace placeholders by labels, which stay when something is typed."""
     for name, field in form.fields.items():
         field.widget.attrs.pop("placeholder", None)
         field.label = labels.get(name, field.label)
@@ -26,7 +26,7 @@ def _plain(form: forms.Form, labels: dict[str, str]) -> None:
 class SignInForm(allauth.LoginForm):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        _plain(self, {"login": "Name or e-mail"})
+        _use_labels(self, {"login": "Name or e-mail"})
         self.fields["login"].widget.attrs["autocomplete"] = "username"
         self.fields["password"].help_text = ""  # the page has the link
 
@@ -34,38 +34,38 @@ class SignInForm(allauth.LoginForm):
 class SignUpForm(allauth.SignupForm):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        _plain(self, {"username": "Name", "email": "E-mail"})
+        _use_labels(self, {"username": "Name", "email": "E-mail"})
         self.fields["password1"].help_text = "At least 8 characters, none too common."
 
 
 class ForgottenForm(allauth.ResetPasswordForm):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        _plain(self, {"email": "E-mail"})
+        _use_labels(self, {"email": "E-mail"})
 
 
 class NewPasswordForm(allauth.ResetPasswordKeyForm):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        _plain(self, {"password1": "New password", "password2": "The same again"})
+        _use_labels(self, {"password1": "New password", "password2": "The same again"})
 
 
 class ChangePasswordForm(allauth.ChangePasswordForm):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         again = {"password1": "New password", "password2": "The same again"}
-        _plain(self, {"oldpassword": "Password until now"} | again)
+        _use_labels(self, {"oldpassword": "Password until now"} | again)
         self.fields["oldpassword"].help_text = ""
 
 
 class ChangeEmailForm(allauth.AddEmailForm):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        _plain(self, {"email": "New e-mail"})
+        _use_labels(self, {"email": "New e-mail"})
 
 
 class TokenForm(forms.Form):
-    """A new token of a user."""
+    """A new API token."""
 
     name = forms.CharField(
         max_length=Token._meta.get_field("name").max_length,
@@ -77,7 +77,7 @@ class TokenForm(forms.Form):
     )
     days = forms.ChoiceField(
         required=False,
-        choices=list(LASTING.items()),
+        choices=list(LIFETIMES.items()),
         initial="90",
         label="Lasts",
         error_messages={"invalid_choice": "Choose how long the token lasts."},
@@ -95,13 +95,14 @@ class TokenForm(forms.Form):
         return super().clean()
 
     @property
-    def lasts(self) -> timedelta | None:
+    def lifetime(self) -> timedelta | None:
+        """None: until it is revoked."""
         days = self.cleaned_data["days"]
         return timedelta(days=int(days)) if days else None
 
 
 class DeletionForm(forms.Form):
-    """The password, as whoever finds an open page must not delete the account."""
+    """Requires the password: an open browser must not be enough to delete it all."""
 
     password = forms.CharField(
         label="Your password",

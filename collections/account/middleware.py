@@ -1,4 +1,4 @@
-"""A site that is closed to visitors: each page but those of signing in wants a user."""
+"""Require signing in on all pages of a site that is closed to anonymous users."""
 
 from typing import Any
 
@@ -16,7 +16,10 @@ from rest_framework.permissions import BasePermission
 
 
 class ClosedSiteMiddleware(LoginRequiredMiddleware):
-    """Where SEARCH_ANONYMOUS is false. Views that say login_not_required are open."""
+    """Redirect anonymous users, unless SEARCH_ANONYMOUS is true.
+
+    Views with login_not_required are open.
+    """
 
     def process_view(self, request: HttpRequest, *view: Any) -> HttpResponseBase | None:
         if settings.SEARCH_ANONYMOUS:
@@ -25,15 +28,15 @@ class ClosedSiteMiddleware(LoginRequiredMiddleware):
         if not isinstance(response, HttpResponseRedirect):
             return response
         if request.headers.get("X-Requested-With") == "XMLHttpRequest":
-            told = {"detail": "Please sign in first.", "code": "not_authenticated"}
-            return JsonResponse(told, status=401)
+            error = {"detail": "Please sign in first.", "code": "not_authenticated"}
+            return JsonResponse(error, status=401)
         if HtmxDetails(request):
             return HttpResponseClientRedirect(response.url)
         return response
 
 
 class SearchPermission(BasePermission):
-    """The same for the API, where tokens count as well."""
+    """Require a user for the API, where tokens count as well."""
 
     def has_permission(self, request: Any, view: Any) -> bool:
         return settings.SEARCH_ANONYMOUS or request.user.is_authenticated

@@ -1,4 +1,4 @@
-"""What belongs to a user: every table whose rows go when the user goes."""
+"""The tables that belong to a user, deleting an account, and preferences."""
 
 import logging
 from collections.abc import Iterator
@@ -10,13 +10,15 @@ from django.db import models, transaction
 
 from ..models import Preferences
 
-# Where to look, from one row to those that belong to it.
+logger = logging.getLogger(__name__)
+
+# From a table to one whose rows belong to its rows.
 Relation = models.ForeignObjectRel
 
 
 @cache
 def relations(model: type[models.Model]) -> tuple[Relation, ...]:
-    """Those to the tables whose rows go with a row of this one, but for itself."""
+    """Return the relations to other tables whose rows are deleted with a model's."""
     return tuple(
         relation
         for relation in model._meta.get_fields(include_hidden=True)
@@ -27,16 +29,16 @@ def relations(model: type[models.Model]) -> tuple[Relation, ...]:
 
 
 def tables() -> dict[type[models.Model], str]:
-    """Each model that belongs to a user, and the look-up that leads to its user."""
+    """Return each model that belongs to a user, and the lookup of its user."""
     found: dict[type[models.Model], str] = {}
-    ahead: list[tuple[type[models.Model], str]] = [(get_user_model(), "")]
-    while ahead:
-        model, path = ahead.pop(0)
+    queue: list[tuple[type[models.Model], str]] = [(get_user_model(), "")]
+    while queue:
+        model, path = queue.pop(0)
         for relation in relations(model):
             field = relation.field.name
             if relation.related_model not in found:
                 found[relation.related_model] = f"{field}__{path}" if path else field
-                ahead.append((relation.related_model, found[relation.related_model]))
+                queue.append((relation.related_model, found[relation.related_model]))
     return found
 
 
@@ -45,7 +47,7 @@ def owned_rows(model: type[models.Model], path: str, user: Any) -> models.QueryS
 
 
 def counts(user: Any) -> Iterator[tuple[str, int]]:
-    """What a user would miss: names and numbers, without what is empty."""
+    """Yield the names and sizes of a user's tables that are not empty."""
     for model, path in tables().items():
         if model._meta.app_label == "collections":
             count = owned_rows(model, path, user).count()
@@ -54,24 +56,21 @@ def counts(user: Any) -> Iterator[tuple[str, int]]:
                 yield str(names[count != 1]), count
 
 
-logger = logging.getLogger(__name__)
-
-
 class LastSuperuser(Exception):
-    """There would be no admin left."""
+    """Deleting this account would leave no admin."""
 
 
 @transaction.atomic
 def delete_account(user: Any) -> None:
-    """The user and all that belongs to them. Raises LastSuperuser."""
-    # Two admins who go at the same moment wait for each other.
+    """Delete a user and all rows that belong to them. Raises LastSuperuser."""
+    # Two admins who delete their accounts at once wait for each other.
     admins = get_user_model().objects.filter(is_superuser=True)
     list(admins.select_for_update().order_by("pk"))
     if is_last_superuser(user):
         raise LastSuperuser
-    number = user.pk
+    user_id = user.pk
     user.delete()
-    logger.info("User %s deleted their account.", number)
+    logger.info("User %s deleted their account.", user_id)
 
 
 def is_last_superuser(user: Any) -> bool:
@@ -80,7 +79,7 @@ def is_last_superuser(user: Any) -> bool:
 
 
 def keeps_history(user: Any) -> bool:
-    """Whether this user's searches may be remembered; never a visitor's."""
+    """Return whether to store a user's searches; never those of anonymous users."""
     if not user.is_authenticated:
         return False
     chosen = Preferences.objects.filter(owner=user).first()

@@ -1,4 +1,4 @@
-"""What happens to accounts, in the log: whose it is says an id, and nothing more."""
+"""Log account events, by user id only."""
 
 import logging
 from typing import Any
@@ -9,7 +9,7 @@ from django.dispatch import Signal, receiver
 
 logger = logging.getLogger(__name__)
 
-TOLD: dict[Signal, str] = {
+EVENTS: dict[Signal, str] = {
     account.user_signed_up: "signed up",
     auth.user_logged_in: "signed in",
     auth.user_logged_out: "signed out",
@@ -24,10 +24,10 @@ def log_event(signal: Signal, user: Any = None, **about: Any) -> None:
     if user is None and "email_address" in about:
         user = about["email_address"].user
     if user is not None:
-        logger.info("User %s %s.", user.pk, TOLD[signal])
+        logger.info("User %s %s.", user.pk, EVENTS[signal])
 
 
-for _signal in TOLD:
+for _signal in EVENTS:
     _signal.connect(log_event, dispatch_uid="laionweb.account.events")
 
 

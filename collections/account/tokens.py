@@ -1,4 +1,4 @@
-"""API tokens: made by their user, shown once, used by programs, revoked at any time."""
+"""API tokens: create, authenticate and revoke. The secret is shown once."""
 
 import hashlib
 import logging
@@ -12,41 +12,41 @@ from rest_framework.exceptions import AuthenticationFailed
 
 from ..models import Token
 
-PREFIX = "laion_"  # by which those who look for leaked secrets know it
+PREFIX = "laion_"  # scanners for leaked secrets find it by this
 MAX_TOKENS = 50
-NOTED_EVERY = timedelta(minutes=1)
+RECORD_USE_EVERY = timedelta(minutes=1)
 
 logger = logging.getLogger(__name__)
 
 
 class ApiTokenAuthentication(TokenAuthentication):
-    """The header “Authorization: Token …”, for the API alone."""
+    """Authenticate API requests by the header “Authorization: Token …”."""
 
     def authenticate_credentials(self, key: str) -> tuple[Any, Token]:
         tokens = Token.objects.select_related("owner").filter(digest=digest(key))
         found = tokens.first()
         if not found or found.has_expired or not found.owner.is_active:
             raise AuthenticationFailed("This token is not valid, or no longer.")
-        note_use(found)
+        record_use(found)
         return found.owner, found
 
 
 def digest(secret: str) -> str:
-    """Of 256 random bits a plain hash is enough: they cannot be guessed."""
+    """Hash a secret. It has 256 random bits: a slow hash with salt is not needed."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def note_use(token: Token) -> None:
-    """Not at each request, of which there may be many in a second."""
+def record_use(token: Token) -> None:
+    """Update last_used_at, but not at every one of many requests a second."""
     now = timezone.now()
-    if token.last_used_at is None or now - token.last_used_at > NOTED_EVERY:
+    if token.last_used_at is None or now - token.last_used_at > RECORD_USE_EVERY:
         Token.objects.filter(pk=token.pk).update(last_used_at=now)
 
 
-def make_token(owner: Any, name: str, lasts: timedelta | None) -> str:
-    """What its owner is shown this once; it lasts until it is revoked for None."""
+def make_token(owner: Any, name: str, lifetime: timedelta | None) -> str:
+    """Return the secret of a new token; None: it lasts until it is revoked."""
     secret = PREFIX + secrets.token_urlsafe(32)
-    expires_at = timezone.now() + lasts if lasts else None
+    expires_at = timezone.now() + lifetime if lifetime else None
     Token.objects.create(
         owner=owner, name=name, digest=digest(secret), expires_at=expires_at
     )

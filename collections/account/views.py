@@ -1,4 +1,4 @@
-"""The account page: who I am, history, tokens, my data, and the way out."""
+"""The account page: history, API tokens, data export, and deleting the account."""
 
 from typing import Any
 
@@ -44,12 +44,12 @@ def account(request: HttpRequest) -> HttpResponse:
 @login_required
 @never_cache
 def make(request: HttpRequest) -> HttpResponse:
-    """A new token, in an answer that no cache and no history keeps."""
+    """Create a token. The response with its secret is not cached."""
     form = TokenForm(request.POST, user=request.user)
     if not form.is_valid():
         return _page(request, status=400, token_form=form)
     name = form.cleaned_data["name"]
-    secret = make_token(request.user, name, form.lasts)
+    secret = make_token(request.user, name, form.lifetime)
     return _page(request, secret=secret, secret_name=name)
 
 
@@ -67,8 +67,8 @@ def revoke_token(request: HttpRequest, token: str) -> HttpResponse:
 def history(request: HttpRequest) -> HttpResponse:
     keeps = request.POST.get("keeps") == "yes"
     set_keeps_history(request.user, keeps)
-    told = "are remembered from now on." if keeps else "are no longer remembered."
-    messages.success(request, f"Your searches {told}")
+    text = "are remembered from now on." if keeps else "are no longer remembered."
+    messages.success(request, f"Your searches {text}")
     return redirect("account")
 
 
@@ -92,7 +92,7 @@ def delete(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return _deletion(request, DeletionForm(user=request.user))
     form = DeletionForm(request.POST, user=request.user)
-    # As allauth does where it asks for the password again.
+    # The limit of allauth's reauthentication, which asks for the password, too.
     refused = ratelimit.consume_or_429(
         request, action="reauthenticate", user=request.user
     )

@@ -148,7 +148,7 @@ class ConceptSerializer(ConceptSummarySerializer):
     )
 
     def compute_made_of(self, access: Access[Concept]) -> dict[str, Any]:
-        return services.how_made(access.object, is_mine=access.is_mine)
+        return services.provenance_of(access.object, is_mine=access.is_mine)
 
 
 class VersionSerializer(ResponseSerializer):
@@ -169,7 +169,7 @@ class VersionSerializer(ResponseSerializer):
 
     def compute_made_of(self, version: ConceptVersion) -> dict[str, Any]:
         how = version.made_of
-        return how if self.context["access"].is_mine else services.openly(how)
+        return how if self.context["access"].is_mine else services.without_private(how)
 
 
 @extend_schema_serializer(component_name="VersionPage")

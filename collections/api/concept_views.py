@@ -18,10 +18,10 @@ from search.api.errors import ERROR_RESPONSE
 from search.api.fields import Json, validated
 from search.errors import check_form
 from search.models import Dataset
+from search.retrieval.query_encoder import unit_vector
 
 from .. import sharing
 from ..concept import rounds, services
-from ..concept.files import unit_vector
 from ..concept.visitor import visitor
 from ..forms import ConceptForm
 from ..models import Concept
@@ -106,12 +106,11 @@ class ConceptList(UserAccess):
             found = rounds.find_own_round(visitor(request), given["round"])
             return services.of_round(request.user, form, found)
         dataset = Dataset.for_slug(given["dataset"])
+        others = f"vectors of {dataset.title}"
         return services.new(
             request.user,
             form,
-            unit_vector(
-                given["embedding"], dataset.dimension, f"vectors of {dataset.title}"
-            ),
+            unit_vector(given["embedding"], dataset.dimension, "vector", others),
             model=dataset.model,
             weights=dataset.weights,
             made_of={"dataset": dataset.slug},
@@ -228,8 +227,8 @@ class Versions(UserAccess):
         if "restore" in given:
             return services.restore(user, concept_id, given["restore"])
         concept = find_owned(Concept, user, concept_id)
-        those = f"versions of “{concept.name}”"
-        vector = unit_vector(given["embedding"], len(concept.embedding), those)
+        dimension, others = len(concept.embedding), f"versions of “{concept.name}”"
+        vector = unit_vector(given["embedding"], dimension, "vector", others)
         return services.next_vector(user, concept_id, vector, {})
 
 

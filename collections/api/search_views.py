@@ -138,7 +138,7 @@ class SearchDetail(OwnerAccess):
             if "name" in given:
                 services.rename(search, given["name"])
             if "place" in given:
-                services.place_at(search, given["place"])
+                services.move_to(search, given["place"])
                 search.refresh_from_db()
         return Response(_search_json(search, request))
 

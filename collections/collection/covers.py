@@ -1,4 +1,4 @@
-"""The pictures by which a collection is told from others: its cover, or its first."""
+"""Cover tiles of collections: the chosen cover, or the first four safe items."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -14,7 +14,7 @@ TILES = 4
 
 
 def with_cover_tiles(collections: QuerySet[Collection]) -> QuerySet[Collection]:
-    """Adds the primary keys of the first safe members, tile_0 to tile_3."""
+    """Annotate with the primary keys of the first safe items, tile_0 to tile_3."""
     first = (
         CollectionItem.objects.annotate(safety=Upper("nsfw"))
         .filter(collection=OuterRef("pk"))
@@ -23,22 +23,23 @@ def with_cover_tiles(collections: QuerySet[Collection]) -> QuerySet[Collection]:
         .values("pk")
     )
     tiles = {
-        f"tile_{place}": Subquery(first[place : place + 1]) for place in range(TILES)
+        f"tile_{number}": Subquery(first[number : number + 1])
+        for number in range(TILES)
     }
     return collections.annotate(**tiles)
 
 
 def choose_tiles(collections: Iterable[Collection]) -> None:
-    """Gives each collection `tiles`: members to show, the chosen cover alone if any."""
+    """Set `tiles`, the items to show, on collections from `with_cover_tiles`."""
     collections = list(collections)
-    wanted = {pk for each in collections for pk in _keys(each)}
+    wanted = {pk for each in collections for pk in _candidate_keys(each)}
     members = CollectionItem.objects.in_bulk(wanted)
     for each in collections:
         cover = members.get(each.cover_id)
         if cover is not None and _is_cover(cover, each):
             each.tiles = [cover]
         else:
-            each.tiles = [members[pk] for pk in _tiles(each) if pk in members]
+            each.tiles = [members[pk] for pk in _tile_keys(each) if pk in members]
 
 
 def _is_cover(member: CollectionItem, collection: Collection) -> bool:
@@ -46,10 +47,10 @@ def _is_cover(member: CollectionItem, collection: Collection) -> bool:
     return safe and member.collection_id == collection.pk
 
 
-def _keys(collection: Collection) -> list[Any]:
-    return [*_tiles(collection), *filter(None, [collection.cover_id])]
+def _candidate_keys(collection: Collection) -> list[Any]:
+    return [*_tile_keys(collection), *filter(None, [collection.cover_id])]
 
 
-def _tiles(collection: Any) -> list[int]:
-    keys = (getattr(collection, f"tile_{place}") for place in range(TILES))
+def _tile_keys(collection: Any) -> list[int]:
+    keys = (getattr(collection, f"tile_{number}") for number in range(TILES))
     return [pk for pk in keys if pk is not None]

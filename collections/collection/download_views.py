@@ -1,4 +1,4 @@
-"""What anyone may take from a collection they see: a file, or pictures like these."""
+"""Downloads of a collection as JSON or CSV, and the search for similar images."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -24,21 +24,44 @@ from . import similarity
 from .item_keys import ItemKey, by_dataset
 from .rows import COLUMNS, Row, batches
 
-FORMS = {"json": "application/json", "csv": CONTENT_TYPE}
+CONTENT_TYPES = {"json": "application/json", "csv": CONTENT_TYPE}
 
 
-def written(collection: Collection, form: str, *, with_notes: bool) -> Iterator[str]:
-    """The file, piece by piece; the first is there when this returns.
+@require_http_methods(["GET", "HEAD", "POST"])
+@limited("export")
+def export(
+    request: HttpRequest, form: str, key: UUID | None = None, token: str = ""
+) -> StreamingHttpResponse:
+    """Stream the items as a file; only the owner gets the notes."""
+    access = find_readable(Collection, request.user, key, token)
+    if request.method == "POST":  # a GET changes nothing
+        _record_picks(access.object)
+    pieces = write(access.object, form, with_notes=access.is_mine)
+    name = f"{slugify(access.object.name)[:60] or 'collection'}.{form}"
+    return streamed_file(pieces, name, CONTENT_TYPES[form])
 
-    Raises SearchUnavailable; once begun, a file that cannot be completed breaks off.
+
+def _record_picks(collection: Collection) -> None:
+    """Count the items as picked, unless they are too many to be picked by hand."""
+    if collection.size > popularity.MAX_AT_ONCE:
+        return
+    rows = collection.items.values_list("dataset", "item")
+    for slug, ids in by_dataset([ItemKey(*row) for row in rows]).items():
+        popularity.record(slug, ids, "", popularity.Kind.EXPORTED)
+
+
+def write(collection: Collection, form: str, *, with_notes: bool) -> Iterator[str]:
+    """Return the pieces of the file; the first batch is read before this returns.
+
+    Raises SearchUnavailable. Later errors break off the file.
     """
-    found = batches(collection, with_notes=with_notes)
-    found = chain([next(found, [])], found)
-    write = _json if form == "json" else _csv
-    return write(collection, found, with_notes)
+    rows = batches(collection, with_notes=with_notes)
+    rows = chain([next(rows, [])], rows)
+    write_pieces = _write_json if form == "json" else _write_csv
+    return write_pieces(collection, rows, with_notes)
 
 
-def _json(
+def _write_json(
     collection: Collection, found: Iterable[list[Row]], with_notes: bool
 ) -> Iterator[str]:
     about = {"name": collection.name, "description": collection.description}
@@ -52,7 +75,7 @@ def _json(
     yield "\n]}\n"
 
 
-def _csv(
+def _write_csv(
     collection: Collection, found: Iterable[list[Row]], with_notes: bool
 ) -> Iterator[str]:
     names = [name for name in COLUMNS if with_notes or name != "note"]
@@ -61,58 +84,32 @@ def _csv(
         yield "".join(csv_lines([row[name] for name in names] for row in rows))
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@limited("export")
-def export(
-    request: HttpRequest,
-    form: str,
-    key: UUID | None = None,
-    token: str = "",
-) -> StreamingHttpResponse:
-    """The members as a file; notes are in that of the owner alone."""
-    access = find_readable(Collection, request.user, key, token)
-    if request.method == "POST":  # a GET changes nothing
-        _record(access.object)
-    pieces = written(access.object, form, with_notes=access.is_mine)
-    name = f"{slugify(access.object.name)[:60] or 'collection'}.{form}"
-    return streamed_file(pieces, name, FORMS[form])
-
-
-def _record(collection: Collection) -> None:
-    """Counts the members as picked, unless there are too many for having been."""
-    if collection.size > popularity.MAX_AT_ONCE:
-        return
-    rows = collection.items.values_list("dataset", "item")
-    for slug, ids in by_dataset([ItemKey(*row) for row in rows]).items():
-        popularity.record(slug, ids, "", popularity.Kind.EXPORTED)
-
-
 @require_safe
 @limited("search")
 def more_like_it(
     request: HttpRequest, key: UUID | None = None, token: str = ""
 ) -> HttpResponse:
-    """Sends on to a search by the mean of the pictures.
+    """Redirect to the search by the mean embedding of the items.
 
-    By its id the search knows the collection and leaves its members out. Who came
-    through a link does not reach it by its id; their search has the mean itself.
+    A search by the collection's id leaves its items out. Users of a link may not read
+    the collection by its id: they get a search by the mean itself.
     """
     access = find_readable(Collection, request.user, key, token)
     if slug := request.GET.get("dataset", ""):
         Dataset.for_slug(slug)
     slug = slug or _main_dataset(access.object)
-    asked = {"concept": str(access.object.pk)}
+    term = {"concept": str(access.object.pk)}
     if access.token:
-        asked = {"embedding": encode_embedding(similarity.mean(access.object, slug))}
+        term = {"embedding": encode_embedding(similarity.mean(access.object, slug))}
     # Django's redirect refuses addresses as long as those of large embeddings.
-    address = search_url(asked | {"dataset": slug})
+    address = search_url(term | {"dataset": slug})
     return HttpResponse(status=303, headers={"Location": address})
 
 
 def _main_dataset(collection: Collection) -> str:
-    """The one that most members are of. Raises NotFound."""
-    counted = collection.items.values_list("dataset").annotate(count=Count("pk"))
-    main = counted.order_by("-count").first()
+    """Return the slug of the dataset of most items. Raises NotFound."""
+    counts = collection.items.values_list("dataset").annotate(count=Count("pk"))
+    main = counts.order_by("-count").first()
     if main is None:
         raise NotFound("There are no pictures in this collection yet.")
     return main[0]

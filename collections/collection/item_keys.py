@@ -1,4 +1,4 @@
-"""The items that a script names, as it sends them."""
+"""Keys of items, as scripts send them."""
 
 import json
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from search.query.filters import LAST_ITEM
 from ..models import CollectionItem
 
 MAX_AT_ONCE = 5_000
-MAX_DATASETS = 100  # each is asked by itself
+MAX_DATASETS = 100  # each needs a query of its own
 
 
 class ItemKey(NamedTuple):
@@ -24,13 +24,12 @@ class ItemKey(NamedTuple):
 
 
 def read(text: str) -> list[ItemKey]:
-    """Each item of `[{"dataset": slug, "id": number}, …]` once, in the given order.
+    """Parse `[{"dataset": slug, "id": number}, …]`; the order stays.
 
-    Raises InvalidQuery for anything else, for none, and for too many.
+    Raises InvalidQuery for anything else, for no item, and for too many.
     """
     try:
-        given = json.loads(text)
-        keys = [_key(each) for each in given]
+        keys = [_key(each) for each in json.loads(text)]
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise InvalidQuery("These are not the numbers of items.") from error
     if not keys:
@@ -39,7 +38,7 @@ def read(text: str) -> list[ItemKey]:
 
 
 def check_keys(given: Iterable[ItemKey]) -> list[ItemKey]:
-    """Each once, in the given order. Raises InvalidQuery for too many."""
+    """Return each key once, in the given order. Raises InvalidQuery for too many."""
     keys = list(dict.fromkeys(given))
     if len(keys) > MAX_AT_ONCE:
         raise InvalidQuery(
@@ -58,16 +57,17 @@ def _key(given: dict[str, Any]) -> ItemKey:
 
 
 def by_dataset(keys: list[ItemKey]) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
+    """Return the ids of items by dataset."""
+    ids: dict[str, list[int]] = {}
     for dataset, item in keys:
-        found.setdefault(dataset, []).append(item)
-    return found
+        ids.setdefault(dataset, []).append(item)
+    return ids
 
 
 def rows_of(
     items: QuerySet[CollectionItem], keys: list[ItemKey]
 ) -> QuerySet[CollectionItem]:
-    """Those rows that are of these items."""
+    """Return the rows of these items."""
     wanted = Q(pk__in=[])
     for dataset, ids in by_dataset(keys).items():
         wanted |= Q(dataset=dataset, item__in=ids)

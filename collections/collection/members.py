@@ -1,7 +1,6 @@
-"""Members come into a collection, and leave it."""
+"""Add, remove and move the items of a collection."""
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,38 +12,40 @@ from search.errors import InvalidQuery, NotFound
 from search.retrieval import item_lookup
 
 from ..models import Collection, CollectionItem
+from ..positions import GAP, Gap, make_positions
 from ..sharing import lock_owned
 from .item_keys import ItemKey, by_dataset, rows_of
 
 MAX_MEMBERS = 50_000
-GAP = 1_024.0  # between the positions of neighbours, at first
 SNAPSHOT = ("url", "caption", "width", "height", "nsfw", "license")
-TOGETHER = 1_000  # rows in a statement
+BATCH_ROWS = 1_000  # per statement
 
-Known = dict[ItemKey, dict[str, Any]]  # of items, what a member has of SNAPSHOT
+Snapshots = dict[ItemKey, dict[str, Any]]  # the SNAPSHOT fields of items
 
 
 @dataclass(frozen=True)
 class Added:
-    """What came of adding: how many are new, were there before, are unknown."""
+    """The result of an addition."""
 
     batch: UUID
     new: tuple[ItemKey, ...]
-    there: int
-    unknown: int
+    there: int  # were in the collection already
+    unknown: int  # are not in their dataset
 
 
 def add(user: Any, collection_id: UUID, keys: list[ItemKey]) -> Added:
-    """Adds items at the end, each with what the engine knows of it.
+    """Add items at the end, each with a copy of its fields.
 
-    Raises NotFound if the collection is not there (any more) for the user,
-    InvalidQuery if it would be too large, SearchUnavailable.
+    Raises NotFound if the user has no such collection, InvalidQuery if it would be too
+    large, SearchUnavailable.
     """
     return insert(user, collection_id, keys, snapshots(keys))
 
 
-def insert(user: Any, collection_id: UUID, keys: list[ItemKey], known: Known) -> Added:
-    """The same with what the engine knows, so that a transaction need not wait for it.
+def insert(
+    user: Any, collection_id: UUID, keys: list[ItemKey], known: Snapshots
+) -> Added:
+    """Add items whose fields are known: in a transaction that does not wait for them.
 
     Raises NotFound, InvalidQuery.
     """
@@ -67,7 +68,7 @@ def insert(user: Any, collection_id: UUID, keys: list[ItemKey], known: Known) ->
                 )
                 for place, key in enumerate(new, 1)
             ],
-            batch_size=TOGETHER,
+            batch_size=BATCH_ROWS,
             ignore_conflicts=True,
         )
         recount(collection)
@@ -76,33 +77,33 @@ def insert(user: Any, collection_id: UUID, keys: list[ItemKey], known: Known) ->
 
 
 def remove(collection: Collection, keys: list[ItemKey]) -> list[dict[str, Any]]:
-    """Takes items out of a locked collection; returns their rows, for put_back."""
+    """Remove items from a locked collection. Returns their rows, for undo_remove."""
     rows = rows_of(collection.items.all(), keys)
-    gone = [dict(row) for row in rows.values()]
+    removed = [dict(row) for row in rows.values()]
     rows.delete()
     recount(collection)
-    return gone
+    return removed
 
 
 def undo_remove(collection: Collection, rows: list[dict[str, Any]]) -> None:
-    """Brings rows back into a locked collection as they were.
+    """Put rows back into a locked collection.
 
-    One that has been added again meanwhile stays as it is now.
+    Items that have been added again meanwhile stay as they are. Raises InvalidQuery.
     """
     check_room(collection, len(rows))
     CollectionItem.objects.bulk_create(
         [CollectionItem(**row) for row in rows],
-        batch_size=TOGETHER,
+        batch_size=BATCH_ROWS,
         ignore_conflicts=True,
     )
     recount(collection)
 
 
 def undo_add(collection: Collection, batch: UUID) -> int:
-    """Undoes an addition to a locked collection; returns how many left it."""
-    gone, _ = collection.items.filter(batch=batch).delete()
+    """Undo an addition to a locked collection. Returns how many items it removed."""
+    removed, _ = collection.items.filter(batch=batch).delete()
     recount(collection)
-    return gone
+    return removed
 
 
 def last_position(collection: Collection) -> float:
@@ -111,6 +112,7 @@ def last_position(collection: Collection) -> float:
 
 
 def check_room(collection: Collection, more: int) -> None:
+    """Raise InvalidQuery when so many more items are too many."""
     if collection.size + more > MAX_MEMBERS:
         raise InvalidQuery(
             f"A collection holds up to {MAX_MEMBERS:,} pictures; "
@@ -119,14 +121,14 @@ def check_room(collection: Collection, more: int) -> None:
 
 
 def recount(collection: Collection) -> None:
-    """To be called whenever members have come or gone."""
+    """Update the size. Call this whenever items were added or removed."""
     collection.size = collection.items.count()
     collection.changed_at = timezone.now()
     collection.save(update_fields=["size", "changed_at"])
 
 
-def snapshots(keys: list[ItemKey]) -> Known:
-    """What is kept of items; those unknown or removed are left out.
+def snapshots(keys: list[ItemKey]) -> Snapshots:
+    """Return the fields to store of items; unknown and removed ones are left out.
 
     Raises SearchUnavailable.
     """
@@ -135,7 +137,7 @@ def snapshots(keys: list[ItemKey]) -> Known:
         try:
             found = item_lookup.facts(slug, ids)
         except NotFound:
-            continue  # a dataset that is not there has no items
+            continue  # the dataset was deleted: its items are unknown
         for item_id, row in found.items():
             known[ItemKey(slug, item_id)] = _snapshot(row)
     return known
@@ -160,76 +162,43 @@ def move(
     to: str,
     anchor: ItemKey | int | None = None,
 ) -> dict[int, float]:
-    """Moves members of a locked collection, in the order that they have.
+    """Move items of a locked collection; they stay in their order.
 
-    `to` is first or last; before or after the member `anchor`; or place, counted from
-    1. Returns the positions that the members had before, by primary key, for
-    put_where. Raises InvalidQuery.
+    `to` is first or last; before or after the item `anchor`; or place, counted from 1.
+    Returns the previous positions by primary key, for `set_positions`. Raises
+    InvalidQuery.
     """
-    moved = list(rows_of(collection.items.all(), keys).order_by("position", "pk"))
+    rows = rows_of(collection.items.all(), keys).order_by("position", "pk")
+    moved = list(rows.values_list("pk", flat=True))
     if not moved:
         raise InvalidQuery("These pictures are not in this collection any more.")
-    between = _gap(collection, moved, to, anchor)
-    positions = space_evenly(*between, len(moved))
-    if positions is None:
-        renumber(collection)
-        fresh = collection.items.in_bulk([member.pk for member in moved])
-        moved = [fresh[member.pk] for member in moved]
-        positions = space_evenly(*_gap(collection, moved, to, anchor), len(moved))
-        assert positions is not None, "renumbering made room"
-    before = {member.pk: member.position for member in moved}
-    position_for(collection, dict(zip(before, positions, strict=True)))
+    positions = make_positions(
+        collection.items.order_by("position", "pk"),
+        lambda: _gap(collection, moved, to, anchor),
+        len(moved),
+    )
+    before = dict(rows.values_list("pk", "position"))
+    set_positions(collection, dict(zip(moved, positions, strict=True)))
     return before
 
 
-def position_for(collection: Collection, positions: dict[int, float]) -> None:
-    """Gives members of a locked collection these positions, by primary key."""
-    members = list(collection.items.filter(pk__in=positions).only("position"))
-    for member in members:
-        member.position = positions[member.pk]
-    CollectionItem.objects.bulk_update(members, ["position"], batch_size=TOGETHER)
-
-
-def space_evenly(
-    low: float | None, high: float | None, count: int
-) -> list[float] | None:
-    """`count` positions between two, None being no end; None when there is no room."""
-    if low is None:
-        start = (GAP if high is None else high) - GAP * (count + 1)
-        return [start + GAP * place for place in range(1, count + 1)]
-    if high is None:
-        return [low + GAP * place for place in range(1, count + 1)]
-    step = (high - low) / (count + 1)
-    found = [low + step * place for place in range(1, count + 1)]
-    rising = all(first < second for first, second in pairwise([low, *found, high]))
-    return found if rising else None
-
-
-def renumber(collection: Collection) -> None:
-    """Gives all members positions with whole gaps; their order stays."""
-    table = CollectionItem._meta.db_table
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"UPDATE {table} SET position = numbered.place * %s FROM ("
-            "SELECT id, row_number() OVER (ORDER BY position, id) AS place "
-            f"FROM {table} WHERE collection_id = %s) AS numbered "
-            f"WHERE {table}.id = numbered.id",
-            [GAP, bound(collection)],
-        )
+def set_positions(collection: Collection, positions: dict[int, float]) -> None:
+    """Set positions of items of a locked collection, by primary key."""
+    items = list(collection.items.filter(pk__in=positions).only("position"))
+    for item in items:
+        item.position = positions[item.pk]
+    CollectionItem.objects.bulk_update(items, ["position"], batch_size=BATCH_ROWS)
 
 
 def bound(collection: Collection) -> Any:
-    """A collection's id as the database's driver takes it."""
+    """Return a collection's id as a parameter of raw SQL."""
     field = CollectionItem._meta.get_field("collection")
     return field.get_db_prep_value(collection.pk, connection)
 
 
-def _gap(
-    collection: Collection, moved: list[CollectionItem], to: str, anchor: object
-) -> tuple[float | None, float | None]:
-    """The positions between which the moved ones go."""
-    others = collection.items.exclude(pk__in=[member.pk for member in moved])
-    others = others.order_by("position", "pk")
+def _gap(collection: Collection, moved: list[int], to: str, anchor: object) -> Gap:
+    """Return the positions between which the moved items go."""
+    others = collection.items.exclude(pk__in=moved).order_by("position", "pk")
     if to == "first":
         return None, others.values_list("position", flat=True).first()
     if to == "last":
@@ -247,13 +216,11 @@ def _gap(
             return last, None
         return around[0], around[1]
     if to in ("before", "after") and isinstance(anchor, ItemKey):
-        return _beside(others, to, anchor)
+        return _gap_beside(others, to, anchor)
     raise InvalidQuery("Move it first, last, before or after another, or to a place.")
 
 
-def _beside(
-    others: QuerySet[CollectionItem], to: str, anchor: ItemKey
-) -> tuple[float | None, float | None]:
+def _gap_beside(others: QuerySet[CollectionItem], to: str, anchor: ItemKey) -> Gap:
     found = others.filter(dataset=anchor.dataset, item=anchor.item).first()
     if found is None:
         raise InvalidQuery("The picture beside it is not there any more.")

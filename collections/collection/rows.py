@@ -1,4 +1,4 @@
-"""The members of a collection as rows to be handed on, read little by little."""
+"""The items of a collection as rows of a file, read in batches."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -22,37 +22,37 @@ COLUMNS = (
     "position",
     "added_at",
 )
-AT_ONCE = 2_000  # members in memory
+BATCH_ROWS = 2_000
 
 Row = dict[str, Any]
 
 
 def batches(collection: Collection, *, with_notes: bool) -> Iterator[list[Row]]:
-    """The rows in the order made by hand, AT_ONCE or fewer at a time.
+    """Yield the rows in the order made by hand, in batches of BATCH_ROWS or fewer.
 
-    A row has COLUMNS, without the note if notes are not asked for. What must not be
-    shown is left out; what its dataset lost otherwise is there, as it was when it came
-    in. Raises SearchUnavailable, since the engine knows what must not be shown.
+    A row has COLUMNS, and the note only if `with_notes`. Items that were removed by
+    request are left out; those that their dataset lost otherwise are in it, as they
+    were when they were added. Raises SearchUnavailable: the engine knows the state.
     """
-    order, place = ORDERS["hand"], None
+    order, last = ORDERS["hand"], None
     while True:
         members = collection.items.all()
-        if place is not None:
-            members = order.beyond(members, place)
-        some = list(order.sorted(members)[:AT_ONCE])
-        if not some:
+        if last is not None:
+            members = order.after(members, last)
+        batch = list(order.sorted(members)[:BATCH_ROWS])
+        if not batch:
             return
-        place = (some[-1].position, some[-1].pk)
-        removed = _removed(some)
+        last = (batch[-1].position, batch[-1].pk)
+        removed = _removed(batch)
         yield [
             _row(member, with_notes)
-            for member in some
+            for member in batch
             if (member.dataset, member.item) not in removed
         ]
 
 
 def states_of(members: list[CollectionItem]) -> dict[tuple[str, int], ItemState]:
-    """How members stand in their datasets, by dataset and item.
+    """Return the states of items in their datasets, by dataset and id.
 
     Raises SearchUnavailable.
     """
@@ -60,15 +60,15 @@ def states_of(members: list[CollectionItem]) -> dict[tuple[str, int], ItemState]
     for member in members:
         urls.setdefault(member.dataset, {})[member.item] = member.url
     return {
-        (slug, item_id): standing
+        (slug, item_id): state
         for slug, wanted in urls.items()
-        for item_id, standing in item_lookup.states(slug, wanted).items()
+        for item_id, state in item_lookup.states(slug, wanted).items()
     }
 
 
 def _removed(members: list[CollectionItem]) -> set[tuple[str, int]]:
-    standings = states_of(members).items()
-    return {key for key, standing in standings if standing is ItemState.REMOVED}
+    states = states_of(members).items()
+    return {key for key, state in states if state is ItemState.REMOVED}
 
 
 def _row(member: CollectionItem, with_notes: bool) -> Row:

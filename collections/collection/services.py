@@ -1,4 +1,4 @@
-"""A collection is made, named and given a cover."""
+"""Create, merge and copy collections."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,10 +13,10 @@ from search.retrieval import popularity
 
 from .. import sharing
 from ..models import Collection, CollectionItem
+from ..positions import GAP
 from ..sharing import lock_owned
 from .item_keys import ItemKey, by_dataset, rows_of
 from .members import (
-    GAP,
     SNAPSHOT,
     Added,
     bound,
@@ -32,10 +32,10 @@ from .members import (
 def create(
     user: Any, collection: Collection, keys: Sequence[ItemKey] = (), words: str = ""
 ) -> Collection:
-    """Keeps a new collection as the user's, with these items in it if any are given.
+    """Save a new collection of the user's, with these items.
 
-    `words` are those of the search that the items came from. Raises InvalidQuery,
-    SearchUnavailable; then nothing is kept.
+    `words` are those of the search that found the items. Raises InvalidQuery and
+    SearchUnavailable; then nothing is saved.
     """
     known = snapshots(list(keys))
     added = None
@@ -54,15 +54,15 @@ def create(
 
 
 def record(added: Added, words: str) -> None:
-    """Counts what was added as picked for the words of the search it came from."""
+    """Count the added items as picked for the words of the search that found them."""
     for slug, ids in by_dataset(list(added.new)).items():
         popularity.record(slug, ids, words, popularity.Kind.SAVED)
 
 
 def choose_cover(collection: Collection, key: ItemKey | None) -> None:
-    """One member stands for all; without one, the first four do.
+    """Set the item whose image stands for all; None: the first four do.
 
-    Raises InvalidQuery for what is no member.
+    Raises InvalidQuery if the collection does not have the item.
     """
     member = None
     if key is not None:
@@ -74,20 +74,20 @@ def choose_cover(collection: Collection, key: ItemKey | None) -> None:
 
 
 def merge(user: Any, target_id: UUID, source_id: UUID) -> tuple[UUID, int]:
-    """Pours one of the user's collections into another and deletes it.
+    """Copy the items of a collection into another one and delete it.
 
-    Returns the batch of what is new in the target, for unmerge, and how many that is.
+    Returns the batch of the new items in the target, for unmerge, and their number.
     Raises NotFound, InvalidQuery.
     """
     if target_id == source_id:
         raise InvalidQuery("Choose another collection than this one.")
     batch = uuid4()
     with transaction.atomic():
-        # Always in the same order, or two merges could wait for each other.
+        # Always in the same order, or two merges could deadlock.
         first, second = sorted((target_id, source_id))
         both = {pk: lock_owned(Collection, user, pk) for pk in (first, second)}
         target, source = both[target_id], both[source_id]
-        new = source.size - _shared(target, source)
+        new = source.size - _count_shared(target, source)
         check_room(target, new)
         _copy_items(source, target, batch, with_notes=True)
         recount(target)
@@ -95,22 +95,21 @@ def merge(user: Any, target_id: UUID, source_id: UUID) -> tuple[UUID, int]:
     return batch, new
 
 
-def unmerge(user: Any, target_id: UUID, batch: UUID, source_id: UUID) -> None:
-    """Undoes a merge: the source is back, what came of it has left.
+def unmerge(user: Any, target: Collection, batch: UUID, source_id: UUID) -> None:
+    """Undo a merge into a locked collection: restore the source.
 
-    Raises NotFound, InvalidQuery.
+    Raises InvalidQuery when the user has as many collections as one may have.
     """
-    with transaction.atomic():
-        undo_add(lock_owned(Collection, user, target_id), batch)
-        with suppress(NotFound):
-            sharing.restore(Collection, user, source_id)
+    undo_add(target, batch)
+    with suppress(NotFound):  # it was restored already
+        sharing.restore(Collection, user, source_id)
 
 
 def copy(user: Any, source: Collection) -> Collection:
-    """A private collection of the user's with the same members, in the same order.
+    """Return a private copy with the same items in the same order.
 
-    Notes are copied from the user's own alone: those of others are private. Raises
-    InvalidQuery.
+    Notes are private: they are copied only if the user owns the source. Raises
+    InvalidQuery when the user has too many collections.
     """
     with transaction.atomic():
         sharing.check_room(user, Collection)
@@ -124,8 +123,8 @@ def copy(user: Any, source: Collection) -> Collection:
     return made
 
 
-def _shared(target: Collection, source: Collection) -> int:
-    """How many items both have."""
+def _count_shared(target: Collection, source: Collection) -> int:
+    """Return how many items are in both."""
     table = CollectionItem._meta.db_table
     with connection.cursor() as cursor:
         cursor.execute(
@@ -140,16 +139,16 @@ def _shared(target: Collection, source: Collection) -> int:
 def _copy_items(
     source: Collection, target: Collection, batch: UUID, *, with_notes: bool
 ) -> None:
-    """Adds what the target lacks at its end, in the order that the source has."""
-    table, copied = CollectionItem._meta.db_table, ", ".join(SNAPSHOT)
+    """Append the items that the target lacks, in the order of the source."""
+    table, fields = CollectionItem._meta.db_table, ", ".join(SNAPSHOT)
     added_at = CollectionItem._meta.get_field("added_at")
-    came_in_batch = CollectionItem._meta.get_field("batch")
+    batch_field = CollectionItem._meta.get_field("batch")
     note = "note" if with_notes else "''"
     with connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO {table} (collection_id, dataset, item, {copied}, note, "
+            f"INSERT INTO {table} (collection_id, dataset, item, {fields}, note, "
             "position, added_at, batch) "
-            f"SELECT %s, dataset, item, {copied}, {note}, "
+            f"SELECT %s, dataset, item, {fields}, {note}, "
             "%s + %s * row_number() OVER (ORDER BY position, id), %s, %s "
             f"FROM {table} WHERE collection_id = %s "
             "ORDER BY position, id ON CONFLICT DO NOTHING",
@@ -158,7 +157,7 @@ def _copy_items(
                 last_position(target),
                 GAP,
                 added_at.get_db_prep_value(timezone.now(), connection),
-                came_in_batch.get_db_prep_value(batch, connection),
+                batch_field.get_db_prep_value(batch, connection),
                 bound(source),
             ],
         )

@@ -1,7 +1,6 @@
-"""A collection by the likeness of its pictures: to words, and to its own mean.
+"""Order the items of a collection by similarity: to words, or to their mean.
 
-Members are compared one by one, so that the answer is exact. The order that comes of
-it is kept for the pages to come, and made anew should it be lost.
+Every item is compared, so the order is exact. It is cached for the pages to come.
 """
 
 import hashlib
@@ -10,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from django.db.models import QuerySet
-from django.urls import reverse
 
 from search import cache
 from search.errors import NotFound
@@ -22,11 +20,11 @@ from search.retrieval import item_lookup, service
 from ..models import Collection, CollectionItem
 from ..pagination import Page, read_cursor, write_cursor
 
-MAX_RANKED = 1_000  # members that are shown in such an order
-KEPT_S = 1_800
-SIMILARITY_ORDERS = ("likeness",)  # what this order goes by, in cursors
+MAX_RANKED = 1_000  # items of an order that pages show
+CACHE_S = 1_800
+CURSOR_KEYS = ("likeness",)
 
-# (slug, ids) → the vector that these members are compared with; None for none.
+# (slug, ids) → the vector to compare these items with; None: there is none.
 Direction = Callable[[str, list[int]], np.ndarray | None]
 
 
@@ -38,7 +36,7 @@ def similar_to_words(
     cursor: str,
     count: int,
 ) -> Page:
-    """The members nearest to words, each row a (member, similarity).
+    """Return a page of the items nearest to words, as (item, similarity).
 
     Raises InvalidQuery, SearchUnavailable.
     """
@@ -48,16 +46,19 @@ def similar_to_words(
         return service.embed(query, user, limiter).vector
 
     key = f"like:{hashlib.sha256(words.encode()).hexdigest()}"
-    return _cut(collection, key, direction, cursor, count, nearest=True)
+    return _page(collection, key, direction, cursor, count, nearest=True)
 
 
 def least_similar(collection: Collection, cursor: str, count: int) -> Page:
-    """The members that are least like the mean of those of their dataset."""
-    return _cut(collection, "unlike", item_lookup.mean, cursor, count, nearest=False)
+    """Return a page of the items least similar to the mean of their dataset's items.
+
+    Raises InvalidQuery, SearchUnavailable.
+    """
+    return _page(collection, "unlike", item_lookup.mean, cursor, count, nearest=False)
 
 
 def mean(collection: Collection, slug: str) -> np.ndarray:
-    """The mean direction of a collection's pictures from one dataset.
+    """Return the mean direction of the items from one dataset.
 
     Raises NotFound if there are none (any more), SearchUnavailable.
     """
@@ -69,44 +70,45 @@ def mean(collection: Collection, slug: str) -> np.ndarray:
 
 
 def as_concept(collection: Collection, slug: str) -> ResolvedConcept:
-    """A search by what a collection's pictures have in common, without them.
+    """Return a search term for what the items have in common, without the items.
 
-    As many as a query can exclude are left out: the nearest, which would come first.
+    A query can exclude MAX_EXCLUDED items: the nearest ones, which would come first.
     Raises NotFound, SearchUnavailable.
     """
-    kept = f"{_kept_under(collection)}:mean:{slug}"
-    found = cache.get(kept)
+    key = f"{_cache_key(collection)}:mean:{slug}"
+    found = cache.get(key)
     if found is None:
         vector = mean(collection, slug)
         ids = collection.items.filter(dataset=slug).values_list("item", flat=True)
-        there, likeness = item_lookup.similarities(slug, vector, list(ids))
-        nearest = there[np.argsort(-likeness)][:MAX_EXCLUDED]
+        there, similarities = item_lookup.similarities(slug, vector, list(ids))
+        nearest = there[np.argsort(-similarities)][:MAX_EXCLUDED]
         found = (tuple(vector.tolist()), tuple(nearest.tolist()))
-        cache.set(kept, found, KEPT_S)
-    address = reverse("collection", args=[collection.pk])
-    return ResolvedConcept(found[0], collection.name, address, exclude=found[1])
+        cache.set(key, found, CACHE_S)
+    vector, exclude = found
+    address = collection.get_absolute_url()
+    return ResolvedConcept(vector, collection.name, address, exclude=exclude)
 
 
-def _kept_under(collection: Collection) -> str:
-    """Changes whenever members come or go."""
+def _cache_key(collection: Collection) -> str:
+    """Return a key that changes whenever items are added or removed."""
     return f"collected:{collection.pk}:{collection.changed_at.timestamp()}"
 
 
-def _cut(
+def _page(
     collection: Collection,
-    key: str,
+    name: str,
     direction: Direction,
     cursor: str,
     count: int,
     *,
     nearest: bool,
 ) -> Page:
-    start = read_cursor(cursor, SIMILARITY_ORDERS)[0] if cursor else 0
-    kept = f"{_kept_under(collection)}:{key}"
-    ranked = cache.get(kept)
+    start = read_cursor(cursor, CURSOR_KEYS)[0] if cursor else 0
+    key = f"{_cache_key(collection)}:{name}"
+    ranked = cache.get(key)
     if ranked is None:
-        ranked = _ranked(collection, direction, nearest)
-        cache.set(kept, ranked, KEPT_S)
+        ranked = _rank(collection, direction, nearest)
+        cache.set(key, ranked, CACHE_S)
     pks, similarities = (column[start : start + count] for column in ranked)
     members = collection.items.in_bulk(pks.tolist())
     rows = [
@@ -115,35 +117,37 @@ def _cut(
         if pk in members
     ]
     end = start + count
-    further = write_cursor(SIMILARITY_ORDERS, end) if end < len(ranked[0]) else ""
-    return Page(rows, start, further)
+    following = write_cursor(CURSOR_KEYS, end) if end < len(ranked[0]) else ""
+    return Page(rows, start, following)
 
 
-def _ranked(
+def _rank(
     collection: Collection, direction: Direction, nearest: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Primary keys of members in their order, and their similarities."""
-    pks, similarities = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
-    for slug, (ids, own) in _columns(collection.items.all()).items():
+    """Return the sorted primary keys of items, and their similarities."""
+    all_pks = [np.empty(0, np.int64)]
+    all_similarities = [np.empty(0, np.float32)]
+    for slug, (ids, pks) in _ids_by_dataset(collection.items.all()).items():
         try:
             vector = direction(slug, ids.tolist())
             if vector is None:
                 continue
-            found, likeness = item_lookup.similarities(slug, vector, ids.tolist())
+            found, similarities = item_lookup.similarities(slug, vector, ids.tolist())
         except NotFound:
-            continue  # the dataset is no more
+            continue  # the dataset was deleted
         order = np.argsort(ids)
-        pks.append(own[order][np.searchsorted(ids[order], found)])
-        similarities.append(likeness)
-    joined, likeness = np.concatenate(pks), np.concatenate(similarities)
-    order = np.argsort(-likeness if nearest else likeness, kind="stable")[:MAX_RANKED]
-    return joined[order], likeness[order]
+        all_pks.append(pks[order][np.searchsorted(ids[order], found)])
+        all_similarities.append(similarities)
+    joined, similarities = np.concatenate(all_pks), np.concatenate(all_similarities)
+    order = np.argsort(-similarities if nearest else similarities, kind="stable")
+    order = order[:MAX_RANKED]
+    return joined[order], similarities[order]
 
 
-def _columns(
+def _ids_by_dataset(
     items: QuerySet[CollectionItem],
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """For each dataset its items' ids (uint64) and the members' primary keys."""
+    """Return ids (uint64) and primary keys of items, by dataset."""
     rows: dict[str, list[tuple[int, int]]] = {}
     for dataset, item, pk in items.values_list("dataset", "item", "pk"):
         rows.setdefault(dataset, []).append((item, pk))

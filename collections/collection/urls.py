@@ -2,7 +2,7 @@ from django.urls import include, path
 
 from .. import sharing_views
 from ..models import Collection
-from . import download_views, edit_views, item_views, views
+from . import download_views, edit_views, views
 
 MODEL = {"model": Collection}
 for_readers = [
@@ -27,18 +27,16 @@ for_owner = [
     path("renew-link", sharing_views.renew_link, MODEL, name="collection-renew-link"),
     path("cover", edit_views.choose_cover, name="collection-cover"),
     path("merge", edit_views.merge, name="collection-merge"),
-    path("unmerge", edit_views.unmerge, name="collection-unmerge"),
-    path("take-back", edit_views.undo_batch, name="collection-take-back"),
-    path("add", item_views.add, name="collection-add"),
-    path("remove", item_views.remove, name="collection-remove"),
-    path("move", item_views.move, name="collection-move"),
-    path("undo", item_views.undo, name="collection-undo"),
-    path("note", item_views.note, name="collection-note"),
+    path("add", edit_views.add, name="collection-add"),
+    path("remove", edit_views.remove, name="collection-remove"),
+    path("move", edit_views.move, name="collection-move"),
+    path("undo", edit_views.undo, name="collection-undo"),
+    path("note", edit_views.note, name="collection-note"),
 ]
 urlpatterns = [
     path("collections/", views.my_collections, name="collections"),
     path("collections/public/", views.public, name="collections-public"),
-    path("collections/choose", item_views.choose, name="collections-choose"),
+    path("collections/choose", edit_views.choose, name="collections-choose"),
     path("collections/shared/<slug:token>/", include(for_readers)),
     path("collections/<uuid:key>/", include(for_readers + for_owner)),
 ]

@@ -1,11 +1,11 @@
-"""The page of a collection: for its owner, for everyone, or for whoever has its link.
+"""The page of a collection and the lists of collections.
 
-htmx asks at the same address for the pages to come and gets only their members.
+The page is for the owner, for everyone, or for those who have the link. htmx requests
+further pages of items at the same address and gets only the items.
 """
 
 import logging
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
@@ -17,13 +17,7 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_safe
 from django.views.decorators.vary import vary_on_headers
 
-from search.errors import (
-    InvalidQuery,
-    NotFound,
-    SearchError,
-    SearchUnavailable,
-    check_form,
-)
+from search.errors import InvalidQuery, SearchError, SearchUnavailable, check_form
 from search.models import Dataset
 from search.query.filters import MAX_TEXT_LENGTH
 from search.query.url_params import safe_url
@@ -51,129 +45,160 @@ from .item_keys import read
 from .rows import states_of
 
 ITEMS_PER_PAGE = 40
-BELOW = "collection/_below.html"  # what stands under a member
+COLLECTIONS_PER_PAGE = 36
+MAX_DELETED = 50
+MAX_TO_MERGE = 200
 UNLIKE = "unlike"
-TITLES = {name: order.title for name, order in ORDERS.items()}
-VIEWS = TITLES | {UNLIKE: "Least alike first"}
+VIEWS = {name: order.title for name, order in ORDERS.items()}
+VIEWS |= {UNLIKE: "Least alike first"}
 
 logger = logging.getLogger(__name__)
 
 
+# --- The page of a collection
+
+
 @dataclass(frozen=True)
 class ShownItem:
-    """A member as the page shows it; `number` counts from 1 in the order shown."""
+    """An item as the page shows it; `number` counts from 1 in the order shown."""
 
     member: CollectionItem
     hit: Hit
-    dataset: Any  # None when it is no more
-    standing: ItemState
+    dataset: Dataset | None  # None: it was deleted
+    state: ItemState
     number: int
 
     @property
     def address(self) -> str:
-        """Of the picture's source; '' where a page must not link to it."""
+        """The URL of the source; "" if a page must not link to it."""
         return safe_url(self.member.url)
 
 
-def _compares(request: HttpRequest) -> bool:
-    """Whether all members are compared with a vector for it."""
+@dataclass(frozen=True, kw_only=True)
+class MembersContext:
+    """What collection/_members.html gets: one page of items, or an error."""
+
+    access: Access[Collection]
+    collection: Collection
+    below: str  # the template below each item, if any
+    words: str  # the search in the collection, if any
+    order: str  # a key of VIEWS
+    members: list[ShownItem] = field(default_factory=list)
+    more: str = ""  # the address of the next page
+    error: SearchError | None = None
+    again: str = ""  # after an error: the address of this page
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageContext(MembersContext):
+    """What collection/page.html gets; some of it for the owner only."""
+
+    views: dict[str, str]
+    like_it: str
+    as_json: str
+    as_csv: str
+    copy_it: str
+    sources: list[str]  # slugs of datasets, the most frequent first
+    form: CollectionForm | None = None
+    visibility: CollectionVisibilityForm | None = None
+    link: str = ""
+    others: QuerySet[Collection] | None = None  # that can be merged into this one
+
+
+def _compares_vectors(request: HttpRequest) -> bool:
     return bool(request.GET.get("q")) or request.GET.get("order") == UNLIKE
 
 
 @require_safe
-@limited("search", when=_compares)
+@limited("search", when=_compares_vectors)
 @vary_on_headers("HX-Request")
 def page(
     request: HtmxRequest, key: UUID | None = None, token: str = ""
 ) -> HttpResponse:
     access = find_readable(Collection, request.user, key, token)
-    view = _view(request)
-    context: dict[str, Any] = {"access": access, "collection": access.object, **view}
-    context["below"] = BELOW if access.is_mine else ""
-    status = 200
-    try:
-        found = _found(access.object, view, request.GET.get("cursor", ""), request)
-        context |= {"members": _shown(found), "more": _more(access, view, found.next)}
-    except SearchError as error:
-        context |= {"error": error, "again": request.get_full_path()}
-        status = error.status
-    if request.htmx and request.GET.get("cursor"):
-        response = render(request, "collection/_members.html", context, status=status)
-    else:
-        context |= _around(request, access)
-        response = render(request, "collection/page.html", context, status=status)
+    context = _members_context(request, access)
+    template = "collection/_members.html"
+    if not (request.htmx and request.GET.get("cursor")):
+        template = "collection/page.html"
+        context = _page_context(request, context)
+    status = context.error.status if context.error else 200
+    response = render(request, template, vars(context), status=status)
     if token:
-        # Whoever has the link has it from its owner, and not from a search engine.
+        # The link is a secret of the owner's; search engines must not list it.
         response["X-Robots-Tag"] = "noindex, nofollow"
     return response
 
 
-def _view(request: HttpRequest) -> dict[str, str]:
-    """What is to be shown, and in which order."""
+def _members_context(
+    request: HttpRequest, access: Access[Collection]
+) -> MembersContext:
     words = request.GET.get("q", "").strip()[:MAX_TEXT_LENGTH]
     order = request.GET.get("order", "")
-    return {"words": words, "order": order if order in VIEWS else "hand"}
+    context = MembersContext(
+        access=access,
+        collection=access.object,
+        below="collection/_below.html" if access.is_mine else "",
+        words=words,
+        order=order if order in VIEWS else "hand",
+    )
+    try:
+        found = _find_members(request, context)
+        members, more = _shown_items(found), _next_address(context, found.next)
+    except SearchError as error:
+        return replace(context, error=error, again=request.get_full_path())
+    return replace(context, members=members, more=more)
 
 
-def _found(
-    collection: Collection, view: dict[str, str], cursor: str, request: HttpRequest
-) -> Page:
-    """The members for one page, each with its similarity or None."""
-    if view["words"]:
+def _find_members(request: HttpRequest, context: MembersContext) -> Page:
+    """Return one page of (item, similarity or None)."""
+    collection, order = context.collection, context.order
+    cursor = request.GET.get("cursor", "")
+    if context.words:
         return similarity.similar_to_words(
             collection,
-            view["words"],
+            context.words,
             request.user,
             limiter(request),
             cursor,
             ITEMS_PER_PAGE,
         )
-    if view["order"] == UNLIKE:
+    if order == UNLIKE:
         return similarity.least_similar(collection, cursor, ITEMS_PER_PAGE)
     items = collection.items.all()
-    if view["order"] == "caption":
+    if order == "caption":
         items = with_sorted_caption(items)
-    found = paginate(items, ORDERS[view["order"]], cursor, ITEMS_PER_PAGE)
+    found = paginate(items, ORDERS[order], cursor, ITEMS_PER_PAGE)
     return Page([(member, None) for member in found.rows], found.start, found.next)
 
 
-def _more(access: Access[Collection], view: dict[str, str], cursor: str) -> str:
+def _next_address(context: MembersContext, cursor: str) -> str:
     if not cursor:
         return ""
-    asked = {"q": view["words"], "order": view["order"], "cursor": cursor}
-    told = {name: value for name, value in asked.items() if value}
-    return f"{access.address()}?{urlencode(told)}"
+    given = {"q": context.words, "order": context.order, "cursor": cursor}
+    parameters = {name: value for name, value in given.items() if value}
+    return f"{context.access.address()}?{urlencode(parameters)}"
 
 
-def _shown(found: Page) -> list[ShownItem]:
+def _shown_items(found: Page) -> list[ShownItem]:
     members = [member for member, _ in found.rows]
-    datasets = _datasets({member.dataset for member in members})
+    slugs = {member.dataset for member in members}
+    datasets = {each.slug: each for each in Dataset.objects.filter(slug__in=slugs)}
     try:
-        standings = states_of(members)
+        states = states_of(members)
     except SearchUnavailable as error:
-        # The page is worth showing all the same; pictures are guarded by themselves.
-        logger.warning("What is gone is not marked: %s", error.message)
-        standings = {}
+        # The page is useful all the same, and removed images are not served anyway.
+        logger.warning("Removed items are not marked: %s", error.message)
+        states = {}
     return [
         ShownItem(
             member,
             _hit(member, similarity),
             datasets.get(member.dataset),
-            standings.get((member.dataset, member.item), ItemState.THERE),
+            states.get((member.dataset, member.item), ItemState.THERE),
             number,
         )
         for number, (member, similarity) in enumerate(found.rows, found.start + 1)
     ]
-
-
-def _datasets(slugs: set[str]) -> dict[str, Any]:
-    found = {}
-    for slug in slugs:
-        try:
-            found[slug] = Dataset.for_slug(slug)
-        except NotFound:
-            continue
-    return found
 
 
 def _hit(member: CollectionItem, similarity: float | None) -> Hit:
@@ -190,104 +215,121 @@ def _hit(member: CollectionItem, similarity: float | None) -> Hit:
     )
 
 
-def _around(request: HttpRequest, access: Access[Collection]) -> dict[str, Any]:
-    """What the whole page has, besides members."""
-    collection = access.object
-    counted = collection.items.values_list("dataset").annotate(count=Count("pk"))
-    around: dict[str, Any] = {
-        "views": VIEWS,
-        "like_it": access.address("collection-like-it"),
-        "as_json": access.address("collection-json"),
-        "as_csv": access.address("collection-csv"),
-        "copy_it": access.address("collection-copy"),
-        "sources": [slug for slug, _ in counted.order_by("-count", "dataset")],
-    }
-    if access.is_mine:
-        others = Collection.objects.owned_by(request.user).exclude(pk=collection.pk)
-        around |= {
-            "form": CollectionForm(instance=collection),
-            "visibility": CollectionVisibilityForm(instance=collection),
-            "link": request.build_absolute_uri(sharing.link_of(collection)),
-            "others": others.filter(size__gt=0).order_by("-changed_at")[:200],
-        }
-    return around
+def _page_context(request: HttpRequest, members: MembersContext) -> PageContext:
+    access, collection = members.access, members.collection
+    counts = collection.items.values_list("dataset").annotate(count=Count("pk"))
+    context = PageContext(
+        **vars(members),
+        views=VIEWS,
+        like_it=access.address("collection-like-it"),
+        as_json=access.address("collection-json"),
+        as_csv=access.address("collection-csv"),
+        copy_it=access.address("collection-copy"),
+        sources=[slug for slug, _ in counts.order_by("-count", "dataset")],
+    )
+    if not access.is_mine:
+        return context
+    others = Collection.objects.owned_by(request.user).exclude(pk=collection.pk)
+    others = others.filter(size__gt=0).order_by("-changed_at")
+    return replace(
+        context,
+        form=CollectionForm(instance=collection),
+        visibility=CollectionVisibilityForm(instance=collection),
+        link=request.build_absolute_uri(sharing.link_of(collection)),
+        others=others[:MAX_TO_MERGE],
+    )
 
 
-COLLECTIONS_PER_PAGE = 36
-MAX_DELETED = 50
+# --- Lists of collections
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListContext:
+    """What collection/public.html gets: one page of collections."""
+
+    collections: list[Collection]
+    next: str  # cursor
+    is_first: bool
+    sort: str  # a key of `sorts`
+    sorts: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MyListContext(ListContext):
+    """What collection/mine.html gets."""
+
+    form: CollectionForm
+    deleted: QuerySet[Collection]
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @errors_as_messages
 def my_collections(request: HttpRequest) -> HttpResponse:
-    """The user's own collections; a form posted here makes one."""
+    """Show the user's collections; create one from a form that is posted."""
     if request.method == "POST":
         if wants_json(request) and not request.user.is_authenticated:
             raise InvalidQuery("Sign in first: collections are kept in an account.")
         return create(request)
-    return _mine(request, CollectionForm())
+    return _my_list(request, CollectionForm())
 
 
 @login_required
 def create(request: HttpRequest) -> HttpResponse:
-    """Makes a collection, and puts items into it if the form names some."""
+    """Create a collection, with the items that the form names, if any."""
     form = CollectionForm(request.POST)
     if not form.is_valid() and not wants_json(request):
-        return _mine(request, form, status=400)
+        return _my_list(request, form, status=400)
     check_form(form)
     keys = read(request.POST["items"]) if request.POST.get("items") else []
     words = request.POST.get("words", "")
     made = services.create(request.user, form.instance, keys, words)
-    address = reverse("collection", args=[made.pk])
     text = f"Made the collection “{made.name}”."
     if keys:
         text = f"Made “{made.name}” with {counted(made.size)}."
     undo = {"url": reverse("collection-delete", args=[made.pk]), "data": {}}
-    return success(request, text, address, undo, id=str(made.pk))
+    return success(request, text, made.get_absolute_url(), undo, id=str(made.pk))
 
 
 @login_required
-def _mine(
+def _my_list(
     request: HttpRequest, form: CollectionForm, status: int = 200
 ) -> HttpResponse:
-    own = Collection.objects.owned_by(request.user)
-    context = _listed(request, own) | {
-        "form": form,
-        "deleted": Collection.objects.deleted_by(request.user).order_by("-deleted_at")[
-            :MAX_DELETED
-        ],
-    }
-    return render(request, "collection/mine.html", context, status=status)
+    mine = Collection.objects.owned_by(request.user)
+    deleted = Collection.objects.deleted_by(request.user).order_by("-deleted_at")
+    context = MyListContext(
+        **vars(_list_context(request, mine)), form=form, deleted=deleted[:MAX_DELETED]
+    )
+    return render(request, "collection/mine.html", vars(context), status=status)
 
 
 @require_safe
 def public(request: HttpRequest) -> HttpResponse:
-    """What its owners have opened to everyone."""
-    return render(
-        request, "collection/public.html", _listed(request, public_collections())
-    )
+    context = _list_context(request, public_collections())
+    return render(request, "collection/public.html", vars(context))
 
 
 def public_collections() -> QuerySet[Collection]:
-    """Those that have pictures."""
+    """Return the public collections that are not empty."""
     return Collection.objects.public().filter(size__gt=0)
 
 
-def _listed(request: HttpRequest, collections: QuerySet[Collection]) -> dict:
-    """One page of collections, with the pictures by which they are told apart."""
-    asked = request.GET.get("sort", "")
-    name = asked if asked in COLLECTION_ORDERS else "changed"
-    page = paginate(
+def _list_context(
+    request: HttpRequest, collections: QuerySet[Collection]
+) -> ListContext:
+    sort = request.GET.get("sort", "")
+    if sort not in COLLECTION_ORDERS:
+        sort = "changed"
+    found = paginate(
         with_cover_tiles(with_sorted_name(collections)),
-        COLLECTION_ORDERS[name],
+        COLLECTION_ORDERS[sort],
         request.GET.get("cursor", ""),
         COLLECTIONS_PER_PAGE,
     )
-    choose_tiles(page.rows)
-    return {
-        "collections": page.rows,
-        "next": page.next,
-        "is_first": not page.start,
-        "sort": name,
-        "sorts": {key: order.title for key, order in COLLECTION_ORDERS.items()},
-    }
+    choose_tiles(found.rows)
+    return ListContext(
+        collections=found.rows,
+        next=found.next,
+        is_first=not found.start,
+        sort=sort,
+        sorts={key: order.title for key, order in COLLECTION_ORDERS.items()},
+    )

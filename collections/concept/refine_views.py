@@ -1,4 +1,4 @@
-"""Rounds of refining, as the bar under the results asks for them."""
+"""Views of the bar under the results: refine a search, and show its rounds."""
 
 import math
 import uuid
@@ -24,6 +24,8 @@ from . import rounds
 from .rounds import RefinedSearch, address_of
 from .visitor import known_visitor, visitor
 
+MAX_SHOWN = 5_000
+
 
 def refinement_state(
     before: RefinedSearch,
@@ -31,29 +33,28 @@ def refinement_state(
     current: Round | None,
     with_seen: bool,
 ) -> dict[str, Any]:
-    """What the bar shows: the steps, where one is, and the marks given so far."""
+    """Return what the bar shows: the steps, the current one, and its marks."""
     rounds = list(refinement.rounds.order_by("number", "created_at"))
     current_id = current.pk if current else None
-    on_way = _way_to(current, rounds)
-    steps = [
-        _step(each, name, before, refinement, rounds, on_way)
-        for each, name in _named(rounds)
-    ]
-    ahead = [each for each in rounds if each.parent_id == current_id]
-    told = {
-        "steps": steps,
+    path = _path_to(current, rounds)
+    following = [each for each in rounds if each.parent_id == current_id]
+    state = {
+        "steps": [
+            _step(each, name, before, refinement, rounds, path)
+            for each, name in _step_names(rounds)
+        ],
         "current": str(current_id or ""),
         "label": refinement.label,
         "good": current.good if current else [],
         "bad": current.bad if current else [],
         "strength": current.strength if current else None,
         "back": _address(current.parent, refinement, before) if current else "",
-        "ahead": address_of(ahead[-1], before) if ahead else "",
+        "ahead": address_of(following[-1], before) if following else "",
     }
     if current:
-        told["with_seen"] = with_seen
-        told["other"] = address_of(current, before, not with_seen)
-    return told
+        state["with_seen"] = with_seen
+        state["other"] = address_of(current, before, not with_seen)
+    return state
 
 
 def _step(
@@ -62,39 +63,40 @@ def _step(
     before: RefinedSearch,
     refinement: Refinement,
     rounds: list[Round],
-    on_way: set[Any],
+    path: set[UUID],
 ) -> dict[str, Any]:
     key = each.pk if each else None
-    after = [found for found in rounds if found.parent_id == key]
-    # Where there are several ways on, the one that leads to where one is tells most.
-    chosen = [found for found in after if found.pk in on_way] or after
+    following = [found for found in rounds if found.parent_id == key]
+    # Of several following rounds, prefer the one that leads to the current one.
+    chosen = [found for found in following if found.pk in path] or following
     return {
         "id": str(key or ""),
         "name": name,
         "address": _address(each, refinement, before),
-        "on_way": key is None or key in on_way,
-        "marks": _marks(each, chosen[-1]) if chosen else None,
+        "on_way": key is None or key in path,
+        "marks": _count_marks(each, chosen[-1]) if chosen else None,
     }
 
 
-def _marks(shown: Round | None, marked: Round) -> dict[str, int]:
-    """Of the hits of one round, how many were marked, and how many as good."""
+def _count_marks(shown: Round | None, marked: Round) -> dict[str, int]:
+    """Return how many hits of a round were marked, and how many of these as good."""
     before = {*shown.good, *shown.bad} if shown else set()
     good, bad = set(marked.good) - before, set(marked.bad) - before
     return {"good": len(good), "all": len(good) + len(bad)}
 
 
-def _way_to(current: Round | None, rounds: list[Round]) -> set[Any]:
+def _path_to(current: Round | None, rounds: list[Round]) -> set[UUID]:
+    """Return the ids of a round and its ancestors."""
     by_id: dict[UUID | None, Round] = {each.pk: each for each in rounds}
-    way = set()
+    path = set()
     while current is not None:
-        way.add(current.pk)
+        path.add(current.pk)
         current = by_id.get(current.parent_id)
-    return way
+    return path
 
 
-def _named(rounds: list[Round]) -> list[tuple[Round | None, str]]:
-    """Start, 1, 2, and where one went back and on in another way, 2b."""
+def _step_names(rounds: list[Round]) -> list[tuple[Round | None, str]]:
+    """Name the rounds Start, 1, 2, and 2b for a second one of the same number."""
     named: list[tuple[Round | None, str]] = [(None, "Start")]
     count = 0
     for place, each in enumerate(rounds):
@@ -115,9 +117,9 @@ def _address(each: Round | None, refinement: Refinement, before: RefinedSearch) 
 @errors_as_messages
 @limited("refine")
 def refine(request: HttpRequest) -> HttpResponse:
-    """Retunes a search by marks on its hits; answers where to find the round's hits.
+    """Retune a search by marks on its hits; return the address of the round's search.
 
-    `search` is its query string, `good`, `bad` and `shown` are ids between commas.
+    `search` is its query string; `good`, `bad` and `shown` are comma-separated ids.
     """
     given = request.POST
     good = _ids(given.get("good", ""), MAX_MARKS)
@@ -128,8 +130,8 @@ def refine(request: HttpRequest) -> HttpResponse:
         shown=_ids(given.get("shown", ""), MAX_EXCLUDED),
         strength=_strength(given.get("strength", "1")),
     )
-    asking = checked(given.get("search", ""))
-    before = rounds.read_refined_search(asking, request.get_host())
+    saved = checked(given.get("search", ""))
+    before = rounds.read_refined_search(saved, request.get_host())
     made = rounds.refine(before, marks, known_visitor(request), limiter(request))
     address = rounds.address_of(made, before)
     if wants_json(request):
@@ -142,26 +144,26 @@ def refine(request: HttpRequest) -> HttpResponse:
 @limited("item")
 @never_cache
 def history(request: HttpRequest) -> HttpResponse:
-    """The steps of the refinement that a search is part of; of another's, nothing."""
+    """Return the steps of the visitor's refinement that a search is part of."""
     me = visitor(request)
     try:
-        asking = checked(request.GET.get("search", ""))
-        before = rounds.read_refined_search(asking, request.get_host())
+        saved = checked(request.GET.get("search", ""))
+        before = rounds.read_refined_search(saved, request.get_host())
     except SearchError:
-        return JsonResponse({"steps": []})  # the page of this search says what is wrong
+        return JsonResponse({"steps": []})  # the search page shows the error
     current = rounds.own_round(before.query, me)
-    refinement = current.refinement if current else rounds.refinement_from(asking, me)
+    refinement = current.refinement if current else rounds.refinement_from(saved, me)
     if refinement is None:
         return JsonResponse({"steps": []})
-    told = refinement_state(before, refinement, current, _with_seen(before))
+    state = refinement_state(before, refinement, current, _with_seen(before))
     dataset = Dataset.for_slug(refinement.dataset)
     mine = Concept.objects.owned_by(request.user).filter(
         model=dataset.model, weights=dataset.weights
     )
-    told["concepts"] = [
+    state["concepts"] = [
         {"id": str(key), "name": name} for key, name in mine.values_list("pk", "name")
     ]
-    return JsonResponse(told)
+    return JsonResponse(state)
 
 
 def _with_seen(before: rounds.RefinedSearch) -> bool:
@@ -169,13 +171,13 @@ def _with_seen(before: rounds.RefinedSearch) -> bool:
     return concept is not None and uuid.UUID(concept).version == 8
 
 
-def _ids(text: str, most: int) -> tuple[int, ...]:
-    """Each once, in their order. Raises InvalidQuery for what is no list of ids."""
-    given = [part for part in text.split(",") if part.strip()]
-    if len(given) > most:
-        raise InvalidQuery(f"A round takes up to {most:,} pictures of a kind.")
+def _ids(text: str, maximum: int) -> tuple[int, ...]:
+    """Parse comma-separated item ids; each is returned once. Raises InvalidQuery."""
+    parts = [part for part in text.split(",") if part.strip()]
+    if len(parts) > maximum:
+        raise InvalidQuery(f"A round takes up to {maximum:,} pictures of a kind.")
     try:
-        return tuple(dict.fromkeys(check_item_id(int(part)) for part in given))
+        return tuple(dict.fromkeys(check_item_id(int(part)) for part in parts))
     except ValueError:
         raise InvalidQuery("These are not the numbers of items.") from None
 
@@ -185,7 +187,7 @@ def _strength(text: str) -> float:
         strength = float(text)
     except ValueError:
         strength = math.nan
-    least, most = STRENGTHS
-    if not least <= strength <= most:
-        raise InvalidQuery(f"The strength lies between {least:g} and {most:g}.")
+    low, high = STRENGTHS
+    if not low <= strength <= high:
+        raise InvalidQuery(f"The strength lies between {low:g} and {high:g}.")
     return strength

@@ -1,9 +1,8 @@
-"""From marks on the hits of a search to a round: another search, retuned by them."""
+"""Refine a search by marks on its hits: each round is another, retuned search."""
 
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from django.db import transaction
@@ -17,6 +16,7 @@ from search.retrieval import service
 from search.retrieval.feedback import check_marks, tune_by_items
 
 from ..models import Refinement, Round
+from ..models.ownership import AnyUser
 from ..models.refinement import round_id
 from ..saved_search.search_address import SavedQuery
 from .visitor import Visitor
@@ -27,7 +27,7 @@ MAX_LABEL_LENGTH = 120
 
 @dataclass(frozen=True)
 class Marks:
-    """Ids of items. `shown` are those that were looked at, marked or not."""
+    """Ids of items; `shown` are those that the user saw, marked or not."""
 
     good: tuple[int, ...]
     bad: tuple[int, ...]
@@ -37,36 +37,32 @@ class Marks:
 
 @dataclass(frozen=True)
 class RefinedSearch:
-    """The search on whose hits the marks are, its concepts not resolved.
+    """The search whose hits are marked."""
 
-    `filters` are the words of its box that are no terms.
-    """
-
-    asking: SavedQuery
-    query: SearchQuery
-    filters: str
+    saved: SavedQuery
+    query: SearchQuery  # its concepts are not resolved
+    filters: str  # the words that are not terms, which stay in the search box
 
 
-def read_refined_search(asking: SavedQuery, host: str) -> RefinedSearch:
-    """Raises SearchError for an address that cannot be searched."""
-    form = asking.form
+def read_refined_search(saved: SavedQuery, host: str) -> RefinedSearch:
+    """Read a saved query. Raises SearchError if it cannot be searched."""
+    form = saved.form
     form.check()
-    words = form.read(asking.dataset, host)
-    query = form.search_query(asking.dataset, words)
+    words = form.read(saved.dataset, host)
+    query = form.search_query(saved.dataset, words)
     filters = words.without(*(part for part in words.parts if part.term))
-    return RefinedSearch(asking, query, filters)
+    return RefinedSearch(saved, query, filters)
 
 
 def refine(
     before: RefinedSearch, marks: Marks, visitor: Visitor, limiter: service.Limiter
 ) -> Round:
-    """Make a round, and its refinement if it is the first. Raises SearchError."""
+    """Create a round, and the refinement if it is the first. Raises InvalidQuery."""
     check_marks(marks.good, marks.bad)
     embedded = service.embed(before.query, visitor.user, limiter)
     parent = own_round(before.query, visitor)
-    start = (
-        parent.refinement.start if parent else embedded.vector.astype("<f4").tobytes()
-    )
+    vector = embedded.vector.astype("<f4").tobytes()
+    start = parent.refinement.start if parent else vector
     tuned = tune_by_items(
         before.query,
         np.frombuffer(start, "<f4"),
@@ -80,7 +76,7 @@ def refine(
             if parent
             else _get_or_create_refinement(before, start, visitor)
         )
-        if refinement.owner is None and visitor.owner:  # who has signed in meanwhile
+        if refinement.owner is None and visitor.owner:  # signed in meanwhile
             refinement.owner = visitor.owner
             refinement.save(update_fields=["owner"])
         return Round.objects.create(
@@ -96,17 +92,17 @@ def refine(
 
 
 def find_own_round(visitor: Visitor, round_id: uuid.UUID) -> Round:
-    """The visitor's round of this id. Raises NotFound."""
+    """Return a round of the visitor's. Raises NotFound."""
     mine = Refinement.objects.owned_by(visitor.user, visitor.session)
-    found = Round.objects.filter(pk=round_id, refinement__in=mine)
-    one = found.select_related("refinement").first()
-    if one is None:
+    rounds = Round.objects.filter(pk=round_id, refinement__in=mine)
+    found = rounds.select_related("refinement").first()
+    if found is None:
         raise NotFound("There is no such round among yours.")
-    return one
+    return found
 
 
 def own_round(query: SearchQuery, visitor: Visitor) -> Round | None:
-    """The visitor's round that a search consists of, if it is nothing but that."""
+    """Return the visitor's round that is the only term of a query, if there is one."""
     concept = query.terms[0].concept if len(query.terms) == 1 else None
     if concept is None or query.terms[0].weight <= 0:
         return None
@@ -116,20 +112,20 @@ def own_round(query: SearchQuery, visitor: Visitor) -> Round | None:
     return found.select_related("refinement").first()
 
 
-def refinement_from(asking: SavedQuery, visitor: Visitor) -> Refinement | None:
-    """The visitor's refinement that starts from a search."""
+def refinement_from(saved: SavedQuery, visitor: Visitor) -> Refinement | None:
+    """Return the visitor's refinement that started from a query, if any."""
     mine = Refinement.objects.owned_by(visitor.user, visitor.session)
-    return mine.filter(dataset=asking.dataset, address=asking.address).first()
+    return mine.filter(dataset=saved.dataset, address=saved.address).first()
 
 
 def address_of(found: Round, before: RefinedSearch, with_seen: bool = False) -> str:
-    """That of the search for a round, with the filters of the search before it."""
-    return before.asking.form.address(
+    """Return the address of a round's search, with the filters of the one before."""
+    return before.saved.form.address(
         q=before.filters,
         item="",
         embedding="",
         concept=str(found.id_with_seen if with_seen else found.pk),
-        dataset=before.asking.dataset,
+        dataset=before.saved.dataset,
         cursor="",
     )
 
@@ -137,16 +133,16 @@ def address_of(found: Round, before: RefinedSearch, with_seen: bool = False) -> 
 def _get_or_create_refinement(
     before: RefinedSearch, start: bytes | memoryview, visitor: Visitor
 ) -> Refinement:
-    """One for each visitor and search, also when two rounds are made at once."""
-    asking = before.asking
-    named = f"{visitor.name}\n{asking.dataset}\n{asking.address}"
+    """Return the only refinement of a visitor and search, also in a race."""
+    saved = before.saved
+    name = f"{visitor.key}\n{saved.dataset}\n{saved.address}"
     refinement, _ = Refinement.objects.get_or_create(
-        pk=uuid.uuid5(NAMESPACE, named),
+        pk=uuid.uuid5(NAMESPACE, name),
         defaults={
             "owner": visitor.owner,
             "session": "" if visitor.owner else visitor.session,
-            "dataset": asking.dataset,
-            "address": asking.address,
+            "dataset": saved.dataset,
+            "address": saved.address,
             "label": _refinement_label(before.query, visitor.user),
             "start": start,
         },
@@ -155,14 +151,14 @@ def _get_or_create_refinement(
 
 
 def _seen(excluded: Sequence[int], marks: Marks, parent: Round | None) -> list[int]:
-    """What the next search leaves out; of too much, the latest."""
-    # A search that shows again what was seen leaves out nothing of it itself.
+    """Return the ids that the next search leaves out: the latest, if too many."""
+    # The filters may leave out nothing: a search can show again what was seen.
     earlier = [*(parent.seen if parent else ()), *excluded]
     seen = dict.fromkeys([*earlier, *marks.good, *marks.bad, *marks.shown])
     return list(seen)[-MAX_EXCLUDED:]
 
 
-def _refinement_label(query: SearchQuery, user: Any) -> str:
+def _refinement_label(query: SearchQuery, user: AnyUser) -> str:
     def name_of(concept: str) -> str:
         try:
             return concepts.find(concept, user, query.dataset).label

@@ -1,5 +1,6 @@
-"""Concepts as they are kept: named, in versions, reached by those who may see them."""
+"""Create concepts, give them new versions, and copy them."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -8,18 +9,29 @@ from django.db import transaction
 
 from search.errors import InvalidQuery, NotFound
 from search.models import Dataset
+from search.retrieval import service
 
 from .. import sharing
 from ..forms import ConceptForm
 from ..models import Concept, ConceptVersion, Round
+from ..models.ownership import AnyUser
 from ..sharing import lock_owned
 
 MAX_VERSIONS = 1_000
-TOLD_TO_ALL = ("dataset", "rounds", "strength", "restored_from")
+PUBLIC_FIELDS = ("dataset", "rounds", "strength", "restored_from")  # of made_of
+
+
+def datasets_of(
+    concept: Concept, datasets: Sequence[Dataset] | None = None
+) -> list[Dataset]:
+    """Return the datasets (of all, if not given) of the concept's model."""
+    made_by = concept.model, concept.weights
+    candidates = service.datasets() if datasets is None else datasets
+    return [each for each in candidates if (each.model, each.weights) == made_by]
 
 
 def made_of(round_: Round) -> dict[str, Any]:
-    """Where the vector of a round comes from, as a concept keeps it."""
+    """Return the provenance of a round's vector, for ConceptVersion.made_of."""
     refinement = round_.refinement
     return {
         "dataset": refinement.dataset,
@@ -32,37 +44,58 @@ def made_of(round_: Round) -> dict[str, Any]:
     }
 
 
-def openly(how: dict[str, Any]) -> dict[str, Any]:
-    """What others may know of made_of: neither the search nor the marks."""
-    return {name: how[name] for name in TOLD_TO_ALL if name in how}
+def without_private(provenance: dict[str, Any]) -> dict[str, Any]:
+    """Return what others may know of made_of: neither the search nor the marks."""
+    return {name: provenance[name] for name in PUBLIC_FIELDS if name in provenance}
 
 
-def new(user: Any, form: ConceptForm, vector: np.ndarray, **more: Any) -> Concept:
-    """Keeps a unit vector under the name in a form that is valid.
+def provenance_of(concept: Concept, *, is_mine: bool) -> dict[str, Any]:
+    """Return the made_of of the current version, without what is private to others."""
+    latest = concept.versions.filter(number=concept.version).first()
+    provenance = latest.made_of if latest else {}
+    return provenance if is_mine else without_private(provenance)
 
-    `more` are model, weights and made_of. Raises InvalidQuery when the user has too
-    many concepts.
+
+def new(
+    user: Any,
+    form: ConceptForm,
+    vector: np.ndarray,
+    *,
+    model: str,
+    weights: str,
+    made_of: dict[str, Any],
+) -> Concept:
+    """Save a unit vector under the name of a valid form.
+
+    Raises InvalidQuery when the user has too many concepts.
     """
     concept: Concept = form.save(commit=False)
     concept.owner = user
-    concept.model, concept.weights = more["model"], more["weights"]
+    concept.model, concept.weights = model, weights
     concept.vector = vector.astype("<f4").tobytes()
     with transaction.atomic():
         sharing.check_room(user, Concept)
         concept.save()
-        _note_version(concept, more["made_of"])
+        _add_version(concept, made_of)
     return concept
 
 
 def of_round(user: Any, form: ConceptForm, round_: Round) -> Concept:
+    """Save a round's vector as a new concept. Raises InvalidQuery, NotFound."""
     dataset = Dataset.for_slug(round_.refinement.dataset)
-    by = {"model": dataset.model, "weights": dataset.weights}
-    return new(user, form, round_.embedding, made_of=made_of(round_), **by)
+    return new(
+        user,
+        form,
+        round_.embedding,
+        model=dataset.model,
+        weights=dataset.weights,
+        made_of=made_of(round_),
+    )
 
 
 @transaction.atomic
-def next_version(user: Any, concept_id: UUID, round_: Round) -> Concept:
-    """The round becomes the concept's newest version. Raises SearchError."""
+def next_version(user: AnyUser, concept_id: UUID, round_: Round) -> Concept:
+    """Make a round's vector the newest version. Raises InvalidQuery, NotFound."""
     concept = lock_owned(Concept, user, concept_id)
     dataset = Dataset.for_slug(round_.refinement.dataset)
     if (concept.model, concept.weights) != (dataset.model, dataset.weights):
@@ -75,32 +108,34 @@ def next_version(user: Any, concept_id: UUID, round_: Round) -> Concept:
 
 @transaction.atomic
 def next_vector(
-    user: Any, concept_id: UUID, vector: np.ndarray, how: dict[str, Any]
+    user: AnyUser, concept_id: UUID, vector: np.ndarray, provenance: dict[str, Any]
 ) -> Concept:
-    """A unit vector of the concept's model becomes its newest version.
+    """Make a unit vector of the concept's model the newest version.
 
-    `how` is its made_of. Raises SearchError.
+    Raises InvalidQuery, NotFound.
     """
-    return _advance(
-        lock_owned(Concept, user, concept_id), vector.astype("<f4").tobytes(), how
-    )
+    concept = lock_owned(Concept, user, concept_id)
+    return _advance(concept, vector.astype("<f4").tobytes(), provenance)
 
 
 @transaction.atomic
-def restore(user: Any, concept_id: UUID, number: int) -> Concept:
-    """An older version becomes the newest, too; none is lost. Raises SearchError."""
+def restore(user: AnyUser, concept_id: UUID, number: int) -> Concept:
+    """Make the vector of an older version the newest version, too.
+
+    Raises InvalidQuery, NotFound.
+    """
     concept = lock_owned(Concept, user, concept_id)
     older = concept.versions.filter(number=number).first()
     if older is None:
         raise NotFound(f"“{concept.name}” has no version {number}.")
-    back = {**older.made_of, "restored_from": number}
-    return _advance(concept, bytes(older.vector), back)
+    provenance = {**older.made_of, "restored_from": number}
+    return _advance(concept, bytes(older.vector), provenance)
 
 
 def copy(user: Any, concept: Concept) -> Concept:
-    """A concept of the user's own, with the current version alone.
+    """Save the current version as a new concept of the user's.
 
-    How it came about is copied from the user's own alone, as far as it is private.
+    What is private of its provenance is copied for its owner only. Raises InvalidQuery.
     """
     form = ConceptForm({"name": concept.name, "description": concept.description})
     form.is_valid()
@@ -110,18 +145,11 @@ def copy(user: Any, concept: Concept) -> Concept:
         concept.embedding,
         model=concept.model,
         weights=concept.weights,
-        made_of=how_made(concept, is_mine=concept.owner_id == user.pk),
+        made_of=provenance_of(concept, is_mine=concept.owner_id == user.pk),
     )
 
 
-def how_made(concept: Concept, *, is_mine: bool) -> dict[str, Any]:
-    """Where its current vector comes from, as far as who asks may know."""
-    latest = concept.versions.filter(number=concept.version).first()
-    how = latest.made_of if latest else {}
-    return how if is_mine else openly(how)
-
-
-def _advance(concept: Concept, vector: bytes, how: dict[str, Any]) -> Concept:
+def _advance(concept: Concept, vector: bytes, provenance: dict[str, Any]) -> Concept:
     if concept.version >= MAX_VERSIONS:
         raise InvalidQuery(
             f"A concept has up to {MAX_VERSIONS:,} versions. Copy it to go on."
@@ -129,11 +157,14 @@ def _advance(concept: Concept, vector: bytes, how: dict[str, Any]) -> Concept:
     concept.vector = vector
     concept.version += 1
     concept.save(update_fields=["vector", "version", "changed_at"])
-    _note_version(concept, how)
+    _add_version(concept, provenance)
     return concept
 
 
-def _note_version(concept: Concept, how: dict[str, Any]) -> None:
+def _add_version(concept: Concept, provenance: dict[str, Any]) -> None:
     ConceptVersion.objects.create(
-        concept=concept, number=concept.version, vector=concept.vector, made_of=how
+        concept=concept,
+        number=concept.version,
+        vector=concept.vector,
+        made_of=provenance,
     )

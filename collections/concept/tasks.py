@@ -8,7 +8,7 @@ from ..models import Concept, Refinement
 @shared_task(name="usercollections.refining.sweep", queue="publish")
 def sweep() -> int:
     """Purge them and return how many; refinements saved as concepts stay concepts."""
-    old = list(Refinement.objects.long_ago().values_list("pk", flat=True))
+    old = list(Refinement.objects.expired().values_list("pk", flat=True))
     Refinement.objects.filter(pk__in=old).delete()
     deleted = Concept.objects.long_deleted()
     count = len(old) + deleted.count()

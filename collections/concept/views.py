@@ -1,13 +1,13 @@
-"""The pages of concepts: one's own, and one with what is nearest to it."""
+"""The list of the user's concepts, the page of a concept, and its downloads."""
 
 import json
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.text import slugify
@@ -25,18 +25,74 @@ from .. import sharing
 from ..models import Concept, ConceptVersion
 from ..sharing import Access, find_readable
 from . import files
-from .services import openly
+from .services import datasets_of, without_private
 
-STRIP = 12
-MAX_DATASETS = 6  # that a page asks for their nearest
+HITS_PER_DATASET = 12
+MAX_DATASETS = 6  # that the page of a concept searches
 MAX_VERSIONS = 100
 MAX_SHOWN = 500
+MAX_DELETED = 50
+
 logger = logging.getLogger(__name__)
+
+
+# --- The user's concepts
+
+
+@dataclass(frozen=True)
+class Use:
+    """A search by a concept."""
+
+    dataset: Dataset
+    address: str
+
+
+@dataclass(frozen=True)
+class Row:
+    concept: Concept
+    uses: list[Use]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListContext:
+    """What concept/concepts.html gets."""
+
+    concepts: list[Row]
+    datasets: list[Dataset]
+    deleted: QuerySet[Concept]
+
+
+@login_required
+@require_safe
+def mine(request: HttpRequest) -> HttpResponse:
+    concepts = Concept.objects.owned_by(request.user).defer("description")[:MAX_SHOWN]
+    datasets = service.datasets()
+    deleted = Concept.objects.deleted_by(request.user).order_by("-deleted_at")
+    context = ListContext(
+        concepts=[Row(each, _uses(each, datasets)) for each in concepts],
+        datasets=datasets,
+        deleted=deleted[:MAX_DELETED],
+    )
+    return render(request, "concept/concepts.html", vars(context))
+
+
+def _uses(concept: Concept, datasets: Sequence[Dataset]) -> list[Use]:
+    return [
+        Use(each, _search_address(concept, each))
+        for each in datasets_of(concept, datasets)
+    ]
+
+
+def _search_address(concept: Concept, dataset: Dataset) -> str:
+    return search_url({"concept": str(concept.pk), "dataset": dataset.slug})
+
+
+# --- The page of a concept
 
 
 @dataclass(frozen=True)
 class Strip:
-    """The nearest of a dataset; `address` is the search for all of them."""
+    """The nearest items of a dataset; `address` is the search for all of them."""
 
     dataset: Dataset
     hits: tuple[Hit, ...]
@@ -45,29 +101,27 @@ class Strip:
 
 @dataclass(frozen=True)
 class Version:
-    """`likeness` is the cosine to the current version."""
+    """A version; `likeness` is its cosine similarity to the current one."""
 
     row: ConceptVersion
     likeness: float
     is_current: bool
 
 
-@login_required
-@require_safe
-def mine(request: HttpRequest) -> HttpResponse:
-    own = Concept.objects.owned_by(request.user)
-    datasets = service.datasets()
-    context = {
-        "concepts": [
-            {"concept": concept, "uses": _searches(concept, datasets)}
-            for concept in own.defer("description")[:MAX_SHOWN]
-        ],
-        "datasets": datasets,
-        "deleted": Concept.objects.deleted_by(request.user).order_by("-deleted_at")[
-            :50
-        ],
-    }
-    return render(request, "concept/concepts.html", context)
+@dataclass(frozen=True, kw_only=True)
+class PageContext:
+    """What concept/concept.html gets; some of it for the owner only."""
+
+    access: Access[Concept]
+    concept: Concept
+    dimension: int
+    strips: list[Strip]
+    versions: list[Version]
+    as_npy: str
+    as_json: str
+    copy_it: str
+    choices: Sequence[tuple[str, str]] = ()  # of the visibility
+    link: str = ""
 
 
 @require_safe
@@ -77,79 +131,37 @@ def page(
 ) -> HttpResponse:
     access = find_readable(Concept, request.user, key, token)
     concept = access.object
-    context: dict[str, Any] = {
-        "access": access,
-        "concept": concept,
-        "dimension": len(concept.embedding),
-        "strips": list(_strips(access, request)),
-        "versions": _versions(access),
-        "as_npy": access.address("concept-npy"),
-        "as_json": access.address("concept-json"),
-        "copy_it": access.address("concept-copy"),
-    }
+    context = PageContext(
+        access=access,
+        concept=concept,
+        dimension=len(concept.embedding),
+        strips=list(_strips(request, access)),
+        versions=_versions(access),
+        as_npy=access.address("concept-npy"),
+        as_json=access.address("concept-json"),
+        copy_it=access.address("concept-copy"),
+    )
     if access.is_mine:
-        context |= {
-            "choices": Concept.Visibility.choices,
-            "link": request.build_absolute_uri(sharing.link_of(concept)),
-        }
-    response = render(request, "concept/concept.html", context)
+        link = request.build_absolute_uri(sharing.link_of(concept))
+        context = replace(context, choices=Concept.Visibility.choices, link=link)
+    response = render(request, "concept/concept.html", vars(context))
     if token:
-        # Whoever has the link has it from its owner, and not from a search engine.
+        # The link is a secret of the owner's; search engines must not list it.
         response["X-Robots-Tag"] = "noindex"
     return response
 
 
-@require_safe
-@limited("export")
-def export(
-    request: HttpRequest,
-    form: str,
-    key: UUID | None = None,
-    token: str = "",
-) -> HttpResponse:
-    access = find_readable(Concept, request.user, key, token)
-    concept = access.object
-    if form == "npy":
-        response = HttpResponse(
-            files.npy(concept), content_type="application/octet-stream"
-        )
-    else:
-        told = files.concept_json(concept, is_mine=access.is_mine)
-        content = json.dumps(told, ensure_ascii=False, indent=2)
-        response = HttpResponse(content, content_type="application/json")
-    name = f"{slugify(concept.name)[:60] or 'concept'}-v{concept.version}.{form}"
-    response["Content-Disposition"] = f'attachment; filename="{name}"'
-    return response
-
-
-def _searches(concept: Concept, datasets: list[Dataset]) -> list[dict[str, Any]]:
-    return [
-        {"dataset": each, "address": _search_with(concept, each)}
-        for each in datasets
-        if (each.model, each.weights) == (concept.model, concept.weights)
-    ]
-
-
-def _search_with(concept: Concept, dataset: Dataset) -> str:
-    return search_url({"concept": str(concept.pk), "dataset": dataset.slug})
-
-
-def _strips(access: Access[Concept], request: HttpRequest) -> Iterator[Strip]:
-    """In each dataset of its model; one that does not answer is left out."""
+def _strips(request: HttpRequest, access: Access[Concept]) -> Iterator[Strip]:
+    """Search the datasets of the concept's model; those that fail are left out."""
     concept = access.object
     term = Term(embedding=tuple(concept.embedding.tolist()))
-    of_model = [
-        each
-        for each in service.datasets()
-        if (each.model, each.weights) == (concept.model, concept.weights)
-    ]
-    for dataset in of_model[:MAX_DATASETS]:
-        address = _search_with(concept, dataset)
-        if access.token:  # by the link alone, the search would not find the concept
-            picture = shorten_embedding(concept.embedding)
-            address = search_url({"embedding": picture, "dataset": dataset.slug})
+    for dataset in datasets_of(concept)[:MAX_DATASETS]:
+        address = _search_address(concept, dataset)
+        if access.token:  # the search would not find the concept by its id
+            embedding = shorten_embedding(concept.embedding)
+            address = search_url({"embedding": embedding, "dataset": dataset.slug})
+        query = SearchQuery(dataset.slug, (term,), limit=HITS_PER_DATASET)
         try:
-            query = SearchQuery(dataset.slug, (term,), limit=STRIP)
             found = service.search(query, request.user, limiter(request))
         except SearchError as error:
             logger.warning("No hits of a concept in %s: %s", dataset, error.message)
@@ -162,7 +174,7 @@ def _versions(access: Access[Concept]) -> list[Version]:
     rows = list(concept.versions.all()[:MAX_VERSIONS])
     if not access.is_mine:
         for row in rows:
-            row.made_of = openly(row.made_of)
+            row.made_of = without_private(row.made_of)
     return [
         Version(
             row,
@@ -171,3 +183,24 @@ def _versions(access: Access[Concept]) -> list[Version]:
         )
         for row in rows
     ]
+
+
+@require_safe
+@limited("export")
+def export(
+    request: HttpRequest, form: str, key: UUID | None = None, token: str = ""
+) -> HttpResponse:
+    """Download the concept as .npy or .json."""
+    access = find_readable(Concept, request.user, key, token)
+    concept = access.object
+    if form == "npy":
+        response = HttpResponse(
+            files.npy(concept), content_type="application/octet-stream"
+        )
+    else:
+        data = files.concept_json(concept, is_mine=access.is_mine)
+        content = json.dumps(data, ensure_ascii=False, indent=2)
+        response = HttpResponse(content, content_type="application/json")
+    name = f"{slugify(concept.name)[:60] or 'concept'}-v{concept.version}.{form}"
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response

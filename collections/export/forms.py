@@ -15,9 +15,9 @@ from search.models import Dataset
 from search.query.filters import Filters, url_filters
 from search.query.model import MAX_RESULTS
 from search.rate_limits import limiter
-from search.retrieval import service
 from search.web.forms import SearchForm
 
+from ..concept.services import datasets_of
 from ..models import Collection, Concept
 from ..saved_search.search_address import SavedQuery, checked
 from ..sharing import find_readable, parse_uuid
@@ -166,14 +166,6 @@ def _of_search(
     return export_request.of_search(
         query, request.user, limiter(request), **options, limit=limit
     )
-
-
-def datasets_of(concept: Concept) -> list[Dataset]:
-    """Return the datasets of its model."""
-    made_by = concept.model, concept.weights
-    return [
-        each for each in service.datasets() if (each.model, each.weights) == made_by
-    ]
 
 
 def _dataset_of(concept: Concept, given: Mapping[str, str]) -> Dataset:

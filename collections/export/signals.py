@@ -1,4 +1,4 @@
-"""The files of an export go with its row, by whatever it is deleted."""
+"""Delete the files of an export with its row."""
 
 from functools import partial
 from typing import Any
@@ -13,5 +13,5 @@ from . import storage
 
 @receiver(post_delete, sender=Export, dispatch_uid="laionweb.exporting.events")
 def remove_files(instance: Export, **about: Any) -> None:
-    """Once the deletion is certain; also of exports that go with their owner."""
+    """Wait for the commit. Deleting a user also deletes exports, and calls this."""
     transaction.on_commit(partial(storage.remove, instance.pk))

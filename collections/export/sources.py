@@ -137,7 +137,7 @@ class CollectionSource:
     def batches(self, plan: Plan, place: int, size: int) -> Batches:
         before, number = 0, 0
         for rows in collected.batches(self.collection, with_notes=self.is_mine):
-            count = min(collected.AT_ONCE, plan["size"] - before)
+            count = min(collected.BATCH_ROWS, plan["size"] - before)
             for first in range(0, max(len(rows), 1), size):
                 number += 1
                 if number <= place:

@@ -1,10 +1,11 @@
-"""The page on which an export is asked for."""
+"""The list of the user's exports, their files, and the form for a new one."""
 
 import json
 import logging
 import math
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -36,28 +37,46 @@ from search.query.model import MAX_RESULTS, SearchQuery, Term
 from search.rate_limits import limited, limiter
 from search.retrieval import service
 from search.retrieval.column_stats import available_filters
+from search.web.forms import FilterInput
 from search.web.histogram import Histogram, similarity_histogram
 from search.web.middleware import HtmxRequest
 
+from ..concept.services import datasets_of
 from ..models import Concept, Export
+from ..models.ownership import AnyUser
 from ..saved_search.search_address import SavedQuery
 from . import services, storage
 from .export_request import KINDS
-from .forms import FIELDS, FORMS, ExportForm, Source, datasets_of, filter_form
+from .forms import FIELDS, FORMS, ExportForm, Source, filter_form
 from .status import ExportStatus, status_of
 
-ENDED = {
+RANKS = (10, 100, 1_000, 10_000)
+DECIMALS = 4  # of similarities
+OUTCOMES = {
     Export.State.DONE: "“{}” is done.",
     Export.State.FAILED: "“{}” could not be made.",
 }
+
+logger = logging.getLogger(__name__)
+
+
+# --- The list, and what can be done with one export
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListContext:
+    """What export/page.html gets."""
+
+    exports: list[ExportStatus]
 
 
 @login_required
 @require_safe
 @never_cache
 def my_exports(request: HttpRequest) -> HttpResponse:
-    context = {"exports": status_of(list(services.exports_of(request.user)))}
-    return render(request, "export/page.html", context)
+    exports = list(services.exports_of(request.user))
+    context = ListContext(exports=status_of(exports))
+    return render(request, "export/page.html", vars(context))
 
 
 @login_required
@@ -65,19 +84,16 @@ def my_exports(request: HttpRequest) -> HttpResponse:
 @limited("item")
 @never_cache
 def export_page(request: HtmxRequest, export_id: UUID) -> HttpResponse:
-    """For htmx the export as it stands in the list; the address leads to the list."""
+    """Return the export's part of the list to htmx; redirect others to the list."""
     export = services.find_owned(request.user, export_id)
     if not request.htmx:
         return HttpResponseRedirect(f"{reverse('exports')}#export-{export.pk}")
-    response = render(request, "export/_export.html", {"each": _standing(export)})
-    if sentence := ENDED.get(Export.State(export.state)):
+    [status] = status_of([export])
+    response = render(request, "export/_export.html", {"each": status})
+    if sentence := OUTCOMES.get(Export.State(export.state)):
         text = sentence.format(export.name)
         response["HX-Trigger"] = json.dumps({"laionweb:toast": {"text": text}})
     return response
-
-
-def _standing(export: Export) -> ExportStatus:
-    return status_of([export])[0]
 
 
 @login_required
@@ -94,9 +110,9 @@ def cancel(request: HttpRequest, export_id: UUID) -> HttpResponse:
     export = services.find_owned(request.user, export_id)
     try:
         services.cancel(request.user, export_id)
-    except InvalidQuery as error:  # it was done before the button was pressed
-        return back_to_all(request, error.message, messages.ERROR)
-    return back_to_all(request, f"“{export.name}” is cancelled.")
+    except InvalidQuery as error:  # it ended before the button was pressed
+        return _redirect_to_list(request, error.message, messages.ERROR)
+    return _redirect_to_list(request, f"“{export.name}” is cancelled.")
 
 
 @login_required
@@ -107,8 +123,8 @@ def restart(request: HttpRequest, export_id: UUID) -> HttpResponse:
     try:
         export = services.restart(request.user, export_id)
     except (InvalidQuery, NotFound) as error:
-        return back_to_all(request, error.message, messages.ERROR)
-    return back_to_all(request, *outcomes(export))
+        return _redirect_to_list(request, error.message, messages.ERROR)
+    return _redirect_to_list(request, *_outcome(export))
 
 
 @login_required
@@ -116,33 +132,32 @@ def restart(request: HttpRequest, export_id: UUID) -> HttpResponse:
 def delete(request: HttpRequest, export_id: UUID) -> HttpResponse:
     export = services.find_owned(request.user, export_id)
     services.delete(request.user, export_id)
-    return back_to_all(request, f"“{export.name}” is deleted, with its files.")
+    return _redirect_to_list(request, f"“{export.name}” is deleted, with its files.")
 
 
-def outcomes(export: Export) -> tuple[str, int]:
-    """What has come of an export that was just asked for, and how that is said."""
-    if export.state in ENDED:
-        level = messages.SUCCESS
-        if export.state == Export.State.FAILED:
-            level = messages.ERROR
-        return ENDED[Export.State(export.state)].format(export.name), level
-    return f"“{export.name}” is being made. You can leave this page.", messages.SUCCESS
+def _outcome(export: Export) -> tuple[str, int]:
+    """Return a sentence and its message level for an export that was just started."""
+    if export.state not in OUTCOMES:
+        text = f"“{export.name}” is being made. You can leave this page."
+        return text, messages.SUCCESS
+    failed = export.state == Export.State.FAILED
+    text = OUTCOMES[Export.State(export.state)].format(export.name)
+    return text, messages.ERROR if failed else messages.SUCCESS
 
 
-def back_to_all(
+def _redirect_to_list(
     request: HttpRequest, sentence: str, level: int = messages.SUCCESS
 ) -> HttpResponse:
     messages.add_message(request, level, sentence)
     return HttpResponseRedirect(reverse("exports"))
 
 
-RANKS = (10, 100, 1_000, 10_000)
-DECIMALS = 4
+# --- The form for a new export
 
 
 @dataclass(frozen=True)
 class Rank:
-    """The nearest `count` are at least so similar."""
+    """The nearest `count` items are at least this similar."""
 
     count: int
     similarity: float
@@ -150,74 +165,59 @@ class Rank:
 
 @dataclass(frozen=True)
 class Preview:
-    """Of the nearest `known`; `is_all` says that there are no others."""
+    """The similarities of the nearest `known` items to a concept."""
 
     ranks: tuple[Rank, ...]
-    nearest: float | None  # the similarity of the nearest
+    nearest: float | None  # the similarity of the nearest one
     histogram: Histogram | None
     known: int
-    is_all: bool
+    is_all: bool  # there are no other items
 
 
-def preview(
-    concept: Concept,
-    dataset: Dataset,
-    field: str,
-    at_least: float | None,
-    request: HttpRequest,
-) -> Preview:
-    """By the index, as a search: of more than these, only the export itself knows.
+@dataclass(frozen=True, kw_only=True)
+class FormContext:
+    """What export/new.html gets; the rest depends on the kind of the source."""
 
-    Raises InvalidQuery, NotFound, SearchUnavailable.
-    """
-    term = Term(embedding=tuple(concept.embedding.tolist()))
-    alone = Filters(dedupe=False)
-    query = SearchQuery(dataset.slug, (term,), field=field, filters=alone)
-    found = service.rank(
-        query, request.user, limiter(request), MAX_RESULTS
-    ).similarities
-    return Preview(
-        ranks=tuple(
-            Rank(count, _reached_by(found[count - 1]))
-            for count in RANKS
-            if count <= len(found)
-        ),
-        nearest=_reached_by(found[0]) if len(found) else None,
-        histogram=similarity_histogram(found.tolist(), at_least),
-        known=len(found),
-        is_all=len(found) < MAX_RESULTS,
-    )
+    source: Source
+    chosen: dict[str, Any]
+    error: SearchError | None
+    forms: dict[str, tuple[str, str]]  # formats of files: their titles and hints
+    max_results: int
+    # A search
+    words: Sequence[str] = ()
+    excluded: int = 0  # items that the search leaves out
+    # A dataset or a concept
+    nsfw: str = ""
+    filter_inputs: Sequence[FilterInput] = ()
+    is_filtered: bool = False
+    count: str = ""
+    # A concept
+    fields: Mapping[str, str] = field(default_factory=dict)
+    datasets: Sequence[Dataset] = ()
+    preview: Preview | None = None
 
 
-def _reached_by(similarity: np.float32) -> float:
-    """Rounded down, so that the picture itself is among those that reach it."""
-    return math.floor(float(similarity) * 10**DECIMALS) / 10**DECIMALS
-
-
-logger = logging.getLogger(__name__)
-
-
-def _starts(request: HttpRequest) -> bool:
+def _is_post(request: HttpRequest) -> bool:
     return request.method == "POST"
 
 
-def _compares(request: HttpRequest) -> bool:
+def _compares_vectors(request: HttpRequest) -> bool:
     return bool(request.GET.get("concept"))
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-@limited("export", when=_starts)
-@limited("search", when=_compares)
+@limited("export", when=_is_post)
+@limited("search", when=_compares_vectors)
 @never_cache
 def new(request: HttpRequest) -> HttpResponse:
-    """Asks how something is to be exported; a form posted here has it made."""
+    """Show the form for an export; start one from a form that is posted."""
     given = request.POST if request.method == "POST" else request.GET
     if not any(given.get(kind) for kind in KINDS):
         return HttpResponseRedirect(reverse("exports"))
     source = Source.of(given, request.user)
     if request.method != "POST":
-        return _page(request, source, given)
+        return _form_page(request, source, given)
     try:
         export = services.start(
             request.user, source.export_request(ExportForm(request.POST), request)
@@ -225,13 +225,27 @@ def new(request: HttpRequest) -> HttpResponse:
     except TooManyRequests:
         raise
     except SearchError as error:
-        return _page(request, source, given, error)
-    return back_to_all(request, *outcomes(export))
+        return _form_page(request, source, given, error)
+    return _redirect_to_list(request, *_outcome(export))
 
 
-def _page(
-    request: HttpRequest, source: Source, given: Any, error: SearchError | None = None
+def _form_page(
+    request: HttpRequest,
+    source: Source,
+    given: Mapping[str, Any],
+    error: SearchError | None = None,
 ) -> HttpResponse:
+    context = _form_context(request, source, given, error)
+    status = error.status if error else 200
+    return render(request, "export/new.html", vars(context), status=status)
+
+
+def _form_context(
+    request: HttpRequest,
+    source: Source,
+    given: Mapping[str, Any],
+    error: SearchError | None,
+) -> FormContext:
     chosen = {
         "form": given.get("form", "parquet"),
         "embeddings": bool(given.get("embeddings")),
@@ -239,58 +253,97 @@ def _page(
         "at_least": given.get("at_least", ""),
         "field": given.get("field", "image"),
     }
-    context: dict[str, Any] = {
-        "source": source,
-        "chosen": chosen,
-        "error": error,
-        "forms": FORMS,
-        "most": MAX_RESULTS,
-    }
-    asking, concept, dataset = source.asking, source.concept, source.dataset
-    if dataset is not None and asking is not None:
-        context["words"] = asking.words(request.user)
-        context["beside"] = _beside(asking, dataset, request.user)
-    elif dataset is not None:
-        filters = filter_form(given)
-        context |= {
-            "nsfw": filters.asked["nsfw"],
-            "filter_inputs": filters.filter_inputs(
-                {
-                    name
-                    for name in available_filters(dataset)
-                    if not SPECS[name].ranked_only
-                }
-            ),
-            "is_filtered": any(filters.data.values()),
-            "count": f"{dataset.item_count():,}",
-        }
-        if concept is not None:
-            context |= _of_concept(concept, dataset, chosen, request)
-    status = error.status if error else 200
-    return render(request, "export/new.html", context, status=status)
+    context = FormContext(
+        source=source, chosen=chosen, error=error, forms=FORMS, max_results=MAX_RESULTS
+    )
+    if source.dataset is None:
+        return context
+    if source.asking is not None:
+        return replace(
+            context,
+            words=source.asking.words(request.user),
+            excluded=_count_excluded(source.asking, source.dataset, request.user),
+        )
+    context = _with_filters(context, source.dataset, given)
+    if source.concept is None:
+        return context
+    return replace(
+        context,
+        fields=FIELDS,
+        datasets=datasets_of(source.concept),
+        preview=_preview(request, source.concept, source.dataset, chosen),
+    )
 
 
-def _beside(asking: SavedQuery, dataset: Dataset, user: Any) -> int:
-    """How many pictures a search leaves out, since what it asks for is made of them."""
-    asked = [term.concept for term in asking.terms if term.concept is not None]
+def _with_filters(
+    context: FormContext, dataset: Dataset, given: Mapping[str, Any]
+) -> FormContext:
+    form = filter_form(given)
+    names = available_filters(dataset)
+    unranked = {name for name in names if not SPECS[name].ranked_only}
+    return replace(
+        context,
+        nsfw=form.asked["nsfw"],
+        filter_inputs=form.filter_inputs(unranked),
+        is_filtered=any(form.data.values()),
+        count=f"{dataset.item_count():,}",
+    )
+
+
+def _count_excluded(query: SavedQuery, dataset: Dataset, user: AnyUser) -> int:
+    """Return how many items a search leaves out because its concepts do."""
+    ids = [term.concept for term in query.terms if term.concept is not None]
     try:
-        found = [concepts.find(concept, user, dataset.slug) for concept in asked]
+        found = [concepts.find(concept, user, dataset.slug) for concept in ids]
     except SearchError:
-        return 0  # whoever asks for the export is told why it cannot be made
+        return 0  # starting the export shows the error
     return len({item for each in found for item in each.exclude})
 
 
-def _of_concept(
-    concept: Concept, dataset: Dataset, chosen: dict[str, Any], request: HttpRequest
-) -> dict[str, Any]:
-    """With how similar the nearest are, as long as the engine can tell."""
+def _preview(
+    request: HttpRequest, concept: Concept, dataset: Dataset, chosen: Mapping[str, Any]
+) -> Preview | None:
+    """Return the preview for the choices of a form; None without the engine."""
     field = chosen["field"] if chosen["field"] in FIELDS else "image"
     at_least = None
     with suppress(ValueError):
         at_least = float(chosen["at_least"])
-    context: dict[str, Any] = {"fields": FIELDS, "datasets": datasets_of(concept)}
     try:
-        context["preview"] = preview(concept, dataset, field, at_least, request)
+        return preview(request, concept, dataset, field, at_least)
     except SearchUnavailable as error:
         logger.warning("No preview of an export: %s", error.message)
-    return context
+        return None
+
+
+def preview(
+    request: HttpRequest,
+    concept: Concept,
+    dataset: Dataset,
+    field: str,
+    at_least: float | None,
+) -> Preview:
+    """Return the similarities of the nearest MAX_RESULTS items, found by the index.
+
+    Raises InvalidQuery, NotFound, SearchUnavailable.
+    """
+    term = Term(embedding=tuple(concept.embedding.tolist()))
+    without_folding = Filters(dedupe=False)
+    query = SearchQuery(dataset.slug, (term,), field=field, filters=without_folding)
+    ranked = service.rank(query, request.user, limiter(request), MAX_RESULTS)
+    found = ranked.similarities
+    return Preview(
+        ranks=tuple(
+            Rank(count, _round_down(found[count - 1]))
+            for count in RANKS
+            if count <= len(found)
+        ),
+        nearest=_round_down(found[0]) if len(found) else None,
+        histogram=similarity_histogram(found.tolist(), at_least),
+        known=len(found),
+        is_all=len(found) < MAX_RESULTS,
+    )
+
+
+def _round_down(similarity: np.float32) -> float:
+    """Round so that the item itself reaches the rounded similarity."""
+    return math.floor(float(similarity) * 10**DECIMALS) / 10**DECIMALS

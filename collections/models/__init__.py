@@ -1,4 +1,4 @@
-"""What belongs to a user."""
+"""The models of what belongs to a user."""
 
 from .collection import Collection, CollectionItem
 from .concept import Concept, ConceptVersion

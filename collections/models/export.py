@@ -4,9 +4,10 @@ from .ownership import Owned
 
 
 class Export(Owned):
-    """Items on their way into files, and how far that is.
+    """A job that writes items into files, and its progress.
 
-    `asked` says of what and how (exporting.asked); the files lie in a folder of its id.
+    `asked` is the request (export.export_request); a folder named by the id has the
+    files.
     """
 
     class State(models.TextChoices):
@@ -15,24 +16,24 @@ class Export(Owned):
         DONE = "done", "Done"
         FAILED = "failed", "Failed"
         CANCELLED = "cancelled", "Cancelled"
-        EXPIRED = "expired", "Expired"  # it was done; its files are deleted
+        EXPIRED = "expired", "Expired"  # done, and its files were deleted
 
     name = models.CharField(max_length=120)
     asked = models.JSONField()
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
-    # Items looked at, of how many (None where that is not known yet), and written.
+    # Items read, of how many (None: not known yet), and written.
     looked_at = models.PositiveBigIntegerField(default=0)
     to_look_at = models.PositiveBigIntegerField(null=True, blank=True)
     rows = models.PositiveBigIntegerField(default=0)
     bytes = models.PositiveBigIntegerField(default=0)
     attempts = models.PositiveIntegerField(default=0)
-    # Attempts in a row that broke off without getting on.
+    # Consecutive attempts without progress.
     failures = models.PositiveIntegerField(default=0)
     lease_until = models.DateTimeField(null=True, blank=True)
     manifest = models.JSONField(default=dict, blank=True)
     error = models.TextField(blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
-    # When its files are deleted.
+    # When the files are deleted.
     expires_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:

@@ -3,7 +3,7 @@ from django.db import models
 
 
 class Preferences(models.Model):
-    """What a user has chosen once for all searches."""
+    """Settings of a user."""
 
     owner = models.OneToOneField(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="preferences"

@@ -1,6 +1,6 @@
 import uuid
 from datetime import timedelta
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from django.conf import settings
@@ -8,25 +8,29 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-KEPT = timedelta(days=30)  # from its last round on
+from .ownership import AnyUser
+
+RETENTION = timedelta(days=30)  # after the last round
 
 
 class RefinementQuerySet(models.QuerySet):
-    def owned_by(self, user: Any, session: str = "") -> Self:
-        """Those of a user, and those begun in this session before signing in."""
+    def owned_by(self, user: AnyUser, session: str = "") -> Self:
+        """Return those of a user, and those of the session from before signing in."""
         of_user = Q(owner=user) if user.is_authenticated else Q(pk__in=[])
         of_session = Q(owner=None, session=session) if session else Q(pk__in=[])
         return self.filter(of_user | of_session)
 
-    def long_ago(self) -> Self:
+    def expired(self) -> Self:
         latest = models.Max("rounds__created_at")
-        return self.annotate(latest=latest).filter(latest__lt=timezone.now() - KEPT)
+        return self.annotate(latest=latest).filter(
+            latest__lt=timezone.now() - RETENTION
+        )
 
 
 class Refinement(models.Model):
-    """A search that is retuned round by round from marks on its hits.
+    """A search that is refined in rounds, by marks on its hits.
 
-    It belongs to a user, or to the session of a visitor without an account.
+    It belongs to a user or to the session of an anonymous visitor.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -38,7 +42,7 @@ class Refinement(models.Model):
     )
     session = models.CharField(max_length=40, blank=True, db_index=True)
     dataset = models.CharField(max_length=40)
-    # The query string of the search that it started from, and the name it goes by.
+    # The query string of the first search, and its name.
     address = models.TextField()
     label = models.CharField(max_length=200)
     start = models.BinaryField(help_text="Its vector: float32, of unit length.")
@@ -54,9 +58,9 @@ class Refinement(models.Model):
 
 
 class Round(models.Model):
-    """One retuning: the marks given so far, and the vector that came of them.
+    """A round of a refinement: all marks up to it, and the vector tuned by them.
 
-    Its id is random: whoever has the address of its search sees the same hits.
+    Its id is random: everyone who has the address of its search sees the same hits.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -90,15 +94,15 @@ class Round(models.Model):
 
     @property
     def id_with_seen(self) -> uuid.UUID:
-        """Finds the same round, but leaves out nothing that was seen.
+        """Return the id by which a search finds the round but excludes nothing seen.
 
-        It is the id with another version: uuid4 writes a 4 where this has an 8.
+        It is the same UUID with version 8 instead of 4.
         """
         return _with_version(self.pk, 8)
 
 
 def round_id(concept_id: uuid.UUID) -> tuple[uuid.UUID, bool]:
-    """The id of a round, and whether what was seen comes back; as id_with_seen."""
+    """Return the id of a round, and whether it was given as id_with_seen."""
     return _with_version(concept_id, 4), concept_id.version == 8
 
 

@@ -6,16 +6,16 @@ MAX_NAME_LENGTH = 120  # characters
 
 
 class SavedSearch(Owned):
-    """A search with a name, to run again.
+    """A named search.
 
-    `address` is the query string of the search page, without the dataset's cursor.
+    `address` is the query string of the search page, without a cursor.
     """
 
     name = models.CharField(max_length=MAX_NAME_LENGTH)
     dataset = models.CharField(max_length=40)
     address = models.TextField()
     position = models.FloatField(default=0)
-    # When its hits were looked at last: newer shards hold what is new.
+    # When its hits were viewed last: those from newer shards are new.
     looked_at = models.DateTimeField()
 
     class Meta:
@@ -27,12 +27,12 @@ class SavedSearch(Owned):
 
 
 class HistoryEntry(Owned):
-    """A search that was made, for its user's eyes only."""
+    """A search that the user made; only they see it."""
 
     dataset = models.CharField(max_length=40)
     address = models.TextField()
     label = models.CharField(max_length=200)
-    # Of the address: the same search is one entry.
+    # Of the address: a repeated search has one entry.
     digest = models.CharField(max_length=64)
     searched_at = models.DateTimeField()
 

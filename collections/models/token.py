@@ -5,7 +5,7 @@ from .ownership import Owned
 
 
 class Token(Owned):
-    """Lets a program use the API in the name of its owner. Only its digest is kept."""
+    """A secret by which programs use the API as its owner; only its hash is stored."""
 
     name = models.CharField(max_length=80)
     digest = models.CharField(max_length=64, unique=True, editable=False)

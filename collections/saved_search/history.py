@@ -1,24 +1,26 @@
-"""The searches that a user made of late: private, and only if they are to be kept."""
+"""The recent searches of a user: private, and stored only if the user wants it."""
 
 from collections.abc import Iterable, Iterator
-from datetime import date, datetime
+from datetime import date
 from itertools import groupby
 from typing import Any
 
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from .. import undo_tokens
 from ..account.services import keeps_history
 from ..models import HistoryEntry
-from ..undo_tokens import sign, unsign
+from ..models.ownership import AnyUser
 from .search_address import SavedQuery
 
 MAX_STORED = 500
-LABEL = HistoryEntry._meta.get_field("label").max_length
-DELETED = "deleted history entry"
+MAX_LABEL_LENGTH = HistoryEntry._meta.get_field("label").max_length
+DELETED = "history-entry"  # kind of undo token
 
 
-def history_of(user: Any) -> QuerySet[HistoryEntry]:
+def history_of(user: AnyUser) -> QuerySet[HistoryEntry]:
+    """Return the searches of a user, the latest first."""
     return HistoryEntry.objects.visible_to(user)
 
 
@@ -26,60 +28,50 @@ def saved_query_of(entry: HistoryEntry) -> SavedQuery:
     return SavedQuery(entry.dataset, entry.address)
 
 
-def record(user: Any, asking: SavedQuery) -> bool:
-    """Keeps a search, or moves it up; False for a user who wants none kept."""
+def record(user: Any, query: SavedQuery) -> bool:
+    """Store a search, or move it to the top. Returns False if the user wants none."""
     if not keeps_history(user):
         return False
     entry = HistoryEntry(
         owner=user,
-        dataset=asking.dataset,
-        address=asking.address,
-        label=", ".join(asking.words(user))[:LABEL],
-        digest=asking.digest,
+        dataset=query.dataset,
+        address=query.address,
+        label=", ".join(query.words(user))[:MAX_LABEL_LENGTH],
+        digest=query.digest,
         searched_at=timezone.now(),
     )
-    # In one statement: two tabs may tell of the same search at once.
+    # In one statement: two tabs may report the same search at once.
     HistoryEntry.objects.bulk_create(
         [entry],
         update_conflicts=True,
         unique_fields=["owner", "digest"],
         update_fields=["searched_at"],
     )
-    old = history_of(user).values_list("pk", flat=True)[MAX_STORED:]
-    if surplus := list(old):
+    surplus = list(history_of(user).values_list("pk", flat=True)[MAX_STORED:])
+    if surplus:
         history_of(user).filter(pk__in=surplus).delete()
     return True
 
 
 def delete(entry: HistoryEntry) -> str:
-    """Returns what `restore` brings it back from."""
-    told = sign(
-        entry.owner_id,
-        DELETED,
-        id=str(entry.pk),
-        dataset=entry.dataset,
-        address=entry.address,
-        label=entry.label,
-        digest=entry.digest,
-        searched_at=entry.searched_at.isoformat(),
-    )
+    """Delete an entry. Returns the undo token, for `restore`."""
+    fields = undo_tokens.fields_of(entry)
+    token = undo_tokens.store(entry.owner_id, DELETED, fields)
     entry.delete()
-    return told
+    return token
 
 
-def restore(user: Any, told: str) -> None:
-    """Raises InvalidQuery, or NotFound for what another has deleted.
+def restore(user: AnyUser, token: str) -> None:
+    """Undo a deletion, unless the same search has been made again meanwhile.
 
-    Where the search has been made again meanwhile, there is nothing to bring back.
+    Raises InvalidQuery or NotFound, as undo_tokens.load.
     """
-    fields = unsign(user, DELETED, told)
-    fields["searched_at"] = datetime.fromisoformat(fields["searched_at"])
-    entry = HistoryEntry(owner=user, **fields)
+    entry = HistoryEntry(**undo_tokens.load(user, DELETED, token))
     HistoryEntry.objects.bulk_create([entry], ignore_conflicts=True)
 
 
-def clear(user: Any) -> int:
-    """Deletes all of it; how many searches that were."""
+def clear(user: AnyUser) -> int:
+    """Delete all entries. Returns how many there were."""
     count, _ = history_of(user).delete()
     return count
 
@@ -87,7 +79,7 @@ def clear(user: Any) -> int:
 def by_day(
     entries: Iterable[HistoryEntry],
 ) -> Iterator[tuple[date, list[HistoryEntry]]]:
-    """The latest day first."""
+    """Group sorted entries by the local day."""
     for day, of_day in groupby(
         entries, lambda entry: timezone.localdate(entry.searched_at)
     ):

@@ -1,4 +1,4 @@
-"""The searches made of late: told by the page's script, shown, and forgotten."""
+"""Views of the search history: record, suggest, delete and clear."""
 
 from uuid import UUID
 
@@ -9,11 +9,11 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from ..account.services import keeps_history, set_keeps_history
-from ..responses import login_required, success
+from ..responses import login_required, success, undo_by_token
 from . import history, new_results, services
 from .search_address import checked
 
-SUGGESTED = 8
+MAX_SUGGESTED = 8
 
 
 def _page() -> str:
@@ -23,14 +23,14 @@ def _page() -> str:
 @require_POST
 @login_required
 def made(request: HttpRequest) -> HttpResponse:
-    """A search was made and its hits are on the screen.
+    """Record a search whose hits are on the screen.
 
-    Where it is a saved one, the answer names the shards that hold what is new in it.
+    For a saved search, return the shards that hold its new hits.
     """
-    asking = checked(request.POST.get("address", ""))
-    is_kept = history.record(request.user, asking)
-    before = services.mark_viewed(request.user, asking)
-    new = new_results.new_shards(asking.dataset, before) if before else []
+    query = checked(request.POST.get("address", ""))
+    is_kept = history.record(request.user, query)
+    before = services.mark_viewed(request.user, query)
+    new = new_results.new_shards(query.dataset, before) if before else []
     return JsonResponse({"kept": is_kept, "new_shards": new})
 
 
@@ -38,9 +38,9 @@ def made(request: HttpRequest) -> HttpResponse:
 @never_cache
 @login_required
 def recent(request: HttpRequest) -> HttpResponse:
-    """Searches to suggest: none when no history is kept."""
+    """Return searches to suggest; none if the user wants no history."""
     wanted = keeps_history(request.user)
-    entries = history.history_of(request.user)[:SUGGESTED] if wanted else []
+    entries = history.history_of(request.user)[:MAX_SUGGESTED] if wanted else []
     suggested = [
         {"label": entry.label, "address": history.saved_query_of(entry).url}
         for entry in entries
@@ -52,17 +52,14 @@ def recent(request: HttpRequest) -> HttpResponse:
 @login_required
 def delete(request: HttpRequest, key: UUID) -> HttpResponse:
     entry = get_object_or_404(history.history_of(request.user), pk=key)
-    undo = {
-        "url": reverse("restore-history"),
-        "data": {"deleted": history.delete(entry)},
-    }
+    undo = undo_by_token(reverse("restore-history"), history.delete(entry))
     return success(request, "Taken out of your history.", _page(), undo)
 
 
 @require_POST
 @login_required
 def restore(request: HttpRequest) -> HttpResponse:
-    history.restore(request.user, request.POST.get("deleted", ""))
+    history.restore(request.user, request.POST.get("token", ""))
     return success(request, "It is back in your history.", _page())
 
 
@@ -76,7 +73,7 @@ def clear(request: HttpRequest) -> HttpResponse:
 @require_POST
 @login_required
 def keep(request: HttpRequest) -> HttpResponse:
-    """Switches the history on or off; what is in it stays until it is cleared."""
+    """Switch the history on or off; its entries stay until it is cleared."""
     keeps = request.POST.get("keep") == "yes"
     set_keeps_history(request.user, keeps)
     text = "kept from now on" if keeps else "no longer kept"

@@ -1,18 +1,18 @@
-"""What a saved search finds now, and how much of it came in since it was looked at.
+"""Previews of saved searches, with the number of hits that are new.
 
-The ledger says which shards came in since; only where there are some, hits are counted.
+New are hits from shards published since the user looked at the search. Only if the
+ledger has such shards, hits are counted.
 """
 
 import hashlib
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db.models import Max, Sum
 from django.utils import timezone
 from django.utils.formats import date_format
 
-from search.cache import get, set
+from search import cache
 from search.errors import InvalidQuery, NotFound
 from search.models import Shard
 from search.query.model import MAX_PER_PAGE
@@ -20,25 +20,25 @@ from search.retrieval import service
 from search.retrieval.service import Hit
 
 from ..models import SavedSearch
+from ..models.ownership import AnyUser
 from .search_address import SavedQuery, query_of
 from .services import saved_query_of
 
-EXAMINED = 200  # of the nearest hits
-STRIP = 6  # pictures
+EXAMINED = 200  # nearest hits
+STRIP = 6  # images
 CACHE_S = 300
 
 
 @dataclass(frozen=True)
 class Preview:
-    """The first pictures of a search: item ids and captions. `new` are counted among
-    the nearest LOOKED_THROUGH; None when nothing came in since."""
+    """The first images of a search."""
 
-    pictures: tuple[tuple[int, str], ...]
-    new: int | None
+    pictures: tuple[tuple[int, str], ...]  # item ids and captions
+    new: int | None  # among the EXAMINED nearest; None: there are no new shards
 
 
 def new_shards(dataset: str, since: datetime) -> list[int]:
-    """The numbers of the shards that searches find only since then."""
+    """Return the numbers of the shards that were published since then."""
     shards = Shard.objects.filter(dataset__slug=dataset, rows_visible__gt=0)
     return list(
         shards.filter(published_at__gt=since)
@@ -48,9 +48,9 @@ def new_shards(dataset: str, since: datetime) -> list[int]:
 
 
 def preview(
-    saved: SavedSearch, user: Any, host: str, limiter: service.Limiter
+    saved: SavedSearch, user: AnyUser, host: str, limiter: service.Limiter
 ) -> Preview:
-    """Raises SearchError when the search cannot be made now."""
+    """Search for a preview. Raises SearchError."""
     shards = frozenset(new_shards(saved.dataset, saved.looked_at))
     wanted = EXAMINED if shards else 2 * STRIP
     hits = _first_hits(saved_query_of(saved), user, host, limiter, wanted)
@@ -60,26 +60,26 @@ def preview(
 
 
 def cached_preview(
-    saved: SavedSearch, user: Any, host: str, limiter: service.Limiter
+    saved: SavedSearch, user: AnyUser, host: str, limiter: service.Limiter
 ) -> Preview:
-    """Return the preview from the cache, or make it, which counts as a search.
+    """Return the cached preview, or make one, which counts as a search.
 
     Raises SearchError.
     """
-    found_as = cache_key(saved)
-    if (found := get(found_as)) is None:
+    key = cache_key(saved)
+    if (found := cache.get(key)) is None:
         limiter("search")
         found = preview(saved, user, host, limiter)
-        set(found_as, found, CACHE_S)
+        cache.set(key, found, CACHE_S)
     return found
 
 
 def count_new(
-    saved: SavedSearch, user: Any, host: str, limiter: service.Limiter
+    saved: SavedSearch, user: AnyUser, host: str, limiter: service.Limiter
 ) -> int | None:
-    """Return how many of its hits are new; None if no shard came in since.
+    """Return how many hits are new; None if no shards are.
 
-    None, too, if it cannot be searched any more. Raises TooManyRequests and
+    Also None if the query is no longer valid. Raises TooManyRequests and
     SearchUnavailable.
     """
     if not new_shards(saved.dataset, saved.looked_at):
@@ -91,17 +91,17 @@ def count_new(
 
 
 def cache_key(saved: SavedSearch) -> str:
-    """Under which a glance is kept: another when the search or the dataset changes."""
+    """Return a key that changes with the search and with its dataset."""
     shards = Shard.objects.filter(dataset__slug=saved.dataset)
     state = shards.aggregate(Sum("rows_visible"), Max("published_at"))
-    told = repr((saved.pk, saved.dataset, saved.address, saved.looked_at, state))
-    return f"glance:{hashlib.sha256(told.encode()).hexdigest()}"
+    parts = repr((saved.pk, saved.dataset, saved.address, saved.looked_at, state))
+    return f"glance:{hashlib.sha256(parts.encode()).hexdigest()}"
 
 
 def _first_hits(
-    asking: SavedQuery, user: Any, host: str, limiter: service.Limiter, count: int
+    saved: SavedQuery, user: AnyUser, host: str, limiter: service.Limiter, count: int
 ) -> list[Hit]:
-    query = replace(query_of(asking, host), limit=min(count, MAX_PER_PAGE))
+    query = replace(query_of(saved, host), limit=min(count, MAX_PER_PAGE))
     page = service.search(query, user, limiter)
     hits = list(page.hits)
     while page.next and len(hits) < count:
@@ -111,7 +111,7 @@ def _first_hits(
 
 
 def since_text(moment: datetime) -> str:
-    """When something was looked at, as a day that one remembers."""
+    """Return a moment in words, as "in the last hour" or "since Monday"."""
     now = timezone.localtime()
     ago, moment = now - moment, timezone.localtime(moment)
     if ago < timedelta(hours=1):

@@ -1,4 +1,4 @@
-"""What can be done with saved searches. Each is its owner's alone."""
+"""Save, rename, move and delete searches. Only their owner sees them."""
 
 from datetime import datetime
 from typing import Any
@@ -10,17 +10,18 @@ from django.utils import timezone
 
 from search.errors import InvalidQuery
 
+from .. import undo_tokens
 from ..models import SavedSearch
+from ..models.ownership import AnyUser
 from ..models.saved_search import MAX_NAME_LENGTH
-from ..undo_tokens import sign, unsign
+from ..positions import Gap, make_positions
 from .search_address import SavedQuery
 
 MAX_SAVED = 500
-MIN_GAP = 1e-6  # between two positions; where it is smaller, all are numbered anew
-DELETED = "deleted saved search"
+DELETED = "saved-search"  # kind of undo token
 
 
-def saved_searches_of(user: Any) -> QuerySet[SavedSearch]:
+def saved_searches_of(user: AnyUser) -> QuerySet[SavedSearch]:
     return SavedSearch.objects.visible_to(user)
 
 
@@ -28,134 +29,115 @@ def saved_query_of(saved: SavedSearch) -> SavedQuery:
     return SavedQuery(saved.dataset, saved.address)
 
 
-def find_same(user: Any, asking: SavedQuery) -> SavedSearch | None:
-    """The one that the user has of this search already."""
-    return saved_searches_of(user).filter(address=asking.address).first()
+def find_same(user: AnyUser, query: SavedQuery) -> SavedSearch | None:
+    """Return the user's saved search of this query, if there is one."""
+    return saved_searches_of(user).filter(address=query.address).first()
 
 
 @transaction.atomic
-def save(user: Any, asking: SavedQuery, name: str) -> tuple[SavedSearch, bool]:
-    """Puts a search first among the saved ones; False with the one that was there."""
-    name = _checked(name) or asking.name(user)
-    # Two tabs, or a double click, save it one after the other.
-    users = get_user_model().objects.select_for_update(no_key=True)
-    users.get(pk=user.pk)
-    if found := find_same(user, asking):
+def save(user: Any, query: SavedQuery, name: str) -> tuple[SavedSearch, bool]:
+    """Save a search as the first one; return it and whether it is new.
+
+    Raises InvalidQuery for a name that is too long, and for too many searches.
+    """
+    name = _clean_name(name) or query.name(user)
+    # Two tabs, or a double click, save one after the other.
+    get_user_model().objects.select_for_update(no_key=True).get(pk=user.pk)
+    if found := find_same(user, query):
         return found, False
     mine = saved_searches_of(user)
     if mine.count() >= MAX_SAVED:
         raise InvalidQuery(
             f"You have {MAX_SAVED} saved searches. Delete one to save another."
         )
-    first = mine.aggregate(least=Min("position"))["least"]
-    return SavedSearch.objects.create(
+    saved = SavedSearch.objects.create(
         owner=user,
         name=name,
-        dataset=asking.dataset,
-        address=asking.address,
-        position=_between(None, first),
+        dataset=query.dataset,
+        address=query.address,
         looked_at=timezone.now(),
-    ), True
+    )
+    move_to(saved, 1)
+    return saved, True
 
 
 def rename(saved: SavedSearch, name: str) -> None:
-    """Without a name it is called by its words."""
-    saved.name = _checked(name) or saved_query_of(saved).name(saved.owner)
+    """Set the name; an empty one is replaced by the words of the search."""
+    saved.name = _clean_name(name) or saved_query_of(saved).name(saved.owner)
     saved.save(update_fields=["name", "changed_at"])
 
 
-def _checked(name: str) -> str:
+def _clean_name(name: str) -> str:
     name = " ".join(name.replace("\0", " ").split())
     if len(name) > MAX_NAME_LENGTH:
         raise InvalidQuery(f"A name has up to {MAX_NAME_LENGTH} characters.")
     return name
 
 
-def change(saved: SavedSearch, asking: SavedQuery) -> None:
-    """Has it ask for something else, under the same name."""
-    saved.dataset, saved.address = asking.dataset, asking.address
+def change(saved: SavedSearch, query: SavedQuery) -> None:
+    """Replace the query; the name stays."""
+    saved.dataset, saved.address = query.dataset, query.address
     saved.looked_at = timezone.now()
     saved.save(update_fields=["dataset", "address", "looked_at", "changed_at"])
 
 
-def mark_viewed(user: Any, asking: SavedQuery) -> datetime | None:
-    """Notes that its hits are being looked at.
+def mark_viewed(user: AnyUser, query: SavedQuery) -> datetime | None:
+    """Record that the user looks at the hits of a query.
 
-    Returns when they were before, None where the search is not a saved one.
+    Returns when they did so before; None if the query is not saved.
     """
-    mine = saved_searches_of(user).filter(address=asking.address)
-    before = mine.aggregate(least=Min("looked_at"))["least"]
+    mine = saved_searches_of(user).filter(address=query.address)
+    before = mine.aggregate(earliest=Min("looked_at"))["earliest"]
     if before is not None:
         mine.update(looked_at=timezone.now())
     return before
 
 
-@transaction.atomic
 def move(saved: SavedSearch, after: SavedSearch | None) -> None:
-    """Puts one behind another, or first of all."""
-    others = saved_searches_of(saved.owner).exclude(pk=saved.pk)
-    ordered = list(others.only("position", "created_at"))
-    place = ordered.index(after) + 1 if after in ordered else 0
-    left = ordered[place - 1].position if place else None
-    right = ordered[place].position if place < len(ordered) else None
-    if left is not None and right is not None and right - left < MIN_GAP:
-        ordered.insert(place, saved)
-        for position, each in enumerate(ordered):
-            each.position = position
-        SavedSearch.objects.bulk_update(ordered, ["position"])
-    else:
-        saved.position = _between(left, right)
-        saved.save(update_fields=["position"])
-
-
-def _between(left: float | None, right: float | None) -> float:
-    if left is None:
-        return 0 if right is None else right - 1
-    return left + 1 if right is None else (left + right) / 2
+    """Move a search behind another one, or to the front."""
+    others = list(_others(saved).values_list("pk", flat=True))
+    place = 1
+    if after is not None and after.pk in others:
+        place = others.index(after.pk) + 2
+    move_to(saved, place)
 
 
 def move_one_step(saved: SavedSearch, down: bool) -> None:
-    """Moves one a place down or up; the last and the first stay where they are."""
-    ordered = list(saved_searches_of(saved.owner).only("position", "created_at"))
-    place = ordered.index(saved)
-    if down and place + 1 < len(ordered):
-        move(saved, ordered[place + 1])
-    elif not down and place:
-        move(saved, ordered[place - 2] if place > 1 else None)
+    """Move a search one place down or up; the last and the first stay."""
+    place = list(_ordered(saved.owner)).index(saved) + 1
+    move_to(saved, max(1, place + 1 if down else place - 1))
 
 
-def place_at(saved: SavedSearch, place: int) -> None:
-    """Makes it the one at this place, counted from 1; beyond the end, the last."""
-    others = list(
-        saved_searches_of(saved.owner)
-        .exclude(pk=saved.pk)
-        .only("position", "created_at")
-    )
-    before = others[: place - 1]
-    move(saved, before[-1] if before else None)
+@transaction.atomic
+def move_to(saved: SavedSearch, place: int) -> None:
+    """Move a search to a place, counted from 1; beyond the end, to the last."""
+
+    def find_gap() -> Gap:
+        positions = list(_others(saved).values_list("position", flat=True))
+        before, behind = positions[: place - 1], positions[place - 1 :]
+        return before[-1] if before else None, behind[0] if behind else None
+
+    [saved.position] = make_positions(_ordered(saved.owner), find_gap, 1)
+    saved.save(update_fields=["position"])
+
+
+def _ordered(user: AnyUser) -> QuerySet[SavedSearch]:
+    return saved_searches_of(user).order_by("position", "-created_at")
+
+
+def _others(saved: SavedSearch) -> QuerySet[SavedSearch]:
+    return _ordered(saved.owner).exclude(pk=saved.pk)
 
 
 def delete(saved: SavedSearch) -> str:
-    """Returns what `restore` brings it back from."""
-    told = sign(
-        saved.owner_id,
-        DELETED,
-        id=str(saved.pk),
-        name=saved.name,
-        dataset=saved.dataset,
-        address=saved.address,
-        position=saved.position,
-        looked_at=saved.looked_at.isoformat(),
-    )
+    """Delete a search. Returns the undo token, for `restore`."""
+    token = undo_tokens.store(saved.owner_id, DELETED, undo_tokens.fields_of(saved))
     saved.delete()
-    return told
+    return token
 
 
-def restore(user: Any, told: str) -> SavedSearch:
-    """Raises InvalidQuery, or NotFound for what another has deleted."""
-    fields = unsign(user, DELETED, told)
-    fields["looked_at"] = datetime.fromisoformat(fields["looked_at"])
-    saved, _ = SavedSearch.objects.get_or_create(
-        pk=fields.pop("id"), owner=user, defaults=fields
-    )
+def restore(user: AnyUser, token: str) -> SavedSearch:
+    """Undo a deletion. Raises InvalidQuery or NotFound, as undo_tokens.load."""
+    saved = SavedSearch(**undo_tokens.load(user, DELETED, token))
+    SavedSearch.objects.bulk_create([saved], ignore_conflicts=True)
     return saved

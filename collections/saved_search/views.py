@@ -1,6 +1,8 @@
-"""Saved searches: their page, and what can be done with one of them."""
+"""The page of saved searches and history, and changes of one saved search."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -17,22 +19,46 @@ from search.retrieval.column_stats import has_safety
 
 from ..account.services import keeps_history
 from ..models import HistoryEntry, SavedSearch
-from ..responses import login_required, success
+from ..models.saved_search import MAX_NAME_LENGTH
+from ..responses import login_required, success, undo_by_token
 from ..sharing import parse_uuid
 from . import history, new_results, services
 from .search_address import SavedQuery, checked, words_of
 
-SHOWN_AT_FIRST = 50  # of the history
+MAX_SHOWN = 50  # of the history, at first
 
 
 @dataclass(frozen=True)
 class Row:
-    """A search on the page. `title` is its dataset's, "" if that is gone."""
+    """A search on the page."""
 
-    kept: SavedSearch | HistoryEntry
-    asking: SavedQuery
-    words: list[str]
-    title: str
+    entry: SavedSearch | HistoryEntry
+    query: SavedQuery
+    words: Sequence[str]
+    title: str  # of its dataset; "" if that was deleted
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageContext:
+    """What saved_search/page.html gets."""
+
+    rows: list[Row]
+    days: list[tuple[date, list[Row]]]  # the history
+    history_count: int
+    more_history: bool
+    keeps_history: bool
+    max_name: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreviewContext:
+    """What saved_search/_glance.html gets: a preview or an error."""
+
+    saved: SavedSearch
+    since: str
+    glance: new_results.Preview | None = None
+    veiled: bool = False
+    error: str = ""
 
 
 @require_safe
@@ -43,133 +69,130 @@ def searches(request: HttpRequest) -> HttpResponse:
     entries = history.history_of(request.user)
     count = entries.count()
     if "all" not in request.GET:
-        entries = entries[:SHOWN_AT_FIRST]
+        entries = entries[:MAX_SHOWN]
     mine = list(services.saved_searches_of(request.user))
     words = words_of([services.saved_query_of(each) for each in mine], request.user)
-    context = {
-        "rows": [
-            _row(each, titles, said) for each, said in zip(mine, words, strict=True)
+    context = PageContext(
+        rows=[
+            _row(each, titles, its_words)
+            for each, its_words in zip(mine, words, strict=True)
         ],
-        "days": [
+        days=[
             (day, [_row(entry, titles, [entry.label]) for entry in of_day])
             for day, of_day in history.by_day(entries)
         ],
-        "history_count": count,
-        "more_history": count > len(entries),
-        "keeps_history": keeps_history(request.user),
-        "most_name": services.MAX_NAME_LENGTH,
-    }
-    return render(request, "saved_search/page.html", context)
+        history_count=count,
+        more_history=count > len(entries),
+        keeps_history=keeps_history(request.user),
+        max_name=MAX_NAME_LENGTH,
+    )
+    return render(request, "saved_search/page.html", vars(context))
 
 
 def _row(
-    kept: SavedSearch | HistoryEntry, titles: dict[str, str], words: list[str]
+    entry: SavedSearch | HistoryEntry, titles: dict[str, str], words: Sequence[str]
 ) -> Row:
-    asking = SavedQuery(kept.dataset, kept.address)
-    return Row(kept, asking, words, titles.get(kept.dataset, ""))
-
-
-def _page() -> str:
-    return reverse("saved-searches")
-
-
-def _mine(request: HttpRequest, key: UUID) -> SavedSearch:
-    return get_object_or_404(services.saved_searches_of(request.user), pk=key)
+    query = SavedQuery(entry.dataset, entry.address)
+    return Row(entry, query, words, titles.get(entry.dataset, ""))
 
 
 @require_safe
 @never_cache
 @login_required
 def preview(request: HttpRequest, key: UUID) -> HttpResponse:
-    """The first pictures of a saved search, and how many of all are new."""
-    search = _mine(request, key)
-    context: dict[str, Any] = {
-        "saved": search,
-        "since": new_results.since_text(search.looked_at),
-    }
+    """Show the first images of a saved search, and how many hits are new."""
+    context = _preview_context(request, _find_mine(request, key))
+    return render(request, "saved_search/_glance.html", vars(context))
+
+
+def _preview_context(request: HttpRequest, saved: SavedSearch) -> PreviewContext:
+    since, error = new_results.since_text(saved.looked_at), ""
     try:
         found = new_results.cached_preview(
-            search,
+            saved,
             request.user,
             request.get_host(),
             limiter(request),
         )
-        unsafe = services.saved_query_of(search).form.asked["nsfw"] == "any"
-        dataset = Dataset.for_slug(search.dataset)
-        context["veiled"] = not (unsafe or has_safety(dataset))
-        context["glance"] = found
+        dataset = Dataset.for_slug(saved.dataset)
+        with_unsafe = services.saved_query_of(saved).form.asked["nsfw"] == "any"
+        veiled = not (with_unsafe or has_safety(dataset))
+        return PreviewContext(saved=saved, since=since, glance=found, veiled=veiled)
     except TooManyRequests:
-        context["error"] = "Too many searches at once. Reload the page in a minute."
-    except SearchError as error:
-        context["error"] = error.message
-    return render(request, "saved_search/_glance.html", context)
+        error = "Too many searches at once. Reload the page in a minute."
+    except SearchError as search_error:
+        error = search_error.message
+    return PreviewContext(saved=saved, since=since, error=error)
 
 
 @require_POST
 @login_required
 def save(request: HttpRequest) -> HttpResponse:
-    asking = checked(request.POST.get("address", ""))
-    search, is_new = services.save(request.user, asking, request.POST.get("name", ""))
-    told: dict[str, Any] = {"id": search.pk, "name": search.name}
+    query = checked(request.POST.get("address", ""))
+    saved, is_new = services.save(request.user, query, request.POST.get("name", ""))
+    about: dict[str, Any] = {"id": saved.pk, "name": saved.name}
     if not is_new:
-        text = f"You have saved this search already, as “{search.name}”."
-        return success(request, text, _page(), **told)
-    undo = {"url": reverse("delete-search", args=[search.pk]), "data": {}}
-    text = f"Saved as “{search.name}”."
-    return success(request, text, _page(), undo, **told)
+        text = f"You have saved this search already, as “{saved.name}”."
+        return success(request, text, _page(), **about)
+    undo = {"url": reverse("delete-search", args=[saved.pk]), "data": {}}
+    return success(request, f"Saved as “{saved.name}”.", _page(), undo, **about)
 
 
 @require_POST
 @login_required
 def rename(request: HttpRequest, key: UUID) -> HttpResponse:
-    search = _mine(request, key)
-    undo = {"url": request.path, "data": {"name": search.name}}
-    services.rename(search, request.POST.get("name", ""))
-    return success(
-        request, f"Renamed to “{search.name}”.", _page(), undo, name=search.name
-    )
+    saved = _find_mine(request, key)
+    undo = {"url": request.path, "data": {"name": saved.name}}
+    services.rename(saved, request.POST.get("name", ""))
+    text = f"Renamed to “{saved.name}”."
+    return success(request, text, _page(), undo, name=saved.name)
 
 
 @require_POST
 @login_required
 def change(request: HttpRequest, key: UUID) -> HttpResponse:
-    """Has it ask for what stands in `address`."""
-    search = _mine(request, key)
-    asking = checked(request.POST.get("address", ""))
-    undo = {"url": request.path, "data": {"address": search.address}}
-    services.change(search, asking)
-    text = f"“{search.name}” asks for this from now on."
-    return success(request, text, _page(), undo, name=search.name)
+    """Replace the query by the one in `address`."""
+    saved = _find_mine(request, key)
+    query = checked(request.POST.get("address", ""))
+    undo = {"url": request.path, "data": {"address": saved.address}}
+    services.change(saved, query)
+    text = f"“{saved.name}” asks for this from now on."
+    return success(request, text, _page(), undo, name=saved.name)
 
 
 @require_POST
 @login_required
 def move(request: HttpRequest, key: UUID) -> HttpResponse:
-    """Behind the search `after`, first where that is empty; or a `step` up or down."""
-    search = _mine(request, key)
+    """Move a search behind `after` (to the front if empty), or a `step` up or down."""
+    saved = _find_mine(request, key)
     if step := request.POST.get("step"):
-        services.move_one_step(search, down=step == "down")
+        services.move_one_step(saved, down=step == "down")
+    elif after := request.POST.get("after", ""):
+        services.move(saved, _find_mine(request, parse_uuid(after, Http404())))
     else:
-        after = request.POST.get("after", "")
-        services.move(
-            search, _mine(request, parse_uuid(after, Http404())) if after else None
-        )
-    return success(request, f"Moved “{search.name}”.", _page())
+        services.move(saved, None)
+    return success(request, f"Moved “{saved.name}”.", _page())
 
 
 @require_POST
 @login_required
 def delete(request: HttpRequest, key: UUID) -> HttpResponse:
-    search = _mine(request, key)
-    undo = {
-        "url": reverse("restore-search"),
-        "data": {"deleted": services.delete(search)},
-    }
-    return success(request, f"Deleted “{search.name}”.", _page(), undo)
+    saved = _find_mine(request, key)
+    undo = undo_by_token(reverse("restore-search"), services.delete(saved))
+    return success(request, f"Deleted “{saved.name}”.", _page(), undo)
 
 
 @require_POST
 @login_required
 def restore(request: HttpRequest) -> HttpResponse:
-    search = services.restore(request.user, request.POST.get("deleted", ""))
-    return success(request, f"“{search.name}” is back.", _page())
+    """Undo a deletion."""
+    saved = services.restore(request.user, request.POST.get("token", ""))
+    return success(request, f"“{saved.name}” is back.", _page())
+
+
+def _find_mine(request: HttpRequest, key: UUID) -> SavedSearch:
+    return get_object_or_404(services.saved_searches_of(request.user), pk=key)
+
+
+def _page() -> str:
+    return reverse("saved-searches")

@@ -6,5 +6,5 @@ register = template.Library()
 
 @register.simple_tag
 def mails_are_printed() -> bool:
-    """Whether there is no mail server, as on a first start."""
+    """Return whether mails are printed, as without a mail server."""
     return settings.EMAIL_BACKEND.endswith(".console.EmailBackend")

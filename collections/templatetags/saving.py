@@ -1,24 +1,26 @@
-"""What the search page needs to know of a user's saved searches."""
+"""Template tag of the control that saves the search on the page."""
 
 from typing import Any, NamedTuple
 
 from django import template
 
 from ..models import SavedSearch
-from ..saved_search import services
 from ..saved_search.search_address import SavedQuery, canonical
+from ..saved_search.services import find_same
 
 register = template.Library()
 
 
-class Kept(NamedTuple):
-    asking: SavedQuery
-    name: str  # that is proposed
+class CurrentSearch(NamedTuple):
+    query: SavedQuery
+    name: str  # the suggested one
     saved: SavedSearch | None
 
 
 @register.simple_tag(takes_context=True)
-def kept_search(context: dict[str, Any], address: str, dataset: str) -> Kept:
-    """A search as it would be kept, and the one that this user has saved of it."""
-    asking, user = canonical(address, dataset), context["request"].user
-    return Kept(asking, asking.name(user), services.find_same(user, asking))
+def current_search(
+    context: dict[str, Any], address: str, dataset: str
+) -> CurrentSearch:
+    """Return a search as it would be saved, and what the user has saved of it."""
+    query, user = canonical(address, dataset), context["request"].user
+    return CurrentSearch(query, query.name(user), find_same(user, query))

@@ -129,18 +129,31 @@ class QueryEncoder:
         return vectors
 
     def _given_vector(self, embedding: tuple[float, ...]) -> np.ndarray:
-        vector = np.asarray(embedding, np.float64)
-        if vector.shape != (self.dataset.dimension,):
-            raise InvalidQuery(
-                f"The embedding has {vector.size} numbers; those of this dataset have "
-                f"{self.dataset.dimension}."
-            )
+        return unit_vector(
+            embedding, self.dataset.dimension, "embedding", "those of this dataset"
+        )
+
+
+def unit_vector(
+    numbers: np.ndarray | Sequence[float], dimension: int, name: str, others: str
+) -> np.ndarray:
+    """Return a vector of length 1 in the direction of these numbers, float64.
+
+    Errors call the vector by its `name`, and what has the right dimension `others`.
+    Raises InvalidQuery for another dimension and for a length of zero or infinity.
+    """
+    vector = np.asarray(numbers, np.float64)
+    if vector.shape != (dimension,):
+        raise InvalidQuery(
+            f"The {name} has {vector.size:,} numbers; {others} have {dimension}."
+        )
+    with np.errstate(over="ignore"):  # an infinite length is refused below
         length = float(np.linalg.norm(vector))
-        if not MIN_NORM < length < math.inf:
-            raise InvalidQuery(
-                "The embedding has no direction: its length is zero or endless."
-            )
-        return vector / length
+    if not MIN_NORM < length < math.inf:
+        raise InvalidQuery(
+            f"The {name} has no direction: its length is zero or endless."
+        )
+    return vector / length
 
 
 def _direction(parts: np.ndarray) -> np.ndarray:

@@ -36,8 +36,9 @@ def collection(
 
 def filled(user, count: int, name: str = "many", dataset: str = "nowhere"):
     """A collection of made-up items of a dataset that is not there."""
-    from usercollections.collection.members import GAP, recount
+    from usercollections.collection.members import recount
     from usercollections.models import Collection, CollectionItem
+    from usercollections.positions import GAP
 
     made = Collection.objects.create(owner=user, name=name)
     CollectionItem.objects.bulk_create(
