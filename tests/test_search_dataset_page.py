@@ -5,11 +5,11 @@ from unittest.mock import patch
 
 import pytest
 from django.urls import reverse
+from support.html_page import NO_ENGINE, Page
 from support.tiny_shards import import_all, tiny_dataset, write_shard
 
 from search.clickhouse import schema, writer
 from search.models import Dataset, Evaluation, Shard
-from tests.test_search_pages import NO_ENGINE, Page
 
 pytestmark = pytest.mark.django_db
 

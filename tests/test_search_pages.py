@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
@@ -13,6 +12,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from support import searching
+from support.html_page import NO_ENGINE, Page
 from support.tiny_shards import DIMENSION, import_all, vectors, write_shard
 
 from postcards.shards import jpeg
@@ -35,57 +35,7 @@ from tests.test_search_pictures import png_bomb
 
 pytestmark = pytest.mark.django_db
 HTMX = {"HX-Request": "true"}
-NO_ENGINE = "clickhouse://127.0.0.1:9/default"
 UNAVAILABLE = "The search engine did not answer as it should."
-
-
-class Page(HTMLParser):
-    """The elements and the text of an answer, as a browser would read it."""
-
-    def __init__(self, response):
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.scripts = self.text = ""
-        self.feed(response.content.decode())
-        self.text = " ".join(self.text.split())
-
-    def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-
-    def handle_data(self, data):
-        if self.lasttag in ("script", "style"):
-            self.scripts += data.strip()
-        self.text += data
-
-    def all(self, tag: str, name: str, /, **wanted: str) -> list[str]:
-        """The values of an attribute, of the elements that have these others."""
-        return [
-            attributes[name]
-            for found, attributes in self.elements
-            if found == tag
-            and name in attributes
-            and all(attributes.get(key) == wanted[key] for key in wanted)
-        ]
-
-    @property
-    def pictures(self) -> list[str]:
-        """The addresses of the items that are shown, in their order."""
-        links = [element for tag, element in self.elements if tag == "a"]
-        return [a["href"] for a in links if "picture" in (a.get("class") or "")]
-
-    @property
-    def ids(self) -> list[int]:
-        return [int(address.rpartition("/")[2]) for address in self.pictures]
-
-    @property
-    def more(self) -> str:
-        """The address of the next page."""
-        (address,) = self.all("a", "hx-get", **{"hx-target": "closest .more"})
-        return address
-
-    @property
-    def is_whole(self) -> bool:
-        return bool(self.all("html", "lang"))
 
 
 @pytest.fixture
