@@ -16,6 +16,15 @@ from .export_request import ExportRequest
 
 MAP = pa.map_(pa.string(), pa.string())
 EMBEDDINGS = {"image_embedding": "embedding", "text_embedding": "text_embedding"}
+# Of lists for img2dataset.
+WEB_URL = r"(?i)^https?://[^/\s?#]"
+RENAMED = {"width": "published_width", "height": "published_height"}
+OMITTED = ("metadata", "note", "position", "added_at")
+FIRST = ("url", "caption", "key")
+KEY_DIGITS = 9
+GROUP_ROWS = 5_000  # of Parquet files, which are in memory until they are written
+# Columns of repeated values, by their Parquet paths.
+REPEATED = ["dataset", "nsfw", "license", "metadata.key_value.key"]
 
 
 def arrow_schema(
@@ -60,13 +69,6 @@ def to_arrow(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return named.select(schema.names).cast(schema)
 
 
-WEB_URL = r"(?i)^https?://[^/\s?#]"
-RENAMED = {"width": "published_width", "height": "published_height"}
-OMITTED = ("metadata", "note", "position", "added_at")
-FIRST = ("url", "caption", "key")
-DIGITS = 9
-
-
 def list_columns(schema: pa.Schema) -> pa.Schema:
     """Return the columns of a list for img2dataset, for those of a source."""
     kept = [f for f in schema if f.name not in (*FIRST, *OMITTED)]
@@ -79,7 +81,7 @@ def list_rows(table: pa.Table, before: int) -> pa.Table:
     table = table.filter(pc.match_substring_regex(table["url"], WEB_URL))
     numbers = range(before, before + len(table))
     table = table.append_column(
-        "key", pa.array([f"{number:0{DIGITS}}" for number in numbers], pa.string())
+        "key", pa.array([f"{number:0{KEY_DIGITS}}" for number in numbers], pa.string())
     )
     named = table.rename_columns([RENAMED.get(n, n) for n in table.column_names])
     return named.select(list_columns(table.drop_columns("key").schema).names)
@@ -93,11 +95,6 @@ def command(schema: pa.Schema) -> str:
         "--caption_col caption --output_format webdataset --output_folder pictures "
         f"--save_additional_columns '{others}'"
     )
-
-
-GROUP_ROWS = 5_000  # of Parquet files, which are in memory until they are written
-# Columns of repeated values, by their Parquet paths.
-REPEATED = ["dataset", "nsfw", "license", "metadata.key_value.key"]
 
 
 class File(Protocol):

@@ -27,6 +27,9 @@ from .export_request import ExportRequest
 from .formats import EMBEDDINGS, arrow_schema, to_arrow
 
 Plan = dict[str, Any]
+Row = dict[str, Any]
+# Columns of the datasets' tables, by the engine's names.
+FROM_DATASET = ("caption_similarity", "metadata")
 
 
 @dataclass(frozen=True)
@@ -66,11 +69,6 @@ class Source(Protocol):
 
     def batches(self, plan: Plan, place: int, size: int) -> Batches:
         """Yield batches of up to `size` rows from a place on; the first place is 0."""
-
-
-Row = dict[str, Any]
-# Columns of the datasets' tables, by the engine's names.
-FROM_DATASET = ("caption_similarity", "metadata")
 
 
 class CollectionSource:

@@ -18,6 +18,9 @@ from search.models import Shard
 from search.retrieval.service import Hit
 
 LINE_EVERY_S = 5
+GAP = "  "
+MIN_CAPTION_WIDTH = 30  # columns of a caption with its URL on the same line
+NO_SIZE = "–"
 TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: the same command may succeed later
 
 
@@ -111,11 +114,6 @@ def _index(progress: ImportProgress) -> str:
     vectors = sum(partition.vectors for partition in running)
     done = sum(partition.vectors_done for partition in running)
     return f", search index {done / vectors:.0%}" if vectors else ""
-
-
-GAP = "  "
-MIN_CAPTION_WIDTH = 30  # columns of a caption with its URL on the same line
-NO_SIZE = "–"
 
 
 def for_programs(hits: Iterable[Hit]) -> Iterator[str]:

@@ -39,8 +39,37 @@ TEMPORARY = {408, 425, 429}  # and all from 500: a later attempt may succeed
 SETTLED_S = 60
 STRONG_ETAG = re.compile(r'"[^"\s]*"')
 CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", re.ASCII)
+# The longest time between two calls of `progress`; a timeout costs little, since the
+# next attempt resumes.
+TIMEOUT = urllib3.Timeout(connect=10, read=20)
+REDIRECTS = urllib3.Retry(
+    total=None,
+    connect=False,
+    read=False,
+    other=0,
+    status=0,
+    redirect=5,
+    respect_retry_after_header=False,  # `_pause` does
+)
+# In a row; with pauses of 1, 2, 4 … 60 s they outlast the restart of a server.
+ATTEMPTS = 8
+MAX_PAUSE_S = 60
+MAX_RETRY_AFTER_S = 600  # no server blocks a worker for longer
+GAIN_BYTES = 2**20  # an attempt that fetches so much has not failed
+SLOW_S, SLOW_BYTES = 60, 2**16  # under 1 KB/s a connection counts as broken
+PIECE_BYTES = 2**18
+REPORT_S = 1.0  # between two calls of `progress`, which may write to a database
+# Of failed attempts, by urllib3's error.
+REASONS = {
+    NameResolutionError: "its host has no address",
+    NewConnectionError: "the server takes no connection",
+    ConnectTimeoutError: "the server takes no connection",
+    ReadTimeoutError: "the server fell silent",
+    SSLError: "the connection is not secure",
+}
 
 Headers = Mapping[str, str]
+Progress = Callable[[int, int | None], None]  # bytes done, bytes in all if known
 
 
 class Interrupted(Exception):
@@ -170,38 +199,6 @@ def _timestamp(text: str) -> float | None:
         return parsedate_to_datetime(text).timestamp()
     except (ValueError, OverflowError):  # no date, or one out of range
         return None
-
-
-# The longest time between two calls of `progress`; a timeout costs little, since the
-# next attempt resumes.
-TIMEOUT = urllib3.Timeout(connect=10, read=20)
-REDIRECTS = urllib3.Retry(
-    total=None,
-    connect=False,
-    read=False,
-    other=0,
-    status=0,
-    redirect=5,
-    respect_retry_after_header=False,  # `_pause` does
-)
-# In a row; with pauses of 1, 2, 4 … 60 s they outlast the restart of a server.
-ATTEMPTS = 8
-MAX_PAUSE_S = 60
-MAX_RETRY_AFTER_S = 600  # no server blocks a worker for longer
-GAIN_BYTES = 2**20  # an attempt that fetches so much has not failed
-SLOW_S, SLOW_BYTES = 60, 2**16  # under 1 KB/s a connection counts as broken
-PIECE_BYTES = 2**18
-REPORT_S = 1.0  # between two calls of `progress`, which may write to a database
-# Of failed attempts, by urllib3's error.
-REASONS = {
-    NameResolutionError: "its host has no address",
-    NewConnectionError: "the server takes no connection",
-    ConnectTimeoutError: "the server takes no connection",
-    ReadTimeoutError: "the server fell silent",
-    SSLError: "the connection is not secure",
-}
-
-Progress = Callable[[int, int | None], None]  # bytes done, bytes in all if known
 
 
 class Download:

@@ -26,6 +26,14 @@ from .vectors import VectorFile, bad_rows, batch_without, check_bad_rows, read_v
 
 NEEDED_COLUMNS = ("url", "caption")
 BATCH_ROWS = 10_000  # the fastest of the sizes measured
+# The paths of LAION-400M below …/embeddings/.
+IMAGE_PATTERN = "img_emb/img_emb_{n}.npy"
+TEXT_PATTERN = "text_emb/text_emb_{n}.npy"
+METADATA_PATTERN = "metadata/metadata_{n}.parquet"
+NUMBER = re.compile(r"\{n(?::0[1-9]d)?\}")
+# Printable characters of a URL; all others are percent-encoded.
+PATH = re.compile(r"[\w.~!$&'()*+,;=:@%/?-]+", re.ASCII)
+CHECKSUM = re.compile(r"([0-9a-fA-F]{64}) [ *](.+)")
 
 
 class LaionFolder:
@@ -141,16 +149,6 @@ def read_metadata(path: Path) -> pq.ParquetFile:
         if needed not in names:
             raise ShardUnreadable(f"{path.name} has no column named {needed}.")
     return metadata
-
-
-# The paths of LAION-400M below …/embeddings/.
-IMAGE_PATTERN = "img_emb/img_emb_{n}.npy"
-TEXT_PATTERN = "text_emb/text_emb_{n}.npy"
-METADATA_PATTERN = "metadata/metadata_{n}.parquet"
-NUMBER = re.compile(r"\{n(?::0[1-9]d)?\}")
-# Printable characters of a URL; all others are percent-encoded.
-PATH = re.compile(r"[\w.~!$&'()*+,;=:@%/?-]+", re.ASCII)
-CHECKSUM = re.compile(r"([0-9a-fA-F]{64}) [ *](.+)")
 
 
 @dataclass

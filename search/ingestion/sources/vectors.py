@@ -15,6 +15,9 @@ from .read_errors import as_shard_unreadable
 
 MAGIC = b"\x93NUMPY"
 DTYPES = ("<f2", "<f4")
+BAD_ROWS_ALLOWED = 0.01
+BAD_VECTOR = "Its vector is zero or not finite."
+CHECKED_ROWS = 1_000  # at a time; more exceeds the CPU caches and is half as fast
 
 
 @dataclass(frozen=True)
@@ -68,11 +71,6 @@ def read_vectors(path: Path, dimension: int) -> VectorFile:
     if os.fstat(file.fileno()).st_size != matrix.offset + matrix.nbytes:
         raise ShardUnreadable(f"{path.name} is longer than its header says.")
     return VectorFile(file, matrix.dtype, matrix.shape, matrix.offset)
-
-
-BAD_ROWS_ALLOWED = 0.01
-BAD_VECTOR = "Its vector is zero or not finite."
-CHECKED_ROWS = 1_000  # at a time; more exceeds the CPU caches and is half as fast
 
 
 def bad_rows(vectors: np.ndarray | VectorFile) -> np.ndarray:
