@@ -115,8 +115,8 @@ def test_a_search_as_parquet_with_embeddings(api):
         cursor = page["next"]
     assert table["id"].to_pylist() == found
     vector = np.array(table["embedding"][0].as_py(), np.float32)
-    kept = service.embeddings("postcards", "image", found[:1])[found[0]]
-    assert vector == pytest.approx(kept, abs=1e-3)
+    stored = service.embeddings("postcards", "image", found[:1])[found[0]]
+    assert vector == pytest.approx(stored, abs=1e-3)
 
 
 def test_what_is_like_a_concept_as_json(api, ada):
@@ -220,9 +220,9 @@ def test_what_does_not_fit_is_told_by_its_name(api, body, wrong):
 )
 def test_a_similarity_that_is_none_is_refused(api, ada, least):
     body = {"kind": "concept", "form": "csv", "dataset": "postcards"}
-    told = json.dumps(body | {"concept": str(concept_of(ada).pk), "at_least": 0})
-    told = told.replace('"at_least": 0', f'"at_least": {least}')
-    answer = api.post("/api/exports/", told, content_type="application/json")
+    current = json.dumps(body | {"concept": str(concept_of(ada).pk), "at_least": 0})
+    current = current.replace('"at_least": 0', f'"at_least": {least}')
+    answer = api.post("/api/exports/", current, content_type="application/json")
     assert answer.status_code == 400, answer.content
     assert not Export.objects.exists()
 
@@ -361,8 +361,12 @@ def test_files_that_expired_are_not_there(api):
     export = create_export(api, **boats_request(limit=3), form="csv")
     Export.objects.update(state=State.EXPIRED, expires_at=timezone.now())
     assert api.get(export["files"][0]["url"]).status_code == 404
-    told = api.get(f"/api/exports/{export['id']}/").json()
-    assert (told["state"], told["files"], told["manifest"]) == ("expired", [], None)
+    current = api.get(f"/api/exports/{export['id']}/").json()
+    assert (current["state"], current["files"], current["manifest"]) == (
+        "expired",
+        [],
+        None,
+    )
 
 
 def test_after_a_take_down_an_export_has_to_be_made_again(api):
@@ -378,11 +382,11 @@ def test_after_a_take_down_an_export_has_to_be_made_again(api):
     answer = api.get(url)
     assert (answer.status_code, answer.json()["detail"]) == (404, storage.TAKEN_DOWN)
     assert not storage.folder_of(Export.objects.get().pk).exists()
-    told = api.get(f"/api/exports/{export['id']}/").json()
-    assert (told["state"], told["error"]) == ("expired", storage.TAKEN_DOWN)
+    current = api.get(f"/api/exports/{export['id']}/").json()
+    assert (current["state"], current["error"]) == ("expired", storage.TAKEN_DOWN)
     services.restart(User.objects.get(), Export.objects.get().pk)
-    told = api.get(f"/api/exports/{export['id']}/").json()
-    again = csv.DictReader(StringIO(download(api, told).decode()))
+    current = api.get(f"/api/exports/{export['id']}/").json()
+    again = csv.DictReader(StringIO(download(api, current).decode()))
     assert ids[0] not in [int(row["id"]) for row in again]
 
 

@@ -54,7 +54,7 @@ def concept(user, crowd):
 
 
 @pytest.fixture
-def asked(user, crowd, concept):
+def request_for(user, crowd, concept):
     """Return a function for requests by kind and format."""
     from usercollections.export import export_request
 
@@ -109,12 +109,12 @@ def similarities_of(crowd) -> np.ndarray:
 
 
 def facts(crowd, row: int) -> dict:
-    told = {
+    exported = {
         name: crowd.facts[name][row].as_py()
         for name in ("url", "caption", "width", "height", "nsfw", "license")
     }
     score = np.float32(crowd.column("similarity")[row])
-    return told | {
+    return exported | {
         "id": int(crowd.ids[row]),
         "caption_similarity": None if np.isnan(score) else float(score),
         "metadata": hostile_items.metadata(crowd, row),
@@ -123,8 +123,10 @@ def facts(crowd, row: int) -> dict:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("form", FORMS)
-def test_an_export_has_the_items_asked_for(asked, crowd, user, tmp_path, kind, form):
-    manifest = made(asked(kind, form), tmp_path, user)
+def test_an_export_has_the_items_asked_for(
+    request_for, crowd, user, tmp_path, kind, form
+):
+    manifest = made(request_for(kind, form), tmp_path, user)
     wanted = true_rows(crowd, kind)
     if form == "img2dataset":
         wanted = [row for row in wanted if row % 6 < hostile_items.ON_THE_WEB]
@@ -133,9 +135,9 @@ def test_an_export_has_the_items_asked_for(asked, crowd, user, tmp_path, kind, f
     found = rows(manifest, tmp_path)
     assert [int(row["id"]) for row in found] == crowd.ids[wanted].tolist()
     assert list(found[0]) == [column["name"] for column in manifest["columns"]]
-    for row, told in zip(wanted, found, strict=True):
+    for row, exported in zip(wanted, found, strict=True):
         check = {"json": check_plain, "csv": check_csv}.get(form, check_typed)
-        check(facts(crowd, row), told, form)
+        check(facts(crowd, row), exported, form)
     if kind in ("concept", "search"):
         similarities = np.array([float(row["similarity"]) for row in found])
         assert np.allclose(similarities, similarities_of(crowd)[wanted], atol=1e-5)
@@ -144,50 +146,54 @@ def test_an_export_has_the_items_asked_for(asked, crowd, user, tmp_path, kind, f
         assert notes[1] == ("'=a note" if form == "csv" else "=a note")
 
 
-def check_plain(true, told, form) -> None:
-    near = true.pop("caption_similarity"), told["caption_similarity"]
+def check_plain(true, exported, form) -> None:
+    near = true.pop("caption_similarity"), exported["caption_similarity"]
     assert near[0] == near[1] or np.float32(near[0]) == np.float32(near[1])
-    assert {name: told[name] for name in true} == true
+    assert {name: exported[name] for name in true} == true
 
 
-def check_csv(true, told, form) -> None:
-    assert json.loads(told["metadata"]) == true.pop("metadata")
+def check_csv(true, exported, form) -> None:
+    assert json.loads(exported["metadata"]) == true.pop("metadata")
     near = true.pop("caption_similarity")
-    assert told["caption_similarity"] == ("" if near is None else str(np.float32(near)))
-    assert {name: told[name] for name in true} == {
+    assert exported["caption_similarity"] == (
+        "" if near is None else str(np.float32(near))
+    )
+    assert {name: exported[name] for name in true} == {
         name: str(escape_formula(value)) for name, value in true.items()
     }
-    texts = [told[name] for name in true if isinstance(true[name], str)]
+    texts = [exported[name] for name in true if isinstance(true[name], str)]
     assert not any(text.startswith(tuple("=+-@\t\r")) for text in texts)
 
 
-def check_typed(true, told, form) -> None:
+def check_typed(true, exported, form) -> None:
     if form == "img2dataset":
         true = {
             name: true[name] for name in ("url", "caption", "id", "nsfw", "license")
         }
-        assert told["published_width"] == told["id"] % (1 << 32) * 10 + (
-            600 if told["id"] >> 32 else 0
+        assert exported["published_width"] == exported["id"] % (1 << 32) * 10 + (
+            600 if exported["id"] >> 32 else 0
         )
-    assert {name: told[name] for name in true} == true
+    assert {name: exported[name] for name in true} == true
 
 
-def test_keys_of_the_list_are_places_in_it(asked, user, crowd, tmp_path, monkeypatch):
+def test_keys_of_the_list_are_places_in_it(
+    request_for, user, crowd, tmp_path, monkeypatch
+):
     from usercollections.export import writer
 
     monkeypatch.setattr(writer, "PART_ROWS", 20)
-    manifest = made(asked("dataset", "img2dataset"), tmp_path, user)
+    manifest = made(request_for("dataset", "img2dataset"), tmp_path, user)
     assert len(manifest["files"]) > 2
     found = [row["key"] for row in rows(manifest, tmp_path)]
     assert found == [f"{place:09}" for place in range(len(found))]
-    told = manifest["command"].partition("--save_additional_columns ")[2].strip("'")
+    exported = manifest["command"].partition("--save_additional_columns ")[2].strip("'")
     names = [column["name"] for column in manifest["columns"]]
-    assert names == ["url", "caption", "key", *json.loads(told)]
+    assert names == ["url", "caption", "key", *json.loads(exported)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_embeddings_are_those_of_the_engine(asked, crowd, user, tmp_path, kind):
-    manifest = made(asked(kind, "parquet", True), tmp_path, user)
+def test_embeddings_are_those_of_the_engine(request_for, crowd, user, tmp_path, kind):
+    manifest = made(request_for(kind, "parquet", True), tmp_path, user)
     (file,) = manifest["files"]
     table = pq.read_table(tmp_path / file["name"])
     wanted = true_rows(crowd, kind)
@@ -199,8 +205,8 @@ def test_embeddings_are_those_of_the_engine(asked, crowd, user, tmp_path, kind):
         )
 
 
-def test_parquet_has_types_and_is_packed(asked, user, tmp_path):
-    manifest = made(asked("collection", "parquet", True), tmp_path, user)
+def test_parquet_has_types_and_is_packed(request_for, user, tmp_path):
+    manifest = made(request_for("collection", "parquet", True), tmp_path, user)
     file = pq.ParquetFile(tmp_path / manifest["files"][0]["name"])
     types = {field.name: str(field.type) for field in file.schema_arrow}
     assert types["id"] == types["width"] == "int64"
@@ -212,54 +218,56 @@ def test_parquet_has_types_and_is_packed(asked, user, tmp_path):
     assert packed == {"ZSTD"}
 
 
-def test_the_manifest_tells_what_it_is(asked, user, crowd, concept, tmp_path):
-    manifest = made(asked("concept", "json"), tmp_path, user)
+def test_the_manifest_tells_what_it_is(request_for, user, crowd, concept, tmp_path):
+    manifest = made(request_for("concept", "json"), tmp_path, user)
     assert manifest["application"] == {"name": "laionweb", "version": VERSION}
     what = manifest["asked"]["what"]
     assert what["concept"] == {"id": str(concept.pk), "name": "=boats/..", "version": 3}
     assert (what["field"], what["at_least"]) == ("image", ABOVE)
     assert what["filters"]["nsfw"] == "safe"
-    (told,) = manifest["datasets"]
-    assert (told["slug"], told["dimension"], told["metric"]) == (
+    (exported,) = manifest["datasets"]
+    assert (exported["slug"], exported["dimension"], exported["metric"]) == (
         "hostile",
         16,
         "cosine",
     )
-    assert told["model"] == Dataset.objects.get(slug="hostile").model
-    assert told["version"]["items"] == hostile_items.ROWS
-    assert told["removals"]["count"] == 0
+    assert exported["model"] == Dataset.objects.get(slug="hostile").model
+    assert exported["version"]["items"] == hostile_items.ROWS
+    assert exported["removals"]["count"] == 0
     reason = reasons(crowd, Filters())[similarities_of(crowd) >= ABOVE]
     left_out = {"removed": int((reason == 2).sum()), "nsfw": int((reason == 1).sum())}
     assert manifest["counts"]["left_out"] == left_out
     assert manifest["counts"]["looked_at"] == hostile_items.ROWS
     assert manifest["changed_meanwhile"] is False
     assert all(file["name"].startswith("boats-from-01-") for file in manifest["files"])
-    searched = made(asked("search", "json"), tmp_path / "search", user)
+    searched = made(request_for("search", "json"), tmp_path / "search", user)
     assert searched["exact"] is True
     (term,) = searched["asked"]["what"]["terms"]
     assert term["concept"]["version"] == 3 and term["weight"] == 1
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_the_same_export_has_the_same_bytes(asked, user, tmp_path, form):
+def test_the_same_export_has_the_same_bytes(request_for, user, tmp_path, form):
     for kind in KINDS:
-        one = asked(kind, form)
+        one = request_for(kind, form)
         first = made(one, tmp_path / kind / "first", user)
         second = made(one, tmp_path / kind / "second", user)
         assert bytes_of(first) == bytes_of(second)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_a_list_names_is_never_exported(asked, user, crowd, tmp_path, kind):
+def test_what_a_list_names_is_never_exported(request_for, user, crowd, tmp_path, kind):
     """Also before the engine hides them, and in older collections."""
-    one = asked(kind, "json")
+    one = request_for(kind, "json")
     wanted = true_rows(crowd, kind)
-    gone = wanted[2]
+    removed = wanted[2]
     before = made(one, tmp_path / "before", user)
-    takedowns.add(Removal.Kind.MD5, [hostile_items.metadata(crowd, gone)["md5"]], None)
+    takedowns.add(
+        Removal.Kind.MD5, [hostile_items.metadata(crowd, removed)["md5"]], None
+    )
     after = made(one, tmp_path / "after", user)
     ids = [row["id"] for row in rows(after, tmp_path / "after")]
-    assert ids == [int(crowd.ids[row]) for row in wanted if row != gone]
+    assert ids == [int(crowd.ids[row]) for row in wanted if row != removed]
     counts = [
         made_["counts"]["left_out"].get("removed", 0) for made_ in (before, after)
     ]
@@ -305,12 +313,12 @@ def test_a_collection_keeps_what_its_dataset_lost(crowd, user, tmp_path):
 
 
 def test_a_public_collection_is_exported_without_its_notes(
-    asked, crowd, user, django_user_model, tmp_path
+    request_for, crowd, user, django_user_model, tmp_path
 ):
     from usercollections.export.export_request import of_collection
     from usercollections.models import Collection
 
-    asked("collection", "json")
+    request_for("collection", "json")
     mine = Collection.objects.get(name="mine")
     other = django_user_model.objects.create_user("eve")
     with pytest.raises(NotFound):
@@ -354,7 +362,9 @@ def test_few_rows_are_in_memory_at_once(crowd, tmp_path, monkeypatch):
     assert all(12 <= rows < 12 + 10 for rows in groups[:-1])
 
 
-def test_what_cannot_be_exported_is_refused(asked, crowd, user, concept, tmp_path):
+def test_what_cannot_be_exported_is_refused(
+    request_for, crowd, user, concept, tmp_path
+):
     from usercollections.export.export_request import (
         ExportRequest,
         of_concept,
@@ -386,16 +396,16 @@ def test_what_cannot_be_exported_is_refused(asked, crowd, user, concept, tmp_pat
     ):
         with pytest.raises((InvalidQuery, NotFound), match=why):
             refused()
-    made(asked("dataset", "json"), tmp_path, user)
+    made(request_for("dataset", "json"), tmp_path, user)
     with pytest.raises(InvalidQuery, match="something else"):
-        made(asked("dataset", "csv"), tmp_path, user)
+        made(request_for("dataset", "csv"), tmp_path, user)
 
 
-def test_what_is_asked_goes_through_json(asked, crowd):
+def test_what_is_asked_goes_through_json(request_for, crowd):
     from usercollections.export.export_request import ExportRequest
 
     for kind in KINDS:
-        one = asked(kind, "parquet", True)
+        one = request_for(kind, "parquet", True)
         again = ExportRequest.from_dict(json.loads(json.dumps(one.to_dict())))
         assert again == one
     terms = (

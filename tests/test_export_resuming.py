@@ -113,9 +113,9 @@ def test_it_goes_on_wherever_it_broke_off(
 ):
     from usercollections.export.writer import write
 
-    asked = request_for(kind, user, crowd)
+    request = request_for(kind, user, crowd)
     breaking = Interrupter(monkeypatch, killed=killed)
-    whole = made(asked, tmp_path / "whole", user, breaking.moment)
+    whole = made(request, tmp_path / "whole", user, breaking.moment)
     moments = breaking.last + 1
     assert len(whole["files"]) >= 2 and moments > 12
     # All eight together have each of the first moments, and many of those that follow.
@@ -123,9 +123,9 @@ def test_it_goes_on_wherever_it_broke_off(
         folder = tmp_path / str(at)
         breaking.begin(at)
         with pytest.raises(BrokeOff):
-            write(asked, user, folder, breaking.moment)
+            write(request, user, folder, breaking.moment)
         breaking.begin(None)
-        again = write(asked, user, folder, breaking.moment)
+        again = write(request, user, folder, breaking.moment)
         check(again, folder)
         assert bytes_of(again) == bytes_of(whole)
         for name in ("counts", "columns", "datasets"):
@@ -136,39 +136,39 @@ def test_finished_parts_are_not_written_again(crowd, tmp_path, monkeypatch):
     from usercollections.export.export_request import of_dataset
     from usercollections.export.writer import write
 
-    asked, told = of_dataset("hostile", ALL, "json"), []
+    request, reports = of_dataset("hostile", ALL, "json"), []
 
-    def tell(progress):
-        told.append(progress)
-        if len(told) == 10:
+    def report(progress):
+        reports.append(progress)
+        if len(reports) == 10:
             raise BrokeOff
 
     with pytest.raises(BrokeOff):
-        write(asked, None, tmp_path, tell)
+        write(request, None, tmp_path, report)
     finished = json.loads((tmp_path / "progress.json").read_text())
     parts = [tmp_path / file["name"] for file in finished["files"]]
     assert len(parts) >= 2
     # A file that is written anew is another one.
     before = [path.stat().st_ino for path in parts]
     looked_at = []
-    manifest = made(asked, tmp_path, None, lambda p: looked_at.append(p.looked_at))
+    manifest = made(request, tmp_path, None, lambda p: looked_at.append(p.looked_at))
     assert [path.stat().st_ino for path in parts] == before
     assert looked_at[0] > finished["looked_at"] > 0
     assert looked_at == sorted(looked_at)
     assert looked_at[-1] == hostile_items.ROWS == manifest["counts"]["looked_at"]
-    assert told[0].to_look_at == hostile_items.ROWS
+    assert reports[0].to_look_at == hostile_items.ROWS
 
 
 def test_what_is_told_grows_to_what_the_manifest_says(crowd, tmp_path):
     from usercollections.export.export_request import of_dataset
 
-    told = []
-    manifest = made(of_dataset("hostile", ALL, "csv"), tmp_path, None, told.append)
+    reports = []
+    manifest = made(of_dataset("hostile", ALL, "csv"), tmp_path, None, reports.append)
     for name in ("looked_at", "rows", "bytes"):
-        values = [getattr(progress, name) for progress in told]
+        values = [getattr(progress, name) for progress in reports]
         assert values == sorted(values)
-    assert told[-1].rows == manifest["counts"]["rows"]
-    assert told[-1].bytes <= sum(file["bytes"] for file in manifest["files"])
+    assert reports[-1].rows == manifest["counts"]["rows"]
+    assert reports[-1].bytes <= sum(file["bytes"] for file in manifest["files"])
 
 
 def test_a_part_of_few_rows_ends_when_much_was_looked_at(crowd, tmp_path, monkeypatch):
@@ -176,13 +176,13 @@ def test_a_part_of_few_rows_ends_when_much_was_looked_at(crowd, tmp_path, monkey
     from usercollections.export.export_request import of_dataset
 
     monkeypatch.setattr(writer, "PART_SCANNED", 30)
-    asked = of_dataset("hostile", Filters(caption="degrees", nsfw="any"), "json")
+    request = of_dataset("hostile", Filters(caption="degrees", nsfw="any"), "json")
     states = []
 
-    def tell(progress):
+    def report(progress):
         states.append(json.loads((tmp_path / "progress.json").read_text()))
 
-    manifest = made(asked, tmp_path, None, tell)
+    manifest = made(request, tmp_path, None, report)
     assert [state["looked_at"] for state in states] == [0, 30, 60, 90]
     assert len(rows(manifest, tmp_path)) == manifest["counts"]["rows"] > 3
 
@@ -192,16 +192,16 @@ def test_a_shard_that_comes_later_is_not_in_it(crowd, tmp_path):
     from usercollections.export.writer import write
 
     Shard.objects.filter(number=4).update(rows_visible=0)
-    asked = of_dataset("hostile", ALL, "json")
+    request = of_dataset("hostile", ALL, "json")
 
-    def tell(progress):
+    def report(progress):
         if progress.rows > 41:
             raise BrokeOff
 
     with pytest.raises(BrokeOff):
-        write(asked, None, tmp_path, tell)
+        write(request, None, tmp_path, report)
     Shard.objects.filter(number=4).update(rows_visible=hostile_items.ROWS // 2)
-    manifest = made(asked, tmp_path)
+    manifest = made(request, tmp_path)
     assert {row["id"] >> 32 for row in rows(manifest, tmp_path)} == {0}
     assert manifest["changed_meanwhile"] is True
     assert manifest["datasets"][0]["version"]["shards"] == 1
@@ -214,14 +214,14 @@ def test_what_cannot_be_gone_on_with_begins_anew(crowd, user, tmp_path, change):
     from usercollections.export.writer import write
     from usercollections.models import Collection
 
-    asked = request_for("collection", user, crowd)
+    request = request_for("collection", user, crowd)
 
-    def tell(progress):
+    def report(progress):
         if progress.rows > 40:
             raise BrokeOff
 
     with pytest.raises(BrokeOff):
-        write(asked, user, tmp_path, tell)
+        write(request, user, tmp_path, report)
     mine = Collection.objects.get(name="mine")
     left = mine.items.count() - (change in ("members", "removals"))
     first = mine.items.order_by("position").first()
@@ -235,7 +235,7 @@ def test_what_cannot_be_gone_on_with_begins_anew(crowd, user, tmp_path, change):
         takedowns.add(Removal.Kind.ITEM, [str(first.item)], dataset)
     else:
         next(tmp_path.glob("*.json")).write_text("broken")
-    manifest = made(asked, tmp_path, user)
+    manifest = made(request, tmp_path, user)
     assert manifest["counts"]["rows"] == left
     assert len({row["id"] for row in rows(manifest, tmp_path)}) == left
 
@@ -244,21 +244,21 @@ def test_what_cannot_be_gone_on_with_begins_anew(crowd, user, tmp_path, change):
 def test_what_is_removed_before_it_goes_on_is_not_in_it(crowd, user, tmp_path, kind):
     from usercollections.export.writer import write
 
-    asked = request_for(kind, user, crowd)
+    request = request_for(kind, user, crowd)
 
-    def tell(progress):
+    def report(progress):
         if progress.rows > 40:
             raise BrokeOff
 
     with pytest.raises(BrokeOff):
-        write(asked, user, tmp_path, tell)
+        write(request, user, tmp_path, report)
     (part,) = tmp_path.glob("*-00000.*")
-    gone = rows_of(part)[0]["id"]
+    removed_id = rows_of(part)[0]["id"]
     dataset = Dataset.objects.get(slug="hostile")
-    takedowns.add(Removal.Kind.ITEM, [str(gone)], dataset)
-    manifest = made(asked, tmp_path, user)
+    takedowns.add(Removal.Kind.ITEM, [str(removed_id)], dataset)
+    manifest = made(request, tmp_path, user)
     ids = [row["id"] for row in rows(manifest, tmp_path)]
-    assert gone not in ids and len(ids) == manifest["counts"]["rows"] > 40
+    assert removed_id not in ids and len(ids) == manifest["counts"]["rows"] > 40
     assert manifest["datasets"][0]["removals"]["count"] == 1
 
 
@@ -266,10 +266,10 @@ def test_a_folder_that_is_done_stays_and_another_is_refused(crowd, tmp_path):
     from usercollections.export.export_request import of_dataset
     from usercollections.export.writer import write
 
-    asked = of_dataset("hostile", ALL, "json")
-    manifest = made(asked, tmp_path)
+    request = of_dataset("hostile", ALL, "json")
+    manifest = made(request, tmp_path)
     takedowns.add(Removal.Kind.URL, ["https://example.org/0.jpg"], None)
-    assert write(asked, None, tmp_path, None) == manifest
+    assert write(request, None, tmp_path, None) == manifest
     for name, text in (
         ("notes.txt", "mine"),
         ("manifest.json", "{"),
@@ -280,5 +280,5 @@ def test_a_folder_that_is_done_stays_and_another_is_refused(crowd, tmp_path):
         folder.mkdir()
         (folder / name).write_text(text)
         with pytest.raises(InvalidQuery, match="something else"):
-            write(asked, None, folder, None)
+            write(request, None, folder, None)
         assert [path.name for path in folder.iterdir()] == [name]

@@ -75,15 +75,15 @@ def folder(export: Export) -> Path:
 
 def at_rows(monkeypatch, rows: int, act) -> None:
     """Schedule an action for the first time that so many rows are written."""
-    tell = job.ExportJob._report
+    report = job.ExportJob._report
 
-    def telling(self, progress):
-        tell(self, progress)
+    def report_and_act(self, progress):
+        report(self, progress)
         if progress.rows >= rows:
-            monkeypatch.setattr(job.ExportJob, "_report", tell)
+            monkeypatch.setattr(job.ExportJob, "_report", report)
             act()
 
-    monkeypatch.setattr(job.ExportJob, "_report", telling)
+    monkeypatch.setattr(job.ExportJob, "_report", report_and_act)
 
 
 def raising(error: BaseException):
@@ -250,8 +250,8 @@ def test_a_disk_is_not_filled_to_the_last_byte(queued, monkeypatch):
 
 
 def test_a_dataset_that_was_dropped_meanwhile_is_told(queued):
-    told = {**queued.asked, "what": {**queued.asked["what"], "dataset": "gone"}}
-    Export.objects.filter(pk=queued.pk).update(asked=told)
+    request = {**queued.asked, "what": {**queued.asked["what"], "dataset": "gone"}}
+    Export.objects.filter(pk=queued.pk).update(asked=request)
     job.run(queued.pk)
     assert refreshed(queued).state == State.FAILED
     assert queued.error == "There is no dataset named “gone”."
@@ -401,8 +401,8 @@ def test_of_too_many_the_oldest_without_files_makes_room(ada, monkeypatch):
         services.start(ada, wanted)
     Export.objects.filter(pk=first.pk).update(state=State.EXPIRED)
     third = services.start(ada, wanted)
-    kept = set(Export.objects.values_list("pk", flat=True))
-    assert kept == {second.pk, third.pk}
+    remaining = set(Export.objects.values_list("pk", flat=True))
+    assert remaining == {second.pk, third.pk}
 
 
 def test_a_claim_that_is_lost_is_never_mistaken_for_a_failure(queued, monkeypatch):

@@ -82,16 +82,16 @@ def test_staff_starts_an_import_and_sees_it_arrive(opened, second):
     assert page.evaluate("window.isTheSame")
 
     # Nothing is asked any more, until there is something to be seen again.
-    asked = []
-    page.on("request", lambda request: asked.append(request.url))
+    requests = []
+    page.on("request", lambda request: requests.append(request.url))
     page.wait_for_timeout(3_000)
-    assert asked == []
+    assert requests == []
     page.locator("#cells .cell").nth(1).click()
     expect(page.locator("#meant")).to_contain_text("for the chosen shards (1)")
     press(page, "Replace")
     expect(page.locator(".said")).to_have_text("1 shard is being replaced.")
     expect_all_in(page)
-    assert any("/live?" in url for url in asked)
+    assert any("/live?" in url for url in requests)
 
     page.goto("/?dataset=second&q=a+black+cat")
     expect(page.locator("#results .summary")).to_contain_text("Nearest of 2,000")

@@ -119,9 +119,9 @@ def test_many_are_counted_a_part_at_a_time(tiny, tmp_path, monkeypatch):
     for name in ("READ_ROWS", "MAX_COUNTED", "LOOKUP_IDS"):
         monkeypatch.setattr(conversions, name, 2)
     monkeypatch.setattr(conversions, "WRITE_ROWS", 3)
-    heard = []
-    load(tiny, write(tmp_path / "conversions.tsv", *PICKS), progress=heard.append)
-    assert sum(heard) == len(PICKS)
+    reported = []
+    load(tiny, write(tmp_path / "conversions.tsv", *PICKS), progress=reported.append)
+    assert sum(reported) == len(PICKS)
     assert popularity.counts(tiny, range(6)) == {0: 3, 1: 1, 2: 2, 3: 1, 4: 1}
     assert popularity.keywords(tiny, [0])[0] == ("house", 2)
 

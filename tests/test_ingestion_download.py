@@ -102,12 +102,14 @@ def answer(
     if body is None:
         status(handler, 404)
         return
-    asked, first, code = handler.headers, 0, 200
-    if etag and asked["If-None-Match"] == etag:
+    request_headers, first, code = handler.headers, 0, 200
+    if etag and request_headers["If-None-Match"] == etag:
         status(handler, 304)
         return
-    wanted = asked["Range"] if ranges else None
-    if wanted and (not compares or asked["If-Range"] in (None, etag, LONG_AGO)):
+    wanted = request_headers["Range"] if ranges else None
+    if wanted and (
+        not compares or request_headers["If-Range"] in (None, etag, LONG_AGO)
+    ):
         first, code = int(wanted.removeprefix("bytes=").rstrip("-")) + shift, 206
         if first >= len(body):
             status(handler, 416, **{"Content-Range": f"bytes */{len(body)}"})
@@ -217,13 +219,13 @@ def names(folder: Path) -> list[str]:
 
 
 def test_a_file_arrives_whole(fetch, server):
-    seen = []
-    digest = fetch(progress=lambda *progress: seen.append(progress))
+    reports = []
+    digest = fetch(progress=lambda *progress: reports.append(progress))
     assert digest == sha256(CONTENT).hexdigest()
     assert fetch.target.read_bytes() == CONTENT
     assert names(fetch.target.parent) == ["file.npy", "file.npy.json"]
-    assert seen[-1] == (len(CONTENT), len(CONTENT))
-    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert reports[-1] == (len(CONTENT), len(CONTENT))
+    assert [done for done, _ in reports] == sorted(done for done, _ in reports)
     assert server.asked[0].headers["Accept-Encoding"] == "identity"
 
 
@@ -575,11 +577,11 @@ def test_a_server_that_stays_away_is_said_to(fetch, server):
 def test_a_cancelled_download_is_gone_on_with(fetch, server, size):
     with pytest.raises(Cancelled):
         fetch(progress=cancelling_at(size))
-    kept = fetch.part.read_bytes()
-    assert kept and CONTENT.startswith(kept) and not fetch.target.exists()
+    stored = fetch.part.read_bytes()
+    assert stored and CONTENT.startswith(stored) and not fetch.target.exists()
     fetch()
     assert fetch.target.read_bytes() == CONTENT
-    assert ranges(server) == [None, f"bytes={len(kept)}-"]
+    assert ranges(server) == [None, f"bytes={len(stored)}-"]
 
 
 def test_a_download_cancelled_in_a_pause_is_gone_on_with(fetch, server):
@@ -613,12 +615,12 @@ def test_bytes_that_nobody_vouched_for_are_fetched_again(fetch, server):
     """Bytes after the last note, as a killed process or a power failure leaves them."""
     with pytest.raises(Cancelled):
         fetch(progress=cancelling_at(50_000))
-    kept = fetch.part.stat().st_size
+    stored = fetch.part.stat().st_size
     with fetch.part.open("ab") as file:
         file.write(bytes(20_000))
     fetch()
     assert fetch.target.read_bytes() == CONTENT
-    assert ranges(server)[1] == f"bytes={kept}-"
+    assert ranges(server)[1] == f"bytes={stored}-"
 
 
 @pytest.mark.parametrize("note", ["", "{", "null", None])
@@ -714,18 +716,18 @@ def test_two_downloads_of_the_same_file_do_not_mix(fetch, server):
 
 def test_a_run_thought_dead_neither_blocks_nor_spoils_another(fetch, server):
     """One stalls halfway; another starts and finishes; the first one continues."""
-    seen = []
+    reports = []
 
     def stalled(done: int, total: int | None) -> None:
-        if done >= 50_000 and not seen:
-            seen.append(fetch())
+        if done >= 50_000 and not reports:
+            reports.append(fetch())
             partial_file.discard(fetch.target)
             assert names(fetch.target.parent) == ["file.npy.part", "file.npy.part.json"]
             server.otherwise = partial(answer, body=OTHER, etag='"2"')
-            seen.append(fetch())
+            reports.append(fetch())
 
-    assert fetch(progress=stalled) == seen[0]
-    assert seen == [sha256(data).hexdigest() for data in (CONTENT, OTHER)]
+    assert fetch(progress=stalled) == reports[0]
+    assert reports == [sha256(data).hexdigest() for data in (CONTENT, OTHER)]
     assert fetch.target.read_bytes() == CONTENT
     partial_file.discard(fetch.target)
     assert names(fetch.target.parent) == []
@@ -896,12 +898,12 @@ def shards(server, tmp_path):
 
 
 def test_a_shard_is_fetched_opened_and_deleted(shards):
-    seen = []
-    source = shards(progress=lambda *progress: seen.append(progress))
+    reports = []
+    source = shards(progress=lambda *progress: reports.append(progress))
     shard = source.open(3, DIMENSION)
     assert (len(shard), len(shard.bad_rows)) == (ROWS, 0)
     size = sum(path.stat().st_size for path in shards.folder.glob("*_3.*[yt]"))
-    assert seen[0][1] is None and seen[-1] == (size, size)
+    assert reports[0][1] is None and reports[-1] == (size, size)
     source.discard(3)
     assert names(shards.folder) == []
     batches = list(shard.batches(0))  # the open files are still read

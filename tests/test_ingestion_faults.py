@@ -40,15 +40,16 @@ KILLS = 20
 DATASETS = ["killed", "indexing", "flushed", "broker", "ledger", "stopped", "full"]
 SMALL_DISK = 64 * 1024 * 1024
 SHARDS_SQL = "SELECT state FROM search_shard"
-SERVE_HURRIED = """
-import sys, hurried
+SERVE_FAST = """
+import sys
+import support.fast_polling
 from django.core.management import execute_from_command_line
 execute_from_command_line(["manage.py", *sys.argv[1:]])"""
-TELL = """
+PRINT_SUMMARY = """
 import json
 from search.models import Dataset
-from tiny_shards import told
-print(json.dumps(told(Dataset.objects.get(slug="embedded"))))"""
+from support.tiny_shards import summary
+print(json.dumps(summary(Dataset.objects.get(slug="embedded"))))"""
 
 
 def write_shards(folder: Path, rows: int) -> Path:
@@ -224,36 +225,44 @@ def test_the_one_process_killed_in_an_import(
     production.make_datasets(environment, ["embedded"], source, DIMENSION)
     ledger = sqlite3.connect(tmp_path / "var" / "laionweb.sqlite3", timeout=30)
 
-    def asked(sql: str) -> list:
+    def query_ledger(sql: str) -> list:
         return ledger.execute(sql).fetchall()
 
     def states() -> set[str]:
-        return {state for (state,) in asked(SHARDS_SQL)}
+        return {state for (state,) in query_ledger(SHARDS_SQL)}
 
     with ledger:
         ledger.execute("UPDATE search_shard SET state = 'queued'")
     kill_when = {
-        "rows come in": lambda: asked(
+        "rows come in": lambda: query_ledger(
             "SELECT 1 FROM search_shard WHERE rows_done > 500"
         ),
-        "it is published": lambda: asked("SELECT 1 FROM search_partition"),
+        "it is published": lambda: query_ledger("SELECT 1 FROM search_partition"),
         "": lambda: states() == {"ingested"},
     }
     for number, (reason, come) in enumerate(kill_when.items()):
         log = tmp_path / f"log{number}"
         serving = started_server(
-            log, environment, "--no-example", program=("-c", SERVE_HURRIED)
+            log, environment, "--no-example", program=("-c", SERVE_FAST)
         )
         with serving as server:
             wait_until(reason or "all is ingested", come)
             if reason:
                 assert states() != {"ingested"}
                 server.process.kill()
-    command = [sys.executable, "manage.py", "shell", "--verbosity", "0", "-c", TELL]
-    told = subprocess.run(
+    command = [
+        sys.executable,
+        "manage.py",
+        "shell",
+        "--verbosity",
+        "0",
+        "-c",
+        PRINT_SUMMARY,
+    ]
+    output = subprocess.run(
         command, cwd=production.ROOT, env=environment, check=True, capture_output=True
     )
-    assert json.loads(told.stdout) == wanted
+    assert json.loads(output.stdout) == wanted
 
 
 @pytest.mark.soak

@@ -218,8 +218,8 @@ def test_a_list_in_the_shape_of_unsplash_is_found_by_words(pictures, site, tmp_p
 
 
 def ids_by_words(text: str) -> list[int]:
-    asked = SearchQuery("pictures", (Term(text=text),), mode="exact", limit=20)
-    return [hit.id for hit in searching.find(asked).hits]
+    query = SearchQuery("pictures", (Term(text=text),), mode="exact", limit=20)
+    return [hit.id for hit in searching.find(query).hits]
 
 
 def test_what_cannot_be_had_is_rejected_with_its_reason(
@@ -478,12 +478,12 @@ def test_pictures_on_disk_come_in_with_what_lies_beside_them(pictures, tmp_path,
     assert first["metadata"]["tags"] == '["?"]'
     assert "x" not in first["metadata"]
     assert (first["width"], first["height"]) == (WIDTH, HEIGHT)
-    told = {
+    header = {
         name: (row["caption"], row["url"], row["metadata"].get("original_url"))
         for name, row in stored.items()
         if row is not first
     }
-    assert told == {
+    assert header == {
         f"{prefix}00/b.jpg": ("A black cat", "", None),
         f"{prefix}00/c.jpg": ("Snow", "", "/etc/passwd"),
         f"{prefix}00/red_house-at.lake7.jpg": ("red house at lake", "", None),
@@ -510,7 +510,7 @@ def test_a_tar_file_that_is_cut_short_is_refused(pictures, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("told", "directive"),
+    ("header", "directive"),
     [
         ("noai", "noai"),
         ("all, NoImageAI", "noimageai"),
@@ -524,8 +524,8 @@ def test_a_tar_file_that_is_cut_short_is_refused(pictures, tmp_path):
         ("", ""),
     ],
 )
-def test_what_a_host_does_not_allow(told, directive):
-    assert refusal({"x-robots-tag": told}) == directive
+def test_what_a_host_does_not_allow(header, directive):
+    assert refusal({"x-robots-tag": header}) == directive
     assert refusal({}) == ""
 
 

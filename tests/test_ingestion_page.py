@@ -173,8 +173,8 @@ def test_a_button_is_for_what_is_chosen(tiny, press, sent, chosen, numbers):
 )
 def test_each_button_does_what_it_says(tiny, press, sent, action, before, after, said):
     put_in_states(tiny, before)
-    (told,) = press(action)
-    assert told.startswith(said)
+    (shown,) = press(action)
+    assert shown.startswith(said)
     assert states(tiny) == [after]
 
 
@@ -190,8 +190,8 @@ def test_each_button_does_what_it_says(tiny, press, sent, action, before, after,
 )
 def test_what_cannot_be_done_is_told_in_a_sentence(tiny, press, sent, posted, sentence):
     put_in_states(tiny, "pending")
-    (told,) = press(**posted)
-    assert sentence in told
+    (shown,) = press(**posted)
+    assert sentence in shown
     assert sent == []
 
 
@@ -228,10 +228,10 @@ def test_the_figures_are_those_of_the_ledger(tiny, staff, tmp_path):
     (tmp_path / "metadata_2.parquet").write_bytes(b"no table")
     import_all(tiny)
     page = staff.get(PAGE)
-    stands = page.context["progress"]
-    assert (stands.rows_done, stands.rows_expected) == (240, 360)  # the mean is 120
-    assert (stands.rows_visible, stands.rows_rejected) == (239, 1)
-    assert stands.rows_estimated and not stands.moving
+    current = page.context["progress"]
+    assert (current.rows_done, current.rows_expected) == (240, 360)  # the mean is 120
+    assert (current.rows_visible, current.rows_rejected) == (239, 1)
+    assert current.rows_estimated and not current.moving
     text = page.content.decode()
     assert "Ingested: 199 items" in text
     assert "metadata_2.parquet is damaged: it cannot be read." in text
@@ -398,5 +398,5 @@ def test_a_cancelled_replacement_counts_as_whole(tiny):
     shard = tiny.shards.first()
     Shard.objects.filter(pk=shard.pk).update(state=State.PAUSED, rows_done=5)
     control.cancel(tiny.shards.filter(pk=shard.pk))
-    stands = ImportProgress.of(tiny)
-    assert (stands.rows_done, stands.rows_rejected, stands.moving) == (120, 0, False)
+    current = ImportProgress.of(tiny)
+    assert (current.rows_done, current.rows_rejected, current.moving) == (120, 0, False)

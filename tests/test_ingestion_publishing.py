@@ -213,8 +213,12 @@ def test_a_dropped_shard_is_hidden_at_once_and_then_gone(tiny, sent):
     assert shard(tiny, 1).state == State.REMOVING
     assert publish(tiny) == [0]
     assert writer.count(tiny.item_table) == (80, 80)
-    gone = shard(tiny, 1)
-    assert (gone.state, gone.rows, gone.rows_visible) == (State.PENDING, None, 0)
+    dropped_shard = shard(tiny, 1)
+    assert (dropped_shard.state, dropped_shard.rows, dropped_shard.rows_visible) == (
+        State.PENDING,
+        None,
+        0,
+    )
     assert control.drop(tiny, shards(tiny, 1)) == 0
     arrive(tiny, 1)
     publish(tiny)

@@ -1,4 +1,4 @@
-"""The same in a hurry: small batches, short leases, and a sweeper that comes often."""
+"""A Celery app with small batches, short leases and frequent sweeps."""
 
 import time
 from datetime import timedelta
@@ -16,15 +16,15 @@ for sweeper in ("sweeper", "sweeper-of-exports"):
 
 
 @worker_process_init.connect
-def hurry_exports(**_) -> None:
-    """Small parts, and a moment between batches in which a worker can be killed."""
+def shrink_exports(**_) -> None:
+    """Write small parts, with pauses in which a worker can be killed."""
     from usercollections.export import job, writer
 
     writer.PART_ROWS, writer.MAX_AT_ONCE = 500, 100
-    tell = job.ExportJob._report
+    report = job.ExportJob._report
 
-    def telling(self, progress) -> None:
-        tell(self, progress)
+    def report_slowly(self, progress) -> None:
+        report(self, progress)
         time.sleep(0.05)
 
-    job.ExportJob._report = telling
+    job.ExportJob._report = report_slowly
