@@ -20,6 +20,7 @@ from search.query.filters import Filters
 from search.query.model import SearchQuery, Term
 from search.removals import takedowns
 from search.retrieval import scan
+from search.retrieval.service import unlimited
 
 pytestmark = pytest.mark.django_db
 FORMS = ("json", "csv", "parquet", "img2dataset")
@@ -71,7 +72,7 @@ def request_for(user, crowd, concept):
                 "hostile", (Term(concept=str(concept.pk)),), mode="exact"
             )
             return export_request.of_search(
-                query, user, form, with_embeddings, limit=50
+                query, user, unlimited, form, with_embeddings, limit=50
             )
         mine = collection(user, *collected_ids(crowd), dataset="hostile", name="mine")
         mine.items.filter(item=1).update(note="=a note")
@@ -292,7 +293,7 @@ def test_a_search_that_found_nothing_tells_what_it_left_out(crowd, user, tmp_pat
 
     not_safe = Filters(min_width=50, max_width=50)  # the item 5 alone
     query = SearchQuery("hostile", (Term(item=2),), mode="exact", filters=not_safe)
-    counts = made(of_search(query, user, "json"), tmp_path, user)["counts"]
+    counts = made(of_search(query, user, unlimited, "json"), tmp_path, user)["counts"]
     assert counts["rows"] == counts["looked_at"] == 0
     assert counts["left_out"] == {"removed": 0, "nsfw": 1, "duplicates": 0}
 
@@ -381,16 +382,30 @@ def test_what_cannot_be_exported_is_refused(
         (lambda: of_dataset("hostile", form="csv", with_embeddings=True), "Parquet"),
         (lambda: of_dataset("hostile", Filters(cutoff=0.5)), "cutoff"),
         (lambda: of_dataset("nowhere"), "no dataset"),
-        (lambda: of_search(searched(item=9_999), user, "csv"), "no item 9999"),
-        (lambda: of_search(searched(embedding=(1.0,)), user, "csv"), "has 1 numbers"),
-        (lambda: of_search(searched(concept="x"), user, "csv"), "no such concept"),
-        (lambda: of_search(query, user, "csv", limit=0), "10,000"),
-        (lambda: of_search(query, user, "csv", limit=10_001), "10,000"),
-        (lambda: of_search(replace(query, terms=(), cursor="x"), user, "csv"), "not"),
+        (
+            lambda: of_search(searched(item=9_999), user, unlimited, "csv"),
+            "no item 9999",
+        ),
+        (
+            lambda: of_search(searched(embedding=(1.0,)), user, unlimited, "csv"),
+            "has 1 numbers",
+        ),
+        (
+            lambda: of_search(searched(concept="x"), user, unlimited, "csv"),
+            "no such concept",
+        ),
+        (lambda: of_search(query, user, unlimited, "csv", limit=0), "10,000"),
+        (lambda: of_search(query, user, unlimited, "csv", limit=10_001), "10,000"),
+        (
+            lambda: of_search(
+                replace(query, terms=(), cursor="x"), user, unlimited, "csv"
+            ),
+            "not",
+        ),
         (lambda: of_concept(user, concept.pk, "hostile", float("nan")), "between"),
         (lambda: of_concept(user, concept.pk, "hostile", 1.1), "between"),
         (lambda: of_concept(user, concept.pk, "hostile", 0, "sound"), "field"),
-        (lambda: of_search(searched(text="a\0b"), user, "csv"), "kept"),
+        (lambda: of_search(searched(text="a\0b"), user, unlimited, "csv"), "kept"),
         (lambda: ExportRequest.from_dict({"kind": "dataset"}), "not an export"),
         (lambda: ExportRequest.from_dict(None), "not an export"),
     ):
@@ -418,7 +433,7 @@ def test_what_is_asked_goes_through_json(request_for, crowd):
     from usercollections.export.export_request import of_search
 
     one = ExportRequest.from_dict(
-        json.loads(json.dumps(of_search(query, None, "csv").to_dict()))
+        json.loads(json.dumps(of_search(query, None, unlimited, "csv").to_dict()))
     )
     assert one.search_query == query
     assert one.name == "a house -0.5:(item:4) 2:(embedding)"

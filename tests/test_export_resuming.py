@@ -16,6 +16,7 @@ from search.query.filters import Filters
 from search.query.model import SearchQuery, Term
 from search.removals import takedowns
 from search.retrieval import scan
+from search.retrieval.service import unlimited
 
 pytestmark = pytest.mark.django_db
 ALL = Filters(nsfw="any")
@@ -64,7 +65,7 @@ def request_for(kind: str, user, crowd):
     if kind == "search":
         term = Term(embedding=tuple(vector.tolist()))
         query = SearchQuery("hostile", (term,), mode="exact", filters=ALL)
-        return export_request.of_search(query, user, "img2dataset")
+        return export_request.of_search(query, user, unlimited, "img2dataset")
     dataset = Dataset.objects.get(slug="hostile")
     concept = Concept.objects.create(
         owner=user,

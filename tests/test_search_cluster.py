@@ -32,6 +32,7 @@ from search.query.filters import Filters
 from search.query.model import SearchQuery, Term
 from search.removals import takedowns
 from search.retrieval import service
+from search.retrieval.service import unlimited
 
 pytestmark = pytest.mark.django_db
 ROWS, SHARDS, DIMENSION = 300, 5, 16
@@ -221,7 +222,9 @@ def test_an_export_has_the_items_of_all_engines_in_order(spread, tmp_path):
     stored /= np.linalg.norm(stored, axis=1, keepdims=True)
     assert np.allclose(stored, matrix("image")[places], atol=1e-6)
     query = asked(matrix("image")[7])
-    ranked = made(of_search(query, None, "json", limit=200), tmp_path / "search")
+    ranked = made(
+        of_search(query, None, unlimited, "json", limit=200), tmp_path / "search"
+    )
     hits = rows(ranked, tmp_path / "search")
     assert len(hits) == 200 and len({hit["id"] >> 32 for hit in hits}) == SHARDS
     similarities = [hit["similarity"] for hit in hits]
