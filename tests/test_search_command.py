@@ -161,7 +161,7 @@ def test_when_nothing_is_found_it_says_so_and_all_is_well(search):
 
 def test_what_is_hidden_is_said(postcards_dataset):
     query = query_options.query("postcards", "", [], [7], {})
-    first, last = query_options.pages_of(query, 150)
+    first, last = query_options.pages_of(query, AnonymousUser(), 150)
     last = replace(last, hidden=Hidden(nsfw=1_200, duplicates=1, removed=3))
     said = query_options.remark("postcards", [first, last])
     assert re.sub(r"\d+\.\d", "0.1", said) == (

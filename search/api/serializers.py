@@ -209,7 +209,7 @@ class SearchParametersSerializer(FiltersSerializer):
         terms = (
             (Term(embedding=decode_embedding(vector)),) if vector is not None else ()
         )
-        return query_reader.query(asked=parsed, terms=terms, filters=filters, **given)
+        return query_reader.query(parsed=parsed, terms=terms, filters=filters, **given)
 
 
 def terms_of(given: list[dict[str, Any]]) -> tuple[Term, ...]:
