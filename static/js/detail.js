@@ -1,7 +1,7 @@
 // The panel that shows one item over the page. The address of the item becomes that of
 // the page, so that Back closes the panel, and a reload shows the item's own page.
 
-import { emit, find, listen } from './dom.js'
+import { emit, find } from './dom.js'
 import { bind } from './keys.js'
 import './copy_buttons.js'
 import { hits, itemOf, keyOf, mirrorMark, pictureOf } from './hits.js'
