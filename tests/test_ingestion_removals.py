@@ -26,7 +26,7 @@ from support.tiny_shards import (
 
 from search.clickhouse.schema import SHARD_BITS
 from search.errors import InvalidQuery, NotFound
-from search.ingestion import control, shard_run, tasks
+from search.ingestion import control, shard_run, sweeper, tasks
 from search.models import Dataset, Reject, Removal, Shard
 from search.query.model import SearchQuery, Term
 from search.removals import files, takedowns
@@ -220,6 +220,17 @@ def test_with_a_broker_it_is_left_to_the_workers(tiny, monkeypatch):
     ((pk, since),) = sent
     tasks.hide_removed(pk, since)
     assert calls == [tiny] and set(ids_of(tiny)) == set(range(40)) - {3}
+
+
+def test_a_message_lost_with_its_process_is_sent_at_the_next_start(tiny, monkeypatch):
+    import_all(tiny)
+    takedowns.add("item", ["3"], tiny)
+    monkeypatch.setattr(tasks.hide_removed, "delay", lambda *given: None)
+    tasks.schedule_hiding(tiny, timezone.now() - timedelta(seconds=9))
+    assert set(ids_of(tiny)) == set(range(40))
+    monkeypatch.setattr(tasks.hide_removed, "delay", tasks.hide_removed)
+    sweeper.recover_alone()
+    assert set(ids_of(tiny)) == set(range(40)) - {3}
 
 
 # --- Files

@@ -1,5 +1,7 @@
 """The sweeper of imports: sends lost work again, drops tables that nobody needs."""
 
+from datetime import timedelta
+
 from celery import shared_task
 from django.utils import timezone
 
@@ -13,6 +15,7 @@ from .control import UNPUBLISHED
 from .shard_run import ShardRun
 
 State = Shard.State
+HIDDEN_AGAIN = timedelta(days=7)  # entries of removal lists, at the start of a process
 
 
 @shared_task(name="search.ingestion.tasks.recover", queue="publish")
@@ -42,6 +45,8 @@ def recover_alone() -> int:
     """Recover at the start of the only process: every other worker is dead."""
     Shard.objects.filter(state=State.INGESTING).update(lease_until=None)
     Partition.objects.update(lease_until=None)
+    # Messages that wait in memory end with the process.
+    tasks.schedule_hiding(None, timezone.now() - HIDDEN_AGAIN)
     return recover()
 
 
