@@ -99,11 +99,11 @@ def test_each_kind_is_written_into_a_folder(crowd, user, tmp_path):
 
 def test_the_same_words_go_on_and_others_are_refused(crowd, tmp_path, monkeypatch):
     from usercollections.export import writer
-    from usercollections.management.commands.export import Shown
+    from usercollections.management.commands.export import ProgressBar
 
     monkeypatch.setattr(writer, "PART_ROWS", 40)
     words = ["dataset", "hostile", "--form", "json", "--out", tmp_path]
-    show, shown = Shown.show, []
+    show, shown = ProgressBar.show, []
 
     def stopping(self, progress):
         shown.append(progress)
@@ -111,7 +111,7 @@ def test_the_same_words_go_on_and_others_are_refused(crowd, tmp_path, monkeypatc
         if len(shown) == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Shown, "show", stopping)
+    monkeypatch.setattr(ProgressBar, "show", stopping)
     with pytest.raises(CommandError, match="Stopped. The same command goes on.") as why:
         export(*words)
     assert why.value.returncode == 130
@@ -181,7 +181,7 @@ def test_a_terminal_sees_a_bar_and_a_file_gets_lines(crowd, tmp_path, monkeypatc
     termios.tcsetwinsize(theirs, (24, 100))
     with os.fdopen(theirs, "w") as terminal:
         monkeypatch.setattr("sys.stderr", terminal)
-        shown = command.Shown(command.OutputWrapper(terminal))
+        shown = command.ProgressBar(command.OutputWrapper(terminal))
         writer.write(
             of_dataset("hostile", Filters(), "csv"), None, tmp_path / "b", shown.show
         )

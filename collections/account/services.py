@@ -9,6 +9,7 @@ from django.contrib.auth import get_user_model
 from django.db import models, transaction
 
 from ..models import Preferences
+from ..models.ownership import AnyUser
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ def is_last_superuser(user: Any) -> bool:
     return user.is_superuser and not admins.exclude(pk=user.pk).exists()
 
 
-def keeps_history(user: Any) -> bool:
+def keeps_history(user: AnyUser) -> bool:
     """Return whether to store a user's searches; never those of anonymous users."""
     if not user.is_authenticated:
         return False

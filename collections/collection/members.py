@@ -12,6 +12,7 @@ from search.errors import InvalidQuery, NotFound
 from search.retrieval import item_lookup
 
 from ..models import Collection, CollectionItem
+from ..models.ownership import AnyUser
 from ..positions import GAP, Gap, make_positions
 from ..sharing import lock_owned
 from .item_keys import ItemKey, by_dataset, rows_of
@@ -33,7 +34,7 @@ class Added:
     unknown: int  # are not in their dataset
 
 
-def add(user: Any, collection_id: UUID, keys: list[ItemKey]) -> Added:
+def add(user: AnyUser, collection_id: UUID, keys: list[ItemKey]) -> Added:
     """Add items at the end, each with a copy of its fields.
 
     Raises NotFound if the user has no such collection, InvalidQuery if it would be too
@@ -43,7 +44,7 @@ def add(user: Any, collection_id: UUID, keys: list[ItemKey]) -> Added:
 
 
 def insert(
-    user: Any, collection_id: UUID, keys: list[ItemKey], known: Snapshots
+    user: AnyUser, collection_id: UUID, keys: list[ItemKey], known: Snapshots
 ) -> Added:
     """Add items whose fields are known: in a transaction that does not wait for them.
 

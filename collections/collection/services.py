@@ -13,6 +13,7 @@ from search.retrieval import popularity
 
 from .. import sharing
 from ..models import Collection, CollectionItem
+from ..models.ownership import AnyUser
 from ..positions import GAP
 from ..sharing import lock_owned
 from .item_keys import ItemKey, by_dataset, rows_of
@@ -73,7 +74,7 @@ def choose_cover(collection: Collection, key: ItemKey | None) -> None:
     collection.save(update_fields=["cover"])
 
 
-def merge(user: Any, target_id: UUID, source_id: UUID) -> tuple[UUID, int]:
+def merge(user: AnyUser, target_id: UUID, source_id: UUID) -> tuple[UUID, int]:
     """Copy the items of a collection into another one and delete it.
 
     Returns the batch of the new items in the target, for unmerge, and their number.
@@ -95,7 +96,7 @@ def merge(user: Any, target_id: UUID, source_id: UUID) -> tuple[UUID, int]:
     return batch, new
 
 
-def unmerge(user: Any, target: Collection, batch: UUID, source_id: UUID) -> None:
+def unmerge(user: AnyUser, target: Collection, batch: UUID, source_id: UUID) -> None:
     """Undo a merge into a locked collection: restore the source.
 
     Raises InvalidQuery when the user has as many collections as one may have.

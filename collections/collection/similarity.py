@@ -5,7 +5,6 @@ Every item is compared, so the order is exact. It is cached for the pages to com
 
 import hashlib
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from django.db.models import QuerySet
@@ -18,6 +17,7 @@ from search.query.model import SearchQuery, Term
 from search.retrieval import item_lookup, service
 
 from ..models import Collection, CollectionItem
+from ..models.ownership import AnyUser
 from ..pagination import Page, read_cursor, write_cursor
 
 MAX_RANKED = 1_000  # items of an order that pages show
@@ -31,7 +31,7 @@ Direction = Callable[[str, list[int]], np.ndarray | None]
 def similar_to_words(
     collection: Collection,
     words: str,
-    user: Any,
+    user: AnyUser,
     limiter: service.Limiter,
     cursor: str,
     count: int,

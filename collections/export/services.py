@@ -13,6 +13,7 @@ from search.jobs import broker
 from search.models import Dataset
 
 from ..models import Collection, Export
+from ..models.ownership import AnyUser
 from . import job, storage, tasks
 from .export_request import ExportRequest
 
@@ -37,11 +38,11 @@ NOT_STARTED: dict[str, Any] = {
 }
 
 
-def exports_of(user: Any) -> QuerySet[Export]:
+def exports_of(user: AnyUser) -> QuerySet[Export]:
     return Export.objects.owned_by(user)
 
 
-def find_owned(user: Any, export_id: UUID) -> Export:
+def find_owned(user: AnyUser, export_id: UUID) -> Export:
     """Return an export of a user. Raises NotFound."""
     export = exports_of(user).filter(pk=export_id).first()
     if export is None:
@@ -78,7 +79,7 @@ def restart(user: Any, export_id: UUID) -> Export:
     return _enqueue(export, is_small)
 
 
-def cancel(user: Any, export_id: UUID) -> Export:
+def cancel(user: AnyUser, export_id: UUID) -> Export:
     """Stop a queued or running export and delete its files."""
     export = find_owned(user, export_id)
     now = timezone.now()
@@ -92,7 +93,7 @@ def cancel(user: Any, export_id: UUID) -> Export:
     return export
 
 
-def delete(user: Any, export_id: UUID) -> None:
+def delete(user: AnyUser, export_id: UUID) -> None:
     """Delete an export; a signal handler deletes its files. Raises NotFound."""
     find_owned(user, export_id).delete()
 

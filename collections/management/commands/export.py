@@ -96,29 +96,31 @@ class Command(BaseCommand):
 
     def handle(self, *, out: Path | None, **options: Any) -> None:
         stop_on_signals()
-        with quiet(), command_errors(unavailable=TRY_AGAIN), _files_told():
+        with quiet(), command_errors(unavailable=TRY_AGAIN), _file_errors():
             user = user_named(options.pop("user", None))
             check_engine("export on its pages or by its API")
-            wanted = _asked(user, **options)
-            folder = out or Path(f"{slugify(wanted.name) or wanted.kind}-{wanted.form}")
-            if not writer.is_for(wanted, folder):
+            request = _read_request(user, **options)
+            folder = out or Path(
+                f"{slugify(request.name) or request.kind}-{request.form}"
+            )
+            if not writer.is_for(request, folder):
                 raise Error(
                     f"{folder} holds something else: name an empty folder by --out."
                 )
-            self._write(wanted, user, folder)
+            self._write(request, user, folder)
 
-    def _write(self, wanted: ExportRequest, user: Any, folder: Path) -> None:
+    def _write(self, request: ExportRequest, user: Any, folder: Path) -> None:
         is_there = (folder / writer.MANIFEST).exists()
-        shown = Shown(self.stdout)
+        bar = ProgressBar(self.stdout)
         try:
-            manifest = writer.write(wanted, user, folder, shown.show)
+            manifest = writer.write(request, user, folder, bar.show)
         except KeyboardInterrupt:
-            shown.close()
+            bar.close()
             raise Error(
                 "Stopped. The same command goes on.", returncode=INTERRUPTED
             ) from None
         finally:
-            shown.close()
+            bar.close()
         before = "It is there already: " if is_there else ""
         self.stdout.write(f"{before}{_summary(manifest)}, in {folder}.")
 
@@ -155,13 +157,13 @@ def _filtered(parser: argparse.ArgumentParser) -> None:
     )
 
 
-class Shown:
+class ProgressBar:
     """A bar in a terminal; elsewhere a line every few seconds."""
 
     def __init__(self, out: OutputWrapper):
         self._out = out
         self._bar = tqdm(unit=" items", unit_scale=True) if out.isatty() else None
-        self._told_at = time.monotonic()
+        self._written_at = time.monotonic()
 
     def show(self, progress: Progress) -> None:
         if self._bar is not None:
@@ -171,20 +173,20 @@ class Shown:
             self._bar.set_postfix_str(
                 f"{progress.rows:,} rows, {progress.bytes / 1e6:,.1f} MB"
             )
-        elif time.monotonic() - self._told_at >= LINE_EVERY_S:
+        elif time.monotonic() - self._written_at >= LINE_EVERY_S:
             of = f" of {progress.to_look_at:,}" if progress.to_look_at else ""
             self._out.write(
                 f"{progress.looked_at:,}{of} items looked at, {progress.rows:,} rows"
             )
             self._out.flush()
-            self._told_at = time.monotonic()
+            self._written_at = time.monotonic()
 
     def close(self) -> None:
         if self._bar is not None:
             self._bar.close()
 
 
-def _asked(
+def _read_request(
     user: Any, *, kind: str, form: str, embeddings: bool, **given: Any
 ) -> ExportRequest:
     how: dict[str, Any] = {"form": form, "with_embeddings": embeddings}
@@ -217,7 +219,7 @@ def _filters(text: str) -> Filters:
 
 
 @contextmanager
-def _files_told() -> Iterator[None]:
+def _file_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
