@@ -1,8 +1,14 @@
-"""The API of what belongs to a user."""
+"""Routes of the API for the data of a user."""
 
 from django.urls import URLPattern, path
 
-from . import collection_views, concept_views, exports, item_views, search_views
+from . import (
+    collection_views,
+    concept_views,
+    export_views,
+    item_views,
+    search_views,
+)
 
 collections = [
     path(
@@ -73,18 +79,20 @@ concepts = [
     ),
 ]
 of_exports = [
-    path("exports/", exports.Exports.as_view(), name="api-exports"),
+    path("exports/", export_views.Exports.as_view(), name="api-exports"),
     path(
-        "exports/<uuid:export_id>/", exports.ExportDetail.as_view(), name="api-export"
+        "exports/<uuid:export_id>/",
+        export_views.ExportDetail.as_view(),
+        name="api-export",
     ),
     path(
         "exports/<uuid:export_id>/cancel/",
-        exports.CancelExport.as_view(),
+        export_views.CancelExport.as_view(),
         name="api-export-cancel",
     ),
     path(
         "exports/<uuid:export_id>/files/<str:name>",
-        exports.ExportFile.as_view(),
+        export_views.ExportFile.as_view(),
         name="api-export-file",
     ),
 ]

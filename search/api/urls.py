@@ -1,3 +1,5 @@
+"""Routes of the API."""
+
 from django.urls import path, re_path
 from django.views.generic import RedirectView
 

@@ -1,4 +1,4 @@
-"""What the page about the API shows of its examples."""
+"""Template tags of the API's documentation: examples, code and limits."""
 
 from itertools import zip_longest
 from typing import Any
@@ -19,29 +19,29 @@ register.filter("coloured", highlight)
 
 @register.inclusion_tag("api/_example.html", takes_context=True)
 def example(context: template.Context, name: str, title: str) -> dict[str, Any]:
-    """The example of this name in its languages; `title` is for those who listen."""
+    """Show an example in its languages; screen readers read `title`."""
     found = examples.for_site(name, context["address"], context["dataset"])
     return {"name": name, "title": title, "languages": found}
 
 
 @register.filter
 def answer_coloured(text: str) -> SafeString:
-    """JSON in colours, other output as it is."""
+    """Highlight JSON; return other output escaped."""
     return highlight(text, "json" if text.startswith(("{", "[")) else "")
 
 
 @register.filter
 def with_code(text: str) -> SafeString:
-    """What stands between backticks, as it does in docstrings, is code."""
+    """Turn text between backticks into <code>."""
     parts = str(escape(text)).split("`")
     pairs = zip_longest(parts[::2], parts[1::2], fillvalue="")
-    told = (f"{prose}<code>{code}</code>" if code else prose for prose, code in pairs)
-    return mark_safe("".join(told))  # escaped above
+    html = (f"{prose}<code>{code}</code>" if code else prose for prose, code in pairs)
+    return mark_safe("".join(html))  # escaped above
 
 
 @register.simple_tag
 def limit(scope: str) -> str:
-    """120 in a minute: as often as the settings allow it."""
+    """Return a rate limit of the settings in words, such as “120 in a minute”."""
     rate = settings.LIMITS[scope]
     if not rate:
         return "no limit"
