@@ -180,7 +180,7 @@ def test_a_switch_is_a_tick_and_an_option(monkeypatch, client, postcards_dataset
     (tick,) = re.findall(r'<label class="tick">(<[^>]+>) Without colour', page)
     for attribute in ('type="checkbox" name="tinted" value="no"', "checked"):
         assert attribute in tick
-    assert SearchForm({"q": "a", "tinted": "yes"}).asked["tinted"] == "yes"
+    assert SearchForm({"q": "a", "tinted": "yes"}).params["tinted"] == "yes"
     printed = io.StringIO()
     call_command("search", "boats", "--no-tinted", "--json", stdout=printed)
     assert json.loads(printed.getvalue())["results"]

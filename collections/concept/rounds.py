@@ -120,7 +120,7 @@ def refinement_from(saved: SavedQuery, visitor: Visitor) -> Refinement | None:
 
 def address_of(found: Round, before: RefinedSearch, with_seen: bool = False) -> str:
     """Return the address of a round's search, with the filters of the one before."""
-    return before.saved.form.address(
+    return before.saved.form.url(
         q=before.filters,
         item="",
         embedding="",

@@ -82,7 +82,7 @@ class Source:
     kind: str
     collection: Collection | None = None
     concept: Concept | None = None
-    asking: SavedQuery | None = None  # of a search
+    search: SavedQuery | None = None
     dataset: Dataset | None = None
 
     @classmethod
@@ -93,9 +93,9 @@ class Source:
             collection = find_readable(Collection, user, _id(given[kind])).object
             return cls(kind, collection=collection)
         if kind == "search":
-            asking = checked(given[kind])
-            dataset = Dataset.for_slug(asking.dataset)
-            return cls(kind, asking=asking, dataset=dataset)
+            search = checked(given[kind])
+            dataset = Dataset.for_slug(search.dataset)
+            return cls(kind, search=search, dataset=dataset)
         if kind == "concept":
             concept = find_readable(Concept, user, _id(given[kind])).object
             return cls(kind, concept=concept, dataset=_dataset_of(concept, given))
@@ -111,8 +111,8 @@ class Source:
             params["collection"] = str(self.collection.pk)
         if self.concept:
             params["concept"] = str(self.concept.pk)
-        if self.asking:
-            params["search"] = self.asking.address
+        if self.search:
+            params["search"] = self.search.address
         elif self.dataset:
             params["dataset"] = self.dataset.slug
         return params
@@ -136,9 +136,9 @@ class Source:
         }
         if self.collection is not None:
             return export_request.of_collection(user, self.collection.pk, **options)
-        if self.asking is not None:
+        if self.search is not None:
             limit = given["limit"] or MAX_RESULTS
-            return _of_search(self.asking, limit, request, options)
+            return _of_search(self.search, limit, request, options)
         if self.dataset is None:
             raise InvalidQuery(NOTHING)
         filters = _filters(request.POST)
@@ -158,9 +158,9 @@ class Source:
 
 
 def _of_search(
-    asking: SavedQuery, limit: int, request: HttpRequest, options: dict[str, Any]
+    search: SavedQuery, limit: int, request: HttpRequest, options: dict[str, Any]
 ) -> ExportRequest:
-    form, slug = asking.form, asking.dataset
+    form, slug = search.form, search.dataset
     form.check()
     query = form.search_query(slug, form.read(slug, request.get_host()))
     return export_request.of_search(

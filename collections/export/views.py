@@ -258,11 +258,11 @@ def _form_context(
     )
     if source.dataset is None:
         return context
-    if source.asking is not None:
+    if source.search is not None:
         return replace(
             context,
-            words=source.asking.words(request.user),
-            excluded=_count_excluded(source.asking, source.dataset, request.user),
+            words=source.search.words(request.user),
+            excluded=_count_excluded(source.search, source.dataset, request.user),
         )
     context = _with_filters(context, source.dataset, given)
     if source.concept is None:
@@ -283,7 +283,7 @@ def _with_filters(
     unranked = {name for name in names if not SPECS[name].ranked_only}
     return replace(
         context,
-        nsfw=form.asked["nsfw"],
+        nsfw=form.params["nsfw"],
         filter_inputs=form.filter_inputs(unranked),
         is_filtered=any(form.data.values()),
         count=f"{dataset.item_count():,}",

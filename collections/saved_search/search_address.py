@@ -73,9 +73,9 @@ class SavedQuery:
 def canonical(address: str, dataset: str = "") -> SavedQuery:
     """Return the search in its one spelling, without a cursor or unknown parameters."""
     form = SearchForm(QueryDict(address.lstrip("/?")))
-    slug = form.asked["dataset"] or dataset
+    slug = form.params["dataset"] or dataset
     return SavedQuery(
-        slug, search_query_string({**form.asked, "dataset": slug, "cursor": ""})
+        slug, search_query_string({**form.params, "dataset": slug, "cursor": ""})
     )
 
 
@@ -87,14 +87,14 @@ def checked(address: str) -> SavedQuery:
     """
     if len(address) > MAX_CHARACTERS:
         raise InvalidQuery("This search is too long to be kept.")
-    asking = canonical(address, _first_dataset())
-    form = asking.form
+    query = canonical(address, _first_dataset())
+    form = query.form
     form.check()
     if not form.is_search:
         raise InvalidQuery("There is nothing to search for in this address.")
-    Dataset.for_slug(asking.dataset)
-    form.search_query(asking.dataset, parse(form.asked["q"], asking.dataset))
-    return asking
+    Dataset.for_slug(query.dataset)
+    form.search_query(query.dataset, parse(form.params["q"], query.dataset))
+    return query
 
 
 def query_string(address: str) -> str:
@@ -104,14 +104,14 @@ def query_string(address: str) -> str:
     return address.partition("#")[0]
 
 
-def query_of(asking: SavedQuery, host: str) -> SearchQuery:
+def query_of(saved: SavedQuery, host: str) -> SearchQuery:
     """Return the query, with concepts to resolve; `host` is that of our own pages.
 
     Raise SearchError for a search that the form no longer takes.
     """
-    form = asking.form
+    form = saved.form
     form.check()
-    return form.search_query(asking.dataset, form.read(asking.dataset, host))
+    return form.search_query(saved.dataset, form.read(saved.dataset, host))
 
 
 def _first_dataset() -> str:
@@ -121,35 +121,35 @@ def _first_dataset() -> str:
     return datasets[0].slug
 
 
-def words_of(askings: Sequence[SavedQuery], user: Any) -> list[list[str]]:
+def words_of(queries: Sequence[SavedQuery], user: Any) -> list[list[str]]:
     """Return the words of each of many searches, with one look-up for all names.
 
     What the user may not see has no name.
     """
-    terms = [term for asking in askings for term in asking.terms]
+    terms = [term for query in queries for term in query.terms]
     concepts = {term.concept for term in terms if term.concept is not None}
     names: dict[UUID, str] = {}
     for model in (Collection, Concept) if concepts else ():
         found = model.objects.visible_to(user).filter(pk__in=concepts)
         names |= dict(found.values_list("pk", "name"))
-    return [list(_words(asking, names)) for asking in askings]
+    return [list(_words(query, names)) for query in queries]
 
 
-def _words(asking: SavedQuery, names: Mapping[UUID, str]) -> Iterator[str]:
+def _words(query: SavedQuery, names: Mapping[UUID, str]) -> Iterator[str]:
     def name_of(concept: str) -> str:
         name = names.get(UUID(concept))
         return f"like “{name}”" if name else "a refined search"
 
-    form = asking.form
-    if words := form.asked["q"]:
+    form = query.form
+    if words := form.params["q"]:
         yield " ".join(words.split())
     if not form.is_valid():
         return  # saved when the form still took it
-    for term in asking.terms:
+    for term in query.terms:
         yield with_sign(describe_term(term, name_of), term.weight)
     for name, labels in CHOICES.items():
-        if label := labels.get(form.asked[name]):
+        if label := labels.get(form.params[name]):
             yield label
     for name, value in form.filters.items():
-        if form.asked[name] != SPECS[name].url_default:
+        if form.params[name] != SPECS[name].url_default:
             yield SPECS[name].describe(value)

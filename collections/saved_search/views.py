@@ -115,7 +115,7 @@ def _preview_context(request: HttpRequest, saved: SavedSearch) -> PreviewContext
             limiter(request),
         )
         dataset = Dataset.for_slug(saved.dataset)
-        with_unsafe = services.saved_query_of(saved).form.asked["nsfw"] == "any"
+        with_unsafe = services.saved_query_of(saved).form.params["nsfw"] == "any"
         veiled = not (with_unsafe or has_safety(dataset))
         return PreviewContext(saved=saved, since=since, glance=found, veiled=veiled)
     except TooManyRequests:

@@ -150,19 +150,28 @@ class _Reader:
         end = _match(WORD, self.text, start).end()
         if ADDRESS.match(self.text, start):
             return self._address(at, self.text[start:end], end, weight)
-        if named := NAMED.match(self.text, start):
-            name, sign = named[1].lower(), named[2] or named[3]
-            if (name, sign) == ("item", ":"):
-                return self._item(at, self.text[named.end() : end], end, weight)
-            if (name, sign) == ("concept", ":"):
-                return self._concept(at, self.text[named.end() : end], end, weight)
-            if filters_of_word(name):
-                return self._filter(at, named, is_weighed)
-            end_of_value = _match(WORD, self.text, named.end()).end()
-            with _error_at(at, end_of_value):
-                check_name(name, sign, self.text[named.end() : end_of_value])
+        if (named := NAMED.match(self.text, start)) and (
+            token := self._named(at, named, end, weight, is_weighed)
+        ):
+            return token
         if is_weighed:
             return _term(at, end, text=self.text[start:end], weight=weight)
+        return None
+
+    def _named(
+        self, at: int, named: re.Match[str], end: int, weight: float, is_weighed: bool
+    ) -> Token | None:
+        """Return an item, a concept or a filter; None for a name of plain words."""
+        name, sign = named[1].lower(), named[2] or named[3]
+        if (name, sign) == ("item", ":"):
+            return self._item(at, self.text[named.end() : end], end, weight)
+        if (name, sign) == ("concept", ":"):
+            return self._concept(at, self.text[named.end() : end], end, weight)
+        if filters_of_word(name):
+            return self._filter(at, named, is_weighed)
+        end_of_value = _match(WORD, self.text, named.end()).end()
+        with _error_at(at, end_of_value):
+            check_name(name, sign, self.text[named.end() : end_of_value])
         return None
 
     def _takes_weight(self, at: int) -> bool:

@@ -24,18 +24,18 @@ class SearchReading:
     """The parameters of a search, and how its words were parsed."""
 
     form: SearchForm
-    asked: ParsedQuery
+    parsed: ParsedQuery
     dataset: Dataset
     user: Any = None
 
     def changed(self, name: str, value: str) -> str:
         """Return the URL with a filter's parameter, in place of words that set it."""
-        parts = [part for part in self.asked.parts if name in part.filters]
-        words = self.asked.without(*parts)
-        return self.form.address(**{"q": words, name: value, "cursor": ""})
+        parts = [part for part in self.parsed.parts if name in part.filters]
+        words = self.parsed.without(*parts)
+        return self.form.url(**{"q": words, name: value, "cursor": ""})
 
     def without(self, part: Token) -> str:
-        return self.form.address(q=self.asked.without(part), cursor="")
+        return self.form.url(q=self.parsed.without(part), cursor="")
 
     def weighed(self, key: str, weight: float) -> str:
         """Return the URL in which the term of a chip has another weight.
@@ -44,12 +44,12 @@ class SearchReading:
         """
         name, _, place = key.partition("-")
         if name == "q":
-            part = [part for part in self.asked.parts if part.term][int(place)]
-            words = self.asked.weighed(part, weight)
-            return self.form.address(q=words, cursor="")
-        values = list({term: self.form.asked[term] for term in TERMS}[name])
+            part = [part for part in self.parsed.parts if part.term][int(place)]
+            words = self.parsed.weighed(part, weight)
+            return self.form.url(q=words, cursor="")
+        values = list({term: self.form.params[term] for term in TERMS}[name])
         values[int(place)] = with_weight(weight, split_weight(values[int(place)])[1])
-        return self.form.address(**{name: values, "cursor": ""})
+        return self.form.url(**{name: values, "cursor": ""})
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Chip:
 
 def chips(reading: SearchReading) -> list[Chip]:
     """Return the chips of a search; plain words alone have none."""
-    parts = reading.asked.parts
+    parts = reading.parsed.parts
     if all(part.is_plain and part.term and part.term.item is None for part in parts):
         parts = ()
     of_terms = _of_terms(parts, reading)
@@ -98,10 +98,10 @@ def _url_terms(reading: SearchReading) -> Iterator[Chip]:
     """Yield those of the images, items and concepts in the URL's parameters."""
     form = reading.form
     for name in TERMS:
-        values = form.asked[name]
+        values = form.params[name]
         for place, term in enumerate(form.cleaned_data[name]):
             left = values[:place] + values[place + 1 :]
-            without = form.address(**{name: left, "cursor": ""})
+            without = form.url(**{name: left, "cursor": ""})
             chip = _of_term(term, f"{name}-{place}", reading, without, values[place])
             yield replace(chip, name=name, value=values[place])
 
@@ -141,10 +141,10 @@ def _of_filters(part: Token, reading: SearchReading) -> Chip:
 
 def _panel_filters(reading: SearchReading) -> Iterator[Chip]:
     """Yield those of the filters of the panel that the words do not override."""
-    asked = reading.form.asked
+    params = reading.form.params
     for name, value in reading.form.filters.items():
-        if name in reading.asked.filters or asked[name] == SPECS[name].url_default:
+        if name in reading.parsed.filters or params[name] == SPECS[name].url_default:
             continue
-        without = reading.form.address(**{name: "", "cursor": ""})
+        without = reading.form.url(**{name: "", "cursor": ""})
         chosen = {name: value}
         yield Chip(describe_filters(chosen), without, filters=chosen)

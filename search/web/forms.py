@@ -123,11 +123,13 @@ class SwitchedOff(forms.CheckboxInput):
     def __init__(self, attrs: dict[str, str] | None = None):
         super().__init__(attrs, check_test=lambda value: value == NO[0])
 
-    def format_value(self, value: Any) -> str:
-        return NO[0]
+    def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
+        context = super().get_context(name, value, attrs)
+        context["widget"]["value"] = NO[0]
+        return context
 
-    def value_from_datadict(self, data: Any, files: Any, name: str) -> Any:
-        return data.get(name)
+    # The text itself, where a checkbox makes a bool of it.
+    value_from_datadict = forms.Widget.value_from_datadict
 
 
 def filter_field(spec: FilterSpec) -> forms.Field:
@@ -210,7 +212,7 @@ class SearchForm(forms.Form):
         self.order_fields(["q", "dataset", "field", "mode", "sort", *filters])
 
     @property
-    def asked(self) -> dict[str, Any]:
+    def params(self) -> dict[str, Any]:
         """The parameters as they were given, valid or not, for showing them again.
 
         Texts, by the name of the parameter; lists of texts for TERMS.
@@ -224,16 +226,16 @@ class SearchForm(forms.Form):
 
     @property
     def is_search(self) -> bool:
-        asked = self.asked
-        return any(asked[name] for name in ("q", *TERMS))
+        params = self.params
+        return any(params[name] for name in ("q", *TERMS))
 
-    def address(self, **changes: object) -> str:
+    def url(self, **changes: object) -> str:
         """Return the URL of the search page with these parameters, some changed."""
-        return search_url(self.asked, **changes)
+        return search_url(self.params, **changes)
 
-    def told(self, *without: str) -> str:
+    def query_string(self, *without: str) -> str:
         """Return the parameters as a query string, some of them left out."""
-        return search_query_string({**self.asked, **dict.fromkeys(without, "")})
+        return search_query_string({**self.params, **dict.fromkeys(without, "")})
 
     def check(self) -> None:
         """Raise InvalidQuery with the first error, if there is one."""
@@ -244,13 +246,13 @@ class SearchForm(forms.Form):
         return query_reader.read(self.cleaned_data["q"], dataset, host)
 
     def search_query(
-        self, dataset: str, asked: ParsedQuery, **options: Any
+        self, dataset: str, parsed: ParsedQuery, **options: Any
     ) -> SearchQuery:
         """Return the query of the parsed words and the other parameters."""
         given = self.cleaned_data
         return query_reader.query(
             dataset,
-            asked,
+            parsed,
             tuple(term for name in TERMS for term in given[name]),
             self.filters,
             field=given["field"] or "image",

@@ -64,13 +64,13 @@ def _item_page(
 ) -> ItemPage:
     item = service.item(dataset.slug, item_id)
     form = _search_form(request, dataset)
-    blurred = form.asked["nsfw"] != "any" and not has_safety(dataset)
+    blurred = form.params["nsfw"] != "any" and not has_safety(dataset)
     return ItemPage(
         panel=in_panel,
         dataset=dataset,
         item=item,
         whys=_explanations(request, form, dataset, item_id) if form.is_search else (),
-        results=form.address() if form.is_search else "",
+        results=form.url() if form.is_search else "",
         page_address=request.build_absolute_uri(request.path),
         blurred=blurred,
         veiled=blurred or item.is_unsafe,
@@ -91,7 +91,7 @@ def _explanations(
     try:
         form.check()
         read = read_search(form, dataset, request)
-        query = form.search_query(dataset.slug, read.asked)
+        query = form.search_query(dataset.slug, read.parsed)
         return service.explain(query, request.user, limiter(request), item_id)
     except SearchError as error:
         logger.info("No explanation of item %s: %s", item_id, error.message)

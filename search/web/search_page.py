@@ -51,7 +51,7 @@ class SearchBox:
 
     @classmethod
     def of(cls, form: SearchForm) -> Self:
-        datasets, asked = service.datasets(), form.asked
+        datasets, asked = service.datasets(), form.params
         kept = (*TERMS, "q", "dataset", "cursor")
         return cls(
             form=form,
@@ -60,9 +60,11 @@ class SearchBox:
             datasets=datasets,
             dataset=_selected_dataset(datasets, asked["dataset"]),
             is_search=form.is_search,
-            saved_address=form.told("cursor"),
+            saved_address=form.query_string("cursor"),
             reset=search_url({name: asked[name] for name in ("q", *TERMS, "dataset")}),
-            search_params=form.told("dataset", "cursor") if form.is_search else "",
+            search_params=form.query_string("dataset", "cursor")
+            if form.is_search
+            else "",
         )
 
     def required_dataset(self) -> Dataset:
@@ -142,11 +144,11 @@ def with_start(page: SearchPage, dataset: Dataset) -> SearchPage:
         hits=hits,
         item_count=f"{dataset.item_count():,}",
         examples=[
-            Example(words, form.address(q=words, cursor=""))
+            Example(words, form.url(q=words, cursor=""))
             for words in _example_queries(dataset, hits)
         ],
-        veiled=form.asked["nsfw"] != "any" and not has_safety(dataset),
-        unveiled=form.address(nsfw="any"),
+        veiled=form.params["nsfw"] != "any" and not has_safety(dataset),
+        unveiled=form.url(nsfw="any"),
     )
 
 
@@ -193,7 +195,7 @@ def read_search(
 
 def with_more_hits(page: SearchPage, found: Page) -> SearchPage:
     """Show further hits, which follow those of the pages before."""
-    more = page.form.address(cursor=found.next) if found.next else ""
+    more = page.form.url(cursor=found.next) if found.next else ""
     return replace(page, hits=found.hits, more=more)
 
 
@@ -212,7 +214,7 @@ def with_results(
         veiled=query.filters.nsfw == "safe" and not has_safety(read.dataset),
         unveiled=read.changed("nsfw", "any"),
         exact=found.exact,
-        exact_check="" if found.exact else page.form.told("cursor"),
+        exact_check="" if found.exact else page.form.query_string("cursor"),
         encode_ms=found.encode_ms,
         search_ms=found.search_ms,
         took_ms=found.encode_ms + found.search_ms,
@@ -225,6 +227,6 @@ def with_error(page: SearchPage, error: SearchError) -> SearchPage:
         raise error  # the middleware answers, and the page stays as it is
     if not isinstance(error, UnreadableWord):
         return replace(page, error=error)
-    words, begin, end = page.form.asked["q"], error.start, error.end
+    words, begin, end = page.form.params["q"], error.start, error.end
     unread = (words[:begin], words[begin:end], words[end:])
     return replace(page, error=error, unread=unread)

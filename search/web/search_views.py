@@ -34,7 +34,7 @@ def search(request: HtmxRequest) -> HttpResponse:
         page = _searched(page, request)
     except SearchError as error:
         page = search_page.with_error(page, error)
-    return _respond(request, page, address=page.form.address(cursor=""))
+    return _respond(request, page, address=page.form.url(cursor=""))
 
 
 @require_POST
@@ -59,10 +59,10 @@ def search_by_image(request: HtmxRequest) -> HttpResponse:
         return _respond(request, page, address="false")
     changes = {"dataset": dataset.slug, "embedding": embeddings, "cursor": ""}
     if images.cleaned_data["beside"]:
-        changes["embedding"] = form.asked["embedding"] + embeddings
+        changes["embedding"] = form.params["embedding"] + embeddings
     else:
         changes |= {"q": "", "item": "", "concept": ""}
-    return _redirect(form.address(**changes))
+    return _redirect(form.url(**changes))
 
 
 @require_safe
@@ -98,16 +98,16 @@ def check_exact(request: HtmxRequest) -> HttpResponse:
         form.check()
         dataset = page.required_dataset()
         read = read_search(form, dataset, request)
-        query = form.search_query(dataset.slug, read.asked)
+        query = form.search_query(dataset.slug, read.parsed)
         check = exact_check.check(query, request.user, limiter(request))
         page = replace(page, check=check)
         if not _is_htmx(request):
             page = _searched(page, request)
     except SearchError as error:
         page = search_page.with_error(page, error)
-    page = replace(page, exact_check=form.told("cursor"))
+    page = replace(page, exact_check=form.query_string("cursor"))
     if not _is_htmx(request):
-        return _respond(request, page, address=form.address(cursor=""))
+        return _respond(request, page, address=form.url(cursor=""))
     response = render(request, "search/_exact.html", vars(page))
     return with_status(response, page.error) if page.error else response
 
@@ -122,7 +122,7 @@ def _searched(page: SearchPage, request: HtmxRequest) -> SearchPage:
     if not form.is_search:
         return search_page.with_start(page, dataset)
     read = read_search(form, dataset, request)
-    query = form.search_query(dataset.slug, read.asked)
+    query = form.search_query(dataset.slug, read.parsed)
     found = service.search(query, request.user, limiter(request))
     if _is_htmx(request) and asked["cursor"]:
         return search_page.with_more_hits(page, found)

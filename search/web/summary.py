@@ -25,15 +25,15 @@ class Note:
 def headline(reading: SearchReading, chips: list[Chip], page: Page) -> str:
     """Return the line over the results."""
     count = f"{reading.dataset.item_count():,}"
-    things = THINGS[reading.form.asked["field"]]
-    is_all = not page.next and not reading.form.asked["cursor"]
+    things = THINGS[reading.form.params["field"]]
+    is_all = not page.next and not reading.form.params["cursor"]
     if is_all and _narrowing(chips):
         shown = len(page.hits)
         return f"Only {shown} picture{'s pass' if shown > 1 else ' passes'} the filters"
     order = {
         "size": "The largest of the nearest",
         "popularity": "The most often picked of the nearest",
-    }.get(reading.form.asked["sort"], "Nearest")
+    }.get(reading.form.params["sort"], "Nearest")
     if cut := [chip.filters["cutoff"] for chip in chips if "cutoff" in chip.filters]:
         reaching = int(np.count_nonzero(page.similarities >= cut[0]))
         nearest = f"{len(page.similarities):,} nearest {things}"
