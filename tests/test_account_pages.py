@@ -317,7 +317,7 @@ def test_noting_the_use_of_a_token_costs_little(
     header = {"Authorization": f"Token {secret}"}
     with django_assert_num_queries(2):  # the token, and the dataset
         Client().get("/api/datasets/nowhere/items/7/", headers=header)
-    monkeypatch.setattr(tokens, "NOTED_EVERY", timedelta(0))
+    monkeypatch.setattr(tokens, "RECORD_USE_EVERY", timedelta(0))
     before = Token.objects.get().last_used_at
     asked(secret)
     assert Token.objects.get().last_used_at > before
