@@ -1,5 +1,6 @@
-"""Encode workers as Celery workers: celery -A laionweb worker -Q encode -P solo
+"""Encode workers as Celery workers.
 
+They are started by `celery -A laionweb worker -Q encode -P solo`.
 A bootstep runs search.encoder.worker in a thread, so that encode workers are started,
 monitored and stopped like other workers. One process serves one GPU.
 """

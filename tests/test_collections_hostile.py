@@ -133,7 +133,8 @@ def test_a_name_that_cannot_be_kept(client, ada, postcards_dataset):
 def test_a_new_name_leaves_the_newest_version_alone(
     client, ada, postcards_dataset, monkeypatch
 ):
-    from usercollections.concept import edit_views, services
+    from usercollections import sharing_views
+    from usercollections.concept import services
     from usercollections.models import Concept
 
     file = io.BytesIO()
@@ -141,13 +142,13 @@ def test_a_new_name_leaves_the_newest_version_alone(
     upload = SimpleUploadedFile("a.npy", file.getvalue())
     post(client, "/concepts/import", file=upload, dataset="postcards")
     concept = Concept.objects.get()
-    check = edit_views.check
+    check = sharing_views.check_form
 
     def slowly(form):
         check(form)
         services.restore(ada, concept.pk, 1)  # in another tab
 
-    monkeypatch.setattr(edit_views, "check", slowly)
+    monkeypatch.setattr(sharing_views, "check_form", slowly)
     where = f"/concepts/{concept.pk}/edit"
     assert post(client, where, name="sea").status_code == 200
     concept.refresh_from_db()

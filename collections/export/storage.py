@@ -86,7 +86,7 @@ def _delete(folder: Path) -> None:
 
 
 def listed(export: Export) -> list[dict[str, Any]]:
-    """Return the files of an export as in its manifest: name, rows, bytes, …"""
+    """Return the files of an export as in its manifest: name, rows, bytes."""
     if export.state != Export.State.DONE:
         return []
     return export.manifest.get("files", [])

@@ -237,7 +237,7 @@ class DatasetSerializer(ResponseSerializer):
         return [field.name for field in fields(service.Item)]
 
     def compute_index(self, dataset: Dataset) -> dict[str, Any]:
-        """Raises SearchUnavailable."""
+        """Return the state of the index. Raises SearchUnavailable."""
         return {"dataset": dataset, "state": service.index_state(dataset)}
 
     def compute_evaluation(self, dataset: Dataset) -> Evaluation | None:
@@ -247,7 +247,7 @@ class DatasetSerializer(ResponseSerializer):
         return popularity.is_known(dataset)
 
     def compute_settings(self, dataset: Dataset) -> Dataset:
-        """The source may be a folder of the server, which is for staff to see."""
+        """Return the dataset for staff only: its source may be a server folder."""
         if not has_staff_permission(self.context["request"].user, "change"):
             raise SkipField
         return dataset

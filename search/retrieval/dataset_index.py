@@ -35,7 +35,7 @@ class DatasetIndex:
 
     @classmethod
     def for_slug(cls, slug: str) -> "DatasetIndex":
-        """Raises NotFound when there is no such dataset."""
+        """Return the index of a dataset. Raises NotFound."""
         return cls(Dataset.for_slug(slug))
 
     @cached_property

@@ -37,7 +37,7 @@ class DatasetPage:
 
 @require_safe
 def dataset(request: HttpRequest, slug: str) -> HttpResponse:
-    """Raises NotFound, which the middleware renders."""
+    """Render the page of a dataset. Raises NotFound, which the middleware renders."""
     dataset = Dataset.for_slug(slug)
     evaluation = dataset.evaluations.first()
     state = _state(dataset)
