@@ -19,8 +19,8 @@ def find(concept_id: str, user: AnyUser, slug: str) -> ResolvedConcept:
     """Return the embedding of a concept, round or collection for a dataset.
 
     Everyone can use a round whose id they know: ids are random, so links can be shared.
-    Raises NotFound for what the user may not see, InvalidQuery for what another model
-    made.
+    Raises NotFound for concepts that the user may not see, InvalidQuery for those of
+    another model.
     """
     dataset = Dataset.for_slug(slug)
     key = parse_uuid(concept_id, NotFound(NONE))
@@ -40,21 +40,21 @@ def _resolve_round(concept_id: UUID, dataset: Dataset) -> ResolvedConcept:
     found = Round.objects.select_related("refinement").filter(pk=key).first()
     if found is None:
         raise NotFound(NONE)
-    made_in = found.refinement.dataset
+    origin = found.refinement.dataset
     exclude = ()
-    if made_in == dataset.slug:
+    if origin == dataset.slug:
         exclude = () if with_seen else tuple(found.seen)
     else:
-        other = Dataset.for_slug(made_in)
+        other = Dataset.for_slug(origin)
         _check_model(found.label, (other.model, other.weights), dataset)
     return ResolvedConcept(
         tuple(found.embedding.tolist()), found.label, exclude=exclude
     )
 
 
-def _check_model(name: str, made_by: tuple[str, str], dataset: Dataset) -> None:
-    if made_by != (dataset.model, dataset.weights):
+def _check_model(name: str, model: tuple[str, str], dataset: Dataset) -> None:
+    if model != (dataset.model, dataset.weights):
         raise InvalidQuery(
-            f"The concept “{name}” is of the model {made_by[0]}; this dataset was made "
+            f"The concept “{name}” is of the model {model[0]}; this dataset was made "
             f"with {dataset.model}."
         )

@@ -33,7 +33,7 @@ class EmbeddedWorker:
     def stop(self, timeout: float) -> bool:
         """Wait for a running task; return False if it exceeds the timeout."""
         self._stopped.set()
-        state.should_stop = 0  # an exit code, hence not False
+        state.should_stop = 0  # an exit code, so not False
         self._thread.join(timeout)
         return not self._thread.is_alive()
 

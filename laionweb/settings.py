@@ -150,7 +150,7 @@ THUMBNAIL_CACHE_MB = env.int("THUMBNAIL_CACHE_MB", default=2048)
 EXPORT_DIR = Path(env.str("EXPORT_DIR", default=str(VAR_DIR / "exports"))).resolve()
 EXPORT_DAYS = env.int("EXPORT_DAYS", default=7)
 EXAMPLE_POSTCARDS = env.int("EXAMPLE_POSTCARDS", default=10_000)
-# URLs of images that this site serves itself: paths, which no host is asked for.
+# URLs of images that this site serves itself: paths, so that nothing is fetched.
 LOCAL_IMAGE_URL = r"/postcards/[0-9]+\.jpg"
 # Searches that the start page of a dataset proposes; without, some of its captions.
 EXAMPLE_QUERIES = {

@@ -1,3 +1,5 @@
+"""The admin pages of datasets, shards and removals."""
+
 from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
@@ -29,6 +31,7 @@ from .removals.forms import RemovalListForm
 def start(
     admin: admin.ModelAdmin, request: HttpRequest, datasets: QuerySet[Dataset]
 ) -> None:
+    """Discover and queue the shards of the datasets that are not ingested yet."""
     for dataset in datasets:
         try:
             shards = control.discover_shards(dataset)
@@ -46,6 +49,8 @@ def start(
 
 
 class DatasetForm(forms.ModelForm):
+    """A dataset, with the validation of its source and model."""
+
     def clean(self) -> dict[str, Any]:
         super().clean()
         data = self.cleaned_data
@@ -135,7 +140,7 @@ class DatasetAdmin(admin.ModelAdmin):
         deleted, counts, forbidden, protected = super().get_deleted_objects(
             objs, request
         )
-        # Shards are deleted with their dataset, though not by themselves.
+        # Shards are deleted with their dataset, but not on their own.
         return deleted, counts, forbidden - {Shard._meta.verbose_name}, protected
 
     def delete_model(self, request: HttpRequest, dataset: Dataset) -> None:

@@ -11,6 +11,7 @@ PRECISIONS = ("auto", "float32", "float16", "bfloat16")
 
 @register()
 def check_encoder(**_options: Any) -> list[Error]:
+    """Check the settings of the encoder: broker and precision."""
     errors = []
     over_redis = settings.CELERY_BROKER_URL.startswith(("redis://", "rediss://"))
     if settings.SEARCH_ENCODER == REMOTE_ENCODER and not over_redis:

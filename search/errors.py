@@ -46,11 +46,15 @@ class NotFound(SearchError):
 
 
 class PictureTooLarge(InvalidQuery):
+    """An image of too many bytes or pixels."""
+
     status = 413
     code = "too_large"
 
 
 class NotAPicture(InvalidQuery):
+    """A file that is not an image of a known format."""
+
     status = 415
     code = "not_a_picture"
 

@@ -39,7 +39,7 @@ now = time.time
 
 
 def limited(scope: str, when: Callable[[HttpRequest], object] | None = None) -> Any:
-    """Decorate a view whose requests count; `when` says which, if not all do.
+    """Limit the rate of requests to a view, or of those that `when` accepts.
 
     Beyond the limit raise TooManyRequests instead of calling the view. The middleware
     renders it in the format of the request.

@@ -351,7 +351,7 @@ def test_files_are_deleted_when_they_expire_and_the_row_later(queued):
     assert refreshed(queued).state == State.EXPIRED
     assert not storage.folder_of(queued.pk).exists()
     assert storage.listed(queued) == []
-    Export.objects.update(finished_at=past - sweeper.ROW_KEPT_FOR)
+    Export.objects.update(finished_at=past - sweeper.ROW_RETENTION)
     assert sweeper.sweep() == 1
     assert not Export.objects.exists()
 

@@ -44,8 +44,8 @@ import json, sys
 import django; django.setup()
 from search.clickhouse import client
 from search.errors import InvalidQuery
-from search.management.commands.clickhouse_shell import offer_encoders
-offer_encoders(None, sys.argv[1])
+from search.management.commands.clickhouse_shell import register_encoders
+register_encoders(None, sys.argv[1])
 answers = {}
 for name, statement in json.load(sys.stdin).items():
     try:

@@ -130,7 +130,7 @@ def _json_array(rows: models.QuerySet) -> Iterator[str]:
 def _without_removed(members: Iterator[CollectionItem]) -> Iterator[CollectionItem]:
     """Blank the URL and the caption of items that were removed by request.
 
-    Without the engine nobody knows which those are: all are blanked.
+    Without the engine these are unknown, and all are blanked.
     """
     while chunk := list(islice(members, CHUNK_ROWS)):
         try:

@@ -96,7 +96,7 @@ class TokenForm(forms.Form):
 
     @property
     def lifetime(self) -> timedelta | None:
-        """None: until it is revoked."""
+        """The lifetime of the token; None if it is valid until revoked."""
         days = self.cleaned_data["days"]
         return timedelta(days=int(days)) if days else None
 

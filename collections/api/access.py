@@ -23,7 +23,7 @@ class UserAccess(APIView):
 
 
 class OwnerAccess(APIView):
-    """Base of views for the owner alone."""
+    """Base of views for the owner only."""
 
     throttle_scope = "item"
     permission_classes = (IsAuthenticated,)

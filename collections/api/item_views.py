@@ -183,7 +183,7 @@ def _page(access: Access[Collection], request: Request) -> Json:
 
 
 def _member(collection: Collection, key: ItemKey) -> CollectionItem:
-    """Return the item of a collection. Raises NotFound."""
+    """Return an item of the collection. Raises NotFound."""
     check_item_id(key.item)
     found = rows_of(collection.items.all(), [key]).first()
     if found is None:

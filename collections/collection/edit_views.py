@@ -135,7 +135,7 @@ def note(request: HttpRequest, key: UUID) -> HttpResponse:
 @require_POST
 @errors_as_messages
 def choose_cover(request: HttpRequest, key: UUID) -> HttpResponse:
-    """Set the item whose image stands for all, or unset it."""
+    """Set or unset the cover item of a collection."""
     collection = find_owned(Collection, request.user, key)
     cover = read(request.POST["items"])[0] if request.POST.get("items") else None
     before = collection.cover_id

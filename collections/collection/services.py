@@ -61,7 +61,7 @@ def record(added: Added, words: str) -> None:
 
 
 def choose_cover(collection: Collection, key: ItemKey | None) -> None:
-    """Set the item whose image stands for all; None: the first four do.
+    """Set the cover item; None: the first four are the cover.
 
     Raises InvalidQuery if the collection does not have the item.
     """

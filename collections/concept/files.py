@@ -1,4 +1,4 @@
-"""Concepts as files: .npy with the vector alone, .json with everything about it."""
+"""Concepts as files: .npy with only the vector, .json with everything about it."""
 
 import json
 import math

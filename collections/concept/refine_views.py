@@ -121,16 +121,16 @@ def refine(request: HttpRequest) -> HttpResponse:
 
     `search` is its query string; `good`, `bad` and `shown` are comma-separated ids.
     """
-    given = request.POST
-    good = _ids(given.get("good", ""), MAX_MARKS)
-    bad = _ids(given.get("bad", ""), MAX_MARKS)
+    data = request.POST
+    good = _ids(data.get("good", ""), MAX_MARKS)
+    bad = _ids(data.get("bad", ""), MAX_MARKS)
     marks = rounds.Marks(
         good=good,
         bad=tuple(item for item in bad if item not in good),
-        shown=_ids(given.get("shown", ""), MAX_EXCLUDED),
-        strength=_strength(given.get("strength", "1")),
+        shown=_ids(data.get("shown", ""), MAX_EXCLUDED),
+        strength=_strength(data.get("strength", "1")),
     )
-    saved = checked(given.get("search", ""))
+    saved = checked(data.get("search", ""))
     before = rounds.read_refined_search(saved, request.get_host())
     made = rounds.refine(before, marks, known_visitor(request), limiter(request))
     address = rounds.address_of(made, before)

@@ -7,7 +7,7 @@ from ..models import Concept, Refinement
 
 @shared_task(name="usercollections.refining.sweep", queue="publish")
 def sweep() -> int:
-    """Purge them and return how many; refinements saved as concepts stay concepts."""
+    """Purge both and return how many; concepts saved from refinements stay."""
     old = list(Refinement.objects.expired().values_list("pk", flat=True))
     Refinement.objects.filter(pk__in=old).delete()
     deleted = Concept.objects.long_deleted()

@@ -50,7 +50,7 @@ class Checkpoint:
 
 
 def read(path: Path) -> JsonObject | None:
-    """Return what `replace` wrote; None if there is nothing, or something else."""
+    """Return a checkpoint or manifest; None if there is none, or an invalid one."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):

@@ -28,7 +28,7 @@ from ..concept_lookup import NONE
 from ..models import Collection, Concept
 from ..sharing import find_readable
 
-# The keys of a stored term that make a Term; the others say where its vector is from.
+# The keys of a stored term that make a Term; the others record its origin.
 TERM_KEYS = ("text", "item", "embedding", "weight")
 
 KINDS = ("collection", "search", "concept", "dataset")
@@ -41,7 +41,7 @@ ALL = Filters()
 class ExportRequest:
     """What is exported, and in which form; raise InvalidQuery for a bad request.
 
-    `what` has JSON's own types alone. Of a collection: `collection`, `name`; of a
+    `what` has JSON types only. Of a collection: `collection`, `name`; of a
     search: `dataset`, `terms`, `field`, `mode`, `sort`, `filters`, `limit`; of a
     concept: `dataset`, `concept`, `embedding`, `field`, `at_least`, `filters`; of a
     dataset: `dataset`, `filters`.
@@ -69,7 +69,7 @@ class ExportRequest:
 
     @classmethod
     def from_dict(cls, values: Any) -> Self:
-        """Return what to_dict wrote; raise InvalidQuery for anything else."""
+        """Return the request of to_dict; raise InvalidQuery for anything else."""
         try:
             return cls(**values)
         except TypeError as error:
@@ -145,10 +145,10 @@ def of_search(
 
 @dataclass(frozen=True)
 class _ResolvedTerm:
-    """A term without what only a user or the web can answer.
+    """A term that needs neither the user nor the web to be encoded.
 
-    `origin` is stored with it, to say where its vector is from; `exclude` are the ids
-    of items that it leaves out.
+    `origin` is stored with it and records where its vector is from; `exclude` are the
+    ids of items that it leaves out.
     """
 
     term: Term
@@ -167,10 +167,9 @@ def _resolve(
     if term.concept is not None:
         return _resolve_concept(term.concept, term.weight, slug, user)
     if term.text is None:
-        # An item that does not exist, or a vector of another length, is refused now and
-        # not in a run later.
-        alone = SearchQuery(slug, (replace(term, weight=1.0),))
-        vector = service.embed(alone, user, limiter).vector
+        # Reject a missing item or a vector of another length now, not in a later run.
+        unweighted = SearchQuery(slug, (replace(term, weight=1.0),))
+        vector = service.embed(unweighted, user, limiter).vector
     label = describe_term(term, str, QUERY_LANGUAGE)
     if term.image is None and term.image_url is None:
         return _ResolvedTerm(term, label)
@@ -212,7 +211,7 @@ def of_concept(
     concept = Concept.objects.visible_to(user).filter(pk=concept_id).first()
     if concept is None:
         raise NotFound(NONE)
-    concepts.find(str(concept.pk), user, dataset_slug)  # refuses one of another model
+    concepts.find(str(concept.pk), user, dataset_slug)  # raises for another model
     if not (math.isfinite(at_least) and -1 <= at_least <= 1):
         raise InvalidQuery("The least similarity lies between −1 and 1.")
     if field not in FIELDS:

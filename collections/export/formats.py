@@ -16,7 +16,7 @@ from .export_request import ExportRequest
 
 MAP = pa.map_(pa.string(), pa.string())
 EMBEDDINGS = {"image_embedding": "embedding", "text_embedding": "text_embedding"}
-# Of lists for img2dataset.
+# For img2dataset.
 WEB_URL = r"(?i)^https?://[^/\s?#]"
 RENAMED = {"width": "published_width", "height": "published_height"}
 OMITTED = ("metadata", "note", "position", "added_at")
@@ -70,9 +70,9 @@ def to_arrow(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def list_columns(schema: pa.Schema) -> pa.Schema:
-    """Return the columns of a list for img2dataset, for those of a source."""
-    kept = [f for f in schema if f.name not in (*FIRST, *OMITTED)]
-    others = [f.with_name(RENAMED.get(f.name, f.name)) for f in kept]
+    """Return the columns of a list for img2dataset, from those of a source."""
+    fields = [f for f in schema if f.name not in (*FIRST, *OMITTED)]
+    others = [f.with_name(RENAMED.get(f.name, f.name)) for f in fields]
     return pa.schema([(name, pa.string()) for name in FIRST] + others)
 
 

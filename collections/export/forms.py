@@ -77,7 +77,7 @@ class ExportForm(forms.Form):
 
 @dataclass(frozen=True)
 class Source:
-    """What is to be exported, as the URL or a form names it."""
+    """The source of an export, from the parameters of a URL or a form."""
 
     kind: str
     collection: Collection | None = None
@@ -87,7 +87,7 @@ class Source:
 
     @classmethod
     def of(cls, given: Mapping[str, str], user: Any) -> "Source":
-        """Return it; raise InvalidQuery, and NotFound for what the user may not see."""
+        """Read the source. Raises InvalidQuery; NotFound if it is not readable."""
         kind = next((name for name in KINDS if given.get(name)), "")
         if kind == "collection":
             collection = find_readable(Collection, user, _id(given[kind])).object
@@ -105,7 +105,7 @@ class Source:
 
     @property
     def named(self) -> dict[str, str]:
-        """The parameters that name it."""
+        """The parameters of its URL."""
         params = {}
         if self.collection:
             params["collection"] = str(self.collection.pk)

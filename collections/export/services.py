@@ -19,7 +19,7 @@ from .export_request import ExportRequest
 
 MAX_STORED = 100
 MAX_AT_WORK = 4
-SMALL = 2_000  # rows that are written within the request
+SMALL = 2_000  # rows, at most, that are written within the request
 NOT_FOUND = "There is no such export among yours."
 State = Export.State
 AT_WORK = [State.QUEUED, State.RUNNING]

@@ -56,10 +56,10 @@ class Source(Protocol):
 
     @property
     def datasets(self) -> list[str]:
-        """The slugs of the datasets of its items."""
+        """The slugs of its datasets."""
 
     def plan(self) -> Plan:
-        """Return what is fixed at the start, as JSON."""
+        """Return the state that is fixed at the start, as JSON."""
 
     def is_current(self, plan: Plan) -> bool:
         """Return whether an export by this plan may be resumed now."""
@@ -259,7 +259,7 @@ class DatasetSource:
 
     @property
     def _version(self) -> Plan:
-        """What all rows depend on; another dataset may get the same slug later."""
+        """The dataset's key, since a slug may be reused, and its removal lists."""
         removals = removals_version(self.dataset)["digest"]
         return {"dataset": self.dataset.pk, "removals": removals}
 

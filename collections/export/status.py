@@ -55,7 +55,7 @@ class ExportStatus:
 
     @property
     def source(self) -> str:
-        """A few words on what is exported."""
+        """A short description of what is exported."""
         what = self.export.asked.get("what", {})
         slug = what.get("dataset", "")
         title = self.titles.get(slug, slug)
@@ -84,7 +84,7 @@ class ExportStatus:
 
     @property
     def left_out(self) -> list[str]:
-        """How many items are left out, and why, in words."""
+        """The counts of items that are left out, with reasons, in words."""
         counts = self.export.manifest.get("counts", {}).get("left_out", {})
         return [
             f"{count:,} {LEFT_OUT.get(reason, reason).format(pluralize(count))}"

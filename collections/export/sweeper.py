@@ -14,7 +14,7 @@ from . import storage, tasks
 from .job import ExportJob
 
 State = Export.State
-ROW_KEPT_FOR = timedelta(days=60)  # after the end of an export without files
+ROW_RETENTION = timedelta(days=60)  # after the end of an export without files
 WITH_FILES = [State.QUEUED, State.RUNNING, State.DONE]
 
 
@@ -45,7 +45,7 @@ def sweep() -> int:
         storage.remove(export_id)
     ended = Export.objects.exclude(state__in=WITH_FILES)
     old = list(
-        ended.filter(finished_at__lt=now - ROW_KEPT_FOR).values_list("pk", flat=True)
+        ended.filter(finished_at__lt=now - ROW_RETENTION).values_list("pk", flat=True)
     )
     Export.objects.filter(pk__in=old).delete()
     return len(old)

@@ -99,7 +99,7 @@ def write(
     """Write the files of an export, with its manifest, and return the manifest.
 
     `user` decides which collections are readable. Finished parts in the folder are
-    kept, and a finished export is left as it is. `report` is called every few thousand
+    reused, and a finished export is not changed. `report` is called every few thousand
     rows and may raise to stop. Raises NotFound, SearchUnavailable; InvalidQuery for a
     folder of something else.
     """
@@ -233,7 +233,7 @@ class PartWriter:
         self.export.report(self._progress())
 
     def finish(self, *, is_last: bool) -> None:
-        """Store the part and the checkpoint; an empty part only if it is alone."""
+        """Store the part, if it has rows or is the only one, and the checkpoint."""
         self.file.close()
         finished = self.export.finished
         finished.place, finished.looked_at = self.place, self.looked_at

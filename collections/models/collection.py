@@ -12,7 +12,7 @@ class Collection(Shared):
 
     # Recounted whenever items are added or removed.
     size = models.PositiveIntegerField(default=0, editable=False)
-    # The item whose image stands for all. If it is null or removed, the first four do.
+    # The cover item. If it is null or removed, the first four are the cover.
     cover = models.ForeignKey(
         "CollectionItem",
         # Removing an item can be undone: it is the cover again then.

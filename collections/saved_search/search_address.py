@@ -40,7 +40,7 @@ class SavedQuery:
 
     @property
     def url(self) -> str:
-        """The URL on the search page; whatever is stored, it leads nowhere else."""
+        """The URL on the search page; no stored value can lead elsewhere."""
         return f"{reverse('search')}?{self.address}"
 
     @property

@@ -96,7 +96,7 @@ def quoted(name: str) -> str:
 
 
 def private_outputs() -> tuple[BinaryIO, BinaryIO]:
-    """Keep standard output and error for this script alone.
+    """Reserve standard output and error for this script.
 
     What libraries print would break an answer or fail a query.
     """

@@ -247,7 +247,7 @@ class DatasetSerializer(ResponseSerializer):
         return popularity.is_known(dataset)
 
     def compute_settings(self, dataset: Dataset) -> Dataset:
-        """Return the dataset for staff only: its source may be a server folder."""
+        """Return the settings, for staff only: the source may be a server path."""
         if not has_staff_permission(self.context["request"].user, "change"):
             raise SkipField
         return dataset

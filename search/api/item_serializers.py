@@ -36,7 +36,7 @@ from .fields import (
 )
 
 THUMBNAIL = 320  # pixels across, at most
-OF_A_SEARCH = ("similarity", "similar", "embedding")  # fields of hits alone
+OF_A_SEARCH = ("similarity", "similar", "embedding")  # fields of hits only
 
 
 def thumbnail_path(dataset: str, item_id: int, url: str) -> str | None:

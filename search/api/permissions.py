@@ -26,7 +26,7 @@ class StaffWrites(BasePermission):
 
 
 class StaffOnly(BasePermission):
-    """Staff alone controls imports and sees their progress."""
+    """Allow only staff to control imports and see their progress."""
 
     message = FOR_STAFF.format("change")
 

@@ -230,8 +230,8 @@ def postprocess_schema(result: Shape, **_: Any) -> Shape:
 
 def _without(shape: Any, key: str) -> Any:
     if isinstance(shape, dict):
-        kept = (name for name in shape if name != key)
-        return {name: _without(shape[name], key) for name in kept}
+        names = (name for name in shape if name != key)
+        return {name: _without(shape[name], key) for name in names}
     if isinstance(shape, list | tuple):
         return [_without(each, key) for each in shape]
     return shape

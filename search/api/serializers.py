@@ -47,7 +47,7 @@ from .fields import (
 )
 
 MAX_NUMBERS = 16_384  # of an embedding; models have up to a few thousand
-INCLUDED = ("embedding",)  # what an answer can hold beside the facts of an item
+INCLUDED = ("embedding",)  # optional parts of an item in an answer
 KINDS = ("text", "image", "image_url", "item", "embedding", "concept")
 PAGE = between(1, MAX_PER_PAGE, "a number")
 IDS: dict[str, Any] = {"min_value": 0, "max_value": LAST_ITEM}
@@ -178,7 +178,7 @@ class SearchParametersSerializer(FiltersSerializer):
     in_address = True
 
     dataset = serializers.CharField(max_length=200, help_text="Its slug.")
-    # As it stands, since errors tell places in it.
+    # Not trimmed, since errors refer to positions in it.
     q = serializers.CharField(
         required=False,
         allow_blank=True,

@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.cache import patch_vary_headers
 
 ADDRESS = re.compile(r"/+(indices-list|knn-service|metadata)/*")
-KEPT_HEADERS = ("Retry-After", "WWW-Authenticate", "Allow")
+FORWARDED_HEADERS = ("Retry-After", "WWW-Authenticate", "Allow")
 # For errors outside the views.
 SENTENCES = {
     400: "The request cannot be read.",
@@ -52,9 +52,11 @@ def json_errors_middleware(
 
 
 def _error(response: HttpResponse) -> HttpResponse:
-    kept = {name: response[name] for name in KEPT_HEADERS if response.has_header(name)}
+    headers = {
+        name: response[name] for name in FORWARDED_HEADERS if response.has_header(name)
+    }
     content = {"message": _sentence(response)}
-    return JsonResponse(content, status=response.status_code, headers=kept)
+    return JsonResponse(content, status=response.status_code, headers=headers)
 
 
 def _sentence(response: HttpResponse) -> str:

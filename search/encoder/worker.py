@@ -47,7 +47,7 @@ class EncodeWorker:
         models: Callable[[], Iterable[tuple[str, str]]],
         liveness: Liveness = LIVENESS,
     ):
-        """`models` returns the names and weights of models to load beforehand."""
+        """Connect to `url`; `models` returns the models to preload: name, weights."""
         name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._queue = QueueServer(url, name, liveness)
         self._liveness = liveness

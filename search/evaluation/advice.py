@@ -30,16 +30,16 @@ def _on_rows_without_index(evaluation: Evaluation) -> str:
 
 
 def _on_search(figures: dict[str, Any]) -> str:
-    said = (
+    finding = (
         f"{figures['name'].capitalize()}: recall@10 is {figures['recall_10']:.3f}, "
         f"below {GOOD_RECALL}. Searched {figures['wider_width']:,} wide in place of "
         f"{figures['width']:,} it is {figures['wider_recall_10']:.3f}, at "
         f"{figures['wider_p50_ms']:.1f} ms in place of {figures['ann_p50_ms']:.1f}"
     )
     if figures["wider_recall_10"] < GOOD_RECALL:
-        return f"{said}: a wider search alone does not mend it."
+        return f"{finding}: a wider search alone does not mend it."
     which = "NARROW_EF" if figures["width"] <= queries.NARROW_EF else "PAGED_EF"
-    return f"{said}: raise {which} in search/clickhouse/queries.py."
+    return f"{finding}: raise {which} in search/clickhouse/queries.py."
 
 
 def _on_graph(dataset: Dataset) -> str:

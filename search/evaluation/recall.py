@@ -196,11 +196,11 @@ def evaluate(
     captions = stored_questions(dataset.item_table, "text", ids)[:count]
     if not pictures:
         raise NotFound("This dataset has no items yet.")
-    asked = {"picture": pictures, "words": given or captions}
+    questions_by = {"picture": pictures, "words": given or captions}
     truths: dict[tuple[str, str], Answers] = {}
     figures = []
     for shape in SHAPES:
-        questions, key = asked[shape.asked], (shape.asked, shape.field)
+        questions, key = questions_by[shape.asked], (shape.asked, shape.field)
         if key not in truths:
             truths[key] = search_all(
                 dataset.item_table, shape.field, questions, FIRST_DEPTH, True, done
@@ -225,10 +225,10 @@ def _store(dataset: Dataset, figures: list[Figures], given: bool) -> Evaluation:
 
 def encode_questions(slug: str, lines: Sequence[str]) -> list[Question]:
     """Encode lines of words. Raises SearchUnavailable without the dataset's model."""
-    asked = (SearchQuery(slug, (Term(text=line),)) for line in lines)
+    text_queries = (SearchQuery(slug, (Term(text=line),)) for line in lines)
     return [
         Question(service.embed(query, AnonymousUser(), service.unlimited).vector)
-        for query in asked
+        for query in text_queries
     ]
 
 

@@ -30,7 +30,7 @@ class Target:
 
     @property
     def allowed(self) -> bool:
-        """Whether FETCH_ALLOWED_HOSTS exempts it from rules for addresses and ports."""
+        """Return whether FETCH_ALLOWED_HOSTS exempts it from address and port rules."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}" in settings.FETCH_ALLOWED_HOSTS
 

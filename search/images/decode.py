@@ -28,7 +28,7 @@ def decoder_pool(name: str) -> ThreadPoolExecutor:
 
 
 def check(data: bytes) -> None:
-    """Raise what decode would, as far as the header tells; fast."""
+    """Raise the errors of decode that the header reveals, without decoding."""
     with _decode_errors():
         _open(data)
 

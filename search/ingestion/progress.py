@@ -1,4 +1,4 @@
-"""The progress of imports, from the ledger alone: few queries, no engine."""
+"""The progress of imports, from the ledger only: few queries, no engine."""
 
 import time
 from collections import Counter, defaultdict
@@ -46,7 +46,7 @@ class ImportProgress:
 
     @property
     def moving(self) -> bool:
-        """Whether workers have something to do."""
+        """Return whether workers have something to do."""
         return any(self.counts[state] for state in MOVING)
 
     @cached_property

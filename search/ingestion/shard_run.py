@@ -84,7 +84,7 @@ class ShardRun(Run):
 
     @property
     def _table(self) -> ItemTable:
-        """The table of this epoch, in which the rows arrive."""
+        """The staging table of this epoch, into which the rows are inserted."""
         table = self.record.dataset.item_table
         return table.arriving(self.record.number, self.record.epoch)
 
@@ -147,12 +147,12 @@ class ShardRun(Run):
     def _check_count(self) -> None:
         """Raise SearchUnavailable, and start over, unless each row is there once."""
         rows, ids = writer.count(self._table)
-        kept = self.record.rows_kept
-        if rows == ids == kept:
+        expected = self.record.rows_kept
+        if rows == ids == expected:
             return
         self._start_over("")
         raise SearchUnavailable(
-            f"{rows:,} rows arrived, of {ids:,} items, where {kept:,} were sent."
+            f"{rows:,} rows arrived, of {ids:,} items, where {expected:,} were sent."
         )
 
 

@@ -14,7 +14,7 @@ from search.clickhouse import client
 from search.ingestion.progress import ImportProgress
 from search.models import Dataset, Shard
 
-from .commands.serve import LAST_TASK_S, MIN_LOG_LEVEL, start_worker
+from .commands.serve import TASK_GRACE_S, MIN_LOG_LEVEL, start_worker
 from .console import Progress
 
 POLL_S = 0.5
@@ -41,7 +41,7 @@ def local_worker() -> Iterator[None]:
     try:
         yield
     finally:
-        if worker is not None and not worker.stop(LAST_TASK_S):
+        if worker is not None and not worker.stop(TASK_GRACE_S):
             # It runs native code, which would crash at Python's exit. The next worker
             # repeats the step, by the ledger.
             sys.stdout.flush()

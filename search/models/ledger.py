@@ -34,7 +34,7 @@ class Shard(models.Model):
     attempts = models.PositiveIntegerField(default=0)
     # Consecutive attempts without progress.
     failures = models.PositiveIntegerField(default=0)
-    # Part of the name of the arrival table; counted up when an import starts anew.
+    # Part of the name of the arrival table; incremented when an import restarts.
     epoch = models.PositiveIntegerField(default=0)
     fingerprint = models.CharField(max_length=64, blank=True)
     lease_until = models.DateTimeField(null=True, blank=True)

@@ -137,7 +137,7 @@ class Dataset(models.Model):
 
     @classmethod
     def is_valid_slug(cls, slug: str) -> bool:
-        """Whether a dataset could have this slug; does not query the database."""
+        """Return whether a slug is well-formed, without querying the database."""
         longest = own_field(cls, "slug").max_length or 0
         return len(slug) <= longest and re.match(SLUG, slug) is not None
 

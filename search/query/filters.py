@@ -206,14 +206,14 @@ class FilterSpec:
     option_help: str | None = None
     metavar: str | None = None
     in_url: bool = True
-    # Of a ranked search alone: an export of all items of a dataset does not take it.
+    # For ranked searches only: an export of all items of a dataset rejects it.
     ranked_only: bool = False
     # Whether it leaves items out for what they are, so that the page counts them.
     is_narrowing: bool = True
 
     @property
     def url_default(self) -> str:
-        """The value that an address does without."""
+        """The value that is omitted from a URL."""
         value = self.type.default
         if isinstance(value, bool):
             return YES[0] if value else NO[0]

@@ -61,7 +61,7 @@ def url_defaults() -> dict[str, str]:
 def search_url(params: Mapping[str, object], **changes: object) -> str:
     """Return the URL of the search page for these parameters, without defaults.
 
-    A list stands for a parameter that is given several times.
+    A list is a parameter that occurs several times.
     """
     query = search_query_string({**params, **changes})
     return reverse("search") + (f"?{query}" if query else "")

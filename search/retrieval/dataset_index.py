@@ -72,7 +72,7 @@ class DatasetIndex:
         for depth in SEARCH_DEPTHS:
             if len(ranking.results) >= end or ranking.complete:
                 return
-            # A search for fewer candidates than are needed would be in vain.
+            # A search for fewer candidates than are needed cannot help.
             if depth > ranking.depth and depth.candidates >= end:
                 self._fetch(ranking, depth, start, end)
                 self._advance(ranking, end + 1)

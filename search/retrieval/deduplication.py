@@ -76,7 +76,7 @@ class Comparison:
 
     @property
     def known(self) -> int:
-        """How many items there were before the new ones."""
+        """The number of items before the new ones."""
         return self.same.shape[0] - self.same.shape[1]
 
     @property

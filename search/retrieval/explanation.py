@@ -29,7 +29,7 @@ class Contribution:
 
     @property
     def start(self) -> int:
-        """Where the bar begins on a scale that starts at −MAX_BAR_LENGTH."""
+        """The start of the bar, on a scale that begins at −MAX_BAR_LENGTH."""
         return MAX_BAR_LENGTH - (self.length if self.value < 0 else 0)
 
 

@@ -25,7 +25,7 @@ FETCHED_CACHE_S = 3_600
 
 
 def searched_fields(field: str) -> tuple[str, ...]:
-    """Return the vector fields that a query's field stands for: "both" is two."""
+    """Return the vector fields of a query's field: two for "both"."""
     return VECTOR_FIELDS if field == "both" else (field,)
 
 

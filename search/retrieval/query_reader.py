@@ -36,7 +36,7 @@ def query(
 ) -> SearchQuery:
     """Add terms and filters to those of the text, whose filters take precedence.
 
-    Quoted words alone are searched for as well. Raises InvalidQuery.
+    Text with only quoted words is searched for as well. Raises InvalidQuery.
     """
     terms = parsed.terms + terms
     if not terms and not options.get("cursor") and parsed.parts:

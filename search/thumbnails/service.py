@@ -53,7 +53,7 @@ class ThumbnailSource:
 
     @property
     def is_own(self) -> bool:
-        """Whether this server draws the image, so that nothing is fetched."""
+        """Return whether this server draws the image, so that nothing is fetched."""
         return is_local_image(self.url)
 
     @property

@@ -80,12 +80,12 @@ class Chip:
 
     @property
     def reach(self) -> float:
-        """The end of its slider."""
+        """The maximum of its weight slider."""
         return min(max(SLIDER_MAX, abs(self.weight)), MAX_WEIGHT)
 
 
 def chips(reading: SearchReading) -> list[Chip]:
-    """Return the chips of a search; plain words alone have none."""
+    """Return the chips of a search; plain words have none."""
     parts = reading.parsed.parts
     if all(part.is_plain and part.term and part.term.item is None for part in parts):
         parts = ()

@@ -37,14 +37,14 @@ class DatasetPage:
 
 @require_safe
 def dataset(request: HttpRequest, slug: str) -> HttpResponse:
-    """Render the page of a dataset. Raises NotFound, which the middleware renders."""
+    """Render the page of a dataset. Raises NotFound."""
     dataset = Dataset.for_slug(slug)
     evaluation = dataset.evaluations.first()
     state = _state(dataset)
     page = DatasetPage(
         dataset=dataset,
         items=f"{dataset.item_count():,}",
-        # Not the path of a file of weights, which tells of the server.
+        # Only the file name: the path would reveal the layout of the server.
         weights=PurePath(dataset.weights).name,
         state=state,
         health=_health(state),
@@ -57,7 +57,7 @@ def dataset(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 def _state(dataset: Dataset) -> dict[str, Any] | None:
-    """Return None if the engine is down: the ledger is worth showing alone."""
+    """Return None if the engine is down: the page then shows the ledger only."""
     try:
         return service.index_state(dataset)
     except SearchUnavailable as error:

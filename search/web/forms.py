@@ -213,7 +213,7 @@ class SearchForm(forms.Form):
 
     @property
     def params(self) -> dict[str, Any]:
-        """The parameters as they were given, valid or not, for showing them again.
+        """The parameters as submitted, valid or not, to display them again.
 
         Texts, by the name of the parameter; lists of texts for TERMS.
         """
@@ -303,7 +303,7 @@ class ImagesField(forms.FileField):
 
 
 class ImageForm(forms.Form):
-    """Images to search by: alone, or with `beside` added to the present search."""
+    """Images to search by; `beside` adds them to the current search."""
 
     # An ImageField would open the image before the service guards against bombs.
     picture = ImagesField(

@@ -47,7 +47,7 @@ class ItemPage:
 @require_safe
 @limited("item")
 def item(request: HttpRequest, slug: str, item_id: int) -> HttpResponse:
-    """With `panel` in the URL, render only what the panel shows."""
+    """Render the page of an item, or its panel only if the URL has `panel`."""
     in_panel = "panel" in request.GET
     box = {} if in_panel else vars(SearchBox.of(SearchForm({"dataset": slug})))
     try:

@@ -50,8 +50,8 @@ def search_by_image(request: HtmxRequest) -> HttpResponse:
         dataset = page.required_dataset()
         embeddings = []
         for term in images.terms():
-            alone = SearchQuery(dataset.slug, (replace(term, weight=1.0),))
-            vector = service.embed(alone, request.user, limiter(request)).vector
+            unweighted = SearchQuery(dataset.slug, (replace(term, weight=1.0),))
+            vector = service.embed(unweighted, request.user, limiter(request)).vector
             embeddings.append(with_weight(term.weight, shorten_embedding(vector)))
     except SearchError as error:
         # Back and reload must not post the images again.
@@ -90,7 +90,7 @@ def change_weight(request: HtmxRequest) -> HttpResponse:
 def check_exact(request: HtmxRequest) -> HttpResponse:
     """Show how many of the true nearest a search by the index found.
 
-    htmx gets only this; without it, it stands on the page of results.
+    htmx gets only this; without htmx the whole page of results is rendered.
     """
     form = SearchForm(request.GET)
     page = SearchPage.of(form)

@@ -92,7 +92,7 @@ def no_results_notes(
 
 
 def _cut_off(narrowing: list[Chip], page: Page) -> Note | None:
-    """Return the reason if all that was found lies below the cutoff."""
+    """Return the reason if all results are below the cutoff."""
     cutoffs = [chip.filters["cutoff"] for chip in narrowing if "cutoff" in chip.filters]
     if not cutoffs or not len(page.similarities):
         return None

@@ -35,7 +35,7 @@ COMPARED: dict[str, Any] = {
     "default": "image",
     "help": "which embeddings are compared (%(default)s)",
 }
-ENDING = (
+EPILOG = (
     "Exit codes: 0 all is written; 1 the export was refused, and stderr says why; 2 "
     "the command is not written as it should be; 75 the engine or the model is away, "
     "and the same command may succeed later; 130 it was stopped."
@@ -50,7 +50,7 @@ class Command(BaseCommand):
     requires_system_checks = ()  # they are the server's, and would slow this down
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.epilog = ENDING
+        parser.epilog = EPILOG
         kinds = parser.add_subparsers(dest="kind", required=True)
 
         def add(
@@ -72,8 +72,8 @@ class Command(BaseCommand):
             )
             return added
 
-        _filtered(add("dataset", "All items of a dataset.", "slug"))
-        _searched(
+        _add_filters_option(add("dataset", "All items of a dataset.", "slug"))
+        _add_search_options(
             add(
                 "search",
                 "The results of a search, nearest first.",
@@ -81,18 +81,18 @@ class Command(BaseCommand):
                 help='as in the box, such as "red house -car width>512"',
             )
         )
-        of_address = {"type": UUID, "help": "as in the address of its page"}
-        collection = add("collection", "What a user has collected.", "id", **of_address)
+        id_option = {"type": UUID, "help": "as in the address of its page"}
+        collection = add("collection", "What a user has collected.", "id", **id_option)
         collection.add_argument("--user", required=True, help="who may see it")
-        near = "All items that are near enough to a concept."
-        concept = add("concept", near, "id", **of_address)
+        text = "All items that are near enough to a concept."
+        concept = add("concept", text, "id", **id_option)
         concept.add_argument("--user", required=True, help="who may see it")
         concept.add_argument("--dataset", required=True, metavar="SLUG")
         concept.add_argument(
             "--above", type=float, required=True, help="the least similarity"
         )
         concept.add_argument("--field", **COMPARED)
-        _filtered(concept)
+        _add_filters_option(concept)
 
     def handle(self, *, out: Path | None, **options: Any) -> None:
         stop_on_signals()
@@ -110,7 +110,7 @@ class Command(BaseCommand):
             self._write(request, user, folder)
 
     def _write(self, request: ExportRequest, user: Any, folder: Path) -> None:
-        is_there = (folder / writer.MANIFEST).exists()
+        is_finished = (folder / writer.MANIFEST).exists()
         bar = ProgressBar(self.stdout)
         try:
             manifest = writer.write(request, user, folder, bar.show)
@@ -121,12 +121,12 @@ class Command(BaseCommand):
             ) from None
         finally:
             bar.close()
-        before = "It is there already: " if is_there else ""
-        self.stdout.write(f"{before}{_summary(manifest)}, in {folder}.")
+        prefix = "It is there already: " if is_finished else ""
+        self.stdout.write(f"{prefix}{_summary(manifest)}, in {folder}.")
 
 
-def _searched(parser: argparse.ArgumentParser) -> None:
-    """The words are in the language of the box."""
+def _add_search_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a search."""
     parser.add_argument("--dataset", required=True, metavar="SLUG")
     parser.add_argument(
         "--limit",
@@ -151,7 +151,7 @@ def _searched(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--user", help="whose concepts are meant")
 
 
-def _filtered(parser: argparse.ArgumentParser) -> None:
+def _add_filters_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--filters", default="", help='as in the box, such as "width>512 nsfw:any"'
     )
@@ -168,7 +168,7 @@ class ProgressBar:
     def show(self, progress: Progress) -> None:
         if self._bar is not None:
             if not self._bar.n:
-                self._bar.initial = progress.looked_at  # was there, or comes at once
+                self._bar.initial = progress.looked_at  # from earlier runs: not speed
             self._bar.total, self._bar.n = progress.to_look_at, progress.looked_at
             self._bar.set_postfix_str(
                 f"{progress.rows:,} rows, {progress.bytes / 1e6:,.1f} MB"
@@ -189,25 +189,25 @@ class ProgressBar:
 def _read_request(
     user: Any, *, kind: str, form: str, embeddings: bool, **given: Any
 ) -> ExportRequest:
-    how: dict[str, Any] = {"form": form, "with_embeddings": embeddings}
+    options: dict[str, Any] = {"form": form, "with_embeddings": embeddings}
     if kind == "collection":
-        return export_request.of_collection(user, given["id"], **how)
+        return export_request.of_collection(user, given["id"], **options)
     if kind == "dataset":
         return export_request.of_dataset(
-            given["slug"], _filters(given["filters"]), **how
+            given["slug"], _filters(given["filters"]), **options
         )
     slug, field = given["dataset"], given["field"]
     if kind == "concept":
         filters = _filters(given["filters"])
         return export_request.of_concept(
-            user, given["id"], slug, given["above"], field, filters, **how
+            user, given["id"], slug, given["above"], field, filters, **options
         )
     read = query_reader.read(given["words"], slug, "")
     query = query_reader.query(
         slug, read, field=field, mode=given["mode"], sort=given["sort"]
     )
     return export_request.of_search(
-        query, user, service.unlimited, limit=given["limit"], **how
+        query, user, service.unlimited, limit=given["limit"], **options
     )
 
 

@@ -1,7 +1,7 @@
 """The examples of the guide: files that the page shows and the tests run.
 
 templates/api/examples has each task in up to two languages, `words.sh` and `words.py`,
-and their output, `words.sh.out`, in which … stands for what is left out.
+and their output, `words.sh.out`, in which … marks what is left out.
 """
 
 from dataclasses import dataclass

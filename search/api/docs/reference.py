@@ -69,7 +69,7 @@ def describe(schema: Shape, shape: Shape) -> Type:
 def _merged(schema: Shape, shape: Shape) -> Shape:
     """Return a shape without references, merged with its allOf.
 
-    If a choice has only one object, as beside null, its fields are merged, too.
+    If exactly one option of a choice is an object, its fields are merged, too.
     """
     shape = resolve(schema, shape)
     for part in shape.get("allOf", ()):

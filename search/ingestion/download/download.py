@@ -150,7 +150,7 @@ def _length(response: Response, url: str) -> int | None:
             f"{without_query(url)} comes packed ({encoding}), unasked."
         )
     if response.length_remaining is None and not response.chunked:
-        # Its end could not be told from a broken connection.
+        # Its end cannot be distinguished from a broken connection.
         raise ShardUnreadable(
             f"The server does not say how long {without_query(url)} is."
         )
@@ -163,7 +163,7 @@ def _resume(file: PartialFile, headers: Headers) -> None:
     start, total = _content_range(headers)
     name = "ETag" if origin.validator.startswith('"') else "Last-Modified"
     same_version = headers.get(name, origin.validator) == origin.validator
-    total = origin.total if total is None else total  # a server need not repeat it
+    total = origin.total if total is None else total  # a server may omit it
     same_total = total is not None and origin.total in (None, total)
     if not (same_version and same_total and start == file.done):
         file.restart(Origin(origin.url))

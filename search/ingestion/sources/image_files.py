@@ -245,5 +245,5 @@ def _read_metadata(entry: Entry) -> dict[str, str]:
 
 
 def _replace_surrogates(text: str) -> str:
-    """Return a text as valid Unicode, which JSON and file names need not be."""
+    """Return a text as valid Unicode, which JSON and file names may not be."""
     return text.encode("utf-8", "replace").decode()

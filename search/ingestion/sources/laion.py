@@ -116,7 +116,7 @@ class LaionShard:
         return self.image.nbytes + self.text.nbytes + self.metadata_bytes
 
     def batches(self, start: int) -> Generator[Batch, None, None]:
-        """Yield batches of BATCH_ROWS; the bounds depend on the files alone."""
+        """Yield batches of BATCH_ROWS; the bounds depend only on the files."""
         end = 0
         with as_shard_unreadable("The metadata"):
             for records in self.metadata.iter_batches(BATCH_ROWS, use_threads=False):
@@ -155,8 +155,8 @@ def read_metadata(path: Path) -> pq.ParquetFile:
 class LaionUrl:
     """The shards of `shard_range` (0-9,12) below an http or https URL.
 
-    In the patterns {n} stands for the shard's number, and {n:04d} for one of four
-    digits. `checksums` has the sha256 of files by their path below the base or by
+    In the patterns {n} is the shard's number, and {n:04d} the number in four digits.
+    `checksums` has the sha256 of files by their path below the base or by
     their name. A shard's files stay in `folder` until `discard`. `progress` gets the
     bytes fetched of all three files, and the total once the last one's size is known.
     """

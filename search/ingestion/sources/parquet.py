@@ -94,7 +94,7 @@ class VectorTable:
         return self.file.metadata.num_rows
 
     def batches(self, start: int) -> Generator[Batch, None, None]:
-        """Yield batches of BATCH_ROWS; the bounds depend on the file alone."""
+        """Yield batches of BATCH_ROWS; the bounds depend only on the file."""
         for first, records in self._read([*self.metadata, self.image, self.text]):
             if first >= start:
                 image, text = self._vectors(records)

@@ -52,7 +52,7 @@ class OpenShard(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """At most 64 characters, which differ where the rows do."""
+        """An identifier, of at most 64 characters, that changes with the rows."""
 
     @property
     def bytes(self) -> int: ...

@@ -28,7 +28,7 @@ class VectorFile:
     file would kill the process.
     """
 
-    file: BinaryIO  # kept open: replacing the file does not affect it
+    file: BinaryIO  # stays open: replacing the file does not affect it
     dtype: np.dtype
     shape: tuple[int, int]
     offset: int

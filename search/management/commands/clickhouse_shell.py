@@ -1,7 +1,7 @@
-"""An SQL prompt on the engine of CLICKHOUSE_URL.
+"""Run an SQL prompt on the engine of CLICKHOUSE_URL.
 
-On the embedded engine encode_text('words') and encode_image('path') make vectors with
-the model of a dataset; a server has its own (deploy/clickhouse/README.md).
+On the embedded engine encode_text('words') and encode_image('path') encode with the
+model of a dataset; a server has its own functions (deploy/clickhouse/README.md).
 """
 
 import os
@@ -23,16 +23,16 @@ FUNCTIONS = settings.BASE_DIR / "deploy" / "clickhouse" / "encode_function.xml"
 HISTORY = settings.VAR_DIR / "clickhouse_history"
 HISTORY_LINES = 1000
 TABLE = "PrettyCompactMonoBlock"
-PROMPT, CONTINUED = "clickhouse> ", "        ... "
-FAREWELLS = ("exit", "quit")
+PROMPT, CONTINUATION = "clickhouse> ", "        ... "
+EXIT_WORDS = ("exit", "quit")
 
 QUOTED = r"'(?>\\.|[^'\\])*+'|\"(?>\\.|[^\"\\])*+\"|`(?>\\.|[^`\\])*+`"
 COMMENT = r"--[^\n]*+|/\*.*?\*/"
 CODE = r"[^;'\"`/-]|/(?!\*)|-(?!-)"
 STATEMENT = re.compile(rf"((?>{QUOTED}|{COMMENT}|{CODE})*+);", re.S)
 BLANK = re.compile(rf"(?>\s|{COMMENT})*+", re.S)
-# Statements that answer with rows take a FORMAT; INSERT or SET would not parse with it.
-ANSWERED = re.compile(
+# Statements that return rows take a FORMAT; INSERT or SET would not parse with it.
+RETURNS_ROWS = re.compile(
     r"\(|(WITH|SELECT|FROM|SHOW|DESC|DESCRIBE|EXPLAIN|EXISTS|CHECK)\b", re.I
 )
 OWN_FORMAT = re.compile(r"\bFORMAT\s+\w+\s*(SETTINGS\b.*)?\Z", re.I | re.S)
@@ -62,7 +62,7 @@ class Command(BaseCommand):
     ) -> None:
         try:
             if settings.CLICKHOUSE_URL.startswith("chdb:"):
-                offer_encoders(dataset, pictures)
+                register_encoders(dataset, pictures)
             client.ping()
             if command is None and sys.stdin.isatty():
                 self.prompt()
@@ -76,11 +76,11 @@ class Command(BaseCommand):
         self.stdout.write("A statement ends with a semicolon; Ctrl-D leaves.")
         text = ""
         with history():
-            while text.strip() not in FAREWELLS:
+            while text.strip() not in EXIT_WORDS:
                 try:
-                    text += input(CONTINUED if text.strip() else PROMPT) + "\n"
+                    text += input(CONTINUATION if text.strip() else PROMPT) + "\n"
                     statements, text = split(text)
-                    self.print_answers(statements)
+                    self.print_results(statements)
                 except EOFError:
                     self.stdout.write("")
                     return
@@ -91,23 +91,23 @@ class Command(BaseCommand):
                     self.stderr.write(error.message)
 
     def run(self, text: str) -> None:
-        """Up to the first statement that fails; the last needs no semicolon."""
+        """Run statements up to the first that fails; the last needs no semicolon."""
         statements, rest = split(f"{text}\n;")
-        self.print_answers(statements)
+        self.print_results(statements)
         if rest.strip():
             raise InvalidQuery("A quotation mark or a comment has no end.")
 
-    def print_answers(self, statements: list[str]) -> None:
+    def print_results(self, statements: list[str]) -> None:
         for statement in statements:
             blank = BLANK.match(statement)
-            answered = ANSWERED.match(statement, blank.end() if blank else 0)
-            form = TABLE if answered and not OWN_FORMAT.search(statement) else ""
+            returns_rows = RETURNS_ROWS.match(statement, blank.end() if blank else 0)
+            form = TABLE if returns_rows and not OWN_FORMAT.search(statement) else ""
             self.stdout.write(client.raw_result(statement, form), ending="")
             self.stdout.flush()
 
 
 def split(text: str) -> tuple[list[str], str]:
-    """The statements that end with a semicolon, without it, and what comes after."""
+    """Return the statements that a semicolon ends, without it, and the rest."""
     statements, end = [], 0
     while found := STATEMENT.match(text, end):
         end = found.end()
@@ -116,8 +116,8 @@ def split(text: str) -> tuple[list[str], str]:
     return statements, text[end:]
 
 
-def offer_encoders(slug: str | None, pictures: str) -> None:
-    """The embedded engine starts the functions' scripts with our environment."""
+def register_encoders(slug: str | None, pictures: str) -> None:
+    """Register the encode functions, which the engine runs in our environment."""
     try:
         dataset = Dataset.for_slug(slug) if slug else Dataset.objects.first()
     except DatabaseError as error:
@@ -136,7 +136,7 @@ def offer_encoders(slug: str | None, pictures: str) -> None:
 
 @contextmanager
 def history() -> Iterator[None]:
-    """The lines typed in earlier sessions, under the arrow keys."""
+    """Load the prompt's history, and save it at the end."""
     import readline
 
     if HISTORY.exists():

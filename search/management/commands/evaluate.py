@@ -1,4 +1,4 @@
-"""How well a dataset's index finds: the figures on the dataset's page."""
+"""Measure the recall and latency of a dataset's index, for the dataset's page."""
 
 import json
 from collections.abc import Sequence
@@ -55,15 +55,15 @@ class Command(BaseCommand):
         if queries < 1:
             raise CommandError("At least one query is needed.")
         try:
-            given = self.given(slug, words) if words else ()
+            questions = self.read_questions(slug, words) if words else ()
             with tqdm(desc="Searching", unit=" searches", disable=None) as bar:
-                evaluation = evaluate(slug, queries, seed, given, bar.update)
+                evaluation = evaluate(slug, queries, seed, questions, bar.update)
         except SearchError as error:
             raise CommandError(error.message) from error
         self.stdout.write(as_json(evaluation) if json else as_table(evaluation))
 
-    def given(self, slug: str, path: Path) -> Sequence[Question]:
-        """The words of a file; none when the model cannot be had: captions must do."""
+    def read_questions(self, slug: str, path: Path) -> Sequence[Question]:
+        """Encode the lines of a file; return none if the model is unavailable."""
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:

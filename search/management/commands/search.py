@@ -30,7 +30,7 @@ from search.retrieval.service import Page
 
 DEFAULT_LIMIT = 20
 INTERRUPTED = 130
-ENDING = (
+EPILOG = (
     "In a terminal the results are a list: similarity, id, size, caption, URL. "
     "Elsewhere tabs stand between these, and nothing is shortened. What was hidden is "
     "said on stderr. Exit codes: 0 all is well, also when nothing was found; 1 the "
@@ -50,7 +50,7 @@ class Command(BaseCommand):
     requires_system_checks = ()  # they are the server's, and would slow this down
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.epilog = ENDING
+        parser.epilog = EPILOG
         parser.add_argument(
             "words",
             nargs="*",
@@ -82,9 +82,9 @@ class Command(BaseCommand):
             metavar="ID",
             help="an item of the dataset",
         )
-        for name, (choices, meant) in CHOICES.items():
+        for name, (choices, description) in CHOICES.items():
             parser.add_argument(
-                f"--{name}", choices=choices, default=choices[0], help=meant
+                f"--{name}", choices=choices, default=choices[0], help=description
             )
         for spec in SPECS.values():
             add_filter(parser, spec)
@@ -122,13 +122,13 @@ class Command(BaseCommand):
     def _print(self, lines: Iterable[str]) -> None:
         """Print the lines until the reader closes the pipe."""
         if reconfigure := getattr(self.stdout, "reconfigure", None):
-            reconfigure(errors="replace")  # captions have characters of all scripts
+            reconfigure(errors="replace")  # captions use all scripts
         try:
             for line in lines:
                 self.stdout.write(line)
             self.stdout.flush()
         except BrokenPipeError:
-            # Python would try once more at its end, and complain.
+            # Python flushes stdout again at exit, which would print an error.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())
 
 
@@ -143,7 +143,7 @@ def query_of(
 ) -> tuple[SearchQuery, Any]:
     """Return the query that the options describe, and its user. Raise SearchError."""
     slug = query_options.dataset_named(dataset)
-    query_options.check_engine()  # before a model is loaded in vain
+    query_options.check_engine()  # before the slow loading of a model
     filters = {
         name: value for name in SPECS if (value := options.get(name)) is not None
     }

@@ -1,4 +1,4 @@
-"""laionweb on one machine: web server, search engine and worker in one process."""
+"""Run web server, search engine and worker in one process, for a single machine."""
 
 import errno
 import logging
@@ -22,10 +22,10 @@ from waitress.server import BaseWSGIServer
 from laionweb.embedded import EmbeddedWorker
 from search.errors import SearchError
 
-LAST_PORT = 65535
-MAX_REQUEST = settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1024 * 1024
+MAX_PORT = 65535
+MAX_REQUEST_BYTES = settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1024 * 1024
 IDLE_CONNECTION_S = 60
-LAST_TASK_S = 10
+TASK_GRACE_S = 10
 MIN_LOG_LEVEL = {
     "celery": logging.WARNING,
     "kombu": logging.ERROR,
@@ -34,7 +34,7 @@ MIN_LOG_LEVEL = {
 
 
 class Error(CommandError):
-    """manage.py prints the name of the class before the sentence."""
+    """A CommandError, by a name that manage.py may print before the sentence."""
 
 
 class Command(BaseCommand):
@@ -61,9 +61,9 @@ class Command(BaseCommand):
             raise Error(str(error)) from error
 
     def serve(self, listener: socket.socket, host: str, no_example: bool) -> None:
-        open_engine()
+        check_engine()
         prepare_database()
-        password = make_admin()
+        password = create_admin()
         if not no_example:
             call_command("load_example", stdout=self.stdout)
         worker = start_worker()
@@ -78,25 +78,28 @@ class Command(BaseCommand):
 
     def stop(self, worker: EmbeddedWorker | None) -> None:
         self.stdout.write("\nStopping …")
-        if worker is None or worker.stop(LAST_TASK_S):
+        if worker is None or worker.stop(TASK_GRACE_S):
             return
-        # A thread within native code would take the interpreter down with it; the
-        # ledger knows of the interrupted task, and the next start repeats it.
+        # A thread in native code would crash the interpreter at its exit. The ledger
+        # records the interrupted task, and the next start repeats it.
         self.stdout.write("The running import goes on at the next start.")
         self.stdout.flush()
         os._exit(0)
 
 
 def stop_on_signals() -> None:
-    """A shell that starts it in the background has it ignore Ctrl-C."""
+    """Stop on SIGINT, which shells ignore for background jobs, and on SIGTERM."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Before anything slow happens: a second start is told at once."""
-    if not 0 <= port <= LAST_PORT:
-        raise Error(f"There is no port {port}: choose one from 1 to {LAST_PORT}.")
+    """Return a listening socket; raise Error with a hint if the port is unavailable.
+
+    Called before anything slow, so that a second start fails at once.
+    """
+    if not 0 <= port <= MAX_PORT:
+        raise Error(f"There is no port {port}: choose one from 1 to {MAX_PORT}.")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -106,11 +109,11 @@ def listen(host: str, port: int) -> socket.socket:
         listener.bind(address)
         listener.listen()
     except OSError as error:
-        raise Error(why_not(error, host, port)) from error
+        raise Error(explain_bind_error(error, host, port)) from error
     return listener
 
 
-def why_not(error: OSError, host: str, port: int) -> str:
+def explain_bind_error(error: OSError, host: str, port: int) -> str:
     if error.errno == errno.EADDRINUSE:
         return (
             f"Port {port} is in use: stop the other program or choose another port,"
@@ -127,7 +130,7 @@ def why_not(error: OSError, host: str, port: int) -> str:
     )
 
 
-def open_engine() -> None:
+def check_engine() -> None:
     from search.clickhouse import client
 
     client.ping()
@@ -141,8 +144,8 @@ def prepare_database() -> None:
         raise Error(f"The database cannot be used: {reason}") from error
 
 
-def make_admin() -> str:
-    """The password of the admin account if it was made now, else an empty string."""
+def create_admin() -> str:
+    """Return the password of the admin account if it is created now, else ""."""
     users = get_user_model().objects
     if users.filter(is_superuser=True).exists():
         return ""
@@ -152,7 +155,7 @@ def make_admin() -> str:
 
 
 def start_worker() -> EmbeddedWorker | None:
-    """The worker of the in-memory broker; other brokers have processes of their own."""
+    """Start the worker of the in-memory broker; others have their own processes."""
     if not settings.CELERY_BROKER_URL.startswith("memory"):
         return None
     from search.ingestion.sweeper import recover_alone
@@ -164,10 +167,10 @@ def start_worker() -> EmbeddedWorker | None:
 
 
 def make_server(listener: socket.socket, host: str) -> BaseWSGIServer:
-    # The example's pictures have addresses of this server, and may be searched by.
+    # Users may search by the example's images, whose URLs are on this server.
     port = listener.getsockname()[1]
     settings.FETCH_ALLOWED_HOSTS += [f"127.0.0.1:{port}", f"localhost:{port}"]
-    # WhiteNoise warns where there is none.
+    # WhiteNoise warns if the folder does not exist.
     settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
     if host not in settings.ALLOWED_HOSTS:
         settings.ALLOWED_HOSTS.append(host)
@@ -176,7 +179,7 @@ def make_server(listener: socket.socket, host: str) -> BaseWSGIServer:
         sockets=[listener],
         threads=settings.SERVER_THREADS,
         ident="laionweb",
-        max_request_body_size=MAX_REQUEST,
+        max_request_body_size=MAX_REQUEST_BYTES,
         channel_timeout=IDLE_CONNECTION_S,
         clear_untrusted_proxy_headers=not settings.TRUSTED_PROXIES,
     )
