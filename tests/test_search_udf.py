@@ -49,7 +49,7 @@ register_encoders(None, sys.argv[1])
 answers = {}
 for name, statement in json.load(sys.stdin).items():
     try:
-        answers[name] = client.printed(statement)
+        answers[name] = client.raw_result(statement)
     except InvalidQuery as error:
         answers[name] = error.message
 print(json.dumps(answers))

@@ -14,7 +14,7 @@ from search.clickhouse import client
 from search.ingestion.progress import ImportProgress
 from search.models import Dataset, Shard
 
-from .commands.serve import TASK_GRACE_S, MIN_LOG_LEVEL, start_worker
+from .commands.serve import MIN_LOG_LEVEL, TASK_GRACE_S, start_worker
 from .console import Progress
 
 POLL_S = 0.5
