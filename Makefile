@@ -23,6 +23,8 @@ test: lint ## run ruff, mypy and all tests
 	@$(VENV) -m pytest --numprocesses 2 --dist loadfile
 
 test-fast: ## run the tests that need no other program and no model, within a minute
+	@$(VENV) -c 'import pytest, xdist' 2> /dev/null \
+		|| { echo "make test-fast needs pytest in .venv: run make lint first."; exit 1; }
 	@$(VENV) -m pytest --fast --numprocesses 2 --dist loadfile --quiet
 
 soak: lint ## run the long tests: kill processes many times, run small benchmarks

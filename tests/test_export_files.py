@@ -21,9 +21,9 @@ from search.query.model import SearchQuery, Term
 from search.removals import takedowns
 from search.retrieval import scan
 from search.retrieval.service import unlimited
+from usercollections.export.formats import FORMATS
 
 pytestmark = pytest.mark.django_db
-FORMS = ("json", "csv", "parquet", "img2dataset")
 KINDS = ("dataset", "concept", "search", "collection")
 ABOVE = -0.1
 
@@ -123,7 +123,7 @@ def facts(crowd, row: int) -> dict:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", FORMATS)
 def test_an_export_has_the_items_asked_for(
     request_for, crowd, user, tmp_path, kind, form
 ):
@@ -247,7 +247,7 @@ def test_the_manifest_tells_what_it_is(request_for, user, crowd, concept, tmp_pa
     assert term["concept"]["version"] == 3 and term["weight"] == 1
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", FORMATS)
 def test_the_same_export_has_the_same_bytes(request_for, user, tmp_path, form):
     for kind in KINDS:
         one = request_for(kind, form)
@@ -280,7 +280,7 @@ def test_what_a_list_names_is_never_exported(request_for, user, crowd, tmp_path,
 def test_an_export_of_nothing_has_one_empty_file(crowd, user, tmp_path):
     from usercollections.export.export_request import of_dataset
 
-    for form in FORMS:
+    for form in FORMATS:
         nothing = of_dataset("hostile", Filters(caption="nowhere"), form)
         manifest = made(nothing, tmp_path / form)
         (file,) = manifest["files"]

@@ -386,4 +386,5 @@ def test_an_export_of_an_earlier_version_is_read():
         sort="size",
         filters=Filters(nsfw="any", min_width=5, site="example.org", exclude=(3, 4)),
     )
-    assert request.filters.to_dict() == chosen
+    # Filters that were added since have their defaults.
+    assert chosen.items() <= request.filters.to_dict().items()

@@ -38,7 +38,8 @@ from search.query.model import FIELDS, MAX_RESULTS, MAX_TERMS, SearchQuery
 from search.rate_limits import limiter
 
 from ..export import export_request, storage
-from ..export.export_request import FORMS, KINDS, ExportRequest
+from ..export.export_request import KINDS, ExportRequest
+from ..export.formats import FORMATS
 from ..export.status import progress_share
 from ..models import Export
 
@@ -107,7 +108,7 @@ class NewExport(StrictSerializer):
     }
 
     kind = WordField(KINDS, help_text="What is exported.")
-    form = WordField(FORMS, help_text="The file format.")
+    form = WordField(tuple(FORMATS), help_text="The file format.")
     embeddings = BooleanField(
         default=False, help_text="Whether to include vectors; only in Parquet."
     )
@@ -231,7 +232,7 @@ class ExportSerializer(ResponseSerializer):
     id = UUIDField(source="pk")
     name = CharField()
     kind = ChoiceField(KINDS, source="asked.kind")
-    form = ChoiceField(FORMS, source="asked.form")
+    form = ChoiceField(tuple(FORMATS), source="asked.form")
     embeddings = BooleanField(source="asked.with_embeddings")
     state = ChoiceField(
         Export.State.values,

@@ -27,12 +27,12 @@ from search.retrieval import service
 from ..concept_lookup import NONE
 from ..models import Collection, Concept
 from ..sharing import find_readable
+from .formats import FORMATS
 
 # The keys of a stored term that make a Term; the others record its origin.
 TERM_KEYS = ("text", "item", "embedding", "weight")
 
 KINDS = ("collection", "search", "concept", "dataset")
-FORMS = ("json", "csv", "parquet", "img2dataset")
 MAX_NAME_LENGTH = 120  # characters
 ALL = Filters()
 
@@ -56,8 +56,8 @@ class ExportRequest:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise InvalidQuery(f"What is exported is one of {', '.join(KINDS)}.")
-        if self.form not in FORMS:
-            raise InvalidQuery(f"The form of an export is one of {', '.join(FORMS)}.")
+        if self.form not in FORMATS:
+            raise InvalidQuery(f"The form of an export is one of {', '.join(FORMATS)}.")
         if self.with_embeddings and self.form != "parquet":
             raise InvalidQuery("Embeddings are exported as Parquet alone.")
         if not all(map(_is_storable, _texts([self.what, self.name]))):

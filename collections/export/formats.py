@@ -12,8 +12,6 @@ import pyarrow.parquet as pq
 
 from search.csv_output import csv_lines
 
-from .export_request import ExportRequest
-
 MAP = pa.map_(pa.string(), pa.string())
 EMBEDDINGS = {"image_embedding": "embedding", "text_embedding": "text_embedding"}
 # For img2dataset.
@@ -28,15 +26,15 @@ REPEATED = ["dataset", "nsfw", "license", "metadata.key_value.key"]
 
 
 def arrow_schema(
-    request: ExportRequest, dimension: int | None = None, *, with_notes: bool = False
+    kind: str, dimension: int | None = None, *, with_notes: bool = False
 ) -> pa.Schema:
-    """Return the columns of an export, with embeddings if a dimension is passed.
+    """Return the columns of a kind of export, with embeddings if given a dimension.
 
     `similarity` is that to the query or the concept, `caption_similarity` the
     dataset's own; unknown values are null.
     """
-    is_collection = request.kind == "collection"
-    is_compared = request.kind in ("search", "concept")
+    is_collection = kind == "collection"
+    is_compared = kind in ("search", "concept")
     columns = {
         "id": pa.int64(),
         **({"dataset": pa.string()} if is_collection else {}),

@@ -24,7 +24,7 @@ from ..sharing import find_readable, parse_uuid
 from . import export_request
 from .export_request import KINDS, ExportRequest
 
-FORMS = {
+FORMAT_LABELS = {
     "parquet": (
         "Parquet",
         "A table for pandas, DuckDB and Spark; it can be brought in here again.",
@@ -44,7 +44,7 @@ class ExportForm(forms.Form):
     """Its errors are sentences for the user."""
 
     form = forms.ChoiceField(
-        choices=[(name, title) for name, (title, _) in FORMS.items()],
+        choices=[(name, title) for name, (title, _) in FORMAT_LABELS.items()],
         error_messages=dict.fromkeys(
             ("required", "invalid_choice"), "Choose the form of the export."
         ),

@@ -96,7 +96,7 @@ class CollectionSource:
     @cached_property
     def schema(self) -> pa.Schema:
         if not self.request.with_embeddings:
-            return arrow_schema(self.request, with_notes=self.is_mine)
+            return arrow_schema(self.request.kind, with_notes=self.is_mine)
         lengths = {dataset.dimension for dataset in self._known.values()}
         if not lengths:
             raise NotFound("None of these pictures is in a dataset any more.")
@@ -105,7 +105,7 @@ class CollectionSource:
                 "These pictures are of datasets whose embeddings have different "
                 "lengths: export them without."
             )
-        return arrow_schema(self.request, lengths.pop(), with_notes=self.is_mine)
+        return arrow_schema(self.request.kind, lengths.pop(), with_notes=self.is_mine)
 
     def plan(self) -> Plan:
         return {
@@ -254,7 +254,7 @@ class DatasetSource:
     def schema(self) -> pa.Schema:
         dimension = self.dataset.dimension
         return arrow_schema(
-            self.request, dimension if self.request.with_embeddings else None
+            self.request.kind, dimension if self.request.with_embeddings else None
         )
 
     @property

@@ -10,7 +10,7 @@ from search.query.filters import Filters
 
 from ..models import Export
 from . import storage
-from .forms import FORMS
+from .forms import FORMAT_LABELS
 
 State = Export.State
 # Why items are left out: the manifest's key and the words of the page.
@@ -46,7 +46,7 @@ class ExportStatus:
 
     @property
     def form(self) -> str:
-        form, _ = FORMS.get(self.export.asked.get("form", ""), ("", ""))
+        form, _ = FORMAT_LABELS.get(self.export.asked.get("form", ""), ("", ""))
         return f"{form} with embeddings" if self._with_embeddings else form
 
     @property

@@ -47,7 +47,7 @@ from ..models.ownership import AnyUser
 from ..saved_search.search_address import SavedQuery
 from . import services, storage
 from .export_request import KINDS
-from .forms import FIELDS, FORMS, ExportForm, Source, filter_form
+from .forms import FIELDS, FORMAT_LABELS, ExportForm, Source, filter_form
 from .status import ExportStatus, status_of
 
 RANKS = (10, 100, 1_000, 10_000)
@@ -254,7 +254,11 @@ def _form_context(
         "field": given.get("field", "image"),
     }
     context = FormContext(
-        source=source, chosen=chosen, error=error, forms=FORMS, max_results=MAX_RESULTS
+        source=source,
+        chosen=chosen,
+        error=error,
+        forms=FORMAT_LABELS,
+        max_results=MAX_RESULTS,
     )
     if source.dataset is None:
         return context

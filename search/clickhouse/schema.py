@@ -84,9 +84,10 @@ def read_table(table: ItemTable, query: Callable[[], Result]) -> list[Result]:
 
 
 def create(table: ItemTable) -> None:
-    """Create the table if it does not exist, and again if it lacks a column.
+    """Create the table, after DROPPING an existing one that lacks a column.
 
-    An earlier version created such a table; its rows have to be imported again.
+    An earlier version created such a table, before its column was added to
+    INSERTED_COLUMNS. All its rows are lost and have to be imported again.
     """
     read_table(table, lambda: _create(table))
     if settings.CLICKHOUSE_CLUSTER and table.partition is None:

@@ -27,7 +27,8 @@ from search.retrieval import query_reader, service
 
 from ...export import export_request, writer
 from ...export.checkpoint import JsonObject, Progress
-from ...export.export_request import FORMS, ExportRequest
+from ...export.export_request import ExportRequest
+from ...export.formats import FORMATS
 
 INTERRUPTED = 130
 COMPARED: dict[str, Any] = {
@@ -60,7 +61,7 @@ class Command(BaseCommand):
             added.add_argument(what, **more)
             added.add_argument(
                 "--form",
-                choices=FORMS,
+                choices=tuple(FORMATS),
                 default="parquet",
                 help="of the files (%(default)s)",
             )
