@@ -37,7 +37,7 @@ class ClipLike:
         object.__setattr__(self, "popularity", popularity / popularity.sum())
 
     def images(self, count: int, part: int = 0) -> np.ndarray:
-        """Image vectors (count, 512), float32, of unit length; 3 % occur twice."""
+        """Return float32 unit image vectors (count, 512), of which 3 % occur twice."""
         vectors = np.empty((count, DIMENSION), np.float32)
         for start in range(0, count, CHUNK):
             size = min(CHUNK, count - start)
@@ -46,7 +46,7 @@ class ClipLike:
         return vectors
 
     def words(self, count: int) -> np.ndarray:
-        """Word vectors (count, 512), each about a picture that is not among images."""
+        """Return text vectors (count, 512) for images that are not in the dataset."""
         random = np.random.default_rng((self.seed, 2))
         meaning = self._meanings(random, count) * WORDS_MEANING
         noise = random.standard_normal(meaning.shape).astype(np.float32)
@@ -55,7 +55,7 @@ class ClipLike:
         return _unit(np.hstack([cone, meaning + rest * _unit(noise)]) @ self.basis)
 
     def near(self, images: np.ndarray, count: int) -> np.ndarray:
-        """Picture queries (count, 512): images changed a little."""
+        """Return image queries (count, 512): slightly changed images."""
         random = np.random.default_rng((self.seed, 3))
         chosen = images[random.integers(len(images), size=count)]
         noise = random.standard_normal(chosen.shape).astype(np.float32)

@@ -23,14 +23,14 @@ SLUG = "bench"
 
 
 def main() -> None:
-    asked = arguments()
+    options = arguments()
     with ExitStack() as opened:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory()))
         os.environ["VAR_DIR"] = str(folder)
         os.environ["DJANGO_SETTINGS_MODULE"] = "laionweb.settings"
         for name in ("DATABASE_URL", "CLICKHOUSE_URL", "CACHE_URL"):
             os.environ.pop(name, None)
-        if not asked.sqlite:
+        if not options.sqlite:
             from conftest import free_port, started_postgres
 
             port = free_port()
@@ -39,7 +39,7 @@ def main() -> None:
                 f"postgres://postgres@127.0.0.1:{port}/postgres"
             )
         start_django()
-        measure(asked)
+        measure(options)
 
 
 def arguments() -> argparse.Namespace:
@@ -59,23 +59,25 @@ def start_django() -> None:
     call_command("migrate", verbosity=0)
 
 
-def measure(asked: argparse.Namespace) -> None:
+def measure(options: argparse.Namespace) -> None:
     from django.conf import settings
     from django.test import Client
 
     settings.ALLOWED_HOSTS = ["testserver"]
     settings.LIMITS = dict.fromkeys(settings.LIMITS, "")
-    ids = draw(asked.members + 5_000 * (asked.rounds + 1), asked.dimension)
-    user, large = fill(ids[: asked.members])
+    ids = draw(options.members + 5_000 * (options.rounds + 1), options.dimension)
+    user, large = fill(ids[: options.members])
     client = Client()
     client.force_login(user)
-    print(f"{asked.members:,} members, {asked.dimension} dimensions, p50 of", end=" ")
-    print(f"{asked.rounds} rounds, {'SQLite' if asked.sqlite else 'PostgreSQL'}\n")
+    print(
+        f"{options.members:,} members, {options.dimension} dimensions, p50 of", end=" "
+    )
+    print(f"{options.rounds} rounds, {'SQLite' if options.sqlite else 'PostgreSQL'}\n")
     print("| | p50 ms |\n|---|---|")
-    pages(client, large, asked.rounds)
-    changes(user, large, ids[asked.members :], asked.rounds)
+    pages(client, large, options.rounds)
+    changes(user, large, ids[options.members :], options.rounds)
     merges(user, large)
-    likeness(large, asked.rounds)
+    likeness(large, options.rounds)
 
 
 def draw(rows: int, dimension: int) -> list[int]:
@@ -125,7 +127,7 @@ def add(user, collection, ids: list[int]) -> UUID:
     ).batch
 
 
-def told(name: str, times: list[float]) -> None:
+def report(name: str, times: list[float]) -> None:
     print(f"| {name} | {statistics.median(times) * 1000:.0f} |", flush=True)
 
 
@@ -141,7 +143,7 @@ def pages(client, large, rounds: int) -> None:
     from usercollections.pagination import ORDERS, paginate, with_sorted_caption
 
     address, headers = f"/collections/{large.pk}/", {"HX-Request": "true"}
-    asked = {
+    requests = {
         "list of collections": ("/collections/", {}),
         "first page": (address, {}),
     }
@@ -149,23 +151,23 @@ def pages(client, large, rounds: int) -> None:
         rows = with_sorted_caption(large.items.all())
         half = paginate(rows, order, "", large.size // 2).next
         title = f"a page in the middle: {order.title.lower()}"
-        asked[title] = (address, {"order": name, "cursor": half})
-    for title, (where, parameters) in asked.items():
+        requests[title] = (address, {"order": name, "cursor": half})
+    for title, (where, parameters) in requests.items():
         times: list[float] = []
         for _ in range(rounds + 1):
             with timed(times):
                 answer = client.get(where, parameters, headers=headers)
             assert answer.status_code == 200
-        told(title, times[1:])
+        report(title, times[1:])
     times = []
     with timed(times):
         for _ in client.get(f"{address}export.csv").streaming_content:
             pass
-    told("export of all as CSV", times)
+    report("export of all as CSV", times)
 
 
 def changes(user, large, more: list[int], rounds: int) -> None:
-    """Adding goes into a collection that is nearly full: 5,000 make room first."""
+    """Measure changes of a nearly full collection; 5,000 removals make room first."""
     from django.db import transaction
 
     from usercollections.collection import members as collection_members
@@ -177,7 +179,7 @@ def changes(user, large, more: list[int], rounds: int) -> None:
     with transaction.atomic(), timed(room):
         first = [ItemKey(SLUG, item) for item in range(5_000)]
         collection_members.remove(lock_owned(Collection, user, large.pk), first)
-    told("take 5,000 out", room)
+    report("take 5,000 out", room)
     for place in range(rounds):
         with timed(added):
             batch = add(user, large, more[place * 5_000 : (place + 1) * 5_000])
@@ -188,9 +190,9 @@ def changes(user, large, more: list[int], rounds: int) -> None:
             )
         with transaction.atomic(), timed(taken):
             collection_members.undo_add(lock_owned(Collection, user, large.pk), batch)
-    told("add 5,000", added)
-    told("undo that", taken)
-    told("move one to place 20,000", moved)
+    report("add 5,000", added)
+    report("undo that", taken)
+    report("move one to place 20,000", moved)
 
 
 def merges(user, large) -> None:
@@ -207,9 +209,9 @@ def merges(user, large) -> None:
             services.unmerge(user, target, batch, large.pk)
     with timed(renumbered):
         renumber(large.items.order_by("position", "pk"))
-    told("merge all into an empty one", merged)
-    told("undo that", undone)
-    told("new positions for all", renumbered)
+    report("merge all into an empty one", merged)
+    report("undo that", undone)
+    report("new positions for all", renumbered)
 
 
 def likeness(large, rounds: int) -> None:
@@ -222,8 +224,8 @@ def likeness(large, rounds: int) -> None:
             vector = item_lookup.mean(SLUG, ids)
         with timed(likenesses):
             item_lookup.similarities(SLUG, vector, ids)
-    told("mean of all", means)
-    told("likeness of all to a vector", likenesses)
+    report("mean of all", means)
+    report("likeness of all to a vector", likenesses)
 
 
 if __name__ == "__main__":

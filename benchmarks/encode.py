@@ -37,7 +37,7 @@ def main() -> None:
     from encoders import report
     from encoders.model import random_model
     from encoders.sites import sites
-    from encoders.users import asked_in_turn
+    from encoders.users import measure_in_turn
 
     users = {"texts": (1, 64), "pictures": (1,)}
     if not given.quick:
@@ -47,7 +47,7 @@ def main() -> None:
     report.print_machine(model)
     with sites(Path(FOLDER.name), model) as places:
         for kind, many in users.items():
-            report.print_users(kind, asked_in_turn(kind, places, many, rounds))
+            report.print_users(kind, measure_in_turn(kind, places, many, rounds))
         report.print_requests(places, 20 if given.quick else 100)
     report.print_bulk(model, 64 if given.quick else 256)
     report.print_targets()

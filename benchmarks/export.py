@@ -39,20 +39,20 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", nargs="+", default=[*EXPORTS, *PEERS])
     parser.add_argument("--step", help="in this process, of the dataset in VAR_DIR")
-    asked = parser.parse_args()
-    if asked.step:
-        print(json.dumps(STEPS.get(asked.step, exported)(asked.step)))
+    options = parser.parse_args()
+    if options.step:
+        print(json.dumps(STEPS.get(options.step, exported)(options.step)))
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        draw(folder, asked.rows)
+        draw(folder, options.rows)
         print(
-            f"{asked.rows:,} rows.\n\n| | s | CPU s | rows/s | idle MB | peak MB |",
+            f"{options.rows:,} rows.\n\n| | s | CPU s | rows/s | idle MB | peak MB |",
             end="",
         )
         print(" more MB | files MB |\n|---|---|---|---|---|---|---|---|")
-        for step in asked.steps:
-            show(step, [run(folder, step) for _ in range(asked.rounds)])
+        for step in options.steps:
+            show(step, [run(folder, step) for _ in range(options.rounds)])
 
 
 def draw(folder: Path, rows: int) -> None:
@@ -64,10 +64,12 @@ def draw(folder: Path, rows: int) -> None:
 
 def run(folder: Path, step: str) -> dict:
     """Return what a step prints in a process of its own, with VAR_DIR in `folder`."""
-    kept = {name: os.environ[name] for name in os.environ if name not in SET_ELSEWHERE}
+    environment = {
+        name: os.environ[name] for name in os.environ if name not in SET_ELSEWHERE
+    }
     done = subprocess.run(
         [sys.executable, HERE, "--step", step],
-        env=kept | {"VAR_DIR": str(folder)},
+        env=environment | {"VAR_DIR": str(folder)},
         stdout=subprocess.PIPE,
         text=True,
         check=True,
@@ -121,20 +123,20 @@ def exported(step: str) -> dict:
     )
     client.ping()
     with tempfile.TemporaryDirectory() as name:
-        folder, told = Path(name), []
+        folder, manifests = Path(name), []
 
         def write() -> None:
-            told.append(writer.write(wanted, None, folder, lambda _: None))
+            manifests.append(writer.write(wanted, None, folder, lambda _: None))
 
         done = watched(step, write)
-        files = told[0]["files"]
-    rows = told[0]["counts"]["rows"]
+        files = manifests[0]["files"]
+    rows = manifests[0]["counts"]["rows"]
     size = sum(file["bytes"] for file in files)
     return asdict(counted(done, rows)) | {"file_mb": size / 1e6}
 
 
 def naive(step: str) -> dict:
-    """With the engine's client and pandas, as one would do it by hand."""
+    """Export with the engine's client and pandas, the obvious way by hand."""
     from ingest_paths import counted, watched
 
     from search.clickhouse import client

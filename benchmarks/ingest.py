@@ -1,4 +1,4 @@
-"""From a shard's files to rows that searches find, beside the way of the documents.
+"""Compare ingestion, from files to searchable rows, with that of the documentation.
 
     .venv/bin/python benchmarks/ingest.py [--rows 50000] [--rounds 3]
 
@@ -79,10 +79,12 @@ def rounds(count: int, folder: Path, path: str, shard: str) -> dict:
 
 def run(path: str, var: Path, source: Path, number: int = 0, *more: object) -> list:
     """Return what a path prints in a process of its own, with VAR_DIR in `var`."""
-    kept = {name: os.environ[name] for name in os.environ if name not in SET_ELSEWHERE}
+    environment = {
+        name: os.environ[name] for name in os.environ if name not in SET_ELSEWHERE
+    }
     done = subprocess.run(
         [sys.executable, PATHS, path, source, str(number), *map(str, more)],
-        env=kept | {"VAR_DIR": str(var)},
+        env=environment | {"VAR_DIR": str(var)},
         stdout=subprocess.PIPE,
         text=True,
         check=True,
@@ -112,7 +114,7 @@ def print_latencies(threads: int, alone: dict, meanwhile: dict) -> None:
 def targets(
     theirs: dict, few: dict, many: dict, parts: Sequence[dict], whole: dict
 ) -> Iterable[tuple[str, str, bool]]:
-    """Each target in words, what was measured, and whether that meets it."""
+    """Yield each target in words, its measurement, and whether that meets it."""
     rate = per_cpu_second(few)
     yield "≥ 25,000 rows/CPU s without the index", f"{rate:,.0f}", rate >= 25_000
     merge, image, text = parts
@@ -136,7 +138,7 @@ def targets(
 
 
 def per_cpu_second(*steps: dict) -> float:
-    """Rows that go through all of the steps."""
+    """Return the rows per CPU second of all steps together."""
     return steps[0]["rows"] / sum(step["cpu_s"] for step in steps)
 
 

@@ -126,7 +126,7 @@ def frame_to_csv(source: Path, number: str, csv: Path) -> None:
 
 
 def searches(source: str, number: str, threads: str) -> list[dict]:
-    """Latencies of searches, alone and while a graph is built by so many threads."""
+    """Measure searches alone, and while `threads` threads build a graph."""
     options = client._engine_options()
     options["max_build_vector_similarity_index_thread_pool_size"] = int(threads)
     client._engine_options = lambda: options
@@ -214,7 +214,7 @@ PATHS = {path.__name__: path for path in (arriving, graphs, published, documents
 
 def main(arguments: list[str]) -> None:
     if not arguments:
-        return  # make bench runs all that lies here
+        return  # make bench runs all modules of this folder
     name, *rest = arguments
     if name == "searches":
         print(json.dumps(searches(*rest)))

@@ -40,7 +40,7 @@ def write_shard(folder: Path, number: int, rows: int, times: int = 1) -> int:
 
 
 def metadata(random: np.random.Generator, rows: int) -> pa.Table:
-    """LAION-400M's columns, by chance: about as many bytes to a row as theirs."""
+    """Return random values of LAION-400M's columns, of about its bytes per row."""
     keys = [f"{row:09}" for row in range(rows)]
     md5 = [hashlib.md5(key.encode(), usedforsecurity=False).hexdigest() for key in keys]
     sites = (SITES * random.random(rows) ** 3).astype(int)

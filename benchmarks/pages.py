@@ -100,8 +100,8 @@ def start_page(client: Client, _: int) -> int:
 
 
 def search_page(client: Client, number: int, **more: str) -> int:
-    asked = {"q": words(number), "dataset": "postcards"}
-    return client.get("/", asked, headers={"host": HOST, **more}).status_code
+    parameters = {"q": words(number), "dataset": "postcards"}
+    return client.get("/", parameters, headers={"host": HOST, **more}).status_code
 
 
 def results(client: Client, number: int) -> int:
@@ -114,9 +114,9 @@ def item_page(client: Client, number: int) -> int:
 
 
 def history(client: Client, number: int) -> int:
-    told = {"address": f"q={words(number)}&dataset=postcards"}
+    data = {"address": f"q={words(number)}&dataset=postcards"}
     headers = {"host": HOST, "X-Requested-With": "XMLHttpRequest"}
-    return client.post("/searches/history/", told, headers=headers).status_code
+    return client.post("/searches/history/", data, headers=headers).status_code
 
 
 def saved_searches(client: Client, _: int) -> int:

@@ -117,12 +117,14 @@ def main() -> None:
         print("|---|---|---|---|---|---|")
         for name, method in METHODS.items():
             started = time.perf_counter()
-            unseen, whole = played(method, pictures, starts, fits, marked)
+            unseen, whole = simulate(method, pictures, starts, fits, marked)
             spent = (time.perf_counter() - started) * 1000
             cells = [unseen[low], whole[low], unseen, whole]
-            told = (figures(cell.mean(axis=0)) for cell in cells)
+            columns = (figures(cell.mean(axis=0)) for cell in cells)
             runs = SEEDS * len(starts) * ROUNDS
-            print(f"| {name} | {' | '.join(told)} | {spent / runs:.1f} |", flush=True)
+            print(
+                f"| {name} | {' | '.join(columns)} | {spent / runs:.1f} |", flush=True
+            )
 
 
 def figures(values: np.ndarray) -> str:
@@ -131,11 +133,11 @@ def figures(values: np.ndarray) -> str:
 
 def drawn(count: int) -> np.ndarray:
     """Return unit vectors of the postcards, made once and cached under VAR_DIR."""
-    kept = settings.VAR_DIR / "benchmarks" / f"postcards-{count}.npy"
-    if not kept.exists():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        np.save(kept, image_embeddings(range(count), "drawing postcards"))
-    pictures = np.load(kept)
+    cached = settings.VAR_DIR / "benchmarks" / f"postcards-{count}.npy"
+    if not cached.exists():
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        np.save(cached, image_embeddings(range(count), "drawing postcards"))
+    pictures = np.load(cached)
     return pictures / np.linalg.norm(pictures, axis=1, keepdims=True)
 
 
@@ -148,23 +150,26 @@ def concepts(count: int) -> tuple[np.ndarray, np.ndarray]:
     return encoder().encode_texts([entry["words"] for entry in entries]), fits
 
 
-def played(
+def simulate(
     method: Method,
     pictures: np.ndarray,
     starts: np.ndarray,
     fits: np.ndarray,
     marked: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Precision among what is shown next and among all, each (concepts, 1 + ROUNDS)."""
+    """Return the precision among unseen and all images, (concepts, 1 + ROUNDS)."""
     games = [
-        [refined(method, pictures, start, truth, marked, seed) for seed in range(SEEDS)]
+        [
+            simulate_one(method, pictures, start, truth, marked, seed)
+            for seed in range(SEEDS)
+        ]
         for start, truth in zip(starts, fits, strict=True)
     ]
     unseen, whole = np.array(games).mean(axis=1).transpose(1, 0, 2)
     return unseen, whole
 
 
-def refined(
+def simulate_one(
     method: Method,
     pictures: np.ndarray,
     start: np.ndarray,
@@ -172,7 +177,7 @@ def refined(
     marked: int,
     seed: int,
 ) -> tuple[list[float], list[float]]:
-    """One game of the oracle's: it marks the first `marked` of the hits shown."""
+    """Simulate a user who marks the first `marked` hits; return both precisions."""
     chance = np.random.default_rng(seed)
     is_seen = np.zeros(len(pictures), bool)
     marks = np.zeros(len(pictures))

@@ -1,15 +1,14 @@
-"""Searches measured side by side: laionweb from the inside out, and its peers.
+"""Compare the speed of searches: the layers of laionweb, and other engines.
 
     .venv/bin/python benchmarks/search.py --rows 100000 1000000
 
 Vectors are drawn with the geometry of CLIP's (clip_like.py), and the questions are word
-vectors, which lie off the images; the ten nearest are asked for, with all that the API
-shows of them. All systems are asked in turn, so compare ratios: the times depend on the
-machine. Every graph has M = 32; ours is built with ef_construction 64, the peers' with
-128. The peers and the bare query search with ef 256, service.search as it sees fit.
-Peers
-need benchmarks/requirements.txt; those that build slowly are measured up to --peer-rows
-alone. A folder kept by --folder spares the building next time.
+vectors, which lie off the images; the ten nearest are requested, with all that the API
+shows of them. All systems are queried in turn, so compare ratios: the times depend on
+the machine. Every graph has M = 32; ours is built with ef_construction 64, the peers'
+with 128. The peers and the bare query search with ef 256, service.search with its own
+setting. Peers need benchmarks/requirements.txt; those that build slowly are measured
+only up to --peer-rows. A folder named by --folder is reused by the next run.
 """
 
 import argparse
@@ -30,10 +29,10 @@ PEERS = ("pgvector", "qdrant-edge", "usearch", "numpy")
 
 
 def main() -> None:
-    asked = arguments()
+    options = arguments()
     sys.stdout.reconfigure(line_buffering=True)  # a run takes long: show it in a file
-    temporary = None if asked.folder else tempfile.TemporaryDirectory()
-    folder = (asked.folder or Path(temporary.name)).resolve()
+    temporary = None if options.folder else tempfile.TemporaryDirectory()
+    folder = (options.folder or Path(temporary.name)).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)  # PostgreSQL may run as another user
     os.environ["VAR_DIR"] = str(folder / "var")
@@ -41,7 +40,7 @@ def main() -> None:
     # Models can be imported from here on.
     from engines import comparison
 
-    comparison.run(asked, folder)
+    comparison.run(options, folder)
 
 
 def arguments() -> argparse.Namespace:

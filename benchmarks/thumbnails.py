@@ -70,12 +70,12 @@ def main() -> None:
     settings.FETCH_ALLOWED_HOSTS = [f"127.0.0.1:{host.server_port}"]
     urls = [f"http://127.0.0.1:{host.server_port}/{n}" for n in range(PICTURES)]
     print(f"{PICTURES} pictures, {ASKERS} asked for at once: pictures/s, CPU ms each")
-    print(rate("fetched and made, in all sizes", urls, made))
+    print(rate("fetched and made, in all sizes", urls, create))
     for size in SIZES:
-        print(rate(f"from the disk, {size} px", urls, partial(kept, size)))
+        print(rate(f"from the disk, {size} px", urls, partial(stored, size)))
     fetched = sum(map(len, Host.photographs))
     for size in SIZES:
-        taken = sum(len(kept(size, url)) for url in urls)
+        taken = sum(len(stored(size, url)) for url in urls)
         print(f"{taken / PICTURES / 1024:7.1f} kB at {size} px, {taken / fetched:.1%}")
     print(f"{fetched / PICTURES / 1024:7.1f} kB as fetched")
 
@@ -88,12 +88,12 @@ def rate(name: str, urls: list[str], get) -> str:
     return f"{name:32} {len(urls) / seconds:9.1f} {cpu / len(urls) * 1e3:8.2f}"
 
 
-def made(url: str) -> None:
-    meant = ThumbnailSource(url=url, removed=False, withheld=False)
-    service._create_sizes(meant, store(), service.storage_key(url))
+def create(url: str) -> None:
+    source = ThumbnailSource(url=url, removed=False, withheld=False)
+    service._create_sizes(source, store(), service.storage_key(url))
 
 
-def kept(size: int, url: str) -> bytes:
+def stored(size: int, url: str) -> bytes:
     return store().get(service.storage_key(url), size)
 
 

@@ -31,7 +31,7 @@ def random_model(folder: Path) -> str:
 
 
 def peak() -> float:
-    """Operations per second of the GPU, or 0 where it is not known."""
+    """Return the operations per second of the GPU, or 0 if it is unknown."""
     import torch
 
     if not torch.cuda.is_available():

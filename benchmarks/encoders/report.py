@@ -67,9 +67,9 @@ def print_requests(places: list[Place], count: int) -> None:
             place.use()
             took = list(requests(client, things, count, again))
             encoding = np.median(shares[-len(took) :])
-            asked = "asked before" if again else "new"
+            state = "asked before" if again else "new"
             p50, p95 = np.percentile(took, (50, 95))
-            print(f"| {place.name}, {asked} | {p50:.1f} | {p95:.1f} | {encoding:.1f} |")
+            print(f"| {place.name}, {state} | {p50:.1f} | {p95:.1f} | {encoding:.1f} |")
     service.search = search
     print()
 
@@ -77,18 +77,18 @@ def print_requests(places: list[Place], count: int) -> None:
 def requests(
     client: Client, things: Things, count: int, again: bool
 ) -> Iterator[float]:
-    """Milliseconds of each."""
+    """Search `count` times, and yield the milliseconds of each."""
     for number in range(count + 1):
         words = "a red house" if again else things.text()
         started = time.perf_counter()
         answer = client.get("/", {"q": words, "dataset": "postcards"})
         assert answer.status_code == 200, answer.content
-        if number:  # the first one opens what is closed
+        if number:  # the first one opens connections
             yield (time.perf_counter() - started) * 1000
 
 
 def print_bulk(model: str, count: int) -> None:
-    """As ingestion does it: pictures that are decoded, in large batches."""
+    """Measure decoded images in large batches, as in ingestion."""
     encoder = OpenClipEncoder(model)
     images = [Image.effect_noise((512, 384), 40).convert("RGB")] * count
     encoder.encode_images(images[:8])
@@ -112,14 +112,15 @@ def print_targets() -> None:
     short = texts[FULL, 1].cpu_ms / texts[HERE, 1].cpu_ms
     print("| target | measured | met |\n|---|---|---|")
     print(
-        f"| a lone text by Celery ≤ 15 ms longer | {lone:.1f} ms | {told(lone <= 15)} |"
+        f"| a lone text by Celery ≤ 15 ms longer | {lone:.1f} ms "
+        f"| {yes_or_no(lone <= 15)} |"
     )
     print(
         f"| 64 users ≥ {wanted} × the texts/s of one by one | {gain:.1f} × "
-        f"| {told(gain >= wanted)} |"
+        f"| {yes_or_no(gain >= wanted)} |"
     )
     print(f"| as few positions as a text has: CPU saved | {short:.1f} × | |")
 
 
-def told(met: bool) -> str:
+def yes_or_no(met: bool) -> str:
     return "yes" if met else "no"

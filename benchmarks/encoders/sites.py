@@ -43,8 +43,8 @@ class Place:
 
 def cpu_s(process: int) -> float:
     """Return the CPU seconds of a process, user and system, as Linux counts them."""
-    told = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(told[11]) + int(told[12])) / os.sysconf("SC_CLK_TCK")
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class FullLength(OpenClipEncoder):
@@ -63,7 +63,7 @@ class FullLength(OpenClipEncoder):
 
 @contextmanager
 def sites(folder: Path, model: str) -> Iterator[list[Place]]:
-    """Redis and two workers run meanwhile."""
+    """Yield the places to encode, while Redis and two workers run."""
     with ExitStack() as stack:
         port = free_port()
         server = stack.enter_context(

@@ -42,13 +42,13 @@ class Series:
 Figures = dict[tuple[str, int], Series]
 
 
-def asked_in_turn(
+def measure_in_turn(
     kind: str,
     places: Sequence[Place],
     users: Sequence[int],
     rounds: int,
 ) -> Figures:
-    """By the name of the place and the number of users."""
+    """Return the series by the name of the place and the number of users."""
     figures: Figures = defaultdict(Series)
     things = Things()
     for _ in range(rounds):
@@ -88,7 +88,7 @@ def asker(kind: str, place: Place, things: Things) -> Callable[[], object]:
 def measure(
     series: Series, place: Place, ask: Callable[[], object], users: int
 ) -> None:
-    """All start at once; what has begun in time is waited for."""
+    """Run users in parallel for SLICE_S seconds, then wait for the last requests."""
     begun = time.perf_counter()
     cpu = place.cpu_s()
 

@@ -11,21 +11,21 @@ from .system import System
 SLOW_TO_BUILD = ("pgvector", "qdrant-edge")
 
 
-def run(asked: Namespace, folder: Path) -> None:
+def run(options: Namespace, folder: Path) -> None:
     sizes, server = [], web.Server(most_clients=max(measure.CLIENTS))
     try:
-        for count in sorted(asked.rows):
-            sizes.append(size(count, asked, folder, server))
+        for count in sorted(options.rows):
+            sizes.append(size(count, options, folder, server))
         load = os.getloadavg()[0]
         print(f"{os.cpu_count()} cores; load before the first question: {load:.1f}")
-        measure.rounds(sizes, asked.queries)
+        measure.rounds(sizes, options.queries)
         measure.picture_rounds(sizes)
-        measure.bursts(sizes, asked.seconds)
+        measure.bursts(sizes, options.seconds)
         for each in sizes:
             print(f"\n{tables.latencies(each)}\n\n{tables.throughputs(each)}")
             print(f"\n{steps.steps(each, slug=ours.slug_of(each.rows))}")
-        if asked.postcards:
-            print(f"\n{postcards_recall.recall(asked.postcards, folder)}")
+        if options.postcards:
+            print(f"\n{postcards_recall.recall(options.postcards, folder)}")
         print(f"\n{tables.targets(sizes)}")
     finally:
         for each in sizes:
@@ -35,12 +35,12 @@ def run(asked: Namespace, folder: Path) -> None:
 
 
 def size(
-    count: int, asked: Namespace, folder: Path, server: web.Server
+    count: int, options: Namespace, folder: Path, server: web.Server
 ) -> measure.Size:
-    rows = data.Rows(count, data.draw(folder, max(asked.rows)))
+    rows = data.Rows(count, data.draw(folder, max(options.rows)))
     dataset = ours.dataset(rows, folder)
-    words = data.words(rows, asked.queries)
-    pictures = data.pictures(rows, asked.queries)
+    words = data.words(rows, options.queries)
+    pictures = data.pictures(rows, options.queries)
     bare = ours.BareQuery(dataset.item_table)
     bare.load(words.vectors[0])
     systems = [
@@ -48,17 +48,17 @@ def size(
         ours.Find(dataset.slug),
         ours.NextPage(dataset.slug),
         *[kind(server, dataset.slug) for kind in web.KINDS],
-        *peers(asked, rows, folder),
+        *peers(options, rows, folder),
     ]
     return measure.Size(rows, words, pictures, systems)
 
 
-def peers(asked: Namespace, rows: data.Rows, folder: Path) -> Iterator[System]:
+def peers(options: Namespace, rows: data.Rows, folder: Path) -> Iterator[System]:
     """Yield the systems that are available; name the others, with the reason."""
-    for name in asked.peers:
+    for name in options.peers:
         if name == "none":
             continue
-        if name in SLOW_TO_BUILD and rows.count > asked.peer_rows:
+        if name in SLOW_TO_BUILD and rows.count > options.peer_rows:
             print(f"{name} is left out at {rows.count:,} rows: see --peer-rows.")
             continue
         try:

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 from clip_like import ClipLike
 
-COUNT = 10  # results asked for
+COUNT = 10  # results requested
 CHUNK = 50_000
-SAME = 1e-6  # duplicates differ by rounding alone, and either is right
+SAME = 1e-6  # duplicates differ only by rounding, and either is right
 COLUMNS = {
     "min_width": "width",
     "min_height": "height",
@@ -37,12 +37,12 @@ class Rows:
 
     @cached_property
     def vectors(self) -> np.ndarray:
-        """(count, 512), float16 as LAION's, read from the disk as needed."""
+        """The image vectors (count, 512), float16 as LAION's, mapped from the disk."""
         return np.load(self.file, mmap_mode="r")[: self.count]
 
     @cached_property
     def facts(self) -> pa.Table:
-        """The columns of the API's results, the similarity to the query left out."""
+        """The columns of the API's results, except the similarity to the query."""
         random = [np.random.default_rng(seed).random(self.count) for seed in range(4)]
         kinds = np.searchsorted(np.cumsum(list(NSFW.values())), random[0])
         ids = range(self.count)
@@ -61,7 +61,7 @@ class Rows:
 
     @cached_property
     def matches(self) -> dict[str, np.ndarray]:
-        """Which rows a filter lets through, by its name."""
+        """The mask of the rows that pass a filter, by the filter's name."""
         return {name: self.matching(filters) for name, filters in FILTERS.items()}
 
     @cached_property
@@ -71,11 +71,11 @@ class Rows:
     def matching(
         self, filters: dict[str, float], among: np.ndarray | slice = slice(None)
     ) -> np.ndarray:
-        """Which rows, or which of some rows, the filters let through."""
-        let_through = np.ones(len(self.columns["width"][among]), bool)
+        """Return the mask of the rows that pass the filters, of all or of some rows."""
+        passing = np.ones(len(self.columns["width"][among]), bool)
         for key, least in filters.items():
-            let_through &= self.columns[COLUMNS[key]][among] >= least
-        return let_through
+            passing &= self.columns[COLUMNS[key]][among] >= least
+        return passing
 
     def shown(self, rows: np.ndarray) -> list[int]:
         """Fetch all that the API shows of some rows; return their ids."""
@@ -113,12 +113,12 @@ class Questions:
 
     @cached_property
     def floors(self) -> dict[str, np.ndarray]:
-        """By filter: the least similarity of a right answer to each question."""
+        """The least similarity of a right answer to each question, by filter."""
         best = {where: np.full((len(self.vectors), COUNT), -2.0) for where in FILTERS}
         for part in self.rows.chunks():
             similar = self.vectors @ self.rows.vectors[part].astype(np.float32).T
-            for where, let_through in self.rows.matches.items():
-                found = np.hstack([best[where], similar[:, let_through[part]]])
+            for where, passing in self.rows.matches.items():
+                found = np.hstack([best[where], similar[:, passing[part]]])
                 best[where] = np.partition(found, -COUNT, axis=1)[:, -COUNT:]
         return {where: found.min(axis=1) for where, found in best.items()}
 
@@ -133,11 +133,11 @@ class Questions:
 
 
 def words(rows: Rows, count: int) -> Questions:
-    """Questions from where words lie: off the images, the hard case for a graph."""
+    """Return text queries, which are far from the images: hard for a graph."""
     return Questions(rows, ClipLike().words(count).astype(np.float32))
 
 
 def pictures(rows: Rows, count: int) -> Questions:
-    """Questions by pictures that resemble ones that are there."""
+    """Return image queries that resemble images of the dataset."""
     sample = rows.vectors[:: max(1, rows.count // 1000)].astype(np.float32)
     return Questions(rows, ClipLike().near(sample, count).astype(np.float32))

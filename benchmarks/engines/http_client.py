@@ -1,9 +1,9 @@
-"""The program that asks: orders come by stdin, what came of them goes to stdout.
+"""An HTTP client process: reads orders from stdin, writes results to stdout.
 
     python http_client.py HOST PORT
 
-An order is a line {"requests": [{method, path, body}…]}: the first is asked and its
-answer told; with "seconds", all are asked in turn until the time is over.
+An order is a line {"requests": [{method, path, body}…]}: the first is sent and its
+answer reported; with "seconds", all are sent in turn until the time is over.
 """
 
 import http.client
@@ -18,10 +18,10 @@ def main(host: str, port: str) -> None:
     for line in sys.stdin:
         order = json.loads(line)
         if "seconds" in order:
-            told = burst(connection, order["requests"], order["seconds"])
+            result = burst(connection, order["requests"], order["seconds"])
         else:
-            told = once(connection, order["requests"][0])
-        print(json.dumps(told), flush=True)
+            result = once(connection, order["requests"][0])
+        print(json.dumps(result), flush=True)
 
 
 def once(connection: http.client.HTTPConnection, request: dict) -> dict:

@@ -9,7 +9,7 @@ from .data import COUNT, FILTERS, Rows
 from .system import System
 
 CONNECTIONS, CONSTRUCTION, SEARCH_WIDTH = 32, 128, 256
-MORE_WITH_FILTER = 16  # times the answers asked for: usearch takes no conditions
+MORE_WITH_FILTER = 16  # times the results requested: usearch takes no conditions
 GATHERED = 0.1  # of the rows: below it the matching vectors are copied out
 
 

@@ -70,7 +70,7 @@ class Size:
 
 
 def rounds(sizes: Sequence[Size], count: int) -> None:
-    """Each question is put to every system, with every filter, in changing order."""
+    """Query every system with each question and filter, in changing order."""
     for number in range(-WARMING, count):
         for size in sizes:
             turn = number % len(size.systems)

@@ -49,7 +49,7 @@ def slug_of(rows: Rows) -> str:
 
 
 def write_shard(rows: Rows, folder: Path) -> Path:
-    """As LAION publishes them; the text embeddings are the images' file again."""
+    """Write a shard in LAION's format; the text embeddings are the images' again."""
     folder.mkdir(exist_ok=True)
     np.save(folder / "img_emb_0.npy", rows.vectors)
     (folder / "text_emb_0.npy").unlink(missing_ok=True)
@@ -89,15 +89,17 @@ class BareQuery(System):
         }
 
     def search(self, vector: np.ndarray, where: str) -> list[int]:
-        asked = {"vector": queries.to_hex(vector), "count": COUNT}
-        found = client.nearest_columns(self.statements[where], asked, **self.settings)
+        parameters = {"vector": queries.to_hex(vector), "count": COUNT}
+        found = client.nearest_columns(
+            self.statements[where], parameters, **self.settings
+        )
         return list(found[0]) if found else []
 
     def load(self, vector: np.ndarray) -> None:
         """Load the graph, which from a cold disk may take longer than a search may."""
-        asked = {"vector": queries.to_hex(vector), "count": COUNT}
+        parameters = {"vector": queries.to_hex(vector), "count": COUNT}
         settings = {**self.settings, "max_execution_time": LOADING_TIMEOUT_S}
-        client.nearest_columns(self.statements["none"], asked, **settings)
+        client.nearest_columns(self.statements["none"], parameters, **settings)
 
 
 def statement(table: ItemTable, where: str) -> str:
@@ -160,7 +162,7 @@ def body(slug: str, vector: np.ndarray, where: str) -> dict:
     }
 
 
-def as_the_page_asks(slug: str, vector: np.ndarray) -> dict:
-    """Safe, near-duplicates folded, 40 results: all left as it is by default."""
+def default_body(slug: str, vector: np.ndarray) -> dict:
+    """Return a request with the page's defaults: safe, deduplicated, 40 results."""
     terms = [{"embedding": vector.tolist()}]
     return {"dataset": slug, "terms": terms, "limit": DEFAULT_LIMIT}

@@ -68,7 +68,7 @@ class Server:
 
 @cache
 def server_in(folder: Path) -> Server:
-    """One for all sizes."""
+    """Return the server of a folder, the same for all sizes."""
     return Server(folder)
 
 
@@ -82,7 +82,7 @@ def programs() -> Path:
 
 
 class Pgvector(System):
-    """Vectors as halfvec; a scan goes on until the filter has let ten through."""
+    """Vectors as halfvec; a scan continues until ten rows pass the filter."""
 
     name = "pgvector"
 
@@ -99,7 +99,7 @@ class Pgvector(System):
         self.statements = {where: statement(where) for where in FILTERS}
 
     def build(self, rows: Rows, connection: psycopg.Connection) -> None:
-        """Under another name until it is whole."""
+        """Build the database under another name, and rename it when complete."""
         started = time.perf_counter()
         connection.execute("DROP DATABASE IF EXISTS unfinished")
         connection.execute("CREATE DATABASE unfinished")
@@ -126,12 +126,12 @@ class Pgvector(System):
         return self.local.connection
 
     def search(self, vector: np.ndarray, where: str) -> list[int]:
-        asked = {"vector": str(vector.tolist()), "count": COUNT}
-        found = self.connection.execute(self.statements[where], asked)
+        parameters = {"vector": str(vector.tolist()), "count": COUNT}
+        found = self.connection.execute(self.statements[where], parameters)
         return [row[0] for row in found]
 
     def cpu_s(self) -> float:
-        """With that of the server's process behind this thread's connection."""
+        """Add the CPU time of the server process of this thread's connection."""
         process = self.connection.info.backend_pid
         used_ns = Path(f"/proc/{process}/schedstat").read_text().split()[0]
         return time.process_time() + int(used_ns) / 1e9

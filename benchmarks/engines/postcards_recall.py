@@ -42,8 +42,10 @@ def recall(rows: int, folder: Path) -> str:
 def ids(words: str, mode: str) -> set[int]:
     filters = Filters(nsfw="any", dedupe=False)
     terms = (Term(text=words),)
-    asked = SearchQuery(SLUG, terms, mode=mode, filters=filters, limit=COUNT)
-    return {hit.id for hit in service.search(asked, None, service.unlimited).hits}
+    search_query = SearchQuery(SLUG, terms, mode=mode, filters=filters, limit=COUNT)
+    return {
+        hit.id for hit in service.search(search_query, None, service.unlimited).hits
+    }
 
 
 def bring_in(rows: int, folder: Path) -> None:

@@ -23,15 +23,17 @@ from .tables import SHARES, row, table
 from .web import Post
 
 KINDS = ("nearest", "facts", "others")
-ASKED = 30
+SAMPLE_SIZE = 30
 
 
 def steps(size: Size, slug: str) -> str:
-    """Medians over the first questions, asked once more."""
+    """Return a table of medians over the first questions, searched once more."""
     heads = [f"CPU ms of find, {size.rows.count:,} rows", "vector query", "facts"]
     lines = table(*heads, "other statements", "Python", "HTTP and JSON around it")
     for where in FILTERS:
-        taken = [traced(slug, vector, where) for vector in size.words.vectors[:ASKED]]
+        taken = [
+            traced(slug, vector, where) for vector in size.words.vectors[:SAMPLE_SIZE]
+        ]
         cells = [median(of[kind] for of in taken) for kind in (*KINDS, "python")]
         around = mean(size.of(Post, where).cpu) - mean(size.of(Find, where).cpu)
         shown = [f"{ms:.1f}" for ms in (*cells, around)]
@@ -52,13 +54,13 @@ def traced(slug: str, vector: np.ndarray, where: str) -> dict[str, float]:
 
         return call
 
-    asked = query(slug, vector, where)
+    search_query = query(slug, vector, where)
     with (
         patch.object(client, "rows", timed(client.rows)),
         patch.object(client, "columns", timed(client.columns)),
     ):
         started = time.process_time()
-        service.search(asked, None, service.unlimited)
+        service.search(search_query, None, service.unlimited)
         spent["python"] = (time.process_time() - started) * 1000
     spent["python"] -= sum(spent[kind] for kind in KINDS)
     return spent

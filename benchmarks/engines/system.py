@@ -8,11 +8,11 @@ import numpy as np
 
 
 class System:
-    """By default it works within this process, and its clients are threads."""
+    """A search engine; by default in this process, with threads as clients."""
 
     name: str
     filters: Sequence[str] = ("none", "broad", "narrow")
-    answers = True  # with the ten nearest, so that recall can be told
+    answers = True  # with the ten nearest, so that recall can be measured
     in_bursts = True
 
     def prepare(self, vector: np.ndarray, where: str) -> None:
@@ -23,7 +23,7 @@ class System:
         raise NotImplementedError
 
     def cpu_s(self) -> float:
-        """CPU seconds used until now, those of a server included."""
+        """Return the CPU seconds used until now, including those of a server."""
         return time.process_time()
 
     def wall_ms(self, measured: float) -> float:
@@ -33,7 +33,7 @@ class System:
     def burst(
         self, clients: int, vectors: np.ndarray, where: str, seconds: float
     ) -> float:
-        """Answers per second while so many clients ask without a pause."""
+        """Return the answers per second of parallel clients that never pause."""
         done = [0] * clients
         begin = threading.Barrier(clients + 1)
 
@@ -42,8 +42,8 @@ class System:
             begin.wait()
             end = time.perf_counter() + seconds
             while time.perf_counter() < end:
-                asked = (client + clients * done[client]) % len(vectors)
-                self.search(vectors[asked], where)
+                question = (client + clients * done[client]) % len(vectors)
+                self.search(vectors[question], where)
                 done[client] += 1
 
         threads = [threading.Thread(target=ask, args=(n,)) for n in range(clients)]

@@ -64,7 +64,7 @@ def throughputs(size: Size) -> str:
 @dataclass(frozen=True)
 class Target:
     what: str
-    asked: float
+    limit: float
     measured: float
     by_cpu: float | None = None  # the same ratio, where others disturb it less
     at_least: bool = False
@@ -72,15 +72,15 @@ class Target:
     @property
     def met(self) -> bool:
         if self.at_least:
-            return self.measured >= self.asked
-        return self.measured <= self.asked
+            return self.measured >= self.limit
+        return self.measured <= self.limit
 
     def shown(self) -> str:
         sign = "≥" if self.at_least else "≤"
-        missed = f"no, by {abs(self.measured / self.asked - 1):.0%}"
-        asked, measured = f"{sign} {self.asked:g}", f"{self.measured:.3g}"
+        missed = f"no, by {abs(self.measured / self.limit - 1):.0%}"
+        limit, measured = f"{sign} {self.limit:g}", f"{self.measured:.3g}"
         by_cpu = "–" if self.by_cpu is None else f"{self.by_cpu:.2f}"
-        return row(self.what, asked, measured, by_cpu, "yes" if self.met else missed)
+        return row(self.what, limit, measured, by_cpu, "yes" if self.met else missed)
 
 
 def targets(sizes: Sequence[Size]) -> str:
@@ -120,7 +120,7 @@ def of_size(size: Size) -> Iterator[Target]:
 
 
 def ratios(one: Series, other: Series) -> tuple[float, float]:
-    """By p50 of the wall clock, and by CPU."""
+    """Return the ratios of the p50 wall times and of the mean CPU times."""
     return one.p50 / other.p50, mean(one.cpu) / mean(other.cpu)
 
 

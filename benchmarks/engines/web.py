@@ -1,4 +1,4 @@
-"""laionweb asked over HTTP: its server in a thread, the clients in other processes."""
+"""laionweb over HTTP: its server in a thread, the clients in other processes."""
 
 import json
 import logging
@@ -14,7 +14,7 @@ from search.management.commands.serve import listen, make_server
 from search.query.model import encode_embedding
 
 from .data import COUNT, FILTERS
-from .ours import as_the_page_asks, body
+from .ours import body, default_body
 from .system import System
 
 HOST = "127.0.0.1"
@@ -84,7 +84,7 @@ class Post(System):
         return answer["ids"]
 
     def wall_ms(self, measured: float) -> float:
-        """As the client measured it, without the pipe to the client."""
+        """Return the milliseconds that the client measured, without its pipe."""
         return self.took_ms
 
     def burst(
@@ -121,7 +121,7 @@ class PageAsks(Post):
     answers = False
 
     def request(self, vector: np.ndarray, where: str) -> dict:
-        return post(as_the_page_asks(self.slug, vector))
+        return post(default_body(self.slug, vector))
 
 
 class NextOfPage(PageAsks):
@@ -137,8 +137,8 @@ class NextOfPage(PageAsks):
         self.line = json.dumps({"requests": [post(again)]})
 
 
-def post(asked: dict) -> dict:
-    return {"method": "POST", "path": PATH, "body": json.dumps(asked)}
+def post(body: dict) -> dict:
+    return {"method": "POST", "path": PATH, "body": json.dumps(body)}
 
 
 KINDS = (Post, Get, PageAsks, NextOfPage)
