@@ -22,6 +22,7 @@ sys.path.insert(0, str(ROOT))
 os.environ["DJANGO_SETTINGS_MODULE"] = "laionweb.settings"
 # One thread compares vectors in numpy, as one does in each of the others.
 os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["LIMIT_SEARCH"] = ""  # no limit: all requests come from one visitor
 for name in ("DATABASE_URL", "CLICKHOUSE_URL", "CACHE_URL", "CELERY_BROKER_URL"):
     os.environ.pop(name, None)
 
