@@ -45,14 +45,14 @@ class NotFound(SearchError):
     code = "not_found"
 
 
-class PictureTooLarge(InvalidQuery):
-    """An image of too many bytes or pixels."""
+class ImageTooLarge(InvalidQuery):
+    """An image of too many bytes or pixels, or a request of too many bytes."""
 
     status = 413
     code = "too_large"
 
 
-class NotAPicture(InvalidQuery):
+class NotAnImage(InvalidQuery):
     """A file that is not an image of a known format."""
 
     status = 415

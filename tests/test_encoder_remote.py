@@ -23,7 +23,7 @@ from postcards.shards import MODEL, jpeg
 from search.encoder import local_encoder
 from search.encoder.queue import PREFIX, WORKERS
 from search.encoder.remote import CeleryEncoder
-from search.errors import NotAPicture, PictureTooLarge, SearchUnavailable
+from search.errors import ImageTooLarge, NotAnImage, SearchUnavailable
 from search.images.decode import MAX_BYTES
 
 REMOTE = "search.encoder.remote.CeleryEncoder"
@@ -187,14 +187,14 @@ def test_a_damaged_picture_fails_alone(remote):
             users.map(lambda file: outcome(remote.encode_image_files, file), files)
         )
     (first, _), (failed, _), (second, _) = told
-    assert isinstance(failed, NotAPicture)
+    assert isinstance(failed, NotAnImage)
     assert "damaged" in failed.message
     assert first.shape == second.shape == (1, 512)
 
 
 @pytest.mark.parametrize(
     ("file", "error"),
-    [(b"no picture", NotAPicture), (b"\0" * (MAX_BYTES + 1), PictureTooLarge)],
+    [(b"no picture", NotAnImage), (b"\0" * (MAX_BYTES + 1), ImageTooLarge)],
 )
 def test_what_is_no_picture_is_not_even_sent(remote, settings, file, error):
     settings.CELERY_BROKER_URL = "redis://127.0.0.1:1/0"

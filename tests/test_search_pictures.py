@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from search.errors import NotAPicture, PictureTooLarge
+from search.errors import ImageTooLarge, NotAnImage
 from search.images.decode import decode
 
 
@@ -82,14 +82,14 @@ def test_of_an_animation_the_first_frame_is_taken():
 def test_a_small_file_with_170_megapixels_is_refused_unopened():
     bomb = png_bomb(13_000)
     assert len(bomb) < 25_000
-    with pytest.raises(PictureTooLarge, match="13000 × 13000"):
+    with pytest.raises(ImageTooLarge, match="13000 × 13000"):
         decode(bomb)
-    with pytest.raises(PictureTooLarge, match="megapixels"):
+    with pytest.raises(ImageTooLarge, match="megapixels"):
         decode(png_bomb(20_000))
 
 
 def test_a_large_file_is_refused():
-    with pytest.raises(PictureTooLarge, match="10 MB"):
+    with pytest.raises(ImageTooLarge, match="10 MB"):
         decode(bytes(10 * 2**20 + 1))
 
 
@@ -107,13 +107,13 @@ def test_a_large_file_is_refused():
     ids=["empty", "text", "svg", "eps", "bmp", "cut png", "cut jpeg"],
 )
 def test_what_is_no_picture_is_refused(data):
-    with pytest.raises(NotAPicture):
+    with pytest.raises(NotAnImage):
         decode(data)
 
 
 def test_a_picture_far_longer_than_wide_is_refused():
     """A model that scales the short side to 224 would make gigabytes of it."""
-    with pytest.raises(PictureTooLarge, match="50 times"):
+    with pytest.raises(ImageTooLarge, match="50 times"):
         decode(encoded(Image.new("RGB", (1, 1000)), "PNG"))
     assert decode(encoded(Image.new("RGB", (10, 400)), "PNG")).size == (10, 400)
 
@@ -126,12 +126,12 @@ def test_changed_bytes_never_end_in_another_error(data):
     for _ in range(data.draw(st.integers(1, 6))):
         place = data.draw(st.integers(0, len(changed) - 1))
         changed[place] = data.draw(st.integers(0, 255))
-    with suppress(NotAPicture, PictureTooLarge):
+    with suppress(NotAnImage, ImageTooLarge):
         assert decode(bytes(changed)).mode == "RGB"
 
 
 def test_a_picture_cut_anywhere_is_refused_or_read():
     whole = encoded(Image.effect_noise((64, 64), 50).convert("RGB"), "PNG")
     for end in range(0, len(whole) - 12, 97):
-        with suppress(NotAPicture):
+        with suppress(NotAnImage):
             assert decode(whole[:end]).size == (64, 64)

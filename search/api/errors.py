@@ -27,8 +27,8 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.views import exception_handler
 
 from search.errors import (
+    ImageTooLarge,
     InvalidQuery,
-    PictureTooLarge,
     SearchError,
     SearchUnavailable,
     TooManyRequests,
@@ -73,7 +73,7 @@ def _as_search_error(error: Exception) -> SearchError | None:
     if isinstance(error, OperationalError | InterfaceError):
         return SearchUnavailable("The database does not answer.")
     if isinstance(error, RequestDataTooBig):
-        return PictureTooLarge("The request is larger than 16 MB.")
+        return ImageTooLarge("The request is larger than 16 MB.")
     if isinstance(error, TooManyFieldsSent):
         return InvalidQuery("The address has too many parameters.")
     # Django raises these for an unreadable body, and would respond in HTML.

@@ -24,7 +24,7 @@ class Encoder(Protocol):
 
     Both methods return float32 (count, dimension), rows of unit length, and raise
     SearchUnavailable when the model cannot be used. Image files are untrusted: a bad
-    one raises NotAPicture or PictureTooLarge.
+    one raises NotAnImage or ImageTooLarge.
     """
 
     @property

@@ -274,7 +274,7 @@ class OpenClipEncoder:
         return self.encode_prepared(decoders.map(self._loaded.preprocess, images))
 
     def prepare(self, file: bytes) -> "Tensor":
-        """Return an image as the model's input; raises NotAPicture, PictureTooLarge."""
+        """Return an image as the model's input; raises NotAnImage, ImageTooLarge."""
         return self._loaded.preprocess(decode(file))
 
     def encode_prepared(self, images: Iterable["Tensor"]) -> np.ndarray:

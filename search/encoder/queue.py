@@ -26,9 +26,9 @@ from redis.exceptions import TimeoutError as RedisTimeout
 from redis.retry import Retry
 
 from search.errors import (
+    ImageTooLarge,
     InvalidQuery,
-    NotAPicture,
-    PictureTooLarge,
+    NotAnImage,
     SearchError,
     SearchUnavailable,
 )
@@ -139,7 +139,7 @@ WAITING = {"t": f"{PREFIX}texts", "p": f"{PREFIX}pictures"}
 MAX_IMAGES = 64  # in the queue: at 10 MB each, more could fill Redis
 CONNECT_S = SEND_S = 1.0
 ANSWER_TTL_MS = 5_000
-ERRORS = {error.code: error for error in (NotAPicture, PictureTooLarge, InvalidQuery)}
+ERRORS = {error.code: error for error in (NotAnImage, ImageTooLarge, InvalidQuery)}
 LOST = "The encode worker broke down over it; please try again in a moment."
 
 
@@ -224,7 +224,7 @@ class QueueClient:
         """Return the embeddings of one call's requests, in order, as float32 bytes.
 
         Raises SearchUnavailable when they do not come within `wait_s`, and for an image
-        NotAPicture or PictureTooLarge.
+        NotAnImage or ImageTooLarge.
         """
         deadline = time.monotonic() + wait_s
         connection = self._pool.get_connection()

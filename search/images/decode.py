@@ -8,7 +8,7 @@ from io import BytesIO
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from search.errors import NotAPicture, PictureTooLarge
+from search.errors import ImageTooLarge, NotAnImage
 
 MAX_BYTES = 10 * 1024 * 1024
 MAX_PIXELS = 40_000_000
@@ -36,7 +36,7 @@ def check(data: bytes) -> None:
 def decode(data: bytes) -> Image.Image:
     """Decode the first frame, upright, in RGB, on white where it is transparent.
 
-    Raises PictureTooLarge, before decoding, or NotAPicture.
+    Raises ImageTooLarge, before decoding, or NotAnImage.
     """
     with _decode_errors():
         image = _open(data)
@@ -48,16 +48,16 @@ def decode(data: bytes) -> Image.Image:
 def _open(data: bytes) -> Image.Image:
     """Open an image and check its size."""
     if len(data) > MAX_BYTES:
-        raise PictureTooLarge(
+        raise ImageTooLarge(
             f"The picture is larger than {MAX_BYTES // 2**20} MB; please use a "
             "smaller one."
         )
     image = Image.open(BytesIO(data), formats=FORMATS)
     if image.width * image.height > MAX_PIXELS:
-        raise PictureTooLarge(_too_many_pixels(image.width, image.height))
+        raise ImageTooLarge(_too_many_pixels(image.width, image.height))
     if max(image.size) > MAX_ASPECT * min(image.size):
         # Models scale the short side to their input size, and the long one with it.
-        raise PictureTooLarge(
+        raise ImageTooLarge(
             f"One side of the picture is over {MAX_ASPECT} times the other."
         )
     return image
@@ -65,21 +65,21 @@ def _open(data: bytes) -> Image.Image:
 
 @contextmanager
 def _decode_errors() -> Iterator[None]:
-    """Translate the errors of Pillow into NotAPicture and PictureTooLarge."""
+    """Translate the errors of Pillow into NotAnImage and ImageTooLarge."""
     try:
         yield
-    except PictureTooLarge:
+    except ImageTooLarge:
         raise
     except Image.DecompressionBombError as error:
-        raise PictureTooLarge(_too_many_pixels()) from error
+        raise ImageTooLarge(_too_many_pixels()) from error
     except UnidentifiedImageError as error:
-        raise NotAPicture(
+        raise NotAnImage(
             "This file is not a picture that can be read: JPEG, PNG, WebP, GIF and "
             "AVIF can."
         ) from error
     # On broken files, decoders raise errors of any kind.
     except Exception as error:
-        raise NotAPicture("This picture is damaged and cannot be read.") from error
+        raise NotAnImage("This picture is damaged and cannot be read.") from error
 
 
 def _too_many_pixels(width: int = 0, height: int = 0) -> str:

@@ -18,7 +18,7 @@ _decoders = decoder_pool("thumbnails")
 def resize_all(content: bytes) -> dict[int, bytes]:
     """Return WebP by size, never enlarged; equal results are the same object.
 
-    Raises NotAPicture or PictureTooLarge.
+    Raises NotAnImage or ImageTooLarge.
     """
     return _decoders.submit(_resize, content).result()
 

@@ -43,7 +43,7 @@ class SourceImage:
 
 
 def read_image(content: bytes, reduced: bool = False) -> SourceImage:
-    """Decode the content of a file. Raises NotAPicture or PictureTooLarge."""
+    """Decode the content of a file. Raises NotAnImage or ImageTooLarge."""
     image, size = _decoders.submit(_decode_small, content).result()
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
     return SourceImage(image, *size, md5, reduced)
@@ -52,7 +52,7 @@ def read_image(content: bytes, reduced: bool = False) -> SourceImage:
 def fetch_image(url: str) -> SourceImage:
     """Fetch an image, or a smaller copy where the host has one.
 
-    Raises NotAPicture, PictureTooLarge or CannotFetch, also where the host does not
+    Raises NotAnImage, ImageTooLarge or CannotFetch, also where the host does not
     want it in an index.
     """
     small_url = downscale_url(url)

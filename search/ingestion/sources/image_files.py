@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from search.errors import NotAPicture, PictureTooLarge, ShardUnreadable
+from search.errors import ImageTooLarge, NotAnImage, ShardUnreadable
 from search.images.decode import MAX_BYTES
 from search.query.url_params import safe_url
 
@@ -42,15 +42,15 @@ class FilePart:
     size: int
 
     def read(self, max_bytes: int) -> bytes:
-        """Read all bytes. Raises PictureTooLarge or NotAPicture."""
+        """Read all bytes. Raises ImageTooLarge or NotAnImage."""
         if self.size > max_bytes:
-            raise PictureTooLarge(f"{self.size:,} bytes are too many.")
+            raise ImageTooLarge(f"{self.size:,} bytes are too many.")
         try:
             with self.path.open("rb") as file:
                 file.seek(self.offset)
                 return file.read(self.size)
         except OSError as error:
-            raise NotAPicture("The file cannot be read.") from error
+            raise NotAnImage("The file cannot be read.") from error
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class ImageFiles:
     def load(self, row: int, url: str) -> SourceImage:
         """Read an image.
 
-        Raises NotAPicture or PictureTooLarge, for its caption and metadata as well.
+        Raises NotAnImage or ImageTooLarge, for its caption and metadata as well.
         """
         entry = self.entries[row]
         _read_caption(entry)
@@ -99,7 +99,7 @@ class ImageFiles:
     def _row(self, entry: Entry) -> dict[str, str]:
         try:
             caption, metadata = _read_caption(entry), _read_metadata(entry)
-        except (NotAPicture, PictureTooLarge):
+        except (NotAnImage, ImageTooLarge):
             caption, metadata = "", {}  # `load` gives the reason of the rejection
         url = safe_url(self._value(metadata, "url"))
         caption = (
@@ -235,7 +235,7 @@ def _read_metadata(entry: Entry) -> dict[str, str]:
             name: value for name, value in read.items() if value not in (None, "")
         }
     except (ValueError, AttributeError, RecursionError) as error:
-        raise NotAPicture("The JSON beside it cannot be read.") from error
+        raise NotAnImage("The JSON beside it cannot be read.") from error
     return {
         _replace_surrogates(name): _replace_surrogates(
             value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -74,7 +74,7 @@ class ImageList:
             yield table
 
     def load(self, row: int, url: str) -> SourceImage:
-        """Fetch an image. Raises CannotFetch, NotAPicture or PictureTooLarge."""
+        """Fetch an image. Raises CannotFetch, NotAnImage or ImageTooLarge."""
         if not url:
             raise CannotFetch("It has no address, or not as many cells as columns.")
         return fetch_image(url)
