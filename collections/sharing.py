@@ -54,7 +54,7 @@ def find_readable(
 
 
 def access_of(found: T, user: AnyUser) -> Access[T]:
-    """Return the access of a user to what was found by its id."""
+    """Return the access of a user to an object that was found by its id."""
     return Access(found, is_mine=found.owner_id == user.pk)
 
 

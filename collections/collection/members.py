@@ -113,7 +113,7 @@ def last_position(collection: Collection) -> float:
 
 
 def check_room(collection: Collection, more: int) -> None:
-    """Raise InvalidQuery when so many more items are too many."""
+    """Raise InvalidQuery if so many new items exceed the limit."""
     if collection.size + more > MAX_MEMBERS:
         raise InvalidQuery(
             f"A collection holds up to {MAX_MEMBERS:,} pictures; "

@@ -50,7 +50,7 @@ def without_private(provenance: dict[str, Any]) -> dict[str, Any]:
 
 
 def provenance_of(concept: Concept, *, is_mine: bool) -> dict[str, Any]:
-    """Return the made_of of the current version, without what is private to others."""
+    """Return the made_of of the current version, without private data of others."""
     latest = concept.versions.filter(number=concept.version).first()
     provenance = latest.made_of if latest else {}
     return provenance if is_mine else without_private(provenance)

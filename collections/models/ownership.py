@@ -56,7 +56,7 @@ class SharedQuerySet(OwnedQuerySet):
         return super().owned_by(user).filter(deleted_at__gte=since)
 
     def long_deleted(self) -> Self:
-        """Return the rows that nobody can restore any more."""
+        """Return the deleted rows that can no longer be restored."""
         return self.filter(deleted_at__lt=timezone.now() - RETENTION)
 
 

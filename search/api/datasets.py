@@ -129,7 +129,7 @@ class DatasetDetail(APIView):
 
 
 def _locked(slug: str) -> Dataset:
-    """Return the dataset locked, so that nobody adds shards, which fix its table."""
+    """Return the dataset, locked against new shards, which would fix its table."""
     dataset = Dataset.for_slug(slug)
     locked = Dataset.objects.select_for_update().filter(pk=dataset.pk).first()
     if locked is None:

@@ -8,7 +8,7 @@ from search.query.filters import SAFE, SPECS, Filters
 
 # Why an item found is not shown: the values of the expression of hidden().
 VISIBLE, NSFW, REMOVED = range(3)
-NOT_SAFE = ("NSFW", "UNSURE")  # LAION's words; what has none of them is shown
+NOT_SAFE = ("NSFW", "UNSURE")  # LAION's tags; items without them are shown
 UNSAFE = f"upper(nsfw) IN {NOT_SAFE}"
 NOT_REMOVED = "deleted = 0"
 

@@ -18,7 +18,7 @@ from .filters import NOT_REMOVED, Condition
 from .queries import Candidates, nearest
 from .schema import ItemTable
 
-# Up to so many passing rows, an exact search is always fast enough.
+# Up to this number of passing rows, an exact search is fast enough.
 MAX_EXACT_ROWS = 2_000
 # Rows near a query pass more or less often than others.
 MARGIN = 1.5

@@ -17,7 +17,7 @@ ASCII_BLANKS = re.compile("[ \t\n]+")
 
 
 class CachedEncoder:
-    """Encoder that passes only texts to another one that are not in Django's cache."""
+    """An encoder that caches texts in Django's cache; another one encodes the rest."""
 
     def __init__(self, encoder: "Encoder", model: str, weights: str):
         self.encoder = encoder

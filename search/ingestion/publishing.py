@@ -138,8 +138,8 @@ class Publication:
         rebuilt = self._assemble(table, shards)
         if rows := self._check_counts(rebuilt, shards):
             self._build_indexes(rebuilt, rows)
-        # Takedowns since the rows were read: in the new table, and in the published
-        # one for those that come meanwhile.
+        # Hide takedowns since the rows were read, in the new table and, for later
+        # ones, in the published one.
         read_at = [shard.started_at for shard in shards if shard.started_at]
         since = min([started, *read_at])
         takedowns.hide(self.dataset, rebuilt, since)

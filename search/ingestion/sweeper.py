@@ -1,4 +1,4 @@
-"""The sweeper of imports: sends lost work again, drops tables that nobody needs."""
+"""The sweeper of imports: sends lost work again, drops unused tables."""
 
 from datetime import timedelta
 

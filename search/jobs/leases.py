@@ -22,7 +22,7 @@ from django.utils import timezone
 from search.errors import SearchUnavailable
 
 LEASE = timedelta(seconds=30)
-MAX_FAILURES = 5  # runs in a row that broke off without progress
+MAX_FAILURES = 5  # consecutive runs that failed without progress
 WORKER_DIED = "Its worker went away without a word, as when memory runs out."
 DATABASE_AWAY = (OperationalError, InterfaceError)
 

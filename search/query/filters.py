@@ -23,7 +23,7 @@ YES, NO = ("yes", "on", "true"), ("no", "off", "false")
 
 @dataclass(frozen=True)
 class Whole:
-    """A whole number from `minimum` to `maximum`; `noun` says what it counts."""
+    """A whole number from `minimum` to `maximum`; `noun` names what it counts."""
 
     minimum: int = 0
     maximum: int = MAX_SIDE_PX
@@ -199,7 +199,7 @@ class FilterSpec:
     signs: Mapping[str, int] = field(default_factory=dict)
     sql: str = ""
     sql_value: Callable[[Any], Any] | None = None
-    # A test for the rows that have what is filtered by: without any, it is of no use.
+    # The condition of rows with a value; without such rows the filter is not offered.
     available_sql: str = ""
     control: Control | None = None
     api_help: str | None = None
@@ -278,7 +278,7 @@ def _size_filter(side: str, bound: str) -> FilterSpec:
     )
 
 
-# By name, in the order in which they stand in an address and on a form.
+# By name, in the order of URLs and forms.
 SPECS: dict[str, FilterSpec] = {
     spec.name: spec
     for spec in (

@@ -24,7 +24,7 @@ from .parsed import PREFIX, ParsedQuery, Span, Token, closings
 from .url_params import parse_item_url
 
 CLOSE = 0.8  # of difflib's ratio: heigth is height, and time is not item
-MIN_NAME_LENGTH = 3  # letters of what looks like a filter's name, unlike “I<3 cats”
+MIN_NAME_LENGTH = 3  # letters; excludes “I<3 cats”
 
 
 def read_filter(name: str, sign: str, value: str) -> dict[str, Any]:
@@ -76,8 +76,8 @@ def _as_plain_words(sign: str) -> str:
     return "In parentheses these are plain words."
 
 
-# The weight of a minus alone. On Postcards, of -0.2 … -1 it leaves out most of what is
-# not wanted, and finds as much of what is.
+# The weight of a bare minus. On Postcards, of -0.2 … -1 it excludes most of the
+# unwanted images, and finds as many of the wanted ones.
 AWAY = -1.0
 MAX_QUERY_LENGTH = MAX_TEXT_LENGTH + MAX_URL_LENGTH  # characters
 

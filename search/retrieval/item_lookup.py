@@ -26,7 +26,7 @@ class ItemState(StrEnum):
     """Whether an item that was once in a dataset is still there."""
 
     THERE = "there"
-    GONE = "gone"  # the dataset was imported anew without it, or was deleted
+    GONE = "gone"  # the dataset was imported again without it, or was deleted
     REMOVED = "removed"  # it must not be shown
 
 

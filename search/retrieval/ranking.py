@@ -131,7 +131,7 @@ class Ranking:
             setattr(self, name, joined[order])
 
     def rewind(self, start: int) -> None:
-        """Forget what was found behind the first `start` results."""
+        """Discard the results after the first `start`."""
         del self.results[start:]
         self.scanned = self.results[-1] + 1 if self.results else 0
         self.duplicate_of = {

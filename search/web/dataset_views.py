@@ -1,4 +1,4 @@
-"""The page of a dataset: what it holds, how it is searched, how well."""
+"""The page of a dataset: its contents, index and evaluation."""
 
 import logging
 from collections.abc import Sequence

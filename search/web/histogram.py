@@ -13,7 +13,7 @@ DECIMALS = 4  # of a cutoff in a URL
 
 
 class Bar(NamedTuple):
-    """A bar in the drawing; `is_below` says that what it counts is below the cutoff."""
+    """A bar of the drawing; `is_below` is true if its items are below the cutoff."""
 
     x: int
     y: float

@@ -46,7 +46,7 @@ def headline(reading: SearchReading, chips: list[Chip], page: Page) -> str:
 
 
 def hidden_notes(reading: SearchReading, page: Page) -> Iterator[Note]:
-    """Yield what is nearer than the last result and hidden, with links that show it."""
+    """Yield notes on hidden items above the last result, with links to show them."""
     if count := page.hidden.nsfw:
         yield Note(f"{count:,} not safe hidden", reading.changed("nsfw", "any"))
     if count := page.hidden.duplicates:

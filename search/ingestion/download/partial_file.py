@@ -22,8 +22,8 @@ from search.errors import SearchUnavailable
 # Space for the rows of a shard (a million of 2 KB each) and as much for their indexes,
 # if the engine stores its data on the same disk.
 RESERVE_BYTES = 4 * 2**30
-# After so many bytes the free space is checked and the file synced: about a second of a
-# fast connection, which is what a dead process loses.
+# The free space is checked and the file synced after this number of bytes, about a
+# second of a fast connection. A process that dies loses at most these.
 SYNC_BYTES = 64 * 2**20
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
