@@ -1,4 +1,4 @@
-"""The rules that keep the house in order, checked on its source."""
+"""Rules for packages, imports, tasks, settings and locks, checked on the source."""
 
 import ast
 import itertools
@@ -17,7 +17,7 @@ import pytest
 from laionweb.version import VERSION
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("laionweb", "search", "collections", "postcards")
+PACKAGES = ("laionweb", "search", "collections", "postcards")
 HEAVY = {"torch", "open_clip", "chdb", "clickhouse_connect"}
 # Of Celery: messages and schedules of other versions call them by these names.
 TASKS = [
@@ -31,8 +31,8 @@ TASKS = [
     "usercollections.exporting.write_export",
     "usercollections.refining.sweep",
 ]
-# Rooms of search/ from the ground up: each imports only from lines above its own.
-FLOORS = (
+# Packages and modules of search/: each imports only from lines above its own.
+LAYERS = (
     ("errors",),
     ("cache", "csv_output", "fetch", "images", "observability"),
     ("query", "rate_limits"),
@@ -46,8 +46,8 @@ FLOORS = (
     ("admin", "checks", "clip_retrieval", "templatetags"),
     ("apps", "management", "urls"),
 )
-# What search offers to collections, besides the commands that export.
-OFFERED = {
+# The modules of search that collections import, other than in its commands.
+PUBLIC_MODULES = {
     "search.api.errors",
     "search.api.fields",
     "search.api.item_serializers",
@@ -74,7 +74,6 @@ OFFERED = {
     "search.retrieval.popularity",
     "search.retrieval.scan",
     "search.retrieval.service",
-    "search.thumbnails",
     "search.web.forms",
     "search.web.histogram",
     "search.web.middleware",
@@ -122,8 +121,8 @@ def importers(*modules: str, within: str = "") -> set[str]:
 
 
 def python_files(within: str) -> Iterator[Path]:
-    for room in [within] if within else ROOMS:
-        yield from (ROOT / room).rglob("*.py")
+    for package in [within] if within else PACKAGES:
+        yield from (ROOT / package).rglob("*.py")
 
 
 def run_python(*arguments: str) -> subprocess.CompletedProcess:
@@ -203,10 +202,10 @@ def test_a_web_process_loads_neither_models_nor_engines():
 
 
 @pytest.mark.parametrize(
-    ("room", "stranger"),
+    ("package", "other"),
     [("clickhouse", "search.encoder"), ("encoder", "search.clickhouse")],
 )
-def test_wrappers_know_neither_models_nor_requests_nor_each_other(room, stranger):
+def test_wrappers_know_neither_models_nor_requests_nor_each_other(package, other):
     above = [
         "search.models",
         "search.web.search_views",
@@ -214,7 +213,7 @@ def test_wrappers_know_neither_models_nor_requests_nor_each_other(room, stranger
         "search.retrieval.service",
     ]
     web = ["django.http", "django.views", "rest_framework"]
-    assert not importers(*above, *web, stranger, within=f"search/{room}")
+    assert not importers(*above, *web, other, within=f"search/{package}")
 
 
 def test_torch_stays_with_the_encoder():
@@ -255,11 +254,11 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def import_graph(*rooms: str) -> dict[str, set[str]]:
+def import_graph(*packages: str) -> dict[str, set[str]]:
     """The modules that each module imports when it runs, in functions too."""
     paths = {
         module_name(path): path
-        for path in itertools.chain(*map(python_files, rooms))
+        for path in itertools.chain(*map(python_files, packages))
         if "migrations" not in path.parts
     }
     graph: dict[str, set[str]] = {}
@@ -273,8 +272,8 @@ def import_graph(*rooms: str) -> dict[str, set[str]]:
     return graph
 
 
-def room_of(module: str) -> str:
-    """search.query.model is of query; search.errors is a room of its own."""
+def subpackage_of(module: str) -> str:
+    """Return "query" for search.query.model, "errors" for search.errors."""
     return module.split(".")[1] if "." in module else ""
 
 
@@ -282,14 +281,14 @@ def test_no_modules_import_each_other_in_a_circle():
     TopologicalSorter(import_graph("search", "collections", "laionweb")).prepare()
 
 
-def test_rooms_of_search_import_from_the_floors_below():
-    floor = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+def test_packages_of_search_import_from_the_layers_below():
+    layer = {name: number for number, names in enumerate(LAYERS) for name in names}
     wrong = {
         (module, imported)
         for module, names in import_graph("search").items()
         for imported in names
-        if room_of(imported) != room_of(module)
-        and floor[room_of(imported)] >= floor[room_of(module)]
+        if subpackage_of(imported) != subpackage_of(module)
+        and layer[subpackage_of(imported)] >= layer[subpackage_of(module)]
     }
     assert not wrong
 
@@ -298,14 +297,14 @@ def test_search_knows_neither_collections_nor_the_example():
     assert not importers("usercollections", "postcards", within="search")
 
 
-def test_collections_import_what_search_offers():
+def test_collections_import_the_public_modules_of_search():
     imported = {
         name
         for module, names in import_graph("search", "collections").items()
         for name in names
         if module.startswith("collections") and ".management." not in module
     }
-    assert {name for name in imported if name.startswith("search.")} <= OFFERED
+    assert {name for name in imported if name.startswith("search.")} == PUBLIC_MODULES
 
 
 def test_the_documentation_lists_every_setting_with_its_default():
@@ -348,7 +347,7 @@ def test_each_task_has_the_name_that_messages_on_their_way_have():
     app.loader.import_default_modules()
     ours = [name for name in app.tasks if not name.startswith("celery.")]
     assert sorted(ours) == TASKS
-    for path in itertools.chain(*map(python_files, ROOMS)):
+    for path in itertools.chain(*map(python_files, PACKAGES)):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef):
                 for decorator in node.decorator_list:

@@ -18,7 +18,7 @@ from search.api.errors import ERROR_RESPONSE
 from search.api.fields import Json, validated
 from search.errors import check_form
 from search.models import Dataset
-from search.retrieval.query_encoder import unit_vector
+from search.query.model import unit_vector
 
 from .. import sharing
 from ..concept import rounds, services

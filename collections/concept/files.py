@@ -10,7 +10,7 @@ import numpy as np
 
 from search.errors import InvalidQuery
 from search.models import Dataset
-from search.retrieval.query_encoder import unit_vector
+from search.query.model import unit_vector
 
 from ..models import Concept
 from .services import provenance_of
@@ -18,8 +18,12 @@ from .services import provenance_of
 MAX_BYTES = 1024 * 1024
 MAGIC = b"\x93NUMPY"
 READ_ERRORS = (
-    *(ValueError, TypeError, KeyError, AttributeError),
-    *(ArithmeticError, RecursionError),
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
 )
 UNREADABLE = "This file is neither a .npy file with one vector nor a .json concept."
 
@@ -89,7 +93,7 @@ def _read_npy(data: bytes) -> np.ndarray:
                 raise InvalidQuery(UNREADABLE)
             reader = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
             shape, _, dtype = reader(file)
-            # The header is believed only if the rest is as long as it says.
+            # The header is accepted only if the rest is as long as it says.
             is_complete = math.prod(shape) * dtype.itemsize == len(data) - file.tell()
             if dtype.kind != "f" or not is_complete:
                 raise InvalidQuery(UNREADABLE)

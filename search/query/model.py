@@ -3,7 +3,7 @@
 import base64
 import binascii
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -36,6 +36,7 @@ QUERY_TYPES: dict[str, type | tuple[type, ...]] = {
     "limit": int,
 }
 SHORTENED = "~"  # before what shorten_embedding writes
+MIN_NORM = 1e-6  # a shorter vector has no direction
 
 
 @dataclass(frozen=True)
@@ -189,6 +190,28 @@ def _check_types(
     for name, value in values.items():
         if not isinstance(value, types[name]):
             raise TypeError(name)
+
+
+def unit_vector(
+    numbers: np.ndarray | Sequence[float], dimension: int, name: str, others: str
+) -> np.ndarray:
+    """Return a vector of length 1 in the direction of these numbers, float64.
+
+    Errors call the vector by its `name`, and what has the right dimension `others`.
+    Raises InvalidQuery for another dimension and for a length of zero or infinity.
+    """
+    vector = np.asarray(numbers, np.float64)
+    if vector.shape != (dimension,):
+        raise InvalidQuery(
+            f"The {name} has {vector.size:,} numbers; {others} have {dimension}."
+        )
+    with np.errstate(over="ignore"):  # an infinite length is refused below
+        length = float(np.linalg.norm(vector))
+    if not MIN_NORM < length < math.inf:
+        raise InvalidQuery(
+            f"The {name} has no direction: its length is zero or endless."
+        )
+    return vector / length
 
 
 def encode_embedding(vector: Iterable[float]) -> str:

@@ -1,7 +1,6 @@
 """Encode the terms of a query into the vectors that are searched with."""
 
 import hashlib
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,12 +14,11 @@ from search.encoder import encoder_for
 from search.errors import InvalidQuery, SearchUnavailable
 from search.fetch import LIMITS, fetch
 from search.models import Dataset
-from search.query.model import SearchQuery, Term
+from search.query.model import MIN_NORM, SearchQuery, Term, unit_vector
 
 from .items import check_item_id, item_not_found
 
 VECTOR_FIELDS = tuple(VECTOR_COLUMNS)
-MIN_NORM = 1e-6  # a shorter sum of terms has no direction
 FETCHED_CACHE_S = 3_600
 
 
@@ -132,28 +130,6 @@ class QueryEncoder:
         return unit_vector(
             embedding, self.dataset.dimension, "embedding", "those of this dataset"
         )
-
-
-def unit_vector(
-    numbers: np.ndarray | Sequence[float], dimension: int, name: str, others: str
-) -> np.ndarray:
-    """Return a vector of length 1 in the direction of these numbers, float64.
-
-    Errors call the vector by its `name`, and what has the right dimension `others`.
-    Raises InvalidQuery for another dimension and for a length of zero or infinity.
-    """
-    vector = np.asarray(numbers, np.float64)
-    if vector.shape != (dimension,):
-        raise InvalidQuery(
-            f"The {name} has {vector.size:,} numbers; {others} have {dimension}."
-        )
-    with np.errstate(over="ignore"):  # an infinite length is refused below
-        length = float(np.linalg.norm(vector))
-    if not MIN_NORM < length < math.inf:
-        raise InvalidQuery(
-            f"The {name} has no direction: its length is zero or endless."
-        )
-    return vector / length
 
 
 def _direction(parts: np.ndarray) -> np.ndarray:
