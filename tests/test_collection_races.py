@@ -118,7 +118,7 @@ def test_two_merges_into_each_other_do_not_lock_up(user):
 def test_a_search_saved_twice_at_once_is_saved_once(user):
     from usercollections.models import SavedSearch
     from usercollections.saved_search import services
-    from usercollections.saved_search.search_address import checked
+    from usercollections.saved_search.saved_query import checked
 
     asking = checked("q=boats&dataset=postcards")
     done = at_once(*[lambda: services.save(user, asking, "")] * 6)

@@ -343,16 +343,16 @@ def test_the_files_go_with_the_export_and_with_the_account(
 
 def test_files_are_deleted_when_they_expire_and_the_row_later(queued):
     job.run(queued.pk)
-    assert sweeper.sweep() == 0
+    assert sweeper.delete_expired() == 0
     assert folder(queued).exists()
     past = timezone.now() - timedelta(seconds=1)
     Export.objects.update(expires_at=past)
-    assert sweeper.sweep() == 0
+    assert sweeper.delete_expired() == 0
     assert refreshed(queued).state == State.EXPIRED
     assert not storage.folder_of(queued.pk).exists()
     assert storage.listed(queued) == []
     Export.objects.update(finished_at=past - sweeper.ROW_RETENTION)
-    assert sweeper.sweep() == 1
+    assert sweeper.delete_expired() == 1
     assert not Export.objects.exists()
 
 
@@ -363,7 +363,7 @@ def test_folders_without_an_export_are_deleted_and_others_left(queued, settings)
     for path in (stray, theirs):
         path.mkdir()
         (path / "a").write_text("a")
-    sweeper.sweep()
+    sweeper.delete_expired()
     assert folder(queued).exists() and theirs.exists()
     assert not stray.exists()
 

@@ -266,7 +266,7 @@ def test_the_page_asks_again_only_while_something_moves(tiny, staff):
         Shard.objects.filter(pk=shard.pk).update(state=state)
         asks = 'hx-trigger="every 2s"' in staff.get(PAGE).content.decode()
         assert asks == (state in ("queued", "ingesting", "arrived", "removing"))
-        letter = ingestion_views.LETTERS[state]
+        letter = ingestion_views.STATE_LETTERS[state]
         answer = staff.get(f"{PAGE}live", {"seen": f"1{letter}"}).content.decode()
         assert ('hx-trigger="every 2s"' in answer) == asks
 
@@ -300,7 +300,7 @@ def test_of_410_shards_an_answer_is_small_and_takes_few_queries(
 
 
 def test_many_shards_are_on_several_pages(tiny, staff, monkeypatch):
-    monkeypatch.setattr(ingestion_views, "CELLS", 10)
+    monkeypatch.setattr(ingestion_views, "SHARDS_PER_PAGE", 10)
     put_in_states(tiny, *["pending"] * 10, *["queued"] * 5)
     first = staff.get(PAGE).content.decode()
     assert first.count('name="shard"') == 10 and 'href="?page=2"' in first

@@ -128,7 +128,7 @@ def test_switched_off_nothing_is_recorded_and_the_page_says_so(client, ada):
 
 def test_a_long_history_is_shown_in_full_on_request(client, ada):
     from usercollections.saved_search.history import record
-    from usercollections.saved_search.search_address import checked
+    from usercollections.saved_search.saved_query import checked
 
     for number in range(60):
         record(ada, checked(f"q=boat {number}&dataset=postcards"))

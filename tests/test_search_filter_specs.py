@@ -32,7 +32,7 @@ from search.query.parser import parse
 from search.query.url_params import search_url, url_defaults
 from search.web.forms import SearchForm
 from usercollections.export import export_request
-from usercollections.saved_search.search_address import canonical
+from usercollections.saved_search.saved_query import canonical
 
 EVERY = FilterSpec(
     name="every",

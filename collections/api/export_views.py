@@ -28,12 +28,12 @@ from .export_serializers import ExportPageSerializer, ExportSerializer, NewExpor
 from .serializers import PageParameters
 
 TAGS = ["exports"]
-KINDS = [
+FILE_TYPES = [
     kind.partition(";")[0]
     for kind in storage.CONTENT_TYPES.values()
     if "json" not in kind
 ]
-FILE = (*KINDS, storage.OTHER_TYPE)
+FILE = (*FILE_TYPES, storage.OTHER_TYPE)
 EXAMPLE_SEARCH = OpenApiExample(
     "The nearest 1,000, with their vectors",
     request_only=True,
@@ -139,7 +139,7 @@ class CancelExport(OwnerAccess):
         return Response(_export_json(services.cancel(request.user, export_id), request))
 
 
-class AnyAccepted(DefaultContentNegotiation):
+class IgnoreAcceptHeader(DefaultContentNegotiation):
     """Ignore the Accept header: a file has its own type, an error is JSON."""
 
     def select_renderer(
@@ -153,7 +153,7 @@ class AnyAccepted(DefaultContentNegotiation):
 
 
 class ExportFile(OwnerAccess):
-    content_negotiation_class = AnyAccepted
+    content_negotiation_class = IgnoreAcceptHeader
 
     @extend_schema(
         operation_id="exports_file",

@@ -75,7 +75,7 @@ class Items(UserAccess):
         services.record(added, given["words"])
         content = {
             "new": len(added.new),
-            "there": added.there,
+            "there": added.already_present,
             "unknown": added.unknown,
             "size": find_owned(Collection, request.user, collection_id).size,
         }

@@ -26,7 +26,7 @@ from search.api.fields import (
 from search.api.serializers import INCLUDED
 
 from ..models import SavedSearch
-from ..saved_search.search_address import MAX_CHARACTERS, SavedQuery, words_of
+from ..saved_search.saved_query import MAX_CHARACTERS, SavedQuery, words_of
 from ..saved_search.services import MAX_NAME_LENGTH, MAX_SAVED, saved_query_of
 from .serializers import PageParameters
 

@@ -20,8 +20,8 @@ from search.retrieval import service
 from ..models import SavedSearch
 from ..pagination import Order, paginate
 from ..saved_search import new_results, services
-from ..saved_search.search_address import SavedQuery, query_of, query_string
-from ..saved_search.search_address import checked as checked_search
+from ..saved_search.saved_query import SavedQuery, query_of, query_string
+from ..saved_search.saved_query import checked as checked_search
 from .access import OwnerAccess
 from .search_serializers import (
     NewSearch,

@@ -63,21 +63,21 @@ def add(request: HttpRequest, key: UUID) -> HttpResponse:
         _page(key),
         _undo(collection, "added", added.batch) if added.new else None,
         new=len(added.new),
-        there=added.there,
+        there=added.already_present,
         unknown=added.unknown,
     )
 
 
 def _summary(added: members.Added, name: str) -> str:
     """Return the result of an addition, as one or more sentences."""
-    new, there, unknown = len(added.new), added.there, added.unknown
+    new, present, unknown = len(added.new), added.already_present, added.unknown
     if new:
         sentences = [f"Added {counted(new)} to “{name}”."]
     else:
         sentences = [f"Nothing was added to “{name}”."]
-    if there:
-        was = "was" if there == 1 else "were"
-        sentences.append(f"{there:,} {was} in it already.")
+    if present:
+        was = "was" if present == 1 else "were"
+        sentences.append(f"{present:,} {was} in it already.")
     if unknown:
         are = "is" if unknown == 1 else "are"
         sentences.append(f"{unknown:,} {are} not in the dataset any more.")

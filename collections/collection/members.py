@@ -30,7 +30,7 @@ class Added:
 
     batch: UUID
     new: tuple[ItemKey, ...]
-    there: int  # were in the collection already
+    already_present: int  # were in the collection already
     unknown: int  # are not in their dataset
 
 
@@ -46,15 +46,15 @@ def add(user: AnyUser, collection_id: UUID, keys: list[ItemKey]) -> Added:
 def insert(
     user: AnyUser, collection_id: UUID, keys: list[ItemKey], known: Snapshots
 ) -> Added:
-    """Add items whose fields are known: in a transaction that does not wait for them.
+    """Add items whose fields are known.
 
-    Raises NotFound, InvalidQuery.
+    It makes no ClickHouse lookup inside the transaction. Raises NotFound, InvalidQuery.
     """
     batch = uuid4()
     with transaction.atomic():
         collection = lock_owned(Collection, user, collection_id)
-        there = _there(collection, keys)
-        new = [key for key in keys if key in known and key not in there]
+        already_present = _already_present(collection, keys)
+        new = [key for key in keys if key in known and key not in already_present]
         check_room(collection, len(new))
         last = last_position(collection)
         CollectionItem.objects.bulk_create(
@@ -73,8 +73,8 @@ def insert(
             ignore_conflicts=True,
         )
         recount(collection)
-    unknown = sum(key not in known and key not in there for key in keys)
-    return Added(batch, tuple(new), len(there), unknown)
+    unknown = sum(key not in known and key not in already_present for key in keys)
+    return Added(batch, tuple(new), len(already_present), unknown)
 
 
 def remove(collection: Collection, keys: list[ItemKey]) -> list[dict[str, Any]]:
@@ -113,7 +113,7 @@ def last_position(collection: Collection) -> float:
 
 
 def check_room(collection: Collection, more: int) -> None:
-    """Raise InvalidQuery if so many new items exceed the limit."""
+    """Raise InvalidQuery if this many new items exceed the limit."""
     if collection.size + more > MAX_MEMBERS:
         raise InvalidQuery(
             f"A collection holds up to {MAX_MEMBERS:,} pictures; "
@@ -152,7 +152,7 @@ def _snapshot(row: dict[str, Any]) -> dict[str, Any]:
     } | {"nsfw": row["nsfw"][:40]}
 
 
-def _there(collection: Collection, keys: list[ItemKey]) -> set[ItemKey]:
+def _already_present(collection: Collection, keys: list[ItemKey]) -> set[ItemKey]:
     rows = rows_of(collection.items.all(), keys)
     return {ItemKey(*row) for row in rows.values_list("dataset", "item")}
 
@@ -191,7 +191,7 @@ def set_positions(collection: Collection, positions: dict[int, float]) -> None:
     CollectionItem.objects.bulk_update(items, ["position"], batch_size=BATCH_ROWS)
 
 
-def bound(collection: Collection) -> Any:
+def collection_sql_id(collection: Collection) -> Any:
     """Return a collection's id as a parameter of raw SQL."""
     field = CollectionItem._meta.get_field("collection")
     return field.get_db_prep_value(collection.pk, connection)

@@ -20,8 +20,8 @@ from .item_keys import ItemKey, by_dataset, rows_of
 from .members import (
     SNAPSHOT,
     Added,
-    bound,
     check_room,
+    collection_sql_id,
     insert,
     last_position,
     recount,
@@ -132,7 +132,7 @@ def _count_shared(target: Collection, source: Collection) -> int:
             f"SELECT count(*) FROM {table} AS one JOIN {table} AS other "
             "ON one.dataset = other.dataset AND one.item = other.item "
             "WHERE one.collection_id = %s AND other.collection_id = %s",
-            [bound(target), bound(source)],
+            [collection_sql_id(target), collection_sql_id(source)],
         )
         return cursor.fetchone()[0]
 
@@ -154,11 +154,11 @@ def _copy_items(
             f"FROM {table} WHERE collection_id = %s "
             "ORDER BY position, id ON CONFLICT DO NOTHING",
             [
-                bound(target),
+                collection_sql_id(target),
                 last_position(target),
                 GAP,
                 added_at.get_db_prep_value(timezone.now(), connection),
                 batch_field.get_db_prep_value(batch, connection),
-                bound(source),
+                collection_sql_id(source),
             ],
         )

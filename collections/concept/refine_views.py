@@ -19,7 +19,7 @@ from search.retrieval.items import check_item_id
 
 from ..models import Concept, Refinement, Round
 from ..responses import errors_as_messages, wants_json
-from ..saved_search.search_address import checked
+from ..saved_search.saved_query import checked
 from . import rounds
 from .rounds import RefinedSearch, address_of
 from .visitor import known_visitor, visitor

@@ -18,7 +18,7 @@ from search.retrieval.feedback import check_marks, tune_by_items
 from ..models import Refinement, Round
 from ..models.ownership import AnyUser
 from ..models.refinement import round_id
-from ..saved_search.search_address import SavedQuery
+from ..saved_search.saved_query import SavedQuery
 from .visitor import Visitor
 
 NAMESPACE = uuid.UUID("5d0c6b2c-7a0f-4d0e-9a35-6b6e7d5c8a11")

@@ -19,7 +19,7 @@ from search.web.forms import SearchForm
 
 from ..concept.services import datasets_of
 from ..models import Collection, Concept
-from ..saved_search.search_address import SavedQuery, checked
+from ..saved_search.saved_query import SavedQuery, checked
 from ..sharing import find_readable, parse_uuid
 from . import export_request
 from .export_request import KINDS, ExportRequest

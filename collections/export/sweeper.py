@@ -29,7 +29,7 @@ def recover() -> int:
 
 
 @shared_task(name="usercollections.exporting.sweep", queue="publish")
-def sweep() -> int:
+def delete_expired() -> int:
     """Delete the files of expired exports, and old rows; return how many rows."""
     now = timezone.now()
     for export in Export.objects.filter(state=State.DONE).iterator():

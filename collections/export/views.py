@@ -44,7 +44,7 @@ from search.web.middleware import HtmxRequest
 from ..concept.services import datasets_of
 from ..models import Concept, Export
 from ..models.ownership import AnyUser
-from ..saved_search.search_address import SavedQuery
+from ..saved_search.saved_query import SavedQuery
 from . import services, storage
 from .export_request import KINDS
 from .forms import FIELDS, FORMAT_LABELS, ExportForm, Source, filter_form

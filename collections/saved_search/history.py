@@ -12,7 +12,7 @@ from .. import undo_tokens
 from ..account.services import keeps_history
 from ..models import HistoryEntry
 from ..models.ownership import AnyUser
-from .search_address import SavedQuery
+from .saved_query import SavedQuery
 
 MAX_STORED = 500
 MAX_LABEL_LENGTH = HistoryEntry._meta.get_field("label").max_length

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_POST, require_safe
 from ..account.services import keeps_history, set_keeps_history
 from ..responses import login_required, success, undo_by_token
 from . import history, new_results, services
-from .search_address import checked
+from .saved_query import checked
 
 MAX_SUGGESTED = 8
 
@@ -22,7 +22,7 @@ def _page() -> str:
 
 @require_POST
 @login_required
-def made(request: HttpRequest) -> HttpResponse:
+def record_search(request: HttpRequest) -> HttpResponse:
     """Record a search whose hits are on the screen.
 
     For a saved search, return the shards that hold its new hits.

@@ -21,7 +21,7 @@ from search.retrieval.service import Hit
 
 from ..models import SavedSearch
 from ..models.ownership import AnyUser
-from .search_address import SavedQuery, query_of
+from .saved_query import SavedQuery, query_of
 from .services import saved_query_of
 
 EXAMINED = 200  # nearest hits

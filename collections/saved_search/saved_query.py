@@ -24,7 +24,7 @@ from ..models import Collection, Concept
 
 MAX_CHARACTERS = 32_000
 MAX_NAME_LENGTH = 60
-CHOICES = {
+OPTION_LABELS = {
     "field": {"text": "in captions", "both": "in pictures and captions"},
     "mode": {"exact": "exact"},
     "sort": {"size": "largest first", "popularity": "most often picked first"},
@@ -40,7 +40,7 @@ class SavedQuery:
 
     @property
     def url(self) -> str:
-        """The URL on the search page; no stored value can lead elsewhere."""
+        """The URL: always one of this site's search page."""
         return f"{reverse('search')}?{self.address}"
 
     @property
@@ -147,7 +147,7 @@ def _words(query: SavedQuery, names: Mapping[UUID, str]) -> Iterator[str]:
         return  # saved when the form still took it
     for term in query.terms:
         yield with_sign(describe_term(term, name_of), term.weight)
-    for name, labels in CHOICES.items():
+    for name, labels in OPTION_LABELS.items():
         if label := labels.get(form.params[name]):
             yield label
     for name, value in form.filters.items():

@@ -15,7 +15,7 @@ from ..models import SavedSearch
 from ..models.ownership import AnyUser
 from ..models.saved_search import MAX_NAME_LENGTH
 from ..positions import Gap, make_positions
-from .search_address import SavedQuery
+from .saved_query import SavedQuery
 
 MAX_SAVED = 500
 DELETED = "saved-search"  # kind of undo token

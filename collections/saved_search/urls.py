@@ -10,7 +10,7 @@ of_one = [
     path("delete", views.delete, name="delete-search"),
 ]
 of_history = [
-    path("", history_views.made, name="search-made"),
+    path("", history_views.record_search, name="search-made"),
     path("recent", history_views.recent, name="recent-searches"),
     path("clear", history_views.clear, name="clear-history"),
     path("keep", history_views.keep, name="keep-history"),

@@ -23,7 +23,7 @@ from ..models.saved_search import MAX_NAME_LENGTH
 from ..responses import login_required, success, undo_by_token
 from ..sharing import parse_uuid
 from . import history, new_results, services
-from .search_address import SavedQuery, checked, words_of
+from .saved_query import SavedQuery, checked, words_of
 
 MAX_SHOWN = 50  # of the history, at first
 

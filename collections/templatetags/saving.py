@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from django import template
 
 from ..models import SavedSearch
-from ..saved_search.search_address import SavedQuery, canonical
+from ..saved_search.saved_query import SavedQuery, canonical
 from ..saved_search.services import find_same
 
 register = template.Library()

@@ -75,7 +75,7 @@ def search_filtered(
             passing.rows <= MAX_EXACT_ROWS
             or MAX_RESULTS * passing.share < MARGIN * wanted
         )
-        # Fetch so many candidates that enough of them pass.
+        # Fetch enough candidates for the filter to leave as many as are wanted.
         fetched = max(wanted * MARGIN / (passing.share or 1), depth)
         multiplier = min(fetched, MAX_RESULTS) / depth
     if exact:

@@ -135,7 +135,8 @@ return requeued
 
 PREFIX = "laionweb:encode:"
 BELL, WORKERS = f"{PREFIX}bell", f"{PREFIX}workers"
-WAITING = {"t": f"{PREFIX}texts", "p": f"{PREFIX}pictures"}
+TEXT, IMAGE = "t", "p"  # kinds of requests
+WAITING = {TEXT: f"{PREFIX}texts", IMAGE: f"{PREFIX}pictures"}
 MAX_IMAGES = 64  # in the queue: at 10 MB each, more could fill Redis
 CONNECT_S = SEND_S = 1.0
 ANSWER_TTL_MS = 5_000
@@ -161,7 +162,7 @@ LIVENESS = Liveness()
 
 @dataclass(frozen=True)
 class Request:
-    """One text (kind t) or image (kind p) to encode.
+    """One text or image to encode: `kind` is TEXT or IMAGE.
 
     An entry of the queue consists of these fields, whose places the scripts know:
 
@@ -189,7 +190,7 @@ class Request:
     def payload(self) -> str:
         """The entry without the fields that ENQUEUE adds."""
         rest = {"model": self.model, "weights": self.weights, "name": self.name}
-        if self.kind == "t":
+        if self.kind == TEXT:
             rest["text"] = self.content.decode(errors="surrogatepass")
         return f"{self.call}{self.number:03}{json.dumps(rest)}"
 
@@ -256,7 +257,7 @@ class QueueClient:
     ) -> None:
         kind = requests[0].kind
         keys = [WAITING[kind], BELL, WORKERS]
-        is_image = kind == "p"
+        is_image = kind == IMAGE
         wait_ms = max(int((deadline - time.monotonic()) * 1000), 1)
         arguments: list[Any] = [min(max_queued, MAX_IMAGES) if is_image else max_queued]
         arguments += [self._liveness.absent_after_ms, wait_ms, kind]
@@ -317,11 +318,11 @@ class QueueServer:
 
         Returns them, and the number of expired requests that were dropped.
         """
-        keys = [BELL, self._held, WAITING["t"], WAITING["p"]]
-        arguments: list[str | int] = [kinds, limits["t"], limits["p"]]
+        keys = [BELL, self._held, WAITING[TEXT], WAITING[IMAGE]]
+        arguments: list[str | int] = [kinds, limits[TEXT], limits[IMAGE]]
         expired, *entries = self._redis.eval(TAKE, 4, *keys, *arguments)
         requests = [Request.from_entry(entry) for entry in entries]
-        if not requests or requests[0].kind == "t":
+        if not requests or requests[0].kind == TEXT:
             return requests, expired
         contents = self._redis.mget([request.image_key for request in requests])
         return [
@@ -336,7 +337,7 @@ class QueueServer:
                 key = f"{PREFIX}answer:{request.call}"
                 pipeline.rpush(key, _format_answer(request.number, result))
                 pipeline.pexpire(key, ANSWER_TTL_MS)
-                if request.kind == "p":
+                if request.kind == IMAGE:
                     pipeline.unlink(request.image_key)
             pipeline.execute()
 
@@ -346,7 +347,7 @@ class QueueServer:
 
     def heartbeat(self) -> int:
         """Report that the worker is alive; return the number of requeued requests."""
-        keys = [WORKERS, BELL, WAITING["t"], WAITING["p"]]
+        keys = [WORKERS, BELL, WAITING[TEXT], WAITING[IMAGE]]
         lost = json.dumps({"code": SearchUnavailable.code, "message": LOST})
         dead_after_ms = self._liveness.dead_after_ms
         arguments = (self.name, dead_after_ms, PREFIX, lost, ANSWER_TTL_MS)

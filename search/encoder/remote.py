@@ -11,7 +11,7 @@ from search.errors import SearchUnavailable
 from search.images.decode import check
 from search.observability.request_id import request_id
 
-from .queue import QueueClient, Request, new_call
+from .queue import IMAGE, TEXT, QueueClient, Request, new_call
 
 MAX_CALL = 32  # requests of one call, so that a long one leaves room for others
 
@@ -34,14 +34,14 @@ class CeleryEncoder:
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Return float32 (len(texts), dimension), rows of unit length."""
         return self._encode(
-            "t", [text.encode(errors="surrogatepass") for text in texts]
+            TEXT, [text.encode(errors="surrogatepass") for text in texts]
         )
 
     def encode_image_files(self, files: Sequence[bytes]) -> np.ndarray:
         """Return float32 (len(files), dimension), rows of unit length."""
         for file in files:
             check(file)
-        return self._encode("p", files)
+        return self._encode(IMAGE, files)
 
     def _encode(self, kind: str, contents: Sequence[bytes]) -> np.ndarray:
         vectors: list[bytes] = []

@@ -23,12 +23,12 @@ from search.observability.request_id import use_request_id
 
 from . import local_encoder
 from .openclip import OpenClipEncoder, decoders
-from .queue import LIVENESS, Liveness, QueueServer, Request
+from .queue import IMAGE, LIVENESS, TEXT, Liveness, QueueServer, Request
 
 WINDOW_S = 0.005  # wait for more requests, within the 10 ms that a query may lose
-IDLE_S = 0.5  # between looks whether to stop
+IDLE_S = 0.5  # between checks of the stop flag
 RETRY_S = 0.5  # when Redis does not answer
-# Texts must not wait long behind images: a batch has as many images as take so long.
+# Texts must not wait long behind images: a batch has as many images as take this long.
 IMAGE_BATCH_S = 0.3
 FIRST_IMAGE_BATCH = 4  # images, until it is known how long one takes
 
@@ -54,8 +54,8 @@ class EncodeWorker:
         self._models = models
         self._stopped, self._ended = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="encode", daemon=True)
-        self._limits = {"t": settings.ENCODER_BATCH, "p": FIRST_IMAGE_BATCH}
-        self._kinds = "tp"  # in order of preference
+        self._limits = {TEXT: settings.ENCODER_BATCH, IMAGE: FIRST_IMAGE_BATCH}
+        self._kinds = TEXT + IMAGE  # in order of preference
 
     def start(self) -> None:
         self._thread.start()
@@ -109,7 +109,7 @@ class EncodeWorker:
             return
         # Alternate, so that images are encoded even while texts never stop coming.
         kind = requests[0].kind
-        self._kinds = "pt" if kind == "t" else "tp"
+        self._kinds = IMAGE + TEXT if kind == TEXT else TEXT + IMAGE
         started = time.perf_counter()
         by_model = groupby(sorted(requests, key=_model_of), _model_of)
         for (model, weights), group in by_model:
@@ -117,10 +117,10 @@ class EncodeWorker:
             with use_request_id(",".join({request.name for request in batch})):
                 self._answer(local_encoder(model, weights), batch)
         self._queue.release()
-        if kind == "p":
+        if kind == IMAGE:
             image_s = (time.perf_counter() - started) / len(requests)
             fitting = max(int(IMAGE_BATCH_S / image_s), 1)
-            self._limits["p"] = min(fitting, settings.ENCODER_BATCH)
+            self._limits[IMAGE] = min(fitting, settings.ENCODER_BATCH)
 
     def _take_batch(self) -> list[Request]:
         """Take requests of one kind; wait WINDOW_S for more if the batch has room."""
@@ -132,12 +132,12 @@ class EncodeWorker:
             requests, expired = requests + more, expired + more_expired
         metrics.EXPIRED.inc(expired)
         if requests:
-            kind = "text" if requests[0].kind == "t" else "picture"
+            kind = "text" if requests[0].kind == TEXT else "picture"
             metrics.BATCHES.labels(kind).observe(len(requests))
         return requests
 
     def _answer(self, encoder: OpenClipEncoder, requests: list[Request]) -> None:
-        if requests[0].kind == "p":
+        if requests[0].kind == IMAGE:
             results = _encode_images(encoder, requests)
         else:
             texts = [

@@ -19,7 +19,7 @@ HIDDEN_AGAIN = timedelta(days=7)  # entries of removal lists, at the start of a 
 
 
 @shared_task(name="search.ingestion.tasks.recover", queue="publish")
-def sweep() -> None:
+def recover_task() -> None:
     """Run `recover`."""
     with broker.left_to_sweeper("The sweep of imports"):
         recover()

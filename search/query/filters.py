@@ -14,8 +14,8 @@ from search.errors import InvalidQuery
 
 MAX_TEXT_LENGTH = 1_000
 MAX_SIDE_PX = 2**32 - 1  # pixels
-MAX_IDS = 5_000  # their digits have to fit into one field of a request to the engine
-MAX_EXCLUDED = MAX_IDS  # not to be split: each engine's list has to be whole
+MAX_IDS = 5_000  # ClickHouse limits the size of a request field
+MAX_EXCLUDED = MAX_IDS  # cannot be split: every node needs the whole list
 LAST_ITEM = 2**53 - 1  # JavaScript keeps integers up to here
 SAFE, UNRESTRICTED = "safe", "any"
 YES, NO = ("yes", "on", "true"), ("no", "off", "false")
@@ -199,7 +199,7 @@ class FilterSpec:
     signs: Mapping[str, int] = field(default_factory=dict)
     sql: str = ""
     sql_value: Callable[[Any], Any] | None = None
-    # The condition of rows with a value; without such rows the filter is not offered.
+    # SQL for rows that have a value; the control is hidden if there are none.
     available_sql: str = ""
     control: Control | None = None
     api_help: str | None = None

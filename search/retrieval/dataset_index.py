@@ -65,7 +65,7 @@ class DatasetIndex:
         are hidden, for visible ones only. One more result says whether there is another
         page.
         """
-        if ranking.sorted is not None:
+        if ranking.sorted_rows is not None:
             return
         end = start + count
         self._advance(ranking, end + 1)
@@ -96,7 +96,7 @@ class DatasetIndex:
             else popularity.counts(self.dataset, ids)
         )
         order = np.argsort([-values.get(item_id, 0) for item_id in ids], kind="stable")
-        ranking.sorted = [ranking.results[place] for place in order]
+        ranking.sorted_rows = [ranking.results[place] for place in order]
 
     def _fetch(self, ranking: Ranking, depth: Depth, start: int, end: int) -> None:
         condition = condition_of(ranking.filters)

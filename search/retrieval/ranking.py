@@ -63,7 +63,7 @@ class Step:
 
 @dataclass
 class Ranking:
-    """Candidates by falling similarity, and which of them are results.
+    """Candidates by decreasing similarity, and which of them are results.
 
     The rows of `ids`, `similarities`, `hidden`, `url_hashes` and `codes` are
     candidates. Near-duplicates are folded as far as pages have come: `results` are the
@@ -91,7 +91,7 @@ class Ranking:
     )
     results: list[int] = dataclasses.field(default_factory=list)
     # The results in another order, which are then complete.
-    sorted: list[int] | None = None
+    sorted_rows: list[int] | None = None
     duplicate_of: dict[int, int] = dataclasses.field(default_factory=dict)
     # Similarities of the candidates that only the cutoff hides.
     below_cutoff: np.ndarray = dataclasses.field(
@@ -117,9 +117,9 @@ class Ranking:
         hidden = found.hidden.copy()
         excluded = np.fromiter(self.excluded_ids, np.uint64, len(self.excluded_ids))
         hidden[(hidden == VISIBLE) & np.isin(found.ids, excluded)] = EXCLUDED
-        order = np.concatenate([self.similarities, similarities[new]])
-        order[: self.scanned] = np.inf
-        order = np.argsort(-order, kind="stable")
+        sort_keys = np.concatenate([self.similarities, similarities[new]])
+        sort_keys[: self.scanned] = np.inf
+        order = np.argsort(-sort_keys, kind="stable")
         for name, column in {
             "ids": found.ids,
             "similarities": similarities,
@@ -185,7 +185,7 @@ class Ranking:
 
     def rows(self, start: int, count: int) -> list[int]:
         """Return the rows of `count` results from `start` on, in their order."""
-        shown = self.results if self.sorted is None else self.sorted
+        shown = self.results if self.sorted_rows is None else self.sorted_rows
         return shown[start : start + count]
 
     def remove(self, rows: list[int], start: int) -> None:
@@ -194,17 +194,17 @@ class Ranking:
         Their near-duplicates may be shown instead.
         """
         self.hidden[rows] = REMOVED
-        if self.sorted is None:
+        if self.sorted_rows is None:
             self.rewind(start)
         else:
-            self.sorted = [row for row in self.sorted if row not in rows]
+            self.sorted_rows = [row for row in self.sorted_rows if row not in rows]
 
     def has_more(self, count: int) -> bool:
         """Return whether there may be more than `count` results."""
         if count >= MAX_RESULTS:
             return False
-        if self.sorted is not None:
-            return len(self.sorted) > count
+        if self.sorted_rows is not None:
+            return len(self.sorted_rows) > count
         return len(self.results) > count or not self.complete
 
     def similarities_found(self) -> np.ndarray:
@@ -214,7 +214,7 @@ class Ranking:
 
     def hidden_until(self, count: int) -> Hidden:
         """Count what is hidden among the first `count` results."""
-        ended = count > len(self.results) or self.sorted is not None
+        ended = count > len(self.results) or self.sorted_rows is not None
         end = self.scanned if ended else self.results[count - 1] + 1
         reasons = np.bincount(self.hidden[:end], minlength=DUPLICATE + 1)
         return Hidden(

@@ -44,7 +44,7 @@ from search.retrieval import query_reader
 
 MAX_EMBEDDING = 12_000  # characters: 2,250 dimensions
 NO_ITEM = "That is not the number of an item."
-NO_IMAGE = "The picture in this address is not readable."
+EMBEDDING_TOO_LONG = "The picture in this address is not readable."
 NO_CONCEPT = "That is not the id of a concept."
 
 
@@ -85,7 +85,7 @@ def item_term(number: str, weight: float) -> Term:
 
 def embedding_term(text: str, weight: float) -> Term:
     if len(text) > MAX_EMBEDDING:
-        raise InvalidQuery(NO_IMAGE)
+        raise InvalidQuery(EMBEDDING_TOO_LONG)
     return Term(embedding=decode_embedding(text), weight=weight)
 
 
@@ -117,7 +117,7 @@ def _choice(choices: tuple[tuple[str, str], ...], sentence: str) -> forms.Choice
     )
 
 
-class SwitchedOff(forms.CheckboxInput):
+class OffCheckbox(forms.CheckboxInput):
     """A checkbox that is checked for "no" and sends that."""
 
     def __init__(self, attrs: dict[str, str] | None = None):
@@ -164,7 +164,7 @@ def _filter_widget(spec: FilterSpec) -> forms.Widget:
     attributes = dict(control.attributes)
     match spec.type:
         case Switch():
-            return SwitchedOff(attributes)
+            return OffCheckbox(attributes)
         case Choice():
             return forms.Select(attributes)
         case Text():

@@ -40,10 +40,19 @@ from search.removals.forms import TakeDownForm
 from .middleware import HtmxRequest
 
 State = Shard.State
-CELLS = 800  # on one page; Django accepts a thousand form fields
-LETTERS = dict(zip(State.values, "pqiuadfr", strict=True))
+SHARDS_PER_PAGE = 800  # Django accepts a thousand form fields
+STATE_LETTERS: dict[str, str] = {
+    State.PENDING: "p",
+    State.QUEUED: "q",
+    State.INGESTING: "i",
+    State.PAUSED: "u",
+    State.ARRIVED: "a",
+    State.INGESTED: "d",
+    State.FAILED: "f",
+    State.REMOVING: "r",
+}
 SEEN = re.compile(r"(?:\d{1,3}[a-z])*", re.ASCII)
-DONE = {
+SUCCESS_MESSAGES = {
     "start": ("%d shard is queued", "%d shards are queued"),
     "pause": ("%d shard is paused", "%d shards are paused"),
     "resume": ("%d shard goes on", "%d shards go on"),
@@ -86,13 +95,13 @@ def progress(request: HttpRequest, dataset: Dataset) -> HttpResponse:
     """Render the figures, and the cells whose state differs from `seen` in the URL."""
     context = _context(request, dataset)
     seen = _decode_runs(request.GET.get("seen", ""))
-    shown = [LETTERS[shard.state] for shard in context["cells"]]
+    shown = [STATE_LETTERS[shard.state] for shard in context["cells"]]
     if len(seen) != len(shown):
         return HttpResponseClientRefresh()  # the page lacks cells of new shards
     context["changed"] = [
         shard
         for shard, letter in zip(context["cells"], seen, strict=True)
-        if LETTERS[shard.state] != letter or shard.state == State.INGESTING
+        if STATE_LETTERS[shard.state] != letter or shard.state == State.INGESTING
     ]
     if not context["progress"].moving:
         # There may be many rejects, which are not counted while they change.
@@ -105,7 +114,7 @@ def progress(request: HttpRequest, dataset: Dataset) -> HttpResponse:
 def control_shards(request: HttpRequest, dataset: Dataset) -> HttpResponse:
     action = request.POST.get("action", "")
     try:
-        if action not in DONE:
+        if action not in SUCCESS_MESSAGES:
             raise InvalidQuery("There is no such action.")
         if action == "start":
             control.discover_shards(dataset)
@@ -143,13 +152,14 @@ def rejects(request: HttpRequest, dataset: Dataset) -> HttpResponseBase:
 
 def _context(request: HttpRequest, dataset: Dataset) -> dict[str, Any]:
     progress = ImportProgress.of(dataset)
-    cells = Paginator(progress.shards, CELLS).get_page(request.GET.get("page"))
+    pages = Paginator(progress.shards, SHARDS_PER_PAGE)
+    cells = pages.get_page(request.GET.get("page"))
     speed = pace(dataset, progress.rows_done) if progress.moving else None
     return {
         "dataset": dataset,
         "progress": progress,
         "cells": cells,
-        "seen": _encode_runs(LETTERS[shard.state] for shard in cells),
+        "seen": _encode_runs(STATE_LETTERS[shard.state] for shard in cells),
         "states": [
             {"value": state, "name": State(state).label, "count": count}
             for state, count in progress.counts.items()
@@ -170,10 +180,10 @@ def _encode_runs(letters: Iterator[str]) -> str:
 
 def _decode_runs(text: str) -> str:
     """Decode `_encode_runs`; return "" for invalid text."""
-    if len(text) > 4 * CELLS or not SEEN.fullmatch(text):
+    if len(text) > 4 * SHARDS_PER_PAGE or not SEEN.fullmatch(text):
         return ""
     runs = re.findall(r"(\d+)([a-z])", text)
-    return "".join(letter * int(count) for count, letter in runs)[: CELLS + 1]
+    return "".join(letter * int(count) for count, letter in runs)[: SHARDS_PER_PAGE + 1]
 
 
 def _selected_shards(dataset: Dataset, data: QueryDict) -> QuerySet[Shard]:
@@ -193,7 +203,7 @@ def _add_message(request: HttpRequest, action: str, count: int) -> None:
     if not count:
         messages.warning(request, f"There is nothing to {action} among these shards.")
         return
-    messages.success(request, f"{ngettext(*DONE[action], count) % count}.")
+    messages.success(request, f"{ngettext(*SUCCESS_MESSAGES[action], count) % count}.")
 
 
 def _confirm(

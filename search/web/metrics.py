@@ -11,6 +11,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from redis import RedisError
 
+from search.encoder.queue import IMAGE, TEXT
 from search.encoder.remote import client_for
 from search.errors import SearchError
 from search.models import Shard
@@ -87,8 +88,8 @@ def _queue() -> Iterable[GaugeMetricFamily]:
     depth = GaugeMetricFamily(
         "laionweb_encode_waiting", "Requests to encode workers.", labels=["kind"]
     )
-    depth.add_metric(["text"], waiting["t"])
-    depth.add_metric(["picture"], waiting["p"])
+    depth.add_metric(["text"], waiting[TEXT])
+    depth.add_metric(["picture"], waiting[IMAGE])
     yield depth
     text = "Encode workers that live."
     yield GaugeMetricFamily("laionweb_encode_workers", text, value=workers)
