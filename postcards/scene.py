@@ -132,7 +132,7 @@ def scene_of(postcard_id: int) -> Scene:
 
 @dataclass(frozen=True)
 class Description:
-    """What words state about a scene; None or empty for what they leave open."""
+    """The facts that words state about a scene; None or empty for what is left open."""
 
     time: str | None = None
     weather: str | None = None

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, given, seed, settings
 from hypothesis import strategies as st
 from support import searching
 from support.crowd import HOSTS, LICENSES, RARE_WORDS, WIDEST, WORDS, Crowd, unit
@@ -25,12 +25,12 @@ QUERIES = 100
 ALMOST = 2e-3  # bfloat16 in the index moves a similarity by less than this
 FIELDS = st.sampled_from(["image", "text", "both"])
 LIMITS = st.one_of(st.integers(1, 100), st.sampled_from([1, 10, 40, 100]))
-# Without shrinking, which would take minutes.
+# Without shrinking, which would take minutes. The seed is fixed here, since derandomize
+# draws other cases, of another mean recall, whenever the source of a test changes.
 CHECKED = settings(
     max_examples=60,
     deadline=None,
     database=None,
-    derandomize=True,
     phases=[Phase.generate],
 )
 
@@ -122,6 +122,7 @@ class Case:
 
 
 def test_an_exact_search_gives_the_truth_under_any_filters(crowd, query_vectors):
+    @seed(11)
     @CHECKED
     @given(asked)
     def check(asked: dict) -> None:
@@ -137,6 +138,7 @@ def test_an_exact_search_gives_the_truth_under_any_filters(crowd, query_vectors)
 def test_a_search_by_index_fills_its_pages_under_any_filters(crowd, query_vectors):
     recalls = []
 
+    @seed(11)
     @CHECKED
     @given(asked)
     def check(asked: dict) -> None:

@@ -91,7 +91,7 @@ def test_an_exact_search_leaves_the_index_and_keeps_that_of_words(crowd, filters
         told = plan(table_of("crowd"), "image", filters, count, exact=True)
         assert "_distance" not in told
         assert "image_index" not in told
-        assert ("caption_words" in told) == bool(filters.caption)
+        assert ("caption_words" in told) == ("caption" in filters.chosen)
 
 
 def test_the_index_stays_when_items_are_removed():

@@ -377,6 +377,26 @@ def test_the_steps_of_a_worker_exist():
     assert all(map(symbol_by_name, app.steps["worker"]))
 
 
+def test_docstrings_say_what_a_thing_does():
+    """They answer no question: "Return whether …", never "Whether …"."""
+    questions = re.compile(r"(What|How|Whether|Who|Whose|Those|Of)\b")
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    found = [
+        f"{path.relative_to(ROOT)}: {docstring.splitlines()[0]}"
+        for path in own_files()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, documented) and (docstring := ast.get_docstring(node))
+        if questions.match(docstring)
+    ]
+    assert not found, "\n".join(found)
+
+
+def own_files() -> Iterator[Path]:
+    for folder in (*PACKAGES, "benchmarks", "deploy", "tests"):
+        yield from python_files(folder)
+    yield from ROOT.glob("*.py")
+
+
 @pytest.mark.parametrize("name", ["requirements", "requirements-dev"])
 def test_locks_have_what_is_asked_for_with_hashes_and_name_no_index(name):
     lock = (ROOT / f"{name}.txt").read_text(encoding="utf-8")

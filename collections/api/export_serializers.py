@@ -92,7 +92,7 @@ class ExportedSearch(QuerySerializer):
 
 
 class NewExport(StrictSerializer):
-    """What is to be exported, and in which form."""
+    """The content and the format of an export."""
 
     more_of_schema: ClassVar[dict[str, Any]] = {
         "oneOf": [

@@ -62,7 +62,7 @@ class OpenOrMine(PageParameters):
 
 
 class SharedSerializer(ResponseSerializer):
-    """What collections and concepts have in common; the instance is an Access."""
+    """Fields common to collections and concepts; the instance is an Access."""
 
     id = UUIDField(source="object.pk")
     name = CharField(source="object.name")

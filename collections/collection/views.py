@@ -76,7 +76,7 @@ class ShownItem:
 
 @dataclass(frozen=True, kw_only=True)
 class MembersContext:
-    """What collection/_members.html gets: one page of items, or an error."""
+    """The context of collection/_members.html: one page of items, or an error."""
 
     access: Access[Collection]
     collection: Collection
@@ -91,7 +91,7 @@ class MembersContext:
 
 @dataclass(frozen=True, kw_only=True)
 class PageContext(MembersContext):
-    """What collection/page.html gets; some of it for the owner only."""
+    """The context of collection/page.html; some of it for the owner only."""
 
     views: dict[str, str]
     like_it: str
@@ -245,7 +245,7 @@ def _page_context(request: HttpRequest, members: MembersContext) -> PageContext:
 
 @dataclass(frozen=True, kw_only=True)
 class ListContext:
-    """What collection/public.html gets: one page of collections."""
+    """The context of collection/public.html: one page of collections."""
 
     collections: list[Collection]
     next: str  # cursor
@@ -256,7 +256,7 @@ class ListContext:
 
 @dataclass(frozen=True, kw_only=True)
 class MyListContext(ListContext):
-    """What collection/mine.html gets."""
+    """The context of collection/mine.html."""
 
     form: CollectionForm
     deleted: QuerySet[Collection]

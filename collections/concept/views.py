@@ -55,7 +55,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class ListContext:
-    """What concept/concepts.html gets."""
+    """The context of concept/concepts.html."""
 
     concepts: list[Row]
     datasets: list[Dataset]
@@ -110,7 +110,7 @@ class Version:
 
 @dataclass(frozen=True, kw_only=True)
 class PageContext:
-    """What concept/concept.html gets; some of it for the owner only."""
+    """The context of concept/concept.html; some of it for the owner only."""
 
     access: Access[Concept]
     concept: Concept

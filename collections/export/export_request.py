@@ -39,7 +39,7 @@ ALL = Filters()
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """What is exported, and in which form; raise InvalidQuery for a bad request.
+    """The content and the format of an export. Raises InvalidQuery.
 
     `what` has JSON types only. Of a collection: `collection`, `name`; of a
     search: `dataset`, `terms`, `field`, `mode`, `sort`, `filters`, `limit`; of a

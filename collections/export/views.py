@@ -65,7 +65,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class ListContext:
-    """What export/page.html gets."""
+    """The context of export/page.html."""
 
     exports: list[ExportStatus]
 
@@ -176,7 +176,7 @@ class Preview:
 
 @dataclass(frozen=True, kw_only=True)
 class FormContext:
-    """What export/new.html gets; the rest depends on the kind of the source."""
+    """The context of export/new.html; the rest depends on the kind of the source."""
 
     source: Source
     chosen: dict[str, Any]

@@ -40,7 +40,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class PageContext:
-    """What saved_search/page.html gets."""
+    """The context of saved_search/page.html."""
 
     rows: list[Row]
     days: list[tuple[date, list[Row]]]  # the history
@@ -52,7 +52,7 @@ class PageContext:
 
 @dataclass(frozen=True, kw_only=True)
 class PreviewContext:
-    """What saved_search/_glance.html gets: a preview or an error."""
+    """The context of saved_search/_glance.html: a preview or an error."""
 
     saved: SavedSearch
     since: str

@@ -191,7 +191,7 @@ class FiguresSerializer(ResponseSerializer):
 
 
 class EvaluationSerializer(ResponseSerializer):
-    """How much of the exact result the index found, and how fast."""
+    """The share of the exact result that the index found, and its speed."""
 
     created_at = DateTimeField()
     words = ChoiceField(Evaluation.Words.choices)

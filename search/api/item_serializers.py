@@ -98,7 +98,7 @@ class ItemSerializer(HitSerializer):
 
 
 class HiddenSerializer(ResponseSerializer):
-    """How many items nearer than the last one shown are left out, and why."""
+    """The items nearer than the last one shown that are left out, by reason."""
 
     nsfw = count_field()
     duplicates = count_field()
@@ -106,7 +106,7 @@ class HiddenSerializer(ResponseSerializer):
 
 
 class MatchingSerializer(ResponseSerializer):
-    """How many items of the dataset pass the filters."""
+    """The number of items of the dataset that pass the filters."""
 
     items = count_field()
     estimated = BooleanField()

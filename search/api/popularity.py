@@ -50,7 +50,7 @@ class KeywordSerializer(ResponseSerializer):
 
 
 class PopularitySerializer(ResponseSerializer):
-    """How often items were picked after searches, and the most frequent words."""
+    """The counts of items picked after searches, and the most frequent words."""
 
     dataset = serializers.CharField()
     items = serializers.DictField(

@@ -125,7 +125,7 @@ class FiltersSerializer(StrictSerializer):
 
 
 class QuerySerializer(StrictSerializer):
-    """What is searched for in a dataset, and how: common to searching and refining."""
+    """The query of a dataset, as searching and refining have it in common."""
 
     dataset = serializers.CharField(max_length=200, help_text="Its slug.")
     # With many=True it takes max_length, too; the stubs do not know.

@@ -95,7 +95,7 @@ class ShardActionResultSerializer(ResponseSerializer):
 
 
 class StatesSerializer(ResponseSerializer):
-    """How many shards are in each state."""
+    """The number of shards in each state."""
 
     def get_fields(self) -> dict[str, serializers.Field]:
         return {state: count_field() for state in Shard.State.values}

@@ -13,7 +13,7 @@ TOLERANCE = 1e-6  # similarities differ by less through rounding
 
 @dataclass(frozen=True)
 class ExactCheck:
-    """How many of the `nearest` images the index `found`, and which it `missed`."""
+    """The number of the `nearest` images that the index `found`, and those `missed`."""
 
     nearest: int
     found: int

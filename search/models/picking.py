@@ -1,4 +1,4 @@
-"""How often items were picked: by imported conversion files, and on this site."""
+"""Counts of picked items, from imported conversion files and from this site."""
 
 from django.db import models
 
@@ -30,7 +30,7 @@ class ConversionFile(models.Model):
 
 
 class Conversion(models.Model):
-    """How often an item was picked after a search for a keyword, by one file.
+    """The count of picks of an item after a search for a keyword, by one file.
 
     A file may have several rows for the same pair: their sum counts.
     """
@@ -53,7 +53,7 @@ class Conversion(models.Model):
 
 
 class Pick(models.Model):
-    """How often an item was picked on this site after a search for a keyword.
+    """The count of picks of an item on this site after a search for a keyword.
 
     Only this sum is stored, neither users nor times.
     """

@@ -172,7 +172,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Control:
-    """How a form shows a filter. `attributes` are those of its HTML input."""
+    """The control of a filter in forms. `attributes` are those of its HTML input."""
 
     label: str
     title: str = ""

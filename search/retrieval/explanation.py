@@ -17,7 +17,7 @@ MAX_BAR_LENGTH = 100  # of the largest contribution; the others in proportion
 
 @dataclass(frozen=True)
 class Contribution:
-    """What a term adds to a similarity; negative if it speaks against the item."""
+    """The part of a similarity due to a term; negative if it lowers it."""
 
     label: str
     value: float

@@ -23,7 +23,7 @@ from .items import to_item_fields
 
 
 class ItemState(StrEnum):
-    """Whether an item that was once in a dataset is still there."""
+    """The state of an item that was once in a dataset."""
 
     THERE = "there"
     GONE = "gone"  # the dataset was imported again without it, or was deleted

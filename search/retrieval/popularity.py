@@ -1,4 +1,4 @@
-"""How often items were picked after a search, and for which words.
+"""Counts of items picked after a search, and the words of those searches.
 
 The counts come from imported files (conversions) and from users of this site (picks).
 """

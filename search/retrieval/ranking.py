@@ -33,7 +33,7 @@ MAX_STEP = 128  # takes 20 MB with 10,000 results
 
 @dataclass(frozen=True)
 class Hidden:
-    """How many items nearer than the last one shown are hidden, by reason."""
+    """The items nearer than the last one shown that are hidden, by reason."""
 
     nsfw: int = 0
     duplicates: int = 0
@@ -41,7 +41,7 @@ class Hidden:
 
 
 class Depth(NamedTuple):
-    """How many candidates a search asks for, and whether for visible ones only."""
+    """The number of candidates requested, and whether of visible ones only."""
 
     candidates: int
     visible_only: bool

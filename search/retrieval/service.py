@@ -55,7 +55,7 @@ def unlimited(scope: str) -> None:
 
 @dataclass(frozen=True)
 class Matching:
-    """How many items of the dataset pass the filters, whether safe or not."""
+    """The number of items that pass the filters, whether safe or not."""
 
     items: int
     estimated: bool
