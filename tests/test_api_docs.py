@@ -100,7 +100,7 @@ def test_what_is_for_programmers_of_the_site_is_not_told():
     call_command("spectacular", "--format=openapi-json", stdout=out)
     shapes = json.loads(out.getvalue())["components"]["schemas"]
     assert "description" not in shapes["VersionRestoredRequest"]
-    assert shapes["NewExportRequest"]["description"].startswith("What is to be")
+    assert shapes["NewExportRequest"]["description"].startswith("The content")
 
 
 def test_other_output_than_what_is_shown_is_noticed():
