@@ -51,6 +51,7 @@ PUBLIC_MODULES = {
     "search.api.errors",
     "search.api.fields",
     "search.api.item_serializers",
+    "search.api.negotiation",
     "search.api.serializers",
     "search.cache",
     "search.csv_output",

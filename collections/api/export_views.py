@@ -1,6 +1,5 @@
 """List, create, show, cancel and delete exports, and download their files."""
 
-from collections.abc import Iterable
 from uuid import UUID
 
 from django.http.response import HttpResponseBase
@@ -13,12 +12,11 @@ from drf_spectacular.utils import (
     extend_schema,
 )
 from rest_framework import status
-from rest_framework.negotiation import DefaultContentNegotiation
-from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from search.api.fields import Json, validated
+from search.api.negotiation import IgnoreAcceptHeader
 
 from ..export import services, storage
 from ..models import Export
@@ -139,20 +137,8 @@ class CancelExport(OwnerAccess):
         return Response(_export_json(services.cancel(request.user, export_id), request))
 
 
-class IgnoreAcceptHeader(DefaultContentNegotiation):
-    """Ignore the Accept header: a file has its own type, an error is JSON."""
-
-    def select_renderer(
-        self,
-        request: Request,
-        renderers: Iterable[BaseRenderer],
-        format_suffix: str | None = None,
-    ) -> tuple[BaseRenderer, str | None]:
-        first = next(iter(renderers))
-        return first, first.media_type
-
-
 class ExportFile(OwnerAccess):
+    # A file has its own type, an error is JSON.
     content_negotiation_class = IgnoreAcceptHeader
 
     @extend_schema(

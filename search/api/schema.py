@@ -3,7 +3,6 @@
 Uses drf-spectacular's extensions and hooks, and overrides its public methods only.
 """
 
-from collections.abc import Iterable
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
@@ -26,13 +25,12 @@ from drf_spectacular.plumbing import (
     get_lib_doc_excludes,
 )
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework.exceptions import NotAcceptable
-from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.permissions import SAFE_METHODS
-from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.serializers import ListField, ListSerializer
 from rest_framework.views import APIView
+
+from search.api.negotiation import FormatParameter
 
 from .errors import ERROR_RESPONSES, ERROR_SCHEMAS
 from .fields import ResponseSerializer, StrictSerializer
@@ -243,24 +241,6 @@ RENDERERS = [
     renderers.OpenApiJsonRenderer,
     renderers.OpenApiJsonRenderer2,
 ]
-
-
-class FormatParameter(DefaultContentNegotiation):
-    """Let ?format=json or ?format=yaml override the Accept header."""
-
-    def select_renderer(
-        self,
-        request: Request,
-        renderers: Iterable[BaseRenderer],
-        format_suffix: str | None = None,
-    ) -> tuple[BaseRenderer, str]:
-        format_ = request.query_params.get("format")
-        if format_ is None:
-            return super().select_renderer(request, renderers)
-        for renderer in renderers:
-            if renderer.format == format_:
-                return renderer, renderer.media_type
-        raise NotAcceptable("The format is json or yaml.")
 
 
 class SchemaView(APIView):

@@ -1,16 +1,14 @@
 """The three endpoints of clip-retrieval."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from rest_framework.authentication import SessionAuthentication
-from rest_framework.negotiation import BaseContentNegotiation
-from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
+from search.api.negotiation import IgnoreAcceptHeader
 from search.errors import NotFound
 from search.models import Dataset
 from search.query.filters import Filters
@@ -27,20 +25,6 @@ from .compat import (
     with_stored_embedding,
 )
 
-
-class JsonOnly(BaseContentNegotiation):
-    """Respond with JSON whatever the Accept header says."""
-
-    def select_renderer(
-        self,
-        request: Request,
-        renderers: Iterable[BaseRenderer],
-        format_suffix: str | None = None,
-    ) -> tuple[BaseRenderer, str]:
-        first = next(iter(renderers))
-        return first, first.media_type
-
-
 # The stubs declare the dotted names rather than the classes.
 AUTHENTICATORS: Any = api_settings.DEFAULT_AUTHENTICATION_CLASSES
 
@@ -49,7 +33,7 @@ class Endpoint(APIView):
     """Base view, open to pages of any origin: with tokens, never with a session."""
 
     schema = None  # another project's API, documented there
-    content_negotiation_class = JsonOnly
+    content_negotiation_class = IgnoreAcceptHeader
     authentication_classes = [
         each for each in AUTHENTICATORS if not issubclass(each, SessionAuthentication)
     ]

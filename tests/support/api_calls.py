@@ -9,7 +9,7 @@ SENTENCE = {"detail", "code"}
 
 
 class Caller:
-    """Whoever has this token; a visitor without one."""
+    """A user with a token, or a visitor without one."""
 
     def __init__(self, user: Any = None):
         from usercollections.account.tokens import make_token

@@ -1,7 +1,7 @@
 """The addresses of the site, read from its URL patterns, with something at each.
 
-Whoever adds a route with a parameter says here what stands in its place: an object of
-a user in OWNED, or what everybody may see in SHARED. A test fails until it is done.
+A new route with a parameter needs an entry for its value here: an object of a user in
+OWNED, or what everybody may see in SHARED. A test fails until it has one.
 """
 
 import re
