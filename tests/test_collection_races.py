@@ -59,9 +59,9 @@ def test_an_item_added_twice_at_once_is_one_member(user):
 def test_adding_while_deleting_is_refused_or_comes_first(user):
     from django.test import RequestFactory
 
-    from usercollections.collection.edit_views import delete
     from usercollections.collection.members import add
     from usercollections.models import Collection
+    from usercollections.sharing_views import delete
 
     for _ in range(5):
         made = collection(user)
@@ -71,7 +71,7 @@ def test_adding_while_deleting_is_refused_or_comes_first(user):
         request.user = user
         added, deleted = at_once(
             lambda made=made: add(user, made.pk, keys(1, 2)),
-            lambda request=request, made=made: delete(request, made.pk),
+            lambda request=request, made=made: delete(request, made.pk, Collection),
         )
         assert deleted.status_code == 200
         found = Collection.objects.get(pk=made.pk)
