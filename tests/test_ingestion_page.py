@@ -349,7 +349,7 @@ def test_all_rejected_rows_come_as_csv(tiny, staff):
     shards = put_in_states(tiny, "ingested", "ingested")
     hostile = ["=1+1", "+1", "-1", "@x", "\tx", "\rx", 'a"b', "a,b\nc", "http://x/y"]
     Reject.objects.bulk_create(
-        Reject(shard=shards[1], row=row, url=url, reason="=Because.")
+        Reject(shard=shards[1], row=row, url=url, file=url, reason="=Because.")
         for row, url in enumerate(hostile)
     )
     answer = staff.get(f"{PAGE}rejects.csv")
@@ -357,10 +357,12 @@ def test_all_rejected_rows_come_as_csv(tiny, staff):
     assert 'filename="tiny-rejects.csv"' in answer["Content-Disposition"]
     text = b"".join(answer.streaming_content).decode()
     head, *rows = csv.reader(io.StringIO(text, newline=""))
-    assert head == ["shard", "row", "item", "url", "reason"]
-    assert [row[3] for row in rows] == [f"'{url}" for url in hostile[:6]] + hostile[6:]
+    assert head == ["shard", "row", "item", "url", "file", "reason"]
+    for place in (3, 4):
+        cells = [row[place] for row in rows]
+        assert cells == [f"'{url}" for url in hostile[:6]] + hostile[6:]
     assert rows[2][:3] == ["1", "2", str((1 << SHARD_BITS) + 2)]
-    assert {row[4] for row in rows} == {"'=Because."}
+    assert {row[5] for row in rows} == {"'=Because."}
 
 
 def test_without_shards_the_page_says_what_start_does(tiny, staff):

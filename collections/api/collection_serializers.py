@@ -27,7 +27,7 @@ from search.api.fields import (
     count_field,
     id_field,
 )
-from search.api.item_serializers import thumbnail_path
+from search.api.item_serializers import ThumbnailSerializer
 from search.query.filters import LAST_ITEM, MAX_TEXT_LENGTH
 from search.retrieval.item_lookup import ItemState
 
@@ -204,7 +204,7 @@ def member_rows(
     ]
 
 
-class MemberSerializer(ResponseSerializer):
+class MemberSerializer(ThumbnailSerializer):
     """An item of a collection, with its metadata from when it was added."""
 
     dataset = CharField(source="member.dataset")
@@ -241,7 +241,8 @@ class MemberSerializer(ResponseSerializer):
     def compute_thumbnail(self, row: MemberRow) -> str | None:
         if row.state is not ItemState.THERE:
             return None
-        return thumbnail_path(row.member.dataset, row.member.item, row.member.url)
+        member = row.member
+        return self.thumbnail_path(member.dataset, member.item, member.url)
 
     def compute_page(self, row: MemberRow) -> str | None:
         if row.state is not ItemState.THERE:

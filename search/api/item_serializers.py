@@ -5,6 +5,7 @@ Their context has the `dataset` (slug) and the `request`, to make absolute URLs.
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from rest_framework.serializers import (
     SkipField,
 )
 
+from search.models import Dataset
 from search.query.url_params import safe_url
 from search.retrieval import service
 from search.thumbnails import thumbnail_url
@@ -39,13 +41,24 @@ THUMBNAIL = 320  # pixels across, at most
 OF_A_SEARCH = ("similarity", "similar", "embedding")  # fields of hits only
 
 
-def thumbnail_path(dataset: str, item_id: int, url: str) -> str | None:
-    """Return the path of an item's thumbnail; None where its image has no safe URL."""
-    return thumbnail_url(dataset, item_id, THUMBNAIL) if safe_url(url) else None
+class ThumbnailSerializer(ResponseSerializer):
+    """Base of serializers of items, which have a thumbnail."""
+
+    @cached_property
+    def _datasets_of_images(self) -> set[str]:
+        """The slugs of the datasets whose images need no URL."""
+        kept = Dataset.objects.filter(kind=Dataset.Kind.IMAGES)
+        return set(kept.values_list("slug", flat=True))
+
+    def thumbnail_path(self, dataset: str, item_id: int, url: str) -> str | None:
+        """Return the path of an item's thumbnail; None where there can be none."""
+        if not safe_url(url) and dataset not in self._datasets_of_images:
+            return None
+        return thumbnail_url(dataset, item_id, THUMBNAIL)
 
 
 @extend_schema_serializer(component_name="ResultAnswer")
-class HitSerializer(ResponseSerializer):
+class HitSerializer(ThumbnailSerializer):
     """An item that was found."""
 
     id = id_field()
@@ -75,7 +88,7 @@ class HitSerializer(ResponseSerializer):
     )
 
     def compute_thumbnail(self, hit: service.Hit) -> str | None:
-        return thumbnail_path(self.context["dataset"], hit.id, hit.url)
+        return self.thumbnail_path(self.context["dataset"], hit.id, hit.url)
 
     def compute_page(self, hit: service.Hit) -> str:
         return reverse("item", args=[self.context["dataset"], hit.id])

@@ -40,14 +40,14 @@ def item(table: ItemTable, item_id: int) -> dict[str, Any] | None:
 
 
 def image_source(table: ItemTable, item_id: int) -> dict[str, Any] | None:
-    """Return url, md5 (lower case, '' if unknown) and deleted of an item, or None.
+    """Return url, md5, file and deleted of an item, or None.
 
-    Removed items are included.
+    md5 is in lower case; it and file are '' if unknown. Removed items are included.
     """
     with cluster.on_node(cluster.node_of_partition(item_id >> table.partition_bits)):
         rows = client.rows(
-            "SELECT url, lower(metadata['md5']) AS md5, deleted "
-            f"FROM {table.name} WHERE id = {{id:UInt64}}",
+            "SELECT url, lower(metadata['md5']) AS md5, metadata['file'] AS file, "
+            f"deleted FROM {table.name} WHERE id = {{id:UInt64}}",
             {"id": item_id},
             max_threads=1,
         )

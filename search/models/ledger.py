@@ -92,6 +92,8 @@ class Reject(models.Model):
     shard = models.ForeignKey(Shard, on_delete=models.CASCADE, related_name="rejects")
     row = models.PositiveBigIntegerField()
     url = models.TextField(blank=True)
+    # Its path in the source, or the file and the row of an image in a table.
+    file = models.TextField(blank=True, default="")
     reason = models.CharField(max_length=300)
 
     class Meta:

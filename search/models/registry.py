@@ -8,6 +8,7 @@ from django.urls import reverse
 
 from search.clickhouse.schema import ItemTable
 from search.errors import NotFound
+from search.query.url_params import safe_url
 
 from .ledger import Shard
 
@@ -35,7 +36,10 @@ class Dataset(models.Model):
 
     class Kind(models.TextChoices):
         LAION = "laion", "LAION shards: embeddings and metadata"
-        IMAGES = "images", "Images: a list of their addresses, a folder, tar files"
+        IMAGES = (
+            "images",
+            "Images: a list of their addresses, a folder, tar or Parquet files",
+        )
         PARQUET = "parquet", "Parquet files with embeddings"
 
     slug = models.CharField(
@@ -163,6 +167,13 @@ class Dataset(models.Model):
             quantization=self.index_quantization,
             shards_per_partition=self.shards_per_partition,
         )
+
+    def has_image(self, url: str) -> bool:
+        """Return whether an item with this URL has an image that can be shown.
+
+        The images of Kind.IMAGES are there even without a URL: in files.
+        """
+        return self.kind == self.Kind.IMAGES or bool(safe_url(url))
 
     def item_count(self) -> int:
         """Return the number of visible items, by the ledger."""

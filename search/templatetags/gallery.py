@@ -31,6 +31,7 @@ LIMITS = {
 }
 
 register.filter("as_link", safe_url)
+register.filter("has_image", Dataset.has_image)
 register.filter(is_unsafe)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -19,6 +20,7 @@ from search.errors import CannotFetch, InvalidQuery, NotFound
 from search.fetch import LIMITS, fetch
 from search.images.decode import DECODERS
 from search.ingestion.sources.image_fetch import downscale_url
+from search.ingestion.sources.original import Original, find_original
 from search.models import Dataset, Removal
 from search.query.url_params import is_local_image
 from search.removals.takedowns import digest, needs_removal_list, removals_for
@@ -33,7 +35,7 @@ SOURCE_CACHE_S = 30  # and so the delay after which a removal takes effect
 SOURCE_CACHE_SIZE = 20_000
 NOT_FETCHED = "Pictures of other hosts are not fetched here."
 NO_LIST = "Nothing of this dataset is fetched before its removal list is loaded."
-NO_PICTURE = "This item has no address of a picture."
+NO_PICTURE = "This item has no address of a picture, and no file on this server."
 
 Kind = Removal.Kind
 
@@ -50,11 +52,17 @@ class ThumbnailSource:
     url: str
     removed: bool
     withheld: bool  # the dataset lacks the removal list that it needs
+    original: Original | None = None  # on this server, if it was imported from there
 
     @property
     def is_own(self) -> bool:
-        """Return whether this server draws the image, so that nothing is fetched."""
-        return is_local_image(self.url)
+        """Return whether this server has the image, so that nothing is fetched."""
+        return self.original is not None or is_local_image(self.url)
+
+    @property
+    def key(self) -> str:
+        """The key of the thumbnails in the store; items of one image share them."""
+        return md5_key(self.original.md5) if self.original else storage_key(self.url)
 
     @property
     def host(self) -> str:
@@ -77,7 +85,7 @@ def check(source: ThumbnailSource) -> None:
     """Raise Removed, or NotFound if the image must not be fetched."""
     if source.removed:
         raise Removed("This item has been removed.")
-    if not source.url:
+    if not (source.url or source.original):
         raise NotFound(NO_PICTURE)
     if not (source.is_own or settings.FETCH_THUMBNAILS):
         raise NotFound(NOT_FETCHED)
@@ -103,7 +111,14 @@ def _lookup_source(slug: str, item_id: int, _period: int) -> ThumbnailSource | N
         url=url,
         removed=bool(row["deleted"]) or listed.exists(),
         withheld=needs_removal_list(dataset),
+        original=_original(dataset, row),
     )
+
+
+def _original(dataset: Dataset, row: dict[str, Any]) -> Original | None:
+    if dataset.kind != Dataset.Kind.IMAGES:
+        return None  # any metadata may be of strangers
+    return find_original(dataset.source, dataset.columns, row["file"], row["md5"])
 
 
 FETCH_THREADS = 12  # which mostly wait for hosts
@@ -139,7 +154,7 @@ def thumbnail(
     if size not in SIZES:
         raise NotFound(f"Pictures have the sizes {', '.join(map(str, SIZES))}.")
     source, cache = thumbnail_source(slug, item_id), store()
-    key = storage_key(source.url)
+    key = source.key
     if source.removed:
         cache.delete(key)
     check(source)
@@ -154,6 +169,11 @@ def thumbnail(
 def storage_key(url: str) -> str:
     """Return the key of a URL's thumbnails, which datasets share."""
     return hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()[:40]
+
+
+def md5_key(md5: str) -> str:
+    """Return the key of a file's thumbnails, which is that of no URL."""
+    return hashlib.blake2b(md5.encode(), digest_size=20).hexdigest()
 
 
 def _wait_for_sizes(
@@ -203,7 +223,9 @@ def _store(put: Callable[..., None], *arguments: object) -> None:
 
 
 def _fetch_original(source: ThumbnailSource) -> bytes:
-    """Return the image file of a source; raises CannotFetch."""
+    """Return the image file of a source; raises CannotFetch or ImageTooLarge."""
+    if source.original:
+        return source.original.read()
     if source.is_own:
         view, arguments, options = resolve(source.url)
         request = HttpRequest()

@@ -223,11 +223,11 @@ def _confirm(
 
 
 def _reject_rows(dataset: Dataset) -> Iterator[list[Any]]:
-    yield ["shard", "row", "item", "url", "reason"]
+    yield ["shard", "row", "item", "url", "file", "reason"]
     rejected = Reject.objects.filter(shard__dataset=dataset)
     rows = rejected.order_by("shard__number", "row").values_list(
-        "shard__number", "row", "url", "reason"
+        "shard__number", "row", "url", "file", "reason"
     )
-    for shard, row, url, reason in rows.iterator(chunk_size=2_000):
+    for shard, row, *cells in rows.iterator(chunk_size=2_000):
         item = (shard << SHARD_BITS) + row
-        yield [shard, row, item, url, reason]
+        yield [shard, row, item, *cells]

@@ -1,16 +1,17 @@
 """Images on the server's disk: in folders, or in tar files of the webdataset format.
 
-An image may have a caption, in a file of the same name that ends in .txt, and other
-metadata, in one that ends in .json. Tar files are not unpacked. An item gets a URL only
-if its JSON has one that a page may link to; its path is stored as `file`.
+An image may have texts beside it (see samples): a caption, and metadata in JSON. Tar
+files are not unpacked. An item gets a URL only if its JSON has one that a page may link
+to; its path is stored as `file`. Files that are not taken are rows as well, after those
+of the images, and are rejected with the reason.
 """
 
 import json
 import os
 import re
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,19 +19,27 @@ import pyarrow as pa
 
 from search.errors import ImageTooLarge, NotAnImage, ShardUnreadable
 from search.images.decode import MAX_BYTES
+from search.images.formats import HEAD_BYTES, IMAGE_SUFFIXES, sniff
+from search.images.formats import NAMES as FORMATS
 from search.query.url_params import safe_url
 
-from .image_fetch import SourceImage, read_image
+from .image_fetch import Rows, SourceImage, read_image
 from .image_lists import COMPUTED, SHARD_ROWS
 from .protocol import fingerprint
 from .read_errors import as_shard_unreadable
+from .samples import Sample, ending_of, group, is_hidden, is_text, text_name
 from .tables import NAMES, numbered
 
-IMAGE_NAME = re.compile(r".+\.(?:jpe?g|png|webp|gif|avif)", re.IGNORECASE | re.DOTALL)
 TAR = re.compile(r".+\.tar", re.IGNORECASE)
 MAX_TEXT_BYTES = 2**18
 END_OF_TAR = bytes(1024)
-RESERVED = ("url", "caption", "file", *COMPUTED)
+RESERVED = ("url", "caption", *COMPUTED)
+# Reasons of rejections.
+OTHER_FORMAT = f"It is not an image that can be read: {FORMATS} can."
+NO_IMAGE = "It describes no image: there is none of this name."
+NOT_A_FILE = "It is a link or a device, and not a file."
+REPLACED = "The tar file has a later file of the same name."
+BESIDE_TARS = "It is in a folder with tar files, of which only these are read."
 
 
 @dataclass(frozen=True)
@@ -52,65 +61,139 @@ class FilePart:
         except OSError as error:
             raise NotAnImage("The file cannot be read.") from error
 
+    def head(self) -> bytes:
+        """Read the first bytes. Raises NotAnImage."""
+        size = min(self.size, HEAD_BYTES)
+        return FilePart(self.path, self.offset, size).read(size)
+
 
 @dataclass(frozen=True)
-class Entry:
-    """An image with the files of its caption and metadata."""
+class LeftOut:
+    """The name of a file that is not taken, and the reason."""
 
     name: str
-    image: FilePart
-    caption: FilePart | None
-    metadata: FilePart | None
+    reason: str
+
+
+@dataclass
+class Listing:
+    """The names of files by what they are."""
+
+    images: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+
+    def add(self, name: str, head: Callable[[], bytes]) -> None:
+        """Add a file, whose first bytes `head` reads."""
+        if f".{ending_of(name)}" in IMAGE_SUFFIXES:
+            self.images.append(name)
+        elif is_text(name):
+            self.texts.append(name)
+        else:
+            self._add_by_content(name, head)
+
+    def samples(self) -> list[Sample]:
+        """Return a sample for each image, and leave out texts without an image."""
+        samples, alone = group(self.images, self.texts)
+        self.left_out += [LeftOut(name, NO_IMAGE) for name in alone]
+        return samples
+
+    def _add_by_content(self, name: str, head: Callable[[], bytes]) -> None:
+        try:
+            if sniff(head()):
+                self.images.append(name)
+            else:
+                self.left_out.append(LeftOut(name, OTHER_FORMAT))
+        except NotAnImage as error:
+            self.left_out.append(LeftOut(name, error.message))
 
 
 @dataclass
 class ImageFiles:
-    """The images of a shard, as an ImageSet."""
+    """The images of a shard, as an ImageSet, and the files that are left out."""
 
-    entries: list[Entry]
+    samples: Sequence[Sample]
+    left_out: Sequence[LeftOut]
+    part_of: Callable[[str], FilePart]
+    prefix: str  # of the names in `file`
     columns: Mapping[str, str]
     fingerprint: str
+    bytes: int
 
     def __len__(self) -> int:
-        return len(self.entries)
+        return len(self.samples) + len(self.left_out)
 
-    @property
-    def bytes(self) -> int:
-        return sum(entry.image.size for entry in self.entries)
-
-    def tables(self, start: int, size: int) -> Iterator[pa.Table]:
+    def read(self, start: int, size: int) -> Iterator[Rows]:
         """Yield the rows from `start` on, `size` at a time; all cells are texts."""
         for first in range(start, len(self), size):
-            rows = [self._row(entry) for entry in self.entries[first : first + size]]
+            last = min(first + size, len(self))
+            rows = [self._row(number) for number in range(first, last)]
             names = dict.fromkeys(name for row in rows for name in row)
             schema = pa.schema([(name, pa.string()) for name in names])
-            yield pa.Table.from_pylist(rows, schema)
+            table = pa.Table.from_pylist(rows, schema)
+            yield Rows(table, partial(self._load, first))
 
-    def load(self, row: int, url: str) -> SourceImage:
+    def _load(self, first: int, place: int, url: str) -> SourceImage:
         """Read an image.
 
-        Raises NotAnImage or ImageTooLarge, for its caption and metadata as well.
+        Raises NotAnImage or ImageTooLarge, for its texts as well.
         """
-        entry = self.entries[row]
-        _read_caption(entry)
-        _read_metadata(entry)
-        return read_image(entry.image.read(MAX_BYTES))
+        number = first + place
+        if number >= len(self.samples):
+            raise NotAnImage(self.left_out[number - len(self.samples)].reason)
+        sample = self.samples[number]
+        self._read_texts(sample)
+        return read_image(self.part_of(sample.image).read(MAX_BYTES))
 
-    def _row(self, entry: Entry) -> dict[str, str]:
+    def _row(self, number: int) -> dict[str, str]:
+        if number >= len(self.samples):
+            name = self.left_out[number - len(self.samples)].name
+            return {"url": "", "caption": "", "file": shown_name(name)}
+        sample = self.samples[number]
         try:
-            caption, metadata = _read_caption(entry), _read_metadata(entry)
+            caption, metadata = self._read_texts(sample)
         except (NotAnImage, ImageTooLarge):
-            caption, metadata = "", {}  # `load` gives the reason of the rejection
+            caption, metadata = "", {}  # `_load` gives the reason of the rejection
+        name = shown_name(self.prefix + sample.image)
         url = safe_url(self._value(metadata, "url"))
-        caption = (
-            caption or self._value(metadata, "caption") or caption_from_name(entry.name)
-        )
-        row = {"url": url, "caption": caption, "file": entry.name}
-        for name, value in metadata.items():
-            column = f"original_{name}" if name.lower() in RESERVED else name
+        caption = caption or self._value(metadata, "caption") or caption_from_name(name)
+        row = {"url": url, "caption": caption, "file": name}
+        for key, value in metadata.items():
+            column = f"original_{key}" if key.lower() in RESERVED else key
             if value not in (url, caption):
                 row.setdefault(column, value)
         return row
+
+    def _read_texts(self, sample: Sample) -> tuple[str, dict[str, str]]:
+        """Return the caption and the metadata of an image."""
+        caption = self._read_text(sample.caption) if sample.caption else ""
+        metadata = self._read_metadata(sample.metadata) if sample.metadata else {}
+        for name in sample.others:
+            if text := self._read_text(name):
+                metadata.setdefault(text_name(name, sample.image), text)
+        return caption, metadata
+
+    def _read_text(self, name: str) -> str:
+        content = self.part_of(name).read(MAX_TEXT_BYTES)
+        return content.decode("utf-8", "replace").strip()
+
+    def _read_metadata(self, name: str) -> dict[str, str]:
+        """Return the values of a JSON object as texts, without those that are empty."""
+        try:
+            read = json.loads(self.part_of(name).read(MAX_TEXT_BYTES))
+            values = {
+                key: value for key, value in read.items() if value not in (None, "")
+            }
+        except (ValueError, AttributeError, RecursionError) as error:
+            raise NotAnImage("The JSON beside it cannot be read.") from error
+        return {
+            _replace_surrogates(key): _replace_surrogates(
+                value
+                if isinstance(value, str)
+                else json.dumps(value, ensure_ascii=False)
+            )
+            for key, value in values.items()
+        }
 
     def _value(self, metadata: dict[str, str], role: str) -> str:
         configured = self.columns.get(role)
@@ -118,99 +201,156 @@ class ImageFiles:
         return next((metadata[name] for name in names if metadata.get(name)), "")
 
 
+# --- Tar files
+
+
 def tar_files(
-    files: list[Path], columns: Mapping[str, str]
+    files: list[Path], columns: Mapping[str, str], left_out: Sequence[LeftOut] = ()
 ) -> dict[int, Callable[[], ImageFiles]]:
-    """Return the shards of tar files, one each, by the numbers in their names."""
+    """Return the shards of tar files, one each, by the numbers in their names.
+
+    The last one gets the files beside them that are left out.
+    """
+    shards = numbered(files)
     return {
-        number: partial(_open_tar, path, columns)
-        for number, path in numbered(files).items()
+        number: partial(
+            _open_tar, path, columns, left_out if number == max(shards) else ()
+        )
+        for number, path in shards.items()
     }
 
 
-def _open_tar(path: Path, columns: Mapping[str, str]) -> ImageFiles:
+def tar_members(path: Path) -> tuple[dict[str, FilePart], list[LeftOut]]:
+    """Return the files in a tar file by name, and those that are left out.
+
+    Raises ShardUnreadable for a tar file that is damaged or cut short.
+    """
     members: dict[str, FilePart] = {}
+    left_out = []
     with as_shard_unreadable(path.name), tarfile.open(path, "r:") as tar:
         while member := tar.next():
             # Else tarfile keeps them all.
             tar.members.clear()  # type: ignore[attr-defined]  # not in typeshed
-            if member.isreg() and not member.issparse():
-                part = FilePart(path, member.offset_data, member.size)
-                members[member.name] = part
+            if member.isdir() or is_hidden(member.name):
+                continue
+            if not member.isreg() or member.issparse():
+                left_out.append(LeftOut(member.name, NOT_A_FILE))
+                continue
+            if member.name in members:
+                left_out.append(LeftOut(member.name, REPLACED))
+            part = FilePart(path, member.offset_data, member.size)
+            members[member.name] = part
     with as_shard_unreadable(path.name), path.open("rb") as file:
         file.seek(-len(END_OF_TAR), os.SEEK_END)
         if file.read() != END_OF_TAR:
             raise ShardUnreadable(f"{path.name} is cut short.")
-    names = [name for name in members if is_image(name)]
-    entries = _entries(names, members.get, f"{path.name}/")
-    return ImageFiles(entries, columns, fingerprint(path, read_as=str(columns)))
+    return members, left_out
 
 
-def image_names(folder: Path) -> list[str]:
-    """Return the images in a folder and below it, in the order of their paths.
+def _open_tar(
+    path: Path, columns: Mapping[str, str], left_out: Sequence[LeftOut]
+) -> ImageFiles:
+    members, others = tar_members(path)
+    listing = Listing(left_out=others)
+    for name, part in members.items():
+        listing.add(name, part.head)
+    samples = listing.samples()
+    prefix = f"{path.name}/"
+    inside = [replace(each, name=prefix + each.name) for each in listing.left_out]
+    return ImageFiles(
+        samples,
+        [*inside, *left_out],
+        members.__getitem__,
+        prefix,
+        columns,
+        fingerprint(path, read_as=f"{columns} {left_out}"),
+        sum(members[sample.image].size for sample in samples),
+    )
 
-    The list is empty without a folder; raises ShardUnreadable for one without access.
+
+# --- Folders
+
+
+def files_below(folder: Path) -> Iterator[tuple[str, os.DirEntry]]:
+    """Yield the files in a folder and below it, with their paths in it.
+
+    Hidden files and folders are ignored, links to folders are not followed. Raises
+    ShardUnreadable for a folder without access.
     """
+    try:
+        with os.scandir(folder) as entries:
+            found = [entry for entry in entries if not is_hidden(entry.name)]
+    except OSError as error:
+        raise ShardUnreadable(f"{folder} cannot be read.") from error
+    for entry in found:
+        if entry.is_dir(follow_symlinks=False):
+            for name, below in files_below(folder / entry.name):
+                yield f"{entry.name}/{name}", below
+        else:
+            yield entry.name, entry
 
-    def fail(error: OSError) -> None:
-        raise ShardUnreadable(f"{error.filename} cannot be read.") from error
 
+def list_folder(folder: Path) -> Listing:
+    """Return the files in a folder and below it, in the order of their paths."""
+    listing = Listing()
+    for name, entry in sorted(files_below(folder)):
+        if entry.is_file():
+            part = FilePart(Path(entry.path), 0, HEAD_BYTES)
+            listing.add(name, part.head)
+        else:
+            listing.left_out.append(LeftOut(name, NOT_A_FILE))
+    return listing
+
+
+def beside_tars(folder: Path, tars: Collection[Path]) -> list[LeftOut]:
+    """Return the files of a folder, if it is one, other than its tar files."""
     if not folder.is_dir():
         return []
-    found = []
-    for below, folders, files in os.walk(folder, onerror=fail):
-        folders[:] = [name for name in folders if name[0] != "."]
-        relative = Path(below).relative_to(folder)
-        found += [str(relative / file) for file in files if is_image(file)]
-    return sorted(found)
-
-
-def is_image(name: str) -> bool:
-    """Return whether a name is an image's; files with a dot first are file systems'."""
-    return bool(IMAGE_NAME.fullmatch(name)) and Path(name).name[0] != "."
+    names = sorted(name for name, _ in files_below(folder))
+    taken = {tar.name for tar in tars}
+    return [LeftOut(n, BESIDE_TARS) for n in names if n not in taken]
 
 
 def folder_files(
-    folder: Path, names: list[str], columns: Mapping[str, str]
+    folder: Path, listing: Listing, columns: Mapping[str, str]
 ) -> dict[int, Callable[[], ImageFiles]]:
     """Return the shards of a folder: SHARD_ROWS images each, in the order of paths.
 
-    Items keep their ids as long as images are only appended.
+    Items keep their ids as long as images are only appended. The last shard gets the
+    files that are left out.
     """
+    samples = listing.samples()
+    starts = range(0, len(samples), SHARD_ROWS)
     return {
         number: partial(
-            _open_folder, folder, names[first : first + SHARD_ROWS], columns
+            _open_folder,
+            folder,
+            samples[first : first + SHARD_ROWS],
+            listing.left_out if first == starts[-1] else (),
+            columns,
         )
-        for number, first in enumerate(range(0, len(names), SHARD_ROWS))
+        for number, first in enumerate(starts)
     }
 
 
 def _open_folder(
-    folder: Path, names: list[str], columns: Mapping[str, str]
+    folder: Path,
+    samples: Sequence[Sample],
+    left_out: Sequence[LeftOut],
+    columns: Mapping[str, str],
 ) -> ImageFiles:
-    def file_part(name: str) -> FilePart | None:
+    def part_of(name: str) -> FilePart:
         path = folder / name
-        return FilePart(path, 0, path.stat().st_size) if path.is_file() else None
+        return FilePart(path, 0, path.stat().st_size)
 
     with as_shard_unreadable(folder.name):
-        entries = _entries(names, file_part, "")
-        files = [entry.image.path for entry in entries]
-        version = fingerprint(*files, read_as=f"{columns} {names}")
-    return ImageFiles(entries, columns, version)
-
-
-def _entries(
-    names: list[str], find: Callable[[str], FilePart | None], prefix: str
-) -> list[Entry]:
-    """Return the images of these names; `prefix` precedes the names in entries."""
-    entries = []
-    for name in names:
-        stem = name.rpartition(".")[0]
-        caption, metadata = find(f"{stem}.txt"), find(f"{stem}.json")
-        if image := find(name):
-            shown = _replace_surrogates(prefix + name)
-            entries.append(Entry(shown, image, caption, metadata))
-    return entries
+        names = dict.fromkeys(name for sample in samples for name in sample.names)
+        version = fingerprint(
+            *(folder / name for name in names),
+            read_as=f"{columns} {samples} {left_out}",
+        )
+        size = sum(part_of(sample.image).size for sample in samples)
+    return ImageFiles(samples, left_out, part_of, "", columns, version, size)
 
 
 def caption_from_name(name: str) -> str:
@@ -219,29 +359,9 @@ def caption_from_name(name: str) -> str:
     return " ".join(word for word in re.split(r"[\W\d_]+", stem) if word)
 
 
-def _read_caption(entry: Entry) -> str:
-    if entry.caption is None:
-        return ""
-    return entry.caption.read(MAX_TEXT_BYTES).decode("utf-8", "replace").strip()
-
-
-def _read_metadata(entry: Entry) -> dict[str, str]:
-    """Return the values of the JSON as texts, without nulls and empty texts."""
-    if entry.metadata is None:
-        return {}
-    try:
-        read = json.loads(entry.metadata.read(MAX_TEXT_BYTES))
-        values = {
-            name: value for name, value in read.items() if value not in (None, "")
-        }
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise NotAnImage("The JSON beside it cannot be read.") from error
-    return {
-        _replace_surrogates(name): _replace_surrogates(
-            value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        )
-        for name, value in values.items()
-    }
+def shown_name(name: str) -> str:
+    """Return a file's name as it is stored: without NUL, and valid Unicode."""
+    return _replace_surrogates(name).replace("\0", "")
 
 
 def _replace_surrogates(text: str) -> str:

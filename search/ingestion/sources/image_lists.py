@@ -11,13 +11,14 @@ import pyarrow as pa
 
 from search.errors import CannotFetch, ShardUnreadable
 
-from .image_fetch import SourceImage, fetch_image
+from .image_fetch import Rows, SourceImage, fetch_image
 from .protocol import fingerprint
 from .read_errors import as_shard_unreadable
 from .tables import TABLE, TableFile, files_of, roles_of, with_names
 
 SHARD_ROWS = 100_000
-COMPUTED = ("width", "height", "similarity", "md5")  # of the fetched image
+# Of the image that is read; `file` is where on this server it was.
+COMPUTED = ("width", "height", "similarity", "md5", "file")
 TEXTS = ("url", "caption")
 KINDS = "list of pictures (.tsv, .csv, .parquet), tar file or folder of pictures"
 
@@ -61,7 +62,7 @@ class ImageList:
     def __len__(self) -> int:
         return self.last - self.first
 
-    def tables(self, start: int, size: int) -> Iterator[pa.Table]:
+    def read(self, start: int, size: int) -> Iterator[Rows]:
         """Yield the rows from `start` on, `size` at a time; TEXTS as texts."""
         for rows in self.table.read(self.first + start, self.last, size):
             table = with_names(rows, self.roles, COMPUTED)
@@ -71,9 +72,9 @@ class ImageList:
                     at = table.column_names.index(name)
                     table = table.set_column(at, name, table[name].cast(pa.string()))
                 table.select(texts).validate(full=True)  # including the UTF-8
-            yield table
+            yield Rows(table, self._load)
 
-    def load(self, row: int, url: str) -> SourceImage:
+    def _load(self, place: int, url: str) -> SourceImage:
         """Fetch an image. Raises CannotFetch, NotAnImage or ImageTooLarge."""
         if not url:
             raise CannotFetch("It has no address, or not as many cells as columns.")

@@ -1,14 +1,15 @@
-"""Shards of images, embedded while they are read: URL lists, folders, tar files.
+"""Shards of images, embedded while they are read: lists, folders, tars, tables.
 
 While a batch is embedded, the images of the next ones are fetched and decoded. An image
 that cannot be fetched or read is a rejected row with its reason.
 """
 
 import logging
+import os
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,9 +25,10 @@ from search.errors import InvalidQuery, ShardUnreadable
 from search.models import Dataset
 from search.removals.takedowns import REJECT_REASON, RemovalList
 
-from .image_fetch import SourceImage
-from .image_files import TAR, folder_files, image_names, tar_files
+from .image_fetch import Rows, SourceImage
+from .image_files import TAR, beside_tars, folder_files, list_folder, tar_files
 from .image_lists import lists
+from .image_tables import image_tables
 from .protocol import Batch, Rejected, check_number, fingerprint
 from .tables import find_tables
 
@@ -34,13 +36,14 @@ BATCH_ROWS = 128
 # With the batch that is embedded, three are in memory: at most some 600 KB an image.
 BATCHES_AHEAD = 2
 WORKERS = 32
+MAX_WAITING_BYTES = 2**26  # of files in memory that are not decoded yet
 MAX_REASON_LENGTH = 300
 
 logger = logging.getLogger(__name__)
 
 
 class ImageSet(Protocol):
-    """The images of one shard: an ImageList or ImageFiles."""
+    """The images of one shard: an ImageList, ImageFiles or ImageTable."""
 
     @property
     def fingerprint(self) -> str: ...
@@ -50,11 +53,12 @@ class ImageSet(Protocol):
 
     def __len__(self) -> int: ...
 
-    def tables(self, start: int, size: int) -> Iterator[pa.Table]:
-        """Yield the rows from `start` on: url, caption (texts) and more."""
+    def read(self, start: int, size: int) -> Iterator[Rows]:
+        """Yield the rows from `start` on, a multiple of `size`, in their order.
 
-    def load(self, row: int, url: str) -> SourceImage:
-        """Load an image, in a thread; raises InvalidQuery with the reason."""
+        At most `size` at a time, and never of both sides of a multiple of it. Their
+        table has the columns url and caption (texts), and others.
+        """
 
 
 @dataclass
@@ -95,20 +99,39 @@ class Images:
     def _parts(self) -> Mapping[int, Callable[[], ImageSet]]:
         source, columns = self.dataset.source, self.dataset.columns
         if tars := find_tables(source, TAR):
-            return tar_files(tars, columns)
-        if source and (names := image_names(Path(source))):
-            return folder_files(Path(source), names, columns)
+            return tar_files(tars, columns, beside_tars(Path(source), tars))
+        if os.path.isdir(source) and (listing := list_folder(Path(source))).images:
+            return folder_files(Path(source), listing, columns)
+        if tables := image_tables(source, columns):
+            return tables
         return lists(source, columns)
 
 
 @dataclass
 class PendingBatch:
-    """The rows of a batch whose images are being loaded; None for removed ones."""
+    """The rows of a batch, with the images being loaded; None for removed ones."""
 
     start: int
-    table: pa.Table
-    urls: list[str]
-    images: list[Future[SourceImage] | None]
+    tables: list[pa.Table] = field(default_factory=list)
+    urls: list[str] = field(default_factory=list)
+    images: list[Future[SourceImage] | None] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.urls)
+
+
+@dataclass
+class Backlog:
+    """What is in memory until images are loaded, of which there is a limit."""
+
+    limit: int
+    parts: deque[tuple[int, list[Future[SourceImage]]]] = field(default_factory=deque)
+
+    def add(self, bytes: int, jobs: Iterable[Future[SourceImage]]) -> None:
+        """Add images, and wait until there are few enough."""
+        self.parts.append((bytes, list(jobs)))
+        while sum(size for size, _ in self.parts) > self.limit:
+            wait(self.parts.popleft()[1])
 
 
 @dataclass
@@ -131,20 +154,29 @@ class ImageShard:
 
     def batches(self, start: int) -> Generator[Batch, None, None]:
         """Yield batches of BATCH_ROWS; closing the generator ends its threads."""
-        started, self._embedding_s, first = time.monotonic(), 0.0, start
+        started, self._embedding_s, end = time.monotonic(), 0.0, start
         with ThreadPoolExecutor(WORKERS, "images") as pool:
             try:
-                ahead: deque[PendingBatch] = deque()
-                for table in self.images.tables(start, BATCH_ROWS):
-                    ahead.append(self._submit(pool, start, table))
-                    start += len(table)
-                    if len(ahead) > BATCHES_AHEAD:
-                        yield self._batch(ahead.popleft())
-                while ahead:
-                    yield self._batch(ahead.popleft())
+                for pending in self._pending(pool, start):
+                    batch = self._batch(pending)
+                    end = batch.end
+                    yield batch
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
-                self._log_pace(start - first, time.monotonic() - started)
+                self._log_pace(end - start, time.monotonic() - started)
+
+    def _pending(self, pool: ThreadPoolExecutor, start: int) -> Iterator[PendingBatch]:
+        """Yield complete batches, while the images of the next ones are loaded."""
+        ahead: deque[PendingBatch] = deque()
+        backlog = Backlog(MAX_WAITING_BYTES)
+        for rows in self.images.read(start, BATCH_ROWS):
+            if not ahead or len(ahead[-1]) == BATCH_ROWS:
+                if len(ahead) > BATCHES_AHEAD:
+                    yield ahead.popleft()
+                ahead.append(PendingBatch(start))
+            self._submit(pool, ahead[-1], rows, backlog)
+            start += len(rows.table)
+        yield from ahead
 
     def _log_pace(self, count: int, seconds: float) -> None:
         """Log the pace; the rest of the time was waiting for images or the engine."""
@@ -155,18 +187,24 @@ class ImageShard:
         )
 
     def _submit(
-        self, pool: ThreadPoolExecutor, start: int, table: pa.Table
-    ) -> PendingBatch:
-        """Start loading a batch, except for images on a removal list."""
-        urls = [(url or "").strip() for url in table["url"].to_pylist()]
-        rows = range(start, start + len(table))
-        ids = [(self.number << SHARD_BITS) + row for row in rows]
-        removed = self.removals.contains(ids, urls)
+        self,
+        pool: ThreadPoolExecutor,
+        batch: PendingBatch,
+        rows: Rows,
+        backlog: Backlog,
+    ) -> None:
+        """Start loading rows of a batch, except for images on a removal list."""
+        urls = [(url or "").strip() for url in rows.table["url"].to_pylist()]
+        first = (self.number << SHARD_BITS) + batch.start + len(batch)
+        removed = self.removals.contains(range(first, first + len(urls)), urls)
         jobs = [
-            None if is_removed else pool.submit(self.images.load, row, url)
-            for row, url, is_removed in zip(rows, urls, removed, strict=True)
+            None if is_removed else pool.submit(rows.load, place, url)
+            for place, (url, is_removed) in enumerate(zip(urls, removed, strict=True))
         ]
-        return PendingBatch(start, table, urls, jobs)
+        batch.tables.append(rows.table)
+        batch.urls += urls
+        batch.images += jobs
+        backlog.add(rows.bytes, filter(None, jobs))
 
     def _batch(self, pending: PendingBatch) -> Batch:
         results = list(map(_result, pending.images))
@@ -177,7 +215,8 @@ class ImageShard:
         }
         rows, images = list(loaded), list(loaded.values())
         urls = [pending.urls[i] for i in rows]
-        table = pending.table.take(pa.array(rows, pa.int64()))
+        whole = pa.concat_tables(pending.tables)
+        table = whole.take(pa.array(rows, pa.int64()))
         captions = _captions(table)
         pixels = [image.image for image in images]
         image_vectors = self._embed(self.encoder.encode_images, pixels)
@@ -185,13 +224,18 @@ class ImageShard:
         similarity = np.einsum("ij,ij->i", image_vectors, text_vectors)
         return Batch(
             start=pending.start,
-            end=pending.start + len(pending.table),
+            end=pending.start + len(pending),
             rows=pending.start + np.array(rows, np.int64),
             image=image_vectors,
             text=text_vectors,
             table=_completed(table, urls, captions, images, similarity),
             rejected=tuple(
-                Rejected(pending.start + i, pending.urls[i].replace("\0", ""), reason)
+                Rejected(
+                    pending.start + i,
+                    pending.urls[i].replace("\0", ""),
+                    reason,
+                    whole["file"][i].as_py() if "file" in whole.column_names else "",
+                )
                 for i, reason in enumerate(results)
                 if isinstance(reason, str)
             ),

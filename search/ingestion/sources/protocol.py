@@ -22,11 +22,12 @@ SPAN = re.compile(r"(\d{1,18})(?:\s*-\s*(\d{1,18}))?", re.ASCII)
 
 @dataclass(frozen=True)
 class Rejected:
-    """A row that is not imported, its URL, and the reason in a few words."""
+    """A row that is not imported, its URL and file, and the reason in a few words."""
 
     row: int
     url: str
     reason: str
+    file: str = ""
 
 
 @dataclass(frozen=True)

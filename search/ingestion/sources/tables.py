@@ -24,10 +24,13 @@ LAST_NUMBER = re.compile(r"(\d+)\D*", re.ASCII)
 
 # The names by which columns are recognized, the likeliest first.
 NAMES = {
+    # Of bytes; a column of other names is one if it has bytes of images.
+    "image": ("image", "jpg", "jpeg", "png", "webp", "img", "image_bytes", "bytes"),
     "url": ("url", "image_url", "photo_image_url", "img_url"),
     "caption": (
         "caption",
         "text",
+        "txt",
         "photo_description",
         "description",
         "alt_text",

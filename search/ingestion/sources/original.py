@@ -1,0 +1,88 @@
+"""The original image of an item, in the folder, tar file or table it came from."""
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+
+from search.errors import CannotFetch, NotAnImage, ShardUnreadable
+from search.images.decode import MAX_BYTES
+
+from .image_files import TAR, FilePart, shown_name, tar_members
+from .image_tables import read_cell
+from .tables import PARQUET, find_tables
+
+TARS_IN_MEMORY = 8  # whose members are known
+
+
+@dataclass(frozen=True)
+class Original:
+    """Where an image is, by the `file` and `md5` that its import has stored.
+
+    The path is one of the source, and `name` that of a tar file's member, the row of a
+    table, or "" for a file.
+    """
+
+    path: Path
+    name: str
+    md5: str
+    columns: Mapping[str, str]
+
+    def read(self) -> bytes:
+        """Return the file of the image.
+
+        Raises CannotFetch unless it is the one that was imported, ImageTooLarge.
+        """
+        try:
+            content = self._read()
+        except OSError as error:
+            raise CannotFetch("Its file cannot be read.", passing=True) from error
+        except (NotAnImage, ShardUnreadable) as error:
+            raise CannotFetch(error.message, passing=True) from error
+        if hashlib.md5(content, usedforsecurity=False).hexdigest() != self.md5:
+            raise CannotFetch("Its file has changed since the import.", passing=True)
+        return content
+
+    def _read(self) -> bytes:
+        if not self.name:
+            return FilePart(self.path, 0, self.path.stat().st_size).read(MAX_BYTES)
+        if PARQUET.fullmatch(self.path.name):
+            return read_cell(self.path, self.columns, int(self.name))
+        stat = self.path.stat()
+        member = _members(self.path, stat.st_size, stat.st_mtime_ns).get(self.name)
+        if member is None:
+            raise NotAnImage("The tar file does not have it any more.")
+        return member.read(MAX_BYTES)
+
+
+def find_original(
+    source: str, columns: Mapping[str, str], file: str, md5: str
+) -> Original | None:
+    """Return where an image of a source is; None if its file is not there.
+
+    Only files of the source are found, whatever `file` is.
+    """
+    if not (source and file and md5):
+        return None
+    parts = PurePosixPath(file).parts
+    is_inside = ".." not in parts and not file.startswith("/")
+    if is_inside and os.path.isfile(path := os.path.join(source, file)):
+        return Original(Path(path), "", md5, columns)
+    container, _, name = file.partition("/")
+    is_row = PARQUET.fullmatch(container) and name.isascii() and name.isdigit()
+    if not (is_row or TAR.fullmatch(container)):
+        return None
+    # To list a large folder for each image would take long.
+    if os.path.isdir(source):
+        source = os.path.join(source, container)
+    files = find_tables(source, re.compile(re.escape(container)))
+    return Original(files[0], name, md5, columns) if files else None
+
+
+@lru_cache(TARS_IN_MEMORY)
+def _members(path: Path, _size: int, _mtime_ns: int) -> dict[str, FilePart]:
+    members, _ = tar_members(path)
+    return {shown_name(name): part for name, part in members.items()}
