@@ -47,7 +47,7 @@ def sniff(head: bytes) -> str | None:
 
 
 def _sniff_brands(head: bytes) -> str | None:
-    """Return the format of an ISO base media file by its brands, the major one first."""
+    """Return the format that the brands of an ISO base media file name."""
     end = min(int.from_bytes(head[:4]), len(head), HEAD_BYTES)
     major, others = head[8:12], {head[i : i + 4] for i in range(16, end, 4)}
     for brands in ({major}, others if major in SHARED_BRANDS else set()):

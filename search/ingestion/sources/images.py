@@ -122,7 +122,7 @@ class PendingBatch:
 
 @dataclass
 class Backlog:
-    """What is in memory until images are loaded, of which there is a limit."""
+    """The bytes of images in memory that are not loaded yet, with a limit."""
 
     limit: int
     parts: deque[tuple[int, list[Future[SourceImage]]]] = field(default_factory=deque)
