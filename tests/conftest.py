@@ -383,6 +383,27 @@ class started_server:
             self.process.wait()
 
 
+@pytest.fixture
+def file_server(monkeypatch: pytest.MonkeyPatch) -> Iterator:
+    """A server of files; downloads report each piece and reserve no disk space."""
+    from support.file_server import Server
+
+    from search.ingestion.download import download, partial_file
+
+    monkeypatch.setattr(download, "REPORT_S", 0)
+    monkeypatch.setattr(partial_file, "RESERVE_BYTES", 0)
+    server = Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def fetch(file_server, tmp_path: Path) -> Callable[..., str]:
+    from support.file_server import Fetch
+
+    return Fetch(file_server, tmp_path / "work")
+
+
 # --- Other people's tools
 
 

@@ -14,6 +14,7 @@ from django.test import Client, RequestFactory
 from django.utils import timezone
 from rest_framework.settings import api_settings
 from support.collection_helpers import collection
+from support.html_page import HTMX
 from support.routes import routes
 
 from postcards.shards import jpeg
@@ -28,7 +29,6 @@ pytestmark = pytest.mark.django_db
 SEARCH = "/?dataset=nowhere&q=a+boat"
 ASKED = 404  # there is no such dataset, but it was asked
 API = "/api/search/?dataset=nowhere&q=a+boat"
-HTMX = {"HX-Request": "true"}
 
 
 class Clock:

@@ -11,6 +11,7 @@ from django.test import Client
 from django.utils import timezone
 from support import searching
 from support.collection_helpers import collection, first_ids
+from support.html_page import HTMX
 from support.routes import round_
 
 from search.errors import SearchUnavailable
@@ -21,7 +22,6 @@ from usercollections.models import Concept, Export, Round
 
 pytestmark = pytest.mark.django_db
 State = Export.State
-HTMX = {"HX-Request": "true"}
 
 
 @pytest.fixture(autouse=True)

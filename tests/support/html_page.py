@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 
 # Nothing listens there.
 NO_ENGINE = "clickhouse://127.0.0.1:9/default"
+HTMX = {"HX-Request": "true"}
 
 
 class Page(HTMLParser):
