@@ -34,6 +34,7 @@ TASKS = [
 # Packages and modules of search/: each imports only from lines above its own.
 LAYERS = (
     ("errors",),
+    ("links",),
     ("cache", "csv_output", "fetch", "images", "observability"),
     ("query", "rate_limits"),
     ("clickhouse", "encoder"),
@@ -59,6 +60,7 @@ PUBLIC_MODULES = {
     "search.jobs.broker",
     "search.jobs.leases",
     "search.jobs.runs",
+    "search.links",
     "search.models",
     "search.query.concepts",
     "search.query.describe",

@@ -18,9 +18,9 @@ from django.views.decorators.http import require_http_methods, require_safe
 from django.views.decorators.vary import vary_on_headers
 
 from search.errors import InvalidQuery, SearchError, SearchUnavailable, check_form
+from search.links import link_of
 from search.models import Dataset
 from search.query.filters import MAX_TEXT_LENGTH
-from search.query.url_params import safe_url
 from search.rate_limits import limited, limiter
 from search.retrieval.item_lookup import ItemState
 from search.retrieval.items import Hit
@@ -71,7 +71,7 @@ class ShownItem:
     @property
     def address(self) -> str:
         """The URL of the source; "" if a page must not link to it."""
-        return safe_url(self.member.url)
+        return link_of(self.member.url)
 
 
 @dataclass(frozen=True, kw_only=True)

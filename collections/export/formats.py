@@ -11,11 +11,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from search.csv_output import csv_lines
+from search.links import web_link_of
 
 MAP = pa.map_(pa.string(), pa.string())
 EMBEDDINGS = {"image_embedding": "embedding", "text_embedding": "text_embedding"}
 # For img2dataset.
-WEB_URL = r"(?i)^https?://[^/\s?#]"
 RENAMED = {"width": "published_width", "height": "published_height"}
 OMITTED = ("metadata", "note", "position", "added_at")
 FIRST = ("url", "caption", "key")
@@ -75,8 +75,13 @@ def list_columns(schema: pa.Schema) -> pa.Schema:
 
 
 def list_rows(table: pa.Table, before: int) -> pa.Table:
-    """Return the rows that have a web URL, with keys; `before` rows precede them."""
-    table = table.filter(pc.match_substring_regex(table["url"], WEB_URL))
+    """Return the rows that have a web URL, as a link, with keys.
+
+    `before` rows precede them.
+    """
+    links = pa.array(map(web_link_of, table["url"].to_pylist()), pa.string())
+    table = table.set_column(table.column_names.index("url"), "url", links)
+    table = table.filter(pc.not_equal(table["url"], ""))
     numbers = range(before, before + len(table))
     table = table.append_column(
         "key", pa.array([f"{number:0{KEY_DIGITS}}" for number in numbers], pa.string())

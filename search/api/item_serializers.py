@@ -21,8 +21,8 @@ from rest_framework.serializers import (
     SkipField,
 )
 
+from search.links import link_of
 from search.models import Dataset
-from search.query.url_params import safe_url
 from search.retrieval import service
 from search.thumbnails import thumbnail_url
 
@@ -52,7 +52,7 @@ class ThumbnailSerializer(ResponseSerializer):
 
     def thumbnail_path(self, dataset: str, item_id: int, url: str) -> str | None:
         """Return the path of an item's thumbnail; None where there can be none."""
-        if not safe_url(url) and dataset not in self._datasets_of_images:
+        if not link_of(url) and dataset not in self._datasets_of_images:
             return None
         return thumbnail_url(dataset, item_id, THUMBNAIL)
 

@@ -54,18 +54,19 @@ def image_source(table: ItemTable, item_id: int) -> dict[str, Any] | None:
     return rows[0] if rows else None
 
 
-def id_by_url(table: ItemTable, url: str) -> int | None:
-    """Return the first item of a URL that is not removed, or None.
+def id_by_url(table: ItemTable, urls: list[str]) -> int | None:
+    """Return the first item with one of these URLs that is not removed, or None.
 
     This scans the hash of the URL of all rows, eight bytes each; an item that is not
     found within URL_TIMEOUT_S counts as missing.
     """
     sql = (
-        f"SELECT id FROM {table.name} PREWHERE url_hash = cityHash64({{url:String}}) "
-        f"WHERE url = {{url:String}} AND {NOT_REMOVED} ORDER BY id LIMIT 1"
+        f"SELECT id FROM {table.name} PREWHERE "
+        "url_hash IN arrayMap(url -> cityHash64(url), {urls:Array(String)}) "
+        f"WHERE url IN {{urls:Array(String)}} AND {NOT_REMOVED} ORDER BY id LIMIT 1"
     )
     limit = {"max_execution_time": URL_TIMEOUT_S, "timeout_overflow_mode": "break"}
-    per_node = cluster.on_all_nodes(lambda: client.rows(sql, {"url": url}, **limit))
+    per_node = cluster.on_all_nodes(lambda: client.rows(sql, {"urls": urls}, **limit))
     return min((row["id"] for rows in per_node for row in rows), default=None)
 
 

@@ -16,9 +16,9 @@ from rest_framework import serializers
 from search.api.fields import ShortListField
 from search.api.serializers import MAX_NUMBERS, image_bytes
 from search.errors import InvalidQuery
+from search.links import is_local_image, link_of
 from search.query.filters import LAST_ITEM
 from search.query.model import MAX_RESULTS, Term
-from search.query.url_params import is_local_image
 from search.retrieval import service
 
 IMAGE = "image"  # the modality; any other one searches captions
@@ -145,8 +145,9 @@ def with_stored_embedding(term: Term, slug: str, request: HttpRequest) -> Term:
 
 
 def shown_url(url: str, request: HttpRequest) -> str:
-    """Return an item's URL, made absolute if it is a path on this server."""
-    return request.build_absolute_uri(url) if is_local_image(url) else url
+    """Return an item's URL as a link, absolute also for a path on this server."""
+    link = link_of(url)
+    return request.build_absolute_uri(link) if is_local_image(link) else link
 
 
 def _item(url: str, slug: str, request: HttpRequest) -> int | None:

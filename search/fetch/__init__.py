@@ -20,9 +20,10 @@ from urllib.parse import urljoin
 from weakref import WeakValueDictionary
 
 from search.errors import CannotFetch
+from search.links import CONTROL, PORTS
 
 from .connection import connect, seconds_left
-from .target import CONTROL, PORTS, Target, parse
+from .target import Target, parse
 
 MAX_PER_HOST = 4  # concurrent fetches of this process
 CHUNK_BYTES = 2**16

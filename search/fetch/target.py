@@ -1,21 +1,14 @@
-"""Parse an untrusted URL and check it as far as that needs no DNS."""
+"""The target of a fetch: an untrusted URL, checked as far as that needs no DNS."""
 
-import re
-from dataclasses import dataclass
-from urllib.parse import quote, urlsplit
+from dataclasses import dataclass, replace
 
-import idna
 from django.conf import settings
 
+from search import links
 from search.errors import CannotFetch
+from search.links import PORTS
 
-PORTS = {"http": 80, "https": 443}
 MAX_URL_LENGTH = 4096
-CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-HOST = re.compile(
-    r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*|[0-9a-f.]*:[0-9a-f:.]*"
-)
-SAFE = "%/:?[]@!$&'()*+,;=|"  # not percent-encoded in a path and a query
 
 
 @dataclass(frozen=True)
@@ -39,28 +32,9 @@ def parse(url: str) -> Target:
     """Parse a URL; raises CannotFetch."""
     if len(url) > MAX_URL_LENGTH:
         raise CannotFetch(f"The URL is longer than {MAX_URL_LENGTH} characters.")
-    try:
-        parts = urlsplit(url)
-        host = _ascii_host(parts.hostname or "")
-        port = PORTS.get(parts.scheme, 0) if parts.port is None else parts.port
-        path = quote(parts.path or "/", SAFE)
-        path += f"?{quote(parts.query, SAFE)}" if parts.query else ""
-    except ValueError as error:
-        raise CannotFetch("This is not a URL that can be read.") from error
-    if parts.scheme not in PORTS:
-        raise CannotFetch("Only URLs that begin with http:// or https:// are fetched.")
-    if CONTROL.search(url) or not HOST.fullmatch(host):
-        raise CannotFetch("This is not a URL that can be read.")
-    if "@" in parts.netloc:
-        raise CannotFetch("URLs with a user name in them are not fetched.")
-    normalized = f"{parts.scheme}://{parts.netloc}{path}"
-    target = Target(normalized, parts.scheme, host, port, path)
+    parts = replace(links.parse(url), fragment="")
+    port = PORTS[parts.scheme] if parts.port is None else parts.port
+    target = Target(str(parts), parts.scheme, parts.host, port, parts.path)
     if port not in PORTS.values() and not target.allowed:
         raise CannotFetch("Only URLs with the ports 80 and 443 are fetched.")
     return target
-
-
-def _ascii_host(host: str) -> str:
-    if not host.isascii():
-        host = idna.encode(host, uts46=True).decode("ascii")
-    return host.rstrip(".")

@@ -6,6 +6,7 @@ import pyarrow.compute as pc
 
 from search.clickhouse.schema import SHARD_BITS
 from search.errors import ShardUnreadable
+from search.links import WHITE_SPACE
 from search.retrieval import deduplication
 
 from .sources.protocol import Batch
@@ -39,6 +40,7 @@ def item_columns(batch: Batch, shard: int) -> pa.Table:
     columns = {"id": pa.array(ids.astype(np.uint64))}
     for theirs, ours, kind in FIELDS:
         columns[ours] = _field(table, named.pop(theirs, None), kind)
+    columns["url"] = pc.utf8_trim(columns["url"], WHITE_SPACE)
     columns["metadata"] = _metadata(table, list(named.values()))
     columns["image_code"] = _codes(batch.image)
     columns["image_embedding"] = _vectors(batch.image)

@@ -8,7 +8,7 @@ from django.urls import reverse
 
 from search.clickhouse.schema import ItemTable
 from search.errors import NotFound
-from search.query.url_params import safe_url
+from search.links import link_of
 
 from .ledger import Shard
 
@@ -173,7 +173,7 @@ class Dataset(models.Model):
 
         The images of Kind.IMAGES are there even without a URL: in files.
         """
-        return self.kind == self.Kind.IMAGES or bool(safe_url(url))
+        return self.kind == self.Kind.IMAGES or bool(link_of(url))
 
     def item_count(self) -> int:
         """Return the number of visible items, by the ledger."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from search.errors import InvalidQuery
+from search.links import host_forms
 
 MAX_TEXT_LENGTH = 1_000
 MAX_SIDE_PX = 2**32 - 1  # pixels
@@ -252,6 +253,12 @@ ORIENTATION_SQL = (
     "multiIf(width = 0 OR height = 0, '', width > 1.05 * height, 'landscape', "
     "height > 1.05 * width, 'portrait', 'square')"
 )
+# A dataset may have written a name in ASCII or in its own script: the parameter holds
+# both. In the column only ASCII letters are small.
+SITE_SQL = (
+    "lowerUTF8(site) = splitByChar(' ', {{site:String}})[{0}] OR "
+    "endsWith(lowerUTF8(site), concat('.', splitByChar(' ', {{site:String}})[{0}]))"
+)
 
 
 def _size_filter(side: str, bound: str) -> FilterSpec:
@@ -336,8 +343,10 @@ SPECS: dict[str, FilterSpec] = {
             chip="from {}",
             word=Word("site", "site:flickr.com"),
             signs=WORD_SIGNS,
-            sql="(site = {site:String} OR endsWith(site, concat('.', {site:String})))",
-            sql_value=lambda host: host.lower().removeprefix("www."),
+            sql=f"({' OR '.join(map(SITE_SQL.format, (1, 2)))})",
+            sql_value=lambda host: " ".join(
+                host_forms(host.lower().removeprefix("www."))
+            ),
             available_sql="site != ''",
             control=Control(
                 "Site",

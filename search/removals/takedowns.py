@@ -12,6 +12,7 @@ from django.db.models import Q, QuerySet
 from search.clickhouse import writer
 from search.clickhouse.schema import ItemTable
 from search.errors import InvalidQuery, NotFound
+from search.links import trim
 from search.models import Dataset, Removal
 from search.query.filters import LAST_ITEM
 
@@ -21,7 +22,7 @@ MAX_AT_ONCE = 5_000  # values in one statement
 # The engine's conditions for the rows of values.
 CONDITIONS = {
     Kind.ITEM: "id IN {values:Array(UInt64)}",
-    Kind.URL: "url IN {values:Array(String)}",
+    Kind.URL: r"trimBoth(url, ' \t\r\n') IN {values:Array(String)}",
     Kind.MD5: "lower(metadata['md5']) IN {values:Array(String)}",
 }
 
@@ -67,7 +68,7 @@ class RemovalList:
         where the files are not known.
         """
         listed = self._contains(Kind.ITEM, map(str, ids), len(ids))
-        listed |= self._contains(Kind.URL, urls, len(ids))
+        listed |= self._contains(Kind.URL, map(trim, urls), len(ids))
         if md5s is not None:
             listed |= self._contains(Kind.MD5, map(str.lower, md5s), len(ids))
         return listed
@@ -130,7 +131,7 @@ def normalizer(kind: str) -> Callable[[str], str]:
     """Return the function that normalizes values of a kind; it raises InvalidQuery."""
 
     def normalize(text: str) -> str:
-        text = text.strip()
+        text = trim(text)
         if "\0" in text or not _is_unicode(text):
             raise InvalidQuery("It is not text in UTF-8.")
         if kind == Kind.ITEM:

@@ -21,6 +21,7 @@ from search.clickhouse import lookup, queries
 from search.clickhouse.filters import REMOVED, condition_of
 from search.clickhouse.planner import estimate_selectivity
 from search.errors import InvalidQuery, SearchError
+from search.links import spellings
 from search.models import Dataset, Shard
 from search.observability import metrics
 from search.query import concepts
@@ -257,8 +258,11 @@ def hits_by_id(slug: str, ids: Iterable[int]) -> dict[int, Hit]:
 
 
 def item_id_by_url(slug: str, url: str) -> int | None:
-    """Return the id of the visible item with this image URL, or None."""
-    return lookup.id_by_url(DatasetIndex.for_slug(slug).table, url)
+    """Return the id of the visible item with this image URL, or None.
+
+    The URL may be that of the dataset or the link made of it.
+    """
+    return lookup.id_by_url(DatasetIndex.for_slug(slug).table, spellings(url))
 
 
 def neighbours(slug: str, item_id: int, count: int) -> tuple[Hit, ...]:

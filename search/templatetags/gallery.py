@@ -2,15 +2,16 @@
 
 import json
 from collections.abc import Sequence
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from django import template
 from django.urls import reverse
 
 from search.images.decode import MAX_BYTES
+from search.links import link_of, readable_host
 from search.models import Dataset
 from search.query.filters import MAX_EXCLUDED, filter_words
-from search.query.url_params import safe_url, search_url
+from search.query.url_params import search_url
 from search.retrieval import popularity
 from search.retrieval.feedback import MAX_MARKS
 from search.retrieval.items import Hit, is_unsafe
@@ -30,8 +31,9 @@ LIMITS = {
     "selected": MAX_SELECTED,
 }
 
-register.filter("as_link", safe_url)
+register.filter("as_link", link_of)
 register.filter("has_image", Dataset.has_image)
+register.filter("host", readable_host)
 register.filter(is_unsafe)
 
 
@@ -72,12 +74,6 @@ def thumbnail(dataset: str, item: int, size: int) -> str:
 def thumbnail_srcset(dataset: str, item: int) -> str:
     """Return the value of `srcset` with all sizes."""
     return ", ".join(f"{thumbnail_url(dataset, item, size)} {size}w" for size in SIZES)
-
-
-@register.filter
-def host(url: str) -> str:
-    """Return the host of a URL that may be shown; "" for any other."""
-    return urlsplit(safe_url(url)).hostname or ""
 
 
 @register.simple_tag

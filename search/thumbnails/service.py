@@ -21,8 +21,8 @@ from search.fetch import LIMITS, fetch
 from search.images.decode import DECODERS
 from search.ingestion.sources.image_fetch import downscale_url
 from search.ingestion.sources.original import Original, find_original
+from search.links import is_local_image, link_of, trim
 from search.models import Dataset, Removal
-from search.query.url_params import is_local_image
 from search.removals.takedowns import digest, needs_removal_list, removals_for
 from search.retrieval.items import check_item_id, item_not_found
 
@@ -66,10 +66,7 @@ class ThumbnailSource:
 
     @property
     def host(self) -> str:
-        try:
-            return urlsplit(self.url).hostname or ""
-        except ValueError:
-            return ""  # fetch reports the error
+        return urlsplit(link_of(self.url)).hostname or ""  # fetch says what is wrong
 
 
 def thumbnail_source(slug: str, item_id: int) -> ThumbnailSource:
@@ -99,7 +96,7 @@ def _lookup_source(slug: str, item_id: int, _period: int) -> ThumbnailSource | N
     row = lookup.image_source(dataset.item_table, item_id)
     if row is None:
         return None
-    url = row["url"]
+    url = trim(row["url"])
     # A list takes effect when it is loaded; the engine hides its rows later.
     digests = [
         digest(Kind.ITEM, str(item_id)),

@@ -1,9 +1,9 @@
 """Images on the server's disk: in folders, or in tar files of the webdataset format.
 
 An image may have texts beside it (see samples): a caption, and metadata in JSON. Tar
-files are not unpacked. An item gets a URL only if its JSON has one that a page may link
-to; its path is stored as `file`. Files that are not taken are rows as well, after those
-of the images, and are rejected with the reason.
+files are not unpacked. An item gets a URL only if its JSON has one that makes a link;
+its path is stored as `file`. Files that are not taken are rows as well, after those of
+the images, and are rejected with the reason.
 """
 
 import json
@@ -21,7 +21,7 @@ from search.errors import ImageTooLarge, NotAnImage, ShardUnreadable
 from search.images.decode import MAX_BYTES
 from search.images.formats import HEAD_BYTES, IMAGE_SUFFIXES, sniff
 from search.images.formats import NAMES as FORMATS
-from search.query.url_params import safe_url
+from search.links import linkable
 
 from .image_fetch import Rows, SourceImage, read_image
 from .image_lists import COMPUTED, SHARD_ROWS
@@ -155,7 +155,7 @@ class ImageFiles:
         except (NotAnImage, ImageTooLarge):
             caption, metadata = "", {}  # `_load` gives the reason of the rejection
         name = shown_name(self.prefix + sample.image)
-        url = safe_url(self._value(metadata, "url"))
+        url = linkable(self._value(metadata, "url"))
         caption = caption or self._value(metadata, "caption") or caption_from_name(name)
         row = {"url": url, "caption": caption, "file": name}
         for key, value in metadata.items():

@@ -16,7 +16,7 @@ from search.clickhouse.schema import SHARD_BITS
 from search.errors import ImageTooLarge, NotAnImage, ShardUnreadable
 from search.images.decode import MAX_BYTES
 from search.images.formats import sniff
-from search.query.url_params import safe_url
+from search.links import linkable
 
 from .image_fetch import Rows, SourceImage, read_image
 from .image_files import caption_from_name
@@ -89,7 +89,7 @@ class ImageTable:
             caption or caption_from_name(path)
             for caption, path in zip(captions, paths, strict=True)
         ]
-        columns["url"] = [safe_url(url) for url in urls]
+        columns["url"] = [linkable(url) for url in urls]
         columns["file"] = [
             f"{self.path.name}/{row}" for row in range(first, first + len(records))
         ]
