@@ -235,6 +235,7 @@ def test_images_in_a_parquet_file_as_hugging_face_has_them(dataset, monkeypatch)
         "file": ["../../etc/passwd"] * count,
         "width": ["9"] * count,
     }
+    write(Path(dataset.source), {"README.md": b"# A card", ".gitattributes": b""})
     path = Path(dataset.source) / "train-00003-of-00009.parquet"
     pq.write_table(pa.table(table), path, row_group_size=5)
     (shard,) = import_all(dataset)
@@ -249,6 +250,7 @@ def test_images_in_a_parquet_file_as_hugging_face_has_them(dataset, monkeypatch)
     assert metadata["original_file"] == "../../etc/passwd"
     assert not {"image", "jpg"} & metadata.keys()
     reasons = left_out(dataset)
+    assert "only these are read" in reasons.pop("README.md")
     assert list(reasons) == [f"{path.name}/{row}" for row in (2, 5, 7)]
     assert "holds no image" in reasons[f"{path.name}/2"]
     assert "holds no image" in reasons[f"{path.name}/5"]
@@ -281,7 +283,7 @@ def test_columns_of_images_are_recognized(dataset, columns, configured, expected
     assert (batch.table["width"][0].as_py(), batch.table["height"][0].as_py()) == (
         (WIDTH, HEIGHT)
     )
-    assert source.open(0, 512).images.image == expected
+    assert source.open(0, 512).images.images.image == expected
 
 
 def test_a_column_without_images_is_refused(dataset):

@@ -1,11 +1,10 @@
 """Fetch, decode and shrink single images of a source."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-import pyarrow as pa
 from PIL import Image
 
 from search.errors import CannotFetch
@@ -41,20 +40,6 @@ class SourceImage:
     height: int
     md5: str
     reduced: bool = False
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Consecutive rows of images: their columns, and how to load the images.
-
-    `load` gets the place of a row in the table, and its URL. It runs in a thread and
-    raises InvalidQuery with the reason why there is no image. `bytes`: what is in
-    memory until the images are loaded.
-    """
-
-    table: pa.Table
-    load: Callable[[int, str], SourceImage]
-    bytes: int = 0
 
 
 def read_image(content: bytes, reduced: bool = False) -> SourceImage:

@@ -23,12 +23,20 @@ from search.images.formats import HEAD_BYTES, IMAGE_SUFFIXES, sniff
 from search.images.formats import NAMES as FORMATS
 from search.links import linkable
 
-from .image_fetch import Rows, SourceImage, read_image
+from .image_fetch import SourceImage, read_image
 from .image_lists import COMPUTED, SHARD_ROWS
+from .image_set import (
+    ImageSet,
+    LeftOut,
+    Rows,
+    WithLeftOut,
+    replace_surrogates,
+    shown_name,
+)
 from .protocol import fingerprint
 from .read_errors import as_shard_unreadable
 from .samples import Sample, ending_of, group, is_hidden, is_text, text_name
-from .tables import NAMES, numbered
+from .tables import NAMES
 
 TAR = re.compile(r".+\.tar", re.IGNORECASE)
 MAX_TEXT_BYTES = 2**18
@@ -39,7 +47,8 @@ OTHER_FORMAT = f"It is not an image that can be read: {FORMATS} can."
 NO_IMAGE = "It describes no image: there is none of this name."
 NOT_A_FILE = "It is a link or a device, and not a file."
 REPLACED = "The tar file has a later file of the same name."
-BESIDE_TARS = "It is in a folder with tar files, of which only these are read."
+BESIDE = "It is next to tar or Parquet files, of which only these are read."
+UNREADABLE = "The file cannot be read."
 
 
 @dataclass(frozen=True)
@@ -59,20 +68,12 @@ class FilePart:
                 file.seek(self.offset)
                 return file.read(self.size)
         except OSError as error:
-            raise NotAnImage("The file cannot be read.") from error
+            raise NotAnImage(UNREADABLE) from error
 
     def head(self) -> bytes:
         """Read the first bytes. Raises NotAnImage."""
         size = min(self.size, HEAD_BYTES)
         return FilePart(self.path, self.offset, size).read(size)
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """The name of a file that is not taken, and the reason."""
-
-    name: str
-    reason: str
 
 
 @dataclass
@@ -110,10 +111,9 @@ class Listing:
 
 @dataclass
 class ImageFiles:
-    """The images of a shard, as an ImageSet, and the files that are left out."""
+    """The images of a shard, as an ImageSet."""
 
     samples: Sequence[Sample]
-    left_out: Sequence[LeftOut]
     part_of: Callable[[str], FilePart]
     prefix: str  # of the names in `file`
     columns: Mapping[str, str]
@@ -121,35 +121,27 @@ class ImageFiles:
     bytes: int
 
     def __len__(self) -> int:
-        return len(self.samples) + len(self.left_out)
+        return len(self.samples)
 
     def read(self, start: int, size: int) -> Iterator[Rows]:
         """Yield the rows from `start` on, `size` at a time; all cells are texts."""
         for first in range(start, len(self), size):
-            last = min(first + size, len(self))
-            rows = [self._row(number) for number in range(first, last)]
+            samples = self.samples[first : first + size]
+            rows = list(map(self._row, samples))
             names = dict.fromkeys(name for row in rows for name in row)
             schema = pa.schema([(name, pa.string()) for name in names])
             table = pa.Table.from_pylist(rows, schema)
-            yield Rows(table, partial(self._load, first))
+            yield Rows(table, partial(self._load, samples))
 
-    def _load(self, first: int, place: int, url: str) -> SourceImage:
+    def _load(self, samples: Sequence[Sample], place: int, url: str) -> SourceImage:
         """Read an image.
 
         Raises NotAnImage or ImageTooLarge, for its texts as well.
         """
-        number = first + place
-        if number >= len(self.samples):
-            raise NotAnImage(self.left_out[number - len(self.samples)].reason)
-        sample = self.samples[number]
-        self._read_texts(sample)
-        return read_image(self.part_of(sample.image).read(MAX_BYTES))
+        self._read_texts(samples[place])
+        return read_image(self.part_of(samples[place].image).read(MAX_BYTES))
 
-    def _row(self, number: int) -> dict[str, str]:
-        if number >= len(self.samples):
-            name = self.left_out[number - len(self.samples)].name
-            return {"url": "", "caption": "", "file": shown_name(name)}
-        sample = self.samples[number]
+    def _row(self, sample: Sample) -> dict[str, str]:
         try:
             caption, metadata = self._read_texts(sample)
         except (NotAnImage, ImageTooLarge):
@@ -187,7 +179,7 @@ class ImageFiles:
         except (ValueError, AttributeError, RecursionError) as error:
             raise NotAnImage("The JSON beside it cannot be read.") from error
         return {
-            _replace_surrogates(key): _replace_surrogates(
+            replace_surrogates(key): replace_surrogates(
                 value
                 if isinstance(value, str)
                 else json.dumps(value, ensure_ascii=False)
@@ -204,20 +196,20 @@ class ImageFiles:
 # --- Tar files
 
 
-def tar_files(
-    files: list[Path], columns: Mapping[str, str], left_out: Sequence[LeftOut] = ()
-) -> dict[int, Callable[[], ImageFiles]]:
-    """Return the shards of tar files, one each, by the numbers in their names.
-
-    The last one gets the files beside them that are left out.
-    """
-    shards = numbered(files)
-    return {
-        number: partial(
-            _open_tar, path, columns, left_out if number == max(shards) else ()
-        )
-        for number, path in shards.items()
-    }
+def open_tar(path: Path, columns: Mapping[str, str]) -> ImageSet:
+    """Return the images of a tar file. Raises ShardUnreadable."""
+    members, left_out = tar_members(path)
+    listing = Listing(left_out=left_out)
+    for name, part in members.items():
+        listing.add(name, part.head)
+    samples = listing.samples()
+    prefix = f"{path.name}/"
+    size = sum(members[sample.image].size for sample in samples)
+    version = fingerprint(path, read_as=str(columns))
+    images = ImageFiles(samples, members.__getitem__, prefix, columns, version, size)
+    return WithLeftOut(
+        images, [replace(each, name=prefix + each.name) for each in listing.left_out]
+    )
 
 
 def tar_members(path: Path) -> tuple[dict[str, FilePart], list[LeftOut]]:
@@ -245,27 +237,6 @@ def tar_members(path: Path) -> tuple[dict[str, FilePart], list[LeftOut]]:
         if file.read() != END_OF_TAR:
             raise ShardUnreadable(f"{path.name} is cut short.")
     return members, left_out
-
-
-def _open_tar(
-    path: Path, columns: Mapping[str, str], left_out: Sequence[LeftOut]
-) -> ImageFiles:
-    members, others = tar_members(path)
-    listing = Listing(left_out=others)
-    for name, part in members.items():
-        listing.add(name, part.head)
-    samples = listing.samples()
-    prefix = f"{path.name}/"
-    inside = [replace(each, name=prefix + each.name) for each in listing.left_out]
-    return ImageFiles(
-        samples,
-        [*inside, *left_out],
-        members.__getitem__,
-        prefix,
-        columns,
-        fingerprint(path, read_as=f"{columns} {left_out}"),
-        sum(members[sample.image].size for sample in samples),
-    )
 
 
 # --- Folders
@@ -302,68 +273,50 @@ def list_folder(folder: Path) -> Listing:
     return listing
 
 
-def beside_tars(folder: Path, tars: Collection[Path]) -> list[LeftOut]:
-    """Return the files of a folder, if it is one, other than its tar files."""
-    if not folder.is_dir():
+def beside(source: str, files: Collection[Path]) -> list[LeftOut]:
+    """Return the other files of a source that is a folder."""
+    if not os.path.isdir(source):
         return []
-    names = sorted(name for name, _ in files_below(folder))
-    taken = {tar.name for tar in tars}
-    return [LeftOut(n, BESIDE_TARS) for n in names if n not in taken]
+    taken = {file.name for file in files}
+    names = sorted(name for name, _ in files_below(Path(source)))
+    return [LeftOut(name, BESIDE) for name in names if name not in taken]
 
 
 def folder_files(
-    folder: Path, listing: Listing, columns: Mapping[str, str]
-) -> dict[int, Callable[[], ImageFiles]]:
+    folder: Path, samples: Sequence[Sample], columns: Mapping[str, str]
+) -> dict[int, Callable[[], ImageSet]]:
     """Return the shards of a folder: SHARD_ROWS images each, in the order of paths.
 
-    Items keep their ids as long as images are only appended. The last shard gets the
-    files that are left out.
+    Items keep their ids as long as images are only appended.
     """
-    samples = listing.samples()
     starts = range(0, len(samples), SHARD_ROWS)
     return {
         number: partial(
-            _open_folder,
-            folder,
-            samples[first : first + SHARD_ROWS],
-            listing.left_out if first == starts[-1] else (),
-            columns,
+            _open_folder, folder, samples[first : first + SHARD_ROWS], columns
         )
         for number, first in enumerate(starts)
     }
 
 
 def _open_folder(
-    folder: Path,
-    samples: Sequence[Sample],
-    left_out: Sequence[LeftOut],
-    columns: Mapping[str, str],
+    folder: Path, samples: Sequence[Sample], columns: Mapping[str, str]
 ) -> ImageFiles:
     def part_of(name: str) -> FilePart:
         path = folder / name
-        return FilePart(path, 0, path.stat().st_size)
+        try:
+            return FilePart(path, 0, path.stat().st_size)
+        except OSError as error:
+            raise NotAnImage(UNREADABLE) from error
 
     with as_shard_unreadable(folder.name):
         names = dict.fromkeys(name for sample in samples for name in sample.names)
-        version = fingerprint(
-            *(folder / name for name in names),
-            read_as=f"{columns} {samples} {left_out}",
-        )
-        size = sum(part_of(sample.image).size for sample in samples)
-    return ImageFiles(samples, left_out, part_of, "", columns, version, size)
+        files = [folder / name for name in names]
+        version = fingerprint(*files, read_as=f"{columns} {samples}")
+        size = sum((folder / sample.image).stat().st_size for sample in samples)
+    return ImageFiles(samples, part_of, "", columns, version, size)
 
 
 def caption_from_name(name: str) -> str:
     """Return a caption for a file name: "golden gate" for golden-gate_7.jpg."""
     stem = Path(name).stem
     return " ".join(word for word in re.split(r"[\W\d_]+", stem) if word)
-
-
-def shown_name(name: str) -> str:
-    """Return a file's name as it is stored: without NUL, and valid Unicode."""
-    return _replace_surrogates(name).replace("\0", "")
-
-
-def _replace_surrogates(text: str) -> str:
-    """Return a text as valid Unicode, which JSON and file names may not be."""
-    return text.encode("utf-8", "replace").decode()

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from search.errors import CannotFetch, ShardUnreadable
 
-from .image_fetch import Rows, SourceImage, fetch_image
+from .image_fetch import SourceImage, fetch_image
+from .image_set import Rows
 from .protocol import fingerprint
 from .read_errors import as_shard_unreadable
 from .tables import TABLE, TableFile, files_of, roles_of, with_names

@@ -4,7 +4,7 @@ Images are in a column of structs with `bytes` and perhaps `path`, or in one of 
 values, such as jpg. Their item gets the place of the row as `file`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -18,12 +18,13 @@ from search.images.decode import MAX_BYTES
 from search.images.formats import sniff
 from search.links import linkable
 
-from .image_fetch import Rows, SourceImage, read_image
+from .image_fetch import SourceImage, read_image
 from .image_files import caption_from_name
 from .image_lists import COMPUTED
+from .image_set import Rows
 from .protocol import fingerprint
 from .read_errors import as_shard_unreadable
-from .tables import NAMES, PARQUET, find_tables, numbered, roles_of, with_names
+from .tables import NAMES, PARQUET, find_tables, roles_of, with_names
 
 READ_ROWS = 8  # few, since a cell may have as many as MAX_BYTES
 READ_BYTES = 2**20  # of a column; by default all of a row group is read
@@ -31,20 +32,10 @@ TEXT_ROLES = ("url", "caption", "width", "height")
 IMAGE_NAMES = NAMES["image"]
 
 
-def image_tables(
-    source: str, columns: Mapping[str, str]
-) -> dict[int, Callable[[], "ImageTable"]]:
-    """Return the shards of Parquet files with images, one each; {} without any.
-
-    The first file decides whether they hold images.
-    """
+def find_image_tables(source: str, columns: Mapping[str, str]) -> list[Path]:
+    """Return the Parquet files of a source; none if the first holds no images."""
     files = find_tables(source, PARQUET)
-    if not files or not image_columns(open_table(files[0]), columns):
-        return {}
-    return {
-        number: partial(ImageTable, path, columns)
-        for number, path in numbered(files).items()
-    }
+    return files if files and image_columns(open_table(files[0]), columns) else []
 
 
 class ImageTable:

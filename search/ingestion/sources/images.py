@@ -8,12 +8,11 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -25,12 +24,13 @@ from search.errors import InvalidQuery, ShardUnreadable
 from search.models import Dataset
 from search.removals.takedowns import REJECT_REASON, RemovalList
 
-from .image_fetch import Rows, SourceImage
-from .image_files import TAR, beside_tars, folder_files, list_folder, tar_files
+from .image_fetch import SourceImage
+from .image_files import TAR, beside, folder_files, list_folder, open_tar
 from .image_lists import lists
-from .image_tables import image_tables
+from .image_set import ImageSet, LeftOut, Rows, WithLeftOut
+from .image_tables import ImageTable, find_image_tables
 from .protocol import Batch, Rejected, check_number, fingerprint
-from .tables import find_tables
+from .tables import find_tables, numbered
 
 BATCH_ROWS = 128
 # With the batch that is embedded, three are in memory: at most some 600 KB an image.
@@ -42,23 +42,7 @@ MAX_REASON_LENGTH = 300
 logger = logging.getLogger(__name__)
 
 
-class ImageSet(Protocol):
-    """The images of one shard: an ImageList, ImageFiles or ImageTable."""
-
-    @property
-    def fingerprint(self) -> str: ...
-
-    @property
-    def bytes(self) -> int: ...
-
-    def __len__(self) -> int: ...
-
-    def read(self, start: int, size: int) -> Iterator[Rows]:
-        """Yield the rows from `start` on, a multiple of `size`, in their order.
-
-        At most `size` at a time, and never of both sides of a multiple of it. Their
-        table has the columns url and caption (texts), and others.
-        """
+Shards = Mapping[int, Callable[[], ImageSet]]
 
 
 @dataclass
@@ -96,15 +80,36 @@ class Images:
         """Do nothing: no file was stored."""
 
     @cached_property
-    def _parts(self) -> Mapping[int, Callable[[], ImageSet]]:
+    def _parts(self) -> Shards:
         source, columns = self.dataset.source, self.dataset.columns
         if tars := find_tables(source, TAR):
-            return tar_files(tars, columns, beside_tars(Path(source), tars))
+            return _one_each(tars, open_tar, self.dataset)
         if os.path.isdir(source) and (listing := list_folder(Path(source))).images:
-            return folder_files(Path(source), listing, columns)
-        if tables := image_tables(source, columns):
-            return tables
+            shards = folder_files(Path(source), listing.samples(), columns)
+            return _with_left_out(shards, listing.left_out)
+        if tables := find_image_tables(source, columns):
+            return _one_each(tables, ImageTable, self.dataset)
         return lists(source, columns)
+
+
+def _one_each(
+    files: list[Path],
+    opener: Callable[[Path, Mapping[str, str]], ImageSet],
+    dataset: Dataset,
+) -> Shards:
+    """Return the shards of files, by the numbers in their names."""
+    shards = {
+        number: partial(opener, path, dataset.columns)
+        for number, path in numbered(files).items()
+    }
+    return _with_left_out(shards, beside(dataset.source, files))
+
+
+def _with_left_out(shards: Shards, left_out: Sequence[LeftOut]) -> Shards:
+    """Return the shards, the last one with the files that are left out."""
+    last = max(shards)
+    opener = shards[last]
+    return {**shards, last: lambda: WithLeftOut(opener(), left_out)}
 
 
 @dataclass
@@ -215,7 +220,7 @@ class ImageShard:
         }
         rows, images = list(loaded), list(loaded.values())
         urls = [pending.urls[i] for i in rows]
-        whole = pa.concat_tables(pending.tables)
+        whole = pa.concat_tables(pending.tables, promote_options="default")
         table = whole.take(pa.array(rows, pa.int64()))
         captions = _captions(table)
         pixels = [image.image for image in images]

@@ -11,7 +11,8 @@ from pathlib import Path, PurePosixPath
 from search.errors import CannotFetch, NotAnImage, ShardUnreadable
 from search.images.decode import MAX_BYTES
 
-from .image_files import TAR, FilePart, shown_name, tar_members
+from .image_files import TAR, FilePart, tar_members
+from .image_set import shown_name
 from .image_tables import read_cell
 from .tables import PARQUET, find_tables
 
