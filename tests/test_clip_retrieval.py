@@ -579,7 +579,7 @@ def test_what_is_no_picture_is_refused(api):
     text = base64.b64encode(b"hello").decode()
     answer = knn(api, image=text)
     assert answer.status_code == 415
-    assert "not a picture" in message(answer)
+    assert "not an image" in message(answer)
     bomb = knn(api, image=base64.b64encode(png_bomb(13_000)).decode())
     assert bomb.status_code == 413
     assert "13000 × 13000" in message(bomb)
@@ -588,7 +588,7 @@ def test_what_is_no_picture_is_refused(api):
 def test_too_much_is_refused(api, settings):
     large = knn(api, image="A" * (15 * 2**20))
     assert large.status_code == 413
-    assert message(large) == "The picture is larger than 10 MB."
+    assert message(large) == "The image is larger than 10 MB."
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000
     answer = knn(api, text="a" * 2_000)
     assert answer.status_code == 413

@@ -2,10 +2,12 @@
 
 import json
 import shutil
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from postcards.shards import MODEL, jpeg
 from search.encoder import openclip
@@ -86,13 +88,13 @@ def test_long_and_short_texts_keep_their_places():
 
 
 def test_half_the_precision_means_nearly_the_same(settings):
-    files = [jpeg(number) for number in range(6)]
+    images = [Image.open(BytesIO(jpeg(number))) for number in range(6)]
     full = OpenClipEncoder(MODEL)
-    wanted = full.encode_texts(TEXTS), full.encode_image_files(files)
+    wanted = full.encode_texts(TEXTS), full.encode_images(images)
     settings.ENCODER_PRECISION = "bfloat16"
     half = OpenClipEncoder(MODEL)
     for vectors, right in zip(
-        (half.encode_texts(TEXTS), half.encode_image_files(files)), wanted, strict=True
+        (half.encode_texts(TEXTS), half.encode_images(images)), wanted, strict=True
     ):
         assert vectors.dtype == np.float32
         assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)

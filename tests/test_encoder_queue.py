@@ -17,7 +17,7 @@ from search.encoder.queue import (
     Request,
     new_call,
 )
-from search.errors import NotAnImage, SearchUnavailable
+from search.errors import SearchUnavailable
 
 LIMITS = {"t": 64, "p": 64}
 LIVENESS = Liveness(dead_after_ms=100)  # else the tests wait longer for deaths
@@ -84,12 +84,12 @@ def test_a_refusal_reaches_the_one_whose_it_is(client, serving):
     with ThreadPoolExecutor(2) as users:
         answers = [users.submit(client.encode, each, 64, 3) for each in (good, bad)]
         told = [
-            (got, NotAnImage("It is damaged.") if got == bad[0] else b"vector")
+            (got, SearchUnavailable("It broke.") if got == bad[0] else b"vector")
             for got in taken(worker, 2)
         ]
         worker.answer(told)
         assert answers[0].result() == [b"vector"]
-        with pytest.raises(NotAnImage, match="damaged"):
+        with pytest.raises(SearchUnavailable, match="It broke"):
             answers[1].result()
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +18,14 @@ import pytest
 import redis
 from conftest import ROOT
 from django.db import connection
+from PIL import Image
 from support.production import TESTS, Redis, wait_until
 
 from postcards.shards import MODEL, jpeg
 from search.encoder import local_encoder
 from search.encoder.queue import PREFIX, WORKERS
 from search.encoder.remote import CeleryEncoder
-from search.errors import ImageTooLarge, NotAnImage, SearchUnavailable
-from search.images.decode import MAX_BYTES
+from search.errors import SearchUnavailable
 
 REMOTE = "search.encoder.remote.CeleryEncoder"
 WAIT_S = 3.0  # as the settings have it
@@ -129,6 +130,10 @@ def remote(site, settings) -> CeleryEncoder:
     return CeleryEncoder(MODEL)
 
 
+def drawn(number: int) -> Image.Image:
+    return Image.open(BytesIO(jpeg(number)))
+
+
 def outcome(ask, *arguments):
     """Return what a call returns or raises, and its seconds."""
     started = time.monotonic()
@@ -140,12 +145,12 @@ def outcome(ask, *arguments):
 
 def test_the_answers_are_those_of_the_model_in_this_process(remote):
     texts = ["a red house", "", "🏠 " * 200, "half a pair \ud83c"]
-    files = [jpeg(1), jpeg(2)]
+    images = [drawn(1), drawn(2)]
     here = local_encoder(MODEL, "")
     assert remote.dimension == 512
     for vectors, wanted in [
         (remote.encode_texts(texts), here.encode_texts(texts)),
-        (remote.encode_image_files(files), here.encode_image_files(files)),
+        (remote.encode_images(images), here.encode_images(images)),
     ]:
         assert vectors.dtype == np.float32
         assert np.allclose(vectors, wanted, atol=1e-5)
@@ -184,29 +189,6 @@ def test_a_long_call_is_answered_in_order(remote):
     assert np.allclose(remote.encode_texts(texts), wanted, atol=1e-5)
 
 
-def test_a_damaged_picture_fails_alone(remote):
-    damaged = jpeg(3)[:2_000]
-    with ThreadPoolExecutor(3) as users:
-        files = [[jpeg(1)], [damaged], [jpeg(2)]]
-        told = list(
-            users.map(lambda file: outcome(remote.encode_image_files, file), files)
-        )
-    (first, _), (failed, _), (second, _) = told
-    assert isinstance(failed, NotAnImage)
-    assert "damaged" in failed.message
-    assert first.shape == second.shape == (1, 512)
-
-
-@pytest.mark.parametrize(
-    ("file", "error"),
-    [(b"no picture", NotAnImage), (b"\0" * (MAX_BYTES + 1), ImageTooLarge)],
-)
-def test_what_is_no_picture_is_not_even_sent(remote, settings, file, error):
-    settings.CELERY_BROKER_URL = "redis://127.0.0.1:1/0"
-    with pytest.raises(error):
-        remote.encode_image_files([file])
-
-
 def test_a_slow_worker_keeps_nobody_longer_than_the_limit(site, remote, client):
     """And what had to wait too long is not computed afterwards."""
     with site.paused(), ThreadPoolExecutor(2) as users:
@@ -243,7 +225,7 @@ def test_when_too_much_waits_the_next_is_refused_at_once(site, remote, settings)
 
 
 def test_nothing_of_a_query_stays_in_redis(site, remote):
-    remote.encode_image_files([jpeg(4)])
+    remote.encode_images([drawn(4)])
     remote.encode_texts(["forgotten"])
     with redis.Redis(port=site.redis.port) as client:
 

@@ -26,6 +26,7 @@ from postcards.shards import HEIGHT, MODEL, WIDTH, encoder, jpeg
 from search.clickhouse.schema import SHARD_BITS
 from search.errors import SearchUnavailable, ShardUnreadable
 from search.fetch import Limits
+from search.images import decoders
 from search.ingestion import shard_run
 from search.ingestion.sources import image_fetch, image_lists, images
 from search.ingestion.sources.image_fetch import downscale_url, read_image, refusal
@@ -229,7 +230,7 @@ def test_what_cannot_be_had_is_rejected_with_its_reason(
     expected = {
         "/postcards/1.jpg": "",
         "/missing/2.jpg": "status 404",
-        "/page": "not a picture",
+        "/page": "not an image",
         "/huge": "larger than 1 MB",
         "/noai/1.jpg": "noai (X-Robots-Tag)",
         "/otherbot/1.jpg": "",
@@ -568,8 +569,8 @@ def test_pictures_wait_in_few_pixels_and_in_their_shape(size):
     made = read_image(data.getvalue())
     assert (made.width, made.height) == size
     width, height = made.image.size
-    assert width * height <= 1.01 * image_fetch.MAX_STORED_PIXELS
-    assert min(width, height) <= image_fetch.SHORT_SIDE
+    assert width * height <= 1.01 * decoders.MAX_PIXELS
+    assert min(width, height) <= decoders.SHORT_SIDE
     assert width / height == pytest.approx(size[0] / size[1], rel=0.02)
 
 

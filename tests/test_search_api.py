@@ -273,7 +273,7 @@ def test_an_item_shows_all_its_metadata(api):
         ({"terms": [{"embedding": [1, 2]}]}, 400, "2 numbers"),
         ({"terms": [{"embedding": ["x"] * 512}]}, 400, "number"),
         ({"terms": [{"image": "no base64!"}]}, 400, "base64"),
-        ({"terms": [{"image": "aGVsbG8="}]}, 415, "not a picture"),
+        ({"terms": [{"image": "aGVsbG8="}]}, 415, "not an image"),
         ({"terms": "a boat"}, 400, "list"),
         ({"terms": [["a"]]}, 400, "dictionary"),
         ({"cursor": "forged"}, 400, "cursor"),

@@ -377,10 +377,10 @@ def test_a_file_that_is_no_picture_is_refused_and_the_words_stay(page):
     page.locator("#q").fill("a black cat at")
     choose(page, b"no picture at all")
     alert = page.get_by_role("alert")
-    expect(alert).to_contain_text("This file is not a picture that can be read")
+    expect(alert).to_contain_text("This file is not an image that can be read")
     expect(page.locator("#q")).to_have_value("a black cat at")
     assert parameters(page)["q"] == "a black cat"
-    expect(page.locator("#announcement")).to_contain_text("not a picture")
+    expect(page.locator("#announcement")).to_contain_text("not an image")
     provoked(page, "415")
     search(page, "a black cat at night")
     expect(alert).to_have_count(0)

@@ -203,8 +203,8 @@ def test_concepts_are_those_that_the_user_may_see(search, refused, monkeypatch):
         (["--item", "1", "--cutoff", "nan"], "The filter cutoff lies between"),
         (["cat", "--min-width=-5"], "The filter min_width is a number of pixels."),
         (["--image", "/nowhere.jpg"], "/nowhere.jpg cannot be read: No such file"),
-        (["--image", "README.md"], "README.md: This file is not a picture"),
-        (["--image", "/dev/zero"], "/dev/zero: The picture is larger than 10 MB"),
+        (["--image", "README.md"], "README.md: This file is not an image"),
+        (["--image", "/dev/zero"], "/dev/zero: The image is larger than 10 MB"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_sentence(refused, arguments, sentence):

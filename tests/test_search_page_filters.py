@@ -13,12 +13,11 @@ from support.tiny_shards import DIMENSION, import_all, vectors, write_shard
 from postcards.shards import jpeg
 from search.clickhouse import client as clickhouse
 from search.clickhouse import schema
-from search.images.decode import MAX_BYTES
+from search.images.formats import MAX_BYTES
 from search.models import Dataset
 from search.query.filters import MAX_EXCLUDED, Filters
-from search.query.model import SearchQuery, Term
+from search.query.model import MAX_IMAGES, SearchQuery, Term
 from search.retrieval.feedback import MAX_MARKS
-from search.web.forms import MAX_IMAGES
 from search.web.histogram import BARS, WIDTH
 from search.web.selection_views import MAX_SELECTED
 

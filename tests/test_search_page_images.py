@@ -33,9 +33,9 @@ def test_a_picture_keeps_the_choices_and_replaces_what_was_searched_for(client):
 
 
 REFUSED_PICTURES = {
-    "none": (b"hello", 415, "not a picture that can be read"),
-    "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415, "not a picture"),
-    "cut": (jpeg(1)[:2_000], 415, "damaged"),
+    "none": (b"hello", 415, "not an image that can be read"),
+    "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415, "not an image"),
+    "cut": (jpeg(1)[:200], 415, "damaged"),
     "bomb": (png_bomb(13_000), 413, "13000 × 13000 pixels"),
     "large": (bytes(10 * 2**20 + 1), 413, "larger than 10 MB"),
     "empty": (b"", 400, "Choose a picture first."),
@@ -86,7 +86,7 @@ def test_several_pictures_are_searched_by_at_once(client):
     assert {9, 123} <= {*Page(client.get(address)).ids[:10]}
     answer = sent(1, 2, 3, 4, 5)
     assert answer.status_code == 400
-    assert "up to 4 pictures" in Page(answer).text
+    assert "at most 4 images" in Page(answer).text
 
 
 def test_a_picture_can_join_what_is_searched_for(client):

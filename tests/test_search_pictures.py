@@ -11,7 +11,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from search.errors import ImageTooLarge, NotAnImage
-from search.images.decode import decode
+from search.images import decode as decoding
+
+
+def decode(data: bytes, **options) -> Image.Image:
+    return decoding.decode(data, **options).image
 
 
 def encoded(picture: Image.Image, kind: str, **options) -> bytes:

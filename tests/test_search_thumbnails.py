@@ -28,7 +28,6 @@ from search.fetch import Limits
 from search.models import Dataset
 from search.removals.takedowns import add
 from search.thumbnails import SIZES, service
-from search.thumbnails.resize import resize_all
 from search.thumbnails.store import Store, store
 from search.thumbnails.work_queue import FetchQueue, InProgress, UnresponsiveHosts
 
@@ -169,7 +168,7 @@ def test_colours_are_what_the_profile_of_the_picture_says():
     swapped = profile.replace(b"rXYZ", b"----").replace(b"bXYZ", b"rXYZ")
     swapped = swapped.replace(b"----", b"bXYZ")
     red = Image.new("RGB", (40, 40), (255, 0, 0))
-    made = resize_all(encoded(red, "PNG", icc_profile=swapped))
+    made = service.resize_all(encoded(red, "PNG", icc_profile=swapped))
     small = Image.open(BytesIO(made[160])).convert("RGB")
     assert small.getpixel((20, 20))[2] > 200 > 60 > small.getpixel((20, 20))[0]
 
@@ -232,8 +231,8 @@ def test_our_own_pictures_are_drawn_without_asking_anybody(client, site, setting
     ("path", "passing", "word"),
     [
         ("/missing", False, "status 404"),
-        ("/page.html", False, "not a picture"),
-        ("/drawing.svg", False, "not a picture"),
+        ("/page.html", False, "not an image"),
+        ("/drawing.svg", False, "not an image"),
         ("/bomb.png", False, "13000 × 13000"),
         ("/huge", False, "larger than 10 MB"),
         ("/inwards", False, "Only public addresses"),

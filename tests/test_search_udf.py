@@ -164,7 +164,7 @@ def test_order_by_encode_text_finds_by_the_index(answers):
         ("linked outside", "“link.png”: only pictures in the folder"),
         ("missing", "“no.png”: there is no such file"),
         ("folder", "“”: there is no such file"),
-        ("broken", "“broken.png”: This file is not a picture"),
+        ("broken", "“broken.png”: This file is not an image"),
         ("many broken", "“0”: there is no such file"),
     ],
 )

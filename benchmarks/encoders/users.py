@@ -6,7 +6,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from itertools import count
 from pathlib import Path
 
@@ -68,10 +67,7 @@ class Things:
     def __init__(self) -> None:
         lines = QUERIES.read_text().splitlines()
         self.words = [json.loads(line)["query"] for line in lines]
-        noise = Image.effect_noise((640, 480), 40).convert("RGB")
-        data = BytesIO()
-        noise.save(data, "JPEG", quality=88)
-        self.picture = data.getvalue()
+        self.image = Image.effect_noise((512, 384), 40).convert("RGB")
         self.numbers = count()
 
     def text(self) -> str:
@@ -82,7 +78,7 @@ class Things:
 def asker(kind: str, place: Place, things: Things) -> Callable[[], object]:
     if kind == "texts":
         return lambda: place.encoder.encode_texts([things.text()])
-    return lambda: place.encoder.encode_image_files([things.picture])
+    return lambda: place.encoder.encode_images([things.image])
 
 
 def measure(

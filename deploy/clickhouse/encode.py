@@ -20,7 +20,8 @@ from PIL import Image
 
 from search.encoder import local_encoder
 from search.errors import InvalidQuery, SearchError
-from search.images import decode
+from search.images.decoders import import_decoders
+from search.images.formats import MAX_BYTES
 
 BATCH_SIZE = 8  # small, so that the engine gets output from a long chunk in time
 MAX_SHOWN_LENGTH = 200  # characters of a path; the engine reads 4 KB of errors at once
@@ -83,7 +84,8 @@ def read_image(folder: Path, row: bytes) -> Image.Image:
         if not path.is_file():
             raise InvalidQuery(f"there is no such file in {folder}.")
         with path.open("rb") as file:
-            return decode.decode(file.read(decode.MAX_BYTES + 1))
+            [small] = import_decoders.shrink([file.read(MAX_BYTES + 1)])
+            return small.image
     except InvalidQuery as error:
         raise InvalidQuery(f"{quoted(name)}: {error.message}") from error
     except (OSError, ValueError) as error:

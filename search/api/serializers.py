@@ -7,7 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from search.errors import ImageTooLarge, InvalidQuery
-from search.images.decode import MAX_BYTES
+from search.images.formats import MAX_BYTES
 from search.query.filters import (
     LAST_ITEM,
     MAX_EXCLUDED,
@@ -225,7 +225,7 @@ def _term(given: dict[str, Any]) -> dict[str, Any]:
 
 def image_bytes(text: str) -> bytes:
     if len(text) > MAX_BYTES * 4 // 3 + 4:
-        raise ImageTooLarge(f"The picture is larger than {MAX_BYTES // 2**20} MB.")
+        raise ImageTooLarge(f"The image is larger than {MAX_BYTES // 2**20} MB.")
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:

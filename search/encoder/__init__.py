@@ -11,6 +11,8 @@ from django.utils.module_loading import import_string
 from .cached import CachedEncoder
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from .openclip import OpenClipEncoder
 
 LOCAL = "search.encoder.openclip.OpenClipEncoder"
@@ -23,8 +25,8 @@ class Encoder(Protocol):
     """One CLIP model; thread-safe.
 
     Both methods return float32 (count, dimension), rows of unit length, and raise
-    SearchUnavailable when the model cannot be used. Image files are untrusted: a bad
-    one raises NotAnImage or ImageTooLarge.
+    SearchUnavailable when the model cannot be used. Images are small and in RGB, as
+    search.images.decoders makes them of files.
     """
 
     @property
@@ -32,7 +34,7 @@ class Encoder(Protocol):
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray: ...
 
-    def encode_image_files(self, files: Sequence[bytes]) -> np.ndarray: ...
+    def encode_images(self, images: Sequence["Image.Image"]) -> np.ndarray: ...
 
 
 def encoder_for(model: str, weights: str) -> Encoder:

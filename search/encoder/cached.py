@@ -10,6 +10,8 @@ import numpy as np
 from search import cache
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from . import Encoder
 
 CACHE_S = 24 * 3_600
@@ -27,8 +29,8 @@ class CachedEncoder:
     def dimension(self) -> int:
         return self.encoder.dimension
 
-    def encode_image_files(self, files: Sequence[bytes]) -> np.ndarray:
-        return self.encoder.encode_image_files(files)
+    def encode_images(self, images: Sequence["Image.Image"]) -> np.ndarray:
+        return self.encoder.encode_images(images)
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Return float32 (len(texts), dimension), rows of unit length."""

@@ -1,10 +1,12 @@
 """CLIP in this process with open_clip; torch is imported at first use only."""
 
 import logging
+import os
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -14,7 +16,6 @@ import numpy as np
 from django.conf import settings
 
 from search.errors import SearchUnavailable
-from search.images.decode import decode, decoder_pool
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -231,7 +232,7 @@ LENGTH_STEPS = (16, 32)
 
 logger = logging.getLogger(__name__)
 model_cache: ModelCache["OpenClipEncoder"] = ModelCache()
-decoders = decoder_pool("encoder")
+preparers = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "encoder")
 
 
 class OpenClipEncoder:
@@ -265,28 +266,17 @@ class OpenClipEncoder:
             vectors.update(zip(rows, encoded, strict=True))
         return np.stack([vectors[row] for row in range(len(texts))])
 
-    def encode_image_files(self, files: Sequence[bytes]) -> np.ndarray:
-        """Return float32 (len(files), dimension), rows of unit length."""
-        return self.encode_prepared(decoders.map(self.prepare, files))
-
     def encode_images(self, images: Sequence["Image.Image"]) -> np.ndarray:
-        """Return float32 (len(images), dimension), rows of unit length."""
-        return self.encode_prepared(decoders.map(self._loaded.preprocess, images))
-
-    def prepare(self, file: bytes) -> "Tensor":
-        """Return an image as the model's input; raises NotAnImage, ImageTooLarge."""
-        return self._loaded.preprocess(decode(file))
-
-    def encode_prepared(self, images: Iterable["Tensor"]) -> np.ndarray:
-        """Return float32 (number of images, dimension), rows of unit length.
+        """Return float32 (len(images), dimension), rows of unit length.
 
         A pass runs while other threads prepare the images of the next.
         """
         import torch
 
         loaded = self._loaded
+        prepared = preparers.map(loaded.preprocess, images)
         encode, to = loaded.model.encode_image, (loaded.device, loaded.precision)
-        batches = (torch.stack(batch).to(*to) for batch in _batches(images))
+        batches = (torch.stack(batch).to(*to) for batch in _batches(prepared))
         return np.concatenate([_encode(encode, batch) for batch in batches])
 
     @property

@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 from functools import cache, cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from django.conf import settings
 from redis import RedisError
 
 from search.errors import SearchUnavailable
-from search.images.decode import check
 from search.observability.request_id import request_id
 
-from .queue import IMAGE, TEXT, QueueClient, Request, new_call
+from .queue import IMAGE, TEXT, QueueClient, Request, new_call, pack_image
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 MAX_CALL = 32  # requests of one call, so that a long one leaves room for others
 
@@ -19,8 +22,7 @@ MAX_CALL = 32  # requests of one call, so that a long one leaves room for others
 class CeleryEncoder:
     """Encoder that sends requests through the Redis of CELERY_BROKER_URL.
 
-    After ENCODER_WAIT_S it raises SearchUnavailable. Images are sent as files and
-    decoded by the worker; only their header is checked here.
+    After ENCODER_WAIT_S it raises SearchUnavailable. Images are sent as pixels.
     """
 
     def __init__(self, model: str, weights: str = ""):
@@ -37,11 +39,9 @@ class CeleryEncoder:
             TEXT, [text.encode(errors="surrogatepass") for text in texts]
         )
 
-    def encode_image_files(self, files: Sequence[bytes]) -> np.ndarray:
-        """Return float32 (len(files), dimension), rows of unit length."""
-        for file in files:
-            check(file)
-        return self._encode(IMAGE, files)
+    def encode_images(self, images: Sequence["Image.Image"]) -> np.ndarray:
+        """Return float32 (len(images), dimension), rows of unit length."""
+        return self._encode(IMAGE, [pack_image(image) for image in images])
 
     def _encode(self, kind: str, contents: Sequence[bytes]) -> np.ndarray:
         vectors: list[bytes] = []

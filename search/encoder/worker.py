@@ -22,8 +22,16 @@ from search.observability import metrics
 from search.observability.request_id import use_request_id
 
 from . import local_encoder
-from .openclip import OpenClipEncoder, decoders
-from .queue import IMAGE, LIVENESS, TEXT, Liveness, QueueServer, Request
+from .openclip import OpenClipEncoder
+from .queue import (
+    IMAGE,
+    LIVENESS,
+    TEXT,
+    Liveness,
+    QueueServer,
+    Request,
+    unpack_image,
+)
 
 WINDOW_S = 0.005  # wait for more requests, within the 10 ms that a query may lose
 IDLE_S = 0.5  # between checks of the stop flag
@@ -138,7 +146,8 @@ class EncodeWorker:
 
     def _answer(self, encoder: OpenClipEncoder, requests: list[Request]) -> None:
         if requests[0].kind == IMAGE:
-            results = _encode_images(encoder, requests)
+            images = [unpack_image(request.content) for request in requests]
+            results = _encode_batch(encoder.encode_images, images)
         else:
             texts = [
                 request.content.decode(errors="surrogatepass") for request in requests
@@ -149,25 +158,6 @@ class EncodeWorker:
 
 def _model_of(request: Request) -> tuple[str, str]:
     return request.model, request.weights
-
-
-def _encode_images(encoder: OpenClipEncoder, requests: list[Request]) -> list[Result]:
-    """Encode images as one batch without those that cannot be read."""
-    jobs = [decoders.submit(encoder.prepare, request.content) for request in requests]
-    errors: list[SearchError | None] = []
-    prepared = []
-    for job in jobs:
-        try:
-            prepared.append(job.result())
-            errors.append(None)
-        except SearchError as error:
-            errors.append(error)
-        # An image can make the decoder fail in many ways, such as out of memory.
-        except Exception:
-            logger.exception("An image could not be prepared")
-            errors.append(SearchUnavailable(FAILED))
-    encoded = iter(_encode_batch(encoder.encode_prepared, prepared))
-    return [next(encoded) if error is None else error for error in errors]
 
 
 def _encode_batch(

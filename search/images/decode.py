@@ -1,30 +1,104 @@
-"""Decode untrusted image files."""
+"""Decode untrusted image files to small sRGB images.
 
-import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+This runs in decoder processes (worker), which can be killed; decoders starts them.
+"""
+
+import math
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BytesIO
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import AvifImagePlugin, Image, PngImagePlugin
 
 from search.errors import ImageTooLarge, NotAnImage
 
-MAX_BYTES = 10 * 1024 * 1024
-MAX_PIXELS = 40_000_000
+from .colour import MAX_PROFILE_BYTES, NATIVE_MODES, flatten, grey_range, to_srgb
+from .formats import HEAD_BYTES, LABELS, MAX_BYTES, NAMES, sniff
+from .prepare import DAMAGED, Prepared, prepare
+
 MAX_ASPECT = 50
-# The formats of the web. Pillow reads over forty, some with external programs.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF")
-DECODERS = min(4, os.cpu_count() or 1)
+# By format, from what its decoder keeps in memory for a pixel. JPEGs are scaled down
+# while they are loaded.
+MAX_MEGAPIXELS = {
+    "JPEG": 120,
+    "PNG": 40,
+    "GIF": 40,
+    "BMP": 40,
+    "TIFF": 40,
+    "HEIF": 25,
+    "AVIF": 20,
+    "WEBP": 15,
+    "JXL": 15,
+}
+# Blocks of pixels are averaged to no less than this many times the wanted size; a
+# better filter does the rest.
+OVERSAMPLING = 2
+STRIP_PIXELS = 2**18
+
+Size = tuple[int, int]
+Box = tuple[int, int, int, int]
+# Left, top, right and bottom, as fractions of the upright image.
+Crop = tuple[float, float, float, float]
+WHOLE: Crop = (0.0, 0.0, 1.0, 1.0)
+
+# What turns a stored image upright, by the EXIF orientation.
+TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+Image.MAX_IMAGE_PIXELS = None  # MAX_MEGAPIXELS instead
+PngImagePlugin.MAX_TEXT_CHUNK = MAX_PROFILE_BYTES  # the limit of profiles, too
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # a decoder process has one core
 
 
-def decoder_pool(name: str) -> ThreadPoolExecutor:
-    """Return a pool of few threads, for all that decode for one purpose.
+@dataclass(frozen=True)
+class Decoded:
+    """An upright sRGB image, scaled down, and the size of all of the file, upright.
 
-    An image of 40 megapixels takes 120 MB and more while it is decoded, and a thread
-    keeps some of that (measured).
+    `truncated`: the end of the file is missing, and what it held is grey.
     """
-    return ThreadPoolExecutor(DECODERS, name)
+
+    image: Image.Image
+    width: int
+    height: int
+    truncated: bool
+
+
+def unscaled(width: int, height: int) -> Size:
+    return width, height
+
+
+def decode(
+    data: bytes,
+    fit: Callable[[int, int], Size] = unscaled,
+    crop: Crop = WHOLE,
+    resampling: Image.Resampling = Image.Resampling.BICUBIC,
+) -> Decoded:
+    """Decode the first frame, upright, in sRGB, on white where it is transparent.
+
+    `fit` returns the size to which an upright, cropped image is scaled down. Raises
+    ImageTooLarge or NotAnImage.
+    """
+    with _decode_errors():
+        image, prepared = _open(data)
+        orientation = _orientation(image)
+        width, height = _turned(image.size, orientation)
+        left, top, right, bottom = _pixels(crop, (width, height))
+        wanted = _turned(fit(right - left, bottom - top), orientation)
+        small = _load(image, _stored_crop(crop, orientation), wanted, prepared.bits)
+        if small.size != wanted:
+            small = small.resize(wanted, resampling)
+        small = to_srgb(small, image.info.get("icc_profile"))
+        if orientation in TRANSPOSE:
+            small = small.transpose(TRANSPOSE[orientation])
+        return Decoded(small, width, height, prepared.truncated)
 
 
 def check(data: bytes) -> None:
@@ -33,34 +107,109 @@ def check(data: bytes) -> None:
         _open(data)
 
 
-def decode(data: bytes) -> Image.Image:
-    """Decode the first frame, upright, in RGB, on white where it is transparent.
-
-    Raises ImageTooLarge, before decoding, or NotAnImage.
-    """
-    with _decode_errors():
-        image = _open(data)
-        image.load()
-        upright = ImageOps.exif_transpose(image)
-        return _flatten_on_white(upright)
-
-
-def _open(data: bytes) -> Image.Image:
-    """Open an image and check its size."""
+def _open(data: bytes) -> tuple[Image.Image, Prepared]:
+    """Open a file whose structure and size are within the limits."""
     if len(data) > MAX_BYTES:
         raise ImageTooLarge(
-            f"The picture is larger than {MAX_BYTES // 2**20} MB; please use a "
-            "smaller one."
+            f"The image is larger than {MAX_BYTES // 2**20} MB; please use a smaller "
+            "one."
         )
-    image = Image.open(BytesIO(data), formats=FORMATS)
-    if image.width * image.height > MAX_PIXELS:
-        raise ImageTooLarge(_too_many_pixels(image.width, image.height))
-    if max(image.size) > MAX_ASPECT * min(image.size):
+    kind = sniff(data[:HEAD_BYTES])
+    if kind is None:
+        raise NotAnImage(f"This file is not an image that can be read: {NAMES} can.")
+    prepared = prepare(data, kind)
+    _register(kind)
+    image = Image.open(BytesIO(prepared.data), formats=[kind])
+    _check_size(*image.size, kind)
+    return image, prepared
+
+
+def _register(kind: str) -> None:
+    """Import the plugins that Pillow does not bring, at first use."""
+    if kind == "HEIF":
+        import pillow_heif
+
+        pillow_heif.register_heif_opener(thumbnails=False, decode_threads=1)
+    elif kind == "JXL":
+        from pillow_jxl import JpegXLImagePlugin
+
+        JpegXLImagePlugin.DECODE_THREADS = 0
+
+
+def _check_size(width: int, height: int, kind: str) -> None:
+    limit = MAX_MEGAPIXELS[kind]
+    if width * height > limit * 10**6:
+        raise ImageTooLarge(
+            f"The image has {width} × {height} pixels; up to {limit} megapixels can be "
+            f"read of {LABELS.get(kind, kind)}."
+        )
+    if max(width, height) > MAX_ASPECT * min(width, height):
         # Models scale the short side to their input size, and the long one with it.
         raise ImageTooLarge(
-            f"One side of the picture is over {MAX_ASPECT} times the other."
+            f"One side of the image is over {MAX_ASPECT} times the other."
         )
-    return image
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation of the stored pixels, 1 to 8."""
+    # Pillow turns TIFFs while it loads them, libjxl what was no JPEG before.
+    if image.format == "TIFF" or getattr(image, "jpeg", None) is False:
+        return 1
+    try:
+        orientation = image.getexif().get(0x0112, 1)
+    # Broken metadata raises errors of any kind; the image is shown as it is stored.
+    except Exception:
+        return 1
+    return orientation if orientation in TRANSPOSE else 1
+
+
+def _turned(size: Size, orientation: int) -> Size:
+    return size if orientation < 5 else (size[1], size[0])
+
+
+def _stored_crop(crop: Crop, orientation: int) -> Crop:
+    """Return the part of the stored image that is this part of the upright one."""
+    left, top, right, bottom = crop
+    if orientation in (2, 3, 6, 7):
+        left, right = 1 - right, 1 - left
+    if orientation in (3, 4, 7, 8):
+        top, bottom = 1 - bottom, 1 - top
+    return (left, top, right, bottom) if orientation < 5 else (top, left, bottom, right)
+
+
+def _pixels(crop: Crop, size: Size) -> Box:
+    """Return a part in whole pixels, at least one."""
+    (left, top, right, bottom), (width, height) = crop, size
+    x, y = min(int(left * width), width - 1), min(int(top * height), height - 1)
+    return (
+        *(x, y),
+        max(x + 1, min(math.ceil(right * width), width)),
+        max(y + 1, min(math.ceil(bottom * height), height)),
+    )
+
+
+def _load(image: Image.Image, crop: Crop, wanted: Size, bits: int) -> Image.Image:
+    """Load a part of an image, reduced to at least `wanted` pixels.
+
+    It is flattened in strips, since copies of all of it would take too much memory.
+    """
+    left, top, right, bottom = _pixels(crop, image.size)
+    scale = min((right - left) / wanted[0], (bottom - top) / wanted[1]) / OVERSAMPLING
+    if scale >= 2:
+        image.draft(None, (int(image.width / scale), int(image.height / scale)))
+    image.load()
+    left, top, right, bottom = _pixels(crop, image.size)
+    factor = int(min((right - left) / wanted[0], (bottom - top) / wanted[1]) / 2)
+    factor = max(factor, 1)
+    values = grey_range(image)
+    rows = factor * max(1, STRIP_PIXELS // ((right - left) * factor))
+    size = -(-(right - left) // factor), -(-(bottom - top) // factor)
+    small = Image.new(image.mode if image.mode in NATIVE_MODES else "RGB", size)
+    for y in range(top, bottom, rows):
+        strip = image.crop((left, y, right, min(y + rows, bottom)))
+        strip = flatten(strip, values, bits)
+        small.paste(strip.reduce(factor), (0, (y - top) // factor))
+    return small
 
 
 @contextmanager
@@ -68,30 +217,12 @@ def _decode_errors() -> Iterator[None]:
     """Translate the errors of Pillow into NotAnImage and ImageTooLarge."""
     try:
         yield
-    except ImageTooLarge:
+    except (ImageTooLarge, NotAnImage):
         raise
-    except Image.DecompressionBombError as error:
-        raise ImageTooLarge(_too_many_pixels()) from error
-    except UnidentifiedImageError as error:
-        raise NotAnImage(
-            "This file is not a picture that can be read: JPEG, PNG, WebP, GIF and "
-            "AVIF can."
+    except MemoryError as error:
+        raise ImageTooLarge(
+            "This image needs too much memory to decode; please use a smaller one."
         ) from error
     # On broken files, decoders raise errors of any kind.
     except Exception as error:
-        raise NotAnImage("This picture is damaged and cannot be read.") from error
-
-
-def _too_many_pixels(width: int = 0, height: int = 0) -> str:
-    size = f"has {width} × {height} pixels" if width else "has far too many pixels"
-    return f"The picture {size}; up to {MAX_PIXELS // 10**6} megapixels can be read."
-
-
-def _flatten_on_white(image: Image.Image) -> Image.Image:
-    if image.mode == "P":
-        image = image.convert("RGBA")
-    if image.mode in ("RGBA", "LA", "PA"):
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        return Image.alpha_composite(white, layer).convert("RGB")
-    return image.convert("RGB")
+        raise NotAnImage(DAMAGED) from error

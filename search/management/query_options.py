@@ -11,7 +11,8 @@ from django.contrib.auth.models import AnonymousUser
 from search.api.item_serializers import SearchPageSerializer
 from search.clickhouse import client
 from search.errors import InvalidQuery, NotFound, SearchUnavailable, UnreadableWord
-from search.images import decode
+from search.images.decoders import query_decoders
+from search.images.formats import MAX_BYTES
 from search.models import Dataset
 from search.query.model import MAX_PER_PAGE, SearchQuery, Term
 from search.retrieval import query_reader, service
@@ -75,11 +76,11 @@ def read_image_file(path: str) -> bytes:
     """Return the bytes of an image file; raise InvalidQuery, which names the file."""
     try:
         with open(path, "rb") as file:
-            data = file.read(decode.MAX_BYTES + 1)
+            data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise InvalidQuery(f"{path} cannot be read: {error.strerror}.") from error
     try:
-        decode.check(data)
+        query_decoders.verify(data)
     except InvalidQuery as error:
         raise InvalidQuery(f"{path}: {error.message}") from error
     return data

@@ -18,7 +18,7 @@ MODES = ("ann", "exact")
 SORTS = ("similarity", "size", "popularity")
 MAX_TERMS = 16
 MAX_URL_LENGTH = 2_000
-MAX_FETCHED = 4  # images by their URL; each may take seconds
+MAX_IMAGES = 4  # of a query, given or by their URL: each takes time to decode
 MAX_WEIGHT = 100.0
 DEFAULT_LIMIT = 40
 MAX_PER_PAGE = 100
@@ -73,6 +73,11 @@ class Term:
             raise InvalidQuery(
                 f"A weight lies between −{MAX_WEIGHT:g} and {MAX_WEIGHT:g}."
             )
+
+    @property
+    def image_source(self) -> bytes | str | None:
+        """Return the bytes or the URL of an image that has to be decoded."""
+        return self.image_url if self.image is None else self.image
 
     def _kinds(self) -> tuple[object, ...]:
         return (
@@ -140,10 +145,8 @@ class SearchQuery:
             raise InvalidQuery("There is nothing to search for.")
         if len(self.terms) > MAX_TERMS:
             raise InvalidQuery(f"A query has at most {MAX_TERMS} terms.")
-        if sum(term.image_url is not None for term in self.terms) > MAX_FETCHED:
-            raise InvalidQuery(
-                f"A query has at most {MAX_FETCHED} pictures by their addresses."
-            )
+        if sum(term.image_source is not None for term in self.terms) > MAX_IMAGES:
+            raise InvalidQuery(f"A search has at most {MAX_IMAGES} images.")
         if self.field not in FIELDS:
             raise InvalidQuery("The field to search is image, text or both.")
         if self.mode not in MODES:

@@ -1,11 +1,14 @@
 """Encode the terms of a query into the vectors that are searched with."""
 
 import hashlib
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
+from django.conf import settings
 
 from search import cache
 from search.clickhouse import lookup
@@ -13,6 +16,7 @@ from search.clickhouse.schema import VECTOR_COLUMNS, ItemTable
 from search.encoder import encoder_for
 from search.errors import InvalidQuery, SearchUnavailable
 from search.fetch import LIMITS, fetch
+from search.images.decoders import query_decoders
 from search.models import Dataset
 from search.query.model import MIN_NORM, SearchQuery, Term, unit_vector
 
@@ -20,6 +24,11 @@ from .items import check_item_id, item_not_found
 
 VECTOR_FIELDS = tuple(VECTOR_COLUMNS)
 FETCHED_CACHE_S = 3_600
+SLOT_WAIT_S = 0.5
+
+# Threads of the web server that fetch and decode images to search by; the others are
+# left for texts.
+_image_slots = threading.BoundedSemaphore(max(1, settings.SERVER_THREADS // 4))
 
 
 def searched_fields(field: str) -> tuple[str, ...]:
@@ -47,9 +56,9 @@ class QueryEncoder:
 
         Only the vectors of items differ between the fields: others are encoded once.
         """
-        deadline = time.monotonic() + LIMITS.seconds  # of all images together
         texts = self._text_vectors(query.terms)
-        shared = [self._shared(term, texts, deadline) for term in query.terms]
+        images = self._image_vectors(query.terms)
+        shared = [self._shared(term, texts, images) for term in query.terms]
         return {
             field: np.array(
                 [
@@ -61,14 +70,20 @@ class QueryEncoder:
         }
 
     def _shared(
-        self, term: Term, texts: dict[str, np.ndarray], deadline: float
+        self,
+        term: Term,
+        texts: dict[str, np.ndarray],
+        images: dict[bytes | str, np.ndarray],
     ) -> np.ndarray | None:
         """Return the vector of a term that all fields share; None for an item."""
         if term.item is not None:
             return None
-        return (
-            texts[term.text] if term.text is not None else self._vector(term, deadline)
-        )
+        if term.text is not None:
+            return texts[term.text]
+        if (image := term.image_source) is not None:
+            return images[image]
+        assert term.embedding is not None  # the service has resolved concepts
+        return self._given_vector(term.embedding)
 
     def _of_field(
         self, term: Term, shared: np.ndarray | None, field: str
@@ -95,28 +110,36 @@ class QueryEncoder:
         vectors = self._check_dimension(encoder.encode_texts(texts))
         return dict(zip(texts, vectors, strict=True))
 
-    def _vector(self, term: Term, deadline: float) -> np.ndarray:
-        if term.image is not None:
-            return self._image_vector(term.image)
-        if term.image_url is not None:
-            return self._fetched_vector(term.image_url, deadline)
-        assert term.embedding is not None  # the service has resolved concepts
-        return self._given_vector(term.embedding)
+    def _image_vectors(self, terms: Sequence[Term]) -> dict[bytes | str, np.ndarray]:
+        """Return the vectors of all images, by their bytes or URL.
 
-    def _image_vector(self, data: bytes) -> np.ndarray:
-        encoder = encoder_for(self.dataset.model, self.dataset.weights)
-        return self._check_dimension(encoder.encode_image_files([data]))[0]
+        They are decoded in one call, which bounds what they cost together.
+        """
+        vectors: dict[bytes | str, np.ndarray] = {}
+        missing = []
+        for source in {term.image_source: None for term in terms}:
+            if source is None:
+                continue
+            found = cache.get(self._key(source)) if isinstance(source, str) else None
+            if found is None:
+                missing.append(source)
+            else:
+                vectors[source] = found
+        if missing:
+            with _image_slot():
+                images = query_decoders.shrink(_read(missing))
+            encoder = encoder_for(self.dataset.model, self.dataset.weights)
+            encoded = encoder.encode_images([image.image for image in images])
+            encoded = self._check_dimension(encoded)
+            for source, vector in zip(missing, encoded, strict=True):
+                vectors[source] = vector
+                if isinstance(source, str):
+                    cache.set(self._key(source), vector, FETCHED_CACHE_S)
+        return vectors
 
-    def _fetched_vector(self, url: str, deadline: float) -> np.ndarray:
-        """Fetch and encode an image; cached, since pages are reloaded."""
+    def _key(self, url: str) -> str:
         source = f"{self.dataset.model} {self.dataset.weights} {url}"
-        key = f"picture:{hashlib.sha256(source.encode()).hexdigest()}"
-        if (vector := cache.get(key)) is None:
-            left = max(deadline - time.monotonic(), 0.0)
-            image = fetch(url, replace(LIMITS, seconds=left))
-            vector = self._image_vector(image.content)
-            cache.set(key, vector, FETCHED_CACHE_S)
-        return vector
+        return f"picture:{hashlib.sha256(source.encode()).hexdigest()}"
 
     def _check_dimension(self, vectors: np.ndarray) -> np.ndarray:
         if vectors.shape[1] != self.dataset.dimension:
@@ -130,6 +153,30 @@ class QueryEncoder:
         return unit_vector(
             embedding, self.dataset.dimension, "embedding", "those of this dataset"
         )
+
+
+@contextmanager
+def _image_slot() -> Iterator[None]:
+    if not _image_slots.acquire(timeout=SLOT_WAIT_S):
+        raise SearchUnavailable(
+            "Too many searches by image are running; please try again in a moment."
+        )
+    try:
+        yield
+    finally:
+        _image_slots.release()
+
+
+def _read(sources: Sequence[bytes | str]) -> list[bytes]:
+    """Return the files; fetch those that are a URL, within the time of one fetch."""
+    deadline = time.monotonic() + LIMITS.seconds
+    files = []
+    for source in sources:
+        if isinstance(source, str):
+            left = max(deadline - time.monotonic(), 0.0)
+            source = fetch(source, replace(LIMITS, seconds=left)).content
+        files.append(source)
+    return files
 
 
 def _direction(parts: np.ndarray) -> np.ndarray:

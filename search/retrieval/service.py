@@ -92,7 +92,7 @@ def _admit(query: SearchQuery, user: Any, limiter: Limiter) -> SearchQuery:
     """Count each image of the query; return the query with its concepts resolved."""
     if not query.cursor:  # its ranking is in the cache: nothing is fetched or encoded
         for term in query.terms:
-            if term.image is not None or term.image_url is not None:
+            if term.image_source is not None:
                 limiter("image")
     return _resolve(query, user)
 

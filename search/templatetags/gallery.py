@@ -7,16 +7,16 @@ from urllib.parse import urlencode
 from django import template
 from django.urls import reverse
 
-from search.images.decode import MAX_BYTES
+from search.images.formats import MAX_BYTES
 from search.links import link_of, readable_host
 from search.models import Dataset
 from search.query.filters import MAX_EXCLUDED, filter_words
+from search.query.model import MAX_IMAGES
 from search.query.url_params import search_url
 from search.retrieval import popularity
 from search.retrieval.feedback import MAX_MARKS
 from search.retrieval.items import Hit, is_unsafe
 from search.thumbnails import SIZES, thumbnail_url
-from search.web.forms import MAX_IMAGES
 from search.web.popularity_views import MAX_IDS
 from search.web.selection_views import MAX_SELECTED
 

@@ -8,7 +8,7 @@ from django import forms
 from django.core.files.uploadedfile import UploadedFile
 
 from search.errors import InvalidQuery, check_form
-from search.images.decode import MAX_BYTES
+from search.images.formats import MAX_BYTES
 from search.query.filters import (
     LAST_ITEM,
     MAX_TEXT_LENGTH,
@@ -25,6 +25,7 @@ from search.query.filters import (
     url_filters,
 )
 from search.query.model import (
+    MAX_IMAGES,
     MAX_TERMS,
     MAX_WEIGHT,
     SearchQuery,
@@ -102,7 +103,6 @@ SORT_CHOICES = (
     ("size", "Largest first"),
     ("popularity", "Most often picked first"),
 )
-MAX_IMAGES = 4  # at once; a URL has no room for many more
 
 
 def _text(sentence: str, max_length: int = MAX_TEXT_LENGTH) -> forms.CharField:
@@ -327,7 +327,7 @@ class ImageForm(forms.Form):
         check_form(self)
         files: list[UploadedFile] = self.cleaned_data["picture"]
         if len(files) > MAX_IMAGES:
-            raise InvalidQuery(f"Search by up to {MAX_IMAGES} pictures at once.")
+            raise InvalidQuery(f"A search has at most {MAX_IMAGES} images.")
         weight = self.cleaned_data["weight"]
         weight = 1.0 if weight is None else weight
         # One byte too many is enough for the service to refuse the file.

@@ -5,17 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from PIL import Image
-
 from search.errors import CannotFetch
 from search.fetch import Limits, fetch
-from search.images.decode import MAX_BYTES, decode, decoder_pool
+from search.images.decoders import SmallImage, import_decoders
+from search.images.formats import MAX_BYTES
 
 # The seconds include waiting for the host, which many images may share.
 LIMITS = Limits(bytes=MAX_BYTES, seconds=20.0)
-# Models take 224 to 384 pixels a side; more would only fill memory while it waits.
-SHORT_SIDE = 384
-MAX_STORED_PIXELS = 2**19
 
 ROBOT = "laionweb"
 # Against training and against indexes such as this one; img2dataset respects them, too.
@@ -25,28 +21,23 @@ REFUSALS = {"noai", "noimageai", "noindex", "noimageindex", "none"}
 UNSPLASH = "images.unsplash.com"
 THUMBNAIL_PARAMETERS = {"q": "75", "fm": "jpg", "w": "320", "fit": "max"}
 
-_decoders = decoder_pool("import")
-
 
 @dataclass(frozen=True)
-class SourceImage:
-    """An RGB image of few pixels, with size and MD5 of the file that was read.
+class SourceImage(SmallImage):
+    """A decoded image with the MD5 of the file that was read.
 
     `reduced`: the file was a smaller copy of the listed image.
     """
 
-    image: Image.Image
-    width: int
-    height: int
     md5: str
     reduced: bool = False
 
 
 def read_image(content: bytes, reduced: bool = False) -> SourceImage:
     """Decode the content of a file. Raises NotAnImage or ImageTooLarge."""
-    image, size = _decoders.submit(_decode_small, content).result()
+    [small] = import_decoders.shrink([content])
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    return SourceImage(image, *size, md5, reduced)
+    return SourceImage(**vars(small), md5=md5, reduced=reduced)
 
 
 def fetch_image(url: str) -> SourceImage:
@@ -85,19 +76,3 @@ def refusal(headers: Mapping[str, str]) -> str:
         if directive in REFUSALS and (not colon or robot.strip() == ROBOT):
             return directive
     return ""
-
-
-def _decode_small(content: bytes) -> tuple[Image.Image, tuple[int, int]]:
-    image = decode(content)
-    return _shrink(image), image.size
-
-
-def _shrink(image: Image.Image) -> Image.Image:
-    width, height = image.size
-    scale = min(
-        SHORT_SIDE / min(width, height), (MAX_STORED_PIXELS / (width * height)) ** 0.5
-    )
-    if scale >= 1:
-        return image
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3)

@@ -18,8 +18,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from search.errors import ImageTooLarge, NotAnImage, ShardUnreadable
-from search.images.decode import MAX_BYTES
-from search.images.formats import HEAD_BYTES, IMAGE_SUFFIXES, sniff
+from search.images.formats import HEAD_BYTES, IMAGE_SUFFIXES, MAX_BYTES, sniff
 from search.images.formats import NAMES as FORMATS
 from search.links import linkable
 

@@ -14,8 +14,7 @@ import pyarrow.parquet as pq
 
 from search.clickhouse.schema import SHARD_BITS
 from search.errors import ImageTooLarge, NotAnImage, ShardUnreadable
-from search.images.decode import MAX_BYTES
-from search.images.formats import sniff
+from search.images.formats import MAX_BYTES, sniff
 from search.links import linkable
 
 from .image_fetch import SourceImage, read_image

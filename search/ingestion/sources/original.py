@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from search.errors import CannotFetch, NotAnImage, ShardUnreadable
-from search.images.decode import MAX_BYTES
+from search.images.formats import MAX_BYTES
 
 from .image_files import TAR, FilePart, tar_members
 from .image_set import shown_name
