@@ -27,9 +27,9 @@ from .messages import Head, receive, send
 ROOT = Path(__file__).resolve().parent.parent.parent
 ENVIRONMENT = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME")
 START_S = 60  # a process needs 0.1 s; on a machine that is swamped, longer
-# CPU time is what counts. The clock ends a decoder that waits, or that a machine with
-# much other work slows down.
-CLOCK_FACTOR = 2
+# CPU time is what counts, since a busy machine does not shorten it. This many times as
+# long after its start, a job ends by the clock.
+CLOCK_FACTOR = 5
 MAX_IDLE_BYTES = 100 * 2**20  # a process that keeps more after a job is replaced
 MAX_JOBS = 1_000  # of one process
 
@@ -214,27 +214,27 @@ class DecoderPool:
         results = []
         with self._slot():
             left_s = self._cpu_s
-            deadline = time.monotonic() + CLOCK_FACTOR * left_s
             for job, data in jobs:
                 job["cpu_s"] = max(left_s, 0.01)
-                result = self._run_twice(job, data, deadline)
+                result = self._run_twice(job, data)
                 left_s -= result[0]["cpu_s"]
                 results.append(result)
         return results
 
-    def _run_twice(self, job: Head, data: bytes, deadline: float) -> Result:
+    def _run_twice(self, job: Head, data: bytes) -> Result:
         """Run a job again if its decoder was ended by others."""
         try:
-            return self._run_one(job, data, deadline)
+            return self._run_one(job, data)
         except DecoderGone:
             pass
         try:
-            return self._run_one(job, data, deadline)
+            return self._run_one(job, data)
         except DecoderGone as error:
             raise NotAnImage(CRASHED) from error
 
-    def _run_one(self, job: Head, data: bytes, deadline: float) -> Result:
+    def _run_one(self, job: Head, data: bytes) -> Result:
         decoder = self._take()
+        deadline = time.monotonic() + CLOCK_FACTOR * self._cpu_s
         answer, content = decoder.run(job, data, deadline)
         if decoder.is_worn(answer):
             decoder.end()
