@@ -24,7 +24,7 @@ from postcards.scene import Scene, Thing
 from postcards.shards import MODEL
 from search.encoder import local_encoder
 from search.errors import InvalidQuery
-from search.images import decode
+from search.images.decoders import import_decoders
 from search.management.commands.clickhouse_shell import PROMPT, Command, split
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -144,9 +144,10 @@ def test_encode_text_is_the_encoder_whatever_the_text(answers):
 
 def test_encode_image_is_the_encoder_on_the_decoded_picture(answers, place):
     vectors = np.array(json.loads(answers["image"])[0], np.float32)
-    picture = decode.decode((place.folder / "pictures" / "card.png").read_bytes())
+    card = (place.folder / "pictures" / "card.png").read_bytes()
+    [picture] = import_decoders.shrink([card])
     assert np.allclose(
-        vectors, local_encoder(MODEL, "").encode_images([picture]), atol=1e-5
+        vectors, local_encoder(MODEL, "").encode_images([picture.image]), atol=1e-5
     )
 
 
