@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -224,6 +225,7 @@ def struct(content: bytes | None, path: str = "") -> dict[str, object]:
 
 def test_images_in_a_parquet_file_as_hugging_face_has_them(dataset, monkeypatch):
     monkeypatch.setattr(images, "BATCH_ROWS", 4)
+    monkeypatch.setattr(images, "MAX_WAITING_BYTES", 1)
     count = 11
     cells = [struct(jpeg(i), f"red_{i}.jpg") for i in range(count)]
     cells[2], cells[5], cells[7] = struct(None, "x.jpg"), None, struct(b"no image")
@@ -384,6 +386,15 @@ def test_only_files_of_the_source_are_shown(tmp_path):
     ):
         assert find_original(source, {}, name, md5) is None, name
     assert find_original(source, {}, "a.jpg", "") is None
+
+
+def test_an_image_is_found_by_a_name_that_is_not_utf8(dataset, client):
+    folder = os.fsencode(dataset.source) + b"/caf\xe9?"
+    os.mkdir(folder)
+    Path(os.fsdecode(folder + b"/\xff.jpg")).write_bytes(jpeg(0))
+    import_all(dataset)
+    assert captions(dataset).keys() == {"caf??/?.jpg"}
+    assert thumbnail(client, 0).status_code == 200
 
 
 def test_the_rejects_file_names_files(dataset, admin_client):

@@ -1,5 +1,6 @@
 """The original image of an item, in the folder, tar file or table it came from."""
 
+import glob
 import hashlib
 import os
 import re
@@ -17,6 +18,7 @@ from .image_tables import read_cell
 from .tables import PARQUET, find_tables
 
 TARS_IN_MEMORY = 8  # whose members are known
+REPLACED = "?"  # what shown_name puts in the place of invalid characters
 
 
 @dataclass(frozen=True)
@@ -68,10 +70,8 @@ def find_original(
     """
     if not (source and file and md5):
         return None
-    parts = PurePosixPath(file).parts
-    is_inside = ".." not in parts and not file.startswith("/")
-    if is_inside and os.path.isfile(path := os.path.join(source, file)):
-        return Original(Path(path), "", md5, columns)
+    if whole := _file_of(source, file):
+        return Original(whole, "", md5, columns)
     container, _, name = file.partition("/")
     is_row = PARQUET.fullmatch(container) and name.isascii() and name.isdigit()
     if not (is_row or TAR.fullmatch(container)):
@@ -81,6 +81,19 @@ def find_original(
         source = os.path.join(source, container)
     files = find_tables(source, re.compile(re.escape(container)))
     return Original(files[0], name, md5, columns) if files else None
+
+
+def _file_of(source: str, file: str) -> Path | None:
+    """Return the file in a folder that is stored as `file`."""
+    if ".." in PurePosixPath(file).parts or file.startswith("/"):
+        return None
+    path = os.path.join(source, file)
+    if not os.path.isfile(path) and REPLACED in file and os.path.isdir(source):
+        # Each stands for a byte of a name that is not UTF-8.
+        pattern = glob.escape(path).replace(f"[{REPLACED}]", REPLACED)
+        found = glob.glob(pattern)
+        path = found[0] if len(found) == 1 else path
+    return Path(path) if os.path.isfile(path) else None
 
 
 @lru_cache(TARS_IN_MEMORY)
