@@ -55,7 +55,7 @@ def plan(
     exact: bool = False,
     fetched: float = 1.0,
 ) -> str:
-    condition = condition_of(filters)
+    condition = condition_of(filters, table)
     vector = queries.to_hex(np.ones(table.dimension))
     settings = (
         queries.EXACT_SETTINGS
@@ -91,7 +91,7 @@ def test_an_exact_search_leaves_the_index_and_keeps_that_of_words(crowd, filters
         told = plan(table_of("crowd"), "image", filters, count, exact=True)
         assert "_distance" not in told
         assert "image_index" not in told
-        assert ("caption_words" in told) == ("caption" in filters.chosen)
+        assert ("words_index" in told) == ("caption" in filters.chosen)
 
 
 def test_the_index_stays_when_items_are_removed():

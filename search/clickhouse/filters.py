@@ -6,11 +6,15 @@ from typing import Any
 
 from search.query.filters import SAFE, SPECS, Filters
 
+from .schema import ItemTable
+
 # Why an item found is not shown: the values of the expression of hidden().
 VISIBLE, NSFW, REMOVED = range(3)
 NOT_SAFE = ("NSFW", "UNSURE")  # LAION's tags; items without them are shown
 UNSAFE = f"upper(nsfw) IN {NOT_SAFE}"
 NOT_REMOVED = "deleted = 0"
+# Of tables from before there was the column of indexed words.
+UNINDEXED_CAPTION = "hasAllTokens(caption, lowerUTF8({caption:String}))"
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,8 @@ class Condition:
         return Condition(both, {**self.parameters, **parameters})
 
 
-def condition_of(filters: Filters) -> Condition:
-    """Return the condition of the filters that the engine applies to rows.
+def condition_of(filters: Filters, table: ItemTable) -> Condition:
+    """Return the condition of the filters that the engine applies to a table's rows.
 
     Safety and removal are not among them: those rows are found and counted, then
     hidden. Neither are exclusion, folding and cutoff, which belong to the ranking.
@@ -50,9 +54,11 @@ def condition_of(filters: Filters) -> Condition:
     condition = Condition()
     for name, value in filters.chosen.items():
         spec = SPECS[name]
-        if spec.sql:
-            value = spec.sql_value(value) if spec.sql_value else value
-            condition = condition.and_(spec.sql, **{name: value})
+        if name == "caption" and not table.words_indexed:
+            condition = condition.and_(UNINDEXED_CAPTION, caption=value)
+        elif spec.sql:
+            sql, parameters = spec.condition(value)
+            condition = condition.and_(sql, **parameters)
     return condition
 
 

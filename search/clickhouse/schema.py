@@ -11,17 +11,23 @@ from typing import TypeVar
 
 from django.conf import settings
 
+from search.errors import SearchUnavailable
+
 from . import client, cluster
 
 Result = TypeVar("Result")
 
 VECTOR_COLUMNS = {"image": "image_embedding", "text": "text_embedding"}
 INDEXES = {"image": "image_index", "text": "text_index"}
+WORDS_INDEX = "words_index"
+# On captions as they are, of tables from before the words were normalized.
+CAPTION_INDEX = "caption_words"
 INDEX_LIST = ",".join(INDEXES.values())
 INSERTED_COLUMNS = (
     "id",
     "url",
     "caption",
+    "words",  # of the caption, as search.query.words indexes them
     "nsfw",
     "license",
     "caption_similarity",
@@ -34,6 +40,12 @@ INSERTED_COLUMNS = (
 )
 # Of image_code, by which search.retrieval.deduplication finds near-duplicates.
 CODE_BYTES = 64
+BLOCKS = "SETTINGS (min_compress_block_size=4096, max_compress_block_size=8192)"
+WORDS_COLUMN = f"words String CODEC(LZ4) {BLOCKS} AFTER caption"
+# The words are letters and digits between single spaces.
+WORDS_INDEX_DEFINITION = (
+    f"INDEX {WORDS_INDEX} words TYPE text(tokenizer = splitByNonAlpha)"
+)
 SHARD_BITS = 32  # of an id: the rows of one shard
 
 
@@ -48,6 +60,7 @@ class ItemTable:
     index_construction: int = 64
     quantization: str = "bf16"
     shards_per_partition: int = 4  # a power of two; a partition has one graph
+    words_indexed: bool = True  # of all rows; otherwise CAPTION_INDEX is used
     suffix: str = ""
     # For `arriving` and `rebuilt`, which exist on the node of this partition only.
     partition: int | None = None
@@ -55,6 +68,11 @@ class ItemTable:
     @property
     def name(self) -> str:
         return f"item_{self.slug}{self.suffix}"
+
+    @property
+    def words_name(self) -> str:
+        """The name of the table from which a rebuilt one gets missing words."""
+        return f"{self.name}_WORDS"
 
     @property
     def partition_bits(self) -> int:
@@ -84,25 +102,50 @@ def read_table(table: ItemTable, query: Callable[[], Result]) -> list[Result]:
 
 
 def create(table: ItemTable) -> None:
-    """Create the table, after DROPPING an existing one that lacks a column.
+    """Create the table, or bring that of an earlier version to this one's structure.
 
-    An earlier version created such a table, before its column was added to
-    INSERTED_COLUMNS. All its rows are lost and have to be imported again.
+    The column of words is added empty: publishing fills it. Raises SearchUnavailable
+    for a table that lacks another column.
     """
     read_table(table, lambda: _create(table))
     if settings.CLICKHOUSE_CLUSTER and table.partition is None:
         client.command(distributed_statement(table))
+        client.command(
+            f"ALTER TABLE {distributed_name(table)}{on_cluster()} "
+            f"ADD COLUMN IF NOT EXISTS {WORDS_COLUMN}"
+        )
 
 
 def _create(table: ItemTable) -> None:
-    columns = client.rows(
-        "SELECT name FROM system.columns "
+    if not (columns := _names("columns", table)):
+        client.command(create_statement(table))
+        return
+    if missing := set(INSERTED_COLUMNS) - columns - {"words"}:
+        raise SearchUnavailable(
+            f"The table {table.name} of an earlier version lacks the columns "
+            f"{', '.join(sorted(missing))}: drop its dataset, and import it again."
+        )
+    indexes = _names("data_skipping_indices", table)
+    changes = []
+    if "words" not in columns:
+        changes.append(f"ADD COLUMN IF NOT EXISTS {WORDS_COLUMN}")
+    if WORDS_INDEX not in indexes:
+        changes.append(f"ADD {WORDS_INDEX_DEFINITION}")
+    if table.words_indexed and CAPTION_INDEX in indexes:
+        changes.append(f"DROP INDEX IF EXISTS {CAPTION_INDEX}")
+    if changes:
+        where = on_cluster() if table.partition is None else ""
+        client.command(f"ALTER TABLE {table.name}{where} {', '.join(changes)}")
+
+
+def _names(kind: str, table: ItemTable) -> set[str]:
+    """Return the names of a table's "columns" or "data_skipping_indices"."""
+    rows = client.rows(
+        f"SELECT name FROM system.{kind} "
         "WHERE database = currentDatabase() AND table = {table:String}",
         {"table": table.name},
     )
-    if columns and not {row["name"] for row in columns}.issuperset(INSERTED_COLUMNS):
-        client.command(drop_statement(table))
-    client.command(create_statement(table))
+    return {row["name"] for row in rows}
 
 
 def drop(table: ItemTable) -> None:
@@ -153,28 +196,36 @@ def create_statement(table: ItemTable) -> str:
     lengths = " AND ".join(
         f"length({column}) = {table.dimension}" for column in VECTOR_COLUMNS.values()
     )
-    blocks = "SETTINGS (min_compress_block_size=4096, max_compress_block_size=8192)"
+    # Until all rows have words. ALTER refuses to move rows between tables whose indexes
+    # differ.
+    caption_index = (
+        ""
+        if table.words_indexed
+        else f"""
+  INDEX {CAPTION_INDEX} caption
+    TYPE text(tokenizer = splitByNonAlpha, preprocessor = lowerUTF8(caption)),"""
+    )
     replicated = bool(settings.CLICKHOUSE_CLUSTER) and table.partition is None
     engine = "ReplicatedMergeTree" if replicated else "MergeTree"
     where = on_cluster() if replicated else ""
     return f"""CREATE TABLE IF NOT EXISTS {table.name}{where} (
   id UInt64,
-  url String CODEC(LZ4) {blocks},
-  caption String CODEC(LZ4) {blocks},
+  url String CODEC(LZ4) {BLOCKS},
+  caption String CODEC(LZ4) {BLOCKS},
+  words String CODEC(LZ4) {BLOCKS},
   nsfw LowCardinality(String),
   license LowCardinality(String),
-  caption_similarity Float32 {blocks},
-  width UInt32 {blocks},
-  height UInt32 {blocks},
+  caption_similarity Float32 {BLOCKS},
+  width UInt32 {BLOCKS},
+  height UInt32 {BLOCKS},
   metadata Map(LowCardinality(String), String),
   deleted UInt8,
-  site String MATERIALIZED domainWithoutWWW(lower(url)) CODEC(LZ4) {blocks},
-  url_hash UInt64 MATERIALIZED if(url = '', id, cityHash64(url)) CODEC(NONE) {blocks},
-  image_code FixedString({CODE_BYTES}) CODEC(NONE) {blocks},
+  site String MATERIALIZED domainWithoutWWW(lower(url)) CODEC(LZ4) {BLOCKS},
+  url_hash UInt64 MATERIALIZED if(url = '', id, cityHash64(url)) CODEC(NONE) {BLOCKS},
+  image_code FixedString({CODE_BYTES}) CODEC(NONE) {BLOCKS},
 {vectors},
 {indexes},
-  INDEX caption_words caption
-    TYPE text(tokenizer = splitByNonAlpha, preprocessor = lowerUTF8(caption)),
+  {WORDS_INDEX_DEFINITION},{caption_index}
   CONSTRAINT vector_length CHECK {lengths}
 ) ENGINE = {engine}
 PARTITION BY bitShiftRight(id, {table.partition_bits})

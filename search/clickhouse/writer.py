@@ -20,13 +20,13 @@ SHARD_CONDITION = "id BETWEEN {first:UInt64} AND {last:UInt64}"
 
 def insert(table: ItemTable, batch: Any, token: str) -> None:
     """Insert a pyarrow.Table; inserts with the same token count once."""
-    with _on_its_node(table):
+    with on_its_node(table):
         client.insert_arrow(
             table.name, batch, insert_deduplication_token=token, **NO_INDEX_ON_INSERT
         )
 
 
-def _on_its_node(table: ItemTable) -> AbstractContextManager[None]:
+def on_its_node(table: ItemTable) -> AbstractContextManager[None]:
     """Run statements on the node of an `arriving` or `rebuilt` table."""
     assert table.partition is not None
     return cluster.on_node(cluster.node_of_partition(table.partition))
@@ -78,7 +78,7 @@ def assemble(
     excluded = [
         shard for shard in without if count_between(table, *shard_bounds(shard))
     ]
-    with _on_its_node(rebuilt):
+    with on_its_node(rebuilt):
         if excluded:
             _copy_without(table, rebuilt, partition, excluded)
         else:
@@ -130,7 +130,7 @@ def vectors_indexed() -> int:
 
 def publish(table: ItemTable, partition: int, rebuilt: ItemTable) -> None:
     """Replace the searched partition with the rebuilt one, in one step."""
-    with _on_its_node(rebuilt):
+    with on_its_node(rebuilt):
         client.command(
             f"ALTER TABLE {table.name} "
             f"REPLACE PARTITION {partition:d} FROM {rebuilt.name}"

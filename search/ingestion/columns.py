@@ -1,10 +1,14 @@
-"""Convert batches of a shard to columns of the item table, without loops over rows."""
+"""Convert batches of a shard to columns of the item table.
+
+Only the words of captions need a loop over rows.
+"""
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from search.clickhouse.schema import SHARD_BITS
+from search.clickhouse.words_column import words_of
 from search.errors import ShardUnreadable
 from search.links import WHITE_SPACE
 from search.retrieval import deduplication
@@ -41,6 +45,7 @@ def item_columns(batch: Batch, shard: int) -> pa.Table:
     for theirs, ours, kind in FIELDS:
         columns[ours] = _field(table, named.pop(theirs, None), kind)
     columns["url"] = pc.utf8_trim(columns["url"], WHITE_SPACE)
+    columns["words"] = words_of(columns["caption"])
     columns["metadata"] = _metadata(table, list(named.values()))
     columns["image_code"] = _codes(batch.image)
     columns["image_embedding"] = _vectors(batch.image)

@@ -5,7 +5,7 @@ from django.utils import timezone
 
 from search.clickhouse import schema, writer
 from search.errors import InvalidQuery, NotFound, ShardUnreadable
-from search.models import Dataset, Shard
+from search.models import Dataset, Partition, Shard
 from search.models.registry import own_field
 from search.removals.takedowns import needs_removal_list
 
@@ -157,6 +157,28 @@ def drop(dataset: Dataset, shards: QuerySet[Shard]) -> int:
         writer.hide(table, writer.shards_condition(dropped), {})
     tasks.enqueue_due_partitions(dataset)
     return len(dropped)
+
+
+def reindex(dataset: Dataset) -> int:
+    """Schedule what an earlier version did not index; return the partitions to do.
+
+    Partitions that a request before has left undone are continued with.
+    """
+    if dataset.words_indexed:
+        return 0
+    if not dataset.partitions.filter(reindex=True).exists():
+        visible = dataset.shards.filter(rows_visible__gt=0)
+        for number in {
+            publishing.partition_of(dataset, shard)
+            for shard in visible.values_list("number", flat=True)
+        }:
+            Partition.objects.update_or_create(
+                dataset=dataset, number=number, defaults={"reindex": True}
+            )
+    dataset.partitions.filter(reindex=True).update(failures=0, error="")
+    publishing.finish_reindex(dataset)  # if there is nothing to do
+    tasks.enqueue_due_partitions(dataset)
+    return dataset.partitions.filter(reindex=True).count()
 
 
 def drop_dataset(dataset: Dataset) -> None:

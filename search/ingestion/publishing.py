@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
-from search.clickhouse import client, schema, writer
+from search.clickhouse import client, schema, words_column, writer
 from search.clickhouse.schema import INDEXES, ItemTable
 from search.errors import SearchError, SearchUnavailable
 from search.jobs.leases import (
@@ -66,10 +66,11 @@ def interrupt(dataset: Dataset, shard_number: int) -> None:
 
 
 def due_partitions(dataset: Dataset) -> list[int]:
-    """Return the numbers of the partitions that have something to publish."""
+    """Return the numbers of the partitions to publish or to reindex."""
     shards = dataset.shards.filter(state__in=TO_BE_PUBLISHED)
     shard_numbers = shards.values_list("number", flat=True)
     numbers = {partition_of(dataset, number) for number in shard_numbers}
+    numbers.update(_to_reindex(dataset).values_list("number", flat=True))
     return [number for number in sorted(numbers) if _is_due(dataset, number)]
 
 
@@ -83,7 +84,14 @@ def _is_due(dataset: Dataset, number: int) -> bool:
     shards = _shards(dataset, number)
     if shards.filter(state__in=IN_PROGRESS).exists():
         return False
-    return shards.filter(state__in=TO_BE_PUBLISHED).exists()
+    if shards.filter(state__in=TO_BE_PUBLISHED).exists():
+        return True
+    return _to_reindex(dataset).filter(number=number).exists()
+
+
+def _to_reindex(dataset: Dataset) -> QuerySet[Partition]:
+    """Return the partitions to reindex, without those that failed too often."""
+    return dataset.partitions.filter(reindex=True, failures__lt=MAX_FAILURES)
 
 
 def _acquire(dataset: Dataset, number: int) -> "Publication | None":
@@ -110,6 +118,8 @@ class Publication:
                 self._give_up(shards)
             elif shards:
                 self._publish(shards)
+            elif self.partition.reindex:
+                self._reindex()
             else:
                 self.lease.release(failures=0)
         except SearchError as error:
@@ -136,6 +146,7 @@ class Publication:
         self.lease.renew(started_at=started)
         schema.create(table)
         rebuilt = self._assemble(table, shards)
+        self._fill_words(rebuilt)
         if rows := self._check_counts(rebuilt, shards):
             self._build_indexes(rebuilt, rows)
         # Hide takedowns since the rows were read, in the new table and, for later
@@ -152,6 +163,39 @@ class Publication:
         for shard in self._mark_published(shards):
             schema.drop(table.arriving(shard.number, shard.epoch))
         schema.drop(rebuilt)
+        self._finish_reindex()
+
+    def _reindex(self) -> None:
+        """Add to the partition what an earlier version did not index.
+
+        The graphs stay, except in parts so small that the engine writes them anew.
+        """
+        table, number = self.dataset.item_table, self.partition.number
+        started = timezone.now()
+        self.lease.renew(started_at=started)
+        schema.create(table)
+        rebuilt = self._assemble(table, [])
+        if self._check_counts(rebuilt, []):
+            self._fill_words(rebuilt)
+            words_column.build_index(rebuilt, number)
+            takedowns.hide(self.dataset, rebuilt, started)
+            self.lease.renew()
+            writer.publish(table, number, rebuilt)
+            takedowns.hide(self.dataset, table, started)
+        self.lease.release(failures=0, error="", reindex=False)
+        schema.drop(rebuilt)
+        self._finish_reindex()
+
+    def _finish_reindex(self) -> None:
+        """Search by the new index once the last partition has it."""
+        if self.partition.reindex:
+            finish_reindex(self.dataset)
+
+    def _fill_words(self, rebuilt: ItemTable) -> None:
+        if not (rows := words_column.count_unfilled(rebuilt)):
+            return
+        self.lease.renew(vectors=rows, vectors_done=0)
+        words_column.fill(rebuilt, lambda done: self.lease.renew(vectors_done=done))
 
     def _assemble(self, table: ItemTable, shards: list[Shard]) -> ItemTable:
         """Copy rows into a new table of this attempt, and return it.
@@ -230,7 +274,7 @@ class Publication:
         """Update the ledger; return the shards that have not changed meanwhile."""
         unchanged = []
         with transaction.atomic():
-            self.lease.release(failures=0, error="")
+            self.lease.release(failures=0, error="", reindex=False)
             for shard in shards:
                 row = Shard.objects.filter(pk=shard.pk)
                 if rows := _rows_after(shard):
@@ -245,6 +289,15 @@ class Publication:
                 ):
                     unchanged.append(shard)
         return unchanged
+
+
+def finish_reindex(dataset: Dataset) -> None:
+    """Search by the words of captions unless a partition still waits for them."""
+    if dataset.partitions.filter(reindex=True).exists():
+        return
+    Dataset.objects.filter(pk=dataset.pk).update(words_indexed=True)
+    dataset.words_indexed = True
+    schema.create(dataset.item_table)  # drops the index of the earlier version
 
 
 def _rows_after(shard: Shard) -> int:

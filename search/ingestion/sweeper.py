@@ -64,7 +64,8 @@ def drop_orphan_tables() -> None:
     leased = Partition.objects.filter(lease_until__gte=timezone.now())
     for partition in leased.select_related("dataset"):
         table = partition.dataset.item_table
-        wanted.add(table.rebuilt(partition.number, partition.attempts).name)
+        rebuilt = table.rebuilt(partition.number, partition.attempts)
+        wanted.update([rebuilt.name, rebuilt.words_name])
     for name in names:
         if name not in wanted:
             writer.drop_side_table(name)

@@ -72,6 +72,8 @@ class Partition(models.Model):
     vectors = models.PositiveBigIntegerField(default=0)
     vectors_done = models.PositiveBigIntegerField(default=0)
     started_at = models.DateTimeField(null=True, blank=True)
+    # Whether its published rows wait for what `dataset reindex` adds to them.
+    reindex = models.BooleanField(default=False)
     error = models.TextField(blank=True)
 
     class Meta:

@@ -128,6 +128,8 @@ class Dataset(models.Model):
         help_text="Bring LAION shards in though no list of items to be left out is "
         "loaded. LAION was found to link to illegal pictures; lists of them exist.",
     )
+    # Whether all rows have their words; if not, `dataset reindex` fills them.
+    words_indexed = models.BooleanField(default=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -166,6 +168,7 @@ class Dataset(models.Model):
             index_construction=self.index_construction,
             quantization=self.index_quantization,
             shards_per_partition=self.shards_per_partition,
+            words_indexed=self.words_indexed,
         )
 
     def has_image(self, url: str) -> bool:

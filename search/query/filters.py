@@ -13,6 +13,8 @@ from typing import Any, Self
 from search.errors import InvalidQuery
 from search.links import host_forms
 
+from .words import WantedWords
+
 MAX_TEXT_LENGTH = 1_000
 MAX_SIDE_PX = 2**32 - 1  # pixels
 MAX_IDS = 5_000  # ClickHouse limits the size of a request field
@@ -86,7 +88,7 @@ class Words(Text):
 
     def clean(self, name: str, value: Any) -> str:
         text = super().clean(name, value)
-        if not re.search(r"[^\W_]", text):  # a letter or a digit of any script
+        if not WantedWords.of(text):
             raise InvalidQuery(f"The filter {name} holds no word.")
         return text
 
@@ -187,9 +189,10 @@ class FilterSpec:
     """A filter.
 
     `name` is that of the URL parameter, the API field, the option and the parameter in
-    `sql`, a test over the columns of items. `signs` are those that `word` takes, with
-    what each adds to the number after it. `chip` labels a value: a text with a place
-    for it, or a text for each value. `error` is the sentence of the search page's form.
+    `sql`, a test over the columns of items; where the test depends on the value, `sql`
+    returns it with its parameters. `signs` are those that `word` takes, with what each
+    adds to the number after it. `chip` labels a value: a text with a place for it, or a
+    text for each value. `error` is the sentence of the search page's form.
     """
 
     name: str
@@ -198,7 +201,7 @@ class FilterSpec:
     chip: str | Mapping[Any, str] = "{}"
     word: Word | None = None
     signs: Mapping[str, int] = field(default_factory=dict)
-    sql: str = ""
+    sql: str | Callable[[Any], tuple[str, dict[str, Any]]] = ""
     sql_value: Callable[[Any], Any] | None = None
     # SQL for rows that have a value; the control is hidden if there are none.
     available_sql: str = ""
@@ -226,6 +229,12 @@ class FilterSpec:
         if value is None or value == default:
             return default
         return self.type.clean(self.name, value)
+
+    def condition(self, value: Any) -> tuple[str, dict[str, Any]]:
+        """Return the test of a value, and its parameters."""
+        if not isinstance(self.sql, str):
+            return self.sql(value)
+        return self.sql, {self.name: self.sql_value(value) if self.sql_value else value}
 
     def describe(self, value: Any) -> str:
         """Return the label of a value."""
@@ -259,6 +268,17 @@ SITE_SQL = (
     "lowerUTF8(site) = splitByChar(' ', {{site:String}})[{0}] OR "
     "endsWith(lowerUTF8(site), concat('.', splitByChar(' ', {{site:String}})[{0}]))"
 )
+
+
+def caption_sql(text: str) -> tuple[str, dict[str, Any]]:
+    """Return the test for the words of a text in the column of indexed words."""
+    wanted = WantedWords.of(text)
+    tests = ["hasAllTokens(words, {caption:String})"]
+    parameters = {"caption": " ".join(wanted.tokens)}
+    for number, sequence in enumerate(wanted.sequences):
+        tests.append(f"position(words, {{caption_{number}:String}}) > 0")
+        parameters[f"caption_{number}"] = sequence
+    return " AND ".join(tests), parameters
 
 
 def _size_filter(side: str, bound: str) -> FilterSpec:
@@ -329,8 +349,7 @@ SPECS: dict[str, FilterSpec] = {
             type=Words(),
             error=f"Up to {MAX_TEXT_LENGTH:,} characters of a caption.",
             chip="caption with “{}”",
-            # The index on captions holds words in small letters.
-            sql="hasAllTokens(caption, lowerUTF8({caption:String}))",
+            sql=caption_sql,
             control=Control("Words in the caption"),
             api_help="Words that must all occur.",
             option_help="which the caption must hold",

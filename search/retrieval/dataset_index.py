@@ -99,7 +99,7 @@ class DatasetIndex:
         ranking.sorted_rows = [ranking.results[place] for place in order]
 
     def _fetch(self, ranking: Ranking, depth: Depth, start: int, end: int) -> None:
-        condition = condition_of(ranking.filters)
+        condition = condition_of(ranking.filters, self.table)
         if depth.visible_only:
             condition = condition.only_shown(ranking.filters.nsfw, ranking.excluded_ids)
         gathered = {

@@ -136,7 +136,7 @@ class Scan:
             self.dataset.item_table,
             start,
             stop - 1,
-            condition=condition_of(self.filters),
+            condition=condition_of(self.filters, self.dataset.item_table),
             nsfw=self.filters.nsfw,
             limit=self._near(),
         )

@@ -183,7 +183,7 @@ def rank(query: SearchQuery, user: Any, limiter: Limiter, count: int) -> RankedI
 
 
 def _matching(index: DatasetIndex, ranking: Ranking) -> Matching | None:
-    condition = condition_of(ranking.filters)
+    condition = condition_of(ranking.filters, index.table)
     if not condition:
         return None
     is_whole = ranking.complete and not ranking.depth.visible_only
@@ -195,10 +195,9 @@ def _matching(index: DatasetIndex, ranking: Ranking) -> Matching | None:
 
 def filter_selectivity(dataset: Dataset, filters: Filters) -> float:
     """Estimate the share of a dataset's items that pass the filters, 0 to 1."""
-    condition = condition_of(filters)
-    return (
-        estimate_selectivity(dataset.item_table, condition).share if condition else 1.0
-    )
+    table = dataset.item_table
+    condition = condition_of(filters, table)
+    return estimate_selectivity(table, condition).share if condition else 1.0
 
 
 @dataclass(frozen=True)

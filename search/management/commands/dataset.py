@@ -1,4 +1,6 @@
 import sys
+import time
+from contextlib import nullcontext
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
@@ -8,6 +10,7 @@ from search.clickhouse import client
 from search.ingestion import control, validation
 from search.ingestion.control import shards_of
 from search.ingestion.progress import ImportProgress, spans
+from search.jobs.leases import MAX_FAILURES, WORKER_DIED, lease_expired
 from search.management.console import (
     Error,
     Progress,
@@ -15,8 +18,8 @@ from search.management.console import (
     command_errors,
     show_progress,
 )
-from search.management.worker import local_worker, single_process, watch
-from search.models import Dataset, Shard
+from search.management.worker import POLL_S, local_worker, single_process, watch
+from search.models import Dataset, Partition, Shard
 from search.models.registry import own_field
 from search.retrieval.service import index_state
 
@@ -75,6 +78,10 @@ class Command(BaseCommand):
             parser_of_action = actions.add_parser(name, help=text)
             parser_of_action.add_argument("slug")
             add_shards(parser_of_action)
+        reindex = actions.add_parser(
+            "reindex", help="Index what an earlier version did not, beside searches."
+        )
+        reindex.add_argument("slug")
         drop = actions.add_parser("drop", help="Drop some shards, or all of it.")
         drop.add_argument("slug")
         add_shards(drop)
@@ -125,6 +132,14 @@ class Command(BaseCommand):
             f"{progress.rows_rejected:,} rows were left out",
             f"Index: {self._index(dataset)}",
         ]
+        if not dataset.words_indexed:
+            left = dataset.partitions.filter(reindex=True).count()
+            lines.append(
+                f"Words in captions: {left:,} partitions are to be reindexed"
+                if left
+                else "Words in captions: indexed by an earlier version; "
+                f"`dataset reindex {slug}` brings them up to date"
+            )
         lines += [
             f"Shard {spans(numbers)}: {error}" for error, numbers in progress.errors
         ]
@@ -146,6 +161,30 @@ class Command(BaseCommand):
         self.stdout.write(f"{action}: {count:,} shards.")
         if single_process() and action in ("resume", "retry"):
             self.stdout.write(f"The server brings them in, or `ingest {slug}`.")
+
+    def _reindex(self, *, slug: str, **options: Any) -> None:
+        dataset = Dataset.for_slug(slug)
+        if dataset.words_indexed:
+            self.stdout.write(f"{dataset} is indexed already.")
+            return
+        # The server, if it has the embedded engine open, finds the work in the ledger.
+        with nullcontext() if client.locked_by() else local_worker():
+            total = control.reindex(dataset)
+            self._watch_reindex(dataset, total)
+        self.stdout.write(f"{dataset} is indexed.")
+
+    def _watch_reindex(self, dataset: Dataset, total: int) -> None:
+        shown = ""
+        unfinished = dataset.partitions.filter(reindex=True)
+        failed = unfinished.filter(lease_expired(), failures__gte=MAX_FAILURES)
+        while left := list(unfinished.all()):
+            if partition := failed.first():
+                raise Error(f"{partition}: {partition.error or WORKER_DIED}")
+            if (line := _reindex_progress(left, total)) != shown:
+                self.stdout.write(line)
+                self.stdout.flush()
+            shown = line
+            time.sleep(POLL_S)
 
     def _drop(self, *, slug: str, shards: str, yes: bool, **options: Any) -> None:
         dataset = Dataset.for_slug(slug)
@@ -178,6 +217,14 @@ class Command(BaseCommand):
                 watch(dataset, shards, progress)
         finally:
             progress.close()
+
+
+def _reindex_progress(left: list[Partition], total: int) -> str:
+    """Return how far it is: 3 of 12 partitions done, 40% of the next."""
+    rows = sum(each.vectors for each in left if each.lease_until)
+    done = sum(each.vectors_done for each in left if each.lease_until)
+    line = f"{total - len(left)} of {total} partitions done"
+    return f"{line}, {done / rows:.0%} of the next" if rows else line
 
 
 def _role_and_column(text: str) -> tuple[str, str]:
