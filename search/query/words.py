@@ -51,7 +51,7 @@ ENCLOSING_MARK = "Me"  # a circle or a keycap
 
 
 class _Spellings(dict[int, str]):
-    """What characters become, for str.translate; filled as they occur."""
+    """The spelling of each character, for str.translate; filled as they occur."""
 
     def __missing__(self, code: int) -> str:
         spelling = _spelling(chr(code))
@@ -132,7 +132,7 @@ def indexed_words(caption: str) -> str:
 
 @dataclass(frozen=True)
 class WantedWords:
-    """What a caption must hold: all tokens, and all sequences of tokens."""
+    """The tokens and the sequences of tokens that a caption must hold, all of them."""
 
     tokens: tuple[str, ...]
     sequences: tuple[str, ...]
