@@ -14,7 +14,7 @@ from PIL import AvifImagePlugin, Image, PngImagePlugin
 from search.errors import ImageTooLarge, NotAnImage
 
 from .colour import MAX_PROFILE_BYTES, NATIVE_MODES, flatten, grey_range, to_srgb
-from .formats import HEAD_BYTES, LABELS, MAX_BYTES, NAMES, sniff
+from .formats import HEAD_BYTES, LABELS, MAX_BYTES, UNKNOWN_FORMAT, sniff
 from .prepare import DAMAGED, Prepared, prepare
 
 MAX_ASPECT = 50
@@ -116,7 +116,7 @@ def _open(data: bytes) -> tuple[Image.Image, Prepared]:
         )
     kind = sniff(data[:HEAD_BYTES])
     if kind is None:
-        raise NotAnImage(f"This file is not an image that can be read: {NAMES} can.")
+        raise NotAnImage(UNKNOWN_FORMAT)
     prepared = prepare(data, kind)
     _register(kind)
     image = Image.open(BytesIO(prepared.data), formats=[kind])

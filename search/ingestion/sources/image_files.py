@@ -18,8 +18,13 @@ from pathlib import Path
 import pyarrow as pa
 
 from search.errors import ImageTooLarge, NotAnImage, ShardUnreadable
-from search.images.formats import HEAD_BYTES, IMAGE_SUFFIXES, MAX_BYTES, sniff
-from search.images.formats import NAMES as FORMATS
+from search.images.formats import (
+    HEAD_BYTES,
+    IMAGE_SUFFIXES,
+    MAX_BYTES,
+    UNKNOWN_FORMAT,
+    sniff,
+)
 from search.links import linkable
 
 from .image_fetch import SourceImage, read_image
@@ -42,7 +47,6 @@ MAX_TEXT_BYTES = 2**18
 END_OF_TAR = bytes(1024)
 RESERVED = ("url", "caption", *COMPUTED)
 # Reasons of rejections.
-OTHER_FORMAT = f"It is not an image that can be read: {FORMATS} can."
 NO_IMAGE = "It describes no image: there is none of this name."
 NOT_A_FILE = "It is a link or a device, and not a file."
 REPLACED = "The tar file has a later file of the same name."
@@ -103,7 +107,7 @@ class Listing:
             if sniff(head()):
                 self.images.append(name)
             else:
-                self.left_out.append(LeftOut(name, OTHER_FORMAT))
+                self.left_out.append(LeftOut(name, UNKNOWN_FORMAT))
         except NotAnImage as error:
             self.left_out.append(LeftOut(name, error.message))
 

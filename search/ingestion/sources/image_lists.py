@@ -18,8 +18,9 @@ from .read_errors import as_shard_unreadable
 from .tables import TABLE, TableFile, files_of, roles_of, with_names
 
 SHARD_ROWS = 100_000
-# Of the image that is read; `file` is where on this server it was.
-COMPUTED = ("width", "height", "similarity", "md5", "file")
+# Of the image that is read: `file` is where on this server it was, `truncated` whether
+# its end was missing.
+COMPUTED = ("width", "height", "similarity", "md5", "file", "truncated")
 TEXTS = ("url", "caption")
 KINDS = "list of pictures (.tsv, .csv, .parquet), tar file or folder of pictures"
 

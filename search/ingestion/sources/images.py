@@ -288,6 +288,9 @@ def _completed(
         "height": pa.array([height for _, height in sizes], pa.uint32()),
         "similarity": pa.array(similarity, pa.float32(), mask=uncaptioned),
         "md5": pa.array([image.md5 for image in images], pa.string()),
+        "truncated": pa.array(
+            ["true" if image.truncated else None for image in images], pa.string()
+        ),
     }
     others = [name for name in table.column_names if name not in columns]
     return pa.table({**columns, **{name: table[name] for name in others}})
