@@ -27,7 +27,7 @@ from search.retrieval.sampling import random_ids
 
 pytestmark = pytest.mark.django_db
 DIMENSION = 32
-ROWS = 4_000
+ROWS = 2_500
 
 
 @pytest.fixture
@@ -96,8 +96,8 @@ def test_a_graph_with_too_few_edges_is_told_apart_from_a_good_one(made):
     image, text = drawn(1), drawn(2)
     made("good", image, text)
     poor = made("poor", image, text, index_connections=2, index_construction=1)
-    good = json.loads(evaluated("good", "--queries", 20, "--json"))
-    bad = json.loads(evaluated("poor", "--queries", 20, "--json"))
+    good = json.loads(evaluated("good", "--queries", 10, "--json"))
+    bad = json.loads(evaluated("poor", "--queries", 10, "--json"))
     assert all(each["recall_10"] > 0.97 for each in good["figures"])
     assert good["advice"] == []
     for each in bad["figures"]:
@@ -108,7 +108,7 @@ def test_a_graph_with_too_few_edges_is_told_apart_from_a_good_one(made):
     assert "with 32 connections in place of 2" in bad["advice"][-1]
     assert "64 candidates at construction in place of 1" in bad["advice"][-1]
     assert advice(poor.evaluations.get()) == bad["advice"]
-    assert bad["advice"][-1] in evaluated("poor", "--queries", 20)
+    assert bad["advice"][-1] in evaluated("poor", "--queries", 10)
 
 
 def figures(**changed) -> dict:
@@ -166,8 +166,8 @@ def test_rows_without_an_index_are_named_first(made):
 
 def test_copies_at_the_same_distance_are_all_right_answers(made):
     """Far more of them than any list of the true nearest holds."""
-    copies = np.repeat(drawn(3, 1), 3_000, axis=0)
-    made("copies", np.concatenate([copies, drawn(4, 200)]), drawn(5, 3_200))
+    copies = np.repeat(drawn(3, 1), 1_500, axis=0)
+    made("copies", np.concatenate([copies, drawn(4, 200)]), drawn(5, 1_700))
     evaluation = evaluate("copies", 10, seed=0)
     by_picture = [each for each in evaluation.figures if each["asked"] == "picture"]
     assert [each["recall_10"] for each in by_picture] == [1, 1]

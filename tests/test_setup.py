@@ -131,6 +131,7 @@ def test_a_missing_compiler_is_named(set_up_here: Path, monkeypatch, capsys):
     )
 
 
+@pytest.mark.soak
 def test_an_interrupted_install_is_repaired(project: Path):
     add_package(project, "slow", backend="import time\ntime.sleep(60)\n")
     started = subprocess.Popen(
