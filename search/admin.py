@@ -198,7 +198,7 @@ class ShardAdmin(admin.ModelAdmin):
 
     @admin.display(description="Left out")
     def left_out(self, shard: Shard) -> str:
-        return f"{max(0, shard.rows_done - shard.rows_kept):,}"
+        return f"{shard.rows_rejected:,}"
 
     @admin.display(description="Bytes", ordering="bytes")
     def size(self, shard: Shard) -> str:

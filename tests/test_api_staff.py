@@ -442,6 +442,7 @@ def test_a_malformed_page_is_refused_at_its_field(tiny, ask):
 
 def test_progress_tells_what_went_wrong_and_what_was_left_out(tiny, ask):
     in_states(tiny, *["failed"] * 3, "ingested", error="Broken.", rows=40, rows_done=8)
+    tiny.shards.update(rows_kept=7, rows_rejected=1, notes={"Read as CSV.": 8})
     Reject.objects.bulk_create(
         Reject(shard=tiny.shards.get(number=3), row=row, reason="Because.")
         for row in range(5)
@@ -456,6 +457,9 @@ def test_progress_tells_what_went_wrong_and_what_was_left_out(tiny, ask):
     assert told["errors"] == [{"error": "Broken.", "count": 3, "shards": "0-2"}]
     assert told["left_out"] == [{"reason": "Because.", "rows": 5}]
     assert told["rows"]["done"] == 3 * 8 + 40
+    rows = told["rows"]
+    assert (rows["kept"], rows["left_out"], rows["unaccounted"]) == (28, 4, 32)
+    assert told["notes"] == [{"note": "Read as CSV.", "rows": 32}]
     assert told["indexes"] == [
         {"shards": "4-7", "vectors": 80, "vectors_done": 0, "error": "Full."},
         {"shards": "8-11", "vectors": 80, "vectors_done": 20, "error": ""},

@@ -240,7 +240,7 @@ def test_what_cannot_be_had_is_rejected_with_its_reason(
     lines = [f"{site.url}{path},{words(1)}" for path in expected]
     expected |= {"ftp": "Only URLs that begin", "own": "public addresses"}
     lines += ["ftp://example.org/a.jpg,x", "http://127.0.0.1/a.jpg,x"]
-    expected |= {"none": "no address", "short": "no address", "long": "no address"}
+    expected |= {"none": "no address", "short": "has 1 cell;", "long": "has 3 cells"}
     lines += [",no address", "https://example.org/a.jpg", "https://example.org/,a,b"]
     expected |= {"nul": "can be read"}
     lines += [f"{site.url}/postcards/\0.jpg,x"]
@@ -346,7 +346,7 @@ def test_lists_as_other_programs_write_them(tmp_path):
     table = TableFile(tmp_path / "a.CSV")
     assert (table.names, len(table)) == (["url", "cap"], 2)
     (rows,) = table.read(0, 2, 10)
-    assert rows.to_pydict() == {"url": ["x", "y"], "cap": ["a\nb", "\ufffd"]}
+    assert rows.table.to_pydict() == {"url": ["x", "y"], "cap": ["a\nb", "\ufffd"]}
 
 
 @pytest.mark.parametrize("name", ["a.tsv", "a.parquet"])
@@ -360,7 +360,7 @@ def test_any_stretch_of_a_table_is_read_in_tables_of_one_size(tmp_path, name):
     table = TableFile(tmp_path / name)
     assert len(table) == 100
     for first, last, size in [(0, 100, 9), (20, 41, 10), (6, 8, 5), (21, 28, 7)]:
-        read = [rows["url"].to_pylist() for rows in table.read(first, last, size)]
+        read = [rows.table["url"].to_pylist() for rows in table.read(first, last, size)]
         assert sum(read, []) == numbers[first:last]
         assert {len(rows) for rows in read[:-1]} <= {size}
         assert 0 < len(read[-1]) <= size
@@ -371,9 +371,9 @@ def test_any_stretch_of_a_table_is_read_in_tables_of_one_size(tmp_path, name):
     ("name", "content", "reason"),
     [
         ("a.csv", "photo,words\nx,y\n", "no column that is known to hold addresses"),
-        ("a.csv", "url,URL\nx,y\n", "two columns of the same name"),
+        ("a.csv", "url,url\nx,y\n", "two columns of the same name"),
+        ("a.csv", "Url,URL\nx,y\n", "Url and URL differ in case alone"),
         ("a.csv", "", "is empty"),
-        ("a.tsv", 'url\ncaption\n"' + "x" * 200_000, "field larger than"),
         ("a.parquet", "PAR1", "is damaged"),
         ("[a]**b?.csv", "photo\nx\n", "no column that is known"),
         ("a.txt", "http://example.org", "There is no list of pictures"),
@@ -390,10 +390,9 @@ def test_a_list_that_cannot_be_read_is_said_to_be_wrong(
 
 
 def test_addresses_that_are_no_texts_are_said_to_be_wrong(pictures, tmp_path):
-    for wrong in ([{"a": 1}], [b"\xff"]):
-        pq.write_table(pa.table({"url": wrong}), tmp_path / "a.parquet")
-        (shard,) = import_all(pictures)
-        assert shard.error == "a.parquet is damaged: it cannot be read."
+    pq.write_table(pa.table({"url": [{"a": 1}]}), tmp_path / "a.parquet")
+    (shard,) = import_all(pictures)
+    assert shard.error == "The column url holds struct<a: int64>; text is needed."
 
 
 @pytest.mark.parametrize("columns", [{"url": "link"}, ["url"], "url"])
@@ -480,7 +479,7 @@ def test_pictures_on_disk_come_in_with_what_lies_beside_them(pictures, tmp_path,
     assert first["id"] == numbers[0] << SHARD_BITS
     assert (first["caption"], first["url"]) == (words(0), "https://example.org/0.jpg")
     assert first["metadata"]["original_width"] == "9"
-    assert first["metadata"]["tags"] == '["?"]'
+    assert first["metadata"]["tags"] == '["\ufffd"]'
     assert "x" not in first["metadata"]
     assert (first["width"], first["height"]) == (WIDTH, HEIGHT)
     header = {

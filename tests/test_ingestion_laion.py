@@ -1,5 +1,6 @@
 """LAION shards: valid ones are imported exactly, broken ones not at all."""
 
+import json
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,13 +25,17 @@ from support.tiny_shards import (
 from postcards.shards import MODEL as POSTCARDS_MODEL
 from search.clickhouse import writer
 from search.clickhouse.schema import SHARD_BITS
-from search.errors import NotFound, SearchUnavailable, ShardUnreadable
-from search.ingestion.sources import laion
-from search.ingestion.sources.laion import LaionFolder, read_vectors
+from search.errors import InvalidQuery, NotFound, SearchUnavailable, ShardUnreadable
+from search.evaluation.recall import evaluate
+from search.ingestion.sources import laion, tables
+from search.ingestion.sources.cells import MAX_CELL_BYTES, NOT_UTF8
+from search.ingestion.sources.laion import NO_ADDRESSES, LaionFolder, read_vectors
+from search.ingestion.sources.vectors import NO_TEXTS
 from search.models import Dataset, Shard
 from search.query.filters import Filters
 from search.query.model import SearchQuery, Term
 from search.retrieval import service
+from search.retrieval.scan import contents
 
 pytestmark = pytest.mark.django_db
 State = Shard.State
@@ -80,6 +85,106 @@ def test_columns_that_are_missing_are_empty(tiny, tmp_path):
     assert (item.url, item.caption, item.nsfw, item.width) == ("u", "c", "", 0)
     assert item.caption_similarity is None
     assert item.metadata == {}
+
+
+def test_columns_are_known_by_laions_names_in_any_case_and_by_the_setting(
+    tiny, tmp_path
+):
+    given = {
+        "URL": ["https://example.org/a.jpg"] * 40,
+        "TEXT": ["a caption"] * 40,
+        "WIDTH": [640] * 40,
+        "Rating": ["NSFW"] * 40,
+    }
+    write_shard(tmp_path, 0, metadata=given)
+    tiny.columns = {"nsfw": "rating"}
+    tiny.save()
+    (shard,) = import_all(tiny)
+    assert (shard.error, shard.notes) == ("", {})
+    row = rows_of(tiny)[7]
+    assert (row["url"], row["caption"]) == ("https://example.org/a.jpg", "a caption")
+    assert (row["width"], row["nsfw"], row["metadata"]) == (640, "NSFW", {})
+    tiny.columns = {"url": "link"}
+    tiny.save()
+    (shard,) = import_all(tiny)
+    assert "There is no column named “link”; there are URL, TEXT" in shard.error
+
+
+def test_columns_alike_but_for_case_are_both_kept(tiny, tmp_path):
+    names = ("url", "caption", "Caption", "author", "Author", "TEXT")
+    write_shard(tmp_path, 0, metadata={name: [f"of {name}"] * 40 for name in names})
+    import_all(tiny)
+    row = rows_of(tiny)[0]
+    assert row["caption"] == "of caption"
+    assert row["metadata"] == {
+        "original_Caption": "of Caption",
+        "author": "of author",
+        "Author": "of Author",
+        "TEXT": "of TEXT",
+    }
+
+
+def test_bytes_that_are_not_utf8_are_replaced_and_told(tiny, tmp_path, client):
+    raw = pa.array([b"C\xd4TE D'IVOIRE", *[b"fine"] * 39], pa.binary())
+    broken = pa.Array.from_buffers(pa.string(), 40, raw.buffers())
+    columns = {"url": ["u"] * 40, "caption": broken, "author": broken}
+    write_shard(tmp_path, 0, metadata=columns)
+    (shard,) = import_all(tiny)
+    assert shard.notes == {NOT_UTF8: 1}
+    item = client.get("/api/datasets/tiny/items/0/", headers={"host": "localhost"})
+    assert item.json()["caption"] == "C\ufffdTE D'IVOIRE"
+    assert item.json()["metadata"] == {"author": "C\ufffdTE D'IVOIRE"}
+
+
+def test_images_in_columns_leave_their_size(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "STEP_ROWS", 7)
+    image = [{"bytes": b"\xff" * (3000 + i), "path": f"{i}.jpg"} for i in range(40)]
+    write_shard(tmp_path, 0, metadata=metadata(40) | {"image": image})
+    (shard,) = import_all(tiny)
+    assert (shard.rows_kept, shard.rows_rejected) == (40, 0)
+    expected = [
+        json.dumps({"bytes": f"{3000 + i:,} bytes", "path": f"{i}.jpg"})
+        for i in range(40)
+    ]
+    assert [row["metadata"]["image"] for row in rows_of(tiny)] == expected
+
+
+def test_a_cell_that_is_too_long_costs_its_row(tiny, tmp_path):
+    captions = ["short"] * 39 + ["x" * (MAX_CELL_BYTES + 1)]
+    write_shard(tmp_path, 0, metadata=metadata(40) | {"caption": captions})
+    (shard,) = import_all(tiny)
+    assert (shard.state, shard.rows_kept, shard.rows_rejected) == (
+        State.INGESTED,
+        39,
+        1,
+    )
+    assert "caption has 1,048,577 bytes" in shard.rejects.get(row=39).reason
+
+
+def test_without_embeddings_of_captions_only_images_are_searched(
+    tiny, tmp_path, client
+):
+    write_shard(tmp_path, 0, metadata={"image_path": [f"{i}.jpg" for i in range(40)]})
+    (tmp_path / "text_emb_0.npy").unlink()
+    (shard,) = import_all(tiny)
+    assert (shard.error, shard.rows_visible) == ("", 40)
+    assert shard.notes == {NO_ADDRESSES: 40, NO_TEXTS: 40}
+    assert rows_of(tiny)[3]["metadata"] == {"image_path": "3.jpg"}
+    term = Term(embedding=tuple(map(float, vectors(40, 1)[9])))
+    found = searching.find(SearchQuery("tiny", (term,), filters=EVERYTHING))
+    assert found.hits[0].id == 9
+    for field in ("text", "both"):
+        with pytest.raises(InvalidQuery, match="captions of this dataset have no emb"):
+            searching.find(SearchQuery("tiny", (term,), field=field))
+    shown = client.get("/api/datasets/tiny/", headers={"host": "localhost"}).json()
+    assert shown["fields"] == ["image"]
+    page = client.get("/?dataset=tiny", headers={"host": "localhost"}).content.decode()
+    assert "captions of this dataset have no embeddings" in page
+    assert 'name="field" value="text"' not in page
+    evaluation = evaluate("tiny", 5, 1)
+    assert {figures["field"] for figures in evaluation.figures} == {"image"}
+    exported = contents(tiny, [0, 1], with_embeddings=True)
+    assert exported["text_embedding"].null_count == 2
 
 
 def test_shards_in_folders_as_published_are_found(tiny, tmp_path):

@@ -236,6 +236,16 @@ def test_the_figures_are_those_of_the_ledger(tiny, staff, tmp_path):
     assert "Ingested: 199 items" in text
     assert "metadata_2.parquet is damaged: it cannot be read." in text
     assert "<b>1</b> Its vector is zero or not finite." in text
+    assert "240 rows = 239 items + 1 left out<" in text
+
+
+def test_rows_that_are_lost_and_how_rows_were_read_are_told(staff, tiny):
+    import_all(tiny)
+    tiny.shards.filter(number=1).update(rows_kept=37, notes={"Read as <b>.": 3})
+    text = staff.get(PAGE).content.decode()
+    assert "120 rows = 117 items + 0 left out + 3 lost<" in text
+    assert "3 rows became neither an item nor a row left out." in text
+    assert "<b>3 rows</b> Read as &lt;b&gt;." in text
 
 
 def test_errors_are_grouped_and_do_no_harm(tiny, staff):

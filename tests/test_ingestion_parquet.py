@@ -1,5 +1,7 @@
 """Imports of Parquet files with embeddings."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,7 +20,7 @@ from support.tiny_shards import (
 )
 
 from search.clickhouse.schema import SHARD_BITS
-from search.errors import SearchUnavailable, ShardUnreadable
+from search.errors import InvalidQuery, SearchUnavailable, ShardUnreadable
 from search.ingestion import shard_run
 from search.ingestion.sources import parquet
 from search.ingestion.sources.parquet import VectorTable
@@ -117,9 +119,10 @@ def test_items_are_found_by_their_vectors(tiny, tmp_path):
     pq.write_table(table(), tmp_path / "photos.parquet")
     import_all(tiny)
     wanted = Term(embedding=tuple(map(float, vectors(ROWS, 1)[42])))
-    for field in ("image", "text"):
-        query = SearchQuery("tiny", (wanted,), field=field, mode="exact")
-        assert searching.find(query).hits[0].id == 42
+    query = SearchQuery("tiny", (wanted,), mode="exact")
+    assert searching.find(query).hits[0].id == 42
+    with pytest.raises(InvalidQuery, match="captions of this dataset have no"):
+        searching.find(replace(query, field="text"))
     found = service.item("tiny", 42)
     assert (found.url, found.metadata) == (
         "https://example.org/42.jpg",
@@ -158,7 +161,6 @@ def test_each_file_is_a_shard_by_the_number_in_its_name(tiny, tmp_path):
         ),
         ({"embedding": [None] * 3 + [[0.5] * 8] * (ROWS - 3)}, "3 of 200 rows"),
         ({"text_embedding": [[0.0] * 8] * ROWS}, "200 of 200 rows"),
-        ({"URL": ["x"] * ROWS}, "two columns of the same name"),
     ],
 )
 def test_what_is_no_file_of_vectors_is_refused(tiny, tmp_path, columns, reason):
@@ -197,6 +199,15 @@ def test_a_few_bad_vectors_are_rejected_by_row(tiny, tmp_path):
     rejects = dict(shard.rejects.values_list("row", "reason"))
     assert rejects == dict.fromkeys(bad, BAD_VECTOR)
     assert ids_of(tiny) == [i for i in range(400) if i not in bad]
+
+
+def test_a_column_of_text_embeddings_that_is_null_is_none(tiny, tmp_path):
+    kind = pa.list_(pa.float32(), DIMENSION)
+    rows = table(text_embedding=pa.nulls(ROWS, kind))
+    pq.write_table(rows, tmp_path / "photos.parquet")
+    (shard,) = import_all(tiny)
+    assert (shard.rows_kept, shard.has_text_vectors) == (ROWS, False)
+    assert "text_embedding" not in rows_of(tiny)[0]["metadata"]
 
 
 def test_a_run_that_broke_off_goes_on_where_it_was(tiny, tmp_path, monkeypatch):

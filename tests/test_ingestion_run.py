@@ -1,8 +1,11 @@
 """Runs of shards: leased once, resumed, and complete when they arrive."""
 
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from django.db import InterfaceError, connection
 from django.utils import timezone
@@ -23,6 +26,8 @@ from search.clickhouse import client, schema, writer
 from search.errors import NotFound, SearchUnavailable, ShardUnreadable
 from search.ingestion import control, publishing, shard_run, sweeper, tasks
 from search.ingestion.sources import laion
+from search.ingestion.sources.laion import LaionShard
+from search.ingestion.sources.protocol import Rejected
 from search.jobs import broker, leases
 from search.jobs.leases import Lease
 from search.models import Dataset, Removal, Shard
@@ -388,6 +393,66 @@ def test_what_is_removed_while_a_shard_rests_is_not_seen(tiny, at_batch):
     publish(tiny)
     assert ids_of(tiny) == [i for i in range(40) if i not in (3, 35)]
     assert tiny.shards.get().rows_kept == 39  # the third came in, and is hidden
+
+
+@pytest.mark.parametrize("lost", ["row", "batch", "end"])
+def test_a_source_that_loses_rows_fails_with_their_number(tiny, monkeypatch, lost):
+    whole = LaionShard.batches
+
+    def losing(self, start):
+        batches = list(whole(self, start))
+        if lost == "row":
+            first = batches[0]
+            kept = {"rows": first.rows[1:], "table": first.table[1:]}
+            batches[0] = replace(first, **kept)
+        else:
+            del batches[1 if lost == "batch" else -1]
+        yield from batches
+
+    monkeypatch.setattr(LaionShard, "batches", losing)
+    (shard,) = import_all(tiny)
+    assert shard.state == State.FAILED
+    assert {
+        "row": "Row 0 was to be read, but the rows 0 to 15 were: 15 items, 0 left out.",
+        "batch": "Row 16 was to be read, but the rows 32 to 39 were: 8 items",
+        "end": "40 rows, of which 32 were read: 32 items, 0 left out.",
+    }[lost] in shard.error
+
+
+def test_rows_that_a_second_attempt_refuses_are_counted_once(tiny, monkeypatch):
+    """As with images that a host has, and then has not, while a run breaks off."""
+    whole, insert, refused = LaionShard.batches, writer.insert, iter([{1, 2}, {2, 3}])
+
+    def refusing(self, start):
+        rows = next(refused)
+        for batch in whole(self, start):
+            keep = np.array([row not in rows for row in batch.rows])
+            lost = tuple(Rejected(int(row), "", "x") for row in batch.rows[~keep])
+            yield replace(
+                batch,
+                rows=batch.rows[keep],
+                image=batch.image[keep],
+                text=batch.text[keep],
+                table=batch.table.filter(pa.array(keep)),
+                rejected=lost,
+            )
+
+    def breaking(*arguments):
+        insert(*arguments)
+        raise AWAY
+
+    monkeypatch.setattr(LaionShard, "batches", refusing)
+    (key,) = queue(tiny)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writer, "insert", breaking)
+        with pytest.raises(SearchUnavailable):
+            shard_run.ingest(key)
+    assert shard_run.ingest(key)
+    shard = tiny.shards.get()
+    arrived = ids_of(tiny, arriving_table(shard))
+    rejected = list(shard.rejects.values_list("row", flat=True))
+    assert sorted([*arrived, *rejected]) == list(range(40))
+    assert (shard.rows_kept, shard.rows_rejected) == (len(arrived), len(rejected))
 
 
 def test_pausing_stops_a_run_and_resuming_goes_on(tiny, at_batch):

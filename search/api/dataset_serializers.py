@@ -231,7 +231,7 @@ class DatasetSerializer(ResponseSerializer):
         return dataset.item_count()
 
     def compute_fields(self, dataset: Dataset) -> list[str]:
-        return list(FIELDS)
+        return list(dataset.search_fields)
 
     def compute_columns(self, dataset: Dataset) -> list[str]:
         return [field.name for field in fields(service.Item)]

@@ -9,6 +9,7 @@ from rest_framework.serializers import (
     BooleanField,
     CharField,
     ChoiceField,
+    DictField,
     FloatField,
     IntegerField,
 )
@@ -61,11 +62,17 @@ class ShardActionsSerializer(StrictSerializer):
 class ShardSerializer(ResponseSerializer, serializers.ModelSerializer):
     """One numbered piece of the source, and the state of its import."""
 
+    notes = DictField(
+        child=IntegerField(min_value=1),
+        help_text="How rows were read, or what was changed in them: how many, by note.",
+    )
+
     class Meta:
         model = Shard
         fields = [
-            *("number", "state", "rows", "rows_done", "rows_kept", "rows_visible"),
-            *("bytes", "bytes_done", "attempts", "failures", "error"),
+            *("number", "state", "rows", "rows_done", "rows_kept", "rows_rejected"),
+            *("rows_visible", "notes", "has_text_vectors", "bytes", "bytes_done"),
+            *("attempts", "failures", "error"),
             *("started_at", "finished_at", "published_at"),
         ]
 
@@ -114,7 +121,12 @@ class RowsSerializer(ResponseSerializer):
         source="rows_estimated",
     )
     visible = count_field("Found by searches.", source="rows_visible")
+    kept = count_field("Of those processed, the items.", source="rows_kept")
     left_out = count_field("Of those processed.", source="rows_rejected")
+    unaccounted = count_field(
+        "Of complete shards, rows neither kept nor left out: a fault unless 0.",
+        source="rows_unaccounted",
+    )
 
 
 class BytesSerializer(ResponseSerializer):
@@ -144,6 +156,11 @@ class PublicationSerializer(ResponseSerializer):
         return spans(range(first, first + size))
 
 
+class NoteSerializer(ResponseSerializer):
+    note = CharField(help_text="How rows were read, or what was changed in them.")
+    rows = IntegerField(min_value=1)
+
+
 class LeftOutSerializer(ResponseSerializer):
     reason = CharField()
     rows = IntegerField(min_value=1)
@@ -166,6 +183,9 @@ class ProgressSerializer(ResponseSerializer):
         many=True, help_text="The one with the most shards first."
     )
     indexes = PublicationSerializer(many=True, source="publications")
+    notes = NoteSerializer(
+        many=True, help_text="Such as the dialect of a list; most rows first."
+    )
     left_out = LeftOutSerializer(
         many=True,
         allow_null=True,
@@ -189,6 +209,9 @@ class ProgressSerializer(ResponseSerializer):
             {"error": error, "count": len(numbers), "shards": spans(numbers)}
             for error, numbers in progress.errors
         ]
+
+    def compute_notes(self, progress: ImportProgress) -> list[dict[str, Any]]:
+        return [{"note": note, "rows": rows} for note, rows in progress.notes]
 
     def compute_left_out(self, progress: ImportProgress) -> list[dict[str, Any]] | None:
         return None if progress.moving else reasons(progress.dataset)

@@ -59,6 +59,16 @@ def count_between(table: ItemTable, first: int, last: int) -> int:
     return counted[0]["n"]
 
 
+def ids_between(table: ItemTable, first: int, last: int) -> list[int]:
+    """Return the ids from `first` to `last`, of one shard."""
+    with cluster.on_node(cluster.node_of_partition(first >> table.partition_bits)):
+        found = client.rows(
+            f"SELECT DISTINCT id FROM {table.name} WHERE {SHARD_CONDITION}",
+            {"first": first, "last": last},
+        )
+    return [row["id"] for row in found]
+
+
 def assemble(
     table: ItemTable,
     partition: int,

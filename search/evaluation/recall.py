@@ -187,13 +187,17 @@ def evaluate(
     """Measure a dataset with `count` of its items, and store the figures.
 
     Queries are the image embeddings of items and, unless words are `given`, their
-    caption embeddings. Raises NotFound for an unknown dataset or one without items.
+    caption embeddings, if there are any. Raises NotFound for an unknown dataset or one
+    without items.
     """
     dataset = Dataset.for_slug(slug)
     # Some ids have no item.
     ids = random_ids(dataset, 2 * count, Random(seed))
     pictures = stored_questions(dataset.item_table, "image", ids)[:count]
-    captions = stored_questions(dataset.item_table, "text", ids)[:count]
+    available = dataset.search_fields
+    captions = []
+    if "text" in available:
+        captions = stored_questions(dataset.item_table, "text", ids)[:count]
     if not pictures:
         raise NotFound("This dataset has no items yet.")
     questions_by = {"picture": pictures, "words": given or captions}
@@ -201,6 +205,8 @@ def evaluate(
     figures = []
     for shape in SHAPES:
         questions, key = questions_by[shape.asked], (shape.asked, shape.field)
+        if not questions or shape.field not in available:
+            continue
         if key not in truths:
             truths[key] = search_all(
                 dataset.item_table, shape.field, questions, FIRST_DEPTH, True, done

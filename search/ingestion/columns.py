@@ -14,6 +14,7 @@ from search.links import WHITE_SPACE
 from search.retrieval import deduplication
 
 from .sources.protocol import Batch
+from .sources.tables import column_named
 
 # LAION's name (in any case), ours, and the type; missing values are empty or zero.
 FIELDS = (
@@ -32,21 +33,20 @@ EMPTY = {pa.string(): "", pa.float32(): float("nan"), pa.uint32(): 0}
 
 
 def item_columns(batch: Batch, shard: int) -> pa.Table:
-    """Return the rows of a batch as an item table takes them.
+    """Return the rows of a batch, of plain cells, as an item table takes them.
 
-    Raises ShardUnreadable for columns of a wrong type or of the same name.
+    Raises ShardUnreadable for columns of a wrong type.
     """
-    table = batch.table
-    if len(set(table.column_names)) < len(table.column_names):
-        raise ShardUnreadable("The metadata has two columns of the same name.")
+    table, names = batch.table, list(batch.table.column_names)
     ids = (shard << SHARD_BITS) + batch.rows
-    named = {name.lower(): name for name in table.column_names}
     columns = {"id": pa.array(ids.astype(np.uint64))}
     for theirs, ours, kind in FIELDS:
-        columns[ours] = _field(table, named.pop(theirs, None), kind)
+        name = column_named(theirs, names)
+        columns[ours] = _field(table, name, kind)
+        names = [other for other in names if other != name]
     columns["url"] = pc.utf8_trim(columns["url"], WHITE_SPACE)
     columns["words"] = words_of(columns["caption"])
-    columns["metadata"] = _metadata(table, list(named.values()))
+    columns["metadata"] = _metadata(table, names)
     columns["image_code"] = _codes(batch.image)
     columns["image_embedding"] = _vectors(batch.image)
     columns["text_embedding"] = _vectors(batch.text)
@@ -127,18 +127,10 @@ def _as_map(table: pa.Table, names: list[str]) -> pa.Array:
 
 def _text(column: pa.ChunkedArray) -> pa.Array:
     array = column.combine_chunks()
-    if pa.types.is_nested(array.type) or _is_bytes(array.type):
+    try:
+        return array.cast(pa.string())
+    except pa.ArrowNotImplementedError:  # intervals, for example
         return pa.array([None if v is None else str(v) for v in array.to_pylist()])
-    return array.cast(pa.string())
-
-
-def _is_bytes(kind: pa.DataType) -> bool:
-    tests = (
-        pa.types.is_binary,
-        pa.types.is_large_binary,
-        pa.types.is_fixed_size_binary,
-    )
-    return any(test(kind) for test in tests)
 
 
 def _codes(matrix: np.ndarray) -> pa.FixedSizeBinaryArray:

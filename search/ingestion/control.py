@@ -129,12 +129,19 @@ def cancel(shards: QuerySet[Shard]) -> int:
             fingerprint="",
             rows_done=0,
             rows_kept=shard.rows_visible,
+            rows_rejected=_rejected_before(shard),
+            notes={},
         ):
             stopped += 1
             publishing.interrupt(shard.dataset, shard.number)
             schema.drop(shard.dataset.item_table.arriving(shard.number, shard.epoch))
             source_of(shard.dataset).discard(shard.number)
     return stopped
+
+
+def _rejected_before(shard: Shard) -> int:
+    """Return the rejects of the rows that stay visible; their list is deleted."""
+    return max(0, (shard.rows or 0) - shard.rows_visible) if shard.rows_visible else 0
 
 
 def droppable(shards: QuerySet[Shard]) -> QuerySet[Shard]:

@@ -67,10 +67,12 @@ def _count(
     table: TableFile, id_name: str, keyword_name: str, progress: Callable[[int], None]
 ) -> Iterator[Counts]:
     counts: Counts = Counter()
-    for rows in table.read(0, len(table), READ_ROWS):
-        keywords = map(_normalize, rows[keyword_name].to_pylist())
-        counts.update(zip(map(_text, rows[id_name].to_pylist()), keywords, strict=True))
-        progress(len(rows))
+    names = (id_name, keyword_name)
+    for rows in table.read(0, len(table), READ_ROWS, names):
+        values, words = (rows.table[name].to_pylist() for name in names)
+        pairs = zip(map(_text, values), map(_normalize, words), strict=True)
+        counts.update(pairs)
+        progress(len(rows.table))
         if len(counts) >= MAX_COUNTED:
             yield counts
             counts = Counter()

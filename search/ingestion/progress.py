@@ -73,8 +73,25 @@ class ImportProgress:
 
     @property
     def rows_rejected(self) -> int:
-        read = (shard for shard in self.shards if shard.rows_done)
-        return sum(max(0, shard.rows_done - shard.rows_kept) for shard in read)
+        return sum(shard.rows_rejected for shard in self.shards if rows_done(shard))
+
+    @property
+    def rows_kept(self) -> int:
+        """The rows done that became items."""
+        return sum(shard.rows_kept for shard in self.shards if rows_done(shard))
+
+    @property
+    def rows_unaccounted(self) -> int:
+        """The rows that are neither items nor rejects; any is an error."""
+        return sum(shard.rows_unaccounted for shard in self.shards)
+
+    @property
+    def notes(self) -> list[tuple[str, int]]:
+        """The sentences on how rows were read, each with their number; most first."""
+        counted: Counter[str] = Counter()
+        for shard in self.shards:
+            counted.update(shard.notes)
+        return counted.most_common()
 
     @property
     def bytes_done(self) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event, Thread
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import F, QuerySet
@@ -32,7 +33,12 @@ from search.removals import takedowns
 State = Shard.State
 IN_PROGRESS = [State.QUEUED, State.INGESTING]
 TO_BE_PUBLISHED = [State.ARRIVED, State.REMOVING]
-REMOVED = {"state": State.PENDING, "rows": None, "rows_done": 0, "rows_kept": 0}
+REMOVED: dict[str, Any] = {
+    "state": State.PENDING,
+    "rows": None,
+    **dict.fromkeys(("rows_done", "rows_kept", "rows_rejected"), 0),
+    "notes": {},
+}
 REPORT_S = 2
 
 logger = logging.getLogger(__name__)

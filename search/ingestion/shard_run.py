@@ -5,10 +5,12 @@ belongs to one shard and epoch; once all of them are counted, the shard has ARRI
 publishing makes its rows visible.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, replace
 from itertools import repeat
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,10 +24,12 @@ from search.models import Reject, Shard
 from search.removals.takedowns import REJECT_REASON, RemovalList
 
 from .columns import item_columns
-from .sources.protocol import Batch, OpenShard, Rejected
+from .sources.protocol import Batch, OpenShard, Rejected, check_rows
 from .sources.registry import source_of
+from .sources.tables import column_named
 
 State = Shard.State
+MAX_IN_STATEMENT = 500  # SQLite takes 999 parameters
 
 
 def ingest(shard_pk: int) -> bool:
@@ -58,10 +62,12 @@ class ShardRun(Run):
         schema.create(self._table)
         self.lease.renew(rows=len(content), bytes=content.bytes, error="")
         self._insert_batches(content)
+        self._check_complete(content)
         self._check_count()
         self.lease.release(
             state=State.ARRIVED,
             failures=0,
+            has_text_vectors=content.has_text_vectors,
             finished_at=timezone.now(),
             bytes_done=content.bytes,
         )
@@ -99,8 +105,9 @@ class ShardRun(Run):
         shard, abandoned = self.record, self._table
         shard.epoch += 1
         shard.fingerprint = fingerprint
-        shard.rows_done = shard.rows_kept = 0
-        self.lease.renew(epoch=shard.epoch, fingerprint="", rows_done=0, rows_kept=0)
+        shard.rows_done = shard.rows_kept = shard.rows_rejected = 0
+        shard.notes = {}
+        self.lease.renew(epoch=shard.epoch, fingerprint="", **self._account)
         shard.rejects.all().delete()
         schema.drop(abandoned)
         schema.drop(self._table)  # of a dropped dataset of the same name
@@ -116,33 +123,76 @@ class ShardRun(Run):
             for batch in batches:
                 self.lease.renew()
                 batch = without_removed(batch, shard.number, removals)
-                Reject.objects.bulk_create(
-                    [Reject(shard=shard, **asdict(row)) for row in batch.rejected],
-                    ignore_conflicts=True,
-                )
-                # An earlier attempt may have inserted it in part, of rows that differ:
-                # images that it could fetch may be refused now.
-                resumed = batch.start == first
-                if not resumed or self._count_arrived(batch) != len(batch.rows):
+                check_rows(batch, shard.rows_done)
+                self._store_rejects(batch)
+                if batch.start == first:
+                    self._resume_batch(batch)
+                else:
                     self._insert_batch(batch)
-                shard.rows_kept += (
-                    self._count_arrived(batch) if resumed else len(batch.rows)
-                )
-                self.lease.renew(
-                    rows_done=batch.end, rows_kept=shard.rows_kept, **progress
-                )
+                    shard.rows_kept += len(batch.rows)
+                    shard.rows_rejected += len(batch.rejected)
+                shard.rows_done = batch.end
+                shard.notes = dict(Counter(shard.notes) + Counter(batch.notes))
+                self.lease.renew(**self._account, **progress)
 
-    def _count_arrived(self, batch: Batch) -> int:
-        first, _ = writer.shard_bounds(self.record.number)
-        return writer.count_between(
-            self._table, first + batch.start, first + batch.end - 1
+    @property
+    def _account(self) -> dict[str, Any]:
+        """The fields of the ledger that account for the rows so far."""
+        names = ("rows_done", "rows_kept", "rows_rejected", "notes")
+        return {name: getattr(self.record, name) for name in names}
+
+    def _store_rejects(self, batch: Batch) -> None:
+        Reject.objects.bulk_create(
+            [Reject(shard=self.record, **asdict(row)) for row in batch.rejected],
+            ignore_conflicts=True,
         )
+
+    def _resume_batch(self, batch: Batch) -> None:
+        """Insert a batch that an earlier attempt may have inserted, in part or whole.
+
+        Its rows may differ from this attempt's: images that could be fetched then may
+        be refused now. What has arrived stays. Raises SearchUnavailable, and starts
+        over, unless each row has arrived or is rejected.
+        """
+        shard, table = self.record, self._table
+        bounds = self._first_id + batch.start, self._first_id + batch.end - 1
+        if writer.count_between(table, *bounds) != len(batch.rows):
+            self._insert_batch(batch)
+        arrived = [key - self._first_id for key in writer.ids_between(table, *bounds)]
+        rejects = shard.rejects.filter(row__gte=batch.start, row__lt=batch.end)
+        for first in range(0, len(arrived), MAX_IN_STATEMENT):
+            rejects.filter(row__in=arrived[first : first + MAX_IN_STATEMENT]).delete()
+        rejected = rejects.count()
+        if len(arrived) + rejected != batch.end - batch.start:
+            self._start_over("")
+            raise SearchUnavailable(
+                f"Of the rows {batch.start:,} to {batch.end - 1:,} {len(arrived):,} "
+                f"arrived and {rejected:,} were left out; the shard starts over."
+            )
+        shard.rows_kept += len(arrived)
+        shard.rows_rejected += rejected
+
+    @property
+    def _first_id(self) -> int:
+        first, _ = writer.shard_bounds(self.record.number)
+        return first
 
     def _insert_batch(self, batch: Batch) -> None:
         if len(batch.rows):
             token = f"{self.record.number}:{self.record.epoch}:{batch.start}"
             columns = item_columns(batch, self.record.number)
             writer.insert(self._table, columns, token)
+
+    def _check_complete(self, content: OpenShard) -> None:
+        """Raise ShardUnreadable unless each row is an item or a reject."""
+        shard = self.record
+        account = shard.rows_kept + shard.rows_rejected
+        if not shard.rows_done == len(content) == account:
+            raise ShardUnreadable(
+                f"The shard has {len(content):,} rows, of which {shard.rows_done:,} "
+                f"were read: {shard.rows_kept:,} items, {shard.rows_rejected:,} left "
+                "out."
+            )
 
     def _check_count(self) -> None:
         """Raise SearchUnavailable, and start over, unless each row is there once."""
@@ -177,9 +227,9 @@ def without_removed(batch: Batch, shard: int, removals: RemovalList) -> Batch:
 
 
 def _texts(table: pa.Table, name: str) -> Iterator[str]:
-    """Yield the texts of a column, in whatever case it is named; else empty ones."""
-    for column in table.column_names:
-        if column.lower() == name:
-            yield from (str(value or "") for value in table[column].to_pylist())
-            return
-    yield from repeat("", len(table))
+    """Yield the texts of a column, or empty ones if there is none of the name."""
+    column = column_named(name, table.column_names)
+    if column is None:
+        yield from repeat("", len(table))
+    else:
+        yield from (str(value or "") for value in table[column].to_pylist())

@@ -11,6 +11,11 @@ from .sources.laion import check_base, check_pattern
 from .sources.protocol import parse_range
 from .sources.tables import NAMES
 
+KINDS_OF_ROLES = {  # of those that not every kind has
+    "embedding": Dataset.Kind.PARQUET,
+    "text_embedding": Dataset.Kind.PARQUET,
+    "image": Dataset.Kind.IMAGES,
+}
 PATTERNS = ("image_pattern", "text_pattern", "metadata_pattern")
 # These decide the table, which cannot change once there are shards.
 FIXED = (
@@ -47,7 +52,7 @@ def validation_errors(dataset: Dataset) -> dict[str, str]:
 
 
 def _checks(dataset: Dataset) -> Iterator[tuple[str, str]]:
-    yield "columns", _columns_error(dataset.columns)
+    yield "columns", _columns_error(dataset.columns, dataset.kind)
     if dataset.shard_range:
         yield "shard_range", _error_of(parse_range, dataset.shard_range)
     if not dataset.source.startswith(("http://", "https://")):
@@ -59,7 +64,9 @@ def _checks(dataset: Dataset) -> Iterator[tuple[str, str]]:
     if not dataset.shard_range:
         yield "shard_range", "Say which shards the address has, such as 0-409."
     for name in PATTERNS:
-        yield name, _error_of(check_pattern, getattr(dataset, name))
+        pattern = getattr(dataset, name)
+        if pattern or name != "text_pattern":  # there may be no text embeddings
+            yield name, _error_of(check_pattern, pattern)
 
 
 def _error_of(check: Callable[[str], object], text: str) -> str:
@@ -70,7 +77,7 @@ def _error_of(check: Callable[[str], object], text: str) -> str:
     return ""
 
 
-def _columns_error(columns: object) -> str:
+def _columns_error(columns: object, kind: str) -> str:
     if not isinstance(columns, dict) or not all(
         isinstance(name, str) and name for name in columns.values()
     ):
@@ -78,4 +85,7 @@ def _columns_error(columns: object) -> str:
     for role in columns:
         if role not in NAMES:
             return f"“{role[:40]}” is none of {', '.join(NAMES)}."
+        if kind != KINDS_OF_ROLES.get(role, kind):
+            needed = KINDS_OF_ROLES[role]
+            return f"Only a dataset of the kind {needed} has a column for {role}."
     return ""

@@ -28,8 +28,10 @@ class Shard(models.Model):
     rows_done = models.PositiveBigIntegerField(default=0)
     bytes = models.PositiveBigIntegerField(null=True, blank=True)
     bytes_done = models.PositiveBigIntegerField(default=0)
-    # Of those done, how many were accepted; and how many searches can find.
+    # Of those done, how many became items, how many are rejects; and how many items
+    # searches can find.
     rows_kept = models.PositiveBigIntegerField(default=0)
+    rows_rejected = models.PositiveBigIntegerField(default=0)
     rows_visible = models.PositiveBigIntegerField(default=0)
     attempts = models.PositiveIntegerField(default=0)
     # Consecutive attempts without progress.
@@ -43,6 +45,10 @@ class Shard(models.Model):
     # When searches first found its rows; a replacement does not change it.
     published_at = models.DateTimeField(null=True, blank=True)
     error = models.TextField(blank=True)
+    # How rows were read, or what was changed in them: their number by sentence.
+    notes = models.JSONField(default=dict, blank=True)
+    # Whether its text embeddings are of captions, or copies of the image embeddings.
+    has_text_vectors = models.BooleanField(default=True)
     changed_at = models.DateTimeField(auto_now=True)
 
     class Meta:
@@ -55,6 +61,14 @@ class Shard(models.Model):
 
     def __str__(self) -> str:
         return f"{self.dataset} {self.number}"
+
+    @property
+    def rows_unaccounted(self) -> int:
+        """The rows of a complete import that are neither items nor rejects: none."""
+        complete = self.state in (self.State.ARRIVED, self.State.INGESTED)
+        if not (complete and self.rows and self.rows_done):
+            return 0
+        return abs(self.rows - self.rows_kept - self.rows_rejected)
 
 
 class Partition(models.Model):

@@ -9,6 +9,7 @@ from django.urls import reverse
 from search.clickhouse.schema import ItemTable
 from search.errors import NotFound
 from search.links import link_of
+from search.query.model import FIELDS
 
 from .ledger import Shard
 
@@ -117,8 +118,8 @@ class Dataset(models.Model):
         blank=True,
         help_text="Which column of the source is what, where the names differ: "
         '{"url": "photo_image_url", "caption": "photo_description"}. Parquet files '
-        'have "embedding" and perhaps "text_embedding"; without, a search by captions '
-        "compares with the pictures.",
+        'have "embedding" and perhaps "text_embedding"; without, captions cannot be '
+        "searched.",
     )
     keep_files = models.BooleanField(
         default=False, help_text="Keep fetched shards after they have come in."
@@ -177,6 +178,17 @@ class Dataset(models.Model):
         The images of Kind.IMAGES are there even without a URL: in files.
         """
         return self.kind == self.Kind.IMAGES or bool(link_of(url))
+
+    @property
+    def has_text_vectors(self) -> bool:
+        """Return whether captions of all visible items have embeddings of their own."""
+        without = self.shards.filter(rows_visible__gt=0, has_text_vectors=False)
+        return not without.exists()
+
+    @property
+    def search_fields(self) -> tuple[str, ...]:
+        """The fields of queries that the dataset has embeddings for."""
+        return FIELDS if self.has_text_vectors else ("image",)
 
     def item_count(self) -> int:
         """Return the number of visible items, by the ledger."""

@@ -36,6 +36,14 @@ def searched_fields(field: str) -> tuple[str, ...]:
     return VECTOR_FIELDS if field == "both" else (field,)
 
 
+def check_field(dataset: Dataset, field: str) -> None:
+    """Raise InvalidQuery for a search in captions that have no embeddings."""
+    if field != "image" and field not in dataset.search_fields:
+        raise InvalidQuery(
+            "The captions of this dataset have no embeddings: search in images."
+        )
+
+
 @dataclass(frozen=True)
 class QueryEncoder:
     """Encodes queries for one dataset."""
@@ -55,7 +63,9 @@ class QueryEncoder:
         """Return the weighted unit vectors of the terms: (terms, dimension), by field.
 
         Only the vectors of items differ between the fields: others are encoded once.
+        Raises InvalidQuery for a field that has no embeddings.
         """
+        check_field(self.dataset, query.field)
         texts = self._text_vectors(query.terms)
         images = self._image_vectors(query.terms)
         shared = [self._shared(term, texts, images) for term in query.terms]

@@ -21,6 +21,7 @@ from django.db.models import Count, Max, Sum
 from search.clickhouse import scan
 from search.clickhouse.filters import NSFW, REMOVED, VISIBLE, condition_of
 from search.clickhouse.scan import DistanceLimit, ScannedRows
+from search.clickhouse.schema import VECTOR_COLUMNS
 from search.clickhouse.writer import shard_bounds
 from search.models import Dataset
 from search.query.filters import Filters
@@ -176,15 +177,21 @@ def contents(
     """Return all columns of up to MAX_AT_ONCE items, in the order of `ids`.
 
     `caption_similarity` is null where it is unknown. `image_embedding` and
-    `text_embedding` are lists of float32, all of the dataset's dimension. Items that
-    are unknown or removed are left out.
+    `text_embedding` are lists of float32, all of the dataset's dimension; the latter
+    is null if captions have no embeddings. Items that are unknown or removed are left
+    out.
     """
     fields = VECTOR_FIELDS if with_embeddings else ()
     table = scan.item_contents(dataset.item_table, ids, fields)
     similarities = table["caption_similarity"].to_numpy()
     known = pa.array(similarities, mask=~np.isfinite(similarities))
     place = table.column_names.index("caption_similarity")
-    return table.set_column(place, "caption_similarity", known)
+    table = table.set_column(place, "caption_similarity", known)
+    text = VECTOR_COLUMNS["text"]
+    if text in table.column_names and not dataset.has_text_vectors:
+        place = table.column_names.index(text)  # it has copies of the image embeddings
+        table = table.set_column(place, text, pa.nulls(len(table), table[text].type))
+    return table
 
 
 def without_listed(table: pa.Table, removals: RemovalList) -> pa.Table:

@@ -297,8 +297,9 @@ def warm_up() -> None:
     """Load models and vector indexes, so that no first user waits for them."""
     for dataset in datasets():
         anything = Term(embedding=(1.0,) * dataset.dimension)
+        available = dataset.search_fields
         for field, term in [
-            *((field, anything) for field in VECTOR_FIELDS),
+            *((field, anything) for field in VECTOR_FIELDS if field in available),
             ("image", Term(text="warm up")),
         ]:
             try:

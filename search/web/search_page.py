@@ -127,7 +127,9 @@ class FiltersPanel:
             order for order in SORT_CHOICES if by_picks or order[0] != "popularity"
         ]
         inputs = form.filter_inputs(available_filters(dataset), form="search")
-        return cls(FIELDS, orders, inputs)
+        available = dataset.search_fields if dataset else dict(FIELDS)
+        choices = [choice for choice in FIELDS if choice[0] in available]
+        return cls(choices, orders, inputs)
 
 
 def _selected_dataset(datasets: Sequence[Dataset], slug: str) -> Dataset | None:

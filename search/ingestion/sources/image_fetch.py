@@ -70,8 +70,8 @@ def refusal(headers: Mapping[str, str]) -> str:
 
     A directive may be preceded by the robot that it is for, and a colon.
     """
-    for field in headers.get("x-robots-tag", "").lower().split(","):
-        robot, colon, directive = field.rpartition(":")
+    for rule in headers.get("x-robots-tag", "").lower().split(","):
+        robot, colon, directive = rule.rpartition(":")
         directive = directive.strip()
         if directive in REFUSALS and (not colon or robot.strip() == ROBOT):
             return directive

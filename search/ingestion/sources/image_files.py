@@ -10,6 +10,7 @@ import json
 import os
 import re
 import tarfile
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -27,9 +28,11 @@ from search.images.formats import (
 )
 from search.links import linkable
 
+from .cells import NOT_UTF8, decode_file
 from .image_fetch import SourceImage, read_image
 from .image_lists import COMPUTED, SHARD_ROWS
 from .image_set import (
+    SURROGATE,
     ImageSet,
     LeftOut,
     Rows,
@@ -40,7 +43,7 @@ from .image_set import (
 from .protocol import fingerprint
 from .read_errors import as_shard_unreadable
 from .samples import Sample, ending_of, group, is_hidden, is_text, text_name
-from .tables import NAMES
+from .tables import NAMES, fold
 
 TAR = re.compile(r".+\.tar", re.IGNORECASE)
 MAX_TEXT_BYTES = 2**18
@@ -129,12 +132,12 @@ class ImageFiles:
     def read(self, start: int, size: int) -> Iterator[Rows]:
         """Yield the rows from `start` on, `size` at a time; all cells are texts."""
         for first in range(start, len(self), size):
-            samples = self.samples[first : first + size]
-            rows = list(map(self._row, samples))
+            samples, notes = self.samples[first : first + size], Counter[str]()
+            rows = [self._row(sample, notes) for sample in samples]
             names = dict.fromkeys(name for row in rows for name in row)
             schema = pa.schema([(name, pa.string()) for name in names])
             table = pa.Table.from_pylist(rows, schema)
-            yield Rows(table, partial(self._load, samples))
+            yield Rows(table, partial(self._load, samples), notes=notes)
 
     def _load(self, samples: Sequence[Sample], place: int, url: str) -> SourceImage:
         """Read an image.
@@ -144,56 +147,63 @@ class ImageFiles:
         self._read_texts(samples[place])
         return read_image(self.part_of(samples[place].image).read(MAX_BYTES))
 
-    def _row(self, sample: Sample) -> dict[str, str]:
+    def _row(self, sample: Sample, notes: Counter[str]) -> dict[str, str]:
         try:
-            caption, metadata = self._read_texts(sample)
+            caption, metadata, repaired = self._read_texts(sample)
         except (NotAnImage, ImageTooLarge):
-            caption, metadata = "", {}  # `_load` gives the reason of the rejection
+            caption, metadata, repaired = "", {}, False  # `_load` gives the reason
+        if repaired or SURROGATE.search(sample.image):
+            notes[NOT_UTF8] += 1
         name = shown_name(self.prefix + sample.image)
         url = linkable(self._value(metadata, "url"))
         caption = caption or self._value(metadata, "caption") or caption_from_name(name)
         row = {"url": url, "caption": caption, "file": name}
+        roles = {fold(column): role for role, column in self.columns.items()}
         for key, value in metadata.items():
-            column = f"original_{key}" if key.lower() in RESERVED else key
             if value not in (url, caption):
+                column = roles.get(fold(key), key)
+                column = f"original_{column}" if fold(column) in RESERVED else column
                 row.setdefault(column, value)
         return row
 
-    def _read_texts(self, sample: Sample) -> tuple[str, dict[str, str]]:
-        """Return the caption and the metadata of an image."""
-        caption = self._read_text(sample.caption) if sample.caption else ""
-        metadata = self._read_metadata(sample.metadata) if sample.metadata else {}
+    def _read_texts(self, sample: Sample) -> tuple[str, dict[str, str], bool]:
+        """Return the caption and the metadata of an image, and whether some is new.
+
+        The last says whether bytes that are not UTF-8 were replaced.
+        """
+        texts = {name: self._read_text(name) for name in sample.names[1:]}
+        caption, _ = texts.get(sample.caption, ("", False))
+        metadata = _values_of(texts[sample.metadata][0]) if sample.metadata else {}
         for name in sample.others:
-            if text := self._read_text(name):
+            if text := texts[name][0].strip():
                 metadata.setdefault(text_name(name, sample.image), text)
-        return caption, metadata
+        repaired = any(was_repaired for _, was_repaired in texts.values())
+        return caption.strip(), metadata, repaired
 
-    def _read_text(self, name: str) -> str:
-        content = self.part_of(name).read(MAX_TEXT_BYTES)
-        return content.decode("utf-8", "replace").strip()
-
-    def _read_metadata(self, name: str) -> dict[str, str]:
-        """Return the values of a JSON object as texts, without those that are empty."""
-        try:
-            read = json.loads(self.part_of(name).read(MAX_TEXT_BYTES))
-            values = {
-                key: value for key, value in read.items() if value not in (None, "")
-            }
-        except (ValueError, AttributeError, RecursionError) as error:
-            raise NotAnImage("The JSON beside it cannot be read.") from error
-        return {
-            replace_surrogates(key): replace_surrogates(
-                value
-                if isinstance(value, str)
-                else json.dumps(value, ensure_ascii=False)
-            )
-            for key, value in values.items()
-        }
+    def _read_text(self, name: str) -> tuple[str, bool]:
+        return decode_file(self.part_of(name).read(MAX_TEXT_BYTES))
 
     def _value(self, metadata: dict[str, str], role: str) -> str:
         configured = self.columns.get(role)
         names = (configured, *NAMES[role]) if configured else NAMES[role]
-        return next((metadata[name] for name in names if metadata.get(name)), "")
+        folded = {fold(key): value for key, value in metadata.items()} | metadata
+        found = (folded.get(name) or folded.get(fold(name)) for name in names)
+        return next(filter(None, found), "")
+
+
+def _values_of(text: str) -> dict[str, str]:
+    """Return the values of a JSON object as texts, without those that are empty."""
+    try:
+        read = json.loads(text)
+        values = {key: value for key, value in read.items() if value not in (None, "")}
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise NotAnImage("The JSON beside it cannot be read.") from error
+    return {
+        replace_surrogates(key): replace_surrogates(
+            value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        )
+        for key, value in values.items()
+    }
 
 
 # --- Tar files

@@ -7,14 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-import pyarrow as pa
-
-from search.errors import CannotFetch, ShardUnreadable
+from search.errors import CannotFetch, InvalidQuery, ShardUnreadable
 
 from .image_fetch import SourceImage, fetch_image
 from .image_set import Rows
 from .protocol import fingerprint
-from .read_errors import as_shard_unreadable
 from .tables import TABLE, TableFile, files_of, roles_of, with_names
 
 SHARD_ROWS = 100_000
@@ -58,7 +55,9 @@ class ImageList:
                 f"{path.name} has no column that is known to hold addresses; name it "
                 'in the dataset\'s columns: {"url": "…"}.'
             )
-        self.fingerprint = fingerprint(path, read_as=f"{first} {self.roles}")
+        self.fingerprint = fingerprint(
+            path, read_as=f"{first} {self.roles} {self.table.dialect}"
+        )
         self.bytes = path.stat().st_size * len(self) // len(self.table)
 
     def __len__(self) -> int:
@@ -66,18 +65,20 @@ class ImageList:
 
     def read(self, start: int, size: int) -> Iterator[Rows]:
         """Yield the rows from `start` on, `size` at a time; TEXTS as texts."""
-        for rows in self.table.read(self.first + start, self.last, size):
-            table = with_names(rows, self.roles, COMPUTED)
-            with as_shard_unreadable(self.table.path.name):
-                texts = [name for name in TEXTS if name in table.column_names]
-                for name in texts:
-                    at = table.column_names.index(name)
-                    table = table.set_column(at, name, table[name].cast(pa.string()))
-                table.select(texts).validate(full=True)  # including the UTF-8
-            yield Rows(table, self._load)
+        texts = [self.roles[role] for role in TEXTS if role in self.roles]
+        for rows in self.table.read(self.first + start, self.last, size, texts):
+            table = with_names(rows.table, self.roles, COMPUTED)
+            read_as = {f"Read as {self.table.dialect}.": len(table)}
+            load = partial(self._load, rows.rejected)
+            yield Rows(table, load, notes={**rows.notes, **read_as})
 
-    def _load(self, place: int, url: str) -> SourceImage:
-        """Fetch an image. Raises CannotFetch, NotAnImage or ImageTooLarge."""
+    def _load(self, rejected: Mapping[int, str], place: int, url: str) -> SourceImage:
+        """Fetch an image.
+
+        Raises CannotFetch, NotAnImage or ImageTooLarge, InvalidQuery for `rejected`.
+        """
+        if place in rejected:
+            raise InvalidQuery(rejected[place])
         if not url:
-            raise CannotFetch("It has no address, or not as many cells as columns.")
+            raise CannotFetch("It has no address.")
         return fetch_image(url)

@@ -1,7 +1,8 @@
 """The images of a shard, read in rows, and the files beside them that are left out."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import pyarrow as pa
@@ -11,6 +12,8 @@ from search.errors import NotAnImage
 from .image_fetch import SourceImage
 from .protocol import fingerprint
 
+SURROGATE = re.compile("[\ud800-\udfff]")  # of a name: a byte that is not UTF-8
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -19,12 +22,13 @@ class Rows:
     The table has the columns url and caption (texts), and others. `load` gets the place
     of a row in the table, and its URL. It runs in a thread and raises InvalidQuery with
     the reason why there is no image. `bytes`: what is in memory until the images are
-    loaded.
+    loaded. `notes`: those of a Batch.
     """
 
     table: pa.Table
     load: Callable[[int, str], SourceImage]
     bytes: int = 0
+    notes: Mapping[str, int] = field(default_factory=dict)
 
 
 class ImageSet(Protocol):
@@ -92,4 +96,4 @@ def shown_name(name: str) -> str:
 
 def replace_surrogates(text: str) -> str:
     """Return a text as valid Unicode, which JSON and file names may not be."""
-    return text.encode("utf-8", "replace").decode()
+    return SURROGATE.sub("\ufffd", text)

@@ -13,13 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from search.clickhouse.schema import SHARD_BITS
-from search.errors import ImageTooLarge, NotAnImage, ShardUnreadable
+from search.errors import ImageTooLarge, InvalidQuery, NotAnImage, ShardUnreadable
 from search.images.formats import MAX_BYTES, sniff
 from search.links import linkable
 
+from .cells import first_elements, is_bytes, is_list, plain_table
 from .image_fetch import SourceImage, read_image
 from .image_files import caption_from_name
-from .image_lists import COMPUTED
+from .image_lists import COMPUTED, TEXTS
 from .image_set import Rows
 from .protocol import fingerprint
 from .read_errors import as_shard_unreadable
@@ -72,20 +73,27 @@ class ImageTable:
         contents, paths = _images(records[self.image])
         others = pa.Table.from_batches([records.select(self.others)])
         named = with_names(others, self.roles, COMPUTED)
-        columns = {name: named[name] for name in named.column_names}
+        columns = {name: named[name].combine_chunks() for name in named.column_names}
+        for role in TEXTS:
+            if role in columns and is_list(columns[role].type):
+                columns[role] = first_elements(columns[role])
+        if paths is not None:
+            columns.setdefault(f"{self.image}_path", paths)
+        plain = plain_table(pa.table(columns), (*TEXTS, f"{self.image}_path"))
+        columns = {name: plain.table[name] for name in plain.table.column_names}
         captions = _texts(columns.get("caption"), len(records))
-        urls = _texts(columns.get("url"), len(records))
+        names = _texts(columns.get(f"{self.image}_path"), len(records))
         columns["caption"] = [
-            caption or caption_from_name(path)
-            for caption, path in zip(captions, paths, strict=True)
+            caption or caption_from_name(name)
+            for caption, name in zip(captions, names, strict=True)
         ]
+        urls = _texts(columns.get("url"), len(records))
         columns["url"] = [linkable(url) for url in urls]
         columns["file"] = [
             f"{self.path.name}/{row}" for row in range(first, first + len(records))
         ]
-        if any(paths):
-            columns.setdefault(f"{self.image}_path", paths)
-        return Rows(pa.table(columns), partial(_load, contents), contents.nbytes)
+        load = partial(_load, contents, plain.rejected)
+        return Rows(pa.table(columns), load, contents.nbytes, plain.notes)
 
 
 def read_cell(path: Path, columns: Mapping[str, str], row: int) -> bytes:
@@ -121,8 +129,8 @@ def _is_image(file: pq.ParquetFile, field: pa.Field) -> bool:
     """Return whether a column has bytes that are images, by its name or its values."""
     if pa.types.is_struct(field.type):
         at = field.type.get_field_index("bytes")
-        return at >= 0 and _is_binary(field.type.field(at).type)
-    if not _is_binary(field.type):
+        return at >= 0 and is_bytes(field.type.field(at).type)
+    if not is_bytes(field.type):
         return False
     if field.name.lower() in IMAGE_NAMES:
         return True
@@ -130,11 +138,6 @@ def _is_image(file: pq.ParquetFile, field: pa.Field) -> bool:
         values = records.column(0).drop_null()
         return len(values) > 0 and sniff(values[0].as_py()) is not None
     return False
-
-
-def _is_binary(kind: pa.DataType) -> bool:
-    tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
-    return any(test(kind) for test in tests)
 
 
 def _read(
@@ -152,16 +155,23 @@ def _read(
         first += len(records)
 
 
-def _images(column: pa.Array) -> tuple[pa.Array, list[str]]:
-    """Return the bytes of the images of a column, and their paths or ""."""
+def _images(column: pa.Array) -> tuple[pa.Array, pa.Array | None]:
+    """Return the bytes of the images of a column, and their paths, if it has any."""
     if not pa.types.is_struct(column.type):
-        return column, [""] * len(column)
+        return column, None
     children = dict(zip((f.name for f in column.type), column.flatten(), strict=True))
-    return children["bytes"], _texts(children.get("path"), len(column))
+    return children["bytes"], children.get("path")
 
 
-def _load(contents: pa.Array, place: int, url: str) -> SourceImage:
-    """Decode an image. Raises NotAnImage or ImageTooLarge."""
+def _load(
+    contents: pa.Array, rejected: Mapping[int, str], place: int, url: str
+) -> SourceImage:
+    """Decode an image.
+
+    Raises NotAnImage or ImageTooLarge, InvalidQuery for `rejected`.
+    """
+    if place in rejected:
+        raise InvalidQuery(rejected[place])
     return read_image(_content(contents, place))
 
 
@@ -175,14 +185,7 @@ def _content(contents: pa.Array, place: int) -> bytes:
     return content.to_pybytes()
 
 
-def _texts(column: pa.Array | pa.ChunkedArray | None, count: int) -> list[str]:
-    """Return the texts of a column, of lists the first one; "" for nulls."""
-    return [""] * count if column is None else [_text(v) for v in column.to_pylist()]
-
-
-def _text(value: object) -> str:
-    if isinstance(value, list):
-        return _text(value[0]) if value else ""
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return "" if value is None else str(value)
+def _texts(column: pa.ChunkedArray | None, count: int) -> list[str]:
+    """Return the texts of a column, "" for nulls."""
+    texts = [""] * count if column is None else column.to_pylist()
+    return [text or "" for text in texts]

@@ -7,7 +7,7 @@ that cannot be fetched or read is a rejected row with its reason.
 import logging
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -120,6 +120,7 @@ class PendingBatch:
     tables: list[pa.Table] = field(default_factory=list)
     urls: list[str] = field(default_factory=list)
     images: list[Future[SourceImage] | None] = field(default_factory=list)
+    notes: Counter[str] = field(default_factory=Counter)
 
     def __len__(self) -> int:
         return len(self.urls)
@@ -148,6 +149,7 @@ class ImageShard:
     encoder: OpenClipEncoder
     removals: RemovalList
     fingerprint: str
+    has_text_vectors = True
     _embedding_s: float = field(default=0.0, init=False)
 
     def __len__(self) -> int:
@@ -209,6 +211,7 @@ class ImageShard:
         batch.tables.append(rows.table)
         batch.urls += urls
         batch.images += jobs
+        batch.notes.update(rows.notes)
         backlog.add(rows.bytes, filter(None, jobs))
 
     def _batch(self, pending: PendingBatch) -> Batch:
@@ -244,6 +247,7 @@ class ImageShard:
                 for i, reason in enumerate(results)
                 if isinstance(reason, str)
             ),
+            notes=pending.notes,
         )
 
     def _embed(self, encode: Callable, inputs: list) -> np.ndarray:

@@ -2,18 +2,19 @@
 
 img_emb_N.npy and text_emb_N.npy hold float16 of shape (rows, dimension), and
 metadata_N.parquet the columns url, caption, NSFW, similarity, LICENSE, width, height
-and more. They are in one folder, or in folders named img_emb, text_emb, metadata.
+and more, in any case. They are in one folder, or in folders named img_emb, text_emb,
+metadata. The output of clip-retrieval may lack text embeddings, and local files have no
+URL.
 """
 
 import hashlib
 import re
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from search.errors import ShardUnreadable
@@ -22,9 +23,20 @@ from search.ingestion.download.partial_file import discard
 
 from .protocol import Batch, check_number, fingerprint, parse_range
 from .read_errors import as_shard_unreadable
-from .vectors import VectorFile, bad_rows, batch_without, check_bad_rows, read_vectors
+from .tables import NAMES, read_rows, roles_of
+from .vectors import (
+    NO_TEXTS,
+    VectorFile,
+    bad_rows,
+    batch_of,
+    check_bad_rows,
+    read_vectors,
+)
 
-NEEDED_COLUMNS = ("url", "caption")
+# LAION's width is that of the image that was embedded, which may be a smaller copy.
+KNOWN = NAMES | {"width": ("width",), "height": ("height",)}
+WANTED = ("url", "caption", "width", "height", "nsfw", "license", "similarity")
+NO_ADDRESSES = "No column is known to hold addresses: these items have none."
 BATCH_ROWS = 10_000  # the fastest of the sizes measured
 # The paths of LAION-400M below …/embeddings/.
 IMAGE_PATTERN = "img_emb/img_emb_{n}.npy"
@@ -39,8 +51,8 @@ CHECKSUM = re.compile(r"([0-9a-fA-F]{64}) [ *](.+)")
 class LaionFolder:
     """The shards of a folder on the server's disk."""
 
-    def __init__(self, folder: str):
-        self.folder = Path(folder)
+    def __init__(self, folder: str, columns: Mapping[str, str] | None = None):
+        self.folder, self.columns = Path(folder), columns or {}
 
     def shards(self) -> list[int]:
         """Return the numbers of the image embeddings' files. Raises ShardUnreadable."""
@@ -53,16 +65,14 @@ class LaionFolder:
 
     def open(self, number: int, dimension: int) -> "LaionShard":
         """Open a shard; raises ShardUnreadable unless its files are valid and agree."""
-        image, text, metadata = (
-            self._file(kind, number, ending)
-            for kind, ending in (
-                ("img_emb", "npy"),
-                ("text_emb", "npy"),
-                ("metadata", "parquet"),
-            )
-        )
-        version = fingerprint(image, text, metadata)
-        return open_files(image, text, metadata, dimension, version)
+        image = self._file("img_emb", number, "npy")
+        metadata = self._file("metadata", number, "parquet")
+        text = None
+        if self._files("text_emb", "npy"):
+            text = self._file("text_emb", number, "npy")
+        files = [file for file in (image, text, metadata) if file]
+        version = fingerprint(*files, read_as=str(self.columns or ""))
+        return open_files(image, text, metadata, dimension, self.columns, version)
 
     def discard(self, number: int) -> None:
         """Do nothing: no file was fetched."""
@@ -88,24 +98,27 @@ class LaionFolder:
 
 @dataclass
 class LaionShard:
-    """Three files with the same number of rows, read in batches."""
+    """Files with the same number of rows, read in batches."""
 
     image: VectorFile
-    text: VectorFile
+    text: VectorFile | None
     metadata: pq.ParquetFile
+    roles: Mapping[str, str]
     fingerprint: str
     metadata_bytes: int
 
     def __post_init__(self) -> None:
         lengths = {
             "image embeddings": len(self.image),
-            "text embeddings": len(self.text),
+            "text embeddings": len(self.image if self.text is None else self.text),
             "metadata": self.metadata.metadata.num_rows,
         }
         if len(set(lengths.values())) > 1:
             listed = ", ".join(f"{rows:,} of {name}" for name, rows in lengths.items())
             raise ShardUnreadable(f"The files differ in their rows: {listed}.")
-        self.bad_rows = np.union1d(bad_rows(self.image), bad_rows(self.text))
+        self.bad_rows = bad_rows(self.image)
+        if self.text is not None:
+            self.bad_rows = np.union1d(self.bad_rows, bad_rows(self.text))
         check_bad_rows(len(self.bad_rows), len(self))
 
     def __len__(self) -> int:
@@ -113,28 +126,54 @@ class LaionShard:
 
     @property
     def bytes(self) -> int:
-        return self.image.nbytes + self.text.nbytes + self.metadata_bytes
+        text = self.text.nbytes if self.text is not None else 0
+        return self.image.nbytes + text + self.metadata_bytes
+
+    @property
+    def has_text_vectors(self) -> bool:
+        return self.text is not None
 
     def batches(self, start: int) -> Generator[Batch, None, None]:
         """Yield batches of BATCH_ROWS; the bounds depend only on the files."""
         end = 0
         with as_shard_unreadable("The metadata"):
-            for records in self.metadata.iter_batches(BATCH_ROWS, use_threads=False):
-                first, end = end, end + records.num_rows
+            for rows, _ in read_rows(self.metadata, BATCH_ROWS, self.roles):
+                first, end = end, end + len(rows.table)
                 if first >= start:
-                    table = pa.Table.from_batches([records])
-                    image, text = self.image[first:end], self.text[first:end]
-                    yield batch_without(self.bad_rows, first, image, text, table)
+                    image = self.image[first:end]
+                    text = image if self.text is None else self.text[first:end]
+                    batch = batch_of(rows, self.bad_rows, first, image, text)
+                    yield replace(batch, notes={**batch.notes, **self._notes(batch)})
+
+    def _notes(self, batch: Batch) -> dict[str, int]:
+        there = {NO_ADDRESSES: "url" in self.roles, NO_TEXTS: self.has_text_vectors}
+        return {note: len(batch.rows) for note in there if not there[note]}
 
 
 def open_files(
-    image: Path, text: Path, metadata: Path, dimension: int, fingerprint: str
+    image: Path,
+    text: Path | None,
+    metadata: Path,
+    dimension: int,
+    columns: Mapping[str, str],
+    fingerprint: str,
 ) -> LaionShard:
-    """Open three files; raises ShardUnreadable unless they are valid and agree."""
+    """Open the files of a shard, of which `text` may be missing.
+
+    Raises ShardUnreadable unless they are valid and agree.
+    """
+    file = read_metadata(metadata)
+    roles = roles_of(columns, file.schema_arrow.names, WANTED, KNOWN)
+    if text and "caption" not in roles:
+        raise ShardUnreadable(
+            f"{metadata.name} has no column named caption; name it in the dataset's "
+            'columns: {"caption": "…"}.'
+        )
     return LaionShard(
         image=read_vectors(image, dimension),
-        text=read_vectors(text, dimension),
-        metadata=read_metadata(metadata),
+        text=read_vectors(text, dimension) if text else None,
+        metadata=file,
+        roles=roles,
         fingerprint=fingerprint,
         metadata_bytes=metadata.stat().st_size,
     )
@@ -143,22 +182,18 @@ def open_files(
 def read_metadata(path: Path) -> pq.ParquetFile:
     """Open a metadata file. Raises ShardUnreadable."""
     with as_shard_unreadable(path.name):
-        metadata = pq.ParquetFile(path, buffer_size=1 << 16, pre_buffer=False)
-    names = {name.lower() for name in metadata.schema_arrow.names}
-    for needed in NEEDED_COLUMNS:
-        if needed not in names:
-            raise ShardUnreadable(f"{path.name} has no column named {needed}.")
-    return metadata
+        return pq.ParquetFile(path, buffer_size=1 << 16, pre_buffer=False)
 
 
 @dataclass
 class LaionUrl:
     """The shards of `shard_range` (0-9,12) below an http or https URL.
 
-    In the patterns {n} is the shard's number, and {n:04d} the number in four digits.
-    `checksums` has the sha256 of files by their path below the base or by
-    their name. A shard's files stay in `folder` until `discard`. `progress` gets the
-    bytes fetched of all three files, and the total once the last one's size is known.
+    In the patterns {n} is the shard's number, and {n:04d} the number in four digits;
+    `text` is empty where there are no text embeddings. `checksums` has the sha256 of
+    files by their path below the base or by their name. A shard's files stay in
+    `folder` until `discard`. `progress` gets the bytes fetched of all files, and the
+    total once the last one's size is known.
     """
 
     base: str
@@ -167,14 +202,17 @@ class LaionUrl:
     image: str = IMAGE_PATTERN
     text: str = TEXT_PATTERN
     metadata: str = METADATA_PATTERN
+    columns: Mapping[str, str] = field(default_factory=dict)
     checksums: Mapping[str, str] = field(default_factory=dict)
     keep_files: bool = False
     progress: Progress = lambda done, total: None
 
     def __post_init__(self) -> None:
         check_base(self.base)
-        for pattern in (self.image, self.text, self.metadata):
-            check_pattern(pattern)
+        check_pattern(self.image)
+        check_pattern(self.metadata)
+        if self.text:
+            check_pattern(self.text)
 
     def shards(self) -> list[int]:
         """Return the numbers of the range, which the server may lack."""
@@ -188,9 +226,11 @@ class LaionUrl:
         """
         try:
             hashes = self._fetch(number)
-            metadata, image, text = (path for path, _ in self._files(number))
-            version = hashlib.sha256(":".join(hashes).encode()).hexdigest()
-            return open_files(image, text, metadata, dimension, version)
+            metadata, image, *texts = (path for path, _ in self._files(number))
+            text = texts[0] if texts else None
+            read_as = [*hashes, *([str(self.columns)] if self.columns else [])]
+            version = hashlib.sha256(":".join(read_as).encode()).hexdigest()
+            return open_files(image, text, metadata, dimension, self.columns, version)
         except ShardUnreadable:
             self._delete(number)
             raise
@@ -217,13 +257,15 @@ class LaionUrl:
 
     def _files(self, number: int) -> list[tuple[Path, str]]:
         """Return local and remote paths, the smallest file first: it fails early."""
+        patterns = {
+            f"metadata_{number}.parquet": self.metadata,
+            f"img_emb_{number}.npy": self.image,
+            f"text_emb_{number}.npy": self.text,
+        }
         return [
-            (
-                self.folder / f"metadata_{number}.parquet",
-                self.metadata.format(n=number),
-            ),
-            (self.folder / f"img_emb_{number}.npy", self.image.format(n=number)),
-            (self.folder / f"text_emb_{number}.npy", self.text.format(n=number)),
+            (self.folder / name, pattern.format(n=number))
+            for name, pattern in patterns.items()
+            if pattern
         ]
 
     def _checksum(self, remote: str) -> str:

@@ -18,7 +18,7 @@ from .image_tables import read_cell
 from .tables import PARQUET, find_tables
 
 TARS_IN_MEMORY = 8  # whose members are known
-REPLACED = "?"  # what shown_name puts in the place of invalid characters
+REPLACED = "\ufffd"  # what shown_name puts in the place of invalid characters
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def _file_of(source: str, file: str) -> Path | None:
     path = os.path.join(source, file)
     if not os.path.isfile(path) and REPLACED in file and os.path.isdir(source):
         # Each stands for a byte of a name that is not UTF-8.
-        pattern = glob.escape(path).replace(f"[{REPLACED}]", REPLACED)
+        pattern = glob.escape(path).replace(REPLACED, "?")
         found = glob.glob(pattern)
         path = found[0] if len(found) == 1 else path
     return Path(path) if os.path.isfile(path) else None

@@ -2,12 +2,11 @@
 
 photos.parquet of the documentation has photo_id, url and embedding. Embeddings are
 lists, of fixed size or not, of float16, float32 or float64. Without embeddings of
-captions, those of the images replace them: a search by captions then finds the same as
-one by images.
+captions, captions cannot be searched.
 """
 
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -20,8 +19,8 @@ from search.errors import ShardUnreadable
 
 from .protocol import Batch, check_number, fingerprint
 from .read_errors import as_shard_unreadable
-from .tables import PARQUET, files_of, numbered, roles_of, with_names
-from .vectors import bad_rows, batch_without, check_bad_rows
+from .tables import PARQUET, files_of, numbered, read_rows, roles_of
+from .vectors import NO_TEXTS, bad_rows, batch_of, check_bad_rows
 
 BATCH_ROWS = 10_000
 WANTED = (
@@ -29,6 +28,8 @@ WANTED = (
     "caption",
     "width",
     "height",
+    "nsfw",
+    "license",
     "similarity",
     "embedding",
     "text_embedding",
@@ -73,19 +74,24 @@ class VectorTable:
         schema = self.file.schema_arrow
         self.roles = roles_of(columns, schema.names, WANTED)
         self.roles.pop("id", None)  # stays in the metadata, by its own name
+        self.fingerprint = fingerprint(path, read_as=str(self.roles))
         self.image = self._vector_column(schema, "embedding")
-        self.text = (
-            self._vector_column(schema, "text_embedding")
-            if "text_embedding" in self.roles
-            else self.image
-        )
+        self.text = self.image
+        if "text_embedding" in self.roles:
+            text = self._vector_column(schema, "text_embedding")
+            self.text = self.image if self._is_null(text) else text
+        self.has_text_vectors = self.text != self.image
         if len(self) > 1 << SHARD_BITS:
             raise ShardUnreadable(f"{path.name} has too many rows for one shard.")
+        self.vectors = list(dict.fromkeys([self.image, self.text]))
         # As metadata, other vectors would be long texts.
-        vectors = {self.image, self.text}
-        vectors |= {field.name for field in schema if _numbers(field.type) in FLOATS}
-        self.metadata = [name for name in schema.names if name not in vectors]
-        self.fingerprint = fingerprint(path, read_as=str(self.roles))
+        lists = {field.name for field in schema if _numbers(field.type) in FLOATS}
+        self.metadata = [
+            name for name in schema.names if name not in {*lists, *self.vectors}
+        ]
+        self.roles = {
+            role: name for role, name in self.roles.items() if name in self.metadata
+        }
         self.bytes = path.stat().st_size
         self.bad_rows = self._bad_rows()
         check_bad_rows(len(self.bad_rows), len(self))
@@ -95,21 +101,23 @@ class VectorTable:
 
     def batches(self, start: int) -> Generator[Batch, None, None]:
         """Yield batches of BATCH_ROWS; the bounds depend only on the file."""
-        for first, records in self._read([*self.metadata, self.image, self.text]):
-            if first >= start:
-                image, text = self._vectors(records)
-                metadata = pa.Table.from_batches([records.select(self.metadata)])
-                roles = {
-                    role: name
-                    for role, name in self.roles.items()
-                    if name in self.metadata
-                }
-                table = with_names(metadata, roles)
-                yield batch_without(self.bad_rows, first, image, text, table)
+        end = 0
+        with as_shard_unreadable(self.path.name):
+            for rows, vectors in read_rows(
+                self.file, BATCH_ROWS, self.roles, self.vectors, self.metadata
+            ):
+                first, end = end, end + len(vectors)
+                if first >= start:
+                    image, text = self._vectors(vectors)
+                    batch = batch_of(rows, self.bad_rows, first, image, text)
+                    missing = (
+                        {} if self.has_text_vectors else {NO_TEXTS: len(batch.rows)}
+                    )
+                    yield replace(batch, notes={**batch.notes, **missing})
 
     def _bad_rows(self) -> np.ndarray:
         found = [np.empty(0, np.int64)]
-        for first, records in self._read([self.image, self.text]):
+        for first, records in self._read():
             image, text = self._vectors(records)
             bad = bad_rows(image)
             found.append(
@@ -117,13 +125,18 @@ class VectorTable:
             )
         return np.concatenate(found)
 
-    def _read(self, columns: list[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
+    def _read(self) -> Iterator[tuple[int, pa.RecordBatch]]:
         first = 0
-        names = list(dict.fromkeys(columns))
         with as_shard_unreadable(self.path.name):
-            for records in self.file.iter_batches(BATCH_ROWS, columns=names):
+            for records in self.file.iter_batches(BATCH_ROWS, columns=self.vectors):
                 yield first, records
                 first += records.num_rows
+
+    def _is_null(self, column: str) -> bool:
+        """Return whether a column holds nothing, as in some exports."""
+        with as_shard_unreadable(self.path.name):
+            batches = self.file.iter_batches(BATCH_ROWS, columns=[column])
+            return all(batch[column].null_count == len(batch) for batch in batches)
 
     def _vector_column(self, schema: pa.Schema, role: str) -> str:
         name = self.roles.pop(role, None)
@@ -139,7 +152,9 @@ class VectorTable:
             )
         return name
 
-    def _vectors(self, records: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray]:
+    def _vectors(
+        self, records: pa.RecordBatch | pa.Table
+    ) -> tuple[np.ndarray, np.ndarray]:
         image = _matrix(records, self.image, self.dimension)
         if self.text == self.image:
             return image, image
@@ -152,9 +167,13 @@ def _numbers(kind: pa.DataType) -> pa.DataType | None:
     return kind.value_type if any(test(kind) for test in lists) else None
 
 
-def _matrix(records: pa.RecordBatch, name: str, dimension: int) -> np.ndarray:
+def _matrix(
+    records: pa.RecordBatch | pa.Table, name: str, dimension: int
+) -> np.ndarray:
     """Return float16 or float32 of shape (rows, dimension), NaN for nulls."""
     column = records[name]
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
     valid = column.is_valid().to_numpy(zero_copy_only=False)
     lists = column.drop_null()
     lengths = lists.value_lengths().to_numpy(zero_copy_only=False)

@@ -2,8 +2,8 @@
 
 import hashlib
 import re
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -32,11 +32,12 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Batch:
-    """The rows of a shard from `start` to before `end`, accepted or rejected.
+    """The rows of a shard from `start` to before `end`, each accepted or rejected.
 
     `rows` has the numbers within the shard of the accepted rows: those of `image` and
     `text` (float16 or float32, shape (rows, dimension)) and of `table`, whose columns
-    have LAION's names.
+    have LAION's names. `notes` counts rows by a sentence for the user: how they were
+    read, or what was changed in them.
     """
 
     start: int
@@ -46,6 +47,20 @@ class Batch:
     text: np.ndarray
     table: pa.Table
     rejected: tuple[Rejected, ...] = ()
+    notes: Mapping[str, int] = field(default_factory=dict)
+
+
+def check_rows(batch: Batch, start: int) -> None:
+    """Raise ShardUnreadable unless a batch starts there and accounts for each row."""
+    rejected = np.array([row.row for row in batch.rejected], np.int64)
+    numbers = np.sort(np.concatenate([batch.rows, rejected]))
+    complete = np.array_equal(numbers, np.arange(batch.start, batch.end))
+    if batch.start != start or not complete or len(batch.table) != len(batch.rows):
+        raise ShardUnreadable(
+            f"Row {start:,} was to be read, but the rows {batch.start:,} to "
+            f"{batch.end - 1:,} were: {len(batch.rows):,} items, {len(rejected):,} "
+            "left out."
+        )
 
 
 class OpenShard(Protocol):
@@ -57,6 +72,10 @@ class OpenShard(Protocol):
 
     @property
     def bytes(self) -> int: ...
+
+    @property
+    def has_text_vectors(self) -> bool:
+        """Return whether `text` of its batches has the embeddings of captions."""
 
     def __len__(self) -> int: ...
 

@@ -28,7 +28,7 @@ def source_of(dataset: Dataset, progress: Progress = no_progress) -> Source:
     if dataset.kind == Dataset.Kind.PARQUET:
         return ParquetVectors(dataset.source, dataset.columns)
     if not dataset.source.startswith(("http://", "https://")):
-        return LaionFolder(dataset.source)
+        return LaionFolder(dataset.source, dataset.columns)
     folder = settings.VAR_DIR / "fetched" / dataset.slug
     sums = folder / CHECKSUMS
     return LaionUrl(
@@ -39,6 +39,7 @@ def source_of(dataset: Dataset, progress: Progress = no_progress) -> Source:
         image=dataset.image_pattern,
         text=dataset.text_pattern,
         metadata=dataset.metadata_pattern,
+        columns=dataset.columns,
         keep_files=dataset.keep_files,
         progress=progress,
     )

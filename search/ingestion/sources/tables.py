@@ -1,10 +1,9 @@
 """Tables on the server's disk: files, columns and rows of TSV, CSV and Parquet."""
 
-import csv
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping
-from functools import lru_cache
+from dataclasses import replace
 from glob import escape, glob
 from itertools import accumulate, islice
 from pathlib import Path
@@ -14,12 +13,14 @@ import pyarrow.parquet as pq
 
 from search.errors import ShardUnreadable
 
+from .cells import TEXTS, PlainTable, has_bytes, joined, plain_table
+from .delimited import Dialect, Reader, Record, opened, survey
 from .read_errors import as_shard_unreadable
 
 PARQUET = re.compile(r".+\.parquet", re.IGNORECASE)
 # Unsplash numbers its files at their end: photos.tsv000.
 TABLE = re.compile(r".+\.(?:tsv|csv)\d*|.+\.parquet", re.ASCII | re.IGNORECASE)
-TABS = re.compile(r".+\.tsv\d*", re.ASCII | re.IGNORECASE)
+STEP_ROWS = 250  # read at a time where values may be images
 LAST_NUMBER = re.compile(r"(\d+)\D*", re.ASCII)
 
 # The names by which columns are recognized, the likeliest first.
@@ -54,6 +55,8 @@ NAMES = {
     "id": ("photo_id", "id", "key", "image_id"),
     "keyword": ("keyword",),
 }
+
+KNOWN_NAMES = frozenset(name for names in NAMES.values() for name in names)
 
 
 def find_tables(source: str, ending: re.Pattern) -> list[Path]:
@@ -92,97 +95,177 @@ def numbered(files: list[Path]) -> dict[int, Path]:
     return by_name if len(by_name) == len(files) else dict(enumerate(files))
 
 
+def fold(name: str) -> str:
+    """Return what is compared of the name of a column: case does not matter."""
+    return name.strip().casefold()
+
+
+def column_named(name: str, names: Collection[str]) -> str | None:
+    """Return the column of this name: exactly, or else but for case.
+
+    Raises ShardUnreadable if several names differ in case alone.
+    """
+    if name in names:
+        return name
+    alike = [each for each in names if fold(each) == fold(name)]
+    if len(alike) > 1:
+        raise ShardUnreadable(
+            f"The columns {' and '.join(alike)} differ in case alone: name one of them "
+            f'in the dataset\'s columns, as {{"…": "{alike[0]}"}}.'
+        )
+    return alike[0] if alike else None
+
+
 def roles_of(
-    configured: Mapping[str, str], names: list[str], wanted: tuple[str, ...]
+    configured: Mapping[str, str],
+    names: list[str],
+    wanted: tuple[str, ...],
+    known: Mapping[str, tuple[str, ...]] = NAMES,
 ) -> dict[str, str]:
     """Return the columns by role, among `names`: {"url": "photo_image_url", …}.
 
     `configured` has the columns of some roles, or of other names that columns are to
-    get; other `wanted` roles, which may be missing, are recognized by NAMES. Case does
-    not matter. Raises ShardUnreadable for a configured column that is missing.
+    get; other `wanted` roles, which may be missing, are recognized by `known`. Raises
+    ShardUnreadable for a configured column that is missing.
     """
     if not isinstance(configured, Mapping):
         raise ShardUnreadable('The columns are not written as {"url": "link", …}.')
-    by_name = {name.lower(): name for name in names}
-    if len(by_name) < len(names):
+    if len(set(names)) < len(names):
         raise ShardUnreadable("The table has two columns of the same name.")
-    for name in map(str, configured.values()):
-        if name.lower() not in by_name:
+    roles = {}
+    for role, name in configured.items():
+        column = column_named(str(name), names)
+        if column is None:
             raise ShardUnreadable(
-                f"There is no column named “{name[:60]}”; there are "
+                f"There is no column named “{str(name)[:60]}”; there are "
                 f"{', '.join(names)[:300]}."
             )
-    roles = {role: by_name[name.lower()] for role, name in configured.items()}
+        roles[role] = column
     for role in wanted:
-        known = [by_name[name] for name in NAMES[role] if name in by_name]
-        if known:
-            roles.setdefault(role, known[0])
+        found = (column_named(name, names) for name in known[role])
+        if role not in roles and (column := next(filter(None, found), None)):
+            roles[role] = column
     return roles
 
 
 def with_names(
     table: pa.Table, roles: Mapping[str, str], computed: Collection[str] = ()
 ) -> pa.Table:
-    """Return a table with columns named by their roles, and other columns.
+    """Return a table with columns named by their roles, and all other columns.
 
-    A column whose name is taken, or `computed` later, becomes original_…, as
-    img2dataset names them, or is left out if that name is taken as well.
+    A column whose name is that of a role, or is `computed` later, becomes original_…,
+    as img2dataset names them.
     """
-    columns = {_original(role, computed): table[roles[role]] for role in roles}
-    taken = {*map(str.lower, columns), *computed}
+    columns = {_free_name(role, computed, ()): table[roles[role]] for role in roles}
+    taken = {fold(name) for name in (*columns, *computed)}
     for name in table.column_names:
-        renamed = _original(name, taken)
-        if name not in roles.values() and renamed.lower() not in taken:
-            columns[renamed] = table[name]
-            taken.add(renamed.lower())
+        if name not in roles.values():
+            columns[_free_name(name, taken, columns)] = table[name]
     return pa.table(columns)
 
 
-def _original(name: str, taken: Collection[str]) -> str:
-    return f"original_{name}" if name.lower() in taken else name
+def _free_name(name: str, taken: Collection[str], present: Collection[str]) -> str:
+    while fold(name) in taken or name in present:
+        name = f"original_{name}"
+    return name
+
+
+def read_rows(
+    file: pq.ParquetFile,
+    size: int,
+    roles: Mapping[str, str],
+    vectors: Collection[str] = (),
+    names: Collection[str] = (),
+) -> Iterator[tuple[PlainTable, pa.Table]]:
+    """Yield the rows of a file, `size` at a time: plain cells, and vectors.
+
+    The first table has columns named by `roles`, of `names` or of all but `vectors`,
+    which are the columns of the second, as they are.
+    """
+    schema = file.schema_arrow
+    others = [name for name in names or schema.names if name not in vectors]
+    has_images = any(has_bytes(schema.field(name).type) for name in others)
+    step = min(size, STEP_ROWS) if has_images else size
+    parts: list[tuple[PlainTable, pa.Table]] = []
+    count = 0
+
+    def add(records: pa.RecordBatch) -> None:
+        table = pa.Table.from_batches([records])
+        plain = plain_table(with_names(table.select(others), roles))
+        parts.append((plain, table.select(list(vectors))))
+
+    columns = [*others, *vectors]
+    for records in file.iter_batches(step, columns=columns, use_threads=False):
+        while count + len(records) >= size:
+            add(records[: size - count])
+            yield _joined(parts)
+            records = records[size - count :]
+            parts, count = [], 0
+        if len(records):
+            add(records)
+            count += len(records)
+    if parts:
+        yield _joined(parts)
+
+
+def _joined(parts: list[tuple[PlainTable, pa.Table]]) -> tuple[PlainTable, pa.Table]:
+    tables = [vectors for _, vectors in parts]
+    return joined([rows for rows, _ in parts]), pa.concat_tables(tables)
 
 
 class TableFile:
     """The rows of one file, read in order.
 
-    The cells of TSV and CSV, whose first line has the names, are texts; a line with
-    more or fewer cells is a row of nulls. Raises ShardUnreadable for a broken file.
+    The cells of delimited text, whose first row has the names, are texts; a row with
+    more or fewer is one of nulls, and rejected. Raises ShardUnreadable for a broken
+    file.
     """
 
     def __init__(self, path: Path):
         self.path = path
         self.is_parquet = bool(PARQUET.fullmatch(path.name))
         with as_shard_unreadable(path.name):
-            self.names = (
-                pq.read_schema(path).names
-                if self.is_parquet
-                else next(_lines(path), [])
-            )
+            if self.is_parquet:
+                self.names = pq.read_schema(path).names
+            else:
+                self._survey = survey(path, KNOWN_NAMES)
+                self.names = list(self._survey.dialect.names)
         if not self.names:
             raise ShardUnreadable(f"{path.name} is empty.")
 
     def __len__(self) -> int:
+        if not self.is_parquet:
+            return self._survey.rows
+        with as_shard_unreadable(self.path.name):
+            return pq.read_metadata(self.path).num_rows
+
+    @property
+    def dialect(self) -> str:
+        """A description of how the file is read."""
+        return "Parquet" if self.is_parquet else str(self._survey.dialect)
+
+    def read(
+        self, first: int, last: int, size: int, texts: Collection[str] = TEXTS
+    ) -> Iterator[PlainTable]:
+        """Yield the rows from `first` to before `last`, `size` at a time.
+
+        The columns `texts` are texts even in Parquet.
+        """
         with as_shard_unreadable(self.path.name):
             if self.is_parquet:
-                return pq.read_metadata(self.path).num_rows
-            stat = self.path.stat()
-            return _line_count(self.path, stat.st_size, stat.st_mtime_ns)
+                for rows in self._parquet_rows(first, last, size):
+                    yield plain_table(rows, texts)
+            else:
+                yield from self._text_rows(first, last, size)
 
-    def read(self, first: int, last: int, size: int) -> Iterator[pa.Table]:
-        """Yield the rows from `first` to before `last`, `size` at a time."""
-        with as_shard_unreadable(self.path.name):
-            rows = self._parquet_rows if self.is_parquet else self._text_rows
-            yield from rows(first, last, size)
-
-    def _text_rows(self, first: int, last: int, size: int) -> Iterator[pa.Table]:
-        lines = islice(_lines(self.path), 1 + first, 1 + last)
-        nulls = [None] * len(self.names)
-        while some := list(islice(lines, size)):
-            rows = [line if len(line) == len(nulls) else nulls for line in some]
-            cells = [
-                pa.array(column, pa.string()) for column in zip(*rows, strict=True)
-            ]
-            yield pa.table(cells, self.names)
+    def _text_rows(self, first: int, last: int, size: int) -> Iterator[PlainTable]:
+        dialect = self._survey.dialect
+        with opened(self.path) as (file, _):
+            reader = Reader(file, dialect)
+            reader.header()
+            records = islice(reader.records(), first, last)
+            while some := list(islice(records, size)):
+                yield _plain_rows(some, dialect)
 
     def _parquet_rows(self, first: int, last: int, size: int) -> Iterator[pa.Table]:
         file = pq.ParquetFile(self.path)
@@ -210,17 +293,11 @@ class TableFile:
             yield buffered
 
 
-def _lines(path: Path) -> Iterator[list[str]]:
-    """Yield the cells of lines, quoted as in RFC 4180; Unsplash quotes in TSV, too."""
-    delimiter = "\t" if TABS.fullmatch(path.name) else ","
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        try:
-            yield from filter(None, csv.reader(file, delimiter=delimiter))
-        except csv.Error as error:
-            raise ShardUnreadable(f"{path.name} cannot be read: {error}.") from error
-
-
-@lru_cache(maxsize=10_000)
-def _line_count(path: Path, size: int, changed: int) -> int:
-    """Count the lines but the first; cached, since each shard of a file needs it."""
-    return sum(1 for _ in _lines(path)) - 1
+def _plain_rows(records: list[Record], dialect: Dialect) -> PlainTable:
+    """Return records as rows; those without cells are nulls, and rejected."""
+    nulls = [None] * len(dialect.names)
+    rows = [record.cells or nulls for record in records]
+    columns = [pa.array(column, pa.binary()) for column in zip(*rows, strict=True)]
+    named = pa.table(columns, names=list(dialect.names))
+    errors = {at: each.error for at, each in enumerate(records) if each.error}
+    return replace(plain_table(named, dialect.names), rejected=errors)

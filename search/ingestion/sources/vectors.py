@@ -10,12 +10,14 @@ import pyarrow as pa
 
 from search.errors import ShardUnreadable
 
+from .cells import PlainTable
 from .protocol import Batch, Rejected
 from .read_errors import as_shard_unreadable
 
 MAGIC = b"\x93NUMPY"
 DTYPES = ("<f2", "<f4")
 BAD_ROWS_ALLOWED = 0.01
+NO_TEXTS = "Captions have no embeddings: searches in captions are disabled."
 BAD_VECTOR = "Its vector is zero or not finite."
 CHECKED_ROWS = 1_000  # at a time; more exceeds the CPU caches and is half as fast
 
@@ -93,19 +95,21 @@ def check_bad_rows(bad: int, rows: int) -> None:
         )
 
 
-def batch_without(
-    bad: np.ndarray, first: int, image: np.ndarray, text: np.ndarray, table: pa.Table
+def batch_of(
+    rows: PlainTable, bad: np.ndarray, first: int, image: np.ndarray, text: np.ndarray
 ) -> Batch:
-    """Return the rows of a shard from `first` on, with the `bad` ones rejected.
+    """Return the rows of a shard from `first` on, some of which are rejected.
 
-    `bad` has numbers of rows within the shard; `image`, `text` and `table` have all
-    rows of the batch.
+    `bad` has the numbers within the shard of rows with bad vectors; `image` and `text`
+    have the vectors of all rows of the batch.
     """
-    end = first + len(table)
-    bad = bad[(first <= bad) & (bad < end)]
-    rows = np.setdiff1d(np.arange(first, end), bad)
-    if len(bad):
-        image, text = image[rows - first], text[rows - first]
-        table = table.take(pa.array(rows - first))
-    rejected = tuple(Rejected(int(row), "", BAD_VECTOR) for row in bad)
-    return Batch(first, end, rows, image, text, table, rejected)
+    end = first + len(rows.table)
+    reasons = {first + place: reason for place, reason in rows.rejected.items()}
+    reasons |= {int(row): BAD_VECTOR for row in bad[(first <= bad) & (bad < end)]}
+    table, numbers = rows.table, np.arange(first, end)
+    if reasons:
+        numbers = np.setdiff1d(numbers, list(reasons))
+        kept = numbers - first
+        image, text, table = image[kept], text[kept], table.take(pa.array(kept))
+    rejected = tuple(Rejected(row, "", reasons[row]) for row in sorted(reasons))
+    return Batch(first, end, numbers, image, text, table, rejected, rows.notes)
