@@ -1,4 +1,8 @@
-"""CSV files of values from datasets, which spreadsheets must not take for formulas."""
+"""CSV files for spreadsheets, of values from datasets.
+
+They begin with a byte order mark, without which Excel takes UTF-8 for another encoding,
+and no cell is a formula. Programs have JSON and Parquet, and img2dataset its own list.
+"""
 
 import csv
 import json
@@ -8,6 +12,7 @@ from typing import Any
 from django.http import StreamingHttpResponse
 from django.utils.http import content_disposition_header
 
+BYTE_ORDER_MARK = "\ufeff"
 CONTENT_TYPE = "text/csv; charset=utf-8"
 # What begins a formula in spreadsheets; some accept the full-width signs, too.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -18,6 +23,11 @@ class _EchoBuffer:
 
     def write(self, line: str) -> str:
         return line
+
+
+def csv_heading(names: Iterable[str]) -> str:
+    """Return the beginning of a file: the line of its columns' names."""
+    return BYTE_ORDER_MARK + "".join(csv_lines([names]))
 
 
 def csv_lines(rows: Iterable[Iterable[Any]]) -> Iterator[str]:

@@ -157,7 +157,7 @@ def test_files_have_all_members_and_no_formulas(ada, user, postcards_dataset):
     made.items.filter(item=3).update(note="=note")
     answer = ada.get(address("csv", made))
     assert answer["Content-Disposition"] == 'attachment; filename="my-boats.csv"'
-    text = b"".join(answer.streaming_content).decode()
+    text = b"".join(answer.streaming_content).decode("utf-8-sig")
     rows = list(csv.DictReader(StringIO(text, newline="")))
     assert [row["id"] for row in rows][:2] == ["3", "1"]
     assert [row["caption"] for row in rows[2:]] == [f"'{each}" for each in evil]

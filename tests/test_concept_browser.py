@@ -171,6 +171,23 @@ def test_the_last_of_two_rounds_asked_for_at_once_is_shown(page):
     assert [step.split()[0] for step in steps(page)] == ["Start", "1", "2", "2b"]
 
 
+def test_letters_are_keys_on_layouts_of_other_scripts(page):
+    page.goto("/?q=houses")
+    press = """([key, code]) => document.activeElement.dispatchEvent(
+        new KeyboardEvent("keydown", { key, code, bubbles: true, cancelable: true }))"""
+    for place, key, code, mark in (
+        (0, "з", "KeyP", "good"),  # Russian
+        (1, "χ", "KeyX", "bad"),  # Greek
+        (2, "p", "KeyR", "good"),  # Dvorak, where P is in the place of R
+    ):
+        hit(page, place).locator("a.picture").focus()
+        page.evaluate(press, [key, code])
+        expect(hit(page, place)).to_have_attribute("data-mark", mark)
+    hit(page, 3).locator("a.picture").focus()
+    page.evaluate(press, ["l", "KeyP"])  # Dvorak, too
+    expect(hit(page, 3)).not_to_have_attribute("data-mark", "good")
+
+
 def test_a_visitor_is_led_to_sign_in_and_back(page):
     page.goto("/?q=trees")
     mark(page, "p", 0)

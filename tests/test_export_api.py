@@ -97,7 +97,7 @@ def test_a_collection_as_csv(api, ada):
         "done",
     )
     assert export["name"] == "boats"
-    rows = list(csv.DictReader(StringIO(download(api, export).decode())))
+    rows = list(csv.DictReader(StringIO(download(api, export).decode("utf-8-sig"))))
     assert [int(row["id"]) for row in rows] == ids
     assert export["progress"]["rows"] == 3 and export["progress"]["share"] == 1
 
@@ -375,7 +375,7 @@ def test_after_a_take_down_an_export_has_to_be_made_again(api):
     url = export["files"][0]["url"]
     ids = [
         int(row["id"])
-        for row in csv.DictReader(StringIO(download(api, export).decode()))
+        for row in csv.DictReader(StringIO(download(api, export).decode("utf-8-sig")))
     ]
     dataset = Dataset.objects.get(slug="postcards")
     takedowns.add(Removal.Kind.ITEM, [str(ids[0])], dataset, "asked for")
@@ -386,7 +386,7 @@ def test_after_a_take_down_an_export_has_to_be_made_again(api):
     assert (current["state"], current["error"]) == ("expired", storage.TAKEN_DOWN)
     services.restart(User.objects.get(), Export.objects.get().pk)
     current = api.get(f"/api/exports/{export['id']}/").json()
-    again = csv.DictReader(StringIO(download(api, current).decode()))
+    again = csv.DictReader(StringIO(download(api, current).decode("utf-8-sig")))
     assert ids[0] not in [int(row["id"]) for row in again]
 
 

@@ -409,7 +409,7 @@ def test_the_rejects_file_names_files(dataset, admin_client):
     write(Path(dataset.source), {"a.jpg": jpeg(0), "b.svg": b"<svg/>"})
     import_all(dataset)
     answer = admin_client.get("/ingestion/album/rejects.csv")
-    text = b"".join(answer.streaming_content).decode()
+    text = b"".join(answer.streaming_content).decode("utf-8-sig")
     head, row = csv.reader(io.StringIO(text, newline=""))
     assert dict(zip(head, row, strict=True)) == {
         "shard": "0",

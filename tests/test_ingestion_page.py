@@ -365,7 +365,7 @@ def test_all_rejected_rows_come_as_csv(tiny, staff):
     answer = staff.get(f"{PAGE}rejects.csv")
     assert answer.streaming and answer["Content-Type"] == "text/csv; charset=utf-8"
     assert 'filename="tiny-rejects.csv"' in answer["Content-Disposition"]
-    text = b"".join(answer.streaming_content).decode()
+    text = b"".join(answer.streaming_content).decode("utf-8-sig")
     head, *rows = csv.reader(io.StringIO(text, newline=""))
     assert head == ["shard", "row", "item", "url", "file", "reason"]
     for place in (3, 4):

@@ -189,7 +189,7 @@ def test_a_selection_becomes_csv_that_no_spreadsheet_computes(marked):
     given = [{"dataset": "small", "id": i, "similarity": -0.25} for i in range(3)]
     answer = select(marked, given, "csv")
     assert answer["Content-Type"] == "text/csv; charset=utf-8"
-    first, *rows = csv.DictReader(io.StringIO(answer.content.decode()))
+    first, *rows = csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig")))
     assert first["caption"] == "'=1+1" and rows[0]["caption"] == "'@evil"
     assert rows[1]["caption"] == '<b>bold</b>, "quoted"\nand more'
     assert first["similarity"] == "-0.25"

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.utils.text import slugify
 from django.views.decorators.http import require_http_methods, require_safe
 
-from search.csv_output import CONTENT_TYPE, csv_lines, streamed_file
+from search.csv_output import CONTENT_TYPE, csv_heading, csv_lines, streamed_file
 from search.errors import NotFound
 from search.models import Dataset
 from search.query.model import encode_embedding
@@ -79,7 +79,7 @@ def _write_csv(
     collection: Collection, found: Iterable[list[Row]], with_notes: bool
 ) -> Iterator[str]:
     names = [name for name in COLUMNS if with_notes or name != "note"]
-    yield from csv_lines([names])
+    yield csv_heading(names)
     for rows in found:
         yield "".join(csv_lines([row[name] for name in names] for row in rows))
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from search.csv_output import csv_lines
+from search.csv_output import csv_heading, csv_lines
 from search.links import web_link_of
 
 MAP = pa.map_(pa.string(), pa.string())
@@ -131,12 +131,12 @@ class JsonFile:
 
 
 class CsvFile:
-    """CSV in UTF-8; no value begins a formula, metadata is JSON."""
+    """CSV as spreadsheets take it; metadata is JSON."""
 
     def __init__(self, path: Path, schema: pa.Schema):
         self.rows = 0
         self._file = path.open("w", encoding="utf-8", newline="")
-        self._file.writelines(csv_lines([schema.names]))
+        self._file.write(csv_heading(schema.names))
 
     def add(self, table: pa.Table) -> None:
         rows = (row.values() for row in _json_rows(table))

@@ -7,7 +7,7 @@ until no shard is in progress.
 import re
 from collections.abc import Callable, Iterator
 from functools import wraps
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any
 
 from django.contrib import messages
@@ -28,7 +28,7 @@ from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import HttpResponseClientRedirect, HttpResponseClientRefresh
 
 from search.clickhouse.schema import SHARD_BITS
-from search.csv_output import csv_lines, streamed_file
+from search.csv_output import csv_heading, csv_lines, streamed_file
 from search.errors import InvalidQuery, SearchError
 from search.ingestion import control
 from search.ingestion.progress import ImportProgress, pace, reasons, spans
@@ -40,6 +40,7 @@ from search.removals.forms import TakeDownForm
 from .middleware import HtmxRequest
 
 State = Shard.State
+REJECT_COLUMNS = ("shard", "row", "item", "url", "file", "reason")
 SHARDS_PER_PAGE = 800  # Django accepts a thousand form fields
 STATE_LETTERS: dict[str, str] = {
     State.PENDING: "p",
@@ -145,9 +146,8 @@ def take_down(request: HttpRequest, dataset: Dataset) -> HttpResponse:
 @for_staff
 def rejects(request: HttpRequest, dataset: Dataset) -> HttpResponseBase:
     """Return all rejected rows as CSV."""
-    return streamed_file(
-        csv_lines(_reject_rows(dataset)), f"{dataset.slug}-rejects.csv"
-    )
+    lines = chain([csv_heading(REJECT_COLUMNS)], csv_lines(_reject_rows(dataset)))
+    return streamed_file(lines, f"{dataset.slug}-rejects.csv")
 
 
 def _context(request: HttpRequest, dataset: Dataset) -> dict[str, Any]:
@@ -223,7 +223,6 @@ def _confirm(
 
 
 def _reject_rows(dataset: Dataset) -> Iterator[list[Any]]:
-    yield ["shard", "row", "item", "url", "file", "reason"]
     rejected = Reject.objects.filter(shard__dataset=dataset)
     rows = rejected.order_by("shard__number", "row").values_list(
         "shard__number", "row", "url", "file", "reason"

@@ -8,7 +8,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_POST
 
-from search.csv_output import csv_lines
+from search.csv_output import csv_heading, csv_lines
 from search.errors import InvalidQuery, SearchError
 from search.rate_limits import limited
 from search.retrieval import service
@@ -96,6 +96,5 @@ def _rows(chosen: list[Selection]) -> Iterator[Row]:
 
 
 def _csv(rows: list[Row]) -> str:
-    return "".join(
-        csv_lines([COLUMNS, *([row[name] for name in COLUMNS] for row in rows)])
-    )
+    cells = ([row[name] for name in COLUMNS] for row in rows)
+    return csv_heading(COLUMNS) + "".join(csv_lines(cells))

@@ -6,10 +6,11 @@ const bound = new Map()
 const TYPING = 'input:not([type=radio], [type=checkbox], [type=range]), textarea, select, [contenteditable]'
 
 /**
- * Bind keys, named as KeyboardEvent.key, outside of text fields. The action gets the
- * event and returns false when it has nothing to do: the key then goes to the binding
- * before it, and at last to the browser. An empty `label` keeps the binding off the list
- * of keys, where another binding of the key says enough.
+ * Bind keys, named as KeyboardEvent.key, outside of text fields. A letter is also bound
+ * by its place, for layouts where that key types no Latin letter: P is З on a Russian
+ * keyboard. The action gets the event and returns false when it has nothing to do: the
+ * key then goes to the binding before it, and at last to the browser. An empty `label`
+ * keeps the binding off the list of keys, where another binding of the key says enough.
  */
 export function bind (keys, label, action) {
   const binding = { keys: [keys].flat(), label, action }
@@ -19,9 +20,15 @@ export function bind (keys, label, action) {
 document.addEventListener('keydown', (event) => {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return
   if (event.key !== 'Escape' && event.target.closest?.(TYPING)) return
-  const bindings = bound.get(event.key) ?? bound.get(event.key.toLowerCase()) ?? []
+  const bindings = bound.get(event.key) ?? bound.get(letterOf(event)) ?? []
   if (bindings.some(({ action }) => action(event) !== false)) event.preventDefault()
 })
+
+function letterOf ({ key, code }) {
+  const isLatin = /^[a-z]$/i.test(key)
+  const [, place] = /^Key([A-Z])$/.exec(code) ?? []
+  return (isLatin || !place ? key : place).toLowerCase()
+}
 
 const NAMES = { ' ': 'Space', ArrowLeft: '←', ArrowRight: '→', ArrowUp: '↑', ArrowDown: '↓', Escape: 'Esc' }
 

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,8 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
     text = path.read_bytes().decode()
     if path.suffix == ".json":
         return json.loads(text)
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    assert text.startswith("\ufeff")
+    return list(csv.DictReader(StringIO(text.removeprefix("\ufeff"), newline="")))
 
 
 def bytes_of(manifest: dict[str, Any]) -> list[tuple[str, str]]:
