@@ -253,6 +253,7 @@ def test_what_cannot_be_had_is_rejected_with_its_reason(
     stored = {row["id"]: row["metadata"] for row in rows_of(pictures)}
     assert list(stored) == [0, 5, 7]
     assert [row.get("truncated") for row in stored.values()] == [None, None, "true"]
+    assert shard.notes[images.TRUNCATED] == 1
     assert shard.rejects.get(row=1).url == f"{site.url}/missing/2.jpg"
 
 

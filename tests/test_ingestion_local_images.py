@@ -25,6 +25,7 @@ from search.ingestion.sources.registry import source_of
 from search.ingestion.sources.samples import group
 from search.models import Dataset, Removal, Shard
 from search.removals import takedowns
+from search.removals.takedowns import REJECT_REASON
 from search.thumbnails import service
 
 pytestmark = pytest.mark.django_db
@@ -381,6 +382,8 @@ def test_a_removed_image_is_deleted_from_the_cache(dataset, client):
     takedowns.add(Removal.Kind.MD5, [md5], None)
     assert thumbnail(client).status_code == 410
     assert not service.store().get(key, 160)
+    import_all(dataset)
+    assert left_out(dataset) == {"0.tar/00/b.png": REJECT_REASON}
 
 
 def test_only_files_of_the_source_are_shown(tmp_path):
@@ -401,7 +404,7 @@ def test_an_image_is_found_by_a_name_that_is_not_utf8(dataset, client):
     os.mkdir(folder)
     Path(os.fsdecode(folder + b"/\xff.jpg")).write_bytes(jpeg(0))
     import_all(dataset)
-    assert captions(dataset).keys() == {"caf??/?.jpg"}
+    assert captions(dataset).keys() == {"caf\ufffd?/\ufffd.jpg"}
     assert thumbnail(client, 0).status_code == 200
 
 

@@ -215,7 +215,11 @@ def without_removed(batch: Batch, shard: int, removals: RemovalList) -> Batch:
     if not removed.any():
         return batch
     stay = np.flatnonzero(~removed)
-    rejected = [Rejected(int(row), "", REJECT_REASON) for row in batch.rows[removed]]
+    files = list(_texts(batch.table, "file"))
+    rejected = [
+        Rejected(int(batch.rows[place]), "", REJECT_REASON, files[place])
+        for place in np.flatnonzero(removed)
+    ]
     return replace(
         batch,
         rows=batch.rows[stay],

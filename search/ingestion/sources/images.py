@@ -38,6 +38,7 @@ BATCHES_AHEAD = 2
 WORKERS = 32
 MAX_WAITING_BYTES = 2**26  # of files in memory that are not decoded yet
 MAX_REASON_LENGTH = 300
+TRUNCATED = "The end of the file is missing; that part of the image is grey."
 
 logger = logging.getLogger(__name__)
 
@@ -247,7 +248,7 @@ class ImageShard:
                 for i, reason in enumerate(results)
                 if isinstance(reason, str)
             ),
-            notes=pending.notes,
+            notes=pending.notes + _notes_on(images),
         )
 
     def _embed(self, encode: Callable, inputs: list) -> np.ndarray:
@@ -267,6 +268,11 @@ def _result(job: Future[SourceImage] | None) -> SourceImage | str:
         return job.result()
     except InvalidQuery as error:
         return error.message[:MAX_REASON_LENGTH]
+
+
+def _notes_on(images: list[SourceImage]) -> Counter[str]:
+    """Return the notes of a Batch on its images."""
+    return Counter({TRUNCATED: sum(image.truncated for image in images)})
 
 
 def _captions(table: pa.Table) -> list[str]:

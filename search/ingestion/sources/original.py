@@ -18,7 +18,8 @@ from .image_tables import read_cell
 from .tables import PARQUET, find_tables
 
 TARS_IN_MEMORY = 8  # whose members are known
-REPLACED = "\ufffd"  # what shown_name puts in the place of invalid characters
+# What stands for a byte that is not UTF-8: U+FFFD, and ? in earlier versions, escaped.
+REPLACED = re.compile(r"\ufffd|\[\?\]")
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,8 @@ def _file_of(source: str, file: str) -> Path | None:
     if ".." in PurePosixPath(file).parts or file.startswith("/"):
         return None
     path = os.path.join(source, file)
-    if not os.path.isfile(path) and REPLACED in file and os.path.isdir(source):
-        # Each stands for a byte of a name that is not UTF-8.
-        pattern = glob.escape(path).replace(REPLACED, "?")
+    pattern, count = REPLACED.subn("?", glob.escape(path))
+    if count and not os.path.isfile(path) and os.path.isdir(source):
         found = glob.glob(pattern)
         path = found[0] if len(found) == 1 else path
     return Path(path) if os.path.isfile(path) else None
