@@ -21,9 +21,10 @@ class Counting:
     def __init__(self, model: str, weights: str = ""):
         self.asked: list[str] = []
 
-    def encode_texts(self, texts):
+    def read_texts(self, texts):
         self.asked += texts
-        return np.array([[len(text), 1, 2, 3] for text in texts], np.float32)
+        vectors = np.array([[len(text), 1, 2, 3] for text in texts], np.float32)
+        return vectors, [min(len(text), 8) for text in texts]
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +41,15 @@ def test_what_was_asked_before_is_not_computed_again():
     assert second[:, 0].tolist() == [3, 2]
     assert first.dtype == second.dtype == np.float32
     first[0] = 0  # the caller's own
+
+
+def test_how_much_was_read_is_that_of_the_text_as_typed():
+    texts = ["a  few \n words", "few", "a few words", "wörter  und mehr"]
+    encoder = CachedEncoder(Counting("model"), "model", "weights")
+    for _ in range(2):
+        _, lengths = encoder.read_texts(texts)
+        read = [text[:n] for text, n in zip(texts, lengths, strict=True)]
+        assert read == ["a  few \n wo", "few", "a few wo", "wörter  "]
 
 
 def test_another_model_has_other_vectors():

@@ -4,6 +4,7 @@ import json
 import numpy as np
 import pytest
 from django.db import OperationalError
+from django.utils.html import escape
 
 from search.errors import NotFound
 from search.query import concepts
@@ -39,6 +40,22 @@ def test_the_datasets_are_listed(api):
     assert dataset["index"]["health"] == 1
 
 
+def test_the_end_of_a_text_that_the_model_does_not_read_is_told(api):
+    text = "a red house by the sea at night " * 10 + "with a <b>boat</b>"
+    answer = post(api, terms=[{"text": text}, {"text": "snow", "weight": 0.1}])
+    body = answer.json()
+    (told,) = body["truncated"]
+    assert told["text"] == text and 0 < told["read"] < 250
+    read = text[: told["read"]]
+    terms = [{"text": read}, {"text": "snow", "weight": 0.1}]
+    again = post(api, terms=terms)
+    assert ids_of(again) == ids_of(answer) and again.json()["truncated"] == []
+    assert post(api, cursor=body["next"]).json()["truncated"] == []
+    page = api.get("/", {"q": text}).content.decode()
+    assert f"<q>{escape(text[told['read'] :])}</q>" in page
+    assert 'class="truncated"' not in api.get("/", {"q": read}).content.decode()
+
+
 @pytest.mark.parametrize("path", ["/api/search/", "/api/search"])
 def test_words_are_searched_for_by_get(api, path):
     answer = api.get(path, {"dataset": "postcards", "q": "a red house", "limit": 3})
@@ -48,6 +65,7 @@ def test_words_are_searched_for_by_get(api, path):
     assert body["exact"] is False
     assert set(body["hidden"]) == {"nsfw", "duplicates", "removed"}
     assert body["matching"] is None
+    assert body["truncated"] == []
     assert set(body["timing"]) == {"encode_ms", "search_ms", "total_ms"}
     assert len(body["results"]) == 3
     assert set(body["results"][0]) == {

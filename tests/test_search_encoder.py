@@ -45,6 +45,35 @@ def test_the_company_in_a_batch_changes_nothing(encoder):
     assert np.allclose(alone, among, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a red house " * 60,
+        "  a  House,\n\t" * 40,
+        "猫が坐っている" * 30,
+        "🏠 " * 100,
+        "&amp; &lt; a house " * 30,
+        "incomprehensibilities" * 30,
+    ],
+)
+def test_what_follows_the_part_that_was_read_has_no_effect(encoder, text):
+    (vector,), (length,) = encoder.read_texts([text])
+    assert 0 < length < len(text)
+    assert np.array_equal(vector, encoder.encode_texts([text])[0])
+    read = text[:length]
+    others = encoder.encode_texts([read, read + " with a boat", read[:-1], read[:-4]])
+    assert np.allclose(others[:2], vector, atol=1e-5)
+    assert not np.allclose(others[3], vector, atol=1e-5)
+
+
+def test_a_text_that_fits_is_read_as_a_whole(encoder):
+    texts = ["", "a red house", "a " * 34, "a " * 33 + "! \n ", " \n"]
+    _, lengths = encoder.read_texts(texts)
+    assert lengths == list(map(len, texts))
+    _, (length,) = encoder.read_texts(["a " * 35])
+    assert length == len("a " * 34) - 1
+
+
 def test_a_model_is_loaded_once_by_many_threads(monkeypatch):
     import open_clip
 

@@ -125,6 +125,15 @@ class MatchingSerializer(ResponseSerializer):
     estimated = BooleanField()
 
 
+class TruncatedSerializer(ResponseSerializer):
+    """A text of the query that is longer than what the model reads."""
+
+    text = CharField()
+    read = count_field(
+        "The model reads this number of characters; the rest has no effect."
+    )
+
+
 class MillisecondsField(FloatField):
     def to_representation(self, milliseconds: float) -> Any:
         return round(milliseconds, 2)
@@ -151,6 +160,9 @@ class SearchPageSerializer(ResponseSerializer):
         allow_null=True, help_text="null if no filter applies."
     )
     exact = BooleanField(help_text="Whether every item was compared.")
+    truncated = TruncatedSerializer(
+        many=True, help_text="On the first page: texts that are read in part."
+    )
     timing = TimingSerializer()
 
     def compute_dataset(self, page: service.Page) -> str:

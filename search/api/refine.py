@@ -135,6 +135,7 @@ class Refine(APIView):
         filters = query.filters.replace(exclude=given.excluded_ids(start.excluded))
         tuned_query = replace(query, terms=(Term(embedding=vector),), filters=filters)
         page = service.search(tuned_query, request.user, count)
+        page = replace(page, truncated=start.truncated)
         known = {*tuned.good, *tuned.bad}
         context = page_context(page, query.dataset, marks["include"], request) | {
             "tuned": tuned.vector,

@@ -34,6 +34,13 @@ class Encoder(Protocol):
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray: ...
 
+    def read_texts(self, texts: Sequence[str]) -> tuple[np.ndarray, list[int]]:
+        """Encode texts; return how many characters of each the model reads, too.
+
+        Models read a number of tokens, and nothing of a text beyond.
+        """
+        ...
+
     def encode_images(self, images: Sequence["Image.Image"]) -> np.ndarray: ...
 
 

@@ -4,6 +4,7 @@ import logging
 import os
 import threading
 import time
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -198,6 +199,19 @@ def text_ends(model: Any, tokens: "Tensor") -> "Tensor":
     return (tokens == _end_token(tower)).int().argmax(dim=-1)
 
 
+def read_length(tokenizer: Any, text: str, tokens: "Tensor") -> int:
+    """Return the length of the least beginning of a text that has all its `tokens`.
+
+    It is that of the text if only white space follows.
+    """
+
+    def is_whole(length: int) -> bool:
+        return bool((tokenizer([text[:length]])[0] == tokens).all())
+
+    length = bisect_left(range(len(text)), True, key=is_whole)
+    return length if text[length:].strip() else len(text)
+
+
 def _causal_tower(model: Any) -> Any:
     """Return the text tower if its input may be truncated; None for other kinds."""
     import open_clip
@@ -256,15 +270,28 @@ class OpenClipEncoder:
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Return float32 (len(texts), dimension), rows of unit length."""
+        return self._encode_tokens(self._loaded.tokenizer(list(texts)))
+
+    def read_texts(self, texts: Sequence[str]) -> tuple[np.ndarray, list[int]]:
+        """Encode texts; return how many characters of each the model reads, too."""
+        tokenizer = self._loaded.tokenizer
+        tokens = tokenizer(list(texts))
+        unused = tokenizer([""])[0, -1]
+        lengths = [
+            len(text) if row[-1] == unused else read_length(tokenizer, text, row)
+            for text, row in zip(texts, tokens, strict=True)
+        ]
+        return self._encode_tokens(tokens), lengths
+
+    def _encode_tokens(self, tokens: "Tensor") -> np.ndarray:
         loaded = self._loaded
-        tokens = loaded.tokenizer(list(texts))
         encode = partial(encode_text, loaded.model)
         ends = text_ends(loaded.model, tokens).tolist()
         vectors: dict[int, np.ndarray] = {}
         for rows in _batches_by_length(ends, loaded.device.type):
             encoded = _encode(encode, tokens[rows].to(loaded.device))
             vectors.update(zip(rows, encoded, strict=True))
-        return np.stack([vectors[row] for row in range(len(texts))])
+        return np.stack([vectors[row] for row in range(len(tokens))])
 
     def encode_images(self, images: Sequence["Image.Image"]) -> np.ndarray:
         """Return float32 (len(images), dimension), rows of unit length.

@@ -129,6 +129,7 @@ return requeued
 )
 
 
+LENGTH = struct.Struct("<I")  # read of a text, after its vector
 PREFIX = "laionweb:encode:"
 BELL, WORKERS = f"{PREFIX}bell", f"{PREFIX}workers"
 TEXT, IMAGE = "t", "p"  # kinds of requests
@@ -219,6 +220,7 @@ class QueueClient:
     ) -> list[bytes]:
         """Return the embeddings of one call's requests, in order, as float32 bytes.
 
+        After that of a text comes how many characters of it were read, as LENGTH.
         Raises SearchUnavailable when they do not come within `wait_s`.
         """
         deadline = time.monotonic() + wait_s

@@ -11,7 +11,7 @@ from redis import RedisError
 from search.errors import SearchUnavailable
 from search.observability.request_id import request_id
 
-from .queue import IMAGE, TEXT, QueueClient, Request, new_call, pack_image
+from .queue import IMAGE, LENGTH, TEXT, QueueClient, Request, new_call, pack_image
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -35,16 +35,22 @@ class CeleryEncoder:
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Return float32 (len(texts), dimension), rows of unit length."""
-        return self._encode(
-            TEXT, [text.encode(errors="surrogatepass") for text in texts]
-        )
+        return self.read_texts(texts)[0]
+
+    def read_texts(self, texts: Sequence[str]) -> tuple[np.ndarray, list[int]]:
+        """Encode texts; return how many characters of each the model reads, too."""
+        contents = [text.encode(errors="surrogatepass") for text in texts]
+        answers = self._encode(TEXT, contents)
+        vectors = [answer[: -LENGTH.size] for answer in answers]
+        lengths = [LENGTH.unpack(answer[-LENGTH.size :])[0] for answer in answers]
+        return _matrix(vectors), lengths
 
     def encode_images(self, images: Sequence["Image.Image"]) -> np.ndarray:
         """Return float32 (len(images), dimension), rows of unit length."""
-        return self._encode(IMAGE, [pack_image(image) for image in images])
+        return _matrix(self._encode(IMAGE, [pack_image(image) for image in images]))
 
-    def _encode(self, kind: str, contents: Sequence[bytes]) -> np.ndarray:
-        vectors: list[bytes] = []
+    def _encode(self, kind: str, contents: Sequence[bytes]) -> list[bytes]:
+        answers: list[bytes] = []
         for start in range(0, len(contents), MAX_CALL):
             call, name = new_call(), request_id()
             requests = [
@@ -52,7 +58,7 @@ class CeleryEncoder:
                 for number, content in enumerate(contents[start : start + MAX_CALL])
             ]
             try:
-                vectors += client_for(settings.CELERY_BROKER_URL).encode(
+                answers += client_for(settings.CELERY_BROKER_URL).encode(
                     requests, settings.ENCODER_QUEUE, settings.ENCODER_WAIT_S
                 )
             except RedisError as error:
@@ -60,7 +66,11 @@ class CeleryEncoder:
                     "Words and pictures cannot be searched for at the moment: the "
                     "queue of the encode workers does not answer."
                 ) from error
-        return np.stack([np.frombuffer(vector, np.float32) for vector in vectors])
+        return answers
+
+
+def _matrix(vectors: Sequence[bytes]) -> np.ndarray:
+    return np.stack([np.frombuffer(vector, np.float32) for vector in vectors])
 
 
 @cache

@@ -11,9 +11,10 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import groupby
+from typing import Any
 
-import numpy as np
 from django.conf import settings
 from redis import RedisError
 
@@ -25,6 +26,7 @@ from . import local_encoder
 from .openclip import OpenClipEncoder
 from .queue import (
     IMAGE,
+    LENGTH,
     LIVENESS,
     TEXT,
     Liveness,
@@ -147,12 +149,12 @@ class EncodeWorker:
     def _answer(self, encoder: OpenClipEncoder, requests: list[Request]) -> None:
         if requests[0].kind == IMAGE:
             images = [unpack_image(request.content) for request in requests]
-            results = _encode_batch(encoder.encode_images, images)
+            results = _encode_batch(partial(_image_answers, encoder), images)
         else:
             texts = [
                 request.content.decode(errors="surrogatepass") for request in requests
             ]
-            results = _encode_batch(encoder.encode_texts, texts)
+            results = _encode_batch(partial(_text_answers, encoder), texts)
         self._queue.answer(list(zip(requests, results, strict=True)))
 
 
@@ -160,14 +162,24 @@ def _model_of(request: Request) -> tuple[str, str]:
     return request.model, request.weights
 
 
-def _encode_batch(
-    encode: Callable[[Sequence], np.ndarray], inputs: list
-) -> list[Result]:
+def _image_answers(encoder: OpenClipEncoder, images: Sequence[Any]) -> list[bytes]:
+    return [vector.tobytes() for vector in encoder.encode_images(images)]
+
+
+def _text_answers(encoder: OpenClipEncoder, texts: Sequence[str]) -> list[bytes]:
+    vectors, lengths = encoder.read_texts(texts)
+    return [
+        vector.tobytes() + LENGTH.pack(length)
+        for vector, length in zip(vectors, lengths, strict=True)
+    ]
+
+
+def _encode_batch(encode: Callable[[list], list[bytes]], inputs: list) -> list[Result]:
     """Encode the inputs in one pass, or one by one if that fails."""
     if not inputs:
         return []
     try:
-        vectors = encode(inputs)
+        return [*encode(inputs)]
     except SearchError as error:
         return [error] * len(inputs)
     # Models raise whatever their library does, such as out of memory.
@@ -176,4 +188,3 @@ def _encode_batch(
         if len(inputs) > 1:
             return [result for one in inputs for result in _encode_batch(encode, [one])]
         return [SearchUnavailable(FAILED)]
-    return [vector.tobytes() for vector in vectors]

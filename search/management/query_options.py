@@ -144,4 +144,6 @@ def remark(slug: str, pages: list[Page]) -> str:
         parts.append(f"{hidden.duplicates:,} {folded} folded (--no-dedupe shows them)")
     if hidden.removed:
         parts.append(f"{hidden.removed:,} removed")
+    for text in pages[0].truncated:
+        parts.append(f"the model does not read “{text.parts[1].strip()}”")
     return f"{'; '.join(parts)}."

@@ -62,7 +62,7 @@ def explain(
     """
     found = (
         _of_field(field, vectors, encoder.item_vector(item_id, field), labels)
-        for field, vectors in encoder.parts_of(query).items()
+        for field, vectors in encoder.encode(query).parts.items()
     )
     return tuple(sorted(found, key=lambda each: -each.similarity))
 

@@ -63,3 +63,16 @@ def check_item_id(item_id: int) -> int:
 
 def item_not_found(item_id: int) -> NotFound:
     return NotFound(f"There is no item {item_id} in this dataset.")
+
+
+@dataclass(frozen=True)
+class TruncatedText:
+    """A text of a query of which the model reads the first `read` characters only."""
+
+    text: str
+    read: int
+
+    @property
+    def parts(self) -> tuple[str, str]:
+        """What is read, and what is not."""
+        return self.text[: self.read], self.text[self.read :]

@@ -20,7 +20,7 @@ from search.images.decoders import query_decoders
 from search.models import Dataset
 from search.query.model import MIN_NORM, SearchQuery, Term, unit_vector
 
-from .items import check_item_id, item_not_found
+from .items import TruncatedText, check_item_id, item_not_found
 
 VECTOR_FIELDS = tuple(VECTOR_COLUMNS)
 FETCHED_CACHE_S = 3_600
@@ -45,31 +45,39 @@ def check_field(dataset: Dataset, field: str) -> None:
 
 
 @dataclass(frozen=True)
+class EncodedQuery:
+    """The weighted unit vectors of the terms, (terms, dimension), by field."""
+
+    parts: dict[str, np.ndarray]
+    truncated: tuple[TruncatedText, ...]
+
+    @property
+    def vectors(self) -> dict[str, np.ndarray]:
+        """The direction of the sum, by field: float32, of unit length.
+
+        Raise InvalidQuery for terms that cancel out.
+        """
+        return {field: _direction(parts) for field, parts in self.parts.items()}
+
+
+@dataclass(frozen=True)
 class QueryEncoder:
     """Encodes queries for one dataset."""
 
     dataset: Dataset
     table: ItemTable
 
-    def vectors_of(self, query: SearchQuery) -> dict[str, np.ndarray]:
-        """Return the direction of the weighted sum of the terms, by searched field.
-
-        Float32, of unit length. Raises InvalidQuery for terms that cancel out.
-        """
-        parts = self.parts_of(query)
-        return {field: _direction(vectors) for field, vectors in parts.items()}
-
-    def parts_of(self, query: SearchQuery) -> dict[str, np.ndarray]:
-        """Return the weighted unit vectors of the terms: (terms, dimension), by field.
+    def encode(self, query: SearchQuery) -> EncodedQuery:
+        """Encode the terms for the searched fields.
 
         Only the vectors of items differ between the fields: others are encoded once.
         Raises InvalidQuery for a field that has no embeddings.
         """
         check_field(self.dataset, query.field)
-        texts = self._text_vectors(query.terms)
+        texts, truncated = self._encode_texts(query.terms)
         images = self._image_vectors(query.terms)
         shared = [self._shared(term, texts, images) for term in query.terms]
-        return {
+        parts = {
             field: np.array(
                 [
                     term.weight * self._of_field(term, vector, field)
@@ -78,6 +86,7 @@ class QueryEncoder:
             )
             for field in searched_fields(query.field)
         }
+        return EncodedQuery(parts, truncated)
 
     def _shared(
         self,
@@ -111,14 +120,22 @@ class QueryEncoder:
             raise item_not_found(item_id)
         return found[item_id] / np.linalg.norm(found[item_id])
 
-    def _text_vectors(self, terms: Sequence[Term]) -> dict[str, np.ndarray]:
+    def _encode_texts(
+        self, terms: Sequence[Term]
+    ) -> tuple[dict[str, np.ndarray], tuple[TruncatedText, ...]]:
         """Encode all texts in one call to the encoder, which may be remote."""
         texts = list({term.text: None for term in terms if term.text is not None})
         if not texts:
-            return {}
+            return {}, ()
         encoder = encoder_for(self.dataset.model, self.dataset.weights)
-        vectors = self._check_dimension(encoder.encode_texts(texts))
-        return dict(zip(texts, vectors, strict=True))
+        vectors, lengths = encoder.read_texts(texts)
+        truncated = tuple(
+            TruncatedText(text, length)
+            for text, length in zip(texts, lengths, strict=True)
+            if length < len(text)
+        )
+        by_text = dict(zip(texts, self._check_dimension(vectors), strict=True))
+        return by_text, truncated
 
     def _image_vectors(self, terms: Sequence[Term]) -> dict[bytes | str, np.ndarray]:
         """Return the vectors of all images, by their bytes or URL.

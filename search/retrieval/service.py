@@ -33,6 +33,7 @@ from .dataset_index import DatasetIndex
 from .items import (
     Hit,
     Item,
+    TruncatedText,
     check_item_id,
     is_unsafe,
     item_not_found,
@@ -75,6 +76,8 @@ class Page:
     search_ms: float
     field: str  # that was searched
     embedding: np.ndarray
+    # On the first page: texts of which the model does not read the end.
+    truncated: tuple[TruncatedText, ...]
     # Of all visible candidates, with those below the cutoff; highest first.
     similarities: np.ndarray
 
@@ -113,12 +116,13 @@ def _resolve(query: SearchQuery, user: Any) -> SearchQuery:
 def _find(query: SearchQuery) -> Page:
     index = DatasetIndex.for_slug(query.dataset)
     started = encoded = time.perf_counter()
+    truncated: tuple[TruncatedText, ...] = ()
     if query.cursor:
         ranking, start, token = load(query.cursor, query.dataset)
     else:
-        vectors = index.encoder.vectors_of(query)
-        encoded = time.perf_counter()
-        ranking, start, token = index.ranking_of(query, vectors), 0, ""
+        terms = index.encoder.encode(query)
+        truncated, encoded = terms.truncated, time.perf_counter()
+        ranking, start, token = index.ranking_of(query, terms.vectors), 0, ""
     limit, depth = min(query.limit, MAX_RESULTS - start), ranking.depth
     end = start + limit
     index.fill(ranking, start, limit)
@@ -140,6 +144,7 @@ def _find(query: SearchQuery) -> Page:
         search_ms=(searched - encoded) * 1000,
         field=ranking.field,
         embedding=next(iter(ranking.vectors.values())),
+        truncated=truncated,
         similarities=ranking.similarities_found(),
     )
 
@@ -165,7 +170,7 @@ def rank(query: SearchQuery, user: Any, limiter: Limiter, count: int) -> RankedI
     query = _admit(replace(query, cursor=""), user, limiter)
     index = DatasetIndex.for_slug(query.dataset)
     started = time.perf_counter()
-    vectors = index.encoder.vectors_of(query)
+    vectors = index.encoder.encode(query).vectors
     encoded = time.perf_counter()
     ranking = index.ranking_of(query, vectors)
     index.fill(ranking, 0, count)
@@ -206,6 +211,7 @@ class EmbeddedQuery:
 
     vector: np.ndarray  # of unit length, float32 of the dataset's dimension
     excluded: tuple[int, ...]  # by its filters, by its concepts, and items among them
+    truncated: tuple[TruncatedText, ...] = ()
 
 
 def embed(query: SearchQuery, user: Any, limiter: Limiter) -> EmbeddedQuery:
@@ -214,10 +220,11 @@ def embed(query: SearchQuery, user: Any, limiter: Limiter) -> EmbeddedQuery:
     Raises what `search` raises.
     """
     query = _admit(query, user, limiter)
-    vectors = DatasetIndex.for_slug(query.dataset).encoder.vectors_of(query)
+    terms = DatasetIndex.for_slug(query.dataset).encoder.encode(query)
     items = [term.item for term in query.terms if term.item is not None]
     excluded = dict.fromkeys([*query.filters.exclude, *items])
-    return EmbeddedQuery(next(iter(vectors.values())), tuple(excluded))
+    vector = next(iter(terms.vectors.values()))
+    return EmbeddedQuery(vector, tuple(excluded), terms.truncated)
 
 
 def explain(

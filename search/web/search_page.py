@@ -21,7 +21,7 @@ from search.query.parser import parse
 from search.query.url_params import TERMS, search_url
 from search.retrieval import popularity, service
 from search.retrieval.column_stats import available_filters, has_safety
-from search.retrieval.items import Hit
+from search.retrieval.items import Hit, TruncatedText
 from search.retrieval.service import Page
 
 from .chips import Chip, SearchReading, chips
@@ -96,6 +96,7 @@ class SearchPage(SearchBox):
     chips: Sequence[tuple[Chip, str]] = ()  # with how many items each hides
     headline: str = ""
     hidden: Sequence[Note] = ()
+    truncated: Sequence[TruncatedText] = ()
     nothing: Sequence[Note] = ()
     histogram: Histogram | None = None
     exact: bool = False
@@ -211,6 +212,7 @@ def with_results(
         chips=[(chip, hidden_by_chip(chip, read, found)) for chip in labels],
         headline=headline(read, labels, found),
         hidden=tuple(hidden_notes(read, found)),
+        truncated=found.truncated,
         nothing=() if found.hits else no_results_notes(read, labels, found),
         histogram=similarity_histogram(found.similarities, query.filters.cutoff),
         veiled=query.filters.nsfw == "safe" and not has_safety(read.dataset),

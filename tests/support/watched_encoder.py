@@ -16,7 +16,7 @@ from search.encoder.openclip import OpenClipEncoder
 
 __all__ = ["app"]
 WATCHED = Path(os.environ["WATCHED"])
-encode = OpenClipEncoder.encode_texts
+read_texts = OpenClipEncoder.read_texts
 
 
 def watched(self: OpenClipEncoder, texts: list[str]):
@@ -30,7 +30,7 @@ def watched(self: OpenClipEncoder, texts: list[str]):
         if text == "hang once" and not os.path.exists(f"{WATCHED}.hung"):
             Path(f"{WATCHED}.hung").touch()
             time.sleep(3600)
-    return encode(self, texts)
+    return read_texts(self, texts)
 
 
-OpenClipEncoder.encode_texts = watched
+OpenClipEncoder.read_texts = watched
