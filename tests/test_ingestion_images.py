@@ -511,6 +511,10 @@ def test_a_tar_file_that_is_cut_short_is_refused(pictures, tmp_path):
         path.write_bytes(whole[:size])
         with pytest.raises(ShardUnreadable, match=r"0\.tar is (cut short|damaged)"):
             source.open(0, 512)
+    header = whole.index(b"00/b.jpg")
+    path.write_bytes(whole[:header] + bytes(512) + whole[header + 512 :])
+    with pytest.raises(ShardUnreadable, match="damaged: there is more after its end"):
+        source.open(0, 512)
 
 
 # --- One picture

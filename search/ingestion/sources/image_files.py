@@ -47,7 +47,8 @@ from .tables import NAMES, fold
 
 TAR = re.compile(r".+\.tar", re.IGNORECASE)
 MAX_TEXT_BYTES = 2**18
-END_OF_TAR = bytes(1024)
+MIN_END_BYTES = 1024  # of a tar file, all zeros
+READ_BYTES = 2**20
 RESERVED = ("url", "caption", *COMPUTED)
 # Reasons of rejections.
 NO_IMAGE = "It describes no image: there is none of this name."
@@ -245,11 +246,27 @@ def tar_members(path: Path) -> tuple[dict[str, FilePart], list[LeftOut]]:
                 left_out.append(LeftOut(member.name, REPLACED))
             part = FilePart(path, member.offset_data, member.size)
             members[member.name] = part
-    with as_shard_unreadable(path.name), path.open("rb") as file:
-        file.seek(-len(END_OF_TAR), os.SEEK_END)
-        if file.read() != END_OF_TAR:
-            raise ShardUnreadable(f"{path.name} is cut short.")
+        end = tar.offset
+    _check_end(path, end)
     return members, left_out
+
+
+def _check_end(path: Path, end: int) -> None:
+    """Raise ShardUnreadable unless a tar file ends with zeros, from `end` on.
+
+    A header of zeros ends it for tarfile, whatever follows.
+    """
+    with as_shard_unreadable(path.name), path.open("rb") as file:
+        file.seek(end)
+        rest = file.read(MIN_END_BYTES)
+        if len(rest) < MIN_END_BYTES:
+            raise ShardUnreadable(f"{path.name} is cut short.")
+        while rest:
+            if rest.strip(b"\0"):
+                raise ShardUnreadable(
+                    f"{path.name} is damaged: there is more after its end."
+                )
+            rest = file.read(READ_BYTES)
 
 
 # --- Folders

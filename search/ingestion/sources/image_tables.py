@@ -35,7 +35,10 @@ IMAGE_NAMES = NAMES["image"]
 def find_image_tables(source: str, columns: Mapping[str, str]) -> list[Path]:
     """Return the Parquet files of a source; none if the first holds no images."""
     files = find_tables(source, PARQUET)
-    return files if files and image_columns(open_table(files[0]), columns) else []
+    for path in files[:1]:
+        with as_shard_unreadable(path.name):
+            return files if image_columns(open_table(path), columns) else []
+    return []
 
 
 class ImageTable:
@@ -44,7 +47,8 @@ class ImageTable:
     def __init__(self, path: Path, columns: Mapping[str, str]):
         self.path = path
         self.file = open_table(path)
-        images = image_columns(self.file, columns)
+        with as_shard_unreadable(path.name):
+            images = image_columns(self.file, columns)
         if not images:
             raise ShardUnreadable(f"{path.name} has no column of images.")
         self.image = images[0]
