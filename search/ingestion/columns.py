@@ -9,10 +9,10 @@ import pyarrow.compute as pc
 
 from search.clickhouse.schema import SHARD_BITS
 from search.clickhouse.words_column import words_of
-from search.errors import ShardUnreadable
 from search.links import WHITE_SPACE
 from search.retrieval import deduplication
 
+from .sources.cells import as_texts
 from .sources.protocol import Batch
 from .sources.tables import column_named
 
@@ -26,6 +26,7 @@ FIELDS = (
     ("width", "width", pa.uint32()),
     ("height", "height", pa.uint32()),
 )
+NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 METADATA = "metadata"
 MAP = pa.map_(pa.string(), pa.string())
 ENTRIES = pa.list_(pa.struct({"key": pa.string(), "value": pa.string()}))
@@ -35,7 +36,7 @@ EMPTY = {pa.string(): "", pa.float32(): float("nan"), pa.uint32(): 0}
 def item_columns(batch: Batch, shard: int) -> pa.Table:
     """Return the rows of a batch, of plain cells, as an item table takes them.
 
-    Raises ShardUnreadable for columns of a wrong type.
+    What is no number is unknown in a column of numbers.
     """
     table, names = batch.table, list(batch.table.column_names)
     ids = (shard << SHARD_BITS) + batch.rows
@@ -53,25 +54,30 @@ def item_columns(batch: Batch, shard: int) -> pa.Table:
     return pa.table(columns)
 
 
-def _field(table: pa.Table, name: str | None, kind: pa.DataType) -> pa.ChunkedArray:
-    if name is None or pa.types.is_null(table[name].type):
-        return pa.chunked_array([pa.repeat(pa.scalar(EMPTY[kind], kind), len(table))])
-    column = table[name]
+def _field(table: pa.Table, name: str | None, kind: pa.DataType) -> pa.Array:
+    if name is None:
+        return pa.repeat(pa.scalar(EMPTY[kind], kind), len(table))
+    column = table[name].combine_chunks()
+    if kind == pa.string():
+        return pc.fill_null(as_texts(column), EMPTY[kind])
+    numbers = _numbers(column)
+    if kind == pa.uint32():  # sources have sizes of 640.0, NaN or -1
+        numbers = pc.round(numbers)
+        usable = pc.and_(pc.greater_equal(numbers, 0), pc.less(numbers, 2**32))
+        numbers = pc.if_else(usable, numbers, None)
+    return pc.fill_null(numbers.cast(kind, safe=False), EMPTY[kind])
+
+
+def _numbers(column: pa.Array) -> pa.Array:
+    """Return values as numbers; null for those that are none."""
+    if pa.types.is_string(column.type):
+        texts = pc.utf8_trim_whitespace(column)
+        is_number = pc.match_substring_regex(texts, NUMBER)
+        column = pc.if_else(is_number, texts, None)
     try:
-        if kind == pa.uint32():
-            column = _sizes(column)
-        return pc.fill_null(column.cast(kind), EMPTY[kind])
-    except pa.ArrowException as error:
-        raise ShardUnreadable(
-            f"The column {name} holds what is no {kind}: {error}"
-        ) from error
-
-
-def _sizes(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return sizes as whole numbers; sources have floats and texts, and NaN or -1."""
-    numbers = pc.round(column.cast(pa.float64()))
-    usable = pc.and_(pc.greater_equal(numbers, 0), pc.less(numbers, 2**32))
-    return pc.if_else(usable, numbers, 0)
+        return column.cast(pa.float64(), safe=False)
+    except pa.ArrowNotImplementedError:  # dates, for example
+        return pa.nulls(len(column), pa.float64())
 
 
 def _metadata(table: pa.Table, names: list[str]) -> pa.Array:
@@ -110,7 +116,7 @@ def _merge(first: pa.ChunkedArray, second: pa.Array) -> pa.Array:
 
 def _as_map(table: pa.Table, names: list[str]) -> pa.Array:
     count = len(names)
-    texts = [_text(table[name]) for name in names]
+    texts = [as_texts(table[name].combine_chunks()) for name in names]
     if not texts:
         return pa.array([[]] * len(table), MAP)
     # From column by column to row by row.
@@ -123,14 +129,6 @@ def _as_map(table: pa.Table, names: list[str]) -> pa.Array:
     return pa.MapArray.from_arrays(
         pa.array(offsets), keys.filter(valid), values.filter(valid)
     )
-
-
-def _text(column: pa.ChunkedArray) -> pa.Array:
-    array = column.combine_chunks()
-    try:
-        return array.cast(pa.string())
-    except pa.ArrowNotImplementedError:  # intervals, for example
-        return pa.array([None if v is None else str(v) for v in array.to_pylist()])
 
 
 def _codes(matrix: np.ndarray) -> pa.FixedSizeBinaryArray:

@@ -115,6 +115,14 @@ def codec_of(start: bytes) -> str:
     return next(marked, "utf-8")
 
 
+def as_texts(array: pa.Array) -> pa.Array:
+    """Return plain cells as texts; null stays null."""
+    try:
+        return array.cast(pa.string())
+    except pa.ArrowNotImplementedError:  # intervals, for example
+        return pa.array([None if v is None else str(v) for v in array.to_pylist()])
+
+
 def first_elements(array: pa.Array) -> pa.Array:
     """Return the first elements of lists, null for empty ones."""
     sliced = pc.list_slice(array.cast(pa.list_(array.type.value_type)), 0, 1)
@@ -177,7 +185,7 @@ def _plain(
         sizes = pc.binary_length(array.cast(pa.large_binary())).to_pylist()
         return pa.array(map(_size, sizes), pa.string()), None
     if not pa.types.is_nested(kind):
-        return array, None
+        return as_texts(array) if must_be_text else array, None
     if must_be_text:
         raise ShardUnreadable(f"The column {name} holds {kind}; text is needed.")
     if name.lower() == "metadata" and kind.equals(MAP):

@@ -120,7 +120,8 @@ def image_columns(file: pq.ParquetFile, columns: Mapping[str, str]) -> list[str]
 
     Raises ShardUnreadable for a configured column that holds other values.
     """
-    found = [field.name for field in file.schema_arrow if _is_image(file, field)]
+    with as_shard_unreadable("The table"):
+        found = [field.name for field in file.schema_arrow if _is_image(file, field)]
     ranks = {name: rank for rank, name in enumerate(IMAGE_NAMES)}
     found.sort(key=lambda name: ranks.get(name.lower(), len(ranks)))
     wanted = columns.get("image", "").lower()
