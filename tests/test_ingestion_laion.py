@@ -2,6 +2,7 @@
 
 import json
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -325,13 +326,33 @@ def test_a_broken_shard_fails_with_its_reason_and_leaves_no_row(tiny, tmp_path, 
 
 def test_a_shard_found_broken_half_way_leaves_no_row(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(laion, "BATCH_ROWS", 16)
-    width = ["512"] * 39 + ["wide"]
-    write_shard(tmp_path, 0, metadata=metadata(40) | {"width": width})
+    write_shard(tmp_path, 0)
+    path = tmp_path / "metadata_0.parquet"
+    at = pq.read_metadata(path).row_group(2).column(1).data_page_offset
+    content = path.read_bytes()
+    path.write_bytes(content[:at] + b"\xff" * 16 + content[at + 16 :])
     (shard,) = import_all(tiny)
     assert shard.state == State.FAILED
-    assert "column width" in shard.error and "wide" in shard.error
+    assert shard.error == "The metadata is damaged: it cannot be read."
     assert shard.rows_done == 0
     assert writer.side_tables(tiny.item_table) == []
+
+
+def test_what_is_no_number_is_unknown(tiny, tmp_path):
+    facts = metadata(4) | {
+        "width": ["512", " 640.0 ", "wide", "-1"],
+        "height": [datetime(2026, 1, 1)] * 4,
+        "similarity": ["0.25", "1e-1", "?", None],
+    }
+    write_shard(tmp_path, 0, rows=4, metadata=facts)
+    (shard,) = import_all(tiny)
+    assert (shard.state, shard.rows_rejected) == (State.INGESTED, 0)
+    rows = rows_of(tiny)
+    assert [row["width"] for row in rows] == [512, 640, 0, 0]
+    assert [row["height"] for row in rows] == [0] * 4
+    similarities = [row["caption_similarity"] for row in rows]
+    assert similarities[:2] == pytest.approx([0.25, 0.1])
+    assert np.isnan(similarities[2:]).all()
 
 
 def test_numbers_with_leading_zeros_are_numbers(tiny, tmp_path):
