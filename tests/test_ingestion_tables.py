@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search.errors import ShardUnreadable
-from search.ingestion.sources import cells, delimited
+from search.ingestion.sources import cells, delimited, dialects
 from search.ingestion.sources.cells import NOT_UTF8, plain_table
 from search.ingestion.sources.tables import TableFile, roles_of, with_names
 
@@ -43,7 +43,7 @@ def read(path: Path) -> tuple[TableFile, Table, dict[int, str]]:
     return table, rows, rejected
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     rows=rows_of(TEXTS, 3),
     delimiter=st.sampled_from(list(DELIMITERS)),
@@ -66,7 +66,7 @@ def test_a_quoted_list_of_any_dialect_is_read_as_it_was_written(
     assert DELIMITERS[delimiter] in table.dialect
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(rows=rows_of(PLAIN), end=st.sampled_from(["\n", "\r\n", "\r"]))
 def test_quotation_marks_of_a_list_without_quoting_stay(tmp_path_factory, rows, end):
     rows = [[url, text.replace('""', '"')] for url, text in rows]
@@ -129,6 +129,22 @@ def test_a_loose_quotation_mark_in_a_quoted_list_costs_no_other_row(tmp_path):
     assert list(rejected) == [4] and "3 cells" in rejected[4]
 
 
+def test_any_rows_are_read_from_places_within_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(dialects, "PLACE_ROWS", 3)
+    rows = [[f"https://example.org/{i}", "é, two\nlines" * (i % 3)] for i in range(20)]
+    for encoding in ("utf-8-sig", "utf-16"):
+        path = tmp_path / f"{encoding}.csv"
+        with path.open("w", newline="", encoding=encoding) as file:
+            csv.writer(file).writerows([["url", "caption"], *rows])
+        table = TableFile(path)
+        for first, last in [(0, 20), (2, 3), (3, 9), (7, 20), (19, 20)]:
+            parts = table.read(first, last, 4)
+            found = [
+                list(row.values()) for part in parts for row in part.table.to_pylist()
+            ]
+            assert found == rows[first:last]
+
+
 def test_a_list_of_one_column_may_have_any_delimiter_in_it(tmp_path):
     rows = [
         "https://example.org/?a,b;c|d",
@@ -180,8 +196,8 @@ def test_a_bad_row_is_rejected_alone(tmp_path, name, bad):
 def test_a_quoted_cell_of_any_length_costs_its_row_and_little_memory(
     tmp_path, monkeypatch
 ):
-    for limit in ("MAX_CELL_BYTES", "MAX_RECORD_BYTES", "SAMPLE_BYTES"):
-        monkeypatch.setattr(delimited, limit, 2**14)
+    monkeypatch.setattr(delimited, "MAX_RECORD_BYTES", 2**14)
+    monkeypatch.setattr(dialects, "SAMPLE_BYTES", 2**14)
     path = tmp_path / "list.csv"
     good = b'https://example.org/a,"one, two"\n'
     with path.open("wb") as file:

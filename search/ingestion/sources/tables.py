@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from search.errors import ShardUnreadable
 
 from .cells import TEXTS, PlainTable, has_bytes, joined, plain_table
-from .delimited import Dialect, Reader, Record, opened, survey
+from .delimited import Dialect, Reader, Record
+from .dialects import opened, survey
 from .read_errors import as_shard_unreadable
 
 PARQUET = re.compile(r".+\.parquet", re.IGNORECASE)
@@ -262,8 +263,8 @@ class TableFile:
         dialect = self._survey.dialect
         with opened(self.path) as (file, _):
             reader = Reader(file, dialect)
-            reader.header()
-            records = islice(reader.records(), first, last)
+            skipped = self._survey.seek(reader, first)
+            records = islice(reader.records(), skipped, skipped + last - first)
             while some := list(islice(records, size)):
                 yield _plain_rows(some, dialect)
 
