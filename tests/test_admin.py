@@ -221,6 +221,11 @@ def test_a_slug_that_could_not_name_a_table_is_refused(staff, slug):
         ({"columns": '["url"]'}, "columns", "Write the columns as"),
         ({"columns": '{"url": 7}'}, "columns", "Write the columns as"),
         ({"columns": '{"picture": "x"}'}, "columns", "“picture” is none of url,"),
+        (
+            {"columns": '{"embedding": "x"}'},
+            "columns",
+            "Only a dataset of the kind par",
+        ),
     ],
 )
 def test_a_source_that_cannot_be_read_is_told_at_its_field(

@@ -89,6 +89,14 @@ def test_conversions_are_counted_by_item_and_by_word(tiny, tmp_path):
     assert popularity.keywords(tiny, [5]) == []
 
 
+def test_rows_of_too_few_cells_are_told(tiny, tmp_path):
+    import_all(tiny)
+    path = write(tmp_path / "conversions.tsv", *PICKS)
+    path.write_text(path.read_text().replace("\tDE", "", 1))
+    file = load(tiny, path)
+    assert (file.rows, file.rows_matched, file.rows_rejected) == (9, 7, 1)
+
+
 def test_the_same_content_counts_once_and_another_adds_to_it(tiny, tmp_path):
     import_all(tiny)
     path = write(tmp_path / "conversions.tsv000", *PICKS)

@@ -118,6 +118,19 @@ def test_patterns_name_the_files(shards, file_server):
     assert source.shards() == list(range(10))
 
 
+def test_without_a_pattern_of_text_embeddings_none_are_fetched(shards, file_server):
+    source = shards(text="", columns={"caption": "url"})
+    shard = source.open(3, DIMENSION)
+    assert not shard.has_text_vectors
+    assert [each.path.rpartition("/")[2] for each in file_server.requests] == [
+        "metadata_3.parquet",
+        "img_emb_3.npy",
+    ]
+    (batch,) = shard.batches(0)
+    assert batch.table.to_pydict()["caption"] == ["u"] * ROWS
+    assert batch.text is batch.image
+
+
 @pytest.mark.parametrize(
     "pattern",
     [

@@ -59,6 +59,7 @@ def load(
         for counts in _count(table, roles["id"], roles["keyword"], progress):
             file.rows += counts.total()
             file.rows_matched += _enter(file, items, counts)
+        file.rows_rejected = len(table) - file.rows
         file.save()
     return file
 
@@ -70,8 +71,11 @@ def _count(
     names = (id_name, keyword_name)
     for rows in table.read(0, len(table), READ_ROWS, names):
         values, words = (rows.table[name].to_pylist() for name in names)
-        pairs = zip(map(_text, values), map(_normalize, words), strict=True)
-        counts.update(pairs)
+        counts.update(
+            (_text(value), _normalize(word))
+            for place, (value, word) in enumerate(zip(values, words, strict=True))
+            if place not in rows.rejected
+        )
         progress(len(rows.table))
         if len(counts) >= MAX_COUNTED:
             yield counts

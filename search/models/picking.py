@@ -15,6 +15,7 @@ class ConversionFile(models.Model):
     sha256 = models.CharField(max_length=64)
     rows = models.PositiveBigIntegerField(default=0)
     rows_matched = models.PositiveBigIntegerField(default=0)
+    rows_rejected = models.PositiveBigIntegerField(default=0)  # apart from `rows`
     loaded_at = models.DateTimeField(auto_now=True)
 
     class Meta:

@@ -26,8 +26,6 @@ LAST_NUMBER = re.compile(r"(\d+)\D*", re.ASCII)
 
 # The names by which columns are recognized, the likeliest first.
 NAMES = {
-    # Of bytes; a column of other names is one if it has bytes of images.
-    "image": ("image", "jpg", "jpeg", "png", "webp", "img", "image_bytes", "bytes"),
     "url": ("url", "image_url", "photo_image_url", "img_url"),
     "caption": (
         "caption",
@@ -55,6 +53,8 @@ NAMES = {
     "text_embedding": ("text_embedding", "caption_embedding", "text_vector"),
     "id": ("photo_id", "id", "key", "image_id"),
     "keyword": ("keyword",),
+    # Of bytes; a column of other names is one if it has bytes of images.
+    "image": ("image", "jpg", "jpeg", "png", "webp", "img", "image_bytes", "bytes"),
 }
 
 KNOWN_NAMES = frozenset(name for names in NAMES.values() for name in names)

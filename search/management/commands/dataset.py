@@ -140,6 +140,9 @@ class Command(BaseCommand):
                 else "Words in captions: indexed by an earlier version; "
                 f"`dataset reindex {slug}` brings them up to date"
             )
+        lines += [f"{rows:,} rows: {note}" for note, rows in progress.notes]
+        if progress.rows_unaccounted:
+            lines.append(f"{progress.rows_unaccounted:,} rows are lost: a fault.")
         lines += [
             f"Shard {spans(numbers)}: {error}" for error, numbers in progress.errors
         ]

@@ -46,3 +46,5 @@ class Command(BaseCommand):
                 f"{path.name}: {file.rows:,} conversions, {file.rows_matched:,} of "
                 "items that are in the dataset."
             )
+            if file.rows_rejected:
+                self.stdout.write(f"{file.rows_rejected:,} rows cannot be read.")
