@@ -24,7 +24,7 @@ from support.tiny_shards import (
 )
 
 from postcards.shards import MODEL as POSTCARDS_MODEL
-from search.clickhouse import writer
+from search.clickhouse import client, writer
 from search.clickhouse.schema import SHARD_BITS
 from search.errors import InvalidQuery, NotFound, SearchUnavailable, ShardUnreadable
 from search.evaluation.recall import evaluate
@@ -135,6 +135,20 @@ def test_bytes_that_are_not_utf8_are_replaced_and_told(tiny, tmp_path, client):
     item = client.get("/api/datasets/tiny/items/0/", headers={"host": "localhost"})
     assert item.json()["caption"] == "C\ufffdTE D'IVOIRE"
     assert item.json()["metadata"] == {"author": "C\ufffdTE D'IVOIRE"}
+
+
+def test_invalid_bytes_that_an_earlier_version_stored_are_replaced(tiny, tmp_path):
+    write_shard(tmp_path, 0)
+    import_all(tiny)
+    name, broken = tiny.item_table.name, "unhex('43D4')"
+    client.command(
+        f"ALTER TABLE {name} UPDATE caption = {broken}, license = {broken}, "
+        f"metadata = map('who', {broken}) WHERE id = 0",
+        mutations_sync=1,
+    )
+    item = service.item("tiny", 0)
+    assert (item.caption, item.license) == ("C\ufffd", "C\ufffd")
+    assert item.metadata == {"who": "C\ufffd"}
 
 
 def test_images_in_columns_leave_their_size(tiny, tmp_path, monkeypatch):

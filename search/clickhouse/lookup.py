@@ -11,7 +11,16 @@ from .queries import to_hex
 from .schema import VECTOR_COLUMNS, ItemTable
 
 URL_TIMEOUT_S = 3
-ITEM_COLUMNS = "id, url, caption, nsfw, license, caption_similarity, width, height"
+# Earlier versions stored texts as they were; the client shows invalid ones as hex.
+ITEM_COLUMNS = (
+    "id, toValidUTF8(url) AS url, toValidUTF8(caption) AS caption, "
+    "toValidUTF8(nsfw) AS nsfw, toValidUTF8(license) AS license, caption_similarity, "
+    "width, height"
+)
+VALID_METADATA = (
+    "mapApply((name, value) -> (toValidUTF8(name), toValidUTF8(value)), metadata) "
+    "AS metadata"
+)
 
 
 def items(table: ItemTable, ids: list[int]) -> dict[int, dict[str, Any]]:
@@ -32,7 +41,7 @@ def item(table: ItemTable, item_id: int) -> dict[str, Any] | None:
     """Return ITEM_COLUMNS and metadata of an item; None if it is removed or missing."""
     with cluster.on_node(cluster.node_of_partition(item_id >> table.partition_bits)):
         rows = client.rows(
-            f"SELECT {ITEM_COLUMNS}, metadata FROM {table.name} "
+            f"SELECT {ITEM_COLUMNS}, {VALID_METADATA} FROM {table.name} "
             f"WHERE id = {{id:UInt64}} AND {NOT_REMOVED}",
             {"id": item_id},
         )

@@ -52,6 +52,7 @@ class Survey:
     fits: int = 0
     strays: int = 0
     needed: int = 0
+    lines: int = 0  # after the first, empty ones included
     stopped: bool = False  # since another reading is better
     places: tuple[tuple[int, int], ...] = ()  # byte and line of each PLACE_ROWS rows
 
@@ -79,19 +80,24 @@ def _survey(path: Path, size: int, changed: int, known: frozenset[str]) -> Surve
         start = file.tell()
         lines = _sample(file)
         delimiter = _delimiter_of(lines, known)
-        dialect = Dialect(delimiter, quoted=False, encoding=encoding)
-        unquoted = _read_all(file, start, dialect, lines)
+        plain = Dialect(delimiter, quoted=False, encoding=encoding)
+        strict = replace(plain, quoted=True)
         file.seek(start)
         if not _has_quotes(file):
-            return unquoted
-        dialect = replace(dialect, quoted=True)
+            return _read_all(file, start, plain, lines)
+        if delimiter != TAB:  # then a mark quotes in case of doubt
+            quoted = _read_all(file, start, strict, lines)
+            if quoted.fits == quoted.lines:
+                return quoted
+        unquoted = _read_all(file, start, plain, lines)
         # A reading in which all records fit is not surpassed.
         bound = unquoted if unquoted.fits == unquoted.rows else None
-        quoted = _read_all(file, start, dialect, lines, bound)
+        if delimiter == TAB:
+            quoted = _read_all(file, start, strict, lines, bound)
         has_lines_in_cells = quoted.rows < unquoted.rows and not quoted.stopped
         if quoted.strays and has_lines_in_cells:
-            dialect = replace(dialect, strict=False)
-            quoted = _read_all(file, start, dialect, lines, bound)
+            loose = replace(strict, strict=False)
+            quoted = _read_all(file, start, loose, lines, bound)
         return quoted if _is_quoted(quoted, unquoted) else unquoted
 
 
@@ -144,7 +150,8 @@ def _read_all(
         needed += record.needed
         if rows % PLACE_ROWS == 0:
             places.append((file.tell(), reader.line))
-    return Survey(dialect, rows, fits, strays, needed, places=tuple(places))
+    lines_read = reader.line - 1
+    return Survey(dialect, rows, fits, strays, needed, lines_read, places=tuple(places))
 
 
 def _sample(file: IO[bytes]) -> list[bytes]:
