@@ -242,7 +242,11 @@ def test_what_cannot_be_had_is_rejected_with_its_reason(
     lines = [f"{site.url}{path},{words(1)}" for path in expected]
     expected |= {"ftp": "Only URLs that begin", "own": "public addresses"}
     lines += ["ftp://example.org/a.jpg,x", "http://127.0.0.1/a.jpg,x"]
-    expected |= {"none": "no address", "short": "has 1 cell;", "long": "has 3 cells"}
+    expected |= {
+        "none": "no address",
+        "short": "It has 1 cell;",
+        "long": "It has 3 cells;",
+    }
     lines += [",no address", "https://example.org/a.jpg", "https://example.org/,a,b"]
     expected |= {"nul": "can be read"}
     lines += [f"{site.url}/postcards/\0.jpg,x"]
@@ -256,7 +260,9 @@ def test_what_cannot_be_had_is_rejected_with_its_reason(
     assert list(stored) == [0, 5, 7]
     assert [row.get("truncated") for row in stored.values()] == [None, None, "true"]
     assert shard.notes[images.TRUNCATED] == 1
-    assert shard.rejects.get(row=1).url == f"{site.url}/missing/2.jpg"
+    missing = shard.rejects.get(row=1)
+    assert missing.url == f"{site.url}/missing/2.jpg"
+    assert missing.file == "list.csv, line 3"
 
 
 def test_what_is_on_the_list_of_removals_is_not_fetched(pictures, site, tmp_path):

@@ -173,7 +173,8 @@ def test_a_cell_that_is_too_long_costs_its_row(tiny, tmp_path):
         39,
         1,
     )
-    assert "caption has 1,048,577 bytes" in shard.rejects.get(row=39).reason
+    reject = shard.rejects.get(row=39)
+    assert reject.reason == "Its column caption has more than 1,048,576 bytes."
 
 
 def test_without_embeddings_of_captions_only_images_are_searched(

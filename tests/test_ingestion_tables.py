@@ -19,6 +19,7 @@ from search.ingestion.sources.tables import TableFile, roles_of, with_names
 Table = list[list[str]]
 TEXTS = st.text(st.sampled_from('ab "",\'\t\n;|é日\u00a0\ufeff\0/\\'), max_size=12)
 PLAIN = st.text(st.sampled_from("ab \"',;|é日\u00a0\0/\\"), max_size=12)
+RAW_MAP = pa.map_(pa.string(), pa.binary())
 DELIMITERS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "|"}
 
 
@@ -270,6 +271,19 @@ def test_nested_values_are_json_and_binary_ones_their_size():
         "when": ['["1970-01-01T00:00:00"]', "[]", None],
     }
     assert plain.repaired.tolist() == [True, False, False]
+
+
+def test_a_map_of_metadata_stays_one_with_valid_texts():
+    raw = pa.array([[("k", b"v")], None, [("a", b"\xff"), ("b", b"c")]], RAW_MAP)
+    items = pa.Array.from_buffers(pa.string(), 3, raw.items.buffers())
+    broken = pa.MapArray.from_arrays(raw.offsets, raw.keys, items)
+    plain = plain_table(pa.table({"metadata": broken}))
+    assert plain.table["metadata"].to_pylist() == [
+        [("k", "v")],
+        [],
+        [("a", "\ufffd"), ("b", "c")],
+    ]
+    assert plain.repaired.tolist() == [False, False, True]
 
 
 def test_a_long_cell_of_a_column_costs_its_row(monkeypatch):

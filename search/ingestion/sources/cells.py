@@ -6,7 +6,7 @@ Every table of a source passes `plain_table` before anything else looks at its c
 import codecs
 import json
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, time
 from typing import Any
@@ -28,7 +28,6 @@ CODECS = (  # by byte order mark; that of UTF-32 begins with that of UTF-16
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-MAP = pa.map_(pa.string(), pa.string())
 ENTRIES = pa.list_(pa.struct({"key": pa.string(), "value": pa.string()}))
 
 
@@ -37,12 +36,14 @@ class PlainTable:
     """Rows with plain cells, and what was found in them.
 
     `rejected` has the reasons, by place, of rows that are not to be imported;
-    `repaired` says of each row whether it had bytes that are not UTF-8.
+    `repaired` says of each row whether it had bytes that are not UTF-8. `lines` has the
+    numbers of the lines in which rows of delimited text end.
     """
 
     table: pa.Table
     rejected: Mapping[int, str]
     repaired: np.ndarray
+    lines: Sequence[int] = ()
 
     @property
     def notes(self) -> dict[str, int]:
@@ -67,8 +68,8 @@ def plain_table(table: pa.Table, texts: Collection[str] = TEXTS) -> PlainTable:
         columns[name], bad = _plain(array, name, name in texts)
         if bad is not None:
             repaired |= bad
-        for row, size in _long_cells(columns[name]):
-            rejected[row] = too_long(name, size)
+        for row in _long_cells(columns[name]):
+            rejected[row] = too_long(name)
     return PlainTable(pa.table(columns), rejected, repaired)
 
 
@@ -84,12 +85,9 @@ def joined(parts: Sequence[PlainTable]) -> PlainTable:
     return PlainTable(table, rejected, repaired)
 
 
-def too_long(name: str, size: int) -> str:
-    """Return the reason to reject a row for a cell of so many bytes."""
-    return (
-        f"Its column {name[:100]} has {size:,} bytes; at most {MAX_CELL_BYTES:,} are "
-        "taken in."
-    )
+def too_long(name: str) -> str:
+    """Return the reason to reject a row for a cell in this column."""
+    return f"Its column {name[:100]} has more than {MAX_CELL_BYTES:,} bytes."
 
 
 def decode(content: bytes) -> str:
@@ -188,7 +186,7 @@ def _plain(
         return as_texts(array) if must_be_text else array, None
     if must_be_text:
         raise ShardUnreadable(f"The column {name} holds {kind}; text is needed.")
-    if name.lower() == "metadata" and kind.equals(MAP):
+    if name == "metadata" and _is_map_of_texts(kind):
         return _valid_map(array)
     return _json_texts(array)
 
@@ -205,9 +203,14 @@ def _valid_texts(array: pa.Array) -> tuple[pa.Array, np.ndarray | None]:
         return pa.array(texts, pa.string()), repaired
 
 
+def _is_map_of_texts(kind: pa.DataType) -> bool:
+    return pa.types.is_map(kind) and is_text(kind.key_type) and is_text(kind.item_type)
+
+
 def _valid_map(array: pa.MapArray) -> tuple[pa.Array, np.ndarray | None]:
     """Return a map of texts, such as exports have, with valid ones."""
-    entries = array.cast(ENTRIES).flatten()
+    lists = array.cast(ENTRIES)
+    entries = lists.flatten()
     keys, bad_keys = _valid_texts(entries.field("key"))
     items, bad_items = _valid_texts(entries.field("value"))
     if bad_keys is None and bad_items is None:
@@ -215,7 +218,7 @@ def _valid_map(array: pa.MapArray) -> tuple[pa.Array, np.ndarray | None]:
     bad = np.zeros(len(keys), bool)
     for mask in (bad_keys, bad_items):
         bad |= False if mask is None else mask
-    lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy()
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
     repaired = np.zeros(len(array), bool)
     repaired[np.repeat(np.arange(len(array)), lengths)[bad]] = True
     offsets = np.concatenate([[0], lengths.cumsum()]).astype(np.int32)
@@ -307,9 +310,9 @@ def _is_utf8(content: bytes) -> bool:
     return True
 
 
-def _long_cells(array: pa.Array) -> Iterator[tuple[int, int]]:
-    """Yield rows and sizes of the texts that are too long."""
-    if pa.types.is_string(array.type):
-        sizes = pc.fill_null(pc.binary_length(array), 0).to_numpy()
-        for row in np.flatnonzero(sizes > MAX_CELL_BYTES):
-            yield int(row), int(sizes[row])
+def _long_cells(array: pa.Array) -> list[int]:
+    """Return the rows of the texts that are too long."""
+    if not pa.types.is_string(array.type):
+        return []
+    sizes = pc.fill_null(pc.binary_length(array), 0).to_numpy()
+    return np.flatnonzero(sizes > MAX_CELL_BYTES).tolist()

@@ -9,6 +9,7 @@ from typing import IO
 from .cells import MAX_CELL_BYTES, too_long
 
 MAX_RECORD_BYTES = 8 * MAX_CELL_BYTES
+TOO_LONG = f"It is longer than {MAX_RECORD_BYTES:,} bytes."
 QUOTE = b'"'
 CLOSING = re.compile(rb'[^"]*+(?:""[^"]*+)*+"')
 ONE_COLUMN = b"\n"  # the delimiter of lines that are one cell each
@@ -57,13 +58,13 @@ class Dialect:
         """Return whether a cell of a line begins with a quotation mark."""
         return QUOTE in line and (line.startswith(QUOTE) or self._opening in line)
 
-    def parse(self, text: bytes) -> "Record":
+    def parse(self, text: bytes, line: int = 0) -> "Record":
         """Return the record of a text, whose number of cells may be wrong."""
         if not self.quoted:
-            return Record(text.split(self.delimiter))
+            return Record(text.split(self.delimiter), line)
         if not self.may_quote(text):
-            return Record(text.split(self.delimiter), strays=QUOTE in text)
-        record = Record([])
+            return Record(text.split(self.delimiter), line, strays=QUOTE in text)
+        record = Record([], line)
         for match in self._cell.finditer(text):
             content, other = match.groups()
             if content is None:
@@ -125,9 +126,10 @@ def without_quotes(cells: list[bytes]) -> list[bytes]:
 
 @dataclass(slots=True)
 class Record:
-    """A row: its cells, or the reason why it has none."""
+    """A row: its cells, or the reason why it has none, and its last line's number."""
 
     cells: list[bytes]
+    line: int
     error: str = ""
     loose: bool = False  # a cell begins like a quoted one, and is none
     strays: bool = False  # a quotation mark does not quote
@@ -158,21 +160,17 @@ class Reader:
         """Yield the records after the header, with an error or the right cells."""
         for record in self.parsed():
             error = record.error or self._error_of(record)
-            yield Record([], error) if error else record
+            yield Record([], record.line, error) if error else record
 
     def _error_of(self, record: Record) -> str:
         cells, names = record.cells, self.dialect.names
         if len(cells) != len(names):
             count = f"{len(cells):,} cell{'s' * (len(cells) > 1)}"
             loose = ", and a quotation mark that does not quote" if record.loose else ""
-            return (
-                f"The row up to line {self.line:,} has {count}{loose}; the header has "
-                f"{len(names):,}."
-            )
+            return f"It has {count}{loose}; the header has {len(names):,}."
         longest = max(cells, key=len)
-        if len(longest) <= MAX_CELL_BYTES:
-            return ""
-        return too_long(names[cells.index(longest)], len(longest))
+        is_long = len(longest) > MAX_CELL_BYTES
+        return too_long(names[cells.index(longest)]) if is_long else ""
 
     def parsed(self) -> Iterator[Record]:
         """Yield the next records as they are; empty lines are none."""
@@ -183,9 +181,9 @@ class Reader:
             if may_quote and self._is_open_after(line, False):
                 text = self._quoted_text(line)
             if text is None:
-                yield Record([], f"The row up to line {self.line:,} is too long.")
+                yield Record([], self.line, TOO_LONG)
             elif text:
-                yield dialect.parse(text)
+                yield dialect.parse(text, self.line)
 
     def _quoted_text(self, first: Line) -> bytes | None:
         """Return the text of the record whose first line leaves a quoted cell open.

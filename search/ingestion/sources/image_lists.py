@@ -75,7 +75,8 @@ class ImageList:
             table = with_names(rows.table, self.roles, COMPUTED)
             read_as = {f"Read as {self.table.dialect}.": len(table)}
             load = partial(self._load, rows.rejected)
-            yield Rows(table, load, notes={**rows.notes, **read_as})
+            files = [f"{self.table.path.name}, line {line}" for line in rows.lines]
+            yield Rows(table, load, notes={**rows.notes, **read_as}, files=files)
 
     def _load(self, rejected: Mapping[int, str], place: int, url: str) -> SourceImage:
         """Fetch an image.

@@ -22,13 +22,15 @@ class Rows:
     The table has the columns url and caption (texts), and others. `load` gets the place
     of a row in the table, and its URL. It runs in a thread and raises InvalidQuery with
     the reason why there is no image. `bytes`: what is in memory until the images are
-    loaded. `notes`: those of a Batch.
+    loaded. `notes`: those of a Batch. `files`: where each row is in its source, if the
+    table has no column `file`.
     """
 
     table: pa.Table
     load: Callable[[int, str], SourceImage]
     bytes: int = 0
     notes: Mapping[str, int] = field(default_factory=dict)
+    files: Sequence[str] = ()
 
 
 class ImageSet(Protocol):

@@ -121,6 +121,7 @@ class PendingBatch:
     tables: list[pa.Table] = field(default_factory=list)
     urls: list[str] = field(default_factory=list)
     images: list[Future[SourceImage] | None] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
     notes: Counter[str] = field(default_factory=Counter)
 
     def __len__(self) -> int:
@@ -212,6 +213,7 @@ class ImageShard:
         batch.tables.append(rows.table)
         batch.urls += urls
         batch.images += jobs
+        batch.files += _files(rows)
         batch.notes.update(rows.notes)
         backlog.add(rows.bytes, filter(None, jobs))
 
@@ -243,7 +245,7 @@ class ImageShard:
                     pending.start + i,
                     pending.urls[i].replace("\0", ""),
                     reason,
-                    whole["file"][i].as_py() if "file" in whole.column_names else "",
+                    pending.files[i],
                 )
                 for i, reason in enumerate(results)
                 if isinstance(reason, str)
@@ -273,6 +275,13 @@ def _result(job: Future[SourceImage] | None) -> SourceImage | str:
 def _notes_on(images: list[SourceImage]) -> Counter[str]:
     """Return the notes of a Batch on its images."""
     return Counter({TRUNCATED: sum(image.truncated for image in images)})
+
+
+def _files(rows: Rows) -> list[str]:
+    """Return where each row is in the source, "" where that is unknown."""
+    if "file" in rows.table.column_names:
+        return rows.table["file"].to_pylist()
+    return list(rows.files) or [""] * len(rows.table)
 
 
 def _captions(table: pa.Table) -> list[str]:

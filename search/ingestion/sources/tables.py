@@ -301,4 +301,5 @@ def _plain_rows(records: list[Record], dialect: Dialect) -> PlainTable:
     columns = [pa.array(column, pa.binary()) for column in zip(*rows, strict=True)]
     named = pa.table(columns, names=list(dialect.names))
     errors = {at: each.error for at, each in enumerate(records) if each.error}
-    return replace(plain_table(named, dialect.names), rejected=errors)
+    lines = [record.line for record in records]
+    return replace(plain_table(named, dialect.names), rejected=errors, lines=lines)
