@@ -308,6 +308,20 @@ def test_a_column_without_images_is_refused(dataset):
         source_of(dataset).shards()
 
 
+def test_sources_without_rows_are_complete(dataset):
+    source = Path(dataset.source)
+    empty = pa.table({"image": pa.array([], pa.struct({"bytes": pa.binary()}))})
+    pq.write_table(empty, source / "0.parquet")
+    pq.write_table(pa.table({"image": [struct(jpeg(0))]}), source / "1.parquet")
+    pq.write_table(pa.table({"text": ["a"]}), source / "2.parquet")
+    shards = import_all(dataset)
+    assert [shard.rows for shard in shards] == [0, 1, None]
+    assert [shard.error for shard in shards] == [
+        *("", ""),
+        "2.parquet has no column of images.",
+    ]
+
+
 def test_any_stretch_of_a_table_is_read_in_pieces_that_fit_batches(tmp_path):
     path = tmp_path / "a.parquet"
     table = {"jpg": [bytes([row]) for row in range(100)], "text": list("x" * 100)}

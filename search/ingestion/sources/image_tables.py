@@ -152,7 +152,7 @@ def _read(
     counts = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
     ends = list(accumulate(counts))
     groups = [group for group, end in enumerate(ends) if end > start]
-    first = len(file.metadata) if not groups else ends[groups[0]] - counts[groups[0]]
+    first = ends[groups[0]] - counts[groups[0]] if groups else start
     for records in file.iter_batches(READ_ROWS, row_groups=groups, columns=names):
         skipped = max(0, start - first)
         if skipped < len(records):
