@@ -74,5 +74,5 @@ class TruncatedText:
 
     @property
     def parts(self) -> tuple[str, str]:
-        """What is read, and what is not."""
+        """The text as the model reads it, and the part beyond its limit."""
         return self.text[: self.read], self.text[self.read :]
