@@ -35,7 +35,7 @@ def with_exif() -> bytes:
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 WHOLE = {
     kind: encoded(Image.effect_noise((24, 16), 60).convert("RGB"), kind)
-    for kind in ("JPEG", "PNG", "WEBP", "GIF", "AVIF")
+    for kind in ("JPEG", "PNG", "WEBP", "GIF", "AVIF", "TIFF", "BMP")
 } | {"EXIF": with_exif()}
 
 
@@ -58,23 +58,6 @@ def test_the_formats_of_the_web_are_read(kind):
     assert (picture.mode, picture.size) == ("RGB", (40, 30))
     red, green, blue = picture.getpixel((20, 15))
     assert red > 240 and green < 15 and blue < 15
-
-
-def test_cmyk_and_16_bit_pictures_become_rgb():
-    assert decode(encoded(Image.new("CMYK", (9, 9)), "JPEG")).mode == "RGB"
-    assert decode(encoded(Image.new("I;16", (9, 9)), "PNG")).mode == "RGB"
-
-
-def test_transparency_becomes_white():
-    clear = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
-    assert decode(encoded(clear, "PNG")).getpixel((1, 1)) == (255, 255, 255)
-
-
-def test_a_picture_stands_upright():
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turned by 90°
-    lying = encoded(Image.new("RGB", (40, 30)), "JPEG", exif=exif)
-    assert decode(lying).size == (30, 40)
 
 
 def test_of_an_animation_the_first_frame_is_taken():

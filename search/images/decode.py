@@ -15,7 +15,7 @@ from search.errors import ImageTooLarge, NotAnImage
 
 from .colour import MAX_PROFILE_BYTES, NATIVE_MODES, flatten, grey_range, to_srgb
 from .formats import HEAD_BYTES, LABELS, MAX_BYTES, UNKNOWN_FORMAT, sniff
-from .prepare import DAMAGED, Prepared, prepare
+from .prepare import DAMAGED, Prepared, declared_size, prepare
 
 MAX_ASPECT = 50
 # By format, from what its decoder keeps in memory for a pixel. JPEGs are scaled down
@@ -27,9 +27,9 @@ MAX_MEGAPIXELS = {
     "BMP": 40,
     "TIFF": 40,
     "HEIF": 25,
-    "AVIF": 20,
+    "AVIF": 25,
+    "JXL": 20,
     "WEBP": 15,
-    "JXL": 15,
 }
 # Blocks of pixels are averaged to no less than this many times the wanted size; a
 # better filter does the rest.
@@ -118,6 +118,8 @@ def _open(data: bytes) -> tuple[Image.Image, Prepared]:
     if kind is None:
         raise NotAnImage(UNKNOWN_FORMAT)
     prepared = prepare(data, kind)
+    if size := declared_size(data, kind):
+        _check_size(*size, kind)
     _register(kind)
     image = Image.open(BytesIO(prepared.data), formats=[kind])
     _check_size(*image.size, kind)

@@ -54,6 +54,16 @@ def prepare(data: bytes, kind: str) -> Prepared:
         raise NotAnImage(DAMAGED) from error
 
 
+def declared_size(data: bytes, kind: str) -> tuple[int, int] | None:
+    """Return the size in the header of a format whose decoder takes memory to open it.
+
+    None for other formats.
+    """
+    if kind == "WEBP":
+        return _webp_size(data)
+    return _jxl_size(data) if kind == "JXL" else None
+
+
 def _too_many(count: int, parts: str) -> ImageTooLarge:
     return ImageTooLarge(f"This image has more than {count:,} {parts}.")
 
@@ -66,7 +76,7 @@ def _jpeg(data: bytes) -> Prepared:
 
     Decoders fill what is missing with grey.
     """
-    scans, coefficient_bytes, at = 0, 0, 2
+    scans, components, coefficient_bytes, at = 0, 0, 0, 2
     while True:
         marker, at = _next_marker(data, at)
         if marker is None:
@@ -78,11 +88,14 @@ def _jpeg(data: bytes) -> Prepared:
         end = at + int.from_bytes(data[at : at + 2])
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             coefficient_bytes = _coefficient_bytes(data[at:end])
+            # No scan of a progressive JPEG is all of it.
+            components = 99 if marker & 3 == 2 else data[at + 7]
         if marker == 0xDA:
             scans += 1
             if scans > MAX_SCANS:
                 raise _too_many(MAX_SCANS, "scans")
-            if scans > 1 and coefficient_bytes > MAX_COEFFICIENT_BYTES:
+            is_partial = data[at + 2] < components
+            if is_partial and coefficient_bytes > MAX_COEFFICIENT_BYTES:
                 raise ImageTooLarge(
                     "This progressive JPEG needs too much memory; please save it as "
                     "an ordinary (baseline) JPEG, or smaller."
@@ -177,6 +190,19 @@ def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         at = end
 
 
+def _webp_size(data: bytes) -> tuple[int, int] | None:
+    """Return the size of the canvas (RFC 9649)."""
+    name, head = data[12:16], data[20:30]
+    if name == b"VP8X":
+        sides = int.from_bytes(head[4:7], "little"), int.from_bytes(head[7:], "little")
+        return sides[0] + 1, sides[1] + 1
+    if name == b"VP8L":
+        bits = int.from_bytes(head[1:5], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    width, height = struct.unpack("<HH", head[6:10])
+    return width & 0x3FFF, height & 0x3FFF
+
+
 # --- TIFF
 
 
@@ -234,6 +260,41 @@ def _boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
         yield name, at + head, stop
         at = stop
     raise _too_many(MAX_CHUNKS, "boxes")
+
+
+# --- JPEG XL
+
+
+JXL_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
+
+
+def _jxl_size(data: bytes) -> tuple[int, int] | None:
+    """Return the size in the header of the codestream (ISO 18181-1, A.2)."""
+    stream = data
+    if data[:2] != b"\xff\x0a":
+        boxes = ((name, at) for name, at, _ in _boxes(data, 0, len(data)))
+        starts = {b"jxlc": 0, b"jxlp": 4}  # the latter have a number first
+        at = next((at + starts[name] for name, at in boxes if name in starts), None)
+        if at is None:
+            return None
+        stream = data[at : at + 16]
+    bits = int.from_bytes(stream[2:16], "little")
+
+    def take(count: int) -> int:
+        nonlocal bits
+        value, bits = bits & (1 << count) - 1, bits >> count
+        return value
+
+    is_small = take(1)
+
+    def side() -> int:
+        return 8 * (take(5) + 1) if is_small else take((9, 13, 18, 30)[take(2)]) + 1
+
+    height, ratio = side(), take(3)
+    if not ratio:
+        return side(), height
+    across, down = JXL_RATIOS[ratio - 1]
+    return height * across // down, height
 
 
 PREPARE = {

@@ -1,11 +1,13 @@
 """Image files that cost a decoder far more than their size lets expect."""
 
+import itertools
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from io import BytesIO
 
-from PIL import Image, ImageCms
+import pillow_heif
+from PIL import Image
 
 
 def encoded(image: Image.Image, kind: str, **options) -> bytes:
@@ -69,25 +71,37 @@ def chunk(name: bytes, data: bytes) -> bytes:
 
 
 def png(
-    side: int, bits: int, colour: int, extra: bytes = b"", interlaced: bool = False
+    size: tuple[int, int],
+    bits: int,
+    colour: int,
+    rows: Iterable[bytes],
+    extra: bytes = b"",
+    interlaced: bool = False,
 ) -> bytes:
-    """A black PNG of a bit depth and colour type, with chunks before the pixels."""
-    samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
-    passes = (
-        [(8, 8), (8, 8), (4, 8), (4, 4), (2, 4), (2, 2), (1, 2)]
-        if interlaced
-        else [(1, 1)]
+    """A PNG of a bit depth and colour type, with chunks before the pixels."""
+    squeezer = zlib.compressobj(1)
+    pixels = [squeezer.compress(b"\0" + row) for row in rows]
+    header = struct.pack(">IIBBBBB", *size, bits, colour, 0, 0, interlaced)
+    body = chunk(b"IHDR", header) + extra
+    body += chunk(b"IDAT", b"".join([*pixels, squeezer.flush()]))
+    return b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b"")
+
+
+def black_png(side: int, bits: int, colour: int, extra: bytes = b"") -> bytes:
+    samples = {0: 1, 2: 3, 6: 4}[colour]
+    row = bytes((side * bits * samples + 7) // 8)
+    return png((side, side), bits, colour, itertools.repeat(row, side), extra)
+
+
+def interlaced_png(side: int) -> bytes:
+    """A black PNG of 16 bits and four channels in the seven passes of Adam7."""
+    passes = [(8, 8), (8, 8), (4, 8), (4, 4), (2, 4), (2, 2), (1, 2)]
+    rows = (
+        bytes(-(-side // across) * 8)
+        for across, down in passes
+        for _ in range(-(-side // down))
     )
-    squeezer, pixels = zlib.compressobj(9), b""
-    for across, down in passes:
-        row = bytes(1 + (-(-side // across) * bits * samples + 7) // 8)
-        for _ in range(-(-side // down)):
-            pixels += squeezer.compress(row)
-    pixels += squeezer.flush()
-    header = struct.pack(">IIBBBBB", side, side, bits, colour, 0, 0, interlaced)
-    palette = chunk(b"PLTE", bytes(768)) if colour == 3 else b""
-    body = chunk(b"IHDR", header) + palette + extra
-    return b"\x89PNG\r\n\x1a\n" + body + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    return png((side, side), 16, 6, rows, interlaced=True)
 
 
 def zeros(megabytes: int) -> bytes:
@@ -98,7 +112,7 @@ def zeros(megabytes: int) -> bytes:
 
 
 def gif(side: int, before: bytes = b"") -> bytes:
-    """A GIF of one colour: a palette of two, and codes that clear the table."""
+    """A GIF of one colour, with extensions before its frame."""
     whole = encoded(Image.new("P", (side, side)), "GIF")
     at = whole.index(b",")
     return whole[:at] + before + whole[at:]
@@ -108,11 +122,32 @@ def comments(megabytes: int) -> bytes:
     return b"!\xfe" + (b"\xff" + b"x" * 255) * (megabytes * 2**20 // 256) + b"\0"
 
 
+# --- BMP, TIFF
+
+
+def bmp(side: int) -> bytes:
+    """A BMP whose rows are runs of 255 pixels; what is missing is black."""
+    header = struct.pack(
+        "<IiiHHIIiiII", 40, side, side, 1, 8, 1, 0, 2835, 2835, 256, 256
+    )
+    offset = 14 + len(header) + 1024
+    pixels = (b"\xff\0" * (side // 255) + b"\0\0") * side + b"\0\1"
+    file = struct.pack("<IHHI", offset + len(pixels), 0, 0, offset)
+    return b"BM" + file + header + bytes(1024) + pixels
+
+
+def tiff_of_strips(count: int) -> bytes:
+    """A TIFF that names a strip for each of its rows of one pixel."""
+    fields = {256: 1, 257: count, 258: 8, 259: 1, 262: 1, 277: 1, 278: 1}
+    begin = 8 + 2 + 12 * (len(fields) + 2) + 4
+    entries = [struct.pack("<HHII", tag, 4, 1, value) for tag, value in fields.items()]
+    entries.insert(5, struct.pack("<HHII", 273, 4, count, begin))
+    entries.append(struct.pack("<HHII", 279, 4, count, begin + 4 * count))
+    head = b"II*\0" + struct.pack("<IH", 8, len(entries)) + b"".join(entries)
+    return head + bytes(4) + struct.pack("<I", 8) * count + struct.pack("<I", 1) * count
+
+
 # --- all
-
-
-def heavy_profile() -> bytes:
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def frames(kind: str, count: int) -> bytes:
@@ -121,46 +156,95 @@ def frames(kind: str, count: int) -> bytes:
     return encoded(first, kind, save_all=True, append_images=others)
 
 
-# Files within the limits that cost as much as possible, and files beyond them.
-SMALL: dict[str, Callable[[], bytes]] = {
+def heif(megapixels: float, **options) -> bytes:
+    pillow_heif.register_heif_opener()
+    return encoded(flat(megapixels), "HEIF", quality=20, **options)
+
+
+def claiming(file: bytes, width: int, height: int) -> bytes:
+    """An AVIF or HEIC whose header names another size."""
+    at = file.index(b"ispe") + 8
+    return file[:at] + struct.pack(">II", width, height) + file[at + 8 :]
+
+
+def jxl(megapixels: float) -> bytes:
+    import pillow_jxl  # noqa: F401  # it registers itself
+
+    return encoded(flat(megapixels), "JXL", effort=1, quality=50)
+
+
+# Within the limits, and as costly as possible, or beyond them.
+BOMBS: dict[str, Callable[[], bytes]] = {
     "JPEG of 8,561 scans": lambda: scans_jpeg(6300, 8_561),
-    "JPEG of 90 scans": lambda: scans_jpeg(6300, 90),
-    "PNG of 16 bits, interlaced": lambda: png(6300, 16, 6, interlaced=True),
-    "PNG with texts": lambda: png(
-        64, 8, 2, b"".join(chunk(b"zTXt", b"a\0\0" + zeros(1)) for _ in range(500))
+    "JPEG of 100 scans": lambda: scans_jpeg(6300, 99),
+    "JPEG of 200 MB of coefficients": lambda: scans_jpeg(9_900, 20),
+    "JPEG of 120 megapixels": lambda: encoded(flat(119), "JPEG", quality=20),
+    "PNG of 16 bits, interlaced": lambda: interlaced_png(6300),
+    "PNG of 40 megapixels": lambda: black_png(6300, 8, 2),
+    "PNG of texts": lambda: black_png(
+        64, 8, 2, chunk(b"zTXt", b"a\0\0" + zeros(1)) * 500
     ),
-    "PNG with a profile": lambda: png(64, 8, 2, chunk(b"iCCP", b"a\0\0" + zeros(64))),
-    "PNG of 800,000 chunks": lambda: png(64, 8, 2, chunk(b"aaAa", b"") * 800_000),
-    "PNG of 20,000 parts": lambda: png(64, 8, 2, chunk(b"IDAT", b"") * 19_000),
+    "PNG of a profile": lambda: black_png(
+        64, 8, 2, chunk(b"iCCP", b"a\0\0" + zeros(64))
+    ),
+    "PNG of 800,000 chunks": lambda: black_png(64, 8, 2, chunk(b"aaAa", b"") * 800_000),
+    "PNG of 19,000 parts": lambda: black_png(64, 8, 2, chunk(b"IDAT", b"") * 19_000),
+    "PNG of 2,000 frames": lambda: frames("PNG", 2_000),
     "GIF of 40 megapixels": lambda: gif(6300),
-    "GIF with comments": lambda: gif(64, comments(9)),
-    "WebP of 40 megapixels": lambda: encoded(
-        flat(39.6), "WEBP", lossless=True, method=0
-    ),
+    "GIF of comments": lambda: gif(64, comments(9)),
+    "GIF of 2,000 frames": lambda: frames("GIF", 2_000),
     "WebP of 15 megapixels": lambda: encoded(
         flat(14.9), "WEBP", lossless=True, method=0
     ),
-    "AVIF of 20 megapixels": lambda: encoded(flat(19.9), "AVIF", speed=10),
+    "WebP of 15 megapixels, lossy": lambda: encoded(noise(14.9), "WEBP", method=0),
+    "WebP of 40 megapixels": lambda: encoded(
+        flat(39.6), "WEBP", lossless=True, method=0
+    ),
+    "WebP of 2,000 frames": lambda: frames("WEBP", 2_000),
+    "AVIF of 25 megapixels": lambda: encoded(flat(24.9), "AVIF", speed=10),
+    "AVIF of 25 megapixels, 4:4:4 with alpha": lambda: encoded(
+        flat(24.9, "RGBA"), "AVIF", speed=10, subsampling="4:4:4"
+    ),
+    "AVIF of noise": lambda: encoded(noise(24.9), "AVIF", speed=10),
+    "HEIC of 25 megapixels": lambda: heif(24.9),
+    "HEIC of 25 megapixels in tiles": lambda: heif(24.9, tile_size=512),
+    "HEIC of 25 megapixels, 4:4:4": lambda: heif(24.9, chroma=444),
+    "AVIF that claims 64 megapixels": lambda: claiming(
+        encoded(flat(0.01), "AVIF", speed=10), 8_000, 8_000
+    ),
+    "HEIC that claims 64 megapixels": lambda: claiming(heif(0.01), 8_000, 8_000),
     "TIFF of 40 megapixels": lambda: encoded(
         flat(39.9), "TIFF", compression="tiff_adobe_deflate"
     ),
+    "TIFF of 40 megapixels, turned": lambda: encoded(
+        flat(39.9), "TIFF", compression="tiff_adobe_deflate", exif=turned()
+    ),
+    "TIFF of 40 megapixels of float": lambda: encoded(
+        flat(39.9, "F"), "TIFF", compression="tiff_adobe_deflate"
+    ),
+    "TIFF of 1,000,000 strips": lambda: tiff_of_strips(1_000_000),
     "BMP of 40 megapixels": lambda: bmp(6300),
+    "JPEG XL of 20 megapixels": lambda: jxl(19.9),
+    "JPEG XL of 60 megapixels": lambda: jxl(60),
 }
+# Some of each format, which take no time to make.
+QUICK = (
+    "JPEG of 8,561 scans",
+    "JPEG of 100 scans",
+    "PNG of 40 megapixels",
+    "PNG of 800,000 chunks",
+    "GIF of 40 megapixels",
+    "GIF of comments",
+    "WebP of 15 megapixels",
+    "WebP of 40 megapixels",
+    "AVIF that claims 64 megapixels",
+    "HEIC that claims 64 megapixels",
+    "TIFF of 1,000,000 strips",
+    "BMP of 40 megapixels",
+)
 
 
-def bmp(side: int) -> bytes:
-    """A BMP whose rows are runs of 255 pixels; those that are missing are black."""
-    header = struct.pack(
-        "<IiiHHIIiiII", 40, side, side, 1, 8, 1, 0, 2835, 2835, 256, 256
-    )
-    offset = 14 + len(header) + 1024
-    pixels = (b"\xff\0" * (side // 255) + b"\0\0") * side + b"\0\1"
-    size = offset + len(pixels)
-    return (
-        b"BM" + struct.pack("<IHHI", size, 0, 0, offset) + header + bytes(1024) + pixels
-    )
-
-
-def all_bombs() -> Iterator[tuple[str, bytes]]:
-    for name, make in SMALL.items():
-        yield name, make()
+def turned() -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return exif
