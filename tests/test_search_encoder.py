@@ -1,8 +1,10 @@
 import threading
+from io import BytesIO
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
+from support.bombs import encoded
 
 from postcards.draw import draw
 from postcards.scene import Scene, Thing
@@ -10,11 +12,17 @@ from postcards.shards import MODEL
 from search.encoder import local_encoder
 from search.encoder.openclip import OpenClipEncoder
 from search.errors import SearchUnavailable
+from search.images.decoders import import_decoders
 
 pytestmark = pytest.mark.usefixtures("torch")
 
 RED = Scene("night", "clear", "meadow", (), (Thing("house", "red", "large", "middle"),))
 BLUE = Scene("day", "clear", "beach", (), (Thing("boat", "blue", "large", "middle"),))
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+# Its red is green, and the reverse.
+EXCHANGED = SRGB.replace(b"rXYZ", b"----").replace(b"gXYZ", b"rXYZ")
+EXCHANGED = EXCHANGED.replace(b"----", b"gXYZ")
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +45,60 @@ def test_words_are_close_to_the_picture_they_describe(encoder):
     closeness = texts @ images.T
     assert closeness[0, 0] > closeness[0, 1] + 0.2
     assert closeness[1, 1] > closeness[1, 0] + 0.2
+
+
+KINDS = {
+    "JPEG": {"quality": 90},
+    "progressive": {"quality": 85, "progressive": True},
+    "PNG": {"compress_level": 1},
+    "WEBP": {"quality": 90, "method": 0},
+}
+
+
+@pytest.mark.parametrize("size", [(200, 150), (1024, 1400), (2400, 1600)], ids=str)
+def test_images_have_the_vector_of_all_their_pixels(encoder, size):
+    """In every encoding; and their pixels are those that a larger model would get."""
+    picture = draw(RED, 1, 900, 600).resize(size, Image.Resampling.BICUBIC)
+    grain = Image.effect_noise(size, 15).convert("RGB")
+    picture = Image.blend(picture, grain, 0.1)
+    vectors = []
+    for name, options in KINDS.items():
+        kind = "JPEG" if name == "progressive" else name
+        data = encoded(picture, kind, **options)
+        whole = Image.open(BytesIO(data)).convert("RGB")
+        small = import_decoders.shrink([data])[0].image
+        vectors += list(encoder.encode_images([whole, small]))
+        input_size = 224, 224 * size[1] // size[0]
+        shown, right = (
+            np.asarray(image.resize(input_size, Image.Resampling.BICUBIC), int)
+            for image in (small, whole)
+        )
+        assert np.abs(shown - right).mean() < 1, name
+    assert np.min(vectors @ np.transpose(vectors)) > 0.999
+
+
+def test_one_image_in_two_encodings_has_one_vector(encoder):
+    """By transparency, by depth, by profile: what looks alike is alike."""
+    scene = draw(RED, 1, 320, 240)
+    key = (255, 0, 255)
+    keyed = Image.new("RGB", scene.size, key)
+    keyed.paste(scene.crop((80, 60, 240, 180)), (80, 60))
+    clear = keyed.convert("RGBA")
+    clear.putalpha(Image.new("L", scene.size, 0))
+    clear.paste(scene.crop((80, 60, 240, 180)), (80, 60))
+    grey = scene.convert("L")
+    deep = Image.fromarray(np.asarray(grey).astype("<u2") * 257)
+    red, green, blue = scene.split()
+    swapped = Image.merge("RGB", (green, red, blue))
+    pairs = [
+        (encoded(keyed, "PNG", transparency=key), encoded(clear, "PNG")),
+        (encoded(grey, "PNG"), encoded(deep, "PNG")),
+        (encoded(scene, "PNG"), encoded(swapped, "PNG", icc_profile=EXCHANGED)),
+    ]
+    for pair in pairs:
+        images = [small.image for small in import_decoders.shrink(pair)]
+        one, other = encoder.encode_images(images)
+        assert one @ other > 0.999
 
 
 def test_the_company_in_a_batch_changes_nothing(encoder):
