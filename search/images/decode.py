@@ -35,6 +35,7 @@ MAX_MEGAPIXELS = {
 # better filter does the rest.
 OVERSAMPLING = 2
 STRIP_PIXELS = 2**18
+AVERAGED_MODES = ("RGB", "L", *NATIVE_MODES)  # which need not be flattened before
 
 Size = tuple[int, int]
 Box = tuple[int, int, int, int]
@@ -191,22 +192,25 @@ def _pixels(crop: Crop, size: Size) -> Box:
 
 
 def _load(image: Image.Image, crop: Crop, wanted: Size, bits: int) -> Image.Image:
-    """Load a part of an image, reduced to at least `wanted` pixels.
+    """Load a part of an image, reduced to at least `wanted` pixels, in RGB.
 
-    It is flattened in strips, since copies of all of it would take too much memory.
+    Those of NATIVE_MODES stay as they are.
     """
     left, top, right, bottom = _pixels(crop, image.size)
     scale = min((right - left) / wanted[0], (bottom - top) / wanted[1]) / OVERSAMPLING
     if scale >= 2:
         image.draft(None, (int(image.width / scale), int(image.height / scale)))
     image.load()
-    left, top, right, bottom = _pixels(crop, image.size)
-    factor = int(min((right - left) / wanted[0], (bottom - top) / wanted[1]) / 2)
-    factor = max(factor, 1)
+    box = left, top, right, bottom = _pixels(crop, image.size)
+    scale = min((right - left) / wanted[0], (bottom - top) / wanted[1]) / OVERSAMPLING
+    factor = max(int(scale), 1)
     values = grey_range(image)
+    if image.mode in AVERAGED_MODES and "transparency" not in image.info:
+        return flatten(image.reduce(factor, box), values, bits)
+    # A copy of all of it would take too much memory.
     rows = factor * max(1, STRIP_PIXELS // ((right - left) * factor))
     size = -(-(right - left) // factor), -(-(bottom - top) // factor)
-    small = Image.new(image.mode if image.mode in NATIVE_MODES else "RGB", size)
+    small = Image.new("RGB", size)
     for y in range(top, bottom, rows):
         strip = image.crop((left, y, right, min(y + rows, bottom)))
         strip = flatten(strip, values, bits)
