@@ -1,4 +1,4 @@
-"""What pages accept, send and permit, whatever a dataset or an address holds."""
+"""Pages accept, send and permit only what is safe, whatever a dataset holds."""
 
 import re
 
