@@ -54,8 +54,9 @@ class DatasetForm(forms.ModelForm):
     def clean(self) -> dict[str, Any]:
         super().clean()
         data = self.cleaned_data
-        if "columns" not in self.errors:
-            data["columns"] = data["columns"] or {}
+        for name in ("columns", "ratings"):
+            if name not in self.errors:
+                data[name] = data[name] or {}
         names = {field.name for field in Dataset._meta.fields}
         dataset = Dataset(**{name: data[name] for name in names & data.keys()})
         for field, sentence in validation.validation_errors(dataset).items():
@@ -80,6 +81,7 @@ class DatasetAdmin(admin.ModelAdmin):
                     "source",
                     "shard_range",
                     "columns",
+                    "ratings",
                     "without_removal_list",
                 ]
             },

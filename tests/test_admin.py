@@ -28,6 +28,7 @@ FIELDS = {
     "source": "",
     "shard_range": "",
     "columns": "{}",
+    "ratings": "{}",
     "image_pattern": "img_emb/img_emb_{n}.npy",
     "text_pattern": "text_emb/text_emb_{n}.npy",
     "metadata_pattern": "metadata/metadata_{n}.parquet",
@@ -220,6 +221,8 @@ def test_a_slug_that_could_not_name_a_table_is_refused(staff, slug):
         (ADDRESS | {"kind": "images"}, "source", "Only LAION shards are fetched"),
         ({"columns": '["url"]'}, "columns", "Write the columns as"),
         ({"columns": '{"url": 7}'}, "columns", "Write the columns as"),
+        ({"ratings": '{"all ages": "safe"}'}, "ratings", "Write the ratings as"),
+        ({"ratings": '{"threshold": "x"}'}, "ratings", "is a number such as 0.3"),
         ({"columns": '{"picture": "x"}'}, "columns", "“picture” is none of url,"),
         (
             {"columns": '{"embedding": "x"}'},

@@ -345,6 +345,11 @@ WRONG = [
     (ADDRESS | {"kind": "images"}, "source", "Only LAION shards are fetched"),
     (ADDRESS | {"text_pattern": "../{n}"}, "text_pattern", "is not a path"),
     ({"columns": ["url"]}, "columns", "Invalid data"),
+    ({"ratings": {"values": {"a": "mild"}}}, "ratings", "safe"),
+    ({"ratings": {"values": {"a\0": "safe"}}}, "ratings", "is no rating"),
+    ({"ratings": {"values": {"-": "safe"}}}, "ratings", "is no rating"),
+    ({"ratings": {"threshold": "high"}}, "ratings", "A valid number"),
+    ({"ratings": {"all ages": "safe"}}, "ratings", "This key is not known."),
     ({"columns": {"picture": "x"}}, "columns", "This key is not known."),
     ({"columns": {"url": "a\0b"}}, "columns", "Null characters"),
     ({"columns": {"\ud800": "x"}}, "columns", "This key is not known."),
@@ -375,10 +380,12 @@ def test_what_is_no_object_is_refused(tiny, ask, method):
 
 def test_settings_are_changed_and_can_be_sent_back(tiny, ask):
     changes = {"title": "Renamed", "slug": "tiny_too", "columns": {"url": "link"}}
+    changes["ratings"] = {"values": {"R-15": "unsure"}, "threshold": 0.25}
     status, told = ask("patch", TINY, changes)
     assert (status, told["title"], told["slug"]) == (200, "Renamed", "tiny_too")
     tiny.refresh_from_db()
     assert (tiny.title, tiny.columns) == ("Renamed", {"url": "link"})
+    assert tiny.ratings == changes["ratings"]
     again = ask("patch", f"{DATASETS}tiny_too/", told["settings"])
     assert again == (200, told)
 

@@ -397,7 +397,7 @@ def test_a_dataset_that_is_gone_is_told(client, ada, tiny):
 def test_an_engine_that_is_away_is_told(client, ada, postcards_dataset, monkeypatch):
     from search.retrieval import service
 
-    def away(query, user, limiter):
+    def away(*_, **__):
         raise SearchUnavailable("The search engine does not answer.")
 
     (search,) = keep(client, ada, "an engine away")

@@ -77,6 +77,7 @@ def test_words_are_searched_for_by_get(api, path):
         "width",
         "height",
         "nsfw",
+        "safe",
         "license",
         "similar",
         "thumbnail",

@@ -217,7 +217,7 @@ def test_each_filter_can_be_written_and_shown():
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 VALUES = {
-    "nsfw": st.sampled_from(["safe", "any"]),
+    "nsfw": st.sampled_from(["safe", "rated", "any"]),
     **dict.fromkeys(
         ("min_width", "max_width", "min_height", "max_height"),
         st.none() | st.integers(0, MAX_SIDE_PX),

@@ -58,7 +58,7 @@ asked = st.fixed_dictionaries(
         "field": FIELDS,
         "limit": LIMITS,
         "row_filters": row_filters,
-        "nsfw": st.sampled_from(["safe", "any"]),
+        "nsfw": st.sampled_from(["safe", "rated", "any"]),
         "dedupe": st.booleans(),
         "excluded": st.sampled_from([0, 0, 0, 3, 300, 3_000]),
         "cutoff_rank": st.sampled_from([None, None, None, 0, 5, 50, 3_000]),

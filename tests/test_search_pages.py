@@ -243,8 +243,8 @@ def test_the_exact_check_says_how_many_of_the_nearest_the_index_found(client):
 def test_the_exact_check_shows_what_the_index_missed(client, monkeypatch):
     exactly = service.search
 
-    def lossy(query, user, limiter):
-        page = exactly(replace(query, mode="exact"), user, limiter)
+    def lossy(query, user, limiter, **options):
+        page = exactly(replace(query, mode="exact"), user, limiter, **options)
         if query.mode == "exact":
             return page
         return replace(page, hits=page.hits[:3] + page.hits[5:], exact=False)

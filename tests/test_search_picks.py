@@ -8,6 +8,7 @@ from django.db import connection
 from django.test import Client
 
 from search.models import Conversion, ConversionFile, Dataset, Pick
+from search.query import ratings
 from search.retrieval import popularity
 from search.retrieval.popularity import published_keywords
 
@@ -244,7 +245,7 @@ def test_the_panel_wants_up_to_a_hundred_numbers(client, postcards_dataset, ids)
 def test_what_would_be_veiled_has_no_picture_in_the_panel(
     client, postcards_dataset, imported, monkeypatch
 ):
-    monkeypatch.setattr("search.web.popularity_views.has_safety", lambda dataset: False)
+    monkeypatch.setattr(ratings, "is_safe", lambda nsfw: False)
     told = client.get("/popularity?dataset=postcards&ids=1,2").content.decode()
     assert "<img" not in told and "Picked 5 times" in told and "lake" in told
 

@@ -67,6 +67,7 @@ PUBLIC_MODULES = {
     "search.query.filters",
     "search.query.model",
     "search.query.parser",
+    "search.query.ratings",
     "search.query.url_params",
     "search.rate_limits",
     "search.removals.takedowns",

@@ -27,7 +27,7 @@ from search.api.fields import (
     count_field,
     id_field,
 )
-from search.api.item_serializers import ThumbnailSerializer
+from search.api.item_serializers import SafeField, ThumbnailSerializer
 from search.query.filters import LAST_ITEM, MAX_TEXT_LENGTH
 from search.retrieval.item_lookup import ItemState
 
@@ -224,8 +224,9 @@ class MemberSerializer(ThumbnailSerializer):
     height = count_field("Pixels; 0 if unknown.", source="facts.height")
     nsfw = CharField(
         source="facts.nsfw",
-        help_text="The dataset's own value, such as UNLIKELY.",
+        help_text="UNLIKELY, UNSURE or NSFW, and empty for what is not rated.",
     )
+    safe = SafeField(source="facts.nsfw")
     license = CharField(source="facts.license")
     added_at = DateTimeField(source="member.added_at")
     thumbnail = AddressField(

@@ -4,21 +4,25 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.db.models import OuterRef, QuerySet, Subquery
-from django.db.models.functions import Upper
+from django.db.models.functions import Lower, Trim
 
-from search.retrieval.items import NOT_SAFE, is_unsafe
+from search.query import ratings
 
 from ..models import Collection, CollectionItem
 
 TILES = 4
+UNSAFE_WORDS = [word for word in ratings.RATINGS if ratings.is_unsafe(word)]
 
 
 def with_cover_tiles(collections: QuerySet[Collection]) -> QuerySet[Collection]:
-    """Annotate with the primary keys of the first safe items, tile_0 to tile_3."""
+    """Annotate with the primary keys of the items to show, tile_0 to tile_3.
+
+    They are the first that are not rated unsafe; those that are not rated are blurred.
+    """
     first = (
-        CollectionItem.objects.annotate(safety=Upper("nsfw"))
+        CollectionItem.objects.annotate(rating=Lower(Trim("nsfw")))
         .filter(collection=OuterRef("pk"))
-        .exclude(safety__in=NOT_SAFE)
+        .exclude(rating__in=UNSAFE_WORDS)
         .order_by("position", "pk")
         .values("pk")
     )
@@ -39,12 +43,13 @@ def choose_tiles(collections: Iterable[Collection]) -> None:
         if cover is not None and _is_cover(cover, each):
             each.tiles = [cover]
         else:
-            each.tiles = [members[pk] for pk in _tile_keys(each) if pk in members]
+            tiles = (members[pk] for pk in _tile_keys(each) if pk in members)
+            each.tiles = [tile for tile in tiles if not ratings.is_unsafe(tile.nsfw)]
 
 
 def _is_cover(member: CollectionItem, collection: Collection) -> bool:
-    safe = not is_unsafe(member.nsfw)
-    return safe and member.collection_id == collection.pk
+    unsafe = ratings.is_unsafe(member.nsfw)
+    return not unsafe and member.collection_id == collection.pk
 
 
 def _candidate_keys(collection: Collection) -> list[Any]:

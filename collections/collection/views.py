@@ -20,7 +20,7 @@ from django.views.decorators.vary import vary_on_headers
 from search.errors import InvalidQuery, SearchError, SearchUnavailable, check_form
 from search.links import link_of
 from search.models import Dataset
-from search.query.filters import MAX_TEXT_LENGTH
+from search.query.filters import MAX_TEXT_LENGTH, UNRESTRICTED
 from search.rate_limits import limited, limiter
 from search.retrieval.item_lookup import ItemState
 from search.retrieval.items import Hit
@@ -87,6 +87,7 @@ class MembersContext:
     more: str = ""  # the address of the next page
     error: SearchError | None = None
     again: str = ""  # after an error: the address of this page
+    shows_unrated: bool = False  # without blurring them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +96,8 @@ class PageContext(MembersContext):
 
     views: dict[str, str]
     like_it: str
+    hits: list[Hit]  # of the members
+    unveiled: str  # address of the same page with unrated items not blurred
     as_json: str
     as_csv: str
     copy_it: str
@@ -140,6 +143,7 @@ def _members_context(
         below="collection/_below.html" if access.is_mine else "",
         words=words,
         order=order if order in VIEWS else "hand",
+        shows_unrated=request.GET.get("nsfw") == UNRESTRICTED,
     )
     try:
         found = _find_members(request, context)
@@ -174,7 +178,12 @@ def _find_members(request: HttpRequest, context: MembersContext) -> Page:
 def _next_address(context: MembersContext, cursor: str) -> str:
     if not cursor:
         return ""
-    given = {"q": context.words, "order": context.order, "cursor": cursor}
+    nsfw = UNRESTRICTED if context.shows_unrated else ""
+    return _address(context, nsfw=nsfw, cursor=cursor)
+
+
+def _address(context: MembersContext, **more: str) -> str:
+    given = {"q": context.words, "order": context.order, **more}
     parameters = {name: value for name, value in given.items() if value}
     return f"{context.access.address()}?{urlencode(parameters)}"
 
@@ -222,6 +231,8 @@ def _page_context(request: HttpRequest, members: MembersContext) -> PageContext:
         **vars(members),
         views=VIEWS,
         like_it=access.address("collection-like-it"),
+        hits=[each.hit for each in members.members],
+        unveiled=_address(members, nsfw=UNRESTRICTED),
         as_json=access.address("collection-json"),
         as_csv=access.address("collection-csv"),
         copy_it=access.address("collection-copy"),

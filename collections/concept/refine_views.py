@@ -1,5 +1,6 @@
 """Views of the bar under the results: refine a search, and show its rounds."""
 
+import logging
 import math
 import uuid
 from typing import Any
@@ -12,8 +13,9 @@ from django.views.decorators.http import require_POST, require_safe
 
 from search.errors import InvalidQuery, SearchError
 from search.models import Dataset
-from search.query.filters import MAX_EXCLUDED
+from search.query.filters import MAX_EXCLUDED, UNRESTRICTED
 from search.rate_limits import limited, limiter
+from search.retrieval import service
 from search.retrieval.feedback import MAX_MARKS, STRENGTHS
 from search.retrieval.items import check_item_id
 
@@ -25,6 +27,8 @@ from .rounds import RefinedSearch, address_of
 from .visitor import known_visitor, visitor
 
 MAX_SHOWN = 5_000
+
+logger = logging.getLogger(__name__)
 
 
 def refinement_state(
@@ -156,6 +160,7 @@ def history(request: HttpRequest) -> HttpResponse:
     if refinement is None:
         return JsonResponse({"steps": []})
     state = refinement_state(before, refinement, current, _with_seen(before))
+    state["veiled"] = _veiled(before, [*state["good"], *state["bad"]])
     dataset = Dataset.for_slug(refinement.dataset)
     mine = Concept.objects.owned_by(request.user).filter(
         model=dataset.model, weights=dataset.weights
@@ -164,6 +169,17 @@ def history(request: HttpRequest) -> HttpResponse:
         {"id": str(key), "name": name} for key, name in mine.values_list("pk", "name")
     ]
     return JsonResponse(state)
+
+
+def _veiled(before: RefinedSearch, ids: list[int]) -> list[int]:
+    """Return the items whose images the page blurs: all, while the engine is down."""
+    shows_unrated = before.query.filters.nsfw == UNRESTRICTED
+    try:
+        hits = service.hits_by_id(before.query.dataset, ids)
+    except SearchError as error:
+        logger.warning("All marks are blurred: %s", error.message)
+        return ids
+    return [i for i in ids if i not in hits or hits[i].is_veiled(shows_unrated)]
 
 
 def _with_seen(before: rounds.RefinedSearch) -> bool:

@@ -162,7 +162,7 @@ def _strips(request: HttpRequest, access: Access[Concept]) -> Iterator[Strip]:
             address = search_url({"embedding": embedding, "dataset": dataset.slug})
         query = SearchQuery(dataset.slug, (term,), limit=HITS_PER_DATASET)
         try:
-            found = service.search(query, request.user, limiter(request))
+            found = service.search(query, request.user, limiter(request), veils=True)
         except SearchError as error:
             logger.warning("No hits of a concept in %s: %s", dataset, error.message)
             continue

@@ -17,6 +17,7 @@ from search.models import Dataset
 from search.query.model import decode_embedding
 from search.removals.takedowns import RemovalList
 from search.retrieval import scan, service
+from search.retrieval.column_stats import without_veils
 from search.retrieval.scan import removals_version
 
 from ..collection import rows as collected
@@ -259,9 +260,14 @@ class DatasetSource:
 
     @property
     def _version(self) -> Plan:
-        """The dataset's key, since a slug may be reused, and its removal lists."""
+        """The state that an export depends on.
+
+        It is the dataset's key, since a slug may be reused, its removal lists, and
+        which items are hidden for what they are.
+        """
         removals = removals_version(self.dataset)["digest"]
-        return {"dataset": self.dataset.pk, "removals": removals}
+        nsfw = without_veils(self.dataset, self.request.filters).nsfw
+        return {"dataset": self.dataset.pk, "removals": removals, "nsfw": nsfw}
 
     def is_current(self, plan: Plan) -> bool:
         """Return False for changed removal lists: finished parts may have the items."""
@@ -309,7 +315,7 @@ class ScanSource(DatasetSource):
         return scan.Scan(
             self.dataset,
             plan["shards"],
-            self.request.filters,
+            self.request.filters.replace(nsfw=plan["nsfw"]),
             with_embeddings=self.request.with_embeddings,
             **similar,
         )

@@ -2,6 +2,8 @@ from django.db import models
 from django.db.models.functions import Left, Lower
 from django.utils import timezone
 
+from search.query import ratings
+
 from .ownership import Shared
 
 SORTED_BY = 100  # characters of a caption that are compared when sorting
@@ -80,3 +82,8 @@ class CollectionItem(models.Model):
 
     def __str__(self) -> str:
         return f"{self.dataset} {self.item}"
+
+    @property
+    def is_veiled(self) -> bool:
+        """Return whether a cover blurs the image."""
+        return not ratings.is_safe(self.nsfw)

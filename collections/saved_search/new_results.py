@@ -33,7 +33,7 @@ CACHE_S = 300
 class Preview:
     """The first images of a search."""
 
-    pictures: tuple[tuple[int, str], ...]  # item ids and captions
+    pictures: tuple[Hit, ...]
     new: int | None  # among the EXAMINED nearest; None: there are no new shards
 
 
@@ -54,9 +54,9 @@ def preview(
     shards = frozenset(new_shards(saved.dataset, saved.looked_at))
     wanted = EXAMINED if shards else 2 * STRIP
     hits = _first_hits(saved_query_of(saved), user, host, limiter, wanted)
-    safe = [(hit.id, hit.caption) for hit in hits if not hit.is_unsafe]
+    shown = [hit for hit in hits if not hit.is_veiled(shows_unrated=True)]
     new = sum(hit.shard in shards for hit in hits)
-    return Preview(tuple(safe[:STRIP]), new if shards else None)
+    return Preview(tuple(shown[:STRIP]), new if shards else None)
 
 
 def cached_preview(
@@ -102,10 +102,11 @@ def _first_hits(
     saved: SavedQuery, user: AnyUser, host: str, limiter: service.Limiter, count: int
 ) -> list[Hit]:
     query = replace(query_of(saved, host), limit=min(count, MAX_PER_PAGE))
-    page = service.search(query, user, limiter)
+    page = service.search(query, user, limiter, veils=True)
     hits = list(page.hits)
     while page.next and len(hits) < count:
-        page = service.search(replace(query, cursor=page.next), user, limiter)
+        further = replace(query, cursor=page.next)
+        page = service.search(further, user, limiter, veils=True)
         hits += page.hits
     return hits[:count]
 

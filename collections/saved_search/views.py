@@ -14,8 +14,8 @@ from django.views.decorators.http import require_POST, require_safe
 
 from search.errors import SearchError, TooManyRequests
 from search.models import Dataset
+from search.query.filters import UNRESTRICTED
 from search.rate_limits import limiter
-from search.retrieval.column_stats import has_safety
 
 from ..account.services import keeps_history
 from ..models import HistoryEntry, SavedSearch
@@ -57,7 +57,7 @@ class PreviewContext:
     saved: SavedSearch
     since: str
     glance: new_results.Preview | None = None
-    veiled: bool = False
+    shows_unrated: bool = False  # without blurring them
     error: str = ""
 
 
@@ -114,10 +114,10 @@ def _preview_context(request: HttpRequest, saved: SavedSearch) -> PreviewContext
             request.get_host(),
             limiter(request),
         )
-        dataset = Dataset.for_slug(saved.dataset)
-        with_unsafe = services.saved_query_of(saved).form.params["nsfw"] == "any"
-        veiled = not (with_unsafe or has_safety(dataset))
-        return PreviewContext(saved=saved, since=since, glance=found, veiled=veiled)
+        nsfw = services.saved_query_of(saved).form.params["nsfw"]
+        return PreviewContext(
+            saved=saved, since=since, glance=found, shows_unrated=nsfw == UNRESTRICTED
+        )
     except TooManyRequests:
         error = "Too many searches at once. Reload the page in a minute."
     except SearchError as search_error:

@@ -13,6 +13,7 @@ from rest_framework.serializers import (
     CharField,
     ChoiceField,
     DateTimeField,
+    DictField,
     FloatField,
     IntegerField,
     ListField,
@@ -24,6 +25,7 @@ from search.ingestion.sources.tables import NAMES
 from search.models import Dataset, Evaluation
 from search.models.registry import SLUG, TERMS_OF_SLUG, own_field
 from search.query.model import FIELDS
+from search.query.ratings import NAMES as RATING_NAMES
 from search.retrieval import popularity, service
 
 from .fields import (
@@ -41,6 +43,7 @@ PARTITION_SIZES = [
 SLUG_TAKEN = "There is a dataset of this name already."
 SETTINGS = [
     *("slug", "title", "kind", "source", "shard_range", "columns"),
+    "ratings",
     *("image_pattern", "text_pattern", "metadata_pattern", "keep_files"),
     *("without_removal_list", "model", "weights", "dimension", "metric"),
     *("index_connections", "index_construction", "index_quantization"),
@@ -73,6 +76,15 @@ class ColumnsSerializer(StrictSerializer):
         return {role: CharField(required=False, max_length=200) for role in NAMES}
 
 
+class RatingsSerializer(StrictSerializer):
+    """The meaning of a dataset's ratings, where it is not known."""
+
+    values = DictField(child=WordField(list(RATING_NAMES)), required=False)
+    threshold = FloatField(
+        required=False, help_text="The number from which on an image is unsafe."
+    )
+
+
 class SettingsSerializer(StrictSerializer, serializers.ModelSerializer):
     """The settings of a dataset; a response's may be sent back as a request's."""
 
@@ -89,6 +101,7 @@ class SettingsSerializer(StrictSerializer, serializers.ModelSerializer):
         help_text=_help("index_quantization"),
     )
     columns = ColumnsSerializer(required=False, help_text=_help("columns"))
+    ratings = RatingsSerializer(required=False, help_text=_help("ratings"))
 
     class Meta:
         model = Dataset

@@ -23,6 +23,7 @@ from rest_framework.serializers import (
 
 from search.links import link_of
 from search.models import Dataset
+from search.query import ratings
 from search.retrieval import service
 from search.thumbnails import thumbnail_url
 
@@ -39,6 +40,17 @@ from .fields import (
 
 THUMBNAIL = 320  # pixels across, at most
 OF_A_SEARCH = ("similarity", "similar", "embedding")  # fields of hits only
+
+
+class SafeField(BooleanField):
+    """A flag: an item with this value of `nsfw` is known to be safe."""
+
+    def __init__(self, source: str = "nsfw", **kwargs: Any):
+        help_text = "Whether it is rated safe. Blur or leave out what is not."
+        super().__init__(source=source, help_text=help_text, **kwargs)
+
+    def to_representation(self, value: Any) -> bool:
+        return ratings.is_safe(value)
 
 
 class ThumbnailSerializer(ResponseSerializer):
@@ -73,7 +85,11 @@ class HitSerializer(ThumbnailSerializer):
     )
     width = count_field("Pixels; 0 if unknown.")
     height = count_field("Pixels; 0 if unknown.")
-    nsfw = CharField(help_text="The dataset's own value, such as UNLIKELY.")
+    nsfw = CharField(
+        help_text="UNLIKELY, UNSURE or NSFW, and empty for what is not rated; of "
+        "items imported by earlier versions, the dataset's own value."
+    )
+    safe = SafeField()
     license = CharField()
     similar = count_field("How many near-duplicates are folded into it.")
     thumbnail = AddressField(

@@ -12,6 +12,7 @@ from rest_framework.serializers import (
     DictField,
     FloatField,
     IntegerField,
+    ListField,
 )
 
 from search.ingestion.progress import ImportProgress, reasons, spans
@@ -66,12 +67,16 @@ class ShardSerializer(ResponseSerializer, serializers.ModelSerializer):
         child=IntegerField(min_value=1),
         help_text="How rows were read, or what was changed in them: how many, by note.",
     )
+    unknown_ratings = ListField(
+        child=CharField(), help_text="Some of the ratings that are not known."
+    )
 
     class Meta:
         model = Shard
         fields = [
             *("number", "state", "rows", "rows_done", "rows_kept", "rows_rejected"),
-            *("rows_visible", "notes", "has_text_vectors", "bytes", "bytes_done"),
+            *("rows_visible", "notes", "rows_unknown_rating", "unknown_ratings"),
+            *("has_text_vectors", "bytes", "bytes_done"),
             *("attempts", "failures", "error"),
             *("started_at", "finished_at", "published_at"),
         ]
@@ -126,6 +131,10 @@ class RowsSerializer(ResponseSerializer):
     unaccounted = count_field(
         "Of complete shards, rows neither kept nor left out: a fault unless 0.",
         source="rows_unaccounted",
+    )
+    unknown_rating = count_field(
+        "Of those imported, whose rating is not known: they count as unrated.",
+        source="rows_unknown_rating",
     )
 
 
@@ -185,6 +194,9 @@ class ProgressSerializer(ResponseSerializer):
     indexes = PublicationSerializer(many=True, source="publications")
     notes = NoteSerializer(
         many=True, help_text="Such as the dialect of a list; most rows first."
+    )
+    unknown_ratings = ListField(
+        child=CharField(), help_text="Some of the ratings that are not known."
     )
     left_out = LeftOutSerializer(
         many=True,

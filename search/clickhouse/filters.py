@@ -4,17 +4,45 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from search.query.filters import SAFE, SPECS, Filters
+from search.query import ratings
+from search.query.filters import RATED, SAFE, SPECS, Filters
 
 from .schema import ItemTable
 
 # Why an item found is not shown: the values of the expression of hidden().
 VISIBLE, NSFW, REMOVED = range(3)
-NOT_SAFE = ("NSFW", "UNSURE")  # LAION's tags; items without them are shown
-UNSAFE = f"upper(nsfw) IN {NOT_SAFE}"
 NOT_REMOVED = "deleted = 0"
 # Of tables from before there was the column of indexed words.
 UNINDEXED_CAPTION = "hasAllTokens(caption, lowerUTF8({caption:String}))"
+
+
+def _rating_sql(wanted: Collection[str], numbers: str) -> str:
+    """Return a condition for the values of some ratings; see search.query.ratings.
+
+    Imports store ratings. Those of earlier versions stored what the dataset has: words
+    in any spelling, and numbers, of which those that pass `numbers` count.
+    """
+    words = ", ".join(
+        f"'{word}'" for word, rating in ratings.RATINGS.items() if rating in wanted
+    )
+    word = r"replaceRegexpAll(lowerUTF8(nsfw), '[^\\pL\\pN]', '')"
+    trimmed = r"replaceRegexpAll(nsfw, '^[\\s\\pZ]+|[\\s\\pZ]+$', '')"
+    number = f"toFloat64OrDefault({trimmed}, toFloat64(-1))"
+    return f"({word} IN ({words}) OR ({numbers.format(number)}))"
+
+
+UNSAFE = _rating_sql(
+    (ratings.UNSURE, ratings.UNSAFE), f"{{}} BETWEEN {ratings.SAFE_BELOW} AND 1"
+)
+KNOWN_SAFE = _rating_sql(
+    (ratings.SAFE,), f"{{0}} >= 0 AND {{0}} < {ratings.SAFE_BELOW}"
+)
+# Which items are hidden for what they are, by the filter nsfw. The first tests spare
+# most rows the others.
+HIDDEN = {
+    SAFE: f"nsfw NOT IN ('{ratings.SAFE}', '{ratings.UNRATED}') AND {UNSAFE}",
+    RATED: f"nsfw != '{ratings.SAFE}' AND NOT {KNOWN_SAFE}",
+}
 
 
 @dataclass(frozen=True)
@@ -64,5 +92,5 @@ def condition_of(filters: Filters, table: ItemTable) -> Condition:
 
 def hidden(nsfw: str) -> str:
     """Return the expression of why an item is hidden, for this setting of nsfw."""
-    unsafe = f"{UNSAFE}, {NSFW}, " if nsfw == SAFE else ""
+    unsafe = f"{HIDDEN[nsfw]}, {NSFW}, " if nsfw in HIDDEN else ""
     return f"multiIf(NOT {NOT_REMOVED}, {REMOVED}, {unsafe}{VISIBLE})"

@@ -155,7 +155,7 @@ def to_hex(vector: np.ndarray) -> str:
     return np.asarray(vector, "<f4").tobytes().hex()
 
 
-def has_safety(table: ItemTable) -> bool:
+def has_ratings(table: ItemTable) -> bool:
     """Return whether any row has a value in `nsfw`."""
     sql = f"SELECT 1 FROM {table.name} WHERE nsfw != '' LIMIT 1"
     return any(cluster.on_all_nodes(lambda: client.rows(sql)))

@@ -31,11 +31,11 @@ def check(query: SearchQuery, user: Any, limiter: service.Limiter) -> ExactCheck
     filters = query.filters.replace(dedupe=False)
     query = replace(query, filters=filters, sort="similarity", cursor="")
     fast = replace(query, mode="ann", limit=COMPARED)
-    by_index = service.search(fast, user, limiter)
+    by_index = service.search(fast, user, limiter, veils=True)
     # Twice as many, to see what is as near as the last of the nearest. The vectors of
     # fetched images are in the cache by now: each image counts once.
     slow = replace(query, mode="exact", limit=2 * COMPARED)
-    exactly = service.search(slow, user, service.unlimited)
+    exactly = service.search(slow, user, service.unlimited, veils=True)
     nearest = exactly.hits[:COMPARED]
     true = {
         hit.id: hit.similarity for hit in exactly.hits if hit.similarity is not None

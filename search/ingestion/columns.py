@@ -3,6 +3,9 @@
 Only the words of captions need a loop over rows.
 """
 
+from collections import Counter
+from dataclasses import dataclass
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,6 +13,7 @@ import pyarrow.compute as pc
 from search.clickhouse.schema import SHARD_BITS
 from search.clickhouse.words_column import words_of
 from search.links import WHITE_SPACE
+from search.query.ratings import DEFAULT_RULES, UNRATED, RatingRules
 from search.retrieval import deduplication
 
 from .sources.cells import as_texts
@@ -20,23 +24,27 @@ from .sources.tables import column_named
 FIELDS = (
     ("url", "url", pa.string()),
     ("caption", "caption", pa.string()),
-    ("nsfw", "nsfw", pa.string()),
     ("license", "license", pa.string()),
     ("similarity", "caption_similarity", pa.float32()),
     ("width", "width", pa.uint32()),
     ("height", "height", pa.uint32()),
 )
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+NSFW, ORIGINAL_NSFW = "nsfw", "original_nsfw"
 METADATA = "metadata"
 MAP = pa.map_(pa.string(), pa.string())
 ENTRIES = pa.list_(pa.struct({"key": pa.string(), "value": pa.string()}))
 EMPTY = {pa.string(): "", pa.float32(): float("nan"), pa.uint32(): 0}
 
 
-def item_columns(batch: Batch, shard: int) -> pa.Table:
+def item_columns(
+    batch: Batch, shard: int, rules: RatingRules = DEFAULT_RULES
+) -> pa.Table:
     """Return the rows of a batch, of plain cells, as an item table takes them.
 
-    What is no number is unknown in a column of numbers.
+    What is no number is unknown in a column of numbers. A rating is stored as one of
+    search.query.ratings; where the dataset has another value, that goes into the
+    metadata.
     """
     table, names = batch.table, list(batch.table.column_names)
     ids = (shard << SHARD_BITS) + batch.rows
@@ -47,11 +55,56 @@ def item_columns(batch: Batch, shard: int) -> pa.Table:
         names = [other for other in names if other != name]
     columns["url"] = pc.utf8_trim(columns["url"], WHITE_SPACE)
     columns["words"] = words_of(columns["caption"])
+    rating = column_named(NSFW, names)
+    rated = _rate(table, rating, rules)
+    columns[NSFW] = rated.stored
+    names = [other for other in names if other != rating]
+    if column_named(ORIGINAL_NSFW, names) is None:
+        names.append(ORIGINAL_NSFW)
+        table = table.append_column(ORIGINAL_NSFW, rated.original)
     columns["metadata"] = _metadata(table, names)
     columns["image_code"] = _codes(batch.image)
     columns["image_embedding"] = _vectors(batch.image)
     columns["text_embedding"] = _vectors(batch.text)
     return pa.table(columns)
+
+
+@dataclass(frozen=True)
+class Rated:
+    """The ratings of some rows, and the values that they stand for, if others."""
+
+    stored: pa.Array
+    original: pa.Array
+    unknown: Counter[str]
+
+
+def unknown_ratings(table: pa.Table, rules: RatingRules) -> Counter[str]:
+    """Count the values of the rating of a batch's table that are not known."""
+    return _rate(table, column_named(NSFW, table.column_names), rules).unknown
+
+
+def _rate(table: pa.Table, name: str | None, rules: RatingRules) -> Rated:
+    values = pa.nulls(len(table), pa.string())
+    if name is not None:
+        values = as_texts(table[name].combine_chunks())
+    encoded = values.dictionary_encode()
+    known = {value: rules.rate(value) for value in encoded.dictionary.to_pylist()}
+    stored = [rating or UNRATED for rating in known.values()]
+    others = [
+        None if value == known[value] or not value.strip() else value for value in known
+    ]
+    counts = zip(*encoded.value_counts().flatten(), strict=True)
+    return Rated(
+        pc.fill_null(pa.array(stored, pa.string()).take(encoded.indices), UNRATED),
+        pa.array(others, pa.string()).take(encoded.indices),
+        Counter(
+            {
+                value.as_py(): count.as_py()
+                for value, count in counts
+                if value.is_valid and known[value.as_py()] is None
+            }
+        ),
+    )
 
 
 def _field(table: pa.Table, name: str | None, kind: pa.DataType) -> pa.Array:

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, islice, pairwise
 from typing import Any
 
 from django.db.models import Count, QuerySet
@@ -19,6 +19,7 @@ MOVING = frozenset([State.QUEUED, State.INGESTING, State.ARRIVED, State.REMOVING
 SETTLED = frozenset([State.PENDING, State.INGESTED])
 PACE_WINDOW_S = 60
 MAX_REASONS = 12
+MAX_RATINGS = 12
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,16 @@ class ImportProgress:
         for shard in self.shards:
             counted.update(shard.notes)
         return counted.most_common()
+
+    @cached_property
+    def rows_unknown_rating(self) -> int:
+        return sum(shard.rows_unknown_rating for shard in self.shards)
+
+    @property
+    def unknown_ratings(self) -> list[str]:
+        """Some of the ratings that are not known."""
+        values = chain.from_iterable(shard.unknown_ratings for shard in self.shards)
+        return list(islice(dict.fromkeys(values), MAX_RATINGS))
 
     @property
     def bytes_done(self) -> int:

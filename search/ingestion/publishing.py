@@ -38,6 +38,8 @@ REMOVED: dict[str, Any] = {
     "rows": None,
     **dict.fromkeys(("rows_done", "rows_kept", "rows_rejected"), 0),
     "notes": {},
+    "rows_unknown_rating": 0,
+    "unknown_ratings": [],
 }
 REPORT_S = 2
 

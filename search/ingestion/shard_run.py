@@ -5,10 +5,12 @@ belongs to one shard and epoch; once all of them are counted, the shard has ARRI
 publishing makes its rows visible.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, replace
+from functools import cached_property
 from itertools import repeat
 from typing import Any
 
@@ -21,15 +23,17 @@ from search.clickhouse.schema import ItemTable
 from search.errors import NotFound, SearchUnavailable, ShardUnreadable
 from search.jobs.runs import Run
 from search.models import Reject, Shard
+from search.query.ratings import MAX_VALUE_LENGTH, RatingRules
 from search.removals.takedowns import REJECT_REASON, RemovalList
 
-from .columns import item_columns
+from .columns import item_columns, unknown_ratings
 from .sources.protocol import Batch, OpenShard, Rejected, check_rows
 from .sources.registry import source_of
 from .sources.tables import column_named
 
 State = Shard.State
 MAX_IN_STATEMENT = 500  # SQLite takes 999 parameters
+MAX_UNKNOWN = 20  # values that the ledger lists
 
 
 def ingest(shard_pk: int) -> bool:
@@ -57,8 +61,12 @@ class ShardRun(Run):
         self.lease.renew(started_at=shard.started_at or timezone.now())
         source = source_of(shard.dataset, self._report_fetched)
         content = source.open(shard.number, shard.dataset.dimension)
-        if shard.fingerprint != content.fingerprint:
-            self._start_over(content.fingerprint)
+        fingerprint = content.fingerprint
+        if shard.dataset.ratings:  # rows depend on them
+            read_as = f"{fingerprint} {shard.dataset.ratings}"
+            fingerprint = hashlib.sha256(read_as.encode()).hexdigest()
+        if shard.fingerprint != fingerprint:
+            self._start_over(fingerprint)
         schema.create(self._table)
         self.lease.renew(rows=len(content), bytes=content.bytes, error="")
         self._insert_batches(content)
@@ -94,6 +102,10 @@ class ShardRun(Run):
         table = self.record.dataset.item_table
         return table.arriving(self.record.number, self.record.epoch)
 
+    @cached_property
+    def _rules(self) -> RatingRules:
+        return RatingRules.from_json(self.record.dataset.ratings)
+
     def _report_fetched(self, done: int, total: int | None) -> None:
         self.lease.renew(bytes_done=done, **({"bytes": total} if total else {}))
 
@@ -106,7 +118,7 @@ class ShardRun(Run):
         shard.epoch += 1
         shard.fingerprint = fingerprint
         shard.rows_done = shard.rows_kept = shard.rows_rejected = 0
-        shard.notes = {}
+        shard.notes, shard.rows_unknown_rating, shard.unknown_ratings = {}, 0, []
         self.lease.renew(epoch=shard.epoch, fingerprint="", **self._account)
         shard.rejects.all().delete()
         schema.drop(abandoned)
@@ -133,13 +145,23 @@ class ShardRun(Run):
                     shard.rows_rejected += len(batch.rejected)
                 shard.rows_done = batch.end
                 shard.notes = dict(Counter(shard.notes) + Counter(batch.notes))
+                self._count_unknown_ratings(batch)
                 self.lease.renew(**self._account, **progress)
 
     @property
     def _account(self) -> dict[str, Any]:
         """The fields of the ledger that account for the rows so far."""
         names = ("rows_done", "rows_kept", "rows_rejected", "notes")
-        return {name: getattr(self.record, name) for name in names}
+        ratings = ("rows_unknown_rating", "unknown_ratings")
+        return {name: getattr(self.record, name) for name in (*names, *ratings)}
+
+    def _count_unknown_ratings(self, batch: Batch) -> None:
+        unknown = unknown_ratings(batch.table, self._rules)
+        shard = self.record
+        shard.rows_unknown_rating += unknown.total()
+        values = (_storable(value) for value, _ in unknown.most_common(MAX_UNKNOWN))
+        listed = dict.fromkeys([*shard.unknown_ratings, *values])
+        shard.unknown_ratings = list(listed)[:MAX_UNKNOWN]
 
     def _store_rejects(self, batch: Batch) -> None:
         Reject.objects.bulk_create(
@@ -180,7 +202,7 @@ class ShardRun(Run):
     def _insert_batch(self, batch: Batch) -> None:
         if len(batch.rows):
             token = f"{self.record.number}:{self.record.epoch}:{batch.start}"
-            columns = item_columns(batch, self.record.number)
+            columns = item_columns(batch, self.record.number, self._rules)
             writer.insert(self._table, columns, token)
 
     def _check_complete(self, content: OpenShard) -> None:
@@ -204,6 +226,11 @@ class ShardRun(Run):
         raise SearchUnavailable(
             f"{rows:,} rows arrived, of {ids:,} items, where {expected:,} were sent."
         )
+
+
+def _storable(value: str) -> str:
+    """Return the start of a text from a dataset; PostgreSQL has no character NUL."""
+    return value.replace("\0", "")[:MAX_VALUE_LENGTH]
 
 
 def without_removed(batch: Batch, shard: int, removals: RemovalList) -> Batch:

@@ -1,11 +1,13 @@
 """Validation of datasets, for the admin, commands and the API alike."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from django.core.exceptions import ValidationError
 
-from search.errors import ShardUnreadable
+from search.errors import InvalidQuery, ShardUnreadable
 from search.models import Dataset
+from search.query.ratings import RatingRules
 
 from .sources.laion import check_base, check_pattern
 from .sources.protocol import parse_range
@@ -53,6 +55,7 @@ def validation_errors(dataset: Dataset) -> dict[str, str]:
 
 def _checks(dataset: Dataset) -> Iterator[tuple[str, str]]:
     yield "columns", _columns_error(dataset.columns, dataset.kind)
+    yield "ratings", _error_of(RatingRules.from_json, dataset.ratings)
     if dataset.shard_range:
         yield "shard_range", _error_of(parse_range, dataset.shard_range)
     if not dataset.source.startswith(("http://", "https://")):
@@ -69,10 +72,10 @@ def _checks(dataset: Dataset) -> Iterator[tuple[str, str]]:
             yield name, _error_of(check_pattern, pattern)
 
 
-def _error_of(check: Callable[[str], object], text: str) -> str:
+def _error_of(check: Callable[[Any], object], value: Any) -> str:
     try:
-        check(text)
-    except ShardUnreadable as error:
+        check(value)
+    except (InvalidQuery, ShardUnreadable) as error:
         return error.message
     return ""
 

@@ -33,6 +33,9 @@ class Shard(models.Model):
     rows_kept = models.PositiveBigIntegerField(default=0)
     rows_rejected = models.PositiveBigIntegerField(default=0)
     rows_visible = models.PositiveBigIntegerField(default=0)
+    # Of those accepted, how many have a rating that is not known, and some of these.
+    rows_unknown_rating = models.PositiveBigIntegerField(default=0)
+    unknown_ratings = models.JSONField(default=list, blank=True)
     attempts = models.PositiveIntegerField(default=0)
     # Consecutive attempts without progress.
     failures = models.PositiveIntegerField(default=0)

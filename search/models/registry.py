@@ -121,6 +121,14 @@ class Dataset(models.Model):
         'have "embedding" and perhaps "text_embedding"; without, captions cannot be '
         "searched.",
     )
+    ratings = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="What the values of the column nsfw mean, where they are not known: "
+        '{"values": {"all ages": "safe", "R-15": "unsure", "R-18": "unsafe"}}; or from '
+        'which number on an image is unsafe: {"threshold": 0.3}. It holds for shards '
+        "that come in from now on.",
+    )
     keep_files = models.BooleanField(
         default=False, help_text="Keep fetched shards after they have come in."
     )

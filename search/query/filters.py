@@ -20,7 +20,7 @@ MAX_SIDE_PX = 2**32 - 1  # pixels
 MAX_IDS = 5_000  # ClickHouse limits the size of a request field
 MAX_EXCLUDED = MAX_IDS  # cannot be split: every node needs the whole list
 LAST_ITEM = 2**53 - 1  # JavaScript keeps integers up to here
-SAFE, UNRESTRICTED = "safe", "any"
+SAFE, RATED, UNRESTRICTED = "safe", "rated", "any"
 YES, NO = ("yes", "on", "true"), ("no", "off", "false")
 
 
@@ -311,13 +311,21 @@ SPECS: dict[str, FilterSpec] = {
     for spec in (
         FilterSpec(
             name="nsfw",
-            type=Choice(((SAFE, "On"), (UNRESTRICTED, "Off")), default=SAFE),
+            type=Choice(
+                ((RATED, "Rated safe only"), (SAFE, "On"), (UNRESTRICTED, "Off")),
+                default=SAFE,
+            ),
             error="Show safe pictures or any.",
-            chip={UNRESTRICTED: "not safe, too", SAFE: "safe only"},
-            word=Word("nsfw", "nsfw:any or nsfw:safe"),
+            chip={
+                RATED: "rated safe only",
+                SAFE: "safe only",
+                UNRESTRICTED: "not safe, too",
+            },
+            word=Word("nsfw", "nsfw:any or nsfw:safe", help="nsfw:rated"),
             signs=WORD_SIGNS,
-            api_help="`safe`, if it is left out.",
-            option_help="any shows what is not safe, too",
+            api_help="`safe`, if it is left out: of a dataset with ratings, only what "
+            "is rated safe. `rated` requires that of any dataset.",
+            option_help="rated: only what is rated safe; any: what is not safe, too",
             is_narrowing=False,
         ),
         _size_filter("width", "min"),

@@ -1,4 +1,4 @@
-"""Which columns of a dataset hold values: NSFW tags, sizes, licenses and others."""
+"""Which columns of a dataset hold values: ratings, sizes, licenses and others."""
 
 import logging
 
@@ -8,32 +8,44 @@ from search.clickhouse.filters import Condition
 from search.clickhouse.planner import estimate_selectivity
 from search.errors import NotFound, SearchError
 from search.models import Dataset
-from search.query.filters import SPECS
+from search.query.filters import RATED, SAFE, SPECS, Filters
 
 CACHE_S = 300
 
 logger = logging.getLogger(__name__)
 
 
-def has_safety(dataset: Dataset) -> bool:
-    """Return whether any item has an NSFW tag, which safe mode needs.
+def has_ratings(dataset: Dataset) -> bool:
+    """Return whether any item came with a rating, known or not.
 
-    Cached for CACHE_S. False while the engine is down: images that are not known to be
-    safe are blurred.
+    Cached for CACHE_S. True while the engine is down, since less is shown then.
     """
-    key = f"has-safety:{dataset.pk}"
+    key = f"has-ratings:{dataset.pk}"
     known = cache.get(key)
     if known is not None:
         return known
     try:
-        known = queries.has_safety(dataset.item_table)
+        known = queries.has_ratings(dataset.item_table)
     except NotFound:
         return False  # nothing was imported yet
     except SearchError as error:
-        logger.warning("No NSFW tags of %s: %s", dataset.slug, error.message)
-        return False
+        logger.warning("No ratings of %s: %s", dataset.slug, error.message)
+        return True
+    known = known or dataset.shards.filter(rows_unknown_rating__gt=0).exists()
     cache.set(key, known, CACHE_S)
     return known
+
+
+def without_veils(dataset: Dataset, filters: Filters) -> Filters:
+    """Return the filters of an answer that leaves the dataset's page.
+
+    Programs and files blur nothing, so in safe mode they get only what is rated safe.
+    Items of a dataset without any ratings are found all the same; each says that it is
+    not known to be safe.
+    """
+    if filters.nsfw == SAFE and has_ratings(dataset):
+        return filters.replace(nsfw=RATED)
+    return filters
 
 
 def available_filters(dataset: Dataset | None) -> set[str]:

@@ -4,15 +4,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from search.clickhouse.filters import NOT_SAFE
 from search.clickhouse.schema import SHARD_BITS
 from search.errors import NotFound
+from search.query import ratings
 from search.query.filters import LAST_ITEM
-
-
-def is_unsafe(nsfw: str) -> bool:
-    """Return whether an NSFW tag hides an item in safe mode."""
-    return nsfw.upper() in NOT_SAFE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +26,15 @@ class Hit:
     similar: int = 0  # near-duplicates that are folded into it
 
     @property
-    def is_unsafe(self) -> bool:
-        return is_unsafe(self.nsfw)
+    def is_safe(self) -> bool:
+        """Return whether it is rated safe. What is not rated is not safe."""
+        return ratings.is_safe(self.nsfw)
+
+    def is_veiled(self, shows_unrated: bool) -> bool:
+        """Return whether a page blurs the image, until the user shows it."""
+        if shows_unrated:
+            return ratings.is_unsafe(self.nsfw)
+        return not self.is_safe
 
     @property
     def shard(self) -> int:

@@ -24,18 +24,18 @@ from search.errors import InvalidQuery, SearchError
 from search.links import spellings
 from search.models import Dataset, Shard
 from search.observability import metrics
-from search.query import concepts
+from search.query import concepts, ratings
 from search.query.filters import MAX_EXCLUDED, Filters
 from search.query.model import MAX_RESULTS, SearchQuery, Term
 
 from . import explanation
+from .column_stats import without_veils
 from .dataset_index import DatasetIndex
 from .items import (
     Hit,
     Item,
     TruncatedText,
     check_item_id,
-    is_unsafe,
     item_not_found,
     to_item_fields,
 )
@@ -82,13 +82,17 @@ class Page:
     similarities: np.ndarray
 
 
-def search(query: SearchQuery, user: Any, limiter: Limiter) -> Page:
+def search(
+    query: SearchQuery, user: Any, limiter: Limiter, *, veils: bool = False
+) -> Page:
     """Return the page of results that a query asks for, as this user sees its concepts.
 
-    Raises TooManyRequests, InvalidQuery, NotFound, CannotFetch, or SearchUnavailable
-    when the encoder or the engine does not answer.
+    A caller that `veils` blurs items that are not rated; others do not get them in safe
+    mode (column_stats.without_veils). Raises TooManyRequests, InvalidQuery, NotFound,
+    CannotFetch, or SearchUnavailable when the encoder or the engine does not answer.
     """
-    return _find(_admit(query, user, limiter))
+    query = _admit(query, user, limiter)
+    return _find(query if veils else _without_veils(query))
 
 
 def _admit(query: SearchQuery, user: Any, limiter: Limiter) -> SearchQuery:
@@ -98,6 +102,11 @@ def _admit(query: SearchQuery, user: Any, limiter: Limiter) -> SearchQuery:
             if term.image_source is not None:
                 limiter("image")
     return _resolve(query, user)
+
+
+def _without_veils(query: SearchQuery) -> SearchQuery:
+    dataset = Dataset.for_slug(query.dataset)
+    return replace(query, filters=without_veils(dataset, query.filters))
 
 
 def _resolve(query: SearchQuery, user: Any) -> SearchQuery:
@@ -162,12 +171,13 @@ class RankedIds:
 def rank(query: SearchQuery, user: Any, limiter: Limiter, count: int) -> RankedIds:
     """Return the ids of the first `count` results, 1 to MAX_RESULTS, at once.
 
-    Ignores `limit` and `cursor` of the query. Items that are removed later are missing
-    when they are looked up. Raises what `search` raises.
+    In safe mode without items that are not rated, as `search` has it. Ignores `limit`
+    and `cursor` of the query. Items that are removed later are missing when they are
+    looked up. Raises what `search` raises.
     """
     if not 1 <= count <= MAX_RESULTS:
         raise InvalidQuery(f"A search has 1 to {MAX_RESULTS:,} results.")
-    query = _admit(replace(query, cursor=""), user, limiter)
+    query = _without_veils(_admit(replace(query, cursor=""), user, limiter))
     index = DatasetIndex.for_slug(query.dataset)
     started = time.perf_counter()
     vectors = index.encoder.encode(query).vectors
@@ -277,14 +287,21 @@ def neighbours(slug: str, item_id: int, count: int) -> tuple[Hit, ...]:
 
 
 def random_hits(slug: str, count: int) -> tuple[Hit, ...]:
-    """Return random safe items that differ, for the page before a search."""
+    """Return random items that differ, for the page before a search.
+
+    They are rated safe, or not rated where no item drawn is.
+    """
     index = DatasetIndex.for_slug(slug)
     # More than needed: to choose from, and since some are missing or not safe.
     ids = random_ids(index.dataset, RANDOM_OVERSAMPLING * count, random.Random())
     rows = lookup.items(index.table, ids)
-    safe = [i for i in ids if i in rows and not is_unsafe(rows[i]["nsfw"])]
-    vectors = lookup.embeddings(index.table, "image", safe)
-    chosen = farthest_point_sample({i: vectors[i] for i in safe if i in vectors}, count)
+    rated = {i: ratings.rating_of(rows[i]["nsfw"]) for i in ids if i in rows}
+    shown = [i for i, rating in rated.items() if rating == ratings.SAFE]
+    shown = shown or [i for i, rating in rated.items() if rating == ratings.UNRATED]
+    vectors = lookup.embeddings(index.table, "image", shown)
+    chosen = farthest_point_sample(
+        {i: vectors[i] for i in shown if i in vectors}, count
+    )
     random.shuffle(chosen)
     return tuple(Hit(**to_item_fields(rows[i]), similarity=None) for i in chosen)
 

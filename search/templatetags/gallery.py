@@ -10,12 +10,13 @@ from django.urls import reverse
 from search.images.formats import MAX_BYTES
 from search.links import link_of, readable_host
 from search.models import Dataset
+from search.query import ratings
 from search.query.filters import MAX_EXCLUDED, filter_words
 from search.query.model import MAX_IMAGES
 from search.query.url_params import search_url
 from search.retrieval import popularity
 from search.retrieval.feedback import MAX_MARKS
-from search.retrieval.items import Hit, is_unsafe
+from search.retrieval.items import Hit
 from search.thumbnails import SIZES, thumbnail_url
 from search.web.popularity_views import MAX_IDS
 from search.web.selection_views import MAX_SELECTED
@@ -34,7 +35,6 @@ LIMITS = {
 register.filter("as_link", link_of)
 register.filter("has_image", Dataset.has_image)
 register.filter("host", readable_host)
-register.filter(is_unsafe)
 
 
 @register.simple_tag
@@ -74,6 +74,18 @@ def thumbnail(dataset: str, item: int, size: int) -> str:
 def thumbnail_srcset(dataset: str, item: int) -> str:
     """Return the value of `srcset` with all sizes."""
     return ", ".join(f"{thumbnail_url(dataset, item, size)} {size}w" for size in SIZES)
+
+
+@register.filter
+def is_veiled(hit: Hit, shows_unrated: object) -> bool:
+    """Return whether the page blurs the image of a hit."""
+    return hit.is_veiled(shows_unrated is True)
+
+
+@register.filter
+def has_unrated(hits: Sequence[Hit]) -> bool:
+    """Return whether a page has to say that it blurs items that are not rated."""
+    return any(ratings.rating_of(hit.nsfw) == ratings.UNRATED for hit in hits)
 
 
 @register.simple_tag

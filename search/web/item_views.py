@@ -14,9 +14,9 @@ from django.views.decorators.http import require_safe
 
 from search.errors import SearchError
 from search.models import Dataset
+from search.query.filters import UNRESTRICTED
 from search.rate_limits import limited, limiter
 from search.retrieval import service
-from search.retrieval.column_stats import has_safety
 from search.retrieval.explanation import Explanation
 from search.retrieval.items import Hit, Item
 
@@ -39,8 +39,8 @@ class ItemPage:
     whys: Sequence[Explanation]
     results: str  # address of the search that led here
     page_address: str
-    blurred: bool  # all images of the dataset, since it does not say what is safe
-    veiled: bool  # this image
+    shows_unrated: bool  # without blurring them
+    veiled: bool  # the image
     strip: Sequence[Hit]  # the nearest items
 
 
@@ -64,7 +64,7 @@ def _item_page(
 ) -> ItemPage:
     item = service.item(dataset.slug, item_id)
     form = _search_form(request, dataset)
-    blurred = form.params["nsfw"] != "any" and not has_safety(dataset)
+    shows_unrated = form.params["nsfw"] == UNRESTRICTED
     return ItemPage(
         panel=in_panel,
         dataset=dataset,
@@ -72,8 +72,8 @@ def _item_page(
         whys=_explanations(request, form, dataset, item_id) if form.is_search else (),
         results=form.url() if form.is_search else "",
         page_address=request.build_absolute_uri(request.path),
-        blurred=blurred,
-        veiled=blurred or item.is_unsafe,
+        shows_unrated=shows_unrated,
+        veiled=item.is_veiled(shows_unrated),
         strip=() if in_panel else _neighbours(dataset.slug, item_id),
     )
 

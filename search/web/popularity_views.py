@@ -14,7 +14,6 @@ from search import rate_limits
 from search.errors import InvalidQuery
 from search.models import Dataset, Pick
 from search.retrieval import popularity, service
-from search.retrieval.column_stats import has_safety
 from search.retrieval.items import check_item_id, item_not_found
 
 logger = logging.getLogger(__name__)
@@ -80,14 +79,12 @@ def _ids(text: str) -> list[int]:
 
 def _favourites(dataset: Dataset, counts: dict[int, int]) -> Sequence[Favourite]:
     """Return the most picked items, without those whose images would be blurred."""
-    if not has_safety(dataset):
-        return ()
     ids = sorted(counts, key=lambda item_id: (-counts[item_id], item_id))
     hits = service.hits_by_id(dataset.slug, ids)
     return [
         Favourite(item_id, counts[item_id], hits[item_id].caption)
         for item_id in ids
-        if item_id in hits and not hits[item_id].is_unsafe
+        if item_id in hits and hits[item_id].is_safe
     ][:MAX_FAVOURITES]
 
 

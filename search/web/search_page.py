@@ -16,11 +16,12 @@ from search.errors import (
 )
 from search.evaluation.exact_check import ExactCheck
 from search.models import Dataset
+from search.query.filters import UNRESTRICTED
 from search.query.model import SearchQuery
 from search.query.parser import parse
 from search.query.url_params import TERMS, search_url
 from search.retrieval import popularity, service
-from search.retrieval.column_stats import available_filters, has_safety
+from search.retrieval.column_stats import available_filters, has_ratings
 from search.retrieval.items import Hit, TruncatedText
 from search.retrieval.service import Page
 
@@ -86,8 +87,9 @@ class SearchPage(SearchBox):
 
     # Results of a search, or random items before there is one.
     hits: Sequence[Hit] = ()
-    veiled: bool = False
-    unveiled: str = ""  # address of the same page with nothing blurred
+    shows_unrated: bool = False  # without blurring them
+    has_ratings: bool = True  # of the dataset
+    unveiled: str = ""  # address of the same page with unrated items not blurred
     # Before a search.
     item_count: str = ""
     examples: Sequence[Example] = ()
@@ -150,8 +152,9 @@ def with_start(page: SearchPage, dataset: Dataset) -> SearchPage:
             Example(words, form.url(q=words, cursor=""))
             for words in _example_queries(dataset, hits)
         ],
-        veiled=form.params["nsfw"] != "any" and not has_safety(dataset),
-        unveiled=form.url(nsfw="any"),
+        shows_unrated=form.params["nsfw"] == UNRESTRICTED,
+        has_ratings=has_ratings(dataset),
+        unveiled=form.url(nsfw=UNRESTRICTED),
     )
 
 
@@ -196,10 +199,14 @@ def read_search(
     return SearchReading(form, asked, dataset, request.user)
 
 
-def with_more_hits(page: SearchPage, found: Page) -> SearchPage:
+def with_more_hits(page: SearchPage, query: SearchQuery, found: Page) -> SearchPage:
     """Show further hits, which follow those of the pages before."""
-    more = page.form.url(cursor=found.next) if found.next else ""
-    return replace(page, hits=found.hits, more=more)
+    return replace(
+        page,
+        hits=found.hits,
+        more=page.form.url(cursor=found.next) if found.next else "",
+        shows_unrated=query.filters.nsfw == UNRESTRICTED,
+    )
 
 
 def with_results(
@@ -208,15 +215,15 @@ def with_results(
     """Show the first hits of a search, and what is known of all."""
     labels = chips(read)
     return replace(
-        with_more_hits(page, found),
+        with_more_hits(page, query, found),
         chips=[(chip, hidden_by_chip(chip, read, found)) for chip in labels],
         headline=headline(read, labels, found),
         hidden=tuple(hidden_notes(read, found)),
         truncated=found.truncated,
         nothing=() if found.hits else no_results_notes(read, labels, found),
         histogram=similarity_histogram(found.similarities, query.filters.cutoff),
-        veiled=query.filters.nsfw == "safe" and not has_safety(read.dataset),
-        unveiled=read.changed("nsfw", "any"),
+        has_ratings=has_ratings(read.dataset),
+        unveiled=read.changed("nsfw", UNRESTRICTED),
         exact=found.exact,
         exact_check="" if found.exact else page.form.query_string("cursor"),
         encode_ms=found.encode_ms,

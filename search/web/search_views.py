@@ -13,6 +13,7 @@ from django.views.decorators.vary import vary_on_headers
 
 from search.errors import InvalidQuery, SearchError, SearchUnavailable
 from search.evaluation import exact_check
+from search.query.filters import UNRESTRICTED
 from search.query.model import MAX_WEIGHT, SearchQuery, shorten_embedding
 from search.query.url_params import with_weight
 from search.rate_limits import limited, limiter
@@ -100,7 +101,8 @@ def check_exact(request: HtmxRequest) -> HttpResponse:
         read = read_search(form, dataset, request)
         query = form.search_query(dataset.slug, read.parsed)
         check = exact_check.check(query, request.user, limiter(request))
-        page = replace(page, check=check)
+        shows_unrated = query.filters.nsfw == UNRESTRICTED
+        page = replace(page, check=check, shows_unrated=shows_unrated)
         if not _is_htmx(request):
             page = _searched(page, request)
     except SearchError as error:
@@ -123,9 +125,9 @@ def _searched(page: SearchPage, request: HtmxRequest) -> SearchPage:
         return search_page.with_start(page, dataset)
     read = read_search(form, dataset, request)
     query = form.search_query(dataset.slug, read.parsed)
-    found = service.search(query, request.user, limiter(request))
+    found = service.search(query, request.user, limiter(request), veils=True)
     if _is_htmx(request) and asked["cursor"]:
-        return search_page.with_more_hits(page, found)
+        return search_page.with_more_hits(page, query, found)
     return search_page.with_results(page, read, query, found)
 
 

@@ -13,6 +13,7 @@ const MAX_MARKS = Number(bar.dataset.maxMarks)
 const MAX_SEEN = Number(bar.dataset.maxSeen)
 export const slider = find('.strength input', bar)
 export const marks = new Map() // id → whether it is good, in the order of marking
+export const veiled = new Set() // ids of the marked items whose images are blurred
 export const search = { address: null, refined: false } // the search of these marks
 export const seen = new Set() // ids of hits that have been visible
 
@@ -31,6 +32,7 @@ export const state = () => ({
   marks: [...marks],
   pull: slider.value,
   seen: [...seen],
+  veiled: [...veiled],
   refined: search.refined
 })
 
@@ -42,8 +44,10 @@ export function store (address = search.address, stored = state()) {
 export function restore (stored) {
   marks.clear()
   seen.clear()
+  veiled.clear()
   for (const [id, good] of stored?.marks ?? []) marks.set(id, good)
   for (const id of stored?.seen ?? []) seen.add(id)
+  for (const id of stored?.veiled ?? []) veiled.add(id)
   slider.value = stored?.pull ?? 0
 }
 
@@ -54,6 +58,7 @@ listen('mark', ({ items, good }) => {
   for (const { id } of items) {
     marks.delete(id)
     if (good !== null && marks.size < MAX_MARKS) marks.set(id, good)
+    if (isUnsafe(id)) veiled.add(id) // its mark may outlast its hit on the page
   }
   if (marks.size >= MAX_MARKS) emit('toast', { text: `A round takes up to ${MAX_MARKS} marks.` })
   changed()
@@ -79,7 +84,7 @@ function thumbnail (id, good) {
   const button = find('button', shown)
   button.dataset.id = id
   button.title = button.ariaLabel = `Unmark picture ${id}, marked ${good ? 'good' : 'bad'}`
-  button.toggleAttribute('data-unsafe', isUnsafe(id))
+  button.toggleAttribute('data-unsafe', veiled.has(id))
   find('img', shown).src = `/t/${encodeURIComponent(dataset())}/${id}/160.webp`
   return shown
 }

@@ -5,7 +5,7 @@ import { emit, find, findAll, listen, RequestError, send } from './dom.js'
 import { bind } from './keys.js'
 import {
   bar, dataset, ids, isSearch, listMarks, marks, parameters, read, restore, search, seen, showMarks, slider, state,
-  store, watch
+  store, veiled, watch
 } from './marks.js'
 import { go, resultsAddress } from './navigation.js'
 
@@ -79,6 +79,7 @@ async function loadRounds () {
 function adoptMarks () {
   for (const id of rounds.good ?? []) marks.set(id, true)
   for (const id of rounds.bad ?? []) marks.set(id, false)
+  for (const id of rounds.veiled ?? []) veiled.add(id)
   if (rounds.strength) slider.value = Math.round(Math.log2(rounds.strength))
 }
 

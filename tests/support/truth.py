@@ -168,7 +168,7 @@ def reasons(crowd: Crowd, filters: Filters, beside: Iterable[int] = ()) -> np.nd
     """Why each row is not shown."""
     found = np.full(len(crowd), VISIBLE)
     found[np.isin(crowd.ids, [*beside, *filters.exclude])] = BESIDE
-    if filters.nsfw == "safe":
+    if filters.nsfw != "any":
         found[np.isin(crowd.column("nsfw"), ["NSFW", "UNSURE"])] = NSFW
     found[crowd.column("deleted") == 1] = REMOVED
     return found

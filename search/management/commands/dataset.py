@@ -1,5 +1,6 @@
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any
 
@@ -69,6 +70,20 @@ class Command(BaseCommand):
             metavar="ROLE=NAME",
             help="which column of the source is what, as url=photo_image_url",
         )
+        create.add_argument(
+            "--rating",
+            action="append",
+            default=[],
+            metavar="VALUE=MEANING",
+            help="what a value of the column nsfw means: safe, unsure, unsafe or "
+            "unrated, as R-15=unsure",
+        )
+        create.add_argument(
+            "--rating-threshold",
+            type=float,
+            metavar="N",
+            help="from which number in the column nsfw on an image is unsafe",
+        )
         create.add_argument("--keep-files", action="store_true")
         create.add_argument("--without-removal-list", action="store_true")
         actions.add_parser("list", help="All datasets, a line each.")
@@ -94,12 +109,20 @@ class Command(BaseCommand):
             else:
                 getattr(self, f"_{action}")(**options)
 
-    def _create(self, *, slug: str, column: list[str], **options: Any) -> None:
+    def _create(
+        self, *, slug: str, column: list[str], rating: list[str], **options: Any
+    ) -> None:
         fields = {name: options[name] for name in FIELDS}
+        ratings: dict[str, Any] = {}
+        if rating:
+            ratings["values"] = dict(map(_value_and_meaning, rating))
+        if (threshold := options["rating_threshold"]) is not None:
+            ratings["threshold"] = threshold
         dataset = Dataset(
             **fields | {"title": fields["title"] or slug},
             slug=slug,
             columns=dict(map(_role_and_column, column)),
+            ratings=ratings,
             keep_files=options["keep_files"],
             without_removal_list=options["without_removal_list"],
         )
@@ -130,6 +153,7 @@ class Command(BaseCommand):
             f"Rows: {show_progress(progress)}; "
             f"{progress.rows_visible:,} items can be found, "
             f"{progress.rows_rejected:,} rows were left out",
+            *_unknown_ratings(progress),
             f"Index: {self._index(dataset)}",
         ]
         if not dataset.words_indexed:
@@ -228,6 +252,22 @@ def _reindex_progress(left: list[Partition], total: int) -> str:
     done = sum(each.vectors_done for each in left if each.lease_until)
     line = f"{total - len(left)} of {total} partitions done"
     return f"{line}, {done / rows:.0%} of the next" if rows else line
+
+
+def _unknown_ratings(progress: ImportProgress) -> Iterator[str]:
+    if progress.rows_unknown_rating:
+        values = ", ".join(f"“{value}”" for value in progress.unknown_ratings)
+        yield (
+            f"Ratings: {progress.rows_unknown_rating:,} rows have one that is not "
+            f"known and count as unrated: {values}"
+        )
+
+
+def _value_and_meaning(text: str) -> tuple[str, str]:
+    value, sign, meaning = text.rpartition("=")
+    if not sign:
+        raise Error(f"“{text[:60]}” is not of the form R-15=unsure.")
+    return value, meaning
 
 
 def _role_and_column(text: str) -> tuple[str, str]:
