@@ -130,6 +130,7 @@ def test_words_are_found_in_the_captions_that_hold_them(chance):
         ("色的红色", ["红色"], ["红色的"]),
         ("བོད་ཡིག་", ["བོད་ཡིག", "ཡིག"], ["ཡིག་བོད"]),
         ("Quokka™ ⓕⓡⓔⓔ", ["quokka", "Quokka™®", "free"], ["quokkatm", "tm"]),
+        ("10㎏ ㍿の ⼈間 ㈱", ["10KG", "株式会社の", "人間", "㍿", "株"], ["式会の"]),
         ("foo\u200bbar แมว\u200bดำ", ["foo", "bar", "แมวดำ"], ["foobar"]),
         ("´ \u0301 a", ["a"], ["b"]),
         ("snow_leopard C++ AC/DC", ["snow", "snow_leopard", "c++", "ac/dc"], ["acdc"]),

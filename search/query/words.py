@@ -46,7 +46,11 @@ INNER_ZERO_WIDTH_SPACE = re.compile(
     f"(?<=[{UNSPACED}]){ZERO_WIDTH_SPACE}+(?=[{UNSPACED}])"
 )
 IS_UNSEEN = re.compile(f"[{UNSEEN}]")
-CIRCLED_LETTER = re.compile("[\u24b6-\u24e9\U0001f130-\U0001f189]")
+# Letters and words in a circle or a square, as ㎏ and ㍿, and radicals that look like
+# Han: for Unicode they are symbols.
+SYMBOLIC_LETTER = re.compile(
+    "[\u24b6-\u24e9\u2e9f\u2ef3\u2f00-\u2fd5\u3200-\u33ff\U0001f130-\U0001f189]"
+)
 ENCLOSING_MARK = "Me"  # a circle or a keycap
 
 
@@ -70,7 +74,7 @@ def _spelling(char: str) -> str:
         return char
     if category in ("Cf", ENCLOSING_MARK) or IS_UNSEEN.match(char):
         return ""
-    if category[0] not in "LMN" and not CIRCLED_LETTER.match(char):
+    if category[0] not in "LMN" and not SYMBOLIC_LETTER.match(char):
         return " "  # ™ too, though it spells letters: a word ends before it
     folded = unicodedata.normalize("NFD", char)
     for _ in range(2):
