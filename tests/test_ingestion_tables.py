@@ -249,6 +249,8 @@ def test_nested_values_are_json_and_binary_ones_their_size():
             "jpg": image,
             "kind": pa.array(["a", "b", "a"]).dictionary_encode(),
             "when": pa.array([[0], [], None], pa.list_(pa.timestamp("s"))),
+            "late": pa.array([[10**15], [], None], pa.list_(pa.timestamp("s"))),
+            "view": pa.array([["a"], [], None], pa.list_view(pa.string())),
         }
     )
     plain = plain_table(table)
@@ -269,15 +271,20 @@ def test_nested_values_are_json_and_binary_ones_their_size():
         "jpg": ["3,304 bytes", "0 bytes", None],
         "kind": ["a", "b", "a"],
         "when": ['["1970-01-01T00:00:00"]', "[]", None],
+        "late": ['["<value out of range: 1000000000000000>"]', "[]", None],
+        "view": ['["a"]', "[]", None],
     }
     assert plain.repaired.tolist() == [True, False, False]
 
 
-def test_a_map_of_metadata_stays_one_with_valid_texts():
+def test_a_map_of_metadata_stays_one_with_valid_texts(tmp_path):
     raw = pa.array([[("k", b"v")], None, [("a", b"\xff"), ("b", b"c")]], RAW_MAP)
     items = pa.Array.from_buffers(pa.string(), 3, raw.items.buffers())
-    broken = pa.MapArray.from_arrays(raw.offsets, raw.keys, items)
-    plain = plain_table(pa.table({"metadata": broken}))
+    table = pa.table(
+        {"metadata": pa.MapArray.from_arrays(raw.offsets, raw.keys, items)}
+    )
+    pq.write_table(table, tmp_path / "a.parquet")
+    plain = plain_table(pq.ParquetFile(tmp_path / "a.parquet").read())
     assert plain.table["metadata"].to_pylist() == [
         [("k", "v")],
         [],

@@ -6,7 +6,7 @@ Every table of a source passes `plain_table` before anything else looks at its c
 import codecs
 import json
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, time
 from typing import Any
@@ -227,11 +227,11 @@ def _valid_map(array: pa.MapArray) -> tuple[pa.Array, np.ndarray | None]:
 
 def _json_texts(array: pa.Array) -> tuple[pa.Array, np.ndarray]:
     """Return nested values as JSON, with the sizes of binary ones."""
-    raw = array.cast(_with_binary_texts(array.type))
+    raw = array.cast(_with_leaves(array.type, _binary_text))
     texts: list[str | None] = []
     repaired = np.zeros(len(array), bool)
     for first in range(0, len(raw), JSON_ROWS):
-        for value in raw[first : first + JSON_ROWS].to_pylist():
+        for value in _values(raw[first : first + JSON_ROWS]):
             bad: list[bytes] = []
             made = _json_value(value, array.type, bad)
             repaired[len(texts)] = bool(bad)
@@ -241,25 +241,42 @@ def _json_texts(array: pa.Array) -> tuple[pa.Array, np.ndarray]:
     return pa.array(texts, pa.string()), repaired
 
 
-def _with_binary_texts(kind: pa.DataType) -> pa.DataType:
-    """Return a type with binary values in place of texts, which may be invalid."""
-    if is_text(kind):
-        return pa.binary()
+def _values(array: pa.Array) -> list[Any]:
+    """Return values as Python has them; as texts the dates that it cannot hold."""
+    try:
+        return array.to_pylist()
+    except (OverflowError, ValueError):
+        return array.cast(_with_leaves(array.type, _text_of_date)).to_pylist()
+
+
+def _binary_text(kind: pa.DataType) -> pa.DataType:
+    """Return binary for texts, which may be invalid."""
+    return pa.binary() if is_text(kind) else kind
+
+
+def _text_of_date(kind: pa.DataType) -> pa.DataType:
+    return pa.string() if pa.types.is_temporal(kind) else kind
+
+
+def _with_leaves(
+    kind: pa.DataType, leaf: Callable[[pa.DataType], pa.DataType]
+) -> pa.DataType:
+    """Return a nested type with other types of the values in it."""
     if pa.types.is_struct(kind):
         return pa.struct(
-            [part.with_type(_with_binary_texts(part.type)) for part in _parts(kind)]
+            [part.with_type(_with_leaves(part.type, leaf)) for part in _parts(kind)]
         )
     if pa.types.is_map(kind):
         return pa.map_(
-            _with_binary_texts(kind.key_type), _with_binary_texts(kind.item_type)
+            _with_leaves(kind.key_type, leaf), _with_leaves(kind.item_type, leaf)
         )
     if pa.types.is_fixed_size_list(kind):
-        return pa.list_(_with_binary_texts(kind.value_type), kind.list_size)
+        return pa.list_(_with_leaves(kind.value_type, leaf), kind.list_size)
     if pa.types.is_large_list(kind):
-        return pa.large_list(_with_binary_texts(kind.value_type))
+        return pa.large_list(_with_leaves(kind.value_type, leaf))
     if pa.types.is_list(kind):
-        return pa.list_(_with_binary_texts(kind.value_type))
-    return kind
+        return pa.list_(_with_leaves(kind.value_type, leaf))
+    return leaf(kind)
 
 
 def _parts(kind: pa.DataType) -> list[pa.Field]:
@@ -285,7 +302,7 @@ def _json_value(value: Any, kind: pa.DataType, bad: list[bytes]) -> Any:
 
 
 def _json_scalar(value: Any, kind: pa.DataType, bad: list[bytes]) -> Any:
-    if is_text(kind):
+    if is_text(kind) and isinstance(value, bytes):  # a list view has texts
         if not _is_utf8(value):
             bad.append(value)
         return decode(value)
