@@ -12,8 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+import pillow_heif
+import pillow_jxl  # noqa: F401  # it registers itself
 import pytest
 from conftest import ROOT
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from support.bombs import BOMBS, QUICK, encoded, scans_jpeg
 from support.production import wait_until
@@ -22,10 +26,17 @@ from search.errors import ImageTooLarge, NotAnImage, SearchError, SearchUnavaila
 from search.images import decoders
 from search.images.decoders import SHORT_SIDE, Decoder, DecoderPool
 
+pillow_heif.register_heif_opener()
 MAX_CPU_S = 3.0  # of a request
 MAX_PEAK_MB = 300
 GOOD = encoded(Image.new("RGB", (40, 30), "red"), "JPEG")
 SLOW = scans_jpeg(6300, 99)  # takes half a second
+NOISE = Image.effect_noise((48, 32), 60).convert("RGB")
+WHOLE = {
+    kind: encoded(NOISE, kind)
+    for kind in ("JPEG", "PNG", "WEBP", "GIF", "AVIF", "HEIF", "TIFF", "BMP", "JXL")
+}
+FUZZED = DecoderPool(1, 2.0, None)
 pytestmark = pytest.mark.usefixtures("processes")
 
 
@@ -91,6 +102,29 @@ def test_no_file_costs_more_than_the_limits():
         claim = results[f"{format_name} that claims 64 megapixels"]
         assert claim.startswith("The image has 8000 × 8000 pixels; up to 25")
     assert results["PNG of 40 megapixels"] == results["GIF of comments"] == "decoded"
+
+
+def test_memory_comes_back_after_a_large_image():
+    pool = pool_of()
+    pool.shrink([BOMBS["WebP of 15 megapixels"](), GOOD])
+    status = Path(f"/proc/{only_process(pool)}/status").read_text()
+    assert int(re.search(r"VmRSS:\s+(\d+)", status)[1]) < 100 * 1024
+
+
+@pytest.mark.soak
+@given(data=st.data())
+@settings(max_examples=3_000, deadline=None)
+def test_changed_bytes_are_an_image_or_refused(data):
+    """In all formats, some of whose libraries may crash over them."""
+    kind = data.draw(st.sampled_from(sorted(WHOLE)))
+    changed = bytearray(WHOLE[kind])
+    for _ in range(data.draw(st.integers(1, 8))):
+        changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(
+            st.integers(0, 255)
+        )
+    with suppress(NotAnImage, ImageTooLarge):
+        FUZZED.shrink([bytes(changed)])
+    assert FUZZED.shrink([GOOD])[0].width == 40
 
 
 @pytest.mark.soak

@@ -5,12 +5,15 @@ import numpy as np
 import pytest
 from django.db import OperationalError
 from django.utils.html import escape
+from support.bombs import scans_jpeg
 
 from search.errors import NotFound
 from search.query import concepts
 from search.query.model import encode_embedding
 from search.retrieval import service
 from tests.test_search_pictures import png_bomb
+
+MANY_SCANS = base64.b64encode(scans_jpeg(6300, 8_561)).decode()
 
 pytestmark = pytest.mark.django_db
 
@@ -293,6 +296,8 @@ def test_an_item_shows_all_its_metadata(api):
         ({"terms": [{"embedding": ["x"] * 512}]}, 400, "number"),
         ({"terms": [{"image": "no base64!"}]}, 400, "base64"),
         ({"terms": [{"image": "aGVsbG8="}]}, 415, "not an image"),
+        ({"terms": [{"image": "aGVsbG8="}] * 5}, 400, "at most 4 images"),
+        ({"terms": [{"image": MANY_SCANS}]}, 413, "more than 100 scans"),
         ({"terms": "a boat"}, 400, "list"),
         ({"terms": [["a"]]}, 400, "dictionary"),
         ({"cursor": "forged"}, 400, "cursor"),

@@ -158,6 +158,11 @@ class DecoderPool:
             decoder.disconnect()
         self._reset()
 
+    def close(self) -> None:
+        """End the idle decoders; later calls start others."""
+        while self._idle:
+            self._idle.pop().end()
+
     def verify(self, data: bytes) -> None:
         """Raise ImageTooLarge or NotAnImage if the header reveals that it would be."""
         self._run([({"job": "verify"}, data)])

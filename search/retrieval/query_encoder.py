@@ -26,9 +26,9 @@ VECTOR_FIELDS = tuple(VECTOR_COLUMNS)
 FETCHED_CACHE_S = 3_600
 SLOT_WAIT_S = 0.5
 
-# Threads of the web server that fetch and decode images to search by; the others are
-# left for texts.
-_image_slots = threading.BoundedSemaphore(max(1, settings.SERVER_THREADS // 4))
+# Threads of the web server that fetch and decode images to search by. Thumbnails take
+# half of them; at least one is left for texts.
+_image_slots = threading.BoundedSemaphore(max(1, settings.SERVER_THREADS // 2 - 1))
 
 
 def searched_fields(field: str) -> tuple[str, ...]:
