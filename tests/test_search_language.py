@@ -157,6 +157,12 @@ FILTERS = {
 }
 
 
+def test_quotation_marks_between_hebrew_letters_end_no_quotation():
+    assert parse('boat "נתב"ג" "בית"').filters == {"caption": 'נתב"ג בית'}
+    asked = parse('"בית"נתב')  # unless none ends it
+    assert (asked.filters, asked.terms) == ({"caption": "בית"}, (Term(text="נתב"),))
+
+
 @pytest.mark.parametrize("text", FILTERS)
 def test_filters_are_named(text):
     asked = read(f"red {text} house")

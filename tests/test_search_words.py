@@ -103,7 +103,7 @@ def one_word(chance: random.Random) -> str:
 def test_words_are_found_in_the_captions_that_hold_them(chance):
     words = chance.choices(SPACED + UNSPACED, k=chance.randint(0, 5))
     caption = caption_of(words, chance)
-    for _ in range(20):
+    for _ in range(8):
         wanted = one_word(chance)
         signs = chance.choice(SEPARATORS), chance.choice(SEPARATORS)
         asked = signs[0] + spelled(wanted, chance) + signs[1]

@@ -17,6 +17,7 @@ from search.clickhouse import queries
 from search.clickhouse.schema import ItemTable
 from search.errors import InvalidQuery
 from search.models import Conversion, ConversionFile, Dataset
+from search.query.words import in_small_letters
 
 from .sources.read_errors import as_shard_unreadable
 from .sources.tables import TableFile, roles_of
@@ -89,7 +90,7 @@ def _text(value: object) -> str:
 
 def _normalize(keyword: object) -> str:
     """Return a keyword in lower case, with single spaces and without NUL."""
-    return " ".join(_text(keyword).replace("\0", "").lower().split())[
+    return " ".join(in_small_letters(_text(keyword).replace("\0", "")).split())[
         :MAX_KEYWORD_LENGTH
     ]
 

@@ -22,6 +22,7 @@ from .filters import MAX_TEXT_LENGTH, Filters, filter_words, filters_of_word
 from .model import MAX_URL_LENGTH, Term
 from .parsed import PREFIX, ParsedQuery, Span, Token, closings
 from .url_params import parse_item_url
+from .words import GERSHAYIM
 
 CLOSE = 0.8  # of difflib's ratio: heigth is height, and time is not item
 MIN_NAME_LENGTH = 3  # letters; excludes “I<3 cats”
@@ -86,7 +87,7 @@ PLAIN = re.compile(r"\S*")
 WORD = re.compile(r"(?:[,;]*[^\s,;]+)*")  # up to a space, or to commas before it
 ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 OPENING, CLOSING = '"“”„', '"“”'
-QUOTED = re.compile(f"[{OPENING}]([^{CLOSING}]*)[{CLOSING}]")
+QUOTED = re.compile(f"[{OPENING}]((?:[^{CLOSING}]|{GERSHAYIM.pattern})*)[{CLOSING}]")
 # Around < and > there may be spaces, if a number follows.
 NAMED = re.compile(
     r"([a-z_]+)(?:([<>]=?|[=:])(?=[^\s,;])|\s*([<>]=?)\s*(?=-?\.?[0-9]))", re.IGNORECASE

@@ -18,7 +18,8 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from functools import cache
-from itertools import chain, pairwise
+from itertools import chain
+from operator import add
 
 # Signs inside a word, which keyboards and typesetters write in many ways; among them
 # the Hebrew geresh and gershayim, and the Tibetan sign between syllables.
@@ -111,8 +112,10 @@ def _tokens(piece: str) -> list[str]:
     """Return the tokens of a piece in their order."""
     kind = _kind(piece[0])
     if kind == "run":
-        pairs = map("".join, pairwise(piece))
-        return [piece[0], *chain.from_iterable(zip(pairs, piece[1:], strict=True))]
+        tokens = [""] * (2 * len(piece) - 1)
+        tokens[::2] = piece
+        tokens[1::2] = map(add, piece, piece[1:])
+        return tokens
     if kind == "mark":  # it belongs to the letter before it; here there is none
         return _tokens(piece[1:]) if len(piece) > 1 else []
     return [piece]
@@ -124,6 +127,11 @@ def _kind(first: str) -> str:
     if RUN.match(first):
         return "run"
     return "mark" if unicodedata.category(first)[0] == "M" else "word"
+
+
+def in_small_letters(text: str) -> str:
+    """Return a text in small letters and composed, to be shown and compared."""
+    return unicodedata.normalize("NFC", text.lower())
 
 
 def indexed_words(caption: str) -> str:

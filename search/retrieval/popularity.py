@@ -14,6 +14,7 @@ from django.db.models import F, Sum
 from search.errors import InvalidQuery
 from search.models import Conversion, Dataset, Pick
 from search.query.parser import parse
+from search.query.words import in_small_letters
 
 MAX_KEYWORD_LENGTH = 200
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
@@ -37,7 +38,7 @@ def published_keywords(text: str) -> str:
         return ""
     terms = [term.text for term in parsed.terms if term.text and term.weight > 0]
     words = ", ".join(terms or [parsed.filters.get("caption", "")])
-    words = " ".join(UNPRINTABLE.sub(" ", words).lower().split())[
+    words = " ".join(in_small_letters(UNPRINTABLE.sub(" ", words)).split())[
         :MAX_KEYWORD_LENGTH
     ].strip()
     return "" if PERSONAL_DATA.search(words) else words

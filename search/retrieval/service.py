@@ -320,6 +320,12 @@ def index_state(dataset: Dataset) -> dict[str, Any]:
 def warm_up() -> None:
     """Load models and vector indexes, so that no first user waits for them."""
     for dataset in datasets():
+        if not dataset.words_indexed:
+            logger.warning(
+                "%s: words in captions are searched as by an earlier version; "
+                "`manage.py dataset reindex %s` indexes them anew.",
+                *(dataset, dataset.slug),
+            )
         anything = Term(embedding=(1.0,) * dataset.dimension)
         available = dataset.search_fields
         for field, term in [

@@ -20,6 +20,7 @@ from search.query.filters import UNRESTRICTED
 from search.query.model import SearchQuery
 from search.query.parser import parse
 from search.query.url_params import TERMS, search_url
+from search.query.words import in_small_letters
 from search.retrieval import popularity, service
 from search.retrieval.column_stats import available_filters, has_ratings
 from search.retrieval.items import Hit, TruncatedText
@@ -168,8 +169,8 @@ def _captions(hits: Sequence[Hit]) -> Iterator[str]:
     used = set()
     for hit in hits:
         words = _first_words(hit.caption)
-        if words.lower() not in used and _is_plain(words):
-            used.add(words.lower())
+        if in_small_letters(words) not in used and _is_plain(words):
+            used.add(in_small_letters(words))
             yield words
 
 
