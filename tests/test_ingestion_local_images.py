@@ -104,6 +104,7 @@ def left_out(dataset: Dataset) -> dict[str, str]:
         (["a/b.jpg", "c/b.jpg"], ["a/b.cap", "b.txt"], ["a/b.cap", ""], [1]),
         (["a.jpg", "b.jpg"], ["a.jpg.txt"], ["a.jpg.txt", ""], []),
         (["scan", "a.jpg"], ["scan.txt"], ["scan.txt", ""], []),
+        (["a.jpg"], ["a.text"], ["a.text"], []),
         # The same key, as webdataset pairs.
         (["s1.input.jpg"], ["s1.outputs.txt"], ["s1.outputs.txt"], []),
         (["./s1.in.jpg", "./s2.in.jpg"], ["./s2.txt"], ["", "./s2.txt"], []),

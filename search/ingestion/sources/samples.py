@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-CAPTIONS = ("txt", "caption", "cap")  # the likeliest first
+CAPTIONS = ("txt", "text", "caption", "cap")  # the likeliest first
 METADATA = "json"
 TEXTS = (*CAPTIONS, METADATA, "cls")
 SYSTEM_FILES = ("thumbs.db", "desktop.ini")
