@@ -102,7 +102,7 @@ class Handler(BaseHTTPRequestHandler):
         self.give(picture(0), X_Robots_Tag="otherbot: noai")
 
     def slow(self) -> None:
-        time.sleep(2)
+        time.sleep(4)
 
     def cut(self) -> None:
         self.give(picture(0)[:9000])
@@ -228,7 +228,7 @@ def ids_by_words(text: str) -> list[int]:
 def test_what_cannot_be_had_is_rejected_with_its_reason(
     pictures, site, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(image_fetch, "LIMITS", Limits(2**20, seconds=1.0))
+    monkeypatch.setattr(image_fetch, "LIMITS", Limits(2**20, seconds=3.0))
     expected = {
         "/postcards/1.jpg": "",
         "/missing/2.jpg": "status 404",
@@ -236,7 +236,7 @@ def test_what_cannot_be_had_is_rejected_with_its_reason(
         "/huge": "larger than 1 MB",
         "/noai/1.jpg": "noai (X-Robots-Tag)",
         "/otherbot/1.jpg": "",
-        "/slow": "took longer than 1 seconds",
+        "/slow": "took longer than 3 seconds",
         "/cut": "",
     }
     lines = [f"{site.url}{path},{words(1)}" for path in expected]
