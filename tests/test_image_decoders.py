@@ -24,6 +24,7 @@ from support.production import wait_until
 
 from search.errors import ImageTooLarge, NotAnImage, SearchError, SearchUnavailable
 from search.images import decoders
+from search.images.decode import decode
 from search.images.decoders import SHORT_SIDE, Decoder, DecoderPool
 
 pillow_heif.register_heif_opener()
@@ -238,3 +239,9 @@ def test_what_is_refused_by_its_header_leaves_the_decoder_alive():
     with pytest.raises(NotAnImage, match="not an image that can be read"):
         pool.verify(b"hello")
     assert pool.verify(GOOD) is None
+
+
+def test_jpeg_xl_needs_a_plugin_that_not_every_server_has(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_jxl", None)
+    with pytest.raises(NotAnImage, match="pillow-jxl-plugin is not installed"):
+        decode(WHOLE["JXL"])

@@ -134,8 +134,12 @@ def _register(kind: str) -> None:
 
         pillow_heif.register_heif_opener(thumbnails=False, decode_threads=1)
     elif kind == "JXL":
-        from pillow_jxl import JpegXLImagePlugin
-
+        try:
+            from pillow_jxl import JpegXLImagePlugin
+        except ImportError as error:
+            raise NotAnImage(
+                "This server does not read JPEG XL: pillow-jxl-plugin is not installed."
+            ) from error
         JpegXLImagePlugin.DECODE_THREADS = 0
 
 
