@@ -35,7 +35,7 @@ from search.ingestion.sources.image_fetch import downscale_url, read_image, refu
 from search.ingestion.sources.image_files import caption_from_name
 from search.ingestion.sources.registry import source_of
 from search.ingestion.sources.tables import TableFile
-from search.models import Dataset, Removal, Shard
+from search.models import Dataset, Reject, Removal, Shard
 from search.query.model import SearchQuery, Term
 from search.removals import takedowns
 from search.removals.takedowns import REJECT_REASON
@@ -335,13 +335,17 @@ def test_a_list_is_cut_into_shards_of_whole_stretches(
     monkeypatch.setattr(image_lists, "SHARD_ROWS", 8)
     list_postcards(tmp_path, site)
     (tmp_path / "more.csv").write_text(f"url\n{site.url}/postcards/3.jpg\n")
+    (tmp_path / "more.csv.gz").write_bytes(b"")
     shards = import_all(pictures)
     assert [(shard.number, shard.rows) for shard in shards] == [
         (0, 8),
         (1, 8),
         (2, 4),
-        (3, 1),
+        (3, 2),
     ]
+    reject = Reject.objects.get(shard__in=shards)
+    assert (reject.row, reject.file) == (1, "more.csv.gz")
+    assert "only these are read" in reject.reason
     stored = {row["id"]: row["url"] for row in rows_of(pictures)}
     assert stored[(1 << SHARD_BITS) + 2] == f"{site.url}/postcards/10.jpg"
     assert stored[3 << SHARD_BITS] == f"{site.url}/postcards/3.jpg"

@@ -54,7 +54,7 @@ RESERVED = ("url", "caption", *COMPUTED)
 NO_IMAGE = "It describes no image: there is none of this name."
 NOT_A_FILE = "It is a link or a device, and not a file."
 REPLACED = "The tar file has a later file of the same name."
-BESIDE = "It is next to tar or Parquet files, of which only these are read."
+BESIDE = "It is next to tar files, Parquet files or lists, and only these are read."
 UNREADABLE = "The file cannot be read."
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from search.errors import CannotFetch, InvalidQuery, ShardUnreadable
 
 from .image_fetch import SourceImage, fetch_image
-from .image_set import Rows
+from .image_set import ImageSet, Rows
 from .protocol import fingerprint
 from .tables import TABLE, TableFile, files_of, roles_of, with_names
 
@@ -22,9 +22,7 @@ TEXTS = ("url", "caption")
 KINDS = "list of pictures (.tsv, .csv, .parquet), tar file or folder of pictures"
 
 
-def lists(
-    source: str, columns: Mapping[str, str]
-) -> dict[int, Callable[[], "ImageList"]]:
+def lists(source: str, columns: Mapping[str, str]) -> dict[int, Callable[[], ImageSet]]:
     """Return the shards of the lists by number, SHARD_ROWS of a file each.
 
     They are numbered through all files in the order of their names: items keep their

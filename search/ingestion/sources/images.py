@@ -30,7 +30,7 @@ from .image_lists import lists
 from .image_set import ImageSet, LeftOut, Rows, WithLeftOut
 from .image_tables import ImageTable, find_image_tables
 from .protocol import Batch, Rejected, check_number, fingerprint
-from .tables import find_tables, numbered
+from .tables import TABLE, find_tables, numbered
 
 BATCH_ROWS = 128
 # With the batch that is embedded, three are in memory: at most some 600 KB an image.
@@ -90,7 +90,9 @@ class Images:
             return _with_left_out(shards, listing.left_out)
         if tables := find_image_tables(source, columns):
             return _one_each(tables, ImageTable, self.dataset)
-        return lists(source, columns)
+        shards = lists(source, columns)
+        left_out = beside(source, find_tables(source, TABLE))
+        return _with_left_out(shards, left_out) if shards and left_out else shards
 
 
 def _one_each(
