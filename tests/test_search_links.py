@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -29,7 +30,12 @@ from search.retrieval import scan, service
 SEED = 20261130
 ODD = " '\"<>\\`^|{}[]();,~ñ日ж\u0301🏠"
 IN_QUOTES_ALSO = re.compile(r"[!#-&(-;=?-\[\]_a-z|~]+")  # in ASCII
-HOSTS = {"bücher.example": "xn--bcher-kva.example", "дом.рф": "xn--d1aqf.xn--p1ai"}
+HOSTS = {
+    "bücher.example": "xn--bcher-kva.example",
+    "дом.рф": "xn--d1aqf.xn--p1ai",
+    "हिन्दी.भारत": "xn--j2bd4cyah0f.xn--h2brj9c",
+    "เว็บ.ไทย": "xn--r3cz4e3a.xn--o3cw4h",
+}
 NO_LINKS = [
     "",
     " ",
@@ -107,6 +113,7 @@ def test_hosts_are_read_in_their_own_script():
 def test_the_filter_takes_hosts_of_any_script():
     for name in (*HOSTS, *HOSTS.values()):
         assert Host().clean("site", name) == name
+        assert Host().clean("site", f"{unicodedata.normalize('NFD', name)}.") == name
 
 
 # --- In every interface

@@ -6,6 +6,7 @@ condition and the labels are made from it. To add a filter, add a spec to SPECS.
 """
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -98,10 +99,10 @@ class Host(Text):
     """The name of a host."""
 
     def clean(self, name: str, value: Any) -> str:
-        text = super().clean(name, value)
-        if not re.fullmatch(r"[^\W_]([\w.-]*[^\W_])?", text):
+        host = unicodedata.normalize("NFC", super().clean(name, value)).rstrip(".")
+        if not HOST.fullmatch(host_forms(host)[0]):
             raise InvalidQuery(f"The filter {name} is a host such as flickr.com.")
-        return text
+        return host
 
     def parse(self, text: str) -> str:
         return text.lower()
@@ -253,6 +254,7 @@ class FilterSpec:
         return self.type.parse(text)
 
 
+HOST = re.compile(r"[^\W_]([\w.-]*[^\W_])?", re.ASCII)
 AT_LEAST = {">": 1, ">=": 0, "=": 0}
 AT_MOST = {"<": -1, "<=": 0, "=": 0}
 SCORE_SIGNS = {">": 0, ">=": 0, ":": 0}
