@@ -253,7 +253,7 @@ def test_an_image_in_a_file_keeps_the_url_of_its_json(tmp_path):
     for number, url in enumerate(urls):
         (tmp_path / f"{number:02}.jpg").write_bytes(b"")
         (tmp_path / f"{number:02}.json").write_text(json.dumps({"url": url}))
-    shards = folder_files(tmp_path, list_folder(tmp_path), {})
+    shards = folder_files(tmp_path, list_folder(tmp_path).samples(), {})
     (read,) = shards[0]().read(0, len(urls))
     stored = read.table["url"].to_pylist()
     assert stored == [url.strip() for url in urls[:20]] + [""] * len(NO_LINKS)
