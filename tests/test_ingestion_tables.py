@@ -326,3 +326,31 @@ def test_a_column_whose_name_is_taken_is_never_lost():
         "original_url": [2],
         "original_original_url": [3],
     }
+
+
+@pytest.mark.parametrize("order", [("caption", "url"), ("url", "caption")])
+def test_a_list_may_have_no_header(tmp_path, monkeypatch, order):
+    monkeypatch.setattr(dialects, "PLACE_ROWS", 4)
+    rows = [(f'"two" said man {i}', f"http://e.org/{i}.jpg") for i in range(11)]
+    if order[0] == "url":
+        rows = [row[::-1] for row in rows]
+    path = tmp_path / "cc.tsv"
+    path.write_text("".join(f"{a}\t{b}\n" for a, b in rows))
+    table, found, rejected = read(path)
+    assert table.names == list(order)
+    assert found == [list(row) for row in rows]
+    assert not rejected
+    assert "without a header" in table.dialect
+    with path.open("a") as file:
+        file.write("alone\n")
+    assert read(path)[2] == {11: "It has 1 cell; the first row has 2."}
+
+
+def test_a_line_for_excel_names_no_columns(tmp_path):
+    path = tmp_path / "excel.csv"
+    for encoding in ("utf-8-sig", "utf-16"):
+        path.write_text("sep=;\r\nurl;caption\r\n//e.org/1;a;\r\n", encoding=encoding)
+        assert read(path)[0].names == ["url", "caption"]
+    path.write_text("sep=;\nurl;caption\n//e.org/1;a, b\n")
+    table, found, rejected = read(path)
+    assert found == [["//e.org/1", "a, b"]] and not rejected

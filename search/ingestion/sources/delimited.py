@@ -33,10 +33,12 @@ class Dialect:
     names: tuple[str, ...] = ()  # of the columns
     address: int | None = None  # the column that has addresses
     strict: bool = True  # with quoting: all quotation marks quote or are doubled
+    has_header: bool = True  # the first row has the names of the columns
 
     def __str__(self) -> str:
         quoting = "with quoting" if self.quoted else "without quoting"
-        return f"{DELIMITERS[self.delimiter]}, {quoting}, {self.encoding}"
+        header = "" if self.has_header else ", without a header"
+        return f"{DELIMITERS[self.delimiter]}, {quoting}{header}, {self.encoding}"
 
     @cached_property
     def _cell(self) -> re.Pattern[bytes]:
@@ -167,7 +169,8 @@ class Reader:
         if len(cells) != len(names):
             count = f"{len(cells):,} cell{'s' * (len(cells) > 1)}"
             loose = ", and a quotation mark that does not quote" if record.loose else ""
-            return f"It has {count}{loose}; the header has {len(names):,}."
+            first = "header" if self.dialect.has_header else "first row"
+            return f"It has {count}{loose}; the {first} has {len(names):,}."
         longest = max(cells, key=len)
         is_long = len(longest) > MAX_CELL_BYTES
         return too_long(names[cells.index(longest)]) if is_long else ""

@@ -7,6 +7,7 @@ many cells as the header, and an address in the column where others have one.
 
 import codecs
 import io
+import re
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ COPY_CHARACTERS = 2**20
 PLACE_ROWS = 10_000
 TAB = b"\t"
 LEAST_ADDRESSES = 0.25  # of the sample's lines, for a column of addresses
+SEPARATOR_LINE = re.compile(rb'"?sep=.?"?\r?\n', re.IGNORECASE)
 INVALID = "mark_invalid"
 
 
@@ -58,7 +60,8 @@ class Survey:
 
     def seek(self, reader: Reader, row: int) -> int:
         """Move an unread reader towards a row; return how many are left to skip."""
-        reader.header()
+        if self.dialect.has_header:
+            reader.header()
         if row >= PLACE_ROWS:
             place, reader.line = self.places[row // PLACE_ROWS - 1]
             reader.file.seek(place)
@@ -132,10 +135,11 @@ def _read_all(
     header = reader.header()
     if header is None or header.error:
         return Survey(dialect)
-    names = tuple(
-        decode(cell) or f"column_{i}" for i, cell in enumerate(header.cells, 1)
-    )
-    dialect = replace(dialect, names=names)
+    names, has_header = _names(header.cells)
+    if not has_header:
+        file.seek(start)
+        reader = Reader(file, dialect)
+    dialect = replace(dialect, names=names, has_header=has_header)
     dialect = reader.dialect = replace(dialect, address=_address_column(lines, dialect))
     must_fit = better is not None and better.dialect.names == names
     rows = fits = strays = needed = 0
@@ -150,8 +154,25 @@ def _read_all(
         needed += record.needed
         if rows % PLACE_ROWS == 0:
             places.append((file.tell(), reader.line))
-    lines_read = reader.line - 1
+    lines_read = reader.line - has_header
     return Survey(dialect, rows, fits, strays, needed, lines_read, places=tuple(places))
+
+
+def _names(first: list[bytes]) -> tuple[tuple[str, ...], bool]:
+    """Return the names of columns, and whether the first row has them.
+
+    A row with an address has none, as in Conceptual Captions. That column is then the
+    url, and the other one of two the caption.
+    """
+    names = [f"column_{i}" for i in range(1, len(first) + 1)]
+    addresses = [i for i, cell in enumerate(first) if ADDRESS.match(cell)]
+    if not addresses:
+        decoded = map(decode, first)
+        return tuple(a or b for a, b in zip(decoded, names, strict=True)), True
+    names[addresses[0]] = "url"
+    if len(first) == 2 and len(addresses) == 1:
+        names[1 - addresses[0]] = "caption"
+    return tuple(names), False
 
 
 def _sample(file: IO[bytes]) -> list[bytes]:
@@ -211,11 +232,20 @@ def opened(path: Path) -> Iterator[tuple[IO[bytes], str]]:
         ends_in_returns = b"\r" in start and b"\n" not in start
         file.seek(len(codecs.BOM_UTF8) if codec == "utf-8-sig" else 0)
         if encoding == "UTF-8" and not ends_in_returns:
+            _skip_separator(file)
             yield file, encoding
             return
         with tempfile.TemporaryFile() as copy:
             _copy(file, encoding, copy)
+            _skip_separator(copy)
             yield copy, encoding
+
+
+def _skip_separator(file: IO[bytes]) -> None:
+    """Skip a first line such as sep=; which tells Excel the delimiter."""
+    start = file.tell()
+    if not SEPARATOR_LINE.fullmatch(file.readline(SAMPLE_BYTES)):
+        file.seek(start)
 
 
 def _copy(file: IO[bytes], encoding: str, copy: IO[bytes]) -> None:
