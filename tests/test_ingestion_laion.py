@@ -353,6 +353,18 @@ def test_a_shard_found_broken_half_way_leaves_no_row(tiny, tmp_path, monkeypatch
     assert writer.side_tables(tiny.item_table) == []
 
 
+def test_the_probabilities_of_laion_5b_are_ratings(tiny, tmp_path):
+    facts = metadata(4) | {"punsafe": [0.01, 0.2, 0.9, float("nan")]}
+    write_shard(tmp_path, 0, rows=4, metadata=facts)
+    import_all(tiny)
+    assert [row["nsfw"] for row in rows_of(tiny)] == ["UNLIKELY", "", "NSFW", "UNSURE"]
+    del facts["NSFW"]
+    write_shard(tmp_path, 1, rows=4, metadata=facts)
+    import_all(tiny)
+    ratings = [row["nsfw"] for row in rows_of(tiny)][4:]
+    assert ratings == ["UNLIKELY", "UNSURE", "NSFW", ""]
+
+
 def test_what_is_no_number_is_unknown(tiny, tmp_path):
     facts = metadata(4) | {
         "width": ["512", " 640.0 ", "wide", "-1"],

@@ -39,7 +39,7 @@ NAMES = {
     # The size of the published image, where there are two.
     "width": ("original_width", "width", "photo_width"),
     "height": ("original_height", "height", "photo_height"),
-    "nsfw": ("nsfw",),
+    "nsfw": ("nsfw", "punsafe"),  # the latter of LAION-5B: a probability
     "license": ("license",),
     # Of image and caption; exports of searches have that to the query as well.
     "similarity": ("caption_similarity", "similarity"),
