@@ -373,6 +373,21 @@ def test_the_schedule_names_tasks():
     assert {entry["task"] for entry in entries} <= set(TASKS)
 
 
+def test_sweepers_have_queues_of_their_own():
+    """In one queue, a message of one would keep the other from sending work again."""
+    from django.conf import settings
+
+    from laionweb.celery import app
+
+    app.loader.import_default_modules()
+    queues = [
+        app.tasks[entry["task"]].queue
+        for entry in settings.CELERY_BEAT_SCHEDULE.values()
+        if entry["schedule"] == settings.RECOVERY_INTERVAL_S
+    ]
+    assert sorted(queues) == ["export", "publish"]
+
+
 def test_the_steps_of_a_worker_exist():
     from celery.utils.imports import symbol_by_name
 

@@ -18,7 +18,7 @@ ROW_RETENTION = timedelta(days=60)  # after the end of an export without files
 WITH_FILES = [State.QUEUED, State.RUNNING, State.DONE]
 
 
-@shared_task(name="usercollections.exporting.recover", queue="publish")
+@shared_task(name="usercollections.exporting.recover", queue="export")
 def recover() -> int:
     """Send the exports of dead workers and lost messages again; return how many."""
     keys: list[UUID] = []
@@ -28,7 +28,7 @@ def recover() -> int:
     return len(keys)
 
 
-@shared_task(name="usercollections.exporting.sweep", queue="publish")
+@shared_task(name="usercollections.exporting.sweep", queue="export")
 def delete_expired() -> int:
     """Delete the files of expired exports, and old rows; return how many rows."""
     now = timezone.now()
