@@ -387,11 +387,6 @@ def test_any_stretch_of_a_table_is_read_in_tables_of_one_size(tmp_path, name):
         ("a.csv", "url,url\nx,y\n", "two columns of the same name"),
         ("a.csv", "Url,URL\nx,y\n", "Url and URL differ in case alone"),
         ("a.csv", "", "is empty"),
-        (
-            "a.tsv",
-            "a\thttp://a.b/\nc\thttp://d.e/\n",
-            "has an address in its first row",
-        ),
         ("a.parquet", "PAR1", "is damaged"),
         ("[a]**b?.csv", "photo\nx\n", "no column that is known"),
         ("a.txt", "http://example.org", "There is no list of pictures"),

@@ -48,11 +48,6 @@ class ImageList:
         self.last = min(first + SHARD_ROWS, len(self.table))
         wanted = ("url", "caption", "width", "height")
         self.roles = roles_of(columns, self.table.names, wanted)
-        if any("://" in name for name in self.table.names):
-            raise ShardUnreadable(
-                f"{path.name} has an address in its first row, which must have the "
-                "names of the columns: add a row such as url and caption."
-            )
         if "url" not in self.roles:
             raise ShardUnreadable(
                 f"{path.name} has no column that is known to hold addresses; name it "
