@@ -16,7 +16,7 @@ from search.links import WHITE_SPACE
 from search.query.ratings import DEFAULT_RULES, UNRATED, RatingRules
 from search.retrieval import deduplication
 
-from .sources.cells import as_texts
+from .sources.cells import ENTRIES, as_texts
 from .sources.protocol import Batch
 from .sources.tables import column_named
 
@@ -33,7 +33,6 @@ NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 NSFW, ORIGINAL_NSFW = "nsfw", "original_nsfw"
 METADATA = "metadata"
 MAP = pa.map_(pa.string(), pa.string())
-ENTRIES = pa.list_(pa.struct({"key": pa.string(), "value": pa.string()}))
 EMPTY = {pa.string(): "", pa.float32(): float("nan"), pa.uint32(): 0}
 
 

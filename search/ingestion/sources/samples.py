@@ -1,6 +1,6 @@
 """Group the files of a folder or tar file: images, and texts that describe them.
 
-A text belongs to the image of the same name but for the ending: 22.05.txt describes
+A text belongs to the image of the same name, endings apart: 22.05.txt describes
 22.05.jpg, and so does 22.05.jpg.txt. An image without a text of some kind gets those of
 its key, which in the webdataset format is the name up to the first dot:
 sample01.outputs.txt describes sample01.input.jpg, and sample01.txt does, too. But where

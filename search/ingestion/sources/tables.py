@@ -102,7 +102,7 @@ def fold(name: str) -> str:
 
 
 def column_named(name: str, names: Collection[str]) -> str | None:
-    """Return the column of this name: exactly, or else but for case.
+    """Return the column of this name: exactly, or else in any case.
 
     Raises ShardUnreadable if several names differ in case alone.
     """
