@@ -106,6 +106,7 @@ class DatasetAdmin(admin.ModelAdmin):
             {
                 "classes": ["collapse"],
                 "fields": [
+                    "index",
                     "index_connections",
                     "index_construction",
                     "index_quantization",

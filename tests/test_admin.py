@@ -36,6 +36,7 @@ FIELDS = {
     "weights": "",
     "dimension": 8,
     "metric": "cosineDistance",
+    "index": "graph",
     "index_connections": 32,
     "index_construction": 64,
     "index_quantization": "bf16",

@@ -149,7 +149,7 @@ def test_half_a_batch_that_is_there_is_completed(tiny, at_batch):
 
     def half() -> None:
         name = arriving_table(shard).name
-        columns = ", ".join(schema.INSERTED_COLUMNS)
+        columns = ", ".join(arriving_table(shard).inserted_columns)
         client.command(
             f"INSERT INTO {name} ({columns}) "
             f"SELECT * REPLACE (id + 16 AS id) FROM (SELECT {columns} FROM {name}) "

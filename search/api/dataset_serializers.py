@@ -46,6 +46,7 @@ SETTINGS = [
     "ratings",
     *("image_pattern", "text_pattern", "metadata_pattern", "keep_files"),
     *("without_removal_list", "model", "weights", "dimension", "metric"),
+    "index",
     *("index_connections", "index_construction", "index_quantization"),
     "shards_per_partition",
 ]
@@ -95,6 +96,7 @@ class SettingsSerializer(StrictSerializer, serializers.ModelSerializer):
     }
     kind = WordField(Dataset.Kind.values, required=False)
     metric = WordField(Dataset.Metric.values, required=False)
+    index = WordField(Dataset.Index.values, required=False, help_text=_help("index"))
     index_quantization = WordField(
         Dataset.Quantization.values,
         required=False,

@@ -1,14 +1,18 @@
 """The tables of a dataset's items: names, columns, indexes, and their creation.
 
-The layout follows measurements: vectors as uncompressed bfloat16 (half the size of
-float32, for 1 % of recall), granules of 256 rows and blocks of 4 KB, so that few
-neighbours are read with ten results.
+The layout follows measurements: vectors as uncompressed bfloat16, half the size of
+float32; granules of 256 rows and blocks of 4 KB, so that few neighbours are read with
+ten results.
+
+A dataset is searched by graphs in its main table, or by clusters. Then a field has a
+table of its own: copies of the rows in the order of their clusters (`clustered`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+import numpy as np
 from django.conf import settings
 
 from search.errors import SearchUnavailable
@@ -17,13 +21,17 @@ from . import client, cluster
 
 Result = TypeVar("Result")
 
+GRAPH, CLUSTERS = "graph", "clusters"  # what a dataset is searched by
 VECTOR_COLUMNS = {"image": "image_embedding", "text": "text_embedding"}
+# Of a table whose vectors are relative to a mean: bfloat16 has few bits, which then
+# tell vectors apart. VECTOR_COLUMNS are computed there.
+CENTRED_COLUMNS = {"image": "image_vector", "text": "text_vector"}
 INDEXES = {"image": "image_index", "text": "text_index"}
 WORDS_INDEX = "words_index"
 # On captions as they are, of tables from before the words were normalized.
 CAPTION_INDEX = "caption_words"
 INDEX_LIST = ",".join(INDEXES.values())
-INSERTED_COLUMNS = (
+PAYLOAD_COLUMNS = (
     "id",
     "url",
     "caption",
@@ -36,7 +44,6 @@ INSERTED_COLUMNS = (
     "metadata",
     "deleted",
     "image_code",
-    *VECTOR_COLUMNS.values(),
 )
 # Of image_code, by which search.retrieval.deduplication finds near-duplicates.
 CODE_BYTES = 64
@@ -61,13 +68,62 @@ class ItemTable:
     quantization: str = "bf16"
     shards_per_partition: int = 4  # a power of two; a partition has one graph
     words_indexed: bool = True  # of all rows; otherwise CAPTION_INDEX is used
+    index: str = GRAPH
+    # Hex digits of float32 that are subtracted from stored vectors; "" for none.
+    image_mean: str = ""
+    text_mean: str = ""
+    revision: int = 0  # changes with the centroids and what is assigned to them
     suffix: str = ""
     # For `arriving` and `rebuilt`, which exist on the node of this partition only.
     partition: int | None = None
+    field: str | None = None  # of a table in the order of clusters
 
     @property
     def name(self) -> str:
-        return f"item_{self.slug}{self.suffix}"
+        field = f"_{self.field.upper()}" if self.field else ""
+        return f"item_{self.slug}{self.suffix}{field}"
+
+    @property
+    def main(self) -> "ItemTable":
+        """The table with the vectors of both fields, in the order of ids."""
+        return replace(self, field=None)
+
+    def clustered(self, field: str) -> "ItemTable":
+        """Return the table with a field's vectors, in the order of their clusters.
+
+        It has the columns of the main table, except for its vectors, and `cluster` and
+        `vector`: relative to the mean, and of unit length before if the metric is the
+        cosine.
+        """
+        return replace(self, field=field)
+
+    @property
+    def centroids_name(self) -> str:
+        """The name of the dataset's table of centroids, which every node has."""
+        return f"item_{self.slug}_CENTROIDS"
+
+    def mean(self, field: str) -> np.ndarray:
+        """Return the mean that a field's stored vectors are relative to: float32."""
+        digits = {"image": self.image_mean, "text": self.text_mean}[field]
+        if not digits:
+            return np.zeros(self.dimension, np.float32)
+        return np.frombuffer(bytes.fromhex(digits), "<f4")
+
+    @property
+    def is_centred(self) -> bool:
+        return bool(self.image_mean)
+
+    @property
+    def vector_columns(self) -> dict[str, str]:
+        """The columns that the vectors of each field are stored in."""
+        if self.field:
+            return {self.field: "vector"}
+        return CENTRED_COLUMNS if self.is_centred else VECTOR_COLUMNS
+
+    @property
+    def inserted_columns(self) -> tuple[str, ...]:
+        clusters = ("cluster",) if self.field else ()
+        return (*clusters, *PAYLOAD_COLUMNS, *self.vector_columns.values())
 
     @property
     def words_name(self) -> str:
@@ -120,28 +176,47 @@ def _create(table: ItemTable) -> None:
     if not (columns := _names("columns", table)):
         client.command(create_statement(table))
         return
-    if missing := set(INSERTED_COLUMNS) - columns - {"words"}:
+    if missing := set(table.inserted_columns) - columns - {"words"}:
         raise SearchUnavailable(
             f"The table {table.name} of an earlier version lacks the columns "
             f"{', '.join(sorted(missing))}: drop its dataset, and import it again."
         )
+    _check_means(table)
     indexes = _names("data_skipping_indices", table)
     changes = []
     if "words" not in columns:
         changes.append(f"ADD COLUMN IF NOT EXISTS {WORDS_COLUMN}")
     if WORDS_INDEX not in indexes:
         changes.append(f"ADD {WORDS_INDEX_DEFINITION}")
-    if table.words_indexed and CAPTION_INDEX in indexes:
-        changes.append(f"DROP INDEX IF EXISTS {CAPTION_INDEX}")
+    unused = [CAPTION_INDEX] if table.words_indexed else []
+    if table.index == CLUSTERS:
+        unused += INDEXES.values()
+    changes += [f"DROP INDEX IF EXISTS {name}" for name in unused if name in indexes]
     if changes:
         where = on_cluster() if table.partition is None else ""
         client.command(f"ALTER TABLE {table.name}{where} {', '.join(changes)}")
 
 
-def _names(kind: str, table: ItemTable) -> set[str]:
+def _check_means(table: ItemTable) -> None:
+    """Raise SearchUnavailable for a table with the means of another dataset.
+
+    One that was dropped in part, and had the same name.
+    """
+    if table.field or not table.is_centred:
+        return
+    expressions = _names("columns", table, "default_expression")
+    for field in VECTOR_COLUMNS:
+        if embedding_expression(table, field) not in expressions:
+            raise SearchUnavailable(
+                f"The table {table.name} is of another dataset of the same name: drop "
+                "this dataset, and import it again."
+            )
+
+
+def _names(kind: str, table: ItemTable, column: str = "name") -> set[str]:
     """Return the names of a table's "columns" or "data_skipping_indices"."""
     rows = client.rows(
-        f"SELECT name FROM system.{kind} "
+        f"SELECT {column} AS name FROM system.{kind} "
         "WHERE database = currentDatabase() AND table = {table:String}",
         {"table": table.name},
     )
@@ -182,53 +257,83 @@ def distributed_statement(table: ItemTable) -> str:
 
 
 def create_statement(table: ItemTable) -> str:
-    vectors = ",\n".join(
-        f"  {column} Array(BFloat16) CODEC(NONE)" for column in VECTOR_COLUMNS.values()
-    )
-    indexes = ",\n".join(
-        f"  INDEX {INDEXES[field]} {column} TYPE vector_similarity('hnsw', "
-        f"'{table.metric}', {table.dimension}, '{table.quantization}', "
-        f"{table.index_connections}, {table.index_construction})"
-        for field, column in VECTOR_COLUMNS.items()
-    )
-    # Otherwise background merges would build graphs that are never searched.
-    no_index = f",\n  exclude_materialize_skip_indexes_on_merge = '{INDEX_LIST}'"
-    lengths = " AND ".join(
-        f"length({column}) = {table.dimension}" for column in VECTOR_COLUMNS.values()
-    )
-    # Until all rows have words. ALTER refuses to move rows between tables whose indexes
-    # differ.
-    caption_index = (
-        ""
-        if table.words_indexed
-        else f"""
-  INDEX {CAPTION_INDEX} caption
-    TYPE text(tokenizer = splitByNonAlpha, preprocessor = lowerUTF8(caption)),"""
-    )
     replicated = bool(settings.CLICKHOUSE_CLUSTER) and table.partition is None
     engine = "ReplicatedMergeTree" if replicated else "MergeTree"
     where = on_cluster() if replicated else ""
+    order, granularity = ("(cluster, id)", 64) if table.field else ("id", 256)
+    columns = ",\n".join(
+        f"  {line}" for line in (*_columns(table), *_indexes(table), _lengths(table))
+    )
     return f"""CREATE TABLE IF NOT EXISTS {table.name}{where} (
-  id UInt64,
-  url String CODEC(LZ4) {BLOCKS},
-  caption String CODEC(LZ4) {BLOCKS},
-  words String CODEC(LZ4) {BLOCKS},
-  nsfw LowCardinality(String),
-  license LowCardinality(String),
-  caption_similarity Float32 {BLOCKS},
-  width UInt32 {BLOCKS},
-  height UInt32 {BLOCKS},
-  metadata Map(LowCardinality(String), String),
-  deleted UInt8,
-  site String MATERIALIZED domainWithoutWWW(lower(url)) CODEC(LZ4) {BLOCKS},
-  url_hash UInt64 MATERIALIZED if(url = '', id, cityHash64(url)) CODEC(NONE) {BLOCKS},
-  image_code FixedString({CODE_BYTES}) CODEC(NONE) {BLOCKS},
-{vectors},
-{indexes},
-  {WORDS_INDEX_DEFINITION},{caption_index}
-  CONSTRAINT vector_length CHECK {lengths}
+{columns}
 ) ENGINE = {engine}
 PARTITION BY bitShiftRight(id, {table.partition_bits})
-ORDER BY id
-SETTINGS index_granularity = 256, default_compression_codec = 'LZ4',
-  non_replicated_deduplication_window = 100000{no_index if table.suffix else ""}"""
+ORDER BY {order}
+SETTINGS index_granularity = {granularity}, default_compression_codec = 'LZ4',
+  non_replicated_deduplication_window = 100000{_no_index_on_merge(table)}"""
+
+
+def _columns(table: ItemTable) -> Iterator[str]:
+    if table.field:
+        yield "cluster UInt32"
+    yield from (
+        "id UInt64",
+        f"url String CODEC(LZ4) {BLOCKS}",
+        f"caption String CODEC(LZ4) {BLOCKS}",
+        f"words String CODEC(LZ4) {BLOCKS}",
+        "nsfw LowCardinality(String)",
+        "license LowCardinality(String)",
+        f"caption_similarity Float32 {BLOCKS}",
+        f"width UInt32 {BLOCKS}",
+        f"height UInt32 {BLOCKS}",
+        "metadata Map(LowCardinality(String), String)",
+        "deleted UInt8",
+        f"site String MATERIALIZED domainWithoutWWW(lower(url)) CODEC(LZ4) {BLOCKS}",
+        "url_hash UInt64 MATERIALIZED if(url = '', id, cityHash64(url)) "
+        f"CODEC(NONE) {BLOCKS}",
+        f"image_code FixedString({CODE_BYTES}) CODEC(NONE) {BLOCKS}",
+    )
+    for column in table.vector_columns.values():
+        yield f"{column} Array(BFloat16) CODEC(NONE)"
+    if table.is_centred and not table.field:
+        for field, column in VECTOR_COLUMNS.items():
+            yield f"{column} Array(Float32) ALIAS {embedding_expression(table, field)}"
+
+
+def embedding_expression(table: ItemTable, field: str) -> str:
+    """Return the expression of a field's embedding, as it was before centring."""
+    column, mean = table.vector_columns[field], table.mean(field).tobytes().hex()
+    return f"{column} + reinterpret(unhex('{mean}'), 'Array(Float32)')"
+
+
+def _indexes(table: ItemTable) -> Iterator[str]:
+    if table.index == GRAPH and not table.field:
+        for field, column in VECTOR_COLUMNS.items():
+            yield (
+                f"INDEX {INDEXES[field]} {column} TYPE vector_similarity('hnsw', "
+                f"'{table.metric}', {table.dimension}, '{table.quantization}', "
+                f"{table.index_connections}, {table.index_construction})"
+            )
+    yield WORDS_INDEX_DEFINITION
+    # Until all rows have words. ALTER refuses to move rows between tables whose indexes
+    # differ.
+    if not table.words_indexed:
+        yield (
+            f"INDEX {CAPTION_INDEX} caption "
+            "TYPE text(tokenizer = splitByNonAlpha, preprocessor = lowerUTF8(caption))"
+        )
+
+
+def _lengths(table: ItemTable) -> str:
+    tests = (
+        f"length({column}) = {table.dimension}"
+        for column in table.vector_columns.values()
+    )
+    return f"CONSTRAINT vector_length CHECK {' AND '.join(tests)}"
+
+
+def _no_index_on_merge(table: ItemTable) -> str:
+    """Keep background merges from building graphs that are never searched."""
+    if table.index == GRAPH and table.suffix and not table.field:
+        return f",\n  exclude_materialize_skip_indexes_on_merge = '{INDEX_LIST}'"
+    return ""

@@ -111,7 +111,7 @@ def _copy_without(
         f"id NOT BETWEEN {first:d} AND {last:d}"
         for first, last in (shard_bounds(shard) for shard in shards)
     ]
-    columns = ", ".join(schema.INSERTED_COLUMNS)
+    columns = ", ".join(target.inserted_columns)
     client.command(
         f"INSERT INTO {target.name} ({columns}) SELECT {columns} FROM {source.name} "
         f"WHERE {' AND '.join([*tests, partition_condition(source, partition)])}",

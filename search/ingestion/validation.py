@@ -24,6 +24,7 @@ FIXED = (
     "slug",
     "dimension",
     "metric",
+    "index",
     "index_connections",
     "index_construction",
     "index_quantization",

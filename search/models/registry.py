@@ -1,12 +1,13 @@
 """The registry of datasets, and their evaluations."""
 
 import re
+import time
 
 from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.urls import reverse
 
-from search.clickhouse.schema import ItemTable
+from search.clickhouse.schema import CLUSTERS, GRAPH, ItemTable
 from search.errors import NotFound
 from search.links import link_of
 from search.query.model import FIELDS
@@ -24,12 +25,21 @@ def own_field(model: type[models.Model], name: str) -> models.Field:
     return field
 
 
+def first_revision() -> int:
+    """Return the time in µs: a dataset dropped before had no revision as high."""
+    return time.time_ns() // 1_000
+
+
 class Dataset(models.Model):
     """A named searchable corpus, embedded by one model; it has one ClickHouse table."""
 
     class Metric(models.TextChoices):
         COSINE = "cosineDistance", "cosine"
         L2 = "L2Distance", "L2"
+
+    class Index(models.TextChoices):
+        CLUSTERS = CLUSTERS, "clusters"
+        GRAPH = GRAPH, "graph (HNSW)"
 
     class Quantization(models.TextChoices):
         BF16 = "bf16", "bf16"
@@ -67,6 +77,13 @@ class Dataset(models.Model):
     )
     metric = models.CharField(
         max_length=20, choices=Metric.choices, default=Metric.COSINE
+    )
+    index = models.CharField(
+        max_length=8,
+        choices=Index.choices,
+        default=Index.GRAPH,
+        help_text="What is searched: clusters need no memory, find more, and take any "
+        "filter; a graph answers in the fewest milliseconds while it fits into memory.",
     )
     index_connections = models.PositiveIntegerField(
         default=32,
@@ -137,6 +154,16 @@ class Dataset(models.Model):
         help_text="Bring LAION shards in though no list of items to be left out is "
         "loaded. LAION was found to link to illegal pictures; lists of them exist.",
     )
+    # Of the embeddings, as ItemTable has them. Null until the first rows come: "" is no
+    # mean.
+    image_mean = models.TextField(null=True, editable=False)  # noqa: DJ001
+    text_mean = models.TextField(null=True, editable=False)  # noqa: DJ001
+    # Goes up whenever a process has to load the centroids or the sizes of clusters.
+    index_revision = models.PositiveBigIntegerField(
+        default=first_revision, editable=False
+    )
+    # By field and kind of query, the recall by the share of rows that are read.
+    calibration = models.JSONField(default=dict, editable=False)
     # Whether all rows have their words; if not, `dataset reindex` fills them.
     words_indexed = models.BooleanField(default=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -178,6 +205,10 @@ class Dataset(models.Model):
             quantization=self.index_quantization,
             shards_per_partition=self.shards_per_partition,
             words_indexed=self.words_indexed,
+            index=self.index,
+            image_mean=self.image_mean or "",
+            text_mean=self.text_mean or "",
+            revision=self.index_revision,
         )
 
     def has_image(self, url: str) -> bool:

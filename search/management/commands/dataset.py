@@ -40,6 +40,7 @@ FIELDS = (
     "weights",
     "dimension",
     "metric",
+    "index",
     "shards_per_partition",
     "image_pattern",
     "text_pattern",
