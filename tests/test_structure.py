@@ -35,7 +35,7 @@ TASKS = [
 LAYERS = (
     ("errors",),
     ("links",),
-    ("cache", "csv_output", "fetch", "images", "observability"),
+    ("cache", "clustering", "csv_output", "fetch", "images", "observability"),
     ("query", "rate_limits"),
     ("clickhouse", "encoder"),
     ("jobs", "models"),

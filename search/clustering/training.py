@@ -1,0 +1,162 @@
+"""Training of centroids on a sample of rows: spherical k-means, or k-means for L2.
+
+Many clusters are trained in two steps: k-means on a part of the sample divides it
+into about √K parts, and k-means in each part finds its share of the clusters. Then all
+clusters move to the means of the rows that are nearest to them.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from search.clustering.centroids import (
+    BLOCK_ROWS,
+    MIN_TWO_LEVELS,
+    Centroids,
+    centroids_and_bias,
+)
+from search.clustering.vectors import one_blas_thread, unit
+
+MIN_CLUSTERED_ROWS = 20_000  # fewer rows are compared exactly, which is quicker
+ROWS_PER_CLUSTER = 200
+SAMPLE_PER_CLUSTER = 32  # rows to train with
+MIN_SAMPLE_PER_CLUSTER = 16
+MAX_ROWS_PER_MEAN = 128  # in one k-means, whose rows are all in memory
+ITERATIONS = 10
+REFINEMENTS = 1
+
+
+def clusters_for(rows: int, sample: int) -> int:
+    """Return the number of clusters for so many rows, trained on such a sample."""
+    if rows < MIN_CLUSTERED_ROWS:
+        return 1
+    return max(1, min(rows // ROWS_PER_CLUSTER, sample // MIN_SAMPLE_PER_CLUSTER))
+
+
+def train(
+    sample: np.ndarray, clusters: int, metric: str, seed: int = 0, version: int = 0
+) -> Centroids:
+    """Return about `clusters` clusters of a sample, shape (rows, dimension).
+
+    The sample has any type of float; a memmap is read in parts. With few different
+    rows there are fewer clusters. The result depends on nothing but the arguments.
+    """
+    random = np.random.default_rng(seed)
+    with one_blas_thread():
+        if clusters < MIN_TWO_LEVELS:
+            means = _kmeans(sample, np.arange(len(sample)), clusters, metric, random)
+        else:
+            means = _kmeans_of_parts(sample, clusters, metric, random)
+        for _ in range(REFINEMENTS):
+            means = _moved(sample, _grouped(means, metric, random, version))
+        return _grouped(means, metric, random, version)
+
+
+def _kmeans_of_parts(
+    sample: np.ndarray, clusters: int, metric: str, random: np.random.Generator
+) -> np.ndarray:
+    """Return the means of clusters, each found in one part of the sample."""
+    everything = np.arange(len(sample))
+    parts = _kmeans(sample, everything, round(clusters**0.5), metric, random)
+    divided = _one_level(parts, metric)
+    labels = np.concatenate(
+        [divided.assign(block) for block in _blocks(sample, metric)]
+    )
+    order = np.argsort(labels, kind="stable")
+    counts = np.bincount(labels, minlength=len(parts))
+    ends = np.cumsum(counts)
+    # Rounded sums, so that the parts' shares add up to the clusters wanted.
+    shares = np.diff(np.round(ends * (clusters / len(sample))).astype(int), prepend=0)
+    return np.concatenate(
+        [
+            _kmeans(
+                sample, np.sort(order[end - count : end]), max(1, share), metric, random
+            )
+            for count, end, share in zip(counts, ends, shares, strict=True)
+            if count
+        ]
+    )
+
+
+def _kmeans(
+    sample: np.ndarray,
+    rows: np.ndarray,
+    clusters: int,
+    metric: str,
+    random: np.random.Generator,
+) -> np.ndarray:
+    """Return the means of at most `clusters` clusters of some rows: float32."""
+    clusters = min(clusters, len(rows))
+    if len(rows) > clusters * MAX_ROWS_PER_MEAN:
+        rows = np.sort(random.choice(rows, clusters * MAX_ROWS_PER_MEAN, replace=False))
+    vectors = _read(sample, rows, metric)
+    means = vectors[random.choice(len(vectors), clusters, replace=False)]
+    for _ in range(ITERATIONS):
+        labels = _one_level(means, metric).assign(vectors)
+        sums, counts = _sums(vectors, labels, clusters)
+        # A cluster that lost all its rows starts again from a row drawn by chance.
+        empty = counts == 0
+        means = sums / np.maximum(counts, 1)[:, None].astype(np.float32)
+        means[empty] = vectors[random.integers(len(vectors), size=empty.sum())]
+    return means[~empty]
+
+
+def _moved(sample: np.ndarray, centroids: Centroids) -> np.ndarray:
+    """Return the means of the rows nearest to each centroid that has any."""
+    sums, counts = np.zeros_like(centroids.vectors), np.zeros(len(centroids), int)
+    for block in _blocks(sample, centroids.metric):
+        added, more = _sums(block, centroids.assign(block), len(centroids))
+        sums += added
+        counts += more
+    return sums[counts > 0] / counts[counts > 0, None].astype(np.float32)
+
+
+def _sums(
+    vectors: np.ndarray, labels: np.ndarray, clusters: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sum of each cluster's vectors, and their number."""
+    counts = np.bincount(labels, minlength=clusters)
+    ends = np.cumsum(counts)
+    sums = np.zeros((clusters, vectors.shape[1]), np.float32)
+    ordered = vectors[np.argsort(labels, kind="stable")]
+    filled = counts > 0
+    sums[filled] = np.add.reduceat(ordered, (ends - counts)[filled])
+    return sums, counts
+
+
+def _grouped(
+    means: np.ndarray, metric: str, random: np.random.Generator, version: int
+) -> Centroids:
+    """Return clusters with these means, in the order of their parents."""
+    flat = _one_level(means, metric)
+    if len(means) < MIN_TWO_LEVELS:
+        return Centroids(flat.vectors, flat.bias, flat.parents, metric, version)
+    everything = np.arange(len(means))
+    parents = _kmeans(
+        flat.vectors, everything, round(len(means) ** 0.5), metric, random
+    )
+    labels = _one_level(parents, metric).assign(flat.vectors)
+    order = np.argsort(labels, kind="stable")
+    _, numbers = np.unique(labels[order], return_inverse=True)
+    return Centroids(
+        flat.vectors[order],
+        flat.bias[order],
+        numbers.astype(np.uint32),
+        metric,
+        version,
+    )
+
+
+def _one_level(means: np.ndarray, metric: str) -> Centroids:
+    vectors, bias = centroids_and_bias(means, metric)
+    return Centroids(vectors, bias, np.zeros(len(means), np.uint32), metric)
+
+
+def _blocks(sample: np.ndarray, metric: str) -> Iterator[np.ndarray]:
+    for start in range(0, len(sample), BLOCK_ROWS):
+        yield _read(sample, np.s_[start : start + BLOCK_ROWS], metric)
+
+
+def _read(sample: np.ndarray, rows: np.ndarray | slice, metric: str) -> np.ndarray:
+    vectors = np.asarray(sample[rows], np.float32)
+    return unit(vectors) if metric == "cosine" else vectors
