@@ -183,6 +183,7 @@ INSTALLED_APPS = [
     "postcards",
 ]
 MIDDLEWARE = [
+    "search.web.middleware.head_middleware",
     "search.observability.request_id.RequestIdMiddleware",
     "search.web.middleware.RequestTimingMiddleware",
     "search.clip_retrieval.errors.json_errors_middleware",

@@ -1,6 +1,9 @@
 """No page asks another host for anything, or does what the policy of pages forbids."""
 
 import re
+import socket
+from functools import partial
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Page, Route, expect
@@ -116,6 +119,22 @@ def test_a_picture_that_is_still_being_fetched_is_asked_for_again(visitor):
     visitor.complaints[:] = [
         text for text in visitor.complaints if not any(word in text for word in mine)
     ]
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/t/postcards/3/160", "/t/postcards/99999999/160", "/api/datasets/"]
+)
+def test_an_answer_to_head_has_no_body(path, live_server_process):
+    """The page asks so for images; a body would be read as the next answer."""
+    host, port = urlsplit(live_server_process.url).netloc.split(":")
+    lines = f"HEAD {path} HTTP/1.1", f"Host: {host}:{port}", "Connection: close"
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall("\r\n".join([*lines, "", ""]).encode())
+        answer = b"".join(iter(partial(connection.recv, 65_536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 ")
+    assert re.search(rb"Content-Length: [1-9]", head)
+    assert body == b""
 
 
 def test_what_is_opened_after_a_search_becomes_popular(visitor):

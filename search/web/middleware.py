@@ -1,10 +1,16 @@
-"""Middleware: request timing, and errors as pages or messages."""
+"""Middleware: request timing, HEAD, and errors as pages or messages."""
 
 import json
 import time
 from collections.abc import Callable
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    JsonResponse,
+    StreamingHttpResponse,
+)
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django_htmx.middleware import HtmxDetails
 
@@ -33,6 +39,32 @@ class RequestTimingMiddleware:
         times = metrics.REQUESTS.labels(name, request.method, response.status_code)
         times.observe(time.perf_counter() - started)
         return response
+
+
+def head_middleware(
+    get_response: Callable[[HttpRequest], HttpResponseBase],
+) -> Callable[[HttpRequest], HttpResponseBase]:
+    """Answer HEAD without a body.
+
+    Django and waitress leave this to each other: a body would be read as the answer to
+    the next request of the connection.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        response = get_response(request)
+        if request.method != "HEAD":
+            return response
+        if isinstance(response, StreamingHttpResponse):
+            empty = HttpResponse(status=response.status_code, headers=response.headers)
+            empty.cookies = response.cookies
+            response.close()
+            return empty
+        assert isinstance(response, HttpResponse)
+        response.headers.setdefault("Content-Length", str(len(response.content)))
+        response.content = b""
+        return response
+
+    return middleware
 
 
 class SearchErrorMiddleware:
