@@ -3,7 +3,8 @@
     .venv/bin/python benchmarks/collecting.py --members 50000
 
 Runs on a throwaway PostgreSQL, or with --sqlite on a file, and on the embedded engine
-with drawn vectors of 512 dimensions. Times are milliseconds, the median of --rounds.
+with vectors drawn by clip_like.py or bootstrapped from a folder (--vectors). Times are
+milliseconds, the median of --rounds.
 """
 
 import argparse
@@ -43,11 +44,13 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
+    from vector_sources import add_option
+
     parser = argparse.ArgumentParser()
     parser.add_argument("--members", type=int, default=50_000)
-    parser.add_argument("--dimension", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--sqlite", action="store_true")
+    add_option(parser)
     return parser.parse_args()
 
 
@@ -62,16 +65,15 @@ def start_django() -> None:
 def measure(options: argparse.Namespace) -> None:
     from django.conf import settings
     from django.test import Client
+    from vector_sources import describe
 
     settings.ALLOWED_HOSTS = ["testserver"]
     settings.LIMITS = dict.fromkeys(settings.LIMITS, "")
-    ids = draw(options.members + 5_000 * (options.rounds + 1), options.dimension)
+    ids = draw(options.members + 5_000 * (options.rounds + 1), options.vectors)
     user, large = fill(ids[: options.members])
     client = Client()
     client.force_login(user)
-    print(
-        f"{options.members:,} members, {options.dimension} dimensions, p50 of", end=" "
-    )
+    print(f"{options.members:,} members, {describe(options.vectors)}, p50 of", end=" ")
     print(f"{options.rounds} rounds, {'SQLite' if options.sqlite else 'PostgreSQL'}\n")
     print("| | p50 ms |\n|---|---|")
     pages(client, large, options.rounds)
@@ -80,15 +82,14 @@ def measure(options: argparse.Namespace) -> None:
     likeness(large, options.rounds)
 
 
-def draw(rows: int, dimension: int) -> list[int]:
+def draw(rows: int, folder: Path | None) -> list[int]:
     """Create the dataset, without an index since nothing searches; return its ids."""
     import numpy as np
     import pyarrow as pa
     from support.crowd import Crowd, stored
+    from vector_sources import open_source
 
-    random = np.random.default_rng(0)
-    vectors = random.standard_normal((rows, dimension), np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors = open_source(folder).images(rows)
     numbers = [str(row) for row in range(rows)]
     facts = {
         "url": [f"https://host.example/{number}.jpg" for number in numbers],

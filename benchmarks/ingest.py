@@ -41,7 +41,7 @@ def main() -> None:
         size = write_shard(folder / "shard", 0, rows)
         for number in BUILDERS:
             write_shard(folder / "shard", number, max(rows // 5, MIN_ROWS))
-        write_shard(folder / "many", 0, rows, times=MANY)
+        write_shard(folder / "many", 0, rows * MANY)
         print(f"A shard of {rows:,} rows, {size / 1e6:,.1f} MB.\n")
         measure(folder, arguments.rounds)
 

@@ -1,12 +1,15 @@
-"""Shards in LAION-400M's layout, drawn by chance: to measure imports with."""
+"""Shards in LAION-400M's layout, to measure imports with; metadata is random."""
 
 import hashlib
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from clip_like import ClipLike
+from vector_sources import VectorSource
 
 SOME_TEXT = """
 a the of with in red old vintage modern wedding dress house lake kitchen photo poster
@@ -18,25 +21,57 @@ SAFETY = (0.93, 0.05, 0.02)  # shares of UNLIKELY, UNSURE, NSFW
 # What a table of comma-separated values stumbles over.
 TRAPS = ('"{}"', "{}, {}", "it's {}", "{}\nnew line", '5" x 7" {}', "{}\ttab \\N {}")
 SITES = 20_000
+DRAWN = 20_000  # rows of metadata, repeated in larger shards
+BLOCK = 50_000  # vectors that are drawn at once
+MAX_BLOCKS = 1_000  # of a shard
 
 
-def write_shard(folder: Path, number: int, rows: int, times: int = 1) -> int:
-    """Write the three files of a shard of rows · times rows; return its bytes.
+def write_shard(
+    folder: Path,
+    number: int,
+    rows: int,
+    source: VectorSource | None = None,
+    captions: bool = True,
+) -> int:
+    """Write the files of a shard, in bounded memory; return their bytes.
 
-    The content is drawn for `rows` rows and repeated: ids come from row numbers, so
-    that no two items are the same. What tells text vectors apart has no directions
-    that matter more, which makes their graph the harder one.
+    Vectors are drawn by clip_like.py without a source; those of captions are written
+    if `captions` is true. Metadata is drawn for DRAWN rows and repeated with addresses
+    and keys of its own.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    vectors = ClipLike(number)
-    matrices = {"img_emb": vectors.images(rows), "text_emb": vectors.words(rows)}
-    for name, matrix in matrices.items():
-        repeated = np.tile(matrix.astype(np.float16), (times, 1))
-        np.save(folder / f"{name}_{number}.npy", repeated)
-    drawn = metadata(np.random.default_rng(number), rows)
-    table = pa.concat_tables([drawn] * times)
-    pq.write_table(table, folder / f"metadata_{number}.parquet")
+    source = source or ClipLike()
+    kinds = {"img_emb": source.images} | (
+        {"text_emb": source.texts} if captions else {}
+    )
+    for name, draw in kinds.items():
+        file = folder / f"{name}_{number}.npy"
+        shape = rows, source.dimension
+        matrix = np.lib.format.open_memmap(file, "w+", np.float16, shape)
+        for block, start in enumerate(range(0, rows, BLOCK)):
+            there = matrix[start : start + BLOCK]
+            there[:] = draw(len(there), number * MAX_BLOCKS + block)
+        matrix.flush()
+    write_metadata(folder / f"metadata_{number}.parquet", number, rows)
     return sum(path.stat().st_size for path in folder.glob(f"*_{number}.*"))
+
+
+def write_metadata(file: Path, number: int, rows: int) -> None:
+    drawn = drawn_metadata(min(rows, DRAWN))
+    with pq.ParquetWriter(file, drawn.schema) as writer:
+        for start in range(0, rows, DRAWN):
+            part = drawn.slice(0, rows - start)
+            own = [f"{number}-{row}" for row in range(start, start + len(part))]
+            for name in ("key", "url"):
+                values = pc.binary_join_element_wise(part[name], own, "-")
+                place = part.column_names.index(name)
+                part = part.set_column(place, name, values)
+            writer.write_table(part)
+
+
+@cache
+def drawn_metadata(rows: int) -> pa.Table:
+    return metadata(np.random.default_rng(0), rows)
 
 
 def metadata(random: np.random.Generator, rows: int) -> pa.Table:

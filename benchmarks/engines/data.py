@@ -134,10 +134,9 @@ class Questions:
 
 def words(rows: Rows, count: int) -> Questions:
     """Return text queries, which are far from the images: hard for a graph."""
-    return Questions(rows, ClipLike().words(count).astype(np.float32))
+    return Questions(rows, ClipLike().questions[:count])
 
 
 def pictures(rows: Rows, count: int) -> Questions:
     """Return image queries that resemble images of the dataset."""
-    sample = rows.vectors[:: max(1, rows.count // 1000)].astype(np.float32)
-    return Questions(rows, ClipLike().near(sample, count).astype(np.float32))
+    return Questions(rows, ClipLike().image_queries(count))
