@@ -32,6 +32,7 @@ urlpatterns = [
                 path(
                     "take-down", ingestion_views.take_down, name="ingestion-take-down"
                 ),
+                path("reindex", ingestion_views.reindex, name="ingestion-reindex"),
                 path("rejects.csv", ingestion_views.rejects, name="ingestion-rejects"),
             ]
         ),

@@ -10,6 +10,7 @@ table of its own: copies of the rows in the order of their clusters (`clustered`
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -69,9 +70,10 @@ class ItemTable:
     shards_per_partition: int = 4  # a power of two; a partition has one graph
     words_indexed: bool = True  # of all rows; otherwise CAPTION_INDEX is used
     index: str = GRAPH
-    # Hex digits of float32 that are subtracted from stored vectors; "" for none.
-    image_mean: str = ""
-    text_mean: str = ""
+    # Hex digits of float32 that are subtracted from stored vectors; "" for none, and
+    # None until the first rows have come.
+    image_mean: str | None = ""
+    text_mean: str | None = ""
     revision: int = 0  # changes with the centroids and what is assigned to them
     suffix: str = ""
     # For `arriving` and `rebuilt`, which exist on the node of this partition only.
@@ -87,6 +89,11 @@ class ItemTable:
     def main(self) -> "ItemTable":
         """The table with the vectors of both fields, in the order of ids."""
         return replace(self, field=None)
+
+    @property
+    def all_clustered(self) -> tuple["ItemTable", ...]:
+        """The tables in the order of clusters, of both fields."""
+        return tuple(map(self.clustered, VECTOR_COLUMNS))
 
     def clustered(self, field: str) -> "ItemTable":
         """Return the table with a field's vectors, in the order of their clusters.
@@ -111,7 +118,7 @@ class ItemTable:
 
     @property
     def is_centred(self) -> bool:
-        return bool(self.image_mean)
+        return self.image_mean != ""
 
     @property
     def vector_columns(self) -> dict[str, str]:
@@ -134,14 +141,16 @@ class ItemTable:
     def partition_bits(self) -> int:
         return SHARD_BITS + self.shards_per_partition.bit_length() - 1
 
+    def partition_of(self, shard: int) -> int:
+        return shard >> (self.partition_bits - SHARD_BITS)
+
     def arriving(self, shard: int, epoch: int) -> "ItemTable":
         """Return the table that collects a shard's rows during its import.
 
         Slugs have no capitals, so this cannot be another dataset's table.
         """
-        partition = shard >> (self.partition_bits - SHARD_BITS)
         suffix = f"_ARRIVING_{shard}_{epoch}"
-        return replace(self, suffix=suffix, partition=partition)
+        return replace(self, suffix=suffix, partition=self.partition_of(shard))
 
     def rebuilt(self, partition: int, attempt: int | str) -> "ItemTable":
         """Return the table in which the next state of a partition is built."""
@@ -164,26 +173,30 @@ def create(table: ItemTable) -> None:
     for a table that lacks another column.
     """
     read_table(table, lambda: _create(table))
-    if settings.CLICKHOUSE_CLUSTER and table.partition is None:
+    if settings.CLICKHOUSE_CLUSTER and table.partition is None and not table.field:
         client.command(distributed_statement(table))
-        client.command(
-            f"ALTER TABLE {distributed_name(table)}{on_cluster()} "
-            f"ADD COLUMN IF NOT EXISTS {WORDS_COLUMN}"
-        )
+        added = [WORDS_COLUMN, *_alias_definitions(table)]
+        changes = ", ".join(f"ADD COLUMN IF NOT EXISTS {each}" for each in added)
+        client.command(f"ALTER TABLE {distributed_name(table)}{on_cluster()} {changes}")
 
 
 def _create(table: ItemTable) -> None:
-    if not (columns := _names("columns", table)):
+    if not (columns := _columns_of(table)):
         client.command(create_statement(table))
         return
-    if missing := set(table.inserted_columns) - columns - {"words"}:
+    if missing := set(table.inserted_columns) - {*columns, "words"}:
         raise SearchUnavailable(
             f"The table {table.name} of an earlier version lacks the columns "
             f"{', '.join(sorted(missing))}: drop its dataset, and import it again."
         )
-    _check_means(table)
-    indexes = _names("data_skipping_indices", table)
-    changes = []
+    indexes = _indexes_of(table)
+    _check_means(table, columns)
+    # Missing in a table that was made before there were rows.
+    changes = [
+        f"ADD COLUMN IF NOT EXISTS {each}"
+        for each in _alias_definitions(table)
+        if each.partition(" ")[0] not in columns
+    ]
     if "words" not in columns:
         changes.append(f"ADD COLUMN IF NOT EXISTS {WORDS_COLUMN}")
     if WORDS_INDEX not in indexes:
@@ -197,26 +210,32 @@ def _create(table: ItemTable) -> None:
         client.command(f"ALTER TABLE {table.name}{where} {', '.join(changes)}")
 
 
-def _check_means(table: ItemTable) -> None:
-    """Raise SearchUnavailable for a table with the means of another dataset.
+def _check_means(table: ItemTable, columns: dict[str, str]) -> None:
+    """Raise SearchUnavailable for a table with other means.
 
-    One that was dropped in part, and had the same name.
+    It is left from a dataset of this name that was dropped.
     """
-    if table.field or not table.is_centred:
-        return
-    expressions = _names("columns", table, "default_expression")
-    for field in VECTOR_COLUMNS:
-        if embedding_expression(table, field) not in expressions:
+    for column, expression in _computed_columns(table).items():
+        if columns.get(column, expression) != expression:
             raise SearchUnavailable(
                 f"The table {table.name} is of another dataset of the same name: drop "
                 "this dataset, and import it again."
             )
 
 
-def _names(kind: str, table: ItemTable, column: str = "name") -> set[str]:
-    """Return the names of a table's "columns" or "data_skipping_indices"."""
+def _columns_of(table: ItemTable) -> dict[str, str]:
+    """Return the expressions of a table's columns by name; "" for stored ones."""
     rows = client.rows(
-        f"SELECT {column} AS name FROM system.{kind} "
+        "SELECT name, default_expression AS expression FROM system.columns "
+        "WHERE database = currentDatabase() AND table = {table:String}",
+        {"table": table.name},
+    )
+    return {row["name"]: row["expression"] for row in rows}
+
+
+def _indexes_of(table: ItemTable) -> set[str]:
+    rows = client.rows(
+        "SELECT name FROM system.data_skipping_indices "
         "WHERE database = currentDatabase() AND table = {table:String}",
         {"table": table.name},
     )
@@ -224,16 +243,28 @@ def _names(kind: str, table: ItemTable, column: str = "name") -> set[str]:
 
 
 def drop(table: ItemTable) -> None:
-    if settings.CLICKHOUSE_CLUSTER and table.partition is None:
-        client.command(
-            f"DROP TABLE IF EXISTS {distributed_name(table)}{on_cluster()} SYNC"
-        )
-    read_table(table, lambda: client.command(drop_statement(table)))
+    """Drop a table and, with a main table, those that are made from it."""
+    names = [table.name]
+    if not table.field:
+        names += [clustered.name for clustered in table.all_clustered]
+    if not table.suffix:
+        names.append(table.centroids_name)
+        if settings.CLICKHOUSE_CLUSTER:
+            names.insert(0, distributed_name(table))
+    for name in names:
+        read_table(table, partial(client.command, drop_statement(table, name)))
 
 
-def drop_statement(table: ItemTable) -> str:
+def drop_statement(table: ItemTable, name: str = "") -> str:
+    """Return the statement that drops a table, or another one beside it."""
     where = on_cluster() if table.partition is None else ""
-    return f"DROP TABLE IF EXISTS {table.name}{where} SYNC"
+    return f"DROP TABLE IF EXISTS {name or table.name}{where} SYNC"
+
+
+def engine(table: ItemTable) -> str:
+    """Return the engine of a table: replicated where a cluster is configured."""
+    replicated = settings.CLICKHOUSE_CLUSTER and table.partition is None
+    return "ReplicatedMergeTree" if replicated else "MergeTree"
 
 
 def on_cluster() -> str:
@@ -257,16 +288,14 @@ def distributed_statement(table: ItemTable) -> str:
 
 
 def create_statement(table: ItemTable) -> str:
-    replicated = bool(settings.CLICKHOUSE_CLUSTER) and table.partition is None
-    engine = "ReplicatedMergeTree" if replicated else "MergeTree"
-    where = on_cluster() if replicated else ""
+    where = on_cluster() if table.partition is None else ""
     order, granularity = ("(cluster, id)", 64) if table.field else ("id", 256)
     columns = ",\n".join(
         f"  {line}" for line in (*_columns(table), *_indexes(table), _lengths(table))
     )
     return f"""CREATE TABLE IF NOT EXISTS {table.name}{where} (
 {columns}
-) ENGINE = {engine}
+) ENGINE = {engine(table)}
 PARTITION BY bitShiftRight(id, {table.partition_bits})
 ORDER BY {order}
 SETTINGS index_granularity = {granularity}, default_compression_codec = 'LZ4',
@@ -295,15 +324,30 @@ def _columns(table: ItemTable) -> Iterator[str]:
     )
     for column in table.vector_columns.values():
         yield f"{column} Array(BFloat16) CODEC(NONE)"
-    if table.is_centred and not table.field:
-        for field, column in VECTOR_COLUMNS.items():
-            yield f"{column} Array(Float32) ALIAS {embedding_expression(table, field)}"
+    yield from _alias_definitions(table)
 
 
-def embedding_expression(table: ItemTable, field: str) -> str:
-    """Return the expression of a field's embedding, as it was before centring."""
-    column, mean = table.vector_columns[field], table.mean(field).tobytes().hex()
-    return f"{column} + reinterpret(unhex('{mean}'), 'Array(Float32)')"
+def _alias_definitions(table: ItemTable) -> list[str]:
+    return [
+        f"{column} Array(Float32) ALIAS {expression}"
+        for column, expression in _computed_columns(table).items()
+    ]
+
+
+def _computed_columns(table: ItemTable) -> dict[str, str]:
+    """Return the expressions of the embeddings, before their mean was subtracted.
+
+    Tables beside the main one do without: the engine moves rows between tables whose
+    stored columns are the same.
+    """
+    means = {"image": table.image_mean, "text": table.text_mean}
+    if not all(means.values()) or table.suffix or table.field:
+        return {}
+    return {
+        VECTOR_COLUMNS[field]: f"{CENTRED_COLUMNS[field]} + "
+        f"reinterpret(unhex('{mean}'), 'Array(Float32)')"
+        for field, mean in means.items()
+    }
 
 
 def _indexes(table: ItemTable) -> Iterator[str]:
@@ -317,7 +361,7 @@ def _indexes(table: ItemTable) -> Iterator[str]:
     yield WORDS_INDEX_DEFINITION
     # Until all rows have words. ALTER refuses to move rows between tables whose indexes
     # differ.
-    if not table.words_indexed:
+    if not table.words_indexed and not table.field:
         yield (
             f"INDEX {CAPTION_INDEX} caption "
             "TYPE text(tokenizer = splitByNonAlpha, preprocessor = lowerUTF8(caption))"

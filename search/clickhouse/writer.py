@@ -7,10 +7,14 @@ no search sees an incomplete shard or a part without its index.
 
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
 from . import client, cluster, schema
-from .schema import INDEX_LIST, INDEXES, SHARD_BITS, ItemTable
+from .schema import GRAPH, INDEX_LIST, INDEXES, SHARD_BITS, ItemTable
 
 NO_INDEX_ON_INSERT: dict[str, Any] = {
     "exclude_materialize_skip_indexes_on_insert": INDEX_LIST
@@ -24,6 +28,14 @@ def insert(table: ItemTable, batch: Any, token: str) -> None:
         client.insert_arrow(
             table.name, batch, insert_deduplication_token=token, **NO_INDEX_ON_INSERT
         )
+
+
+def list_array(matrix: np.ndarray) -> pa.ListArray:
+    """Return the rows of a matrix as lists, as tables take vectors."""
+    offsets = np.arange(0, matrix.size + 1, matrix.shape[1], dtype=np.int32)
+    return pa.ListArray.from_arrays(
+        pa.array(offsets), pa.array(np.ascontiguousarray(matrix).ravel())
+    )
 
 
 def on_its_node(table: ItemTable) -> AbstractContextManager[None]:
@@ -90,37 +102,34 @@ def assemble(
     ]
     with on_its_node(rebuilt):
         if excluded:
-            _copy_without(table, rebuilt, partition, excluded)
+            others = f"NOT ({shards_condition(excluded)})"
+            there = partition_condition(table, partition)
+            copy_rows(table, rebuilt, f"{others} AND {there}")
         else:
-            _attach(rebuilt, partition, table)
+            attach_partition(rebuilt, partition, table)
         for shard in arriving:
-            _attach(rebuilt, partition, shard)
+            attach_partition(rebuilt, partition, shard)
 
 
-def _attach(target: ItemTable, partition: int, source: ItemTable) -> None:
+def attach_partition(target: ItemTable, partition: int, source: ItemTable) -> None:
     """Link a partition's files into another table, without copying them."""
     client.command(
         f"ALTER TABLE {target.name} ATTACH PARTITION {partition:d} FROM {source.name}"
     )
 
 
-def _copy_without(
-    source: ItemTable, target: ItemTable, partition: int, shards: Sequence[int]
-) -> None:
-    tests = [
-        f"id NOT BETWEEN {first:d} AND {last:d}"
-        for first, last in (shard_bounds(shard) for shard in shards)
-    ]
+def copy_rows(source: ItemTable, target: ItemTable, condition: str) -> None:
+    """Copy rows between tables of the same columns, without their graphs."""
     columns = ", ".join(target.inserted_columns)
     client.command(
-        f"INSERT INTO {target.name} ({columns}) SELECT {columns} FROM {source.name} "
-        f"WHERE {' AND '.join([*tests, partition_condition(source, partition)])}",
+        f"INSERT INTO {target.name} ({columns}) "
+        f"SELECT {columns} FROM {source.name} WHERE {condition}",
         **NO_INDEX_ON_INSERT,
     )
 
 
 def build_indexes(rebuilt: ItemTable, partition: int) -> None:
-    """Merge a rebuilt partition into one part and build its graphs."""
+    """Merge a rebuilt partition into one part, and build its graphs if it has any."""
     # In one statement: index_state cannot tell a part that has only one of them.
     both = ", ".join(
         f"MATERIALIZE INDEX {index} IN PARTITION {partition:d}"
@@ -128,7 +137,8 @@ def build_indexes(rebuilt: ItemTable, partition: int) -> None:
     )
     with cluster.on_node(cluster.node_of_partition(partition)):
         client.command(f"OPTIMIZE TABLE {rebuilt.name} PARTITION {partition:d} FINAL")
-        client.command(f"ALTER TABLE {rebuilt.name} {both}", mutations_sync=1)
+        if rebuilt.index == GRAPH:
+            client.command(f"ALTER TABLE {rebuilt.name} {both}", mutations_sync=1)
 
 
 def vectors_indexed() -> int:
@@ -138,28 +148,66 @@ def vectors_indexed() -> int:
     return sum(rows[0]["value"] for rows in per_node if rows)
 
 
-def publish(table: ItemTable, partition: int, rebuilt: ItemTable) -> None:
-    """Replace the searched partition with the rebuilt one, in one step."""
+def publish(
+    table: ItemTable, partition: int, rebuilt: ItemTable, fields: Collection[str] = ()
+) -> None:
+    """Replace the searched partition with the rebuilt one, in one step per table.
+
+    `fields` are those whose clustered tables were rebuilt, too; others have no rows.
+    """
+    pairs = [(table, rebuilt)]
+    pairs += [(table.clustered(field), rebuilt.clustered(field)) for field in fields]
     with on_its_node(rebuilt):
-        client.command(
-            f"ALTER TABLE {table.name} "
-            f"REPLACE PARTITION {partition:d} FROM {rebuilt.name}"
-        )
+        for published, source in pairs:
+            client.command(
+                f"ALTER TABLE {published.name} "
+                f"REPLACE PARTITION {partition:d} FROM {source.name}"
+            )
+    _drop_clustered(table, partition, fields)
 
 
 def drop_partition(table: ItemTable, partition: int) -> None:
+    """Drop a partition: first where searches find its rows."""
+    _drop_clustered(table, partition)
+    _drop_partition(table, partition)
+
+
+def _drop_clustered(
+    table: ItemTable, partition: int, but: Collection[str] = ()
+) -> None:
+    for clustered in existing_clustered(table):
+        if clustered.field not in but:
+            _drop_partition(clustered, partition)
+
+
+def _drop_partition(table: ItemTable, partition: int) -> None:
     with cluster.on_node(cluster.node_of_partition(partition)):
         client.command(f"ALTER TABLE {table.name} DROP PARTITION {partition:d}")
 
 
 def hide(table: ItemTable, sql: str, parameters: dict[str, Any]) -> None:
-    """Mark the rows that pass a condition as removed; they stay in the graphs."""
-    statement = (
-        f"ALTER TABLE {table.name} UPDATE deleted = 1 WHERE deleted = 0 AND ({sql})"
+    """Mark the rows that pass a condition as removed; they stay in the index.
+
+    First where searches find them. Raises NotFound if there is no such table.
+    """
+    for each in (*existing_clustered(table), table):
+        statement = (
+            f"ALTER TABLE {each.name} UPDATE deleted = 1 WHERE deleted = 0 AND ({sql})"
+        )
+        update = partial(client.command, statement, parameters, mutations_sync=1)
+        schema.read_table(each, update)
+
+
+def existing_clustered(table: ItemTable) -> list[ItemTable]:
+    """Return the clustered tables of a main table that there are."""
+    sql = (
+        "SELECT name FROM system.tables WHERE database = currentDatabase() "
+        "AND name IN {names:Array(String)}"
     )
-    schema.read_table(
-        table, lambda: client.command(statement, parameters, mutations_sync=1)
-    )
+    names = [each.name for each in table.all_clustered]
+    per_node = schema.read_table(table, lambda: client.rows(sql, {"names": names}))
+    found = {row["name"] for rows in per_node for row in rows}
+    return [each for each in table.all_clustered if each.name in found]
 
 
 def side_tables(table: ItemTable | None = None) -> list[str]:

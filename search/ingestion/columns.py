@@ -10,8 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from search.clickhouse.schema import SHARD_BITS
+from search.clickhouse.schema import CLUSTERS, SHARD_BITS, ItemTable
 from search.clickhouse.words_column import words_of
+from search.clickhouse.writer import list_array
+from search.clustering.vectors import centre, round_to_bfloat16, unit
 from search.links import WHITE_SPACE
 from search.query.ratings import DEFAULT_RULES, UNRATED, RatingRules
 from search.retrieval import deduplication
@@ -33,11 +35,15 @@ NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 NSFW, ORIGINAL_NSFW = "nsfw", "original_nsfw"
 METADATA = "metadata"
 MAP = pa.map_(pa.string(), pa.string())
+PLAIN = ItemTable("", 0)  # a table that takes vectors as they are
 EMPTY = {pa.string(): "", pa.float32(): float("nan"), pa.uint32(): 0}
 
 
 def item_columns(
-    batch: Batch, shard: int, rules: RatingRules = DEFAULT_RULES
+    batch: Batch,
+    shard: int,
+    rules: RatingRules = DEFAULT_RULES,
+    target: ItemTable = PLAIN,
 ) -> pa.Table:
     """Return the rows of a batch, of plain cells, as an item table takes them.
 
@@ -63,8 +69,8 @@ def item_columns(
         table = table.append_column(ORIGINAL_NSFW, rated.original)
     columns["metadata"] = _metadata(table, names)
     columns["image_code"] = _codes(batch.image)
-    columns["image_embedding"] = _vectors(batch.image)
-    columns["text_embedding"] = _vectors(batch.text)
+    for field, vectors in (("image", batch.image), ("text", batch.text)):
+        columns[target.vector_columns[field]] = _vectors(vectors, field, target)
     return pa.table(columns)
 
 
@@ -190,9 +196,24 @@ def _codes(matrix: np.ndarray) -> pa.FixedSizeBinaryArray:
     return pa.FixedSizeBinaryArray.from_buffers(kind, len(codes), [None, data])
 
 
-def _vectors(matrix: np.ndarray) -> pa.ListArray:
-    """Return lists of float16 or float32, which ClickHouse converts to bfloat16."""
-    offsets = np.arange(0, matrix.size + 1, matrix.shape[1], dtype=np.int32)
-    return pa.ListArray.from_arrays(
-        pa.array(offsets), pa.array(np.ascontiguousarray(matrix).ravel())
-    )
+def means_of(batch: Batch, metric: str) -> dict[str, str]:
+    """Return the mean of a batch's vectors by field, in hex digits of float32.
+
+    For the cosine the mean of unit vectors, which is what is compared.
+    """
+    means = {}
+    for field, matrix in (("image", batch.image), ("text", batch.text)):
+        vectors = matrix if metric == "L2Distance" else unit(matrix)
+        mean = vectors.mean(axis=0, dtype=np.float64)
+        means[field] = mean.astype("<f4").tobytes().hex()
+    return means
+
+
+def _vectors(matrix: np.ndarray, field: str, table: ItemTable) -> pa.ListArray:
+    """Return lists of float16 or float32, which ClickHouse converts to bfloat16.
+
+    It cuts off bits, so vectors for clusters are rounded here.
+    """
+    if table.index == CLUSTERS:
+        matrix = round_to_bfloat16(centre(matrix, table.mean(field)))
+    return list_array(matrix)

@@ -5,11 +5,11 @@ from django.utils import timezone
 
 from search.clickhouse import schema, writer
 from search.errors import InvalidQuery, NotFound, ShardUnreadable
-from search.models import Dataset, Partition, Shard
+from search.models import Dataset, Partition, Shard, Training
 from search.models.registry import own_field
 from search.removals.takedowns import needs_removal_list
 
-from . import publishing, tasks
+from . import clusters, publishing, tasks
 from .progress import spans
 from .sources.protocol import parse_range
 from .sources.registry import source_of
@@ -166,26 +166,37 @@ def drop(dataset: Dataset, shards: QuerySet[Shard]) -> int:
     return len(dropped)
 
 
-def reindex(dataset: Dataset) -> int:
-    """Schedule what an earlier version did not index; return the partitions to do.
+def needs_reindex(dataset: Dataset, keep_graph: bool = False) -> bool:
+    """Return whether `reindex` has anything to do that it has not begun."""
+    by_graph = dataset.index == Dataset.Index.GRAPH and not keep_graph
+    return by_graph or not dataset.words_indexed or clusters.is_outgrown(dataset)
 
-    Partitions that a request before has left undone are continued with.
+
+def reindex(dataset: Dataset, keep_graph: bool = False) -> int:
+    """Schedule what a dataset's index lacks; return the number of partitions to do.
+
+    What may lack are clusters in place of graphs, unless these are kept, more clusters
+    where a dataset has outgrown them, and words of captions that an earlier version did
+    not index. Partitions that a request before has left undone are continued with.
     """
-    if dataset.words_indexed:
-        return 0
-    if not dataset.partitions.filter(reindex=True).exists():
+    undone = dataset.partitions.filter(reindex=True)
+    if not undone.exists():
+        if not needs_reindex(dataset, keep_graph):
+            return 0
         visible = dataset.shards.filter(rows_visible__gt=0)
-        for number in {
-            publishing.partition_of(dataset, shard)
-            for shard in visible.values_list("number", flat=True)
-        }:
-            Partition.objects.update_or_create(
-                dataset=dataset, number=number, defaults={"reindex": True}
-            )
-    dataset.partitions.filter(reindex=True).update(failures=0, error="")
+        for shard in visible.values_list("number", flat=True):
+            number = publishing.partition_of(dataset, shard)
+            Partition.objects.get_or_create(dataset=dataset, number=number)
+        if dataset.index == Dataset.Index.GRAPH and not keep_graph:
+            Training.objects.get_or_create(dataset=dataset)
+        elif clusters.is_outgrown(dataset):
+            clusters.schedule(dataset, dataset.training)
+        # All: one that is being published may not have seen the request.
+        dataset.partitions.update(reindex=True)
+    undone.update(failures=0, error="")
     publishing.finish_reindex(dataset)  # if there is nothing to do
     tasks.enqueue_due_partitions(dataset)
-    return dataset.partitions.filter(reindex=True).count()
+    return undone.count()
 
 
 def drop_dataset(dataset: Dataset) -> None:

@@ -14,6 +14,8 @@ from django.utils import timezone
 from search import cache
 from search.models import Dataset, Partition, Reject, Shard
 
+from . import clusters
+
 State = Shard.State
 MOVING = frozenset([State.QUEUED, State.INGESTING, State.ARRIVED, State.REMOVING])
 SETTLED = frozenset([State.PENDING, State.INGESTED])
@@ -203,3 +205,22 @@ def spans(numbers: Iterable[int]) -> str:
     return ", ".join(
         str(first) if first == last else f"{first}-{last}" for first, last in runs
     )
+
+
+def index_work(dataset: Dataset) -> str:
+    """Return in a sentence how the index is being renewed, or why it should be."""
+    left = dataset.partitions.filter(reindex=True).count()
+    if left:
+        total = dataset.partitions.count()
+        return (
+            f"The index is being renewed beside searches: {total - left:,} of "
+            f"{total:,} partitions are done."
+        )
+    if not dataset.words_indexed:
+        return "Words in captions are indexed as by an earlier version."
+    if clusters.is_outgrown(dataset):
+        return (
+            "The dataset has outgrown its clusters: searches read more rows than they "
+            "have to."
+        )
+    return ""

@@ -17,7 +17,7 @@ from django.db import connection, transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
-from search.clickhouse import client, schema, words_column, writer
+from search.clickhouse import client, clustered, schema, words_column, writer
 from search.clickhouse.schema import INDEXES, ItemTable
 from search.errors import SearchError, SearchUnavailable
 from search.jobs.leases import (
@@ -29,6 +29,8 @@ from search.jobs.leases import (
 )
 from search.models import Dataset, Partition, Shard
 from search.removals import takedowns
+
+from . import clusters
 
 State = Shard.State
 IN_PROGRESS = [State.QUEUED, State.INGESTING]
@@ -105,10 +107,12 @@ def _to_reindex(dataset: Dataset) -> QuerySet[Partition]:
 def _acquire(dataset: Dataset, number: int) -> "Publication | None":
     Partition.objects.get_or_create(dataset=dataset, number=number)
     lease = Lease.acquire(dataset.partitions.filter(number=number))
-    partition = lease.row.first() if lease else None
+    # With the dataset as it is now: its means may be newer than the caller's.
+    row = lease.row.select_related("dataset") if lease else None
+    partition = row.first() if row else None
     if lease is None or partition is None:
         return None
-    return Publication(dataset, partition, lease)
+    return Publication(partition.dataset, partition, lease)
 
 
 @dataclass
@@ -156,7 +160,8 @@ class Publication:
         rebuilt = self._assemble(table, shards)
         self._fill_words(rebuilt)
         if rows := self._check_counts(rebuilt, shards):
-            self._build_indexes(rebuilt, rows)
+            self._build_indexes(rebuilt, sum(rows.values()))
+        fields = self._fill_clusters(rebuilt, rows, [each.number for each in shards])
         # Hide takedowns since the rows were read, in the new table and, for later
         # ones, in the published one.
         read_at = [shard.started_at for shard in shards if shard.started_at]
@@ -164,7 +169,7 @@ class Publication:
         takedowns.hide(self.dataset, rebuilt, since)
         self.lease.renew()
         if rows:
-            writer.publish(table, number, rebuilt)
+            writer.publish(table, number, rebuilt, fields)
         else:
             writer.drop_partition(table, number)
         takedowns.hide(self.dataset, table, since)
@@ -172,6 +177,7 @@ class Publication:
             schema.drop(table.arriving(shard.number, shard.epoch))
         schema.drop(rebuilt)
         self._finish_reindex()
+        clusters.schedule_if_outgrown(self.dataset)
 
     def _reindex(self) -> None:
         """Add to the partition what an earlier version did not index.
@@ -183,16 +189,26 @@ class Publication:
         self.lease.renew(started_at=started)
         schema.create(table)
         rebuilt = self._assemble(table, [])
-        if self._check_counts(rebuilt, []):
+        if rows := self._check_counts(rebuilt, []):
             self._fill_words(rebuilt)
             words_column.build_index(rebuilt, number)
+            fields = self._fill_clusters(rebuilt, rows, [])
             takedowns.hide(self.dataset, rebuilt, started)
             self.lease.renew()
-            writer.publish(table, number, rebuilt)
+            writer.publish(table, number, rebuilt, fields)
             takedowns.hide(self.dataset, table, started)
-        self.lease.release(failures=0, error="", reindex=False)
+        self._release()
         schema.drop(rebuilt)
         self._finish_reindex()
+
+    def _release(self) -> None:
+        """Release the lease of a partition whose next state is published."""
+        changes: dict[str, Any] = {"failures": 0, "error": ""}
+        # What was asked for meanwhile is still to be done.
+        if self.partition.reindex:
+            changes["reindex"] = False
+        self.lease.release(**changes)
+        clusters.bump_revision(self.dataset)
 
     def _finish_reindex(self) -> None:
         """Search by the new index once the last partition has it."""
@@ -222,8 +238,8 @@ class Publication:
         writer.assemble(table, self.partition.number, rebuilt, arriving, numbers)
         return rebuilt
 
-    def _check_counts(self, rebuilt: ItemTable, shards: list[Shard]) -> int:
-        """Return the number of rows in the new table.
+    def _check_counts(self, rebuilt: ItemTable, shards: list[Shard]) -> dict[int, int]:
+        """Return the rows of the new table, by shard.
 
         Where it differs from the ledger, shards start over, and SearchUnavailable is
         raised.
@@ -245,9 +261,48 @@ class Publication:
                 f"Rows of the shards {numbers} are not as the ledger has them; they "
                 "are brought in again."
             )
-        return sum(rows for rows, _ in counts.values())
+        return {shard: rows for shard, (rows, _) in counts.items()}
+
+    def _fill_clusters(
+        self, rebuilt: ItemTable, rows: dict[int, int], changed: list[int]
+    ) -> list[str]:
+        """Build the next state of the clustered tables beside that of the main one.
+
+        `rows` are those of the partition, by shard. Return the fields that have a
+        table. Raises SearchUnavailable where the new tables have other rows.
+        """
+        if not (rows and clusters.are_kept(self.dataset)):
+            return []
+        by_field = clusters.fields_of_rows(self.dataset, rows)
+        centroids = clusters.centroids_of(self.dataset, rebuilt, by_field)
+        table, missing = self.dataset.item_table, {}
+        for field, wanted in by_field.items():
+            version = centroids[field].version
+            missing[field] = clustered.start(
+                table, rebuilt, field, version, wanted, changed
+            )
+        vectors = sum(
+            by_field[field][shard] for field in missing for shard in missing[field]
+        )
+        self.lease.renew(vectors=vectors, vectors_done=0)
+        clustered.fill(
+            rebuilt,
+            centroids,
+            missing,
+            lambda done: self.lease.renew(vectors_done=done),
+        )
+        for field, wanted in by_field.items():
+            found = clustered.merge(rebuilt, field)
+            if found != {shard: (count, count) for shard, count in wanted.items()}:
+                raise SearchUnavailable(
+                    f"The clusters of {rebuilt.name} do not have all rows."
+                )
+        return list(by_field)
 
     def _build_indexes(self, rebuilt: ItemTable, rows: int) -> None:
+        if self.dataset.index == Dataset.Index.CLUSTERS:
+            writer.build_indexes(rebuilt, self.partition.number)
+            return
         self.lease.renew(vectors=rows * len(INDEXES), vectors_done=0)
         with self._progress_reported():
             writer.build_indexes(rebuilt, self.partition.number)
@@ -282,7 +337,7 @@ class Publication:
         """Update the ledger; return the shards that have not changed meanwhile."""
         unchanged = []
         with transaction.atomic():
-            self.lease.release(failures=0, error="", reindex=False)
+            self._release()
             for shard in shards:
                 row = Shard.objects.filter(pk=shard.pk)
                 if rows := _rows_after(shard):
@@ -304,8 +359,9 @@ def finish_reindex(dataset: Dataset) -> None:
     if dataset.partitions.filter(reindex=True).exists():
         return
     Dataset.objects.filter(pk=dataset.pk).update(words_indexed=True)
-    dataset.words_indexed = True
-    schema.create(dataset.item_table)  # drops the index of the earlier version
+    clusters.finish_move(dataset)
+    dataset.refresh_from_db()
+    schema.create(dataset.item_table)  # drops the indexes of the earlier version
 
 
 def _rows_after(shard: Shard) -> int:

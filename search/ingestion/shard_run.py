@@ -22,11 +22,11 @@ from search.clickhouse import schema, writer
 from search.clickhouse.schema import ItemTable
 from search.errors import NotFound, SearchUnavailable, ShardUnreadable
 from search.jobs.runs import Run
-from search.models import Reject, Shard
+from search.models import Dataset, Reject, Shard
 from search.query.ratings import MAX_VALUE_LENGTH, RatingRules
 from search.removals.takedowns import REJECT_REASON, RemovalList
 
-from .columns import item_columns, unknown_ratings
+from .columns import item_columns, means_of, unknown_ratings
 from .sources.protocol import Batch, OpenShard, Rejected, check_rows
 from .sources.registry import source_of
 from .sources.tables import column_named
@@ -201,9 +201,24 @@ class ShardRun(Run):
 
     def _insert_batch(self, batch: Batch) -> None:
         if len(batch.rows):
-            token = f"{self.record.number}:{self.record.epoch}:{batch.start}"
-            columns = item_columns(batch, self.record.number, self._rules)
-            writer.insert(self._table, columns, token)
+            self._fix_means(batch)
+            shard, table = self.record, self._table
+            token = f"{shard.number}:{shard.epoch}:{batch.start}"
+            columns = item_columns(batch, shard.number, self._rules, table)
+            writer.insert(table, columns, token)
+
+    def _fix_means(self, batch: Batch) -> None:
+        """Let the first rows of a dataset decide what its vectors are relative to.
+
+        Of several shards the first one decides for all.
+        """
+        dataset = self.record.dataset
+        if dataset.image_mean is not None or dataset.index == Dataset.Index.GRAPH:
+            return
+        means = means_of(batch, dataset.metric)
+        undecided = Dataset.objects.filter(pk=dataset.pk, image_mean=None)
+        undecided.update(image_mean=means["image"], text_mean=means["text"])
+        dataset.refresh_from_db(fields=["image_mean", "text_mean"])
 
     def _check_complete(self, content: OpenShard) -> None:
         """Raise ShardUnreadable unless each row is an item or a reject."""

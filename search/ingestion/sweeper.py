@@ -65,7 +65,8 @@ def drop_orphan_tables() -> None:
     for partition in leased.select_related("dataset"):
         table = partition.dataset.item_table
         rebuilt = table.rebuilt(partition.number, partition.attempts)
-        wanted.update([rebuilt.name, rebuilt.words_name])
+        wanted.update(each.name for each in (rebuilt, *rebuilt.all_clustered))
+        wanted.add(rebuilt.words_name)
     for name in names:
         if name not in wanted:
             writer.drop_side_table(name)

@@ -1,6 +1,6 @@
 """The registry of datasets, the ledger of their imports, removals and picks."""
 
-from .ledger import Partition, Reject, Shard
+from .ledger import Partition, Reject, Shard, Training
 from .picking import Conversion, ConversionFile, Pick
 from .registry import Dataset, Evaluation
 from .removal import Removal
@@ -15,4 +15,5 @@ __all__ = [
     "Reject",
     "Removal",
     "Shard",
+    "Training",
 ]

@@ -85,7 +85,7 @@ class Partition(models.Model):
     # Consecutive attempts without progress.
     failures = models.PositiveIntegerField(default=0)
     lease_until = models.DateTimeField(null=True, blank=True)
-    # Vectors of both graphs, and how many of them are indexed.
+    # Vectors of both fields, and how many of them are indexed.
     vectors = models.PositiveBigIntegerField(default=0)
     vectors_done = models.PositiveBigIntegerField(default=0)
     started_at = models.DateTimeField(null=True, blank=True)
@@ -103,6 +103,29 @@ class Partition(models.Model):
 
     def __str__(self) -> str:
         return f"{self.dataset}, partition {self.number}"
+
+
+class Training(models.Model):
+    """The centroids that rows of a dataset are assigned to, with their training.
+
+    A dataset has one as soon as it is to be searched by clusters.
+    """
+
+    dataset = models.OneToOneField(
+        "Dataset", on_delete=models.CASCADE, related_name="training"
+    )
+    # Of the centroids that publishing assigns rows to; 0 before the first.
+    version = models.PositiveSmallIntegerField(default=0)
+    clusters = models.PositiveIntegerField(default=0)
+    # Whether the next version is to be trained, before anything else is published.
+    is_due = models.BooleanField(default=True)
+    attempts = models.PositiveIntegerField(default=0)
+    # Consecutive attempts without progress.
+    failures = models.PositiveIntegerField(default=0)
+    lease_until = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.dataset}, centroids {self.version}"
 
 
 class Reject(models.Model):

@@ -196,6 +196,7 @@ class Dataset(models.Model):
     @property
     def item_table(self) -> ItemTable:
         """The ClickHouse table of the dataset's items."""
+        clustered = self.index == self.Index.CLUSTERS
         return ItemTable(
             slug=self.slug,
             dimension=self.dimension,
@@ -206,8 +207,8 @@ class Dataset(models.Model):
             shards_per_partition=self.shards_per_partition,
             words_indexed=self.words_indexed,
             index=self.index,
-            image_mean=self.image_mean or "",
-            text_mean=self.text_mean or "",
+            image_mean=self.image_mean if clustered else "",
+            text_mean=self.text_mean if clustered else "",
             revision=self.index_revision,
         )
 

@@ -13,6 +13,9 @@ from django.views.decorators.http import require_safe
 from search.errors import SearchUnavailable
 from search.evaluation.advice import advice
 from search.evaluation.recall import GOOD_RECALL
+from search.ingestion import control
+from search.ingestion.progress import index_work
+from search.jobs.leases import MAX_FAILURES, lease_expired
 from search.models import Dataset, Evaluation
 from search.query.url_params import search_url
 from search.retrieval import service
@@ -29,6 +32,8 @@ class DatasetPage:
     weights: str
     state: dict[str, Any] | None  # of the index
     health: str
+    index_work: str  # what is being done to the index, or should be
+    reindex: str  # the label of the button that does it
     search: str  # address of the start page
     evaluation: Evaluation | None
     good_recall: float
@@ -48,12 +53,25 @@ def dataset(request: HttpRequest, slug: str) -> HttpResponse:
         weights=PurePath(dataset.weights).name,
         state=state,
         health=_health(state),
+        index_work=index_work(dataset),
+        reindex=_reindex_label(dataset),
         search=search_url({"dataset": slug}),
         evaluation=evaluation,
         good_recall=GOOD_RECALL,
         advice=advice(evaluation) if evaluation else [],
     )
     return render(request, "search/dataset.html", vars(page))
+
+
+def _reindex_label(dataset: Dataset) -> str:
+    """Return "" where there is nothing to do, or it is being done."""
+    undone = dataset.partitions.filter(reindex=True)
+    if undone.exists():
+        failed = undone.filter(lease_expired(), failures__gte=MAX_FAILURES)
+        return "Continue with the index" if failed.exists() else ""
+    if dataset.index == Dataset.Index.GRAPH:
+        return "Move to clusters"
+    return "Renew the index" if control.needs_reindex(dataset) else ""
 
 
 def _state(dataset: Dataset) -> dict[str, Any] | None:

@@ -142,6 +142,13 @@ def take_down(request: HttpRequest, dataset: Dataset) -> HttpResponse:
     return redirect("ingestion", slug=dataset.slug)
 
 
+@require_POST
+@for_staff
+def reindex(request: HttpRequest, dataset: Dataset) -> HttpResponse:
+    control.reindex(dataset)
+    return redirect("dataset", slug=dataset.slug)
+
+
 @require_safe
 @for_staff
 def rejects(request: HttpRequest, dataset: Dataset) -> HttpResponseBase:

@@ -69,7 +69,8 @@ def tiny_dataset(folder: Path, **fields) -> Dataset:
 
 def drop_tables(dataset: Dataset) -> None:
     table = dataset.item_table
-    for name in [table.name, *writer.side_tables(table)]:
+    schema.drop(table)
+    for name in writer.side_tables(table):
         writer.drop_side_table(name)
 
 

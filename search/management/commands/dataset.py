@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from search.clickhouse import client
 from search.ingestion import control, validation
 from search.ingestion.control import shards_of
-from search.ingestion.progress import ImportProgress, spans
+from search.ingestion.progress import ImportProgress, index_work, spans
 from search.jobs.leases import MAX_FAILURES, WORKER_DIED, lease_expired
 from search.management.console import (
     Error,
@@ -95,9 +95,14 @@ class Command(BaseCommand):
             parser_of_action.add_argument("slug")
             add_shards(parser_of_action)
         reindex = actions.add_parser(
-            "reindex", help="Index what an earlier version did not, beside searches."
+            "reindex",
+            help="Move to clusters, or to more of them, and index what an earlier "
+            "version did not; beside searches.",
         )
         reindex.add_argument("slug")
+        reindex.add_argument(
+            "--keep-graph", action="store_true", help="search by graphs as before"
+        )
         drop = actions.add_parser("drop", help="Drop some shards, or all of it.")
         drop.add_argument("slug")
         add_shards(drop)
@@ -157,14 +162,8 @@ class Command(BaseCommand):
             *_unknown_ratings(progress),
             f"Index: {self._index(dataset)}",
         ]
-        if not dataset.words_indexed:
-            left = dataset.partitions.filter(reindex=True).count()
-            lines.append(
-                f"Words in captions: {left:,} partitions are to be reindexed"
-                if left
-                else "Words in captions: indexed by an earlier version; "
-                f"`dataset reindex {slug}` brings them up to date"
-            )
+        if work := index_work(dataset):
+            lines.append(f"{work} `dataset reindex {slug}` does that, or continues it.")
         lines += [f"{rows:,} rows: {note}" for note, rows in progress.notes]
         if progress.rows_unaccounted:
             lines.append(f"{progress.rows_unaccounted:,} rows are lost: a fault.")
@@ -190,14 +189,15 @@ class Command(BaseCommand):
         if single_process() and action in ("resume", "retry"):
             self.stdout.write(f"The server brings them in, or `ingest {slug}`.")
 
-    def _reindex(self, *, slug: str, **options: Any) -> None:
+    def _reindex(self, *, slug: str, keep_graph: bool, **options: Any) -> None:
         dataset = Dataset.for_slug(slug)
-        if dataset.words_indexed:
+        undone = dataset.partitions.filter(reindex=True).exists()
+        if not undone and not control.needs_reindex(dataset, keep_graph):
             self.stdout.write(f"{dataset} is indexed already.")
             return
         # The server, if it has the embedded engine open, finds the work in the ledger.
         with nullcontext() if client.locked_by() else local_worker():
-            total = control.reindex(dataset)
+            total = control.reindex(dataset, keep_graph)
             self._watch_reindex(dataset, total)
         self.stdout.write(f"{dataset} is indexed.")
 
