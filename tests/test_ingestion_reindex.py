@@ -53,7 +53,7 @@ def old(tmp_path) -> Dataset:
     for number in (0, 1, 4):
         known = metadata(ROWS) | {"caption": captions, "NSFW": [None] * ROWS}
         write_shard(tmp_path, number, ROWS, metadata=known)
-    dataset = tiny_dataset(tmp_path)
+    dataset = tiny_dataset(tmp_path, index="graph")
     import_all(dataset)
     make_old(dataset, dataset.item_table)
     yield dataset
@@ -116,11 +116,11 @@ def test_an_old_table_is_searched_as_before_until_all_of_it_is_reindexed(old):
         writer.build_indexes(table, partition)
     before = writer.vectors_indexed()
     assert (count("zebrafish"), count("红色的猫")) == (30, 30)
-    assert control.reindex(old) == 2
+    assert control.reindex(old, keep_graph=True) == 2
     assert publish(old) == [0, 1]
     assert writer.vectors_indexed() == before
     assert_reindexed(old)
-    assert control.reindex(old) == 0
+    assert control.reindex(old, keep_graph=True) == 0
 
 
 def test_reindexing_goes_on_where_it_broke_off(old, monkeypatch):
@@ -133,12 +133,12 @@ def test_reindexing_goes_on_where_it_broke_off(old, monkeypatch):
         return fill(*arguments)
 
     monkeypatch.setattr(words_column, "_fill_next", fail_at_the_fourth)
-    control.reindex(old)
+    control.reindex(old, keep_graph=True)
     with pytest.raises(SearchUnavailable):
         publish(old)
     old.refresh_from_db()
     assert (old.words_indexed, count("zebrafish")) == (False, 30)
-    assert control.reindex(old) == 2
+    assert control.reindex(old, keep_graph=True) == 2
     assert publish(old) == [0, 1]
     assert_reindexed(old)
 
@@ -153,7 +153,7 @@ def test_what_is_published_meanwhile_has_its_words(old):
     words = {row["id"] >> SHARD_BITS: row["words"] for row in rows_of(old)}
     assert words[0] and words[1] and not words[4]
     assert count("zebrafish") == 30  # as before
-    control.reindex(old)
+    control.reindex(old, keep_graph=True)
     publish(old)
     assert_reindexed(old)
 
@@ -167,7 +167,7 @@ def test_items_taken_down_meanwhile_stay_hidden(old, monkeypatch):
         build(*arguments)
 
     monkeypatch.setattr(words_column, "build_index", take_down_and_build)
-    control.reindex(old)
+    control.reindex(old, keep_graph=True)
     publish(old)
     hidden = client.rows("SELECT id FROM item_tiny WHERE deleted = 1")
     assert {row["id"] for row in hidden} == {item}
@@ -188,7 +188,7 @@ def test_the_command_reindexes_and_shows_how_far_it_is(old, settings, monkeypatc
     shown = StringIO()
     call_command("dataset", "show", "tiny", stdout=shown)
     assert "`dataset reindex tiny`" in shown.getvalue()
-    call_command("dataset", "reindex", "tiny", stdout=shown)
+    call_command("dataset", "reindex", "tiny", "--keep-graph", stdout=shown)
     assert shown.getvalue().splitlines()[-1] == "Tiny is indexed."
     assert_reindexed(old)
 
@@ -210,7 +210,7 @@ def test_the_command_ends_where_a_partition_cannot_be_reindexed(
     monkeypatch.setattr(words_column, "fill", fail)
     monkeypatch.setattr(tasks, "enqueue_due_partitions", try_often)
     with pytest.raises(Error, match="The disk of the search engine is full"):
-        call_command("dataset", "reindex", "tiny", stdout=StringIO())
+        call_command("dataset", "reindex", "tiny", "--keep-graph", stdout=StringIO())
     old.refresh_from_db()
     assert not old.words_indexed
 

@@ -36,7 +36,7 @@ class LiveVersion:
 
     @property
     def first_cluster(self) -> int:
-        """What is added to a number of a cluster to get that of its rows."""
+        """The number in rows of the first cluster; others follow."""
         return self.centroids.version << CLUSTER_BITS
 
 
