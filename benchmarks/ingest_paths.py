@@ -2,21 +2,21 @@
 
 Each is run in a process of its own, so that its peak of memory is its own:
 
-    .venv/bin/python benchmarks/ingest_paths.py arriving SOURCE NUMBER
+    .venv/bin/python benchmarks/ingest_paths.py arriving SOURCE
 
 in an environment with VAR_DIR. Prints its steps as JSON.
 """
 
 import json
 import os
-import resource
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Thread
+from types import ModuleType
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ["DJANGO_SETTINGS_MODULE"] = "laionweb.settings"
@@ -28,8 +28,11 @@ django.setup()
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 from django.core.management import call_command  # noqa: E402
+from memory import Watch, anonymous_mb  # noqa: E402
 
-from search.clickhouse import client, schema, writer  # noqa: E402
+from search.clickhouse import client  # noqa: E402
+from search.clickhouse.schema import CLUSTERS, GRAPH  # noqa: E402
+from search.ingestion import clusters as ingestion_clusters  # noqa: E402
 from search.ingestion import control, publishing, shard_run  # noqa: E402
 from search.models import Dataset, Shard  # noqa: E402
 from search.query.model import SearchQuery, Term  # noqa: E402
@@ -44,7 +47,7 @@ DOCUMENTS_TABLE = """CREATE TABLE laion (
 
 @dataclass(frozen=True)
 class Step:
-    """The cost of a step; memory is resident, in megabytes, before and at most."""
+    """The cost of a step; memory is the process's own, in MB, before and at most."""
 
     name: str
     rows: int
@@ -54,105 +57,109 @@ class Step:
     peak_mb: float
 
 
-def arriving(source: str, number: str) -> list[Step]:
-    """Ingest a shard of a folder, without indexes."""
-    dataset = dataset_of(source)
-    shard = queued(dataset, int(number))
+def arriving(source: str) -> list[Step]:
+    """Ingest a shard of a folder, without an index."""
+    return [arrived(dataset_of(source))]
+
+
+def clusters(source: str) -> list[Step]:
+    """Publish an ingested shard to be searched by clusters, as is the default."""
+    return published(dataset_of(source), "published, clusters")
+
+
+def graph(source: str) -> list[Step]:
+    """Ingest a shard, and publish it to be searched by graphs."""
+    dataset = dataset_of(source, GRAPH)
+    arrived(dataset)
+    return published(dataset, "published, graphs")
+
+
+def arrived(dataset: Dataset) -> Step:
+    shard = queued(dataset, 0)
     step = watched("arriving", lambda: shard_run.ingest(shard.pk))
     shard.refresh_from_db()
     assert shard.state == Shard.State.ARRIVED, shard.error
-    return [counted(step, shard.rows_kept)]
+    return replace(step, rows=shard.rows_kept)
 
 
-def graphs(source: str, number: str) -> list[Step]:
-    """Run the steps of publishing one by one for an ingested shard.
-
-    In a table that the next publication drops.
-    """
-    dataset = dataset_of(source)
-    shard = dataset.shards.get(number=number)
-    table, partition = dataset.item_table, int(number)
-    rebuilt = table.rebuilt(partition, 0)
-    schema.create(table)
-    arrived = table.arriving(shard.number, shard.epoch)
-    writer.assemble(table, partition, rebuilt, [arrived], [])
-    statements = {"merge": f"OPTIMIZE TABLE {rebuilt.name} PARTITION {partition} FINAL"}
-    for field, index in schema.INDEXES.items():
-        statements[f"{field} graph"] = (
-            f"ALTER TABLE {rebuilt.name} MATERIALIZE INDEX {index} "
-            f"IN PARTITION {partition}"
-        )
-    steps = [
-        watched(name, lambda sql=sql: client.command(sql, mutations_sync=1))
-        for name, sql in statements.items()
-    ]
-    return [counted(step, shard.rows_kept) for step in steps]
-
-
-def published(source: str, number: str) -> list[Step]:
-    """Build both indexes of an ingested shard and move it to where searches look."""
-    dataset = dataset_of(source)
-    step = watched("publishing", lambda: publishing.publish(dataset, int(number)))
-    shard = dataset.shards.get(number=number)
+def published(dataset: Dataset, name: str) -> list[Step]:
+    """Move the ingested shard to where searches look, with what they search by."""
+    training = timed(ingestion_clusters, "_train")
+    step = watched(name, lambda: publishing.publish(dataset, 0))
+    shard = dataset.shards.get(number=0)
     assert shard.state == Shard.State.INGESTED, shard.error
-    return [counted(step, shard.rows_visible)]
+    trained = replace(step, name="of which training", cpu_s=training(), wall_s=0.0)
+    steps = [step, trained] if dataset.index == CLUSTERS else [step]
+    return [replace(each, rows=shard.rows_visible) for each in steps]
 
 
-def documents(source: str, number: str) -> list[Step]:
+def timed(module: ModuleType, name: str) -> Callable[[], float]:
+    """Measure the CPU time of a module's function; return a function of its sum."""
+    function, spent = getattr(module, name), []
+
+    def call(*arguments: object, **named: object) -> object:
+        started = time.process_time()
+        try:
+            return function(*arguments, **named)
+        finally:
+            spent.append(time.process_time() - started)
+
+    setattr(module, name, call)
+    return lambda: sum(spent)
+
+
+def documents(source: str) -> list[Step]:
     """Ingest as ClickHouse's documentation does: lists, CSV, INSERT … FROM INFILE."""
     client.ping()
     csv = Path(os.environ["VAR_DIR"]) / "laion.csv"
 
     def both() -> None:
-        frame_to_csv(Path(source), number, csv)
+        frame_to_csv(Path(source), csv)
         client.command(DOCUMENTS_TABLE)
         client.command(f"INSERT INTO laion FROM INFILE '{csv}' FORMAT CSV")
 
     step = watched("documents", both)
-    return [counted(step, client.rows("SELECT count() AS n FROM laion")[0]["n"])]
+    rows = client.rows("SELECT count() AS n FROM laion")[0]["n"]
+    return [replace(step, rows=rows)]
 
 
-def frame_to_csv(source: Path, number: str, csv: Path) -> None:
+def frame_to_csv(source: Path, csv: Path) -> None:
     frame = pd.read_parquet(
-        source / f"metadata_{number}.parquet",
+        source / "metadata_0.parquet",
         columns=["url", "caption", "NSFW", "similarity"],
     )
     for field, kind in (("image", "img_emb"), ("text", "text_emb")):
-        matrix = np.load(source / f"{kind}_{number}.npy")
+        matrix = np.load(source / f"{kind}_0.npy")
         frame[f"{field}_embedding"] = [vector.tolist() for vector in matrix]
     for quote in "'\"":
         frame["caption"] = frame["caption"].str.replace(quote, " ", regex=False)
     frame.to_csv(csv, header=False)
 
 
-def searches(source: str, number: str, threads: str) -> list[dict]:
-    """Measure searches alone, and while `threads` threads build a graph."""
-    options = client._engine_options()
-    options["max_build_vector_similarity_index_thread_pool_size"] = int(threads)
-    client._engine_options = lambda: options
+def searches(source: str) -> list[dict]:
+    """Measure searches of a published shard alone, and while another is published."""
     dataset = dataset_of(source)
     last = dataset.shards.get(number=0).rows_visible
-    shard_run.ingest(queued(dataset, int(number)).pk)
+    shard_run.ingest(queued(dataset, 1).pk)
     random = np.random.default_rng(0)
 
     def search() -> float:
-        item = SearchQuery("benchmark", (Term(item=int(random.integers(last))),))
+        item = SearchQuery(dataset.slug, (Term(item=int(random.integers(last))),))
         started = time.perf_counter()
         service.search(item, None, service.unlimited)
         return (time.perf_counter() - started) * 1000
 
     count = min(SEARCHES, last // 20)
-    for _ in range(count // 4):  # the first ones load the graph
+    for _ in range(count // 4):  # the first ones load the centroids
         search()
     alone = [search() for _ in range(count)]
-    building = Thread(target=publishing.publish, args=(dataset, int(number)))
-    meanwhile, started = [], time.perf_counter()
-    building.start()
-    while building.is_alive():
+    publishing_it = Thread(target=publishing.publish, args=(dataset, 1))
+    meanwhile = []
+    publishing_it.start()
+    while publishing_it.is_alive():
         meanwhile.append(search())
-    took = time.perf_counter() - started
     return [
-        {"threads": int(threads), "build_s": took, "searches": len(times)}
+        {"searches": len(times)}
         | dict(zip(("p50", "p95"), percentiles(times), strict=True))
         for times in (alone, meanwhile)
     ]
@@ -163,13 +170,14 @@ def percentiles(times: list[float]) -> tuple[float, float]:
     return steps[9], steps[18]
 
 
-def dataset_of(source: str) -> Dataset:
+def dataset_of(source: str, index: str = CLUSTERS) -> Dataset:
     """Return the dataset of a folder, one shard per partition, and open the engine."""
     call_command("migrate", verbosity=0)
     dataset, _ = Dataset.objects.get_or_create(
-        slug="benchmark",
-        title="Benchmark",
+        slug=f"by_{index}",
+        title=index,
         source=source,
+        index=index,
         shards_per_partition=1,
         without_removal_list=True,
     )
@@ -185,41 +193,23 @@ def queued(dataset: Dataset, number: int) -> Shard:
 
 
 def watched(name: str, work: Callable[[], object]) -> Step:
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    idle, cpu, wall = memory("VmRSS"), cpu_seconds(), time.perf_counter()
-    work()
-    wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
-    return Step(name, 0, wall, cpu, idle, memory("VmHWM"))
+    idle = anonymous_mb()
+    with Watch() as watch:
+        work()
+    return Step(name, 0, watch.wall_s, watch.cpu_s, idle, watch.peak_mb)
 
 
-def counted(step: Step, rows: int) -> Step:
-    return Step(**asdict(step) | {"rows": rows})
-
-
-def cpu_seconds() -> float:
-    """Return the CPU seconds of this process, its engine and its child processes."""
-    used = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in used)
-
-
-def memory(name: str) -> float:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) / 1024
-    raise LookupError(name)
-
-
-PATHS = {path.__name__: path for path in (arriving, graphs, published, documents)}
+PATHS = {path.__name__: path for path in (arriving, clusters, graph, documents)}
 
 
 def main(arguments: list[str]) -> None:
     if not arguments:
         return  # make bench runs all modules of this folder
-    name, *rest = arguments
+    name, source = arguments
     if name == "searches":
-        print(json.dumps(searches(*rest)))
+        print(json.dumps(searches(source)))
     else:
-        print(json.dumps([asdict(step) for step in PATHS[name](*rest)]))
+        print(json.dumps([asdict(step) for step in PATHS[name](source)]))
 
 
 if __name__ == "__main__":
