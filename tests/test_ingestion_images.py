@@ -30,7 +30,7 @@ from search.fetch import Limits
 from search.images import decoders
 from search.ingestion import shard_run
 from search.ingestion.sources import image_fetch, image_lists, images
-from search.ingestion.sources.cells import NOT_UTF8
+from search.ingestion.sources.cells import NOT_UTF8, SEVERAL
 from search.ingestion.sources.image_fetch import downscale_url, read_image, refusal
 from search.ingestion.sources.image_files import caption_from_name
 from search.ingestion.sources.registry import source_of
@@ -517,7 +517,9 @@ def test_pictures_on_disk_come_in_with_what_lies_beside_them(pictures, tmp_path,
 def test_texts_of_files_are_decoded_by_one_rule_and_named_by_the_setting(
     pictures, tmp_path
 ):
-    broken = b'{"ALT": "Ren\xe9", "Rating": "NSFW", "URL": "https://example.org/"}'
+    broken = (
+        b'{"ALT": ["Ren\xe9", "x"], "Rating": "NSFW", "URL": "https://example.org/"}'
+    )
     files = {
         "a": {"jpg": picture(0), "json": broken},
         "b": {"jpg": picture(1), "txt": "Café".encode("utf-16")},
@@ -528,10 +530,14 @@ def test_texts_of_files_are_decoded_by_one_rule_and_named_by_the_setting(
     pictures.columns = {"caption": "alt", "nsfw": "rating"}
     pictures.save()
     (shard,) = import_all(pictures)
-    assert (shard.error, shard.notes) == ("", {NOT_UTF8: 3})
+    assert (shard.error, shard.notes) == (
+        "",
+        {NOT_UTF8: 3, SEVERAL.format("caption"): 1},
+    )
     first, *others = rows_of(pictures)
     assert (first["caption"], first["nsfw"]) == ("Ren\ufffd", "NSFW")
     assert first["url"] == "https://example.org/"
+    assert first["metadata"]["original_caption"] == '["Ren\ufffd", "x"]'
     assert [row["caption"] for row in others] == ["Café", "Caf\ufffd", "caf"]
     assert others[-1]["metadata"]["file"] == "caf\ufffd.jpg"
 

@@ -29,7 +29,7 @@ from search.clickhouse.schema import SHARD_BITS
 from search.errors import InvalidQuery, NotFound, SearchUnavailable, ShardUnreadable
 from search.evaluation.recall import evaluate
 from search.ingestion.sources import laion, tables
-from search.ingestion.sources.cells import MAX_CELL_BYTES, NOT_UTF8
+from search.ingestion.sources.cells import MAX_CELL_BYTES, NOT_UTF8, SEVERAL
 from search.ingestion.sources.laion import NO_ADDRESSES, LaionFolder, read_vectors
 from search.ingestion.sources.vectors import NO_TEXTS
 from search.models import Dataset, Shard
@@ -165,7 +165,7 @@ def test_images_in_columns_leave_their_size(tiny, tmp_path, monkeypatch):
 
 
 def test_a_cell_that_is_too_long_costs_its_row(tiny, tmp_path):
-    captions = ["short"] * 39 + ["x" * (MAX_CELL_BYTES + 1)]
+    captions = [["short", None]] * 39 + [["", "x" * (MAX_CELL_BYTES + 1)]]
     write_shard(tmp_path, 0, metadata=metadata(40) | {"caption": captions})
     (shard,) = import_all(tiny)
     assert (shard.state, shard.rows_kept, shard.rows_rejected) == (
@@ -175,6 +175,8 @@ def test_a_cell_that_is_too_long_costs_its_row(tiny, tmp_path):
     )
     reject = shard.rejects.get(row=39)
     assert reject.reason == "Its column caption has more than 1,048,576 bytes."
+    assert reject.url == "http://example.org/39.jpg"
+    assert {row["caption"] for row in rows_of(tiny)} == {"short"}
 
 
 def test_without_embeddings_of_captions_only_images_are_searched(
@@ -225,6 +227,22 @@ def test_bad_rows_are_left_out_and_named(tiny, tmp_path):
     assert list(shard.rejects.values_list("row", flat=True)) == [5, 17, 300]
     assert all("not finite" in reject.reason for reject in shard.rejects.all())
     assert not {5, 17, 300} & {row["id"] for row in rows_of(tiny)}
+
+
+def test_of_several_captions_all_are_in_the_metadata(tiny, tmp_path):
+    captions = [["", "one", "two"], ["three"], [], None]
+    kept = {"caption": captions, "Original_caption": list("abcd")}
+    columns = {name: column[:4] for name, column in metadata(40).items()} | kept
+    write_shard(tmp_path, 0, rows=4, metadata=columns)
+    (shard,) = import_all(tiny)
+    assert (shard.error, shard.notes) == ("", {SEVERAL.format("caption"): 1})
+    rows = rows_of(tiny)
+    assert [row["caption"] for row in rows] == ["one", "three", "", ""]
+    assert [row["metadata"].get("original_caption") for row in rows] == [
+        '["", "one", "two"]',
+        *[None] * 3,
+    ]
+    assert [row["metadata"]["Original_caption"] for row in rows] == list("abcd")
 
 
 def test_vectors_too_long_for_float16_squares_are_good_rows(tiny, tmp_path):

@@ -20,6 +20,7 @@ from postcards.shards import HEIGHT, MODEL, WIDTH, jpeg
 from search.errors import ShardUnreadable
 from search.images.formats import UNKNOWN_FORMAT
 from search.ingestion.sources import image_files, images
+from search.ingestion.sources.cells import SEVERAL
 from search.ingestion.sources.image_set import LeftOut, WithLeftOut
 from search.ingestion.sources.image_tables import ImageTable
 from search.ingestion.sources.original import find_original
@@ -244,7 +245,7 @@ def test_images_in_a_parquet_file_as_hugging_face_has_them(dataset, monkeypatch)
     table = {
         "image": cells,
         "jpg": [jpeg(20)] * count,
-        "text": ["A caption", None, *["x"] * 9],
+        "captions": [["A caption", "Another"], None, *[["x"]] * 9],
         "tags": [["a", "b"]] * count,
         "file": ["../../etc/passwd"] * count,
         "width": ["9"] * count,
@@ -262,7 +263,11 @@ def test_images_in_a_parquet_file_as_hugging_face_has_them(dataset, monkeypatch)
     assert metadata["image_path"] == "red_10.jpg"
     assert (metadata["original_width"], stored[10]["width"]) == ("9", WIDTH)
     assert metadata["original_file"] == "../../etc/passwd"
-    assert not {"image", "jpg"} & metadata.keys()
+    assert metadata["jpg"] == f"{len(jpeg(20)):,} bytes"
+    assert "image" not in metadata
+    several = stored[0]["metadata"]["original_caption"]
+    assert json.loads(several) == ["A caption", "Another"]
+    assert shard.notes == {SEVERAL.format("caption"): 1}
     reasons = left_out(dataset)
     assert "only these are read" in reasons.pop("README.md")
     assert list(reasons) == [f"{path.name}/{row}" for row in (2, 5, 7)]

@@ -233,6 +233,33 @@ def test_bytes_that_are_not_utf8_are_replaced_and_counted_by_row(tmp_path):
         assert rows.notes == {NOT_UTF8: 2}
 
 
+def large(texts: pa.Array) -> pa.Array:
+    raw = texts.cast(pa.large_binary())
+    return pa.Array.from_buffers(pa.large_string(), len(raw), raw.buffers())
+
+
+INDEXED = {
+    "words": lambda a: pa.DictionaryArray.from_arrays(pa.array([0, 1], pa.int8()), a),
+    "large words": lambda a: pa.DictionaryArray.from_arrays([0, 1], large(a)),
+    "lists": lambda a: pa.ListArray.from_arrays([0, 1, 2], INDEXED["words"](a)),
+    "structs": lambda a: pa.StructArray.from_arrays([INDEXED["words"](a)], ["x"]),
+    "views": lambda a: pa.ListViewArray.from_arrays([0, 1], [1, 1], a),
+}
+
+
+@pytest.mark.parametrize("form", INDEXED)
+def test_a_bad_byte_costs_its_row_alone_in_any_form_of_a_column(tmp_path, form):
+    raw = pa.array([b"Ren\xe9", b"x"], pa.binary())
+    texts = pa.Array.from_buffers(pa.string(), 2, raw.buffers())
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"who": INDEXED[form](texts)}), path, row_group_size=1)
+    (rows,) = TableFile(path).read(0, 2, 9)
+    found = sorted(rows.table["who"].to_pylist())
+    expected = {"lists": '["{}"]', "views": '["{}"]', "structs": '{{"x": "{}"}}'}
+    assert found == [expected.get(form, "{}").format(x) for x in ("Ren\ufffd", "x")]
+    assert rows.notes == {NOT_UTF8: 1}
+
+
 def test_nested_values_are_json_and_binary_ones_their_size():
     broken = pa.array([b"Ren\xe9", b"x", None], pa.binary())
     names = pa.Array.from_buffers(pa.string(), 3, broken.buffers(), 1)

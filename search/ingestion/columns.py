@@ -20,7 +20,7 @@ from search.retrieval import deduplication
 
 from .sources.cells import ENTRIES, as_texts
 from .sources.protocol import Batch
-from .sources.tables import column_named
+from .sources.tables import column_named, fold
 
 # LAION's name (in any case), ours, and the type; missing values are empty or zero.
 FIELDS = (
@@ -143,7 +143,7 @@ def _metadata(table: pa.Table, names: list[str]) -> pa.Array:
 
     The entries of a map of texts named metadata, which exports have, come first.
     """
-    maps = [name for name in names if name.lower() == METADATA and _is_map(table[name])]
+    maps = [name for name in names if fold(name) == METADATA and _is_map(table[name])]
     others = _as_map(table, [name for name in names if name not in maps])
     return _merge(table[maps[0]], others) if maps else others
 

@@ -70,7 +70,7 @@ def _count(
 ) -> Iterator[Counts]:
     counts: Counts = Counter()
     names = (id_name, keyword_name)
-    for rows in table.read(0, len(table), READ_ROWS, names):
+    for rows in table.read(0, len(table), READ_ROWS, texts=names):
         values, words = (rows.table[name].to_pylist() for name in names)
         counts.update(
             (_text(value), _normalize(word))

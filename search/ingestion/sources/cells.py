@@ -6,8 +6,9 @@ Every table of a source passes `plain_table` before anything else looks at its c
 import codecs
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, time
 from typing import Any
 
@@ -19,6 +20,7 @@ from search.errors import ShardUnreadable
 
 MAX_CELL_BYTES = 2**20
 NOT_UTF8 = "Bytes that are not UTF-8 were replaced by U+FFFD (\ufffd)."
+SEVERAL = "Of several values of {}, the first is used; all are in the metadata."
 TEXTS = ("url", "caption", "nsfw", "license")  # columns that must be texts
 JSON_ROWS = 256  # converted to Python at a time: their binary values may be images
 CODECS = (  # by byte order mark; that of UTF-32 begins with that of UTF-16
@@ -36,20 +38,23 @@ class PlainTable:
     """Rows with plain cells, and what was found in them.
 
     `rejected` has the reasons, by place, of rows that are not to be imported;
-    `repaired` says of each row whether it had bytes that are not UTF-8. `lines` has the
-    numbers of the lines in which rows of delimited text end.
+    `repaired` says of each row whether it had bytes that are not UTF-8. `several`
+    counts by column the rows with more than one text where one is needed. `lines` has
+    the numbers of the lines in which rows of delimited text end.
     """
 
     table: pa.Table
     rejected: Mapping[int, str]
     repaired: np.ndarray
+    several: Counter[str] = field(default_factory=Counter)
     lines: Sequence[int] = ()
 
     @property
     def notes(self) -> dict[str, int]:
         """The notes of a Batch with these rows."""
         count = int(np.count_nonzero(self.repaired))
-        return {NOT_UTF8: count} if count else {}
+        notes = {SEVERAL.format(name): rows for name, rows in self.several.items()}
+        return {**notes, NOT_UTF8: count} if count else notes
 
 
 def plain_table(table: pa.Table, texts: Collection[str] = TEXTS) -> PlainTable:
@@ -57,20 +62,30 @@ def plain_table(table: pa.Table, texts: Collection[str] = TEXTS) -> PlainTable:
 
     Texts are valid UTF-8, with U+FFFD for bytes that are not. Nested values become
     JSON, binary ones their sizes, except in the columns `texts`, which are decoded.
-    Rows with a longer cell than MAX_CELL_BYTES are rejected. Raises ShardUnreadable
-    for nested values in `texts`.
+    There a list of texts becomes its first one, and a column original_… has JSON of
+    lists of several. Rows with a longer cell than MAX_CELL_BYTES are rejected. Raises
+    ShardUnreadable for other nested values in `texts`.
     """
     repaired = np.zeros(len(table), bool)
     columns: dict[str, pa.Array] = {}
-    rejected: dict[int, str] = {}
+    several: Counter[str] = Counter()
     for name in table.column_names:
         array = _stored(table[name])
+        if name in texts and _is_list_of_texts(array.type):
+            found = _first_texts(array)
+            columns[name], columns[_free_name(name, table)] = found.first, found.all
+            several[name] = len(array) - found.all.null_count
+            repaired |= found.repaired
+            continue
         columns[name], bad = _plain(array, name, name in texts)
         if bad is not None:
             repaired |= bad
-        for row in _long_cells(columns[name]):
-            rejected[row] = too_long(name)
-    return PlainTable(pa.table(columns), rejected, repaired)
+    rejected = {
+        row: too_long(name)
+        for name, array in columns.items()
+        for row in _long_cells(array)
+    }
+    return PlainTable(pa.table(columns), rejected, repaired, +several)
 
 
 def joined(parts: Sequence[PlainTable]) -> PlainTable:
@@ -82,7 +97,8 @@ def joined(parts: Sequence[PlainTable]) -> PlainTable:
         first += len(part.table)
     table = pa.concat_tables(part.table for part in parts)
     repaired = np.concatenate([part.repaired for part in parts])
-    return PlainTable(table, rejected, repaired)
+    several = sum((part.several for part in parts), Counter[str]())
+    return PlainTable(table, rejected, repaired, several)
 
 
 def too_long(name: str) -> str:
@@ -121,12 +137,10 @@ def as_texts(array: pa.Array) -> pa.Array:
         return pa.array([None if v is None else str(v) for v in array.to_pylist()])
 
 
-def first_elements(array: pa.Array) -> pa.Array:
-    """Return the first elements of lists, null for empty ones."""
-    sliced = pc.list_slice(array.cast(pa.list_(array.type.value_type)), 0, 1)
-    lengths = pc.fill_null(pc.list_value_length(sliced), 0).to_numpy()
-    places = pa.array(lengths.cumsum() - 1, mask=lengths == 0)
-    return sliced.flatten().take(places)
+def first_text(values: Sequence[Any]) -> tuple[str, bool]:
+    """Return the first text that is not empty, and whether there are more of them."""
+    texts = [value for value in values if isinstance(value, str) and value]
+    return (texts[0] if texts else ""), len(texts) > 1
 
 
 def is_list(kind: pa.DataType) -> bool:
@@ -158,6 +172,42 @@ def has_bytes(kind: pa.DataType) -> bool:
     """Return whether values of a type contain binary ones."""
     nested = (kind.field(i).type for i in range(kind.num_fields))
     return is_bytes(kind) or any(map(has_bytes, nested))
+
+
+def _is_list_of_texts(kind: pa.DataType) -> bool:
+    return is_list(kind) and (is_text(kind.value_type) or is_bytes(kind.value_type))
+
+
+def _free_name(name: str, table: pa.Table) -> str:
+    """Return the name of a column for what else there is of a column."""
+    while name in table.column_names:
+        name = f"original_{name}"
+    return name
+
+
+@dataclass(frozen=True)
+class FirstTexts:
+    """The first texts of lists, JSON of those that have several, and the repaired."""
+
+    first: pa.Array
+    all: pa.Array
+    repaired: np.ndarray
+
+
+def _first_texts(array: pa.Array) -> FirstTexts:
+    firsts: list[str | None] = []
+    lists: list[str | None] = []
+    repaired = np.zeros(len(array), bool)
+    for row, values in enumerate(array.cast(pa.list_(pa.large_binary())).to_pylist()):
+        known = [value for value in values or () if value is not None]
+        repaired[row] = not all(map(_is_utf8, known))
+        texts = [None if value is None else decode(value) for value in values or ()]
+        first, are_more = first_text(texts)
+        firsts.append(first or None)
+        lists.append(json.dumps(texts, ensure_ascii=False) if are_more else None)
+    return FirstTexts(
+        pa.array(firsts, pa.string()), pa.array(lists, pa.string()), repaired
+    )
 
 
 def _stored(array: pa.Array | pa.ChunkedArray) -> pa.Array:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -28,7 +29,7 @@ from search.images.formats import (
 )
 from search.links import linkable
 
-from .cells import NOT_UTF8, decode_file
+from .cells import NOT_UTF8, SEVERAL, decode_file, first_text
 from .image_fetch import SourceImage, read_image
 from .image_lists import COMPUTED, SHARD_ROWS
 from .image_set import (
@@ -156,18 +157,21 @@ class ImageFiles:
         if repaired or SURROGATE.search(sample.image):
             notes[NOT_UTF8] += 1
         name = shown_name(self.prefix + sample.image)
-        url = linkable(self._value(metadata, "url"))
-        caption = caption or self._value(metadata, "caption") or caption_from_name(name)
+        url = linkable(self._value(metadata, "url")[0])
+        if not caption:
+            caption, are_more = self._value(metadata, "caption")
+            notes[SEVERAL.format("caption")] += are_more
+        caption = caption or caption_from_name(name)
         row = {"url": url, "caption": caption, "file": name}
         roles = {fold(column): role for role, column in self.columns.items()}
         for key, value in metadata.items():
-            if value not in (url, caption):
+            if (text := _text_of(value)) not in (url, caption):
                 column = roles.get(fold(key), key)
                 column = f"original_{column}" if fold(column) in RESERVED else column
-                row.setdefault(column, value)
+                row.setdefault(column, text)
         return row
 
-    def _read_texts(self, sample: Sample) -> tuple[str, dict[str, str], bool]:
+    def _read_texts(self, sample: Sample) -> tuple[str, dict[str, Any], bool]:
         """Return the caption and the metadata of an image, and whether some is new.
 
         The last says whether bytes that are not UTF-8 were replaced.
@@ -184,27 +188,38 @@ class ImageFiles:
     def _read_text(self, name: str) -> tuple[str, bool]:
         return decode_file(self.part_of(name).read(MAX_TEXT_BYTES))
 
-    def _value(self, metadata: dict[str, str], role: str) -> str:
+    def _value(self, metadata: dict[str, Any], role: str) -> tuple[str, bool]:
+        """Return the value of a role, or the first of several, and if there are more.
+
+        It is empty if there is none.
+        """
         configured = self.columns.get(role)
         names = (configured, *NAMES[role]) if configured else NAMES[role]
         folded = {fold(key): value for key, value in metadata.items()} | metadata
         found = (folded.get(name) or folded.get(fold(name)) for name in names)
-        return next(filter(None, found), "")
+        value = next(filter(None, found), "")
+        text, are_more = first_text(
+            value if isinstance(value, list) else [_text_of(value)]
+        )
+        return replace_surrogates(text), are_more
 
 
-def _values_of(text: str) -> dict[str, str]:
-    """Return the values of a JSON object as texts, without those that are empty."""
+def _values_of(text: str) -> dict[str, Any]:
+    """Return the values of a JSON object, without those that are empty."""
     try:
-        read = json.loads(text)
-        values = {key: value for key, value in read.items() if value not in (None, "")}
+        read = json.loads(text).items()
+        values = ((key, value) for key, value in read if value not in (None, ""))
+        return {replace_surrogates(key): value for key, value in values}
     except (ValueError, AttributeError, RecursionError) as error:
         raise NotAnImage("The JSON beside it cannot be read.") from error
-    return {
-        replace_surrogates(key): replace_surrogates(
-            value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        )
-        for key, value in values.items()
-    }
+
+
+def _text_of(value: Any) -> str:
+    """Return a value of JSON as a text."""
+    is_text = isinstance(value, str)
+    return replace_surrogates(
+        value if is_text else json.dumps(value, ensure_ascii=False)
+    )
 
 
 # --- Tar files

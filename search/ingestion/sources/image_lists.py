@@ -12,13 +12,12 @@ from search.errors import CannotFetch, InvalidQuery, ShardUnreadable
 from .image_fetch import SourceImage, fetch_image
 from .image_set import ImageSet, Rows
 from .protocol import fingerprint
-from .tables import TABLE, TableFile, files_of, roles_of, with_names
+from .tables import TABLE, TableFile, files_of, roles_of
 
 SHARD_ROWS = 100_000
 # Of the image that is read: `file` is where on this server it was, `truncated` whether
 # its end was missing.
 COMPUTED = ("width", "height", "similarity", "md5", "file", "truncated")
-TEXTS = ("url", "caption")
 KINDS = "list of pictures (.tsv, .csv, .parquet), tar file or folder of pictures"
 
 
@@ -62,14 +61,13 @@ class ImageList:
         return self.last - self.first
 
     def read(self, start: int, size: int) -> Iterator[Rows]:
-        """Yield the rows from `start` on, `size` at a time; TEXTS as texts."""
-        texts = [self.roles[role] for role in TEXTS if role in self.roles]
-        for rows in self.table.read(self.first + start, self.last, size, texts):
-            table = with_names(rows.table, self.roles, COMPUTED)
-            read_as = {f"Read as {self.table.dialect}.": len(table)}
+        """Yield the rows from `start` on, `size` at a time."""
+        first = self.first + start
+        for rows in self.table.read(first, self.last, size, self.roles, COMPUTED):
+            read_as = {f"Read as {self.table.dialect}.": len(rows.table)}
             load = partial(self._load, rows.rejected)
             files = [f"{self.table.path.name}, line {line}" for line in rows.lines]
-            yield Rows(table, load, notes={**rows.notes, **read_as}, files=files)
+            yield Rows(rows.table, load, notes={**rows.notes, **read_as}, files=files)
 
     def _load(self, rejected: Mapping[int, str], place: int, url: str) -> SourceImage:
         """Fetch an image.

@@ -17,14 +17,23 @@ from search.errors import ImageTooLarge, InvalidQuery, NotAnImage, ShardUnreadab
 from search.images.formats import MAX_BYTES, sniff
 from search.links import linkable
 
-from .cells import first_elements, is_bytes, is_list, plain_table
+from .cells import TEXTS, is_bytes, plain_table
 from .image_fetch import SourceImage, read_image
 from .image_files import caption_from_name
-from .image_lists import COMPUTED, TEXTS
+from .image_lists import COMPUTED
 from .image_set import Rows
 from .protocol import fingerprint
 from .read_errors import as_shard_unreadable
-from .tables import NAMES, PARQUET, find_tables, roles_of, with_names
+from .tables import (
+    NAMES,
+    PARQUET,
+    column_named,
+    find_tables,
+    fold,
+    open_parquet,
+    roles_of,
+    with_names,
+)
 
 READ_ROWS = 8  # few, since a cell may have as many as MAX_BYTES
 READ_BYTES = 2**20  # of a column; by default all of a row group is read
@@ -53,7 +62,7 @@ class ImageTable:
             raise ShardUnreadable(f"{path.name} has no column of images.")
         self.image = images[0]
         names = self.file.schema_arrow.names
-        self.others = [name for name in names if name not in images]
+        self.others = [name for name in names if name != self.image]
         configured = {role: name for role, name in columns.items() if role != "image"}
         self.roles = roles_of(configured, self.others, TEXT_ROLES)
         if len(self) > 1 << SHARD_BITS:
@@ -78,9 +87,6 @@ class ImageTable:
         others = pa.Table.from_batches([records.select(self.others)])
         named = with_names(others, self.roles, COMPUTED)
         columns = {name: named[name].combine_chunks() for name in named.column_names}
-        for role in TEXTS:
-            if role in columns and is_list(columns[role].type):
-                columns[role] = first_elements(columns[role])
         if paths is not None:
             columns.setdefault(f"{self.image}_path", paths)
         plain = plain_table(pa.table(columns), (*TEXTS, f"{self.image}_path"))
@@ -112,7 +118,7 @@ def read_cell(path: Path, columns: Mapping[str, str], row: int) -> bytes:
 
 def open_table(path: Path) -> pq.ParquetFile:
     with as_shard_unreadable(path.name):
-        return pq.ParquetFile(path, buffer_size=READ_BYTES, pre_buffer=False)
+        return open_parquet(path, buffer_size=READ_BYTES, pre_buffer=False)
 
 
 def image_columns(file: pq.ParquetFile, columns: Mapping[str, str]) -> list[str]:
@@ -123,11 +129,12 @@ def image_columns(file: pq.ParquetFile, columns: Mapping[str, str]) -> list[str]
     with as_shard_unreadable("The table"):
         found = [field.name for field in file.schema_arrow if _is_image(file, field)]
     ranks = {name: rank for rank, name in enumerate(IMAGE_NAMES)}
-    found.sort(key=lambda name: ranks.get(name.lower(), len(ranks)))
-    wanted = columns.get("image", "").lower()
-    if wanted and wanted not in map(str.lower, found):
-        raise ShardUnreadable(f"The column {columns['image']} does not hold images.")
-    return sorted(found, key=lambda name: name.lower() != wanted)
+    found.sort(key=lambda name: ranks.get(fold(name), len(ranks)))
+    if not (wanted := columns.get("image")):
+        return found
+    if (column := column_named(wanted, found)) is None:
+        raise ShardUnreadable(f"The column {wanted} does not hold images.")
+    return sorted(found, key=lambda name: name != column)
 
 
 def _is_image(file: pq.ParquetFile, field: pa.Field) -> bool:
@@ -137,7 +144,7 @@ def _is_image(file: pq.ParquetFile, field: pa.Field) -> bool:
         return at >= 0 and is_bytes(field.type.field(at).type)
     if not is_bytes(field.type):
         return False
-    if field.name.lower() in IMAGE_NAMES:
+    if fold(field.name) in IMAGE_NAMES:
         return True
     for _, records in _read(file, [field.name], 0):
         values = records.column(0).drop_null()

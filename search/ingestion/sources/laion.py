@@ -23,7 +23,7 @@ from search.ingestion.download.partial_file import discard
 
 from .protocol import Batch, check_number, fingerprint, parse_range
 from .read_errors import as_shard_unreadable
-from .tables import NAMES, read_rows, roles_of
+from .tables import NAMES, open_parquet, read_rows, roles_of
 from .vectors import (
     NO_TEXTS,
     VectorFile,
@@ -182,7 +182,7 @@ def open_files(
 def read_metadata(path: Path) -> pq.ParquetFile:
     """Open a metadata file. Raises ShardUnreadable."""
     with as_shard_unreadable(path.name):
-        return pq.ParquetFile(path, buffer_size=1 << 16, pre_buffer=False)
+        return open_parquet(path, buffer_size=1 << 16, pre_buffer=False)
 
 
 @dataclass

@@ -12,14 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from search.clickhouse.schema import SHARD_BITS
 from search.errors import ShardUnreadable
 
 from .protocol import Batch, check_number, fingerprint
 from .read_errors import as_shard_unreadable
-from .tables import PARQUET, files_of, numbered, read_rows, roles_of
+from .tables import PARQUET, files_of, numbered, open_parquet, read_rows, roles_of
 from .vectors import NO_TEXTS, bad_rows, batch_of, check_bad_rows
 
 BATCH_ROWS = 10_000
@@ -70,7 +69,7 @@ class VectorTable:
         self.path = path
         self.dimension = dimension
         with as_shard_unreadable(path.name):
-            self.file = pq.ParquetFile(path)
+            self.file = open_parquet(path)
         schema = self.file.schema_arrow
         self.roles = roles_of(columns, schema.names, WANTED)
         self.roles.pop("id", None)  # stays in the metadata, by its own name

@@ -1,12 +1,16 @@
 """Tables on the server's disk: files, columns and rows of TSV, CSV and Parquet."""
 
+import io
 import os
 import re
+import struct
+import unicodedata
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from glob import escape, glob
 from itertools import accumulate, islice
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,6 +27,8 @@ PARQUET = re.compile(r".+\.parquet", re.IGNORECASE)
 TABLE = re.compile(r".+\.(?:tsv|csv)\d*|.+\.parquet", re.ASCII | re.IGNORECASE)
 STEP_ROWS = 250  # read at a time where values may be images
 LAST_NUMBER = re.compile(r"(\d+)\D*", re.ASCII)
+ARROW_SCHEMA = b"ARROW:schema"  # a key in the footer of Parquet files
+NO_ROLES: Mapping[str, str] = {}
 
 # The names by which columns are recognized, the likeliest first.
 NAMES = {
@@ -31,6 +37,7 @@ NAMES = {
         "caption",
         "text",
         "txt",
+        "captions",
         "photo_description",
         "description",
         "alt_text",
@@ -96,9 +103,43 @@ def numbered(files: list[Path]) -> dict[int, Path]:
     return by_name if len(by_name) == len(files) else dict(enumerate(files))
 
 
+def open_parquet(path: Path, **options: Any) -> pq.ParquetFile:
+    """Open a Parquet file. Raises an exception of READ_ERRORS.
+
+    For one text that is not UTF-8, Arrow refuses all rows of a file that was written
+    from dictionaries. Its values can be read as others are, without what the file says
+    about types of Arrow; so can list views.
+    """
+    file = pq.ParquetFile(path, **options)
+    if any(_has_views(field.type) for field in file.schema_arrow):
+        file = pq.ParquetFile(path, metadata=_without_arrow_schema(path), **options)
+    return file
+
+
+def _has_views(kind: pa.DataType) -> bool:
+    """Return whether values of a type are, or contain, dictionaries or list views."""
+    children = (kind.field(i).type for i in range(kind.num_fields))
+    tests = (pa.types.is_dictionary, pa.types.is_list_view, pa.types.is_large_list_view)
+    return any(test(kind) for test in tests) or any(map(_has_views, children))
+
+
+def _without_arrow_schema(path: Path) -> pq.FileMetaData:
+    with path.open("rb") as file:
+        file.seek(-8, os.SEEK_END)
+        (length,) = struct.unpack("<I", file.read(4))
+        file.seek(-8 - length, os.SEEK_END)
+        footer, end = file.read(length), file.read()
+    footer = footer.replace(ARROW_SCHEMA, ARROW_SCHEMA.lower())
+    return pq.read_metadata(io.BytesIO(end[4:] + footer + end))
+
+
 def fold(name: str) -> str:
-    """Return what is compared of the name of a column: case does not matter."""
-    return name.strip().casefold()
+    """Return what is compared of the name of a column.
+
+    Case, normal form and white space around it do not matter.
+    """
+    composed = unicodedata.normalize("NFC", name.strip())
+    return unicodedata.normalize("NFC", composed.casefold())
 
 
 def column_named(name: str, names: Collection[str]) -> str | None:
@@ -227,7 +268,7 @@ class TableFile:
         self.is_parquet = bool(PARQUET.fullmatch(path.name))
         with as_shard_unreadable(path.name):
             if self.is_parquet:
-                self.names = pq.read_schema(path).names
+                self.names = open_parquet(path).schema_arrow.names
             else:
                 self._survey = survey(path, KNOWN_NAMES)
                 self.names = list(self._survey.dialect.names)
@@ -246,18 +287,27 @@ class TableFile:
         return "Parquet" if self.is_parquet else str(self._survey.dialect)
 
     def read(
-        self, first: int, last: int, size: int, texts: Collection[str] = TEXTS
+        self,
+        first: int,
+        last: int,
+        size: int,
+        roles: Mapping[str, str] = NO_ROLES,
+        computed: Collection[str] = (),
+        texts: Collection[str] = TEXTS,
     ) -> Iterator[PlainTable]:
         """Yield the rows from `first` to before `last`, `size` at a time.
 
-        The columns `texts` are texts even in Parquet.
+        They are named as by `with_names`. The columns `texts` are texts even in
+        Parquet.
         """
         with as_shard_unreadable(self.path.name):
             if self.is_parquet:
                 for rows in self._parquet_rows(first, last, size):
-                    yield plain_table(rows, texts)
+                    yield plain_table(with_names(rows, roles, computed), texts)
             else:
-                yield from self._text_rows(first, last, size)
+                for plain in self._text_rows(first, last, size):
+                    named = with_names(plain.table, roles, computed)
+                    yield replace(plain, table=named)
 
     def _text_rows(self, first: int, last: int, size: int) -> Iterator[PlainTable]:
         dialect = self._survey.dialect
@@ -269,7 +319,7 @@ class TableFile:
                 yield _plain_rows(some, dialect)
 
     def _parquet_rows(self, first: int, last: int, size: int) -> Iterator[pa.Table]:
-        file = pq.ParquetFile(self.path)
+        file = open_parquet(self.path)
         counts = [
             file.metadata.row_group(group).num_rows
             for group in range(file.num_row_groups)

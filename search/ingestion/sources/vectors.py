@@ -111,5 +111,18 @@ def batch_of(
         numbers = np.setdiff1d(numbers, list(reasons))
         kept = numbers - first
         image, text, table = image[kept], text[kept], table.take(pa.array(kept))
-    rejected = tuple(Rejected(row, "", reasons[row]) for row in sorted(reasons))
+    rejected = tuple(
+        _rejected(rows.table, first, row, reasons[row]) for row in sorted(reasons)
+    )
     return Batch(first, end, numbers, image, text, table, rejected, rows.notes)
+
+
+def _rejected(table: pa.Table, first: int, row: int, reason: str) -> Rejected:
+    """Return a row of a table from `first` on as rejected, with its URL and file."""
+    url, file = (
+        str(table[name][row - first].as_py() or "").replace("\0", "")
+        if name in table.column_names
+        else ""
+        for name in ("url", "file")
+    )
+    return Rejected(row, url, reason, file)
