@@ -116,6 +116,12 @@ def test_rows_lie_in_the_order_of_their_clusters(tiny):
         "item_tiny_TEXT": 2,
         "item_tiny_CENTROIDS": 2,
     }
+    # Merging builds it, of each field's table.
+    indexes = client.rows(
+        "SELECT name, data_uncompressed_bytes > 0 AS filled "
+        "FROM system.data_skipping_indices WHERE table LIKE 'item_tiny%'"
+    )
+    assert indexes == [{"name": "words_index", "filled": 1}] * 3
 
 
 def test_vectors_are_relative_to_the_mean_of_the_first_rows(tiny):

@@ -16,7 +16,7 @@ from search.clustering.vectors import centre, round_to_bfloat16, unit
 
 from . import client, schema
 from .centroids import CLUSTER_BITS
-from .schema import PAYLOAD_COLUMNS, SHARD_BITS, ItemTable
+from .schema import PAYLOAD_COLUMNS, SHARD_BITS, WORDS_INDEX, ItemTable
 from .writer import (
     SHARD_CONDITION,
     attach_partition,
@@ -30,8 +30,13 @@ from .writer import (
 )
 
 BLOCK_BYTES = 64 << 20  # of the vectors that are read at once, as float32
+# A part is a block, and merging many hundreds at once would take memory.
+MAX_UNMERGED_ROWS = 4_000_000
 # Vectors are of unit length up to the rounding of float16 and bfloat16.
 UNIT_TOLERANCE = 1e-3
+NO_WORDS_INDEX = {  # merging builds it
+    "exclude_materialize_skip_indexes_on_insert": WORDS_INDEX
+}
 LIMITS = {"max_execution_time": client.LONG_TIMEOUT_S, "max_threads": 1}
 
 
@@ -52,6 +57,8 @@ def start(
     published, target = table.clustered(field), rebuilt.clustered(field)
     schema.create(published)
     schema.create(target)
+    if sum(rows.values()) <= MAX_UNMERGED_ROWS:
+        _merge_only_on_demand(target)
     found = _rows_by_shard(published, rebuilt, version)
     stay = [
         shard
@@ -65,6 +72,15 @@ def start(
         elif stay:
             copy_rows(published, target, shards_condition(stay))
     return [shard for shard in rows if shard not in stay]
+
+
+def _merge_only_on_demand(target: ItemTable) -> None:
+    """Keep background merges from writing rows anew that `merge` merges in the end."""
+    with on_its_node(target):
+        client.command(
+            f"ALTER TABLE {target.name} "
+            "MODIFY SETTING max_bytes_to_merge_at_max_space_in_pool = 1"
+        )
 
 
 def _rows_by_shard(
@@ -156,7 +172,8 @@ def _insert(
     stored = vectors_of(rows, field, rebuilt)
     vectors = stored + mean
     if centroids.metric == "cosine":
-        off = np.abs(np.linalg.norm(vectors, axis=1) - 1) > UNIT_TOLERANCE
+        lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+        off = np.abs(lengths - 1) > UNIT_TOLERANCE
         vectors[off] = unit(vectors[off])
         stored[off] = round_to_bfloat16(centre(vectors[off], mean))
     clusters = centroids.assign(vectors)
@@ -166,7 +183,7 @@ def _insert(
     sorted_rows = payload.append_column("cluster", pa.array(numbers)).append_column(
         "vector", list_array(stored[order])
     )
-    client.insert_arrow(rebuilt.clustered(field).name, sorted_rows)
+    client.insert_arrow(rebuilt.clustered(field).name, sorted_rows, **NO_WORDS_INDEX)
 
 
 def merge(rebuilt: ItemTable, field: str) -> dict[int, tuple[int, int]]:
