@@ -21,6 +21,7 @@ PACKAGES = ("laionweb", "search", "collections", "postcards")
 HEAVY = {"torch", "open_clip", "chdb", "clickhouse_connect"}
 # Of Celery: messages and schedules of other versions call them by these names.
 TASKS = [
+    "search.ingestion.tasks.calibrate",
     "search.ingestion.tasks.hide_removed",
     "search.ingestion.tasks.ingest_shard",
     "search.ingestion.tasks.publish",
@@ -41,7 +42,8 @@ LAYERS = (
     ("jobs", "models"),
     ("removals",),
     ("retrieval",),
-    ("evaluation", "ingestion"),
+    ("evaluation",),
+    ("ingestion",),
     ("thumbnails",),
     ("api", "web"),
     ("admin", "checks", "clip_retrieval", "templatetags"),

@@ -14,7 +14,7 @@ import pyarrow as pa
 from search.clustering.centroids import Centroids
 from search.clustering.vectors import centre, round_to_bfloat16, unit
 
-from . import client, schema
+from . import client, cluster, schema
 from .centroids import CLUSTER_BITS
 from .schema import PAYLOAD_COLUMNS, SHARD_BITS, WORDS_INDEX, ItemTable
 from .writer import (
@@ -32,6 +32,7 @@ from .writer import (
 BLOCK_BYTES = 64 << 20  # of the vectors that are read at once, as float32
 # A part is a block, and merging many hundreds at once would take memory.
 MAX_UNMERGED_ROWS = 4_000_000
+YIELDED_ROWS = 4_096  # by read_version
 # Vectors are of unit length up to the rounding of float16 and bfloat16.
 UNIT_TOLERANCE = 1e-3
 NO_WORDS_INDEX = {  # merging builds it
@@ -162,6 +163,51 @@ def vectors_of(rows: pa.Table, field: str, table: ItemTable) -> np.ndarray:
     words = data[start : start + len(column) * size].view("<u2")
     bits = words.astype(np.uint32) << 16
     return bits.view(np.float32).reshape(len(column), table.dimension)
+
+
+def read_version(
+    table: ItemTable, field: str, version: int, condition: str = "1"
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the vectors of a version's rows and their clusters, in bounded blocks.
+
+    Vectors are float32, and the mean is added. The clusters are numbered within the
+    version, and come in their order from each node.
+    """
+    for url in cluster.urls():
+        for rows in _rows_in_order(url, table, field, version, condition):
+            numbers = rows["cluster"].to_numpy().astype(np.int64)
+            vectors = vectors_of(rows, field, table)
+            for start in range(0, len(rows), YIELDED_ROWS):
+                some = slice(start, start + YIELDED_ROWS)
+                yield (
+                    vectors[some] + table.mean(field),
+                    numbers[some] - (version << CLUSTER_BITS),
+                )
+
+
+def _rows_in_order(
+    url: str, table: ItemTable, field: str, version: int, condition: str
+) -> Iterator[pa.Table]:
+    """Yield blocks of a node's rows of a version, by cluster and id."""
+    sql = (
+        f"SELECT cluster, id, reinterpret(vector, 'String') AS {field} "
+        f"FROM {table.clustered(field).name} "
+        "WHERE cluster BETWEEN {first:UInt32} AND {last:UInt32} "
+        "AND (cluster > {first:UInt32} OR id >= {id:UInt64}) "
+        f"AND ({condition}) ORDER BY cluster, id LIMIT {{limit:UInt64}}"
+    )
+    limit = max(1, BLOCK_BYTES // (4 * table.dimension))
+    first, item = version << CLUSTER_BITS, 0
+    last = first + (1 << CLUSTER_BITS) - 1
+    while True:
+        parameters = {"first": first, "last": last, "id": item, "limit": limit}
+        with cluster.on_node(url):
+            rows = client.arrow(sql, parameters, **LIMITS)
+        if len(rows):
+            yield rows.combine_chunks()
+        if len(rows) < limit:
+            return
+        first, item = rows["cluster"][-1].as_py(), rows["id"][-1].as_py() + 1
 
 
 def _insert(

@@ -53,6 +53,20 @@ class Curve:
         low, high = self.shares[after - 1], self.shares[after]
         return float(low * (high / low) ** part)
 
+    def of_all(self, drawn: float) -> Self:
+        """Return the curve of all rows; this one is of a share of them, by chance.
+
+        The nearest k of the rows drawn lie among the nearest k / drawn of all.
+        """
+        recalls = {round(n / drawn): each for n, each in self.recalls.items()}
+        return type(self)(self.shares, recalls)
+
+    def harder(self, factor: float) -> Self:
+        """Return the curve of queries that need `factor` times as many rows."""
+        shares = [share * factor for share in self.shares if share * factor < 1]
+        recalls = {n: (*each[: len(shares)], 1.0) for n, each in self.recalls.items()}
+        return type(self)((*shares, 1.0), recalls)
+
     def to_json(self) -> dict[str, Any]:
         """Return a value that json writes, with recalls of four decimals."""
         recalls = {

@@ -8,7 +8,7 @@ from django.utils import timezone
 from search.clickhouse import writer
 from search.jobs import broker
 from search.jobs.leases import database_errors
-from search.models import Dataset, Partition, Shard
+from search.models import CalibrationRun, Dataset, Partition, Shard
 
 from . import tasks
 from .control import UNPUBLISHED
@@ -37,6 +37,7 @@ def recover() -> int:
         sent = len(keys)
         if broker.queue_is_empty(tasks.publish):
             sent += sum(map(tasks.enqueue_due_partitions, Dataset.objects.all()))
+            sent += sum(map(tasks.enqueue_due_calibration, Dataset.objects.all()))
         drop_orphan_tables()
         return sent
 
@@ -45,6 +46,7 @@ def recover_alone() -> int:
     """Recover at the start of the only process: every other worker is dead."""
     Shard.objects.filter(state=State.INGESTING).update(lease_until=None)
     Partition.objects.update(lease_until=None)
+    CalibrationRun.objects.update(lease_until=None)
     # Messages that wait in memory end with the process.
     tasks.schedule_hiding(None, timezone.now() - HIDDEN_AGAIN)
     return recover()

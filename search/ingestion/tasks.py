@@ -10,6 +10,7 @@ from datetime import datetime
 from celery import Task, shared_task
 
 from search.errors import SearchUnavailable
+from search.evaluation import calibration
 from search.jobs import broker
 from search.jobs.leases import database_errors
 from search.models import Dataset
@@ -35,8 +36,16 @@ def publish(dataset_pk: int, partition: int) -> None:
     with broker.left_to_sweeper(f"Partition {partition}"):
         with database_errors():
             dataset = Dataset.objects.filter(pk=dataset_pk).first()
-        if dataset is not None:
-            publishing.publish(dataset, partition)
+        if dataset is not None and publishing.publish(dataset, partition):
+            with database_errors():
+                calibration.forget_failures(dataset)
+                enqueue_due_calibration(dataset)
+
+
+@shared_task(name="search.ingestion.tasks.calibrate", queue="publish")
+def calibrate(dataset_pk: int) -> None:
+    with broker.left_to_sweeper(f"The calibration of dataset {dataset_pk}"):
+        calibration.calibrate(dataset_pk)
 
 
 @shared_task(
@@ -68,6 +77,15 @@ def enqueue_due_partitions(dataset: Dataset) -> int:
     numbers = publishing.due_partitions(dataset)
     broker.send(publish, [(dataset.pk, number) for number in numbers])
     return len(numbers)
+
+
+def enqueue_due_calibration(dataset: Dataset) -> int:
+    """Send a calibration that is due once nothing waits to be published; count it."""
+    dataset.refresh_from_db()
+    if publishing.due_partitions(dataset) or not calibration.is_due(dataset):
+        return 0
+    broker.send(calibrate, [(dataset.pk,)])
+    return 1
 
 
 def schedule_hiding(dataset: Dataset | None, since: datetime) -> None:

@@ -1,11 +1,12 @@
 """The registry of datasets, the ledger of their imports, removals and picks."""
 
-from .ledger import Partition, Reject, Shard, Training
+from .ledger import CalibrationRun, Partition, Reject, Shard, Training
 from .picking import Conversion, ConversionFile, Pick
 from .registry import Dataset, Evaluation
 from .removal import Removal
 
 __all__ = [
+    "CalibrationRun",
     "Conversion",
     "ConversionFile",
     "Dataset",

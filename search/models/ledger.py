@@ -128,6 +128,21 @@ class Training(models.Model):
         return f"{self.dataset}, centroids {self.version}"
 
 
+class CalibrationRun(models.Model):
+    """The lease of a dataset's calibration: one worker at a time measures it."""
+
+    dataset = models.OneToOneField(
+        "Dataset", on_delete=models.CASCADE, related_name="calibration_run"
+    )
+    attempts = models.PositiveIntegerField(default=0)
+    # Consecutive attempts without a result.
+    failures = models.PositiveIntegerField(default=0)
+    lease_until = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.dataset}, calibration"
+
+
 class Reject(models.Model):
     """A rejected row of a shard, with the reason."""
 

@@ -8,6 +8,7 @@ from django.db import models
 from django.urls import reverse
 
 from search.clickhouse.schema import CLUSTERS, GRAPH, ItemTable
+from search.clustering.curves import Curve
 from search.errors import NotFound
 from search.links import link_of
 from search.query.model import FIELDS
@@ -162,7 +163,8 @@ class Dataset(models.Model):
     index_revision = models.PositiveBigIntegerField(
         default=first_revision, editable=False
     )
-    # By field and kind of query, the recall by the share of rows that are read.
+    # By field, the curves of kinds of queries, as evaluation.calibration measures them:
+    # {"rows": 9, "version": 1, "measured": "2026-…", "words": {}, "pictures": {}}.
     calibration = models.JSONField(default=dict, editable=False)
     # Whether all rows have their words; if not, `dataset reindex` fills them.
     words_indexed = models.BooleanField(default=True, editable=False)
@@ -229,6 +231,14 @@ class Dataset(models.Model):
     def search_fields(self) -> tuple[str, ...]:
         """The fields of queries that the dataset has embeddings for."""
         return FIELDS if self.has_text_vectors else ("image",)
+
+    def curve(self, field: str, kind: str) -> Curve | None:
+        """Return the recall of "words" or "pictures" by the share of rows read.
+
+        None where it is not known: before the calibration, or with one cluster.
+        """
+        stored = self.calibration.get(field, {}).get(kind)
+        return Curve.from_json(stored) if stored else None
 
     def item_count(self) -> int:
         """Return the number of visible items, by the ledger."""

@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db.models import QuerySet
 
 from search.clickhouse import client
+from search.evaluation import calibration
 from search.ingestion import control, validation
 from search.ingestion.control import shards_of
 from search.ingestion.progress import ImportProgress, index_work, spans
@@ -30,6 +31,7 @@ ACTIONS = {
     "retry": "Try shards that have failed again.",
     "cancel": "Stop shards and forget what has arrived; what is searched stays.",
 }
+RECALLS = (0.8, 0.9, 0.95, 0.98, 0.99, 0.995)  # that `calibrate` prints
 # Options of create that are fields of the same name.
 FIELDS = (
     "title",
@@ -103,6 +105,11 @@ class Command(BaseCommand):
         reindex.add_argument(
             "--keep-graph", action="store_true", help="search by graphs as before"
         )
+        calibrate = actions.add_parser(
+            "calibrate",
+            help="Measure how much of its clusters searches have to read.",
+        )
+        calibrate.add_argument("slug")
         drop = actions.add_parser("drop", help="Drop some shards, or all of it.")
         drop.add_argument("slug")
         add_shards(drop)
@@ -214,6 +221,17 @@ class Command(BaseCommand):
             shown = line
             time.sleep(POLL_S)
 
+    def _calibrate(self, *, slug: str, **options: Any) -> None:
+        dataset = Dataset.for_slug(slug)
+        if dataset.index != Dataset.Index.CLUSTERS:
+            raise Error(f"{dataset} has a graph: only clusters are calibrated.")
+        if not dataset.item_count():
+            raise Error(f"{dataset} has no items yet.")
+        if not calibration.calibrate(dataset.pk, forced=True):
+            raise Error(f"{dataset} is calibrated or dropped by another process.")
+        dataset.refresh_from_db()
+        self.stdout.write("\n".join(_curves(dataset)))
+
     def _drop(self, *, slug: str, shards: str, yes: bool, **options: Any) -> None:
         dataset = Dataset.for_slug(slug)
         selected = shards_of(dataset, shards)
@@ -245,6 +263,25 @@ class Command(BaseCommand):
                 watch(dataset, shards, progress)
         finally:
             progress.close()
+
+
+def _curves(dataset: Dataset) -> Iterator[str]:
+    """Yield the curves of a dataset as lines."""
+    kinds = calibration.KINDS
+    known = [
+        (field, kind, curve)
+        for field in calibration.fields_of(dataset)
+        for kind in kinds
+        if (curve := dataset.curve(field, kind))
+    ]
+    if not known:
+        yield f"{dataset} has one cluster: searches compare all rows."
+    for field, kind, curve in known:
+        yield f"Field {field}, searched by {kind}:"
+        yield f"{'recall@10':>12} {'rows read':>10}"
+        for recall in RECALLS:
+            share = curve.share_for(recall, 10)
+            yield f"{recall:12.3f} {share:10.2%}"
 
 
 def _reindex_progress(left: list[Partition], total: int) -> str:

@@ -1,0 +1,325 @@
+"""Calibration: curves of clusters, when they are measured, and that they hold."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from io import StringIO
+from itertools import product
+from unittest.mock import patch
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from django.core.management import call_command
+from django.utils import timezone
+from support.tiny_shards import drop_tables, import_all, publish, tiny_dataset
+
+from search.clickhouse import centroids, client, lookup
+from search.clickhouse.schema import VECTOR_COLUMNS, ItemTable
+from search.clustering.curves import Curve
+from search.errors import SearchUnavailable
+from search.evaluation import calibration
+from search.ingestion import clusters, control, publishing, shard_run, sweeper, tasks
+from search.jobs import broker
+from search.jobs.leases import MAX_FAILURES
+from search.management.console import Error
+from search.models import CalibrationRun, Dataset, Shard, Training
+
+pytestmark = pytest.mark.django_db
+DIMENSION, ROWS = 16, 100  # of a shard
+
+
+def drawn(seed: int, rows: int = ROWS) -> np.ndarray:
+    """Vectors around sixty centres, with a large mean, as of CLIP."""
+    centres = np.random.default_rng(0).standard_normal((60, DIMENSION)) + 1
+    random = np.random.default_rng((1, seed))
+    own = random.standard_normal((rows, DIMENSION))
+    return unit(centres[random.integers(60, size=rows)] + 0.8 * own)
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def write(folder, number: int, text: bool = True, rows: int = ROWS) -> None:
+    image = drawn(number, rows)
+    np.save(folder / f"img_emb_{number}.npy", image.astype(np.float16))
+    if text:
+        noise = 0.7 * np.random.default_rng(number).standard_normal(image.shape)
+        captions = unit(image + 0.25 * noise).astype(np.float16)
+        np.save(folder / f"text_emb_{number}.npy", captions)
+    table = pa.table(
+        {
+            "url": [f"http://e.org/{number}/{row}.jpg" for row in range(rows)],
+            "caption": ["a house"] * rows,
+        }
+    )
+    pq.write_table(table, folder / f"metadata_{number}.parquet")
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch) -> None:
+    """Clusters of about thirty rows, and messages that nobody reads."""
+    monkeypatch.setattr(
+        clusters, "clusters_for", lambda rows, sample: max(1, rows // 30)
+    )
+    monkeypatch.setattr(calibration, "QUERIES", 60)
+    monkeypatch.setattr(tasks.ingest_shard, "delay", lambda key: None)
+    monkeypatch.setattr(tasks.publish, "delay", lambda dataset, number: None)
+    monkeypatch.setattr(broker, "queue_is_empty", lambda task: True)
+
+
+@pytest.fixture(autouse=True)
+def asked(monkeypatch) -> list[int]:
+    """The datasets that tasks were sent to calibrate."""
+    sent: list[int] = []
+    monkeypatch.setattr(tasks.calibrate, "delay", sent.append)
+    return sent
+
+
+@pytest.fixture
+def made(tmp_path) -> Iterator[Dataset]:
+    """A dataset of two partitions, of which nothing is imported yet."""
+    for number in (0, 4):
+        write(tmp_path, number)
+    dataset = tiny_dataset(tmp_path, index="clusters", dimension=DIMENSION)
+    yield dataset
+    drop_tables(Dataset(slug="tiny", dimension=DIMENSION))
+
+
+@pytest.fixture
+def listed(monkeypatch) -> Dataset:
+    """A dataset in clusters by the ledger, of which nothing is in the engine."""
+    monkeypatch.setattr(calibration, "_measure", lambda dataset: curves(version=1))
+    dataset = Dataset.objects.create(slug="listed", title="Listed", index="clusters")
+    Shard.objects.create(
+        dataset=dataset, number=0, state=Shard.State.INGESTED, rows_visible=100
+    )
+    Training.objects.create(dataset=dataset, version=1, clusters=9, is_due=False)
+    return dataset
+
+
+def curves(**known) -> dict:
+    return {field: {"rows": 100, "version": 1, **known} for field in VECTOR_COLUMNS}
+
+
+def calibrated(dataset: Dataset) -> Dataset:
+    assert calibration.calibrate(dataset.pk)
+    dataset.refresh_from_db()
+    return dataset
+
+
+def stored(table: ItemTable, field: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return all vectors of a field, and their clusters, as they are searched."""
+    (live,) = centroids.live_versions(table, field)
+    rows = client.rows(
+        f"SELECT cluster, CAST(vector AS Array(Float32)) AS vector "
+        f"FROM {table.clustered(field).name}"
+    )
+    vectors = np.array([row["vector"] for row in rows]) + table.mean(field)
+    return vectors, np.array([row["cluster"] for row in rows]) - live.first_cluster
+
+
+def test_the_share_of_a_curve_finds_as_many_as_it_says(tmp_path, made, monkeypatch):
+    """Other queries of both kinds, in both fields, against exact answers."""
+    for number in (0, 4):
+        write(tmp_path, number, rows=1_500)
+    import_all(made)
+    dataset = calibrated(made)
+    ids = [row["id"] for row in client.rows("SELECT id FROM item_tiny")][1::29]
+    for field, kind in product(VECTOR_COLUMNS, calibration.KINDS):
+        table = dataset.item_table
+        asking = lookup.embeddings(table, calibration.KINDS[kind], ids)
+        curve = dataset.curve(field, kind)
+        assert curve.shares[-1] == curve.recalls[10][-1] == 1.0
+        for recall in (0.8, 0.95):
+            share = curve.share_for(recall, 10)
+            assert 0.001 < share < 0.6
+            queries = unit(np.stack(list(asking.values())))
+            assert recall_of(table, field, queries, share) > recall - 0.05
+    # Captions lie farther from images than images do.
+    words, pictures = (dataset.curve("image", kind) for kind in calibration.KINDS)
+    assert words.share_for(0.9, 10) > pictures.share_for(0.9, 10)
+    # Of a larger table some rows are drawn, and more is read.
+    monkeypatch.setattr(calibration, "MAX_ROWS", 600)
+    assert calibration.calibrate(made.pk, forced=True)
+    part = Dataset.objects.get().curve("image", "pictures")
+    assert sorted(part.recalls) == [50, 500, 5_000]
+    for recall in (0.8, 0.95):
+        assert part.share_for(recall, 10) >= 0.9 * pictures.share_for(recall, 10)
+        assert part.share_for(recall, 50) < 2 * pictures.share_for(recall, 50)
+
+
+def recall_of(table: ItemTable, field: str, queries: np.ndarray, share: float) -> float:
+    """Return the recall of the nearest ten in the clusters that are read."""
+    vectors, numbers = stored(table, field)
+    (live,) = centroids.live_versions(table, field)
+    found = []
+    for query in queries:
+        true = np.argsort(-(vectors @ query))[:10]
+        read = live.centroids.route(query, share, live.sizes)
+        found.append(np.isin(numbers[true], read).mean())
+    return float(np.mean(found))
+
+
+def test_without_vectors_of_captions_words_are_harder_by_a_factor(tmp_path, made):
+    with pytest.raises(Error, match="has no items yet"):
+        printed("tiny")
+    for number in (0, 4):
+        (tmp_path / f"text_emb_{number}.npy").unlink()
+    import_all(made)
+    lines = printed("tiny").splitlines()
+    made.refresh_from_db()
+    assert list(made.calibration) == ["image"]
+    words, pictures = (made.curve("image", kind) for kind in calibration.KINDS)
+    least = pictures.share_for(0.1, 10)
+    assert words.share_for(0.1, 10) == pytest.approx(calibration.WORDS_FACTOR * least)
+    assert lines[0] == "Field image, searched by words:"
+    assert f"{0.95:12.3f} {pictures.share_for(0.95, 10):10.2%}" in lines
+    made.index = "graph"
+    made.save()
+    with pytest.raises(Error, match="only clusters are calibrated"):
+        printed("tiny")
+
+
+def printed(slug: str) -> str:
+    output = StringIO()
+    call_command("dataset", "calibrate", slug, stdout=output)
+    return output.getvalue()
+
+
+def test_publishing_asks_for_it_once_nothing_else_waits(tmp_path, made, asked):
+    arrive(made)
+    tasks.publish(made.pk, 0)
+    assert asked == []  # the partition 1 waits
+    tasks.publish(made.pk, 1)
+    assert asked == [made.pk]
+    measure = calibration._measure
+
+    def publish_meanwhile(dataset):
+        found = measure(dataset)
+        write(tmp_path, 8)
+        arrive(made)
+        publish(made)
+        return found
+
+    with patch.object(calibration, "_measure", publish_meanwhile):
+        tasks.calibrate(made.pk)
+    made.refresh_from_db()
+    assert made.calibration["image"]["rows"] == 2 * ROWS
+    # For the rows that have come.
+    assert sweeper.recover() == 1 and asked == [made.pk] * 2
+    assert calibrated(made).calibration["text"]["rows"] == 3 * ROWS
+    # Other clusters are measured after the move.
+    asked.clear()
+    clusters.schedule(made, made.training)
+    for partition in (0, 1, 2):
+        assert not asked
+        assert not calibration.calibrate(made.pk)
+        tasks.publish(made.pk, partition)
+    assert asked == [made.pk]
+    assert made.calibration["image"]["version"] == 1
+    assert calibrated(made).calibration["image"]["version"] == 2
+    assert made.curve("image", "words") and made.curve("text", "pictures")
+
+
+def arrive(dataset: Dataset) -> None:
+    """Import the new shards of a dataset's source, without publishing them."""
+    control.discover_shards(dataset)
+    new = dataset.shards.filter(state=Shard.State.PENDING)
+    keys = list(new.values_list("pk", flat=True))
+    control.queue(dataset, new)
+    assert all(map(shard_run.ingest, keys))
+
+
+@pytest.mark.parametrize(
+    ("known", "due"),
+    [
+        ({}, True),
+        (curves(), False),
+        ({"image": curves()["image"]}, True),
+        (curves(version=2), True),
+        (curves(rows=67), False),
+        (curves(rows=66), True),
+        (curves(rows=149), False),
+        (curves(rows=150), True),
+    ],
+)
+def test_many_more_rows_and_other_clusters_make_it_due(listed, asked, known, due):
+    Dataset.objects.update(calibration=known)
+    assert tasks.enqueue_due_calibration(listed) == len(asked) == int(due)
+    assert calibration.calibrate(listed.pk) == due
+
+
+def test_graphs_and_single_clusters_need_none(listed):
+    Training.objects.update(clusters=1)
+    assert not calibration.calibrate(listed.pk)
+    Training.objects.update(clusters=9)
+    Dataset.objects.update(index="graph")
+    assert not calibration.calibrate(listed.pk)
+    Dataset.objects.update(index="clusters")
+    Training.objects.update(is_due=True)
+    assert not calibration.calibrate(listed.pk)
+
+
+def test_one_worker_at_a_time_measures(listed):
+    """Two publications that end at once both ask for it."""
+    others = []
+
+    def other_worker(dataset):
+        others.append(calibration.calibrate(dataset.pk))
+        others.append(calibration.calibrate(dataset.pk, forced=True))
+        return curves()
+
+    with patch.object(calibration, "_measure", other_worker):
+        assert calibration.calibrate(listed.pk)
+    assert others == [False, False]
+    assert not calibration.calibrate(listed.pk)  # the second message
+
+
+def test_what_a_dead_worker_left_is_done_again(listed, asked):
+    dies = patch.object(calibration, "_measure", side_effect=KeyboardInterrupt)
+    with dies, pytest.raises(KeyboardInterrupt):
+        calibration.calibrate(listed.pk)
+    assert sweeper.recover() == 0  # it may be at work
+    past = timezone.now() - timedelta(seconds=1)
+    CalibrationRun.objects.update(lease_until=past)
+    assert sweeper.recover() == 1 and asked == [listed.pk]
+    CalibrationRun.objects.update(lease_until=timezone.now() + timedelta(hours=1))
+    sweeper.recover_alone()  # all other workers are dead
+    assert asked == [listed.pk] * 2
+    tasks.calibrate(listed.pk)
+    assert Dataset.objects.get().calibration == curves()
+    assert CalibrationRun.objects.get().failures == 0
+
+
+def test_what_fails_often_waits_for_the_next_publication(listed, monkeypatch):
+    away = SearchUnavailable("The engine is away.")
+    with patch.object(calibration, "_measure", side_effect=away):
+        for _ in range(MAX_FAILURES):
+            assert sweeper.recover() == 1
+            tasks.calibrate(listed.pk)  # logs the error
+    assert sweeper.recover() == 0
+    monkeypatch.setattr(publishing, "publish", lambda dataset, number: True)
+    tasks.publish(listed.pk, 0)
+    assert sweeper.recover() == 1
+
+
+def test_a_dataset_that_is_dropped_meanwhile_stays_dropped(listed):
+    def drop_meanwhile(dataset):
+        control.drop_dataset(Dataset.objects.get(pk=dataset.pk))
+        return curves()
+
+    with patch.object(calibration, "_measure", drop_meanwhile):
+        assert not calibration.calibrate(listed.pk)
+    assert not Dataset.objects.exists()
+    assert not calibration.calibrate(listed.pk)
+
+
+def test_curves_of_all_rows_and_of_harder_queries():
+    curve = Curve((0.1, 0.5, 1.0), {10: (0.5, 0.9, 1.0), 100: (0.3, 0.8, 1.0)})
+    assert sorted(curve.of_all(0.25).recalls) == [40, 400]
+    assert curve.of_all(0.25).share_for(0.9, 40) == curve.share_for(0.9, 10)
+    harder = curve.harder(3)
+    assert harder.shares == pytest.approx((0.3, 1.0))
+    assert harder.recalls[10] == (0.5, 1.0)
