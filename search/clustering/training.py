@@ -18,7 +18,8 @@ from search.clustering.centroids import (
 from search.clustering.vectors import one_blas_thread, unit
 
 MIN_CLUSTERED_ROWS = 20_000  # fewer rows are compared exactly, which is quicker
-ROWS_PER_CLUSTER = 200
+ROWS_PER_CLUSTER = 100  # up to MANY_ROWS; then they grow with the fourth root
+MANY_ROWS = 1_000_000
 SAMPLE_PER_CLUSTER = 32  # rows to train with
 MIN_SAMPLE_PER_CLUSTER = 16
 MAX_ROWS_PER_MEAN = 128  # in one k-means, whose rows are all in memory
@@ -30,7 +31,9 @@ def clusters_for(rows: int, sample: int) -> int:
     """Return the number of clusters for so many rows, trained on such a sample."""
     if rows < MIN_CLUSTERED_ROWS:
         return 1
-    return max(1, min(rows // ROWS_PER_CLUSTER, sample // MIN_SAMPLE_PER_CLUSTER))
+    # 178 for ten million rows, 447 for 400 million: processes hold all centroids.
+    size = ROWS_PER_CLUSTER * max(1, rows / MANY_ROWS) ** 0.25
+    return max(1, min(int(rows / size), sample // MIN_SAMPLE_PER_CLUSTER))
 
 
 def train(
