@@ -4,8 +4,8 @@ The score of a cluster for a vector is `vector · centroid + bias`, and the clus
 the highest score is the nearest. For cosine the vectors and centroids have length 1 and
 the bias is 0; for L2 it is -|centroid|² / 2, which orders clusters by distance.
 
-From MIN_TWO_LEVELS clusters on, centroids are grouped around parents, and a row is
-compared with those of the best parents. Queries by words lie far from all images, and
+Centroids are grouped around parents. From MIN_TWO_LEVELS clusters on, a row is compared
+with those of the best parents. Queries by words lie far from all images, and
 parents say little about where their neighbours are. Instead, all centroids are compared
 with a query in their principal directions, and the best of them in full.
 """
@@ -33,7 +33,7 @@ class Centroids:
     """Clusters 0 to K - 1 of one version, numbered in the order of their parents.
 
     vectors: float32 (K, dimension); bias: float32 (K,); parents: uint32 (K,),
-    ascending, all 0 where there is one level; metric: "cosine" or "L2".
+    ascending, all 0 for few clusters; metric: "cosine" or "L2".
     """
 
     vectors: np.ndarray
@@ -74,9 +74,9 @@ class Centroids:
         return found
 
     def _assigned(self, block: np.ndarray) -> np.ndarray:
-        upper, upper_bias = self._upper
-        if len(upper) <= ASSIGN_PARENTS:
+        if len(self) < MIN_TWO_LEVELS or len(self._bounds) <= ASSIGN_PARENTS + 1:
             return np.argmax(block @ self.vectors.T + self.bias, axis=1)
+        upper, upper_bias = self._upper
         scores = block @ upper.T + upper_bias
         likely = np.argpartition(scores, -ASSIGN_PARENTS, axis=1)[:, -ASSIGN_PARENTS:]
         # Pairs of a row and a parent, grouped by the parent.
