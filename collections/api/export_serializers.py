@@ -86,6 +86,7 @@ class ExportedSearch(QuerySerializer):
             terms_of(given["terms"]),
             field=given["field"],
             mode=given["mode"],
+            recall=given["recall"],
             sort=given["sort"],
             filters=Filters(**given["filters"]),
         )

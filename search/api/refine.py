@@ -32,6 +32,8 @@ EXAMPLE = OpenApiExample(
     request_only=True,
 )
 
+OPTIONS = ("field", "mode", "recall", "sort", "limit")  # of a search, kept as they are
+
 
 class MarksField(ShortListField):
     """Ids of items without repetitions."""
@@ -90,7 +92,7 @@ class RefineSerializer(QuerySerializer):
             dataset=given["dataset"],
             terms=terms_of(given["terms"]),
             filters=Filters(**given["filters"]),
-            **{name: given[name] for name in ("field", "mode", "sort", "limit")},
+            **{name: given[name] for name in OPTIONS},
         )
 
     def excluded_ids(self, excluded: Sequence[int]) -> tuple[int, ...]:

@@ -24,11 +24,14 @@ from search.query.filters import (
 )
 from search.query.model import (
     DEFAULT_LIMIT,
+    DEFAULT_RECALL,
     FIELDS,
     MAX_PER_PAGE,
+    MAX_RECALL,
     MAX_TERMS,
     MAX_URL_LENGTH,
     MAX_WEIGHT,
+    MIN_RECALL,
     MODES,
     SORTS,
     SearchQuery,
@@ -50,6 +53,12 @@ MAX_NUMBERS = 16_384  # of an embedding; models have up to a few thousand
 INCLUDED = ("embedding",)  # optional parts of an item in an answer
 KINDS = ("text", "image", "image_url", "item", "embedding", "concept")
 PAGE = between(1, MAX_PER_PAGE, "a number")
+RECALL: dict[str, Any] = {
+    "default": DEFAULT_RECALL,
+    "help_text": "The share of the true nearest that an approximate search is to "
+    "find, where the dataset is calibrated.",
+    **between(MIN_RECALL, MAX_RECALL),
+}
 IDS: dict[str, Any] = {"min_value": 0, "max_value": LAST_ITEM}
 
 
@@ -134,6 +143,7 @@ class QuerySerializer(StrictSerializer):
     )
     field = WordField(FIELDS, default="image", help_text="The embedding searched.")
     mode = WordField(MODES, default="ann", help_text="`exact` compares every item.")
+    recall = serializers.FloatField(**RECALL)
     sort = WordField(SORTS, default="similarity", help_text="Among the hits.")
     filters = FiltersSerializer(required=False, default=dict)
     limit = StrictIntegerField(default=DEFAULT_LIMIT, **PAGE)
@@ -190,6 +200,7 @@ class SearchParametersSerializer(FiltersSerializer):
     )
     field = WordField(FIELDS, default="image", help_text="The embedding searched.")
     mode = WordField(MODES, default="ann", help_text="`exact` compares every item.")
+    recall = serializers.FloatField(**RECALL)
     sort = WordField(SORTS, default="similarity", help_text="Among the hits.")
     limit = serializers.IntegerField(default=DEFAULT_LIMIT, **PAGE)
     cursor = serializers.CharField(

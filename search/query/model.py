@@ -23,6 +23,8 @@ MAX_WEIGHT = 100.0
 DEFAULT_LIMIT = 40
 MAX_PER_PAGE = 100
 MAX_RESULTS = 10_000  # of a search, all pages together
+# The share of the true nearest that an approximate search is to find.
+DEFAULT_RECALL, MIN_RECALL, MAX_RECALL = 0.95, 0.5, 0.999
 # What to_dict writes.
 TERM_TYPES: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("text", "image", "image_url", "embedding", "concept"), str),
@@ -34,6 +36,7 @@ QUERY_TYPES: dict[str, type | tuple[type, ...]] = {
     "terms": list,
     "filters": dict,
     "limit": int,
+    "recall": (int, float),
 }
 SHORTENED = "~"  # before what shorten_embedding writes
 MIN_NORM = 1e-6  # a shorter vector has no direction
@@ -139,6 +142,7 @@ class SearchQuery:
     sort: str = "similarity"
     limit: int = DEFAULT_LIMIT
     cursor: str = ""
+    recall: float = DEFAULT_RECALL
 
     def __post_init__(self) -> None:
         if not self.terms and not self.cursor:
@@ -155,6 +159,10 @@ class SearchQuery:
             raise InvalidQuery("Hits are sorted by similarity, size or popularity.")
         if not 1 <= self.limit <= MAX_PER_PAGE:
             raise InvalidQuery(f"A page has 1 to {MAX_PER_PAGE} results.")
+        if not MIN_RECALL <= self.recall <= MAX_RECALL:
+            raise InvalidQuery(
+                f"The recall lies between {MIN_RECALL:g} and {MAX_RECALL:g}."
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it in JSON's own types, for storage."""
@@ -167,6 +175,7 @@ class SearchQuery:
             "sort": self.sort,
             "limit": self.limit,
             "cursor": self.cursor,
+            "recall": self.recall,
         }
 
     @classmethod

@@ -8,6 +8,7 @@ from urllib.parse import urlencode, urlsplit
 from django.urls import Resolver404, resolve, reverse
 
 from .filters import url_filters
+from .model import DEFAULT_RECALL
 
 # The parameters of terms other than words; each can occur several times, with a weight.
 TERMS = ("item", "embedding", "concept")
@@ -29,6 +30,7 @@ def url_defaults() -> dict[str, str]:
         "mode": "ann",
         **{spec.name: spec.url_default for spec in url_filters()},
         "sort": "similarity",
+        "recall": f"{DEFAULT_RECALL:g}",
         "dataset": "",
         "cursor": "",
     }

@@ -25,9 +25,12 @@ from search.query.filters import (
     url_filters,
 )
 from search.query.model import (
+    DEFAULT_RECALL,
     MAX_IMAGES,
+    MAX_RECALL,
     MAX_TERMS,
     MAX_WEIGHT,
+    MIN_RECALL,
     SearchQuery,
     Term,
     decode_embedding,
@@ -200,6 +203,15 @@ class SearchForm(forms.Form):
     sort = _choice(
         SORT_CHOICES, "Pictures come by similarity, by size or by popularity."
     )
+    recall = forms.FloatField(
+        required=False,
+        min_value=MIN_RECALL,
+        max_value=MAX_RECALL,
+        error_messages=dict.fromkeys(
+            ("invalid", "min_value", "max_value"),
+            f"The recall is a number between {MIN_RECALL:g} and {MAX_RECALL:g}.",
+        ),
+    )
     item = TermsField(item_term)
     embedding = TermsField(embedding_term)
     concept = TermsField(concept_term)
@@ -258,6 +270,7 @@ class SearchForm(forms.Form):
             field=given["field"] or "image",
             mode=given["mode"] or "ann",
             sort=given["sort"] or "similarity",
+            recall=given["recall"] or DEFAULT_RECALL,
             cursor=given["cursor"],
             **options,
         )
