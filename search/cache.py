@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.cache import cache
 
-VERSION = 7  # count it up when the classes that are pickled change
+VERSION = 8  # count it up when the classes that are pickled change
 
 logger = logging.getLogger(__name__)
 

@@ -14,6 +14,7 @@ urlpatterns = [
     path("", search_views.search, name="search"),
     path("search/picture", search_views.search_by_image, name="search-by-picture"),
     path("search/weigh", search_views.change_weight, name="search-weigh"),
+    path("search/relevance", search_views.relevance, name="search-relevance"),
     path("search/exact", search_views.check_exact, name="search-exact"),
     path("selection.json", selection_views.as_json, name="selection-json"),
     path("selection.csv", selection_views.as_csv, name="selection-csv"),

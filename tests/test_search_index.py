@@ -54,19 +54,15 @@ def plan(
     *,
     exact: bool = False,
     fetched: float = 1.0,
+    whole: bool = False,
 ) -> str:
     condition = condition_of(filters, table)
-    vector = queries.to_hex(np.ones(table.dimension))
-    settings = (
-        queries.EXACT_SETTINGS
-        if exact
-        else queries.index_settings(table, count, fetched)
-    )
+    vector = np.ones(table.dimension)
+    read = queries.read_graph(table, field, vector, count, exact, fetched)
     rows = client.rows(
-        "EXPLAIN indexes = 1 "
-        + queries.nearest_sql(table, field, condition, filters.nsfw),
-        {"vector": vector, "count": count, **condition.parameters},
-        **settings,
+        "EXPLAIN indexes = 1 " + read.sql(condition, whole),
+        {**read.parameters, "count": count, **condition.parameters},
+        **read.settings,
     )
     return "\n".join(row["explain"] for row in rows)
 
@@ -83,6 +79,9 @@ def test_each_kind_of_query_is_answered_by_the_index(crowd, field, filters):
             told = plan(table_of("crowd"), field, filters, count, fetched=fetched)
             assert "_distance" in told
             assert f"{field}_index" in told
+    told = plan(table_of("crowd"), field, filters, 64, whole=True)
+    assert "_distance" in told
+    assert f"{field}_index" in told
 
 
 @pytest.mark.parametrize("filters", SHAPES, ids=str)

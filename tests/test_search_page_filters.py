@@ -189,8 +189,15 @@ def test_the_scripts_hold_to_the_limits_of_the_server(varied):
     assert elements["picture-file"]["data-max-bytes"] == str(MAX_BYTES)
 
 
+def relevance(varied, **parameters) -> Page:
+    """What a page of results loads for the panel of filters."""
+    sections = varied_search(varied, **parameters).elements
+    (address,) = [a["data-relevance"] for _, a in sections if "data-relevance" in a]
+    return Page(varied.get(address))
+
+
 def test_bars_of_the_cutoff_know_their_edge(varied):
-    bars = [a for _, a in varied_search(varied).elements if "data-place" in a]
+    bars = [a for _, a in relevance(varied).elements if "data-place" in a]
     assert 1 < len(bars) <= BARS
     assert all(int(bar["data-place"]) * WIDTH == int(bar["x"]) for bar in bars)
 
@@ -203,7 +210,7 @@ def similarities(varied) -> list[float]:
 
 def test_the_cutoff_stands_over_how_similar_the_candidates_are(varied):
     known = similarities(varied)
-    page = varied_search(varied)
+    page = relevance(varied)
     (slider,) = [a for tag, a in page.elements if a.get("id") == "cutoff-slider"]
     edges = [float(edge) for edge in slider["data-edges"].split()]
     reaching = [int(count) for count in slider["data-reaching"].split()]
@@ -212,6 +219,7 @@ def test_the_cutoff_stands_over_how_similar_the_candidates_are(varied):
     assert reaching == [sum(each >= edge for each in known) for edge in edges]
     page = varied_search(varied, cutoff=edges[20], dedupe="no")
     assert len(page.ids) == reaching[20] < total
+    page = relevance(varied, cutoff=edges[20], dedupe="no")
     assert f"{reaching[20]} of the {total} nearest reach" in page.text
     (slider,) = [a for tag, a in page.elements if a.get("id") == "cutoff-slider"]
     assert slider["value"] == "20" and slider["data-total"] == str(total)

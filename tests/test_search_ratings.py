@@ -238,9 +238,13 @@ def test_the_engine_reads_values_of_earlier_versions_alike():
     values += [*UNKNOWN, *(str(random.random()) for _ in range(50)), "0.1", "0.5", "1"]
     given = "(SELECT arrayJoin({values:Array(String)}) AS nsfw, 0 AS deleted)"
     for setting, wanted in (("safe", is_unsafe), ("rated", lambda v: not is_safe(v))):
-        sql = f"SELECT nsfw, {filters.hidden(setting)} AS hidden FROM {given}"
+        shown = filters.Condition().only_shown(setting, ()).sql
+        sql = f"SELECT nsfw, {shown} AS shown FROM {given}"
         for row in client.rows(sql, {"values": values}):
-            assert (row["hidden"] == filters.NSFW) == wanted(row["nsfw"]), row
+            assert row["shown"] != wanted(row["nsfw"]), row
+        rows = pa.table({"nsfw": values, "deleted": [0] * len(values)})
+        hidden = filters.why_hidden(rows, setting) == filters.NSFW
+        assert hidden.tolist() == list(map(wanted, values))
 
 
 # --- Import

@@ -90,16 +90,16 @@ class BareQuery(System):
 
     def search(self, vector: np.ndarray, where: str) -> list[int]:
         parameters = {"vector": queries.to_hex(vector), "count": COUNT}
-        found = client.nearest_columns(
+        found = client.nearest_arrow(
             self.statements[where], parameters, **self.settings
         )
-        return list(found[0]) if found else []
+        return found["id"].to_pylist()
 
     def load(self, vector: np.ndarray) -> None:
         """Load the graph, which from a cold disk may take longer than a search may."""
         parameters = {"vector": queries.to_hex(vector), "count": COUNT}
         settings = {**self.settings, "max_execution_time": LOADING_TIMEOUT_S}
-        client.nearest_columns(self.statements["none"], parameters, **settings)
+        client.nearest_arrow(self.statements["none"], parameters, **settings)
 
 
 def statement(table: ItemTable, where: str) -> str:

@@ -58,6 +58,7 @@ def traced(slug: str, vector: np.ndarray, where: str) -> dict[str, float]:
     with (
         patch.object(client, "rows", timed(client.rows)),
         patch.object(client, "columns", timed(client.columns)),
+        patch.object(client, "arrow", timed(client.arrow)),
     ):
         started = time.process_time()
         service.search(search_query, None, service.unlimited)

@@ -102,22 +102,18 @@ def columns(
         return list(result.result_columns)
 
 
-def exact_columns(
-    sql: str, parameters: dict[str, Any], **query_settings: Any
-) -> list[Sequence[Any]]:
-    """Run an exact search like `columns`, once a slot is free."""
+def exact_arrow(sql: str, parameters: dict[str, Any], **query_settings: Any) -> Any:
+    """Run an exact search like `arrow`, once a slot is free."""
     with _slot(_exact_slots):
-        return columns(sql, parameters, **query_settings)
+        return arrow(sql, parameters, **query_settings)
 
 
-def nearest_columns(
-    sql: str, parameters: dict[str, Any], **query_settings: Any
-) -> list[Sequence[Any]]:
-    """Search a vector index like `columns`, once a slot is free."""
+def nearest_arrow(sql: str, parameters: dict[str, Any], **query_settings: Any) -> Any:
+    """Search a vector index like `arrow`, once a slot is free."""
     for attempt in range(SEARCH_RETRIES):
         with _slot(_search_slots):
             try:
-                return columns(sql, parameters, **query_settings)
+                return arrow(sql, parameters, **query_settings)
             except SearchUnavailable as error:
                 # Other processes may fill the index of a server.
                 is_busy = INDEX_BUSY in str(error.__cause__)
@@ -137,12 +133,53 @@ def command(
         )
 
 
+class Plain:
+    """A parameter in the engine's own spelling, of characters that none escapes.
+
+    The client looks at each character of a text, which takes as long as a search.
+    """
+
+    def __init__(self, text: str):
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
+
+
+ARROW_SETTINGS = {
+    "output_format_arrow_string_as_string": 1,
+    "output_format_arrow_compression_method": "none",
+}
+
+
 def arrow(sql: str, parameters: dict[str, Any], **query_settings: Any) -> Any:
     """Return a query's result as a pyarrow.Table, without a Python object per value."""
+    import pyarrow as pa
+
     query_settings.setdefault("max_execution_time", QUERY_TIMEOUT_S)
+    # Given apart, the embedded engine would take a statement to set and one to reset
+    # each of them.
+    settings = ", ".join(
+        f"{name} = {value!r}"
+        for name, value in {**ARROW_SETTINGS, **query_settings}.items()
+    )
     with _search_errors():
         client = _client(query_settings["max_execution_time"] + CONNECT_TIMEOUT_S)
-        return client.query_arrow(sql, parameters, query_settings, use_strings=True)
+        data = client.raw_query(f"{sql} SETTINGS {settings}", parameters, fmt="Arrow")
+    return pa.ipc.open_file(data).read_all()
+
+
+def texts(column: Any) -> list[str]:
+    """Return a column of a pyarrow.Table, with “�” for bytes that are not UTF-8.
+
+    Earlier versions stored texts as they came.
+    """
+    try:
+        return column.to_pylist()
+    except UnicodeDecodeError:
+        return [
+            each.decode(errors="replace") for each in column.cast("binary").to_pylist()
+        ]
 
 
 def insert_arrow(table: str, batch: Any, **query_settings: Any) -> None:

@@ -1,13 +1,18 @@
-"""Choose between the vector index and an exact search, by the filters' selectivity.
+"""Decide how much of an index a search reads, by the filters' selectivity.
 
-The index does not know filters: they apply to the candidates it returns. That is fast
+Clusters are read as far as the dataset's calibration says. With a filter that a share s
+of the rows pass, the nearest k are as hard to find as the nearest k / s without it.
+
+A graph does not know filters: they apply to the candidates it returns. That is fast
 while many rows pass. When few pass, nearly all candidates would be discarded; comparing
 the passing rows exactly is then both faster and complete.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +21,7 @@ from search.query.model import MAX_RESULTS
 from . import client, cluster
 from .filters import NOT_REMOVED, Condition
 from .queries import Candidates, nearest
-from .schema import ItemTable
+from .schema import CLUSTERS, ItemTable
 
 # Up to this number of passing rows, an exact search is fast enough.
 MAX_EXACT_ROWS = 2_000
@@ -26,6 +31,24 @@ SAMPLES = 4  # ranges of rows per part, to estimate the selectivity
 SAMPLE_ROWS = 8_192
 ESTIMATE_CACHE_S = 300
 SIZES_CACHE_S = 10
+# Returns the share of the rows to read of clusters for the nearest k; None if it is not
+# known.
+ShareFor = Callable[[float], float | None]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a search is to find: up to `depth` items, and at least `least` of them.
+
+    `rank` is how many of the nearest matter for recall. `exact` compares every item,
+    and `whole` asks for the items' columns.
+    """
+
+    depth: int
+    least: int
+    rank: int
+    exact: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -33,7 +56,6 @@ class FilteredCandidates:
     """The candidates of a search; `complete` if no other item passes the condition."""
 
     candidates: Candidates
-    exact: bool
     complete: bool
 
 
@@ -41,49 +63,56 @@ def search_filtered(
     table: ItemTable,
     field: str,
     vector: np.ndarray,
+    wanted: Wanted,
+    share_for: ShareFor,
     *,
     condition: Condition,
     nsfw: str,
-    depth: int,
-    wanted: int,
-    exact: bool,
 ) -> FilteredCandidates:
-    """Return the nearest `depth` items that pass a condition, or at least `wanted`.
+    """Return the nearest items that pass a condition.
 
-    Returns fewer than `wanted` only if no more pass.
+    Returns fewer than are wanted at least only if no more pass.
     """
-
-    def search(exactly: bool, multiplier: float = 1.0) -> FilteredCandidates:
-        candidates = nearest(
-            table,
-            field,
-            vector,
-            depth,
-            condition=condition,
-            nsfw=nsfw,
-            exact=exactly,
-            multiplier=multiplier,
-        )
-        return FilteredCandidates(
-            candidates, exactly, exactly and len(candidates) < depth
-        )
-
-    multiplier = 1.0
-    if condition and not exact:
-        passing = estimate_selectivity(table, condition)
-        exact = (
-            passing.rows <= MAX_EXACT_ROWS
-            or MAX_RESULTS * passing.share < MARGIN * wanted
-        )
-        # Fetch enough candidates for the filter to leave as many as are wanted.
-        fetched = max(wanted * MARGIN / (passing.share or 1), depth)
-        multiplier = min(fetched, MAX_RESULTS) / depth
-    if exact:
-        return search(exactly=True)
-    by_index = search(exactly=False, multiplier=multiplier)
+    search = partial(
+        nearest,
+        table,
+        field,
+        vector,
+        wanted.depth,
+        condition=condition,
+        nsfw=nsfw,
+        whole=wanted.whole,
+    )
+    found = search(**_plan(table, wanted, share_for, condition))
     # The rows near this query may pass much less often than the samples, and some nodes
     # of a graph cannot be reached.
-    return by_index if len(by_index.candidates) >= wanted else search(exactly=True)
+    if len(found) < wanted.least and not found.exact:
+        found = search(exact=True)
+    return FilteredCandidates(found, found.exact and len(found) < wanted.depth)
+
+
+def _plan(
+    table: ItemTable,
+    wanted: Wanted,
+    share_for: ShareFor,
+    condition: Condition,
+) -> dict[str, Any]:
+    """Return how much to read, as options of `nearest`."""
+    by_clusters = table.index == CLUSTERS
+    if wanted.exact or not (condition or by_clusters):
+        return {"exact": wanted.exact}
+    passing = Selectivity(1.0, 0)
+    if condition:
+        passing = estimate_selectivity(table, condition)
+        if passing.rows <= MAX_EXACT_ROWS:
+            return {"exact": True}
+    if by_clusters:
+        return {"exact": False, "share": share_for(wanted.rank / passing.share)}
+    if MAX_RESULTS * passing.share < MARGIN * wanted.least:
+        return {"exact": True}
+    # Fetch enough candidates for the filter to leave as many as are wanted.
+    fetched = max(wanted.least * MARGIN / passing.share, wanted.depth)
+    return {"exact": False, "multiplier": min(fetched, MAX_RESULTS) / wanted.depth}
 
 
 @dataclass(frozen=True)

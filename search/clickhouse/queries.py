@@ -1,20 +1,27 @@
-"""Queries for an item table.
+"""The vector queries of a dataset's tables.
 
-Vector queries keep the shape for which the engine uses the index: only the distance in
-ORDER BY, a LIMIT, no condition on the distance. A vector is sent as the hex digits of
-its float32 bytes, which parse faster than 512 decimal numbers.
+What is searched depends on the dataset's `index`. With CLUSTERS it is a field's table
+in the order of clusters, of which the nearest to the query are read. With GRAPH it is
+the main table with its vector index: there queries keep the shape for which the engine
+uses the index, which is only the distance in ORDER BY, a LIMIT, and no condition on the
+distance. A vector is sent as the hex digits of its bytes, which parse faster than 512
+decimal numbers.
 """
 
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
+from search.clustering.vectors import round_to_bfloat16
 from search.query.model import MAX_RESULTS
 
-from . import client, cluster
-from .filters import NOT_REMOVED, Condition, hidden
-from .schema import CODE_BYTES, INDEXES, VECTOR_COLUMNS, ItemTable
+from . import centroids, client, cluster
+from .filters import HIDING_COLUMNS, NOT_REMOVED, Condition, why_hidden
+from .schema import CLUSTERS, CODE_BYTES, INDEXES, VECTOR_COLUMNS, ItemTable
 
 # HNSW's ef_search: for the few neighbours of an item, and for searches with pages. The
 # engine uses at least the LIMIT.
@@ -24,12 +31,17 @@ PAGED_EF = 1_000
 # earlier, the next one would start to load from the beginning.
 SEARCH_TIMEOUT_S = 60
 RESCORE_FACTOR = 3  # candidates to rescore per result, if the index is quantized
+NARROW_ROWS = 200_000  # of clusters: a search of fewer takes one thread, and no slot
+UNCALIBRATED_ROWS = 1_000_000  # are read of clusters before their recall is measured
 
 FROM_PARTS = (
     "FROM system.parts "
     "WHERE active AND database = currentDatabase() AND table = {table:String}"
 )
 BYTES_PER_NUMBER = {"bf16": 2, "i8": 1}  # of a vector in a graph
+# Of an item as it is shown, besides its id and its rating.
+SHOWN_COLUMNS = "url, caption, license, caption_similarity, width, height"
+SHOWN_NAMES = SHOWN_COLUMNS.split(", ")
 INDEX_SETTINGS = {
     "max_threads": 1,
     "query_plan_optimize_lazy_materialization": 0,
@@ -41,6 +53,11 @@ EXACT_SETTINGS = {
     "ignore_data_skipping_indices": ",".join(INDEXES.values()),
     "max_execution_time": SEARCH_TIMEOUT_S,
 }
+CLUSTER_SETTINGS = {
+    "query_plan_max_limit_for_lazy_materialization": MAX_RESULTS,
+    "min_bytes_to_use_mmap_io": 1,
+    "max_execution_time": SEARCH_TIMEOUT_S,
+}
 
 
 @dataclass(frozen=True)
@@ -48,7 +65,9 @@ class Candidates:
     """Items, nearest first: a row of each array is an item.
 
     `hidden` is the reason to hide an item (clickhouse.filters), `codes` are the bytes
-    of image_code.
+    of image_code. `exact` if every item that passes was compared. If whole rows were
+    asked for, `rows` are the columns that are shown, by id, and `vectors` those of the
+    images, float32, unless the table has none.
     """
 
     ids: np.ndarray  # uint64
@@ -56,27 +75,105 @@ class Candidates:
     hidden: np.ndarray  # uint8
     url_hashes: np.ndarray  # uint64
     codes: np.ndarray  # uint8, (items, CODE_BYTES)
+    exact: bool = False
+    rows: Mapping[int, dict[str, Any]] = field(default_factory=dict)
+    vectors: Mapping[int, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def take(self, rows: np.ndarray | slice) -> "Candidates":
         """Return the items of these rows, in their order."""
-        return Candidates(**{name: getattr(self, name)[rows] for name in COLUMNS})
+        return replace(self, **{name: getattr(self, name)[rows] for name in ARRAYS})
 
 
-COLUMNS = tuple(Candidates.__dataclass_fields__)
+ARRAYS = ("ids", "distances", "hidden", "url_hashes", "codes")
 
 
 def merge_nearest(parts: list[Candidates]) -> Candidates:
-    """Merge lists of items, nearest first; duplicates stay."""
+    """Merge lists of items, nearest first, of equally near ones by id.
+
+    Duplicates stay.
+    """
+    if len(parts) == 1:
+        return parts[0]
     joined = Candidates(
-        **{
-            name: np.concatenate([getattr(part, name) for part in parts])
-            for name in COLUMNS
-        }
+        **{name: np.concatenate([getattr(p, name) for p in parts]) for name in ARRAYS},
+        exact=all(part.exact for part in parts),
+        rows={key: row for part in parts for key, row in part.rows.items()},
+        vectors={key: each for part in parts for key, each in part.vectors.items()},
     )
-    return joined.take(np.argsort(joined.distances, kind="stable"))
+    return joined.take(np.lexsort((joined.ids, joined.distances)))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a search of one field reads, and how: parts of its statement.
+
+    `run` is a function of the client. `image` is the expression of the images' vectors,
+    relative to `mean`; "" where the table has none.
+    """
+
+    source: str
+    distance: str
+    order: str
+    parameters: dict[str, Any]
+    settings: dict[str, Any]
+    run: Callable[..., pa.Table]
+    exact: bool
+    where: str = ""
+    image: str = ""
+    mean: np.ndarray | None = None
+
+    def sql(self, condition: Condition, whole: bool = False) -> str:
+        """Return the statement; its result is read by `candidates`."""
+        columns = ["id", f"{self.distance} AS distance", HIDING_COLUMNS]
+        columns += ["url_hash", "image_code"]
+        if whole:
+            columns.append(SHOWN_COLUMNS)
+        if whole and self.image:
+            columns.append(f"reinterpret({self.image}, 'String') AS image")
+        if self.where:
+            condition = condition.and_(self.where)
+        return (
+            f"SELECT {', '.join(columns)} FROM {self.source} {condition.where} "
+            f"ORDER BY {self.order} LIMIT {{count:UInt32}}"
+        )
+
+    def candidates(self, found: pa.Table, nsfw: str) -> Candidates:
+        """Read the result of the statement."""
+        ids = found["id"].to_numpy()
+        codes = np.frombuffer(b"".join(found["image_code"].to_pylist()), np.uint8)
+        vectors: dict[int, np.ndarray] = {}
+        if "image" in found.column_names and len(found):
+            stored = b"".join(found["image"].cast(pa.binary()).to_pylist())
+            matrix = from_bfloat16(stored).reshape(len(ids), -1)
+            if self.mean is not None:
+                matrix = matrix + self.mean
+            vectors = dict(zip(ids.tolist(), matrix, strict=True))
+        return Candidates(
+            ids=ids,
+            distances=found["distance"].to_numpy().astype(np.float32),
+            hidden=why_hidden(found, nsfw),
+            url_hashes=found["url_hash"].to_numpy(),
+            codes=codes.reshape(-1, CODE_BYTES),
+            exact=self.exact,
+            rows=shown_rows(found) if "url" in found.column_names else {},
+            vectors=vectors,
+        )
+
+
+def shown_rows(found: pa.Table) -> dict[int, dict[str, Any]]:
+    """Return the columns of items that are shown, by id."""
+    names = ["id", "nsfw", *SHOWN_NAMES]
+    columns = [client.texts(found[name]) for name in names]
+    rows = (dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True))
+    return {row["id"]: row for row in rows}
+
+
+def from_bfloat16(stored: bytes) -> np.ndarray:
+    """Return the numbers of bytes of bfloat16, float32."""
+    return (np.frombuffer(stored, "<u2").astype(np.uint32) << 16).view(np.float32)
 
 
 def nearest(
@@ -89,36 +186,122 @@ def nearest(
     nsfw: str,
     exact: bool,
     multiplier: float = 1.0,
+    share: float | None = None,
+    whole: bool = False,
 ) -> Candidates:
     """Return the nearest `count` items that pass a condition, or fewer.
 
-    `vector` is float32 of the table's dimension; `count` at most MAX_RESULTS. The index
-    does not know the condition: it returns `multiplier` times `count` candidates, at
-    most MAX_RESULTS, of which those that pass remain.
+    `vector` is float32 of the table's dimension; `count` at most MAX_RESULTS. A search
+    that is not exact reads the clusters that hold a `share` of the rows; without one,
+    UNCALIBRATED_ROWS. A graph does not know the condition: it returns `multiplier`
+    times `count` candidates, at most MAX_RESULTS, of which those that pass remain.
     """
-    sql = nearest_sql(table, field, condition, nsfw)
-    parameters = {"vector": to_hex(vector), "count": count, **condition.parameters}
-    settings = EXACT_SETTINGS if exact else index_settings(table, count, multiplier)
-    search = client.exact_columns if exact else client.nearest_columns
+    if table.index == CLUSTERS:
+        reading = read_clusters(table, field, vector, 1.0 if exact else share)
+    else:
+        reading = read_graph(table, field, vector, count, exact, multiplier)
+    sql = reading.sql(condition, whole)
+    parameters = {**reading.parameters, **condition.parameters, "count": count}
     per_node = cluster.on_all_nodes(
-        lambda: _candidates(search(sql, parameters, **settings))
+        lambda: reading.candidates(
+            reading.run(sql, parameters, **reading.settings), nsfw
+        )
     )
-    if len(per_node) == 1:
-        return per_node[0]
     # No item is on two nodes.
     return merge_nearest(per_node).take(np.s_[:count])
 
 
-def nearest_sql(
-    table: ItemTable, field: str, condition: Condition, nsfw: str = "safe"
-) -> str:
-    return (
-        f"SELECT id, {table.metric}({VECTOR_COLUMNS[field]}, "
-        "reinterpret(unhex({vector:String}), 'Array(Float32)')) AS distance, "
-        f"{hidden(nsfw)} AS hidden, url_hash, image_code "
-        f"FROM {table.name} {condition.where} "
-        "ORDER BY distance LIMIT {count:UInt32}"
+def read_clusters(
+    table: ItemTable, field: str, vector: np.ndarray, share: float | None
+) -> Reading:
+    """Read the clusters nearest to a vector, which hold a share of the rows.
+
+    The tables' vectors are relative to the mean, and of unit length before if the
+    metric is the cosine, which then is the inner product.
+    """
+    clustered, mean = table.clustered(field), table.mean(field)
+    clusters, rows = _route(table, field, vector, share)
+    parameters: dict[str, Any] = {}
+    if table.metric == "L2Distance":
+        distance, query = f"L2Distance(vector, {QUERY})", vector - mean
+    else:
+        offset = float(np.dot(vector.astype(np.float64), mean))
+        distance, query = f"{{one:Float64}} - dotProduct(vector, {QUERY})", vector
+        parameters["one"] = 1 - offset
+    words = round_to_bfloat16(query).view(np.uint32) >> 16
+    parameters["vector"] = client.Plain(words.astype("<u2").tobytes().hex())
+    where = ""
+    if clusters is not None:
+        where = "cluster IN {clusters:Array(UInt32)}"
+        numbers = ",".join(map(str, clusters.tolist()))
+        parameters["clusters"] = client.Plain(f"[{numbers}]")
+    is_narrow = rows <= NARROW_ROWS
+    threads = 1 if is_narrow else os.cpu_count() or 1
+    return Reading(
+        source=clustered.name,
+        distance=distance,
+        order="distance, id",
+        parameters=parameters,
+        settings={"max_threads": threads, **CLUSTER_SETTINGS},
+        run=client.arrow if is_narrow else client.exact_arrow,
+        exact=clusters is None,
+        where=where,
+        image="vector" if field == "image" else "",
+        mean=mean,
     )
+
+
+def _route(
+    table: ItemTable, field: str, vector: np.ndarray, share: float | None
+) -> tuple[np.ndarray | None, int]:
+    """Return the clusters to read, None for all, and how many rows they have.
+
+    Rows may belong to the clusters of several versions, while they are moved.
+    """
+    live = centroids.live_versions(table, field)
+    total = sum(int(version.sizes.sum()) for version in live)
+    if share is None:
+        share = UNCALIBRATED_ROWS / max(total, 1)
+    if share >= 1:
+        return None, total
+    clusters, rows = [], 0
+    for version in live:
+        # Those of a version to which the first rows move now are not known yet.
+        known = version.sizes.any()
+        sizes = version.sizes if known else np.ones_like(version.sizes)
+        routed = version.centroids.route(vector, share, sizes)
+        clusters.append(routed + np.uint32(version.first_cluster))
+        rows += int(version.sizes[routed].sum())
+    if sum(map(len, clusters)) == sum(len(version.centroids) for version in live):
+        return None, total
+    return np.concatenate(clusters), rows
+
+
+def read_graph(
+    table: ItemTable,
+    field: str,
+    vector: np.ndarray,
+    count: int,
+    exact: bool,
+    multiplier: float = 1.0,
+) -> Reading:
+    """Read the main table by its vector index, or all of it."""
+    settings = EXACT_SETTINGS if exact else index_settings(table, count, multiplier)
+    return Reading(
+        source=table.name,
+        distance=f"{table.metric}({VECTOR_COLUMNS[field]}, {VECTOR})",
+        order="distance",
+        parameters={"vector": client.Plain(to_hex(vector))},
+        settings=settings,
+        run=client.exact_arrow if exact else client.nearest_arrow,
+        exact=exact,
+        # Read beside the index on it, a vector would be compared once more.
+        image=VECTOR_COLUMNS["image"] if field == "text" else "",
+    )
+
+
+VECTOR = "reinterpret(unhex({vector:String}), 'Array(Float32)')"
+QUERY = "reinterpret(unhex({vector:String}), 'Array(BFloat16)')"
 
 
 def index_settings(
@@ -137,18 +320,6 @@ def index_settings(
     if multiplier > 1:
         settings["vector_search_index_fetch_multiplier"] = multiplier
     return settings
-
-
-def _candidates(columns: list[Any]) -> Candidates:
-    ids, distances, hidden_by, url_hashes, codes = columns or ([], [], [], [], [])
-    code_bytes = np.frombuffer(b"".join(codes), np.uint8)
-    return Candidates(
-        ids=np.asarray(ids, np.uint64),
-        distances=np.asarray(distances, np.float32),
-        hidden=np.asarray(hidden_by, np.uint8),
-        url_hashes=np.asarray(url_hashes, np.uint64),
-        codes=code_bytes.reshape(-1, CODE_BYTES),
-    )
 
 
 def to_hex(vector: np.ndarray) -> str:
@@ -196,6 +367,8 @@ def _without_index(table: ItemTable) -> str:
 
     The size of the index on captions is subtracted, in proportion to a part's rows.
     """
+    if table.index == CLUSTERS:
+        return "0"
     row = len(INDEXES) * table.dimension * BYTES_PER_NUMBER[table.quantization]
     captions = (
         "(SELECT sum(data_uncompressed_bytes) FROM system.data_skipping_indices "

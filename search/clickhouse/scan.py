@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from . import client, cluster
-from .filters import NOT_REMOVED, Condition, hidden
+from .filters import HIDING_COLUMNS, NOT_REMOVED, Condition, why_hidden
 from .lookup import ITEM_COLUMNS
 from .queries import SEARCH_TIMEOUT_S, to_hex
 from .schema import VECTOR_COLUMNS, ItemTable
@@ -71,7 +71,7 @@ def scan_rows(
     Every row is compared, without a vector index.
     """
     where = condition.and_(SHARD_CONDITION, first=first, last=last)
-    columns = f"id, {hidden(nsfw)} AS hidden"
+    columns = f"id, {HIDING_COLUMNS}"
     if limit is not None:
         columns += f", {_distance(table, limit)} AS distance"
         vectors = {f"{field}_vector": to_hex(v) for field, v in limit.vectors.items()}
@@ -82,7 +82,7 @@ def scan_rows(
         result = client.arrow(sql, where.parameters, **SETTINGS)
     return ScannedRows(
         ids=result["id"].to_numpy(),
-        hidden=result["hidden"].to_numpy(),
+        hidden=why_hidden(result, nsfw),
         distances=result["distance"].to_numpy() if limit is not None else None,
     )
 

@@ -1,25 +1,42 @@
 """Search the table of a dataset: from the vectors of a query to rankings and hits."""
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from search.clickhouse import lookup, queries
 from search.clickhouse.filters import VISIBLE, Condition, condition_of
-from search.clickhouse.planner import FilteredCandidates, search_filtered
+from search.clickhouse.planner import (
+    FilteredCandidates,
+    ShareFor,
+    Wanted,
+    search_filtered,
+)
 from search.clickhouse.queries import Candidates
 from search.clickhouse.schema import ItemTable
+from search.clustering.curves import Curve
 from search.models import Dataset
-from search.query.model import MAX_RESULTS, SearchQuery
+from search.query.model import DEFAULT_RECALL, MAX_RESULTS, SearchQuery, Term
 
 from . import popularity
 from .items import Hit, to_item_fields
 from .query_encoder import QueryEncoder
 from .ranking import Depth, Ranking
 
-FIRST_DEPTH = 1_000  # candidates of the first search, enough for most paging
+FIRST_DEPTH = 1_000  # candidates behind a first page, enough for most paging
+# Candidates of a first page: so many more than are expected to be needed, and at most.
+PAGE_MARGIN = 16
+MAX_PAGE_DEPTH = 256
+# By dataset, the candidates that first pages took for each result, as an average that
+# rises fast and falls slowly: hidden items and near-duplicates differ between datasets.
+RISE, FALL = 0.3, 0.03
+_candidates_per_result: dict[str, float] = {}
+# Kinds of queries, whose recall is calibrated apart.
+WORDS, PICTURES = "words", "pictures"
 SEARCH_DEPTHS = (
     Depth(FIRST_DEPTH, visible_only=False),
     Depth(MAX_RESULTS, visible_only=False),
@@ -29,9 +46,14 @@ SEARCH_DEPTHS = (
 
 @dataclass(frozen=True)
 class DatasetIndex:
-    """A dataset as it is searched."""
+    """A dataset as it is searched, with what one search has read of its items.
+
+    `rows` are their columns and `vectors` those of their images, by id.
+    """
 
     dataset: Dataset
+    rows: dict[int, dict[str, Any]] = field(default_factory=dict, compare=False)
+    vectors: dict[int, np.ndarray] = field(default_factory=dict, compare=False)
 
     @classmethod
     def for_slug(cls, slug: str) -> "DatasetIndex":
@@ -56,7 +78,26 @@ class DatasetIndex:
             vectors=vectors,
             excluded_ids=frozenset([*items, *query.filters.exclude]),
             exact=query.mode == "exact",
+            recall=query.recall,
+            kinds=kinds_of(query.terms),
         )
+
+    def fill_page(self, ranking: Ranking, count: int) -> None:
+        """Find the first `count` results, with all columns, by one search.
+
+        Only where too many of its candidates are hidden or near-duplicates, another
+        one follows.
+        """
+        slug = self.dataset.slug
+        expected = _candidates_per_result.get(slug, 1.0)
+        most = max(MAX_PAGE_DEPTH, count + PAGE_MARGIN)
+        depth = min(round((count + 1) * expected) + PAGE_MARGIN, most)
+        self._fetch(ranking, Depth(depth, visible_only=False), 0, count, whole=True)
+        self.fill(ranking, 0, count)
+        if len(ranking.results) > count:
+            off = (ranking.results[count] + 1) / (count + 1) - expected
+            change = (RISE if off > 0 else FALL) * off
+            _candidates_per_result[slug] = expected + change
 
     def fill(self, ranking: Ranking, start: int, count: int) -> None:
         """Find `count` results from `start` on, if there are as many.
@@ -70,7 +111,9 @@ class DatasetIndex:
         end = start + count
         self._advance(ranking, end + 1)
         for depth in SEARCH_DEPTHS:
-            if len(ranking.results) >= end or ranking.complete:
+            # A first page reads too few candidates to take the end for granted.
+            enough = end + (ranking.depth.candidates < FIRST_DEPTH)
+            if len(ranking.results) >= enough or ranking.complete:
                 return
             # A search for fewer candidates than are needed cannot help.
             if depth > ranking.depth and depth.candidates >= end:
@@ -80,8 +123,10 @@ class DatasetIndex:
     def _advance(self, ranking: Ranking, count: int) -> None:
         """Fold near-duplicates until there are `count` results, or no candidates."""
         while step := ranking.next_step(count):
-            vectors = lookup.embeddings(self.table, "image", step.needed)
-            ranking.advance(step, vectors)
+            missing = [key for key in step.needed if key not in self.vectors]
+            if missing:
+                self.vectors.update(lookup.embeddings(self.table, "image", missing))
+            ranking.advance(step, self.vectors)
 
     def sort(self, ranking: Ranking, by: str) -> None:
         """Sort the results among the candidates found so far.
@@ -98,28 +143,62 @@ class DatasetIndex:
         order = np.argsort([-values.get(item_id, 0) for item_id in ids], kind="stable")
         ranking.sorted_rows = [ranking.results[place] for place in order]
 
-    def _fetch(self, ranking: Ranking, depth: Depth, start: int, end: int) -> None:
+    def _fetch(
+        self, ranking: Ranking, depth: Depth, start: int, end: int, whole: bool = False
+    ) -> None:
+        found, complete = self._search(ranking, depth, end, whole)
+        self.rows.update(found.rows)
+        self.vectors.update(found.vectors)
+        ranking.add(found, self.similarities(found.distances), start)
+        ranking.exact = found.exact
+        ranking.depth = depth
+        ranking.complete |= complete or depth.visible_only
+
+    def _search(
+        self, ranking: Ranking, depth: Depth, end: int, whole: bool = False
+    ) -> tuple[Candidates, bool]:
+        """Return candidates for the results up to `end`, and whether these are all."""
         condition = condition_of(ranking.filters, self.table)
         if depth.visible_only:
             condition = condition.only_shown(ranking.filters.nsfw, ranking.excluded_ids)
-        gathered = {
-            field: search_filtered(
-                self.table,
-                field,
-                vector,
-                condition=condition,
-                nsfw=ranking.filters.nsfw,
-                depth=depth.candidates,
-                wanted=min(2 * end, depth.candidates),
-                exact=ranking.exact or depth.visible_only,
-            )
-            for field, vector in ranking.vectors.items()
-        }
-        found, complete = merge_candidates(list(gathered.values()))
-        ranking.add(found, self.similarities(found.distances), start)
-        ranking.exact = all(part.exact for part in gathered.values())
-        ranking.depth = depth
-        ranking.complete |= complete or depth.visible_only
+        wanted = Wanted(
+            depth.candidates,
+            least=min(2 * end, depth.candidates),
+            # Of a deep search for more pages, the first tenth is to be complete.
+            rank=max(end, depth.candidates // 10),
+            exact=ranking.exact or depth.visible_only,
+            whole=whole,
+        )
+        return merge_candidates(
+            [
+                search_filtered(
+                    self.table,
+                    field,
+                    vector,
+                    wanted,
+                    self._share_for(field, ranking.kinds, ranking.recall),
+                    condition=condition,
+                    nsfw=ranking.filters.nsfw,
+                )
+                for field, vector in ranking.vectors.items()
+            ]
+        )
+
+    def _share_for(self, field: str, kinds: tuple[str, ...], recall: float) -> ShareFor:
+        """Return how much to read by the curves of these kinds of queries."""
+        stored = self.dataset.calibration.get(field, {})
+        curves = [Curve.from_json(stored[kind]) for kind in kinds if kind in stored]
+        if len(curves) < len(kinds):
+            return lambda rank: None
+        return lambda rank: max(curve.share_for(recall, rank) for curve in curves)
+
+    def similarities_found(self, ranking: Ranking) -> np.ndarray:
+        """Return the similarities of the nearest visible candidates, highest first."""
+        depth = Depth(FIRST_DEPTH, visible_only=False)
+        found, _ = self._search(ranking, depth, FIRST_DEPTH // 10)
+        excluded = np.fromiter(ranking.excluded_ids, np.uint64)
+        shown = (found.hidden == VISIBLE) & ~np.isin(found.ids, excluded)
+        return self.similarities(found.distances[shown])
 
     def similarities(self, distances: np.ndarray) -> np.ndarray:
         """Turn distances into similarities: 1 for equal vectors."""
@@ -129,23 +208,22 @@ class DatasetIndex:
 
     def neighbours(self, item_id: int, count: int) -> tuple[Hit, ...]:
         """Return the nearest safe items of an item, without further pages."""
-        found = queries.nearest(
+        share_for = self._share_for("image", (PICTURES,), DEFAULT_RECALL)
+        found = search_filtered(
             self.table,
             "image",
             self.encoder.item_vector(item_id, "image"),
-            2 * count,
+            Wanted(2 * count, least=0, rank=count, whole=True),
+            share_for,
             condition=Condition(),
             nsfw="safe",
-            exact=False,
-        )
+        ).candidates
         shown = (found.hidden == VISIBLE) & (found.ids != item_id)
         similarities = self.similarities(found.distances)[shown]
-        ids = [int(found_id) for found_id in found.ids[shown]][:count]
-        rows = lookup.items(self.table, ids)
+        ids = found.ids[shown].tolist()[:count]
         return tuple(
-            Hit(**to_item_fields(rows[found_id]), similarity=float(similarity))
+            Hit(**to_item_fields(found.rows[found_id]), similarity=float(similarity))
             for found_id, similarity in zip(ids, similarities, strict=False)
-            if found_id in rows
         )
 
     def hits(self, ranking: Ranking, start: int, count: int) -> tuple[Hit, ...]:
@@ -153,19 +231,32 @@ class DatasetIndex:
         while True:
             rows = ranking.rows(start, count)
             duplicates = Counter(ranking.duplicate_of.values())
-            known = lookup.items(self.table, [int(ranking.ids[row]) for row in rows])
-            removed = [row for row in rows if int(ranking.ids[row]) not in known]
+            ids = ranking.ids[rows].tolist()
+            if missing := [key for key in ids if key not in self.rows]:
+                self.rows.update(lookup.items(self.table, missing))
+            removed = [
+                row for row, key in zip(rows, ids, strict=True) if key not in self.rows
+            ]
             if not removed:
                 return tuple(
                     Hit(
-                        **to_item_fields(known[int(ranking.ids[row])]),
+                        **to_item_fields(self.rows[key]),
                         similarity=float(ranking.similarities[row]),
                         similar=duplicates[row],
                     )
-                    for row in rows
+                    for row, key in zip(rows, ids, strict=True)
                 )
             ranking.remove(removed, start)
             self.fill(ranking, start, count)
+
+
+def kinds_of(terms: Sequence[Term]) -> tuple[str, ...]:
+    """Return the kinds that a query's terms are of; an embedding may be of either."""
+    words = any(term.text is not None or term.embedding is not None for term in terms)
+    pictures = any(term.text is None for term in terms)
+    return tuple(
+        kind for kind, given in ((WORDS, words), (PICTURES, pictures)) if given
+    )
 
 
 def merge_candidates(parts: list[FilteredCandidates]) -> tuple[Candidates, bool]:

@@ -130,10 +130,7 @@ def _differing_bits(codes: np.ndarray, known: int) -> np.ndarray:
 
 def _unit_vectors(ids: np.ndarray, vectors: Mapping[int, np.ndarray]) -> np.ndarray:
     """Return one row for each id; zeros for ids without a vector."""
-    nothing = np.zeros(1, np.float32)
-    size = len(next(iter(vectors.values()), nothing))
-    unit = np.zeros((len(ids), size), np.float32)
-    for row, item_id in enumerate(ids.tolist()):
-        if (vector := vectors.get(item_id)) is not None:
-            unit[row] = vector / np.linalg.norm(vector)
-    return unit
+    nothing = np.zeros_like(next(iter(vectors.values()), np.zeros(1, np.float32)))
+    found = np.array([vectors.get(item_id, nothing) for item_id in ids.tolist()])
+    lengths = np.linalg.norm(found, axis=1, keepdims=True)
+    return found / np.where(lengths > 0, lengths, 1)

@@ -18,7 +18,7 @@ from search.clickhouse.filters import NSFW, REMOVED, VISIBLE
 from search.clickhouse.queries import Candidates
 from search.errors import InvalidQuery
 from search.query.filters import Filters
-from search.query.model import MAX_RESULTS
+from search.query.model import DEFAULT_RECALL, MAX_RESULTS
 
 from . import deduplication
 
@@ -93,11 +93,10 @@ class Ranking:
     # The results in another order, which are then complete.
     sorted_rows: list[int] | None = None
     duplicate_of: dict[int, int] = dataclasses.field(default_factory=dict)
-    # Similarities of the candidates that only the cutoff hides.
-    below_cutoff: np.ndarray = dataclasses.field(
-        default_factory=lambda: np.empty(0, np.float32)
-    )
     scanned: int = 0
+    # How much of an index is read: by the kinds of its terms (dataset_index).
+    kinds: tuple[str, ...] = ()
+    recall: float = DEFAULT_RECALL
     depth: Depth = Depth(0, False)  # of the deepest search that was made
     exact: bool = False
     complete: bool = False  # there are no candidates beyond
@@ -112,7 +111,6 @@ class Ranking:
         if (cutoff := self.filters.cutoff) is not None:
             near = similarities >= cutoff
             self.complete |= not near.all()
-            self.below_cutoff = similarities[~near & (found.hidden == VISIBLE)]
             new &= near
         hidden = found.hidden.copy()
         excluded = np.fromiter(self.excluded_ids, np.uint64, len(self.excluded_ids))
@@ -174,14 +172,17 @@ class Ranking:
         known = len(self.results)
         both = np.concatenate([np.array(self.results, int), rows])
         shown = np.arange(len(both)) < known
+        has_original = np.asarray(duplicates.any(axis=0))
         for place in range(known, len(both)):
-            originals = np.flatnonzero(duplicates[:, place - known] & shown)
-            if len(originals):
-                self.duplicate_of[int(both[place])] = int(both[originals[0]])
-                self.hidden[both[place]] = DUPLICATE
-            else:
-                shown[place] = True
-                self.results.append(int(both[place]))
+            row = int(both[place])
+            if has_original[place - known]:
+                originals = np.flatnonzero(duplicates[:, place - known] & shown)
+                if len(originals):
+                    self.duplicate_of[row] = int(both[originals[0]])
+                    self.hidden[row] = DUPLICATE
+                    continue
+            shown[place] = True
+            self.results.append(row)
 
     def rows(self, start: int, count: int) -> list[int]:
         """Return the rows of `count` results from `start` on, in their order."""
@@ -206,11 +207,6 @@ class Ranking:
         if self.sorted_rows is not None:
             return len(self.sorted_rows) > count
         return len(self.results) > count or not self.complete
-
-    def similarities_found(self) -> np.ndarray:
-        """Return those of candidates that at most the cutoff hides, highest first."""
-        shown = self.similarities[np.isin(self.hidden, (VISIBLE, DUPLICATE))]
-        return np.concatenate([shown, np.sort(self.below_cutoff)[::-1]])
 
     def hidden_until(self, count: int) -> Hidden:
         """Count what is hidden among the first `count` results."""

@@ -78,8 +78,6 @@ class Page:
     embedding: np.ndarray
     # On the first page: texts of which the model does not read the end.
     truncated: tuple[TruncatedText, ...]
-    # Of all visible candidates, with those below the cutoff; highest first.
-    similarities: np.ndarray
 
 
 def search(
@@ -91,8 +89,9 @@ def search(
     mode (column_stats.without_veils). Raises TooManyRequests, InvalidQuery, NotFound,
     CannotFetch, or SearchUnavailable when the encoder or the engine does not answer.
     """
+    index = DatasetIndex.for_slug(query.dataset)
     query = _admit(query, user, limiter)
-    return _find(query if veils else _without_veils(query))
+    return _find(index, query if veils else _without_veils(index, query))
 
 
 def _admit(query: SearchQuery, user: Any, limiter: Limiter) -> SearchQuery:
@@ -104,9 +103,8 @@ def _admit(query: SearchQuery, user: Any, limiter: Limiter) -> SearchQuery:
     return _resolve(query, user)
 
 
-def _without_veils(query: SearchQuery) -> SearchQuery:
-    dataset = Dataset.for_slug(query.dataset)
-    return replace(query, filters=without_veils(dataset, query.filters))
+def _without_veils(index: DatasetIndex, query: SearchQuery) -> SearchQuery:
+    return replace(query, filters=without_veils(index.dataset, query.filters))
 
 
 def _resolve(query: SearchQuery, user: Any) -> SearchQuery:
@@ -122,8 +120,7 @@ def _resolve(query: SearchQuery, user: Any) -> SearchQuery:
     return replace(query, terms=tuple(terms), filters=filters)
 
 
-def _find(query: SearchQuery) -> Page:
-    index = DatasetIndex.for_slug(query.dataset)
+def _find(index: DatasetIndex, query: SearchQuery) -> Page:
     started = encoded = time.perf_counter()
     truncated: tuple[TruncatedText, ...] = ()
     if query.cursor:
@@ -134,8 +131,12 @@ def _find(query: SearchQuery) -> Page:
         ranking, start, token = index.ranking_of(query, terms.vectors), 0, ""
     limit, depth = min(query.limit, MAX_RESULTS - start), ranking.depth
     end = start + limit
-    index.fill(ranking, start, limit)
-    if query.sort != "similarity" and not query.cursor:
+    is_sorted = query.sort != "similarity"
+    if query.cursor or is_sorted:
+        index.fill(ranking, start, limit)
+    else:
+        index.fill_page(ranking, limit)
+    if is_sorted and not query.cursor:
         index.sort(ranking, query.sort)
     hits = index.hits(ranking, start, limit)
     # Another page may add other candidates: a deeper search is cached by itself.
@@ -154,8 +155,22 @@ def _find(query: SearchQuery) -> Page:
         field=ranking.field,
         embedding=next(iter(ranking.vectors.values())),
         truncated=truncated,
-        similarities=ranking.similarities_found(),
     )
+
+
+def similarities(
+    query: SearchQuery, user: Any, limiter: Limiter, *, veils: bool = False
+) -> np.ndarray:
+    """Return the similarities of the nearest visible items, highest first: float32.
+
+    They are those of a search without its cutoff. Raises what `search` raises.
+    """
+    filters = query.filters.replace(cutoff=None)
+    index = DatasetIndex.for_slug(query.dataset)
+    query = _admit(replace(query, cursor="", filters=filters), user, limiter)
+    query = query if veils else _without_veils(index, query)
+    ranking = index.ranking_of(query, index.encoder.encode(query).vectors)
+    return index.similarities_found(ranking)
 
 
 @dataclass(frozen=True)
@@ -177,8 +192,9 @@ def rank(query: SearchQuery, user: Any, limiter: Limiter, count: int) -> RankedI
     """
     if not 1 <= count <= MAX_RESULTS:
         raise InvalidQuery(f"A search has 1 to {MAX_RESULTS:,} results.")
-    query = _without_veils(_admit(replace(query, cursor=""), user, limiter))
     index = DatasetIndex.for_slug(query.dataset)
+    query = _admit(replace(query, cursor=""), user, limiter)
+    query = _without_veils(index, query)
     started = time.perf_counter()
     vectors = index.encoder.encode(query).vectors
     encoded = time.perf_counter()
@@ -333,6 +349,7 @@ def warm_up() -> None:
             ("image", Term(text="warm up")),
         ]:
             try:
-                _find(SearchQuery(dataset.slug, (term,), field=field, limit=1))
+                query = SearchQuery(dataset.slug, (term,), field=field, limit=1)
+                _find(DatasetIndex(dataset), query)
             except SearchError as error:
                 logger.warning("%s: %s", dataset, error.message)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+import numpy as np
 from django.conf import settings
 from django.http import HttpRequest
 
@@ -28,7 +29,6 @@ from search.retrieval.service import Page
 
 from .chips import Chip, SearchReading, chips
 from .forms import FIELDS, SORT_CHOICES, FilterInput, SearchForm
-from .histogram import Histogram, similarity_histogram
 from .summary import Note, headline, hidden_by_chip, hidden_notes, no_results_notes
 
 START_IMAGES = 36
@@ -101,7 +101,6 @@ class SearchPage(SearchBox):
     hidden: Sequence[Note] = ()
     truncated: Sequence[TruncatedText] = ()
     nothing: Sequence[Note] = ()
-    histogram: Histogram | None = None
     exact: bool = False
     encode_ms: float = 0.0
     search_ms: float = 0.0
@@ -211,18 +210,26 @@ def with_more_hits(page: SearchPage, query: SearchQuery, found: Page) -> SearchP
 
 
 def with_results(
-    page: SearchPage, read: SearchReading, query: SearchQuery, found: Page
+    page: SearchPage,
+    read: SearchReading,
+    query: SearchQuery,
+    found: Page,
+    similarities: np.ndarray | None,
 ) -> SearchPage:
-    """Show the first hits of a search, and what is known of all."""
+    """Show the first hits of a search, and what is known of all.
+
+    A search with a cutoff needs the similarities of the nearest items.
+    """
     labels = chips(read)
     return replace(
         with_more_hits(page, query, found),
-        chips=[(chip, hidden_by_chip(chip, read, found)) for chip in labels],
-        headline=headline(read, labels, found),
+        chips=[(chip, hidden_by_chip(chip, read, similarities)) for chip in labels],
+        headline=headline(read, labels, found, similarities),
         hidden=tuple(hidden_notes(read, found)),
         truncated=found.truncated,
-        nothing=() if found.hits else no_results_notes(read, labels, found),
-        histogram=similarity_histogram(found.similarities, query.filters.cutoff),
+        nothing=()
+        if found.hits
+        else no_results_notes(read, labels, found, similarities),
         has_ratings=has_ratings(read.dataset),
         unveiled=read.changed("nsfw", UNRESTRICTED),
         exact=found.exact,

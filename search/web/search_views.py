@@ -21,6 +21,7 @@ from search.retrieval import service
 
 from . import search_page
 from .forms import ImageForm, SearchForm
+from .histogram import similarity_histogram
 from .middleware import HtmxRequest
 from .search_page import FiltersPanel, SearchPage, read_search
 
@@ -114,6 +115,20 @@ def check_exact(request: HtmxRequest) -> HttpResponse:
     return with_status(response, page.error) if page.error else response
 
 
+@require_safe
+@limited("item")
+def relevance(request: HtmxRequest) -> HttpResponse:
+    """Show the similarities of the nearest items as a histogram, to set a cutoff in."""
+    form = SearchForm(request.GET)
+    form.check()
+    dataset = SearchPage.of(form).required_dataset()
+    read = read_search(form, dataset, request)
+    query = form.search_query(dataset.slug, read.parsed)
+    found = service.similarities(query, request.user, limiter(request), veils=True)
+    histogram = similarity_histogram(found, query.filters.cutoff)
+    return render(request, "search/_relevance.html", {"histogram": histogram})
+
+
 def _searched(page: SearchPage, request: HtmxRequest) -> SearchPage:
     """Show what the form searches for, or the start page of a dataset."""
     form, asked = page.form, page.asked
@@ -128,7 +143,13 @@ def _searched(page: SearchPage, request: HtmxRequest) -> SearchPage:
     found = service.search(query, request.user, limiter(request), veils=True)
     if _is_htmx(request) and asked["cursor"]:
         return search_page.with_more_hits(page, query, found)
-    return search_page.with_results(page, read, query, found)
+    similarities = None
+    if query.filters.cutoff is not None:
+        # Images of the query are in the cache by now: each counts once.
+        similarities = service.similarities(
+            query, request.user, service.unlimited, veils=True
+        )
+    return search_page.with_results(page, read, query, found, similarities)
 
 
 def _weight(text: str) -> float:

@@ -22,8 +22,17 @@ class Note:
     address: str = ""
 
 
-def headline(reading: SearchReading, chips: list[Chip], page: Page) -> str:
-    """Return the line over the results."""
+def headline(
+    reading: SearchReading,
+    chips: list[Chip],
+    page: Page,
+    similarities: np.ndarray | None,
+) -> str:
+    """Return the line over the results.
+
+    `similarities` of the nearest items, as in the functions below, are those of a
+    search with a cutoff.
+    """
     count = f"{reading.dataset.item_count():,}"
     things = THINGS[reading.form.params["field"]]
     is_all = not page.next and not reading.form.params["cursor"]
@@ -34,9 +43,10 @@ def headline(reading: SearchReading, chips: list[Chip], page: Page) -> str:
         "size": "The largest of the nearest",
         "popularity": "The most often picked of the nearest",
     }.get(reading.form.params["sort"], "Nearest")
-    if cut := [chip.filters["cutoff"] for chip in chips if "cutoff" in chip.filters]:
-        reaching = int(np.count_nonzero(page.similarities >= cut[0]))
-        nearest = f"{len(page.similarities):,} nearest {things}"
+    cut = [chip.filters["cutoff"] for chip in chips if "cutoff" in chip.filters]
+    if cut and similarities is not None:
+        reaching = int(np.count_nonzero(similarities >= cut[0]))
+        nearest = f"{len(similarities):,} nearest {things}"
         return f"{reaching:,} of the {nearest} are as similar as {cut[0]:g}"
     if page.matching is None:
         return f"{order} of {count} {things}"
@@ -56,20 +66,25 @@ def hidden_notes(reading: SearchReading, page: Page) -> Iterator[Note]:
         yield Note(f"{count:,} removed")
 
 
-def hidden_by_chip(chip: Chip, reading: SearchReading, page: Page) -> str:
+def hidden_by_chip(
+    chip: Chip, reading: SearchReading, similarities: np.ndarray | None
+) -> str:
     """Return how many images a filter hides by itself, where that is known, or ""."""
     if not _narrowing([chip]):
         return ""
-    if "cutoff" in chip.filters:
-        below = int(np.count_nonzero(page.similarities < chip.filters["cutoff"]))
-        return f"hides {below:,} of the {len(page.similarities):,} nearest"
+    if "cutoff" in chip.filters and similarities is not None:
+        below = int(np.count_nonzero(similarities < chip.filters["cutoff"]))
+        return f"hides {below:,} of the {len(similarities):,} nearest"
     share = service.filter_selectivity(reading.dataset, Filters(**chip.filters))
     count = round((1 - share) * reading.dataset.item_count())
     return f"hides about {count:,}" if count else "hides none"
 
 
 def no_results_notes(
-    reading: SearchReading, chips: list[Chip], page: Page
+    reading: SearchReading,
+    chips: list[Chip],
+    page: Page,
+    similarities: np.ndarray | None,
 ) -> tuple[Note, ...]:
     """Return the reason first, then what may help."""
     title, count = reading.dataset.title, reading.dataset.item_count()
@@ -80,7 +95,7 @@ def no_results_notes(
     if page.hidden.nsfw:
         show = Note("Show those, too", reading.changed("nsfw", "any"))
         return (Note("All that was found is marked as not safe."), show, *remedies)
-    if cut := _cut_off(narrowing, page):
+    if cut := _cut_off(narrowing, similarities):
         return (cut, *remedies)
     if not narrowing:
         return (Note(f"None of the {count:,} pictures of {title} can be shown."),)
@@ -91,12 +106,12 @@ def no_results_notes(
     return (Note(reason), *remedies)
 
 
-def _cut_off(narrowing: list[Chip], page: Page) -> Note | None:
+def _cut_off(narrowing: list[Chip], similarities: np.ndarray | None) -> Note | None:
     """Return the reason if all results are below the cutoff."""
     cutoffs = [chip.filters["cutoff"] for chip in narrowing if "cutoff" in chip.filters]
-    if not cutoffs or not len(page.similarities):
+    if not cutoffs or similarities is None or not len(similarities):
         return None
-    nearest = float(page.similarities.max())
+    nearest = float(similarities.max())
     reason = f"Nothing is as similar as {cutoffs[0]:g}"
     return Note(f"{reason}: the nearest picture has {nearest:.3f}.")
 

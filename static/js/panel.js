@@ -1,6 +1,6 @@
 // The panel of filters: beside the results on wide screens, else a sheet over them.
 
-import { find } from './dom.js'
+import { find, send } from './dom.js'
 import { countsOf, edgesOf, showChoice } from './histogram_slider.js'
 import { currentParameters, hasTerms, search, submitSoon } from './navigation.js'
 
@@ -31,6 +31,7 @@ export function fitPanel () {
   button.setAttribute('aria-expanded', isSheet() || (isBeside() && !isFolded()))
   find('.close', panel).hidden = false
   showCutoff()
+  drawRelevance()
 }
 
 function openSheet () {
@@ -91,6 +92,27 @@ function changeDataset (dataset) {
 }
 
 // -- the cutoff
+
+let drawn = '' // the address of the histogram that is shown, or on its way
+
+/** Load the histogram of the results, if the panel shows it. */
+async function drawRelevance () {
+  const place = find('#relevance')
+  const address = find('#results')?.dataset.relevance ?? ''
+  if (!place?.checkVisibility() || address === drawn) return
+  drawn = address
+  let content = ''
+  try {
+    if (address) content = await send(address, {}, { method: 'GET' })
+  } catch {
+    if (drawn === address) drawn = '' // the field is there without it, and the next results try again
+  }
+  if (find('#results')?.dataset.relevance !== address && address) return
+  const isFocused = document.activeElement?.id === 'cutoff-slider'
+  place.innerHTML = content
+  if (isFocused) find('#cutoff-slider')?.focus()
+  showCutoff()
+}
 
 function showCutoff () {
   const slider = find('#cutoff-slider')

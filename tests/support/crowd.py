@@ -220,7 +220,7 @@ def put_shard_in_engine(crowd: Crowd, dataset: Dataset, number: int) -> None:
         text=crowd.text[rows],
         table=facts.drop_columns(["deleted"]),
     )
-    columns = item_columns(batch, number)
+    columns = item_columns(batch, number, target=dataset.item_table)
     columns = columns.append_column("deleted", facts["deleted"])
     # Straight into the table that is searched, as a run never does.
     here = replace(dataset.item_table, partition=partition_of(dataset, number))

@@ -1,0 +1,360 @@
+"""Searches of clusters: recall, exact order, filters, pages, and their statements."""
+
+import pickle
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from support import searching
+from support.clusters import put_clusters
+from support.crowd import Crowd, drawn, stored, unit
+from support.truth import answer
+
+from search.clickhouse import centroids, client, clustered, queries, schema
+from search.clustering.curves import Curve
+from search.errors import InvalidQuery
+from search.ingestion.publishing import partition_of
+from search.models import Dataset
+from search.query.filters import Filters
+from search.query.model import MAX_RESULTS, SearchQuery, Term
+from search.retrieval import service
+from search.retrieval.ranking import load
+
+pytestmark = pytest.mark.django_db
+ROWS, CLUSTERS = 12_000, 60
+ALL = Filters(nsfw="any", dedupe=False)
+# Stored vectors and those of queries are rounded to eight bits: of 32 numbers.
+CLOSE = 3e-3
+
+
+@pytest.fixture(scope="module")
+def gathered(django_db_setup, django_db_blocker) -> Iterator[Crowd]:
+    """A dataset in clusters, of two partitions, of which searches read a quarter."""
+    crowd = drawn(ROWS, seed=21)
+    with django_db_blocker.unblock():
+        dataset = clusters_of(crowd, "gathered", CLUSTERS)
+        dataset.calibration = calibration(0.25)
+        dataset.save()
+    yield crowd
+    with django_db_blocker.unblock():
+        schema.drop(dataset.item_table)
+        dataset.delete()
+
+
+def clusters_of(crowd: Crowd, slug: str, count: int, **options) -> Dataset:
+    means = {
+        f"{field}_mean": getattr(crowd, field)
+        .mean(axis=0)
+        .astype("<f4")
+        .tobytes()
+        .hex()
+        for field in ("image", "text")
+    }
+    dataset = stored(crowd, slug, build=False, index="clusters", **means, **options)
+    put_clusters(crowd, dataset, count)
+    return dataset
+
+
+def calibration(share: float) -> dict:
+    """Curves that reach .95 at a share for the nearest ten, and more for others."""
+    recalls = {k: (0.5, 0.95, 1.0) for k in (10, 100, 1_000)}
+    curve = Curve((share / 10, share, 1.0), recalls).to_json()
+    kinds = {"words": curve, "pictures": curve}
+    return {"image": kinds, "text": kinds}
+
+
+def vectors_near(crowd: Crowd, count: int, field: str = "image") -> np.ndarray:
+    random = np.random.default_rng(31)
+    rows = getattr(crowd, field)
+    near = rows[random.integers(len(crowd), size=count)]
+    noise = unit(random.standard_normal(near.shape))
+    return unit(unit(near) + 0.7 * noise).astype(np.float32)
+
+
+def asked(slug: str, vector: np.ndarray, **options) -> SearchQuery:
+    return SearchQuery(slug, (Term(embedding=tuple(vector.tolist())),), **options)
+
+
+def find(slug: str, vector: np.ndarray, **options) -> service.Page:
+    return searching.find(asked(slug, vector, **options))
+
+
+def pages(slug: str, vector: np.ndarray, **options) -> list[service.Page]:
+    found = [find(slug, vector, **options)]
+    while found[-1].next:
+        following = SearchQuery(slug, (), cursor=found[-1].next, limit=options["limit"])
+        found.append(searching.find(following))
+    return found
+
+
+@contextmanager
+def statements() -> Iterator[list[tuple[str, dict]]]:
+    """Collect the statements that the engine gets, with their parameters."""
+    sent: list[tuple[str, dict]] = []
+
+    def recorded(run):
+        def recording(sql, parameters=None, **settings):
+            sent.append((sql, parameters or {}))
+            return run(sql, parameters, **settings)
+
+        return recording
+
+    with ExitStack() as stack:
+        for name in ("rows", "columns", "arrow"):
+            patched = patch.object(client, name, recorded(getattr(client, name)))
+            stack.enter_context(patched)
+        yield sent
+
+
+def check_true(crowd: Crowd, hits, true) -> None:
+    """The hits are the true results, but for changes of place of what is as near."""
+    rows = crowd.rows_of(hits)
+    assert len(set(rows)) == len(rows) == len(true.rows)
+    shown = np.array([hit.similarity for hit in hits])
+    assert (np.diff(shown) <= 0).all()
+    assert np.allclose(shown, true.similarities, rtol=0, atol=CLOSE)
+    assert np.allclose(shown, true.all_similarities[rows], rtol=0, atol=CLOSE)
+
+
+@pytest.mark.parametrize("field", ["image", "text", "both"])
+def test_an_exact_search_has_the_order_of_numpy(gathered, field):
+    fields = ("image", "text") if field == "both" else (field,)
+    for vector in vectors_near(gathered, 5):
+        true = answer(gathered, dict.fromkeys(fields, vector), ALL, 50)
+        page = find(
+            "gathered", vector, field=field, filters=ALL, mode="exact", limit=50
+        )
+        assert page.exact
+        check_true(gathered, page.hits, true)
+
+
+@pytest.mark.parametrize("field", ["image", "text"])
+def test_a_part_of_the_clusters_has_most_of_the_nearest(gathered, field):
+    found = []
+    for vector in vectors_near(gathered, 30, field):
+        true = answer(gathered, {field: vector}, ALL, 10)
+        page = find("gathered", vector, field=field, filters=ALL, limit=10)
+        assert not page.exact
+        found.append(len(set(gathered.rows_of(page.hits)) & set(true.rows)))
+    assert np.mean(found) >= 8.5
+
+
+def test_more_recall_reads_more_clusters(gathered):
+    vector = vectors_near(gathered, 1)[0]
+    read = []
+    for recall in (0.5, 0.95, 0.97):
+        with statements() as sent:
+            page = find("gathered", vector, filters=ALL, recall=recall)
+        assert len(page.hits) == 40 and not page.exact
+        read.append(str(sent[0][1]["clusters"]).count(",") + 1)
+    assert read[0] < read[1] < read[2] < CLUSTERS
+    with pytest.raises(InvalidQuery, match=r"between 0\.5 and 0\.999"):
+        asked("gathered", vector, recall=1.0)
+
+
+def test_words_and_pictures_are_calibrated_apart(gathered):
+    dataset = Dataset.objects.get(slug="gathered")
+    curve = dataset.calibration["image"]["pictures"]
+    dataset.calibration = {"image": {"pictures": curve}}
+    dataset.save()
+    item = int(gathered.ids[5])
+    with statements() as sent:
+        by_item = searching.find(SearchQuery("gathered", (Term(item=item),)))
+        # It may be one of words.
+        by_vector = find("gathered", vectors_near(gathered, 1)[0])
+    assert not by_item.exact and "clusters" in sent[-2][1]
+    assert by_vector.exact and "clusters" not in sent[-1][1]
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        Filters(),
+        Filters(caption="half", max_width=400),
+        Filters(caption="tenth"),
+        Filters(caption="schön", nsfw="any"),
+        Filters(caption="thousandth", dedupe=False),
+        Filters(caption="ten"),
+        Filters(caption="lonely", nsfw="any"),
+        Filters(license="public domain", site="host3.example"),
+        Filters(min_width=30_000),
+    ],
+    ids=str,
+)
+def test_pages_are_full_whatever_passes(gathered, filters):
+    for vector in vectors_near(gathered, 3):
+        true = answer(gathered, {"image": vector}, filters, 40)
+        page = find("gathered", vector, filters=filters)
+        assert len(page.hits) == pytest.approx(len(true.rows), abs=1)
+        rows = gathered.rows_of(page.hits)
+        assert len(set(rows)) == len(rows)
+        if page.exact:
+            # Twins may fold either way where rounding changes their places.
+            assert len(set(rows) & set(true.rows)) >= len(true.rows) - 2
+        assert bool(page.next) or len(true.rows) < 40 or true.ended
+
+
+def test_a_first_page_is_one_statement(gathered):
+    for number, vector in enumerate(vectors_near(gathered, 5)):
+        with statements() as sent:
+            page = find("gathered", vector, limit=(40, 10, 100)[number % 3])
+        assert len(sent) == 1, [sql for sql, _ in sent]
+        assert page.hits and page.hits[0].caption
+        # Until a second page is asked for, little is kept.
+        ranking, _, _ = load(page.next, "gathered")
+        assert len(pickle.dumps(ranking)) <= 20_000
+
+
+def test_a_filter_is_estimated_once(gathered):
+    vectors = vectors_near(gathered, 2)
+    filters = Filters(max_width=1_234)
+    find("gathered", vectors[0], filters=filters)
+    with statements() as sent:
+        page = find("gathered", vectors[1], filters=filters)
+    assert len(sent) == 1 and page.matching is not None
+
+
+@pytest.mark.parametrize("field", ["image", "both"])
+def test_pages_neither_repeat_nor_leave_out(gathered, field):
+    vector, filters = vectors_near(gathered, 1)[0], Filters(caption="fifth")
+    found = pages("gathered", vector, filters=filters, field=field, limit=100)
+    rows = gathered.rows_of([hit for page in found for hit in page.hits])
+    fields = ("image", "text") if field == "both" else (field,)
+    true = answer(gathered, dict.fromkeys(fields, vector), filters, MAX_RESULTS)
+    assert len(rows) == len(set(rows))
+    assert len(set(rows) & set(true.rows)) >= 0.99 * len(true.rows)
+    assert {len(page.hits) for page in found[:-1]} == {100}
+    for page in found:
+        shown = [hit.similarity for hit in page.hits]
+        assert shown == sorted(shown, reverse=True)
+
+
+@pytest.fixture
+def moving() -> Iterator[tuple[Crowd, Dataset]]:
+    """6,000 rows in two partitions and thirty clusters, for one test."""
+    crowd = drawn(6_000, seed=22, removed=0)
+    dataset = clusters_of(crowd, "moving", 30)
+    dataset.calibration = calibration(0.2)
+    dataset.save()
+    yield crowd, dataset
+    schema.drop(dataset.item_table)
+
+
+def test_pages_go_on_while_rows_move_to_other_clusters(moving):
+    crowd, dataset = moving
+    vector = vectors_near(crowd, 1)[0]
+    found = [find("moving", vector, filters=ALL, limit=100)]
+    # New centroids are announced first, then partition by partition moves.
+    put_clusters(crowd, dataset, 40, version=2, shards=[])
+    for shards, partition in (([0, 1], 0), ([4], 1)):
+        found += further("moving", found[-1], 3)
+        for field in ("image", "text"):
+            client.command(
+                f"ALTER TABLE {dataset.item_table.clustered(field).name} "
+                f"DROP PARTITION {partition}"
+            )
+        refill(dataset, shards)
+    found += further("moving", found[-1], 100)
+    hits = [hit for page in found for hit in page.hits]
+    assert len(hits) == len({hit.id for hit in hits}) == len(crowd)
+
+
+def further(slug: str, page: service.Page, count: int) -> list[service.Page]:
+    found = []
+    while page.next and len(found) < count:
+        page = searching.find(SearchQuery(slug, (), cursor=page.next, limit=100))
+        found.append(page)
+    return found
+
+
+def test_a_search_reads_rows_of_both_versions(moving):
+    crowd, dataset = moving
+    before = centroids.live_versions(dataset.item_table, "image")
+    put_clusters(crowd, dataset, 40, version=2, shards=[])
+    for field in ("image", "text"):
+        name = dataset.item_table.clustered(field).name
+        client.command(f"ALTER TABLE {name} DROP PARTITION 0")
+    # The sizes of the new clusters are not known to this process.
+    both = centroids.live_versions(dataset.item_table, "image")
+    assert [len(each) for each in (before, both)] == [1, 2]
+    refill(dataset, [0, 1])
+    count = 0
+    for vector in vectors_near(crowd, 20):
+        true = answer(crowd, {"image": vector}, ALL, 10)
+        with statements() as sent:
+            page = find("moving", vector, filters=ALL, limit=10)
+        assert len(sent) == 1 and not page.exact
+        count += len(set(crowd.rows_of(page.hits)) & set(true.rows))
+    assert count >= 140
+
+
+def refill(dataset: Dataset, shards: list[int]) -> None:
+    """Fill the tables with rows of shards in the newest clusters."""
+    table = dataset.item_table
+    newest = {
+        field: centroids.live_versions(table, field)[-1].centroids
+        for field in ("image", "text")
+    }
+    for number in shards:
+        here = replace(table, partition=partition_of(dataset, number))
+        clustered.fill(here, newest, dict.fromkeys(newest, [number]), lambda done: None)
+
+
+def test_what_is_removed_between_pages_is_passed_over(moving):
+    crowd, dataset = moving
+    vector = vectors_near(crowd, 1)[0]
+    true = answer(crowd, {"image": vector}, ALL, 30).rows
+    page = find("moving", vector, filters=ALL, mode="exact", limit=10)
+    remove(dataset, crowd.ids[true[10:14]])
+    after = further("moving", page, 1)[0]
+    rows = crowd.rows_of(after.hits)
+    assert not set(rows) & set(true[:14]) and set(true[14:20]) <= set(rows)
+    assert after.hidden.removed == 4
+
+
+def remove(dataset: Dataset, ids: np.ndarray) -> None:
+    for table in (dataset.item_table, *dataset.item_table.all_clustered):
+        client.command(
+            f"ALTER TABLE {table.name} "
+            "UPDATE deleted = 1 WHERE id IN {ids:Array(UInt64)}",
+            {"ids": ids.tolist()},
+            mutations_sync=1,
+        )
+
+
+def test_without_a_calibration_all_is_read_up_to_a_limit(moving, monkeypatch):
+    crowd, dataset = moving
+    dataset.calibration = {}
+    dataset.save()
+    vector = vectors_near(crowd, 1)[0]
+    assert find("moving", vector).exact
+    monkeypatch.setattr(queries, "UNCALIBRATED_ROWS", 600)
+    assert not find("moving", vector).exact
+
+
+@pytest.mark.parametrize("clusters", [1, 30])
+def test_l2_orders_by_distance(clusters):
+    crowd = drawn(3_000, seed=23)
+    length = np.random.default_rng(9).uniform(0.5, 1.5, (len(crowd), 1))
+    crowd = replace(crowd, image=length * crowd.image, text=length * crowd.text)
+    dataset = clusters_of(crowd, "distant", clusters, metric="L2Distance")
+    try:
+        count = 0
+        for vector in vectors_near(crowd, 6):
+            vectors = {"image": vector}
+            true = answer(crowd, vectors, ALL, 30, metric="L2Distance")
+            page = find("distant", vector, filters=ALL, limit=30)
+            assert page.exact
+            check_true(crowd, page.hits, true)
+            dataset.calibration = calibration(0.3)
+            dataset.save()
+            page = find("distant", vector, filters=ALL, limit=30)
+            count += len(set(crowd.rows_of(page.hits)) & set(true.rows))
+            dataset.calibration = {}
+            dataset.save()
+        assert count >= 130
+    finally:
+        schema.drop(dataset.item_table)
