@@ -302,6 +302,19 @@ SETTINGS index_granularity = {granularity}, default_compression_codec = 'LZ4',
   non_replicated_deduplication_window = 100000{_no_index_on_merge(table)}"""
 
 
+# The host of a URL, without www; domain() does not know names that end in a dot, and
+# dots of other scripts.
+ODD_HOST = (
+    "domain(replaceRegexpOne(replaceRegexpAll(lower(url), '[。．｡]', '.'), "
+    r"'^([^/]*//[^/?#]*?)\\.+([/?#:]|$)', '\\1\\2'))"
+)
+SITE = (
+    "if(isValidASCII(url) AND domain(url) != '', domainWithoutWWW(lower(url)), "
+    f"replaceRegexpOne(lowerUTF8(normalizeUTF8NFKC(toValidUTF8({ODD_HOST}))), "
+    r"'^www\\.', ''))"
+)
+
+
 def _columns(table: ItemTable) -> Iterator[str]:
     if table.field:
         yield "cluster UInt32"
@@ -317,7 +330,7 @@ def _columns(table: ItemTable) -> Iterator[str]:
         f"height UInt32 {BLOCKS}",
         "metadata Map(LowCardinality(String), String)",
         "deleted UInt8",
-        f"site String MATERIALIZED domainWithoutWWW(lower(url)) CODEC(LZ4) {BLOCKS}",
+        f"site String MATERIALIZED {SITE} CODEC(LZ4) {BLOCKS}",
         "url_hash UInt64 MATERIALIZED if(url = '', id, cityHash64(url)) "
         f"CODEC(NONE) {BLOCKS}",
         f"image_code FixedString({CODE_BYTES}) CODEC(NONE) {BLOCKS}",

@@ -265,10 +265,13 @@ ORIENTATION_SQL = (
     "height > 1.05 * width, 'portrait', 'square')"
 )
 # A dataset may have written a name in ASCII or in its own script: the parameter holds
-# both. In the column only ASCII letters are small.
+# both. Earlier versions stored names in any normal form, with only ASCII in lower case.
+STORED_SITE = (
+    "if(isValidASCII(site), site, lowerUTF8(normalizeUTF8NFKC(toValidUTF8(site))))"
+)
 SITE_SQL = (
-    "lowerUTF8(site) = splitByChar(' ', {{site:String}})[{0}] OR "
-    "endsWith(lowerUTF8(site), concat('.', splitByChar(' ', {{site:String}})[{0}]))"
+    f"{STORED_SITE} = splitByChar(' ', {{{{site:String}}}})[{{0}}] OR endsWith("
+    f"{STORED_SITE}, concat('.', splitByChar(' ', {{{{site:String}}}})[{{0}}]))"
 )
 
 
@@ -374,7 +377,7 @@ SPECS: dict[str, FilterSpec] = {
             signs=WORD_SIGNS,
             sql=f"({' OR '.join(map(SITE_SQL.format, (1, 2)))})",
             sql_value=lambda host: " ".join(
-                host_forms(host.lower().removeprefix("www."))
+                form.removeprefix("www.") for form in host_forms(host)
             ),
             available_sql="site != ''",
             control=Control(
