@@ -64,6 +64,7 @@ def make_old(dataset: Dataset, table: schema.ItemTable) -> None:
     for change in (
         "DROP INDEX words_index",
         "DROP COLUMN words",
+        "MODIFY COLUMN site String MATERIALIZED domainWithoutWWW(lower(url))",
         "ADD INDEX IF NOT EXISTS caption_words caption "
         "TYPE text(tokenizer = splitByNonAlpha, preprocessor = lowerUTF8(caption))",
         "MATERIALIZE INDEX caption_words",

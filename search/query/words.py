@@ -2,9 +2,10 @@
 
 Letters, marks and digits of any script make words; everything else separates them.
 Case, compatibility forms and normal forms do not matter (Unicode's NFKC_Casefold, made
-here per character), nor do characters that are not seen. A caption is indexed as its
-tokens in their order, and what is searched for is looked up as tokens, and as sequences
-of them:
+here per character), nor do characters that are not seen, nor the points of Hebrew and
+the vowel signs of Arabic, which are mostly left out. A caption is indexed as its tokens
+in their order, and what is searched for is looked up as tokens, and as sequences of
+them:
 
 - A word in a script that puts spaces between words is one token.
 - A run of a script without such spaces gives each character, and each pair of
@@ -30,6 +31,12 @@ ZERO_WIDTH_SPACE = "\u200b"
 # only stretches a word.
 UNSEEN = "\u034f\u0640\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\ufe00-\ufe0f"
 UNSEEN += "\U000e0100-\U000e01ef"
+# Points of Hebrew; vowels and other signs of Arabic, without the hamza and the madda,
+# which make other letters.
+POINTS = "\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u0652"
+POINTS += "\u0656-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed\ufb1e"
+POINTS += "\ufe70-\ufe72\ufe74\ufe76-\ufe7f"  # alone, as glyphs of old fonts
+POINTS += "\u0897-\u089f\u08ca-\u08e1\u08e3-\u08ff"
 # Quotation marks between Hebrew letters, in the place of gershayim.
 GERSHAYIM = re.compile('["“”„](?<=[\u0591-\u05f2].)(?=[\u05d0-\u05f2])')
 # Thai, Lao, Burmese, Khmer, Tai Le, New Tai Lue, Tai Tham, Balinese, kana, Bopomofo,
@@ -46,7 +53,7 @@ RUN = re.compile(f"[{UNSPACED}]+")
 INNER_ZERO_WIDTH_SPACE = re.compile(
     f"(?<=[{UNSPACED}]){ZERO_WIDTH_SPACE}+(?=[{UNSPACED}])"
 )
-IS_UNSEEN = re.compile(f"[{UNSEEN}]")
+IS_UNSEEN = re.compile(f"[{UNSEEN}{POINTS}]")
 # Letters and words in a circle or a square, as ㎏ and ㍿, and radicals that look like
 # Han: for Unicode they are symbols.
 SYMBOLIC_LETTER = re.compile(
