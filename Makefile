@@ -18,9 +18,12 @@ dev: ## start all services of production on this machine
 	@$(PYTHON) bootstrap.py dev services
 	@exec $(VENV) deploy/dev.py
 
+# Tests start hundreds of processes; without bytecode each compiles all modules anew.
+test test-fast soak: export PYTHONDONTWRITEBYTECODE =
+
 test: lint ## run ruff, mypy and all tests
 	@$(PYTHON) bootstrap.py dev services tools
-	@$(VENV) -m pytest --numprocesses 2 --dist loadfile
+	@$(VENV) -m pytest --numprocesses 3 --dist loadfile
 
 test-fast: ## run the tests that need no other program and no model, within a minute
 	@$(VENV) -c 'import pytest, xdist' 2> /dev/null \
