@@ -14,10 +14,12 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, started_server
+from django.core.management import CommandError
 
 import bootstrap
 from laionweb import celery_app
 from laionweb.embedded import EmbeddedWorker
+from search.management.commands.serve import listen
 
 OFFLINE = {
     "PIP_CONFIG_FILE": os.devnull,
@@ -240,17 +242,22 @@ def test_a_port_in_use_is_named(embedded_environment, tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "sentence"),
+    ("host", "port", "sentence"),
     [
-        ({"PORT": "99999"}, "There is no port 99999"),
-        ({"HOST": "203.0.113.7"}, "203.0.113.7 is not an address of this machine"),
-        ({"DATABASE_URL": "postgres://a@127.0.0.1:9/a"}, "The database cannot be used"),
+        ("127.0.0.1", 99_999, "There is no port 99999"),
+        ("203.0.113.7", 0, "203.0.113.7 is not an address of this machine"),
     ],
 )
-def test_a_start_that_fails_says_why(embedded_environment, tmp_path, changes, sentence):
-    done = serve(embedded_environment(tmp_path, **changes))
+def test_an_address_that_is_none_is_refused(host: str, port: int, sentence: str):
+    with pytest.raises(CommandError, match=sentence):
+        listen(host, port)
+
+
+def test_a_start_that_fails_says_why(embedded_environment, tmp_path: Path):
+    database = "postgres://a@127.0.0.1:9/a"
+    done = serve(embedded_environment(tmp_path, DATABASE_URL=database))
     assert done.returncode == 1
-    assert sentence in done.stderr.splitlines()[-1]
+    assert "The database cannot be used" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
 
 
@@ -264,8 +271,11 @@ def test_the_embedded_worker_runs_tasks_and_stops():
     worker = EmbeddedWorker()
     worker.start()
     ring.delay()
-    assert ran.wait(30)
-    assert worker.stop(10)
+    try:
+        assert ran.wait(30)
+        assert worker.stop(10)
+    finally:
+        celery_app.tasks.unregister(ring.name)
 
 
 def test_a_server_starts_stops_and_is_alone(embedded_environment, tmp_path: Path):

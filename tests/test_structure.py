@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -94,22 +95,30 @@ LIGHT_MODULES = (
 )
 
 
-def imports(path: Path, at_runtime: bool = False) -> Iterator[str]:
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def imports(path: Path, at_runtime: bool = False) -> list[str]:
     """Full names of what a file imports, wherever in it, relative ones resolved.
 
     `at_runtime` leaves out what only annotations need.
     """
     package = path.relative_to(ROOT).with_suffix("").parts[:-1]
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    statements = parsed(path).body
     if at_runtime:
-        tree.body = [each for each in tree.body if not is_for_typing(each)]
-    for node in ast.walk(tree):
+        statements = [each for each in statements if not is_for_typing(each)]
+    names: list[str] = []
+    for node in itertools.chain(*map(ast.walk, statements)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             above = package[: len(package) - node.level + 1] if node.level else ()
             base = ".".join([*above, *filter(None, [node.module])])
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+            names += [f"{base}.{alias.name}" for alias in node.names]
+    return names
 
 
 def is_for_typing(node: ast.stmt) -> bool:
@@ -354,7 +363,7 @@ def test_each_task_has_the_name_that_messages_on_their_way_have():
     ours = [name for name in app.tasks if not name.startswith("celery.")]
     assert sorted(ours) == TASKS
     for path in itertools.chain(*map(python_files, PACKAGES)):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.FunctionDef):
                 for decorator in node.decorator_list:
                     assert not unnamed_task(decorator), f"{path}: {node.name}"
@@ -405,7 +414,7 @@ def test_docstrings_say_what_a_thing_does():
     found = [
         f"{path.relative_to(ROOT)}: {docstring.splitlines()[0]}"
         for path in own_files()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(parsed(path))
         if isinstance(node, documented) and (docstring := ast.get_docstring(node))
         if questions.match(docstring)
     ]
