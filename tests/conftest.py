@@ -10,15 +10,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import django
 import pytest
 from filelock import FileLock
-from xdist.scheduler import LoadFileScheduling
+from support.distribution import Scheduling, place_of
 
 import bootstrap
 from bootstrap import postgres_folder
@@ -28,6 +28,7 @@ TEMPORARY = Path(tempfile.mkdtemp(prefix="laionweb-tests-"))
 START_TIMEOUT_S = 300
 STOP_TIMEOUT_S = 30
 PAGE_TIMEOUT_MS = 60_000  # what happens at all, happens in less on any machine
+EXAMPLE_POSTCARDS = 600
 EMBEDDED = ("DATABASE_URL", "CLICKHOUSE_URL", "CELERY_BROKER_URL", "CACHE_URL")
 LIMITED = ("SEARCH", "IMAGE", "ITEM", "THUMBNAIL", "EXPORT", "REFINE")
 # A test that asks for one of these cannot be among the fast ones.
@@ -40,8 +41,7 @@ STARTING_FIXTURES = {
     "tools",
     "torch",
 }
-# How a test, or a fixture of its module, asks for one of the crowds below.
-CROWDED = re.compile(r"\bdef \w+\([^)]*\b(crowds?|flock)\b")
+BROWSER = pytest.StashKey[tuple]()  # Playwright and Chromium
 CHROMIUM_OPTIONS = [
     "--no-sandbox",
     "--headless",
@@ -103,7 +103,11 @@ def refuse_to_start_anything() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list) -> None:
-    """Leave out the long tests unless -m names them, and with --fast many more."""
+    """Leave out the long tests unless -m names them, and with --fast many more.
+
+    The slow ones come first, and in a group those with a browser.
+    """
+    items.sort(key=lambda item: (place_of(item.path), not has_browser(item)))
     if config.getoption("fast"):
         leave_out(config, items, starts_something)
         refuse_to_start_anything()
@@ -123,20 +127,13 @@ def starts_something(item: pytest.Item) -> object:
     return marked or not STARTING_FIXTURES.isdisjoint(item.fixturenames)
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log) -> LoadFileScheduling:
-    """A module's tests run in one process, and all with crowds in the same one."""
+def has_browser(item: pytest.Item) -> bool:
+    return item.path.stem.endswith("_browser")
 
-    class ByWhatTheyStandOn(LoadFileScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            file = super()._split_scope(nodeid)
-            return "crowds" if file in crowded else file
 
-    crowded = {
-        str(path.relative_to(ROOT))
-        for path in (ROOT / "tests").glob("test_*.py")
-        if CROWDED.search(path.read_text(encoding="utf-8"))
-    }
-    return ByWhatTheyStandOn(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log) -> Scheduling:
+    config.option.loadscopereorder = False  # it puts modules of few tests last
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -206,19 +203,21 @@ def run_postgres(program: str, *arguments: object) -> None:
 
 
 @pytest.fixture(scope="session")
-def postcards_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def postcards_folder(tmp_path_factory: pytest.TempPathFactory, torch) -> Path:
     """Two shards of a thousand postcards, drawn once for all processes of the run."""
-    from django.core.management import call_command
+    from postcards.shards import write_shard
 
     shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
+    if worker := os.environ.get("PYTEST_XDIST_WORKER", ""):
         shared = shared.parent
-    folder = shared / "postcards"
-    with FileLock(shared / "postcards.lock"):
-        if not (shared / "postcards.drawn").exists():
-            call_command("make_postcards", out=folder, shards=2, rows=1000)
-            (shared / "postcards.drawn").touch()
-    return folder
+    # Two processes that need them at the same time draw one each.
+    for number in (1, 0) if worker[-1:] in tuple("13579") else (0, 1):
+        done = shared / f"postcards {number} are drawn"
+        with FileLock(shared / f"postcards {number}.lock"):
+            if not done.exists():
+                write_shard(shared / "postcards", number, 1000, lambda _: None)
+                done.touch()
+    return shared / "postcards"
 
 
 def import_all(dataset) -> None:
@@ -319,13 +318,50 @@ def embedded_environment() -> Callable[..., dict[str, str]]:
 
 
 @pytest.fixture(scope="session")
-def live_server_process(
+def example_server(
     embedded_environment, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    """manage.py serve as a newcomer starts it, with 600 postcards."""
-    folder = tmp_path_factory.mktemp("serve")
-    environment = embedded_environment(folder / "var", EXAMPLE_POSTCARDS="600")
-    with started_server(folder / "log", environment) as server:
+) -> Callable[..., AbstractContextManager[Server]]:
+    """Starts servers as a newcomer does, with 600 postcards.
+
+    The first start, which draws and imports them, is made once: each server has a copy
+    of its VAR_DIR. Most of the thumbnails show the same postcard, as drawing them would
+    take most of the time of tests with a page.
+    """
+    first = tmp_path_factory.mktemp("first")
+    environment = embedded_environment(
+        first / "var", EXAMPLE_POSTCARDS=str(EXAMPLE_POSTCARDS)
+    )
+    with started_server(first / "log", environment) as server:
+        password = server.password
+    spare_drawing(first / "var" / "thumbnails")
+
+    @contextmanager
+    def started(**settings: str) -> Iterator[Server]:
+        folder = tmp_path_factory.mktemp("serve")
+        shutil.copytree(first / "var", folder / "var", symlinks=True)
+        environment = embedded_environment(folder / "var", **settings)
+        with started_server(folder / "log", environment) as server:
+            yield replace(server, password=password)
+
+    return started
+
+
+def spare_drawing(thumbnails: Path) -> None:
+    """Cache thumbnails of nine postcards in ten; the server draws the others."""
+    from postcards.shards import jpeg
+    from search.thumbnails.service import resize_all, storage_key
+    from search.thumbnails.store import Store
+
+    images, store = resize_all(jpeg(0)), Store(thumbnails, limit=2**30)
+    for number in range(EXAMPLE_POSTCARDS):
+        if number % 10:
+            store.put(storage_key(f"/postcards/{number}.jpg"), images)
+
+
+@pytest.fixture(scope="session")
+def live_server_process(example_server) -> Iterator[Server]:
+    """A server with 600 postcards."""
+    with example_server() as server:
         yield server
 
 
@@ -421,21 +457,42 @@ def tools() -> Path:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator:
-    """While it is open, Django refuses its database in this process.
+def browser(request: pytest.FixtureRequest):
+    """Chromium, which modules that end in _browser leave open for the next one.
 
-    Playwright's event loop runs then; so keep tests with a page in modules of their
-    own, and have them look at the live server alone.
+    While it is open, Django refuses its database in this process: Playwright's event
+    loop runs then. So keep tests with a page in such modules, and have them look at the
+    live server alone.
     """
+    stash = request.config.stash
+    if BROWSER not in stash or not stash[BROWSER][1].is_connected():
+        close_browser(request.config)
+        stash[BROWSER] = started_browser()
+    return stash[BROWSER][1]
+
+
+def started_browser():
     from playwright.sync_api import expect, sync_playwright
 
     expect.set_options(timeout=PAGE_TIMEOUT_MS)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=CHROMIUM_OPTIONS
-        )
-        yield browser
+    playwright = sync_playwright().start()
+    return playwright, playwright.chromium.launch(
+        executable_path=shutil.which("chromium"), args=CHROMIUM_OPTIONS
+    )
+
+
+def close_browser(config: pytest.Config) -> None:
+    if open_one := config.stash.get(BROWSER, None):
+        playwright, browser = open_one
         browser.close()
+        playwright.stop()
+        del config.stash[BROWSER]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    if nextitem is None or not has_browser(nextitem):
+        close_browser(item.config)
 
 
 @pytest.fixture

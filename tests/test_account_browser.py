@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import opening, started_server
+from conftest import opening
 from playwright.sync_api import Page, expect
 
 AXE = Path(__file__).with_name("axe.min.js")
@@ -22,13 +22,9 @@ PASSWORD = "a long password 1"
 
 
 @pytest.fixture(scope="module")
-def limited_server(embedded_environment, tmp_path_factory) -> Iterator:
+def limited_server(example_server) -> Iterator:
     """A server that allows three searches in a minute."""
-    folder = tmp_path_factory.mktemp("accounts")
-    environment = embedded_environment(
-        folder / "var", EXAMPLE_POSTCARDS="40", LIMIT_SEARCH="3/min"
-    )
-    with started_server(folder / "log", environment) as server:
+    with example_server(LIMIT_SEARCH="3/min") as server:
         yield server
 
 
