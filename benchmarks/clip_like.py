@@ -22,7 +22,7 @@ QUESTIONS = 1_500
 
 @dataclass(frozen=True)
 class Geometry:
-    """What decides how hard a search is; fitted to OpenAI's ViT-B/32."""
+    """The numbers that decide how hard a search is; fitted to OpenAI's ViT-B/32."""
 
     image_cone: float = 0.59  # mean cosine between two images
     word_cone: float = 0.715  # between two words

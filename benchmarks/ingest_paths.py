@@ -16,7 +16,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Thread
-from types import ModuleType
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ["DJANGO_SETTINGS_MODULE"] = "laionweb.settings"
@@ -27,8 +26,8 @@ django.setup()
 
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
+from costs import Watch, anonymous_mb, timed  # noqa: E402
 from django.core.management import call_command  # noqa: E402
-from memory import Watch, anonymous_mb  # noqa: E402
 
 from search.clickhouse import client  # noqa: E402
 from search.clickhouse.schema import CLUSTERS, GRAPH  # noqa: E402
@@ -91,21 +90,6 @@ def published(dataset: Dataset, name: str) -> list[Step]:
     trained = replace(step, name="of which training", cpu_s=training(), wall_s=0.0)
     steps = [step, trained] if dataset.index == CLUSTERS else [step]
     return [replace(each, rows=shard.rows_visible) for each in steps]
-
-
-def timed(module: ModuleType, name: str) -> Callable[[], float]:
-    """Measure the CPU time of a module's function; return a function of its sum."""
-    function, spent = getattr(module, name), []
-
-    def call(*arguments: object, **named: object) -> object:
-        started = time.process_time()
-        try:
-            return function(*arguments, **named)
-        finally:
-            spent.append(time.process_time() - started)
-
-    setattr(module, name, call)
-    return lambda: sum(spent)
 
 
 def documents(source: str) -> list[Step]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from clip_like import ClipLike
+from vector_sources import VectorSource
 
 COUNT = 10  # results requested
 CHUNK = 50_000
@@ -88,12 +88,18 @@ class Rows:
         ]
 
 
-def draw(folder: Path, count: int) -> Path:
+def draw(folder: Path, count: int, source: VectorSource) -> Path:
     """Return the file of at least `count` float16 image vectors, made if missing."""
-    file = folder / "images.npy"
+    file, unfinished = folder / "images.npy", folder / "unfinished.npy"
     if not file.exists() or len(np.load(file, mmap_mode="r")) < count:
-        np.save(folder / "unfinished.npy", ClipLike().images(count).astype(np.float16))
-        (folder / "unfinished.npy").rename(file)
+        parts = -(-count // CHUNK)
+        shape = parts * CHUNK, source.dimension
+        vectors = np.lib.format.open_memmap(unfinished, "w+", np.float16, shape)
+        for part in range(parts):
+            start = part * CHUNK
+            vectors[start : start + CHUNK] = source.images(CHUNK, part)
+        vectors.flush()
+        unfinished.rename(file)
     return file
 
 
@@ -130,13 +136,3 @@ class Questions:
         vectors = self.rows.vectors[given].astype(np.float32)
         right = vectors @ self.vectors[question] >= self.floors[where][question] - SAME
         return min(int(right.sum()), there) / max(there, 1)
-
-
-def words(rows: Rows, count: int) -> Questions:
-    """Return text queries, which are far from the images: hard for a graph."""
-    return Questions(rows, ClipLike().questions[:count])
-
-
-def pictures(rows: Rows, count: int) -> Questions:
-    """Return image queries that resemble images of the dataset."""
-    return Questions(rows, ClipLike().image_queries(count))

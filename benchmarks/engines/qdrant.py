@@ -7,8 +7,8 @@ import numpy as np
 import qdrant_edge as edge
 
 from .data import COLUMNS, COUNT, FILTERS, Rows
-from .in_memory import CONNECTIONS, CONSTRUCTION, SEARCH_WIDTH
-from .system import System
+from .in_memory import CONNECTIONS, CONSTRUCTION
+from .system import LONG_LADDER, System
 
 BATCH = 1_000
 FULL_SCAN_KB = 10_000  # Qdrant's own default
@@ -18,6 +18,7 @@ class Qdrant(System):
     """One segment, vectors in float16, an index on each column that is filtered by."""
 
     name = "qdrant-edge"
+    efforts = LONG_LADDER
 
     def __init__(self, rows: Rows, folder: Path):
         self.rows = rows
@@ -58,7 +59,7 @@ class Qdrant(System):
             limit=COUNT,
             query=edge.Query.Nearest(vector.tolist()),
             filter=self.conditions[where],
-            params=edge.SearchParams(hnsw_ef=SEARCH_WIDTH),
+            params=edge.SearchParams(hnsw_ef=self.effort[where]),
             with_payload=True,
         )
         return [point.payload["id"] for point in self.shard.query(request)]

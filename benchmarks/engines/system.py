@@ -3,17 +3,29 @@
 import threading
 import time
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
+LADDER = (16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)
+# Where candidates are filtered after the search, more of them are needed.
+LONG_LADDER = (*LADDER, 6144, 8192, 12288, 16384, 24576, 32768)
+
 
 class System:
-    """A search engine; by default in this process, with threads as clients."""
+    """A search engine; by default in this process, with threads as clients.
+
+    A system with `efforts` is measured with the least of them that reaches the recall
+    asked for (tuning.py), which differs from filter to filter.
+    """
 
     name: str
     filters: Sequence[str] = ("none", "broad", "narrow")
+    efforts: Sequence[int] = ()  # ascending: ef, lists read, rows read
+    effort_name = "ef"
     answers = True  # with the ten nearest, so that recall can be measured
     in_bursts = True
+    effort: ClassVar[dict[str, int]] = {}  # by filter; replaced when it is tuned
 
     def prepare(self, vector: np.ndarray, where: str) -> None:
         """Do what a query needs before the clock starts."""
