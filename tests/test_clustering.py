@@ -138,6 +138,21 @@ def test_clusters_are_read_best_first_until_they_hold_the_share(one_level, rows)
     assert sorted(one_level.route(query, 1, sizes)) == list(range(60))
 
 
+def test_enough_of_the_rows_that_pass_are_read(one_level, two_levels, rows):
+    query = drawn(1, seed=8)[0]
+    for centroids in (one_level, two_levels):
+        sizes = np.bincount(centroids.assign(rows), minlength=len(centroids))
+        far = centroids.vectors @ query + centroids.bias
+        passing = np.where(far < np.median(far), sizes // 2, 0)
+        unfiltered = centroids.route(query, 0.1, sizes)
+        read = centroids.route(query, 0.1, sizes, passing)
+        held = passing[read].cumsum()
+        assert held[-2] < 0.1 * passing.sum() <= held[-1]
+        assert read[: len(unfiltered)].tolist() == unfiltered.tolist()
+        alike = centroids.route(query, 0.1, sizes, sizes / 8)
+        assert alike.tolist() == unfiltered.tolist()
+
+
 def test_clusters_without_rows_are_passed_over(one_level):
     sizes = np.zeros(60, int)
     sizes[33] = 10
