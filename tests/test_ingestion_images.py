@@ -626,6 +626,8 @@ def test_pictures_wait_in_few_pixels_and_in_their_shape(size):
         ("00/golden-gate_7.jpg", "golden gate"),
         ("000000123.jpg", ""),
         ("Über den Wolken.PNG", "Über den Wolken"),
+        ("Cafe\u0301_1.jpg", "Caf\u00e9"),
+        ("हिन्दी-2.jpg", "हिन्दी"),
     ],
 )
 def test_the_name_of_a_file_made_readable(name, text):

@@ -1,10 +1,12 @@
 """Images on the server's disk: which files are taken, and how their items are shown."""
 
 import csv
+import hashlib
 import io
 import json
 import os
 import tarfile
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,6 +108,9 @@ def left_out(dataset: Dataset) -> dict[str, str]:
         (["a.jpg", "b.jpg"], ["a.jpg.txt"], ["a.jpg.txt", ""], []),
         (["scan", "a.jpg"], ["scan.txt"], ["scan.txt", ""], []),
         (["a.jpg"], ["a.text"], ["a.text"], []),
+        (["caf\u00e9.jpg"], ["cafe\u0301.txt"], ["cafe\u0301.txt"], []),
+        (["e\u0301/a.b.jpg"], ["\u00e9/a.txt"], ["\u00e9/a.txt"], []),
+        (["e\u0301"], ["\u00e9.txt"], ["\u00e9.txt"], []),
         # The same key, as webdataset pairs.
         (["s1.input.jpg"], ["s1.outputs.txt"], ["s1.outputs.txt"], []),
         (["./s1.in.jpg", "./s2.in.jpg"], ["./s2.txt"], ["", "./s2.txt"], []),
@@ -419,6 +424,16 @@ def test_only_files_of_the_source_are_shown(tmp_path):
     ):
         assert find_original(source, {}, name, md5) is None, name
     assert find_original(source, {}, "a.jpg", "") is None
+
+
+def test_an_image_is_found_by_its_name_in_any_normal_form(tmp_path):
+    md5 = hashlib.md5(jpeg(0)).hexdigest()
+    for form, other in (("NFC", "NFD"), ("NFD", "NFC")):
+        name = f"é {form}.jpg"
+        write(tmp_path, {unicodedata.normalize(form, name): jpeg(0)})
+        stored = unicodedata.normalize(other, name)
+        original = find_original(str(tmp_path), {}, stored, md5)
+        assert original is not None and original.read() == jpeg(0)
 
 
 def test_an_image_is_found_by_a_name_that_is_not_utf8(dataset, client):

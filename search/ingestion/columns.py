@@ -18,9 +18,9 @@ from search.links import WHITE_SPACE
 from search.query.ratings import DEFAULT_RULES, UNRATED, RatingRules
 from search.retrieval import deduplication
 
-from .sources.cells import ENTRIES, as_texts
+from .sources.cells import ENTRIES, as_texts, fold
 from .sources.protocol import Batch
-from .sources.tables import column_named, fold
+from .sources.tables import column_named
 
 # LAION's name (in any case), ours, and the type; missing values are empty or zero.
 FIELDS = (

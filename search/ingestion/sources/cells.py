@@ -6,6 +6,7 @@ Every table of a source passes `plain_table` before anything else looks at its c
 import codecs
 import json
 import math
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -127,6 +128,15 @@ def codec_of(start: bytes) -> str:
     """Return the codec of a file, by its byte order mark, which the codec skips."""
     marked = (codec for mark, codec in CODECS if start.startswith(mark))
     return next(marked, "utf-8")
+
+
+def fold(name: str) -> str:
+    """Return what is compared of the name of a column.
+
+    Case, normal form and white space around it do not matter.
+    """
+    composed = unicodedata.normalize("NFC", name.strip())
+    return unicodedata.normalize("NFC", composed.casefold())
 
 
 def as_texts(array: pa.Array) -> pa.Array:

@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, cast
 
-from .cells import codec_of, decode
+from .cells import codec_of, decode, fold
 from .delimited import (
     ADDRESS,
     DELIMITERS,
@@ -199,7 +199,7 @@ def _delimiter_of(lines: list[bytes], known: Collection[str]) -> bytes:
         if len(names) == 1:
             return False, 0.0, 0
         alike = sum(len(dialect.parse(line).cells) == len(names) for line in lines)
-        recognized = sum(decode(name).strip().lower() in known for name in names)
+        recognized = sum(fold(decode(name)) in known for name in names)
         return recognized > 0, alike / len(lines), recognized
 
     scores = {each: score(each) for each in DELIMITERS if each != ONE_COLUMN}

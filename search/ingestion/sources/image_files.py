@@ -10,6 +10,7 @@ import json
 import os
 import re
 import tarfile
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,7 +30,7 @@ from search.images.formats import (
 )
 from search.links import linkable
 
-from .cells import NOT_UTF8, SEVERAL, decode_file, first_text
+from .cells import NOT_UTF8, SEVERAL, decode_file, first_text, fold
 from .image_fetch import SourceImage, read_image
 from .image_lists import COMPUTED, SHARD_ROWS
 from .image_set import (
@@ -44,7 +45,7 @@ from .image_set import (
 from .protocol import fingerprint
 from .read_errors import as_shard_unreadable
 from .samples import Sample, ending_of, group, is_hidden, is_text, text_name
-from .tables import NAMES, fold
+from .tables import NAMES
 
 TAR = re.compile(r".+\.tar", re.IGNORECASE)
 MAX_TEXT_BYTES = 2**18
@@ -363,5 +364,10 @@ def _open_folder(
 
 def caption_from_name(name: str) -> str:
     """Return a caption for a file name: "golden gate" for golden-gate_7.jpg."""
-    stem = Path(name).stem
-    return " ".join(word for word in re.split(r"[\W\d_]+", stem) if word)
+    stem = unicodedata.normalize("NFC", Path(name).stem)
+    kept = (char if _is_of_word(unicodedata.category(char)) else " " for char in stem)
+    return " ".join("".join(kept).split())
+
+
+def _is_of_word(category: str) -> bool:
+    return category[0] in "LM" or category in ("Nl", "No")

@@ -17,7 +17,7 @@ from search.errors import ImageTooLarge, InvalidQuery, NotAnImage, ShardUnreadab
 from search.images.formats import MAX_BYTES, sniff
 from search.links import linkable
 
-from .cells import TEXTS, is_bytes, plain_table
+from .cells import TEXTS, fold, is_bytes, plain_table
 from .image_fetch import SourceImage, read_image
 from .image_files import caption_from_name
 from .image_lists import COMPUTED
@@ -29,7 +29,6 @@ from .tables import (
     PARQUET,
     column_named,
     find_tables,
-    fold,
     open_parquet,
     roles_of,
     with_names,

@@ -4,6 +4,7 @@ import glob
 import hashlib
 import os
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -88,7 +89,10 @@ def _file_of(source: str, file: str) -> Path | None:
     """Return the file in a folder that is stored as `file`."""
     if ".." in PurePosixPath(file).parts or file.startswith("/"):
         return None
-    path = os.path.join(source, file)
+    forms = (unicodedata.normalize(form, file) for form in ("NFC", "NFD"))
+    paths = [os.path.join(source, name) for name in (file, *forms)]
+    # A copy on another system may have names in another normal form.
+    path = next(filter(os.path.isfile, paths), paths[0])
     pattern, count = REPLACED.subn("?", glob.escape(path))
     if count and not os.path.isfile(path) and os.path.isdir(source):
         found = glob.glob(pattern)

@@ -6,9 +6,11 @@ its key, which in the webdataset format is the name up to the first dot:
 sample01.outputs.txt describes sample01.input.jpg, and sample01.txt does, too. But where
 texts of this kind have the full names of images, as 22.05.txt has, dots are part of
 names, and 22.06.txt describes no other image; nor does a text of a key with several
-images and several texts.
+images and several texts. Names are compared in one normal form, since macOS and other
+systems write letters such as é in two.
 """
 
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -53,7 +55,7 @@ class TextIndex:
     """Texts by the names of the images that they may describe."""
 
     def __init__(self, images: Sequence[str], texts: Sequence[str]):
-        named = {*images, *map(stem_of, images)}
+        named = {*map(_composed, images), *map(stem_of, images)}
         self.by_stem: dict[str, list[str]] = defaultdict(list)
         self.by_key: dict[str, list[str]] = defaultdict(list)
         self.images = Counter(map(key_of, images))
@@ -70,7 +72,7 @@ class TextIndex:
 
     def texts_of(self, image: str) -> list[str]:
         """Return the texts that describe an image, the likeliest of a kind first."""
-        names = (stem_of(image), image)
+        names = (stem_of(image), _composed(image))
         own = [text for name in names for text in self.by_stem.get(name, ())]
         kinds, key = set(map(_kind, own)), key_of(image)
         plain = self.by_stem.get(key, ())
@@ -98,7 +100,8 @@ def is_text(name: str) -> bool:
 
 def text_name(text: str, image: str) -> str:
     """Return what a text is called in an image's metadata: cls for image.cls."""
-    bases = (image, stem_of(image), key_of(image))
+    text = _composed(text)
+    bases = (_composed(image), stem_of(image), key_of(image))
     base = next(base for base in bases if text.startswith(f"{base}."))
     return text.removeprefix(f"{base}.").lower()
 
@@ -110,14 +113,19 @@ def ending_of(name: str) -> str:
 
 
 def stem_of(name: str) -> str:
-    """Return a path without the ending of its file."""
+    """Return a path without the ending of its file, composed."""
+    name = _composed(name)
     return name.rpartition(".")[0] if "." in name.rpartition("/")[2] else name
 
 
 def key_of(name: str) -> str:
-    """Return a path up to the first dot of its file's name."""
-    folder, slash, base = name.rpartition("/")
+    """Return a path up to the first dot of its file's name, composed."""
+    folder, slash, base = _composed(name).rpartition("/")
     return folder + slash + base.partition(".")[0]
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def _sample(image: str, texts: list[str]) -> Sample:

@@ -4,7 +4,6 @@ import io
 import os
 import re
 import struct
-import unicodedata
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from glob import escape, glob
@@ -17,7 +16,7 @@ import pyarrow.parquet as pq
 
 from search.errors import ShardUnreadable
 
-from .cells import TEXTS, PlainTable, has_bytes, joined, plain_table
+from .cells import TEXTS, PlainTable, fold, has_bytes, joined, plain_table
 from .delimited import Dialect, Reader, Record
 from .dialects import opened, survey
 from .read_errors import as_shard_unreadable
@@ -131,15 +130,6 @@ def _without_arrow_schema(path: Path) -> pq.FileMetaData:
         footer, end = file.read(length), file.read()
     footer = footer.replace(ARROW_SCHEMA, ARROW_SCHEMA.lower())
     return pq.read_metadata(io.BytesIO(end[4:] + footer + end))
-
-
-def fold(name: str) -> str:
-    """Return what is compared of the name of a column.
-
-    Case, normal form and white space around it do not matter.
-    """
-    composed = unicodedata.normalize("NFC", name.strip())
-    return unicodedata.normalize("NFC", composed.casefold())
 
 
 def column_named(name: str, names: Collection[str]) -> str | None:
