@@ -329,13 +329,20 @@ def test_a_run_that_is_stopped_leaves_no_threads(pictures, site, tmp_path):
     assert len(site.asked) < len(POSTCARDS)
 
 
+@pytest.mark.parametrize("max_counted", [0, 2**20])
 def test_a_list_is_cut_into_shards_of_whole_stretches(
-    pictures, site, tmp_path, monkeypatch
+    pictures, site, tmp_path, monkeypatch, max_counted
 ):
+    """Whether rows are counted when the import starts, or lines."""
     monkeypatch.setattr(image_lists, "SHARD_ROWS", 8)
+    monkeypatch.setattr(image_lists, "MAX_COUNTED_BYTES", max_counted)
     list_postcards(tmp_path, site)
-    (tmp_path / "more.csv").write_text(f"url\n{site.url}/postcards/3.jpg\n")
+    lines = "line\n" * 20
+    row = f'{site.url}/postcards/3.jpg,"{lines}"\n'
+    (tmp_path / "more.csv").write_text(f"url,caption\n{row}")
     (tmp_path / "more.csv.gz").write_bytes(b"")
+    found = 4 if max_counted else 6
+    assert source_of(pictures).shards() == list(range(found))
     shards = import_all(pictures)
     assert [(shard.number, shard.rows) for shard in shards] == [
         (0, 8),

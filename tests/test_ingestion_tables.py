@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from search.errors import ShardUnreadable
 from search.ingestion.sources import cells, delimited, dialects
 from search.ingestion.sources.cells import NOT_UTF8, plain_table
-from search.ingestion.sources.tables import TableFile, roles_of, with_names
+from search.ingestion.sources.tables import TableFile, max_rows, roles_of, with_names
 
 Table = list[list[str]]
 TEXTS = st.text(st.sampled_from('ab "",\'\t\n;|é日\u00a0\ufeff\0/\\'), max_size=12)
@@ -167,6 +167,17 @@ def test_a_valid_list_may_have_lines_like_rows_in_a_cell(tmp_path):
         csv.writer(file).writerows([["url", "caption"], *rows])
     _, found, rejected = read(path)
     assert (found, rejected) == (rows, {})
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_no_list_has_more_rows_than_its_lines(tmp_path, encoding, end):
+    path = tmp_path / "list.csv"
+    lines = ["url", *[f"//e.org/Ċ{i}" for i in range(50)]]
+    path.write_bytes(end.join(lines).encode(encoding))
+    assert len(TableFile(path)) == 50
+    exact = encoding.startswith("utf-8")
+    assert max_rows(path) == 51 if exact else max_rows(path) >= 50
 
 
 BAD_LINES: dict[str, Callable[[str], bytes]] = {

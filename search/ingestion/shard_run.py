@@ -27,7 +27,7 @@ from search.query.ratings import MAX_VALUE_LENGTH, RatingRules
 from search.removals.takedowns import REJECT_REASON, RemovalList
 
 from .columns import item_columns, means_of, unknown_ratings
-from .sources.protocol import Batch, OpenShard, Rejected, check_rows
+from .sources.protocol import Batch, NoSuchShard, OpenShard, Rejected, check_rows
 from .sources.registry import source_of
 from .sources.tables import column_named
 
@@ -60,7 +60,14 @@ class ShardRun(Run):
         shard = self.record
         self.lease.renew(started_at=shard.started_at or timezone.now())
         source = source_of(shard.dataset, self._report_fetched)
-        content = source.open(shard.number, shard.dataset.dimension)
+        try:
+            content = source.open(shard.number, shard.dataset.dimension)
+        except NoSuchShard:
+            if shard.rows_visible:
+                raise
+            self._start_over("")
+            self.lease.row.delete()
+            return
         fingerprint = content.fingerprint
         if shard.dataset.ratings:  # rows depend on them
             read_as = f"{fingerprint} {shard.dataset.ratings}"

@@ -3,39 +3,64 @@
 Unsplash publishes its photos so (photos.tsv000), LAION its metadata.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from search.errors import CannotFetch, InvalidQuery, ShardUnreadable
 
 from .image_fetch import SourceImage, fetch_image
-from .image_set import ImageSet, Rows
-from .protocol import fingerprint
-from .tables import TABLE, TableFile, files_of, roles_of
+from .image_set import ImageSet, LeftOut, Rows, WithLeftOut
+from .protocol import NoSuchShard, fingerprint
+from .tables import TABLE, TableFile, files_of, max_rows, roles_of
 
 SHARD_ROWS = 100_000
+MAX_COUNTED_BYTES = 2**24  # read in a second or two, within a request
 # Of the image that is read: `file` is where on this server it was, `truncated` whether
 # its end was missing.
 COMPUTED = ("width", "height", "similarity", "md5", "file", "truncated")
 KINDS = "list of pictures (.tsv, .csv, .parquet), tar file or folder of pictures"
 
 
-def lists(source: str, columns: Mapping[str, str]) -> dict[int, Callable[[], ImageSet]]:
+def lists(
+    source: str, columns: Mapping[str, str], left_out: Sequence[LeftOut] = ()
+) -> dict[int, Callable[[], ImageSet]]:
     """Return the shards of the lists by number, SHARD_ROWS of a file each.
 
     They are numbered through all files in the order of their names: items keep their
-    ids as long as files are only appended.
+    ids as long as files are only appended. To count the rows of large files takes long;
+    for these there may be more shards than there are. The last one has `left_out`.
     """
-    parts = [
-        (path, first)
-        for path in files_of(source, TABLE, KINDS)
-        for first in range(0, len(TableFile(path)), SHARD_ROWS)
-    ]
+    files = files_of(source, TABLE, KINDS)
+    small = sum(path.stat().st_size for path in files) <= MAX_COUNTED_BYTES
+    rows = [len(TableFile(path)) if small else max_rows(path) for path in files]
     return {
-        number: partial(ImageList, path, first, columns)
-        for number, (path, first) in enumerate(parts)
+        number: partial(open_list, files, number, columns, left_out)
+        for number in range(sum(count_shards(count) for count in rows))
     }
+
+
+def count_shards(rows: int) -> int:
+    return -(-rows // SHARD_ROWS)
+
+
+def open_list(
+    files: Sequence[Path],
+    number: int,
+    columns: Mapping[str, str],
+    left_out: Sequence[LeftOut],
+) -> ImageSet:
+    """Open a shard of some lists. Raises NoSuchShard if they have fewer."""
+    before = 0
+    for place, path in enumerate(files):
+        count = count_shards(len(TableFile(path)))
+        if number < before + count:
+            images = ImageList(path, (number - before) * SHARD_ROWS, columns)
+            later = (len(TableFile(path)) for path in files[place + 1 :])
+            is_last = number == before + count - 1 and not any(later)
+            return WithLeftOut(images, left_out) if is_last and left_out else images
+        before += count
+    raise NoSuchShard(f"The source has no shard {number}.")
 
 
 class ImageList:

@@ -90,9 +90,8 @@ class Images:
             return _with_left_out(shards, listing.left_out)
         if tables := find_image_tables(source, columns):
             return _one_each(tables, ImageTable, self.dataset)
-        shards = lists(source, columns)
         left_out = beside(source, find_tables(source, TABLE))
-        return _with_left_out(shards, left_out) if shards and left_out else shards
+        return lists(source, columns, left_out)
 
 
 def _one_each(

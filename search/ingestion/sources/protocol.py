@@ -20,6 +20,10 @@ MAX_SHARDS = 100_000
 SPAN = re.compile(r"(\d{1,18})(?:\s*-\s*(\d{1,18}))?", re.ASCII)
 
 
+class NoSuchShard(ShardUnreadable):
+    """The source turns out to have fewer shards than it seemed."""
+
+
 @dataclass(frozen=True)
 class Rejected:
     """A row that is not imported, its URL and file, and the reason in a few words."""
@@ -93,7 +97,7 @@ class Source(Protocol):
         """Open a shard, after fetching it if need be.
 
         Raises ShardUnreadable where no other attempt would succeed, SearchUnavailable
-        where a later one may.
+        where a later one may, NoSuchShard for one of `shards` that is not there.
         """
 
     def discard(self, number: int) -> None:

@@ -6,8 +6,9 @@ import re
 import struct
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from glob import escape, glob
-from itertools import accumulate, islice
+from itertools import accumulate, chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pyarrow.parquet as pq
 
 from search.errors import ShardUnreadable
 
-from .cells import TEXTS, PlainTable, fold, has_bytes, joined, plain_table
+from .cells import TEXTS, PlainTable, codec_of, fold, has_bytes, joined, plain_table
 from .delimited import Dialect, Reader, Record
 from .dialects import opened, survey
 from .read_errors import as_shard_unreadable
@@ -24,6 +25,7 @@ from .read_errors import as_shard_unreadable
 PARQUET = re.compile(r".+\.parquet", re.IGNORECASE)
 # Unsplash numbers its files at their end: photos.tsv000.
 TABLE = re.compile(r".+\.(?:tsv|csv)\d*|.+\.parquet", re.ASCII | re.IGNORECASE)
+BLOCK_BYTES = 2**20  # of which the dialect looks at the first, too
 STEP_ROWS = 250  # read at a time where values may be images
 LAST_NUMBER = re.compile(r"(\d+)\D*", re.ASCII)
 ARROW_SCHEMA = b"ARROW:schema"  # a key in the footer of Parquet files
@@ -243,6 +245,26 @@ def read_rows(
 def _joined(parts: list[tuple[PlainTable, pa.Table]]) -> tuple[PlainTable, pa.Table]:
     tables = [vectors for _, vectors in parts]
     return joined([rows for rows, _ in parts]), pa.concat_tables(tables)
+
+
+def max_rows(path: Path) -> int:
+    """Return a number that the rows of a file do not exceed, without parsing it."""
+    with as_shard_unreadable(path.name):
+        if PARQUET.fullmatch(path.name):
+            return pq.read_metadata(path).num_rows
+        stat = path.stat()
+        return _count_lines(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=10_000)
+def _count_lines(path: Path, _size: int, _changed: int) -> int:
+    ends = [b"\n", b"\r"]
+    with path.open("rb") as file:
+        start = file.read(BLOCK_BYTES)
+        if b"\n" in start and codec_of(start).startswith("utf-8"):
+            ends = [b"\n"]
+        blocks = chain([start], iter(lambda: file.read(BLOCK_BYTES), b""))
+        return 1 + sum(block.count(end) for block in blocks for end in ends)
 
 
 class TableFile:
