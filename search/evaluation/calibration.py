@@ -32,9 +32,9 @@ QUERIES = 300  # of each kind
 # which takes more reading than the nearest ten.
 MAX_ROWS = 4_000_000
 MAX_CHANGE = 1.5  # of the number of rows, from which on curves are measured anew
-# Where captions have no vectors: of CLIP's vectors, words need 5.4 to 6 times the rows
-# that images need to find the nearest ten, at recalls from .8 to .99.
-WORDS_FACTOR = 6
+# Where captions have no vectors: of CLIP's vectors, words need 5 to 9 times the rows
+# that images need to find the nearest ten.
+WORDS_FACTOR = 8
 
 logger = logging.getLogger(__name__)
 
