@@ -12,9 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 from django.core.management import call_command
 from django.utils import timezone
+from support.html_page import Page
 from support.tiny_shards import drop_tables, import_all, publish, tiny_dataset
 
-from search.clickhouse import centroids, client, lookup
+from search.clickhouse import centroids, lookup
+from search.clickhouse import client as engine
 from search.clickhouse.schema import VECTOR_COLUMNS, ItemTable
 from search.clustering.curves import Curve
 from search.errors import SearchUnavailable
@@ -112,7 +114,7 @@ def calibrated(dataset: Dataset) -> Dataset:
 def stored(table: ItemTable, field: str) -> tuple[np.ndarray, np.ndarray]:
     """Return all vectors of a field, and their clusters, as they are searched."""
     (live,) = centroids.live_versions(table, field)
-    rows = client.rows(
+    rows = engine.rows(
         f"SELECT cluster, CAST(vector AS Array(Float32)) AS vector "
         f"FROM {table.clustered(field).name}"
     )
@@ -126,7 +128,7 @@ def test_the_share_of_a_curve_finds_as_many_as_it_says(tmp_path, made, monkeypat
         write(tmp_path, number, rows=1_500)
     import_all(made)
     dataset = calibrated(made)
-    ids = [row["id"] for row in client.rows("SELECT id FROM item_tiny")][1::29]
+    ids = [row["id"] for row in engine.rows("SELECT id FROM item_tiny")][1::29]
     for field, kind in product(VECTOR_COLUMNS, calibration.KINDS):
         table = dataset.item_table
         asking = lookup.embeddings(table, calibration.KINDS[kind], ids)
@@ -314,6 +316,48 @@ def test_a_dataset_that_is_dropped_meanwhile_stays_dropped(listed):
         assert not calibration.calibrate(listed.pk)
     assert not Dataset.objects.exists()
     assert not calibration.calibrate(listed.pk)
+
+
+def test_the_page_and_the_api_show_the_curves(listed, client):
+    words = Curve((1e-3, 0.1, 1.0), {10: (0.5, 0.95, 1.0), 100: (0.3, 0.8, 1.0)})
+    pictures = Curve((1e-3, 0.02, 1.0), {10: (0.7, 0.95, 1.0), 100: (0.3, 0.8, 1.0)})
+    known = curves(measured=timezone.now().isoformat(), words=words.to_json())
+    known["image"]["pictures"] = pictures.to_json()
+    Dataset.objects.update(calibration=known)
+    page = Page(client.get("/d/listed/"))
+    assert "9 clusters of 11 rows on average, version 1" in page.text
+    sentence = (
+        "a search by words reads 10% of the rows, and one by an image reads 2.00%"
+    )
+    assert sentence in page.text
+    assert "a search by words reads 10% of the rows. Measured" in page.text  # captions
+    named = page.all("svg", "aria-labelledby", role="img")
+    assert named == [f"curve-{field} curve-{field}-text" for field in VECTOR_COLUMNS]
+    assert set(" ".join(named).split()) <= {
+        *page.all("title", "id"),
+        *page.all("desc", "id"),
+    }
+    # Three decades of four from the left, at .7 and at .95; and the other end.
+    (path, _) = (*page.all("path", "d", **{"class": "pictures"}), "")
+    assert path == "M193.0 85.2L381.6 24.2L628.0 12.0"
+    assert "0.95 10% 2.00%" in page.text
+
+    index = client.get("/api/datasets/listed").json()["index"]
+    assert (index["kind"], index["clusters"], index["version"]) == ("clusters", 9, 1)
+    image, text = index["calibration"]
+    assert (image["field"], image["rows"], image["version"]) == ("image", 100, 1)
+    assert image["images"] == {
+        "share": 0.02,
+        "neighbours": 10,
+        "shares": [0.001, 0.02, 1.0],
+        "recalls": [0.7, 0.95, 1.0],
+    }
+    assert image["words"]["share"] == 0.1
+    assert text["images"] is None
+    Dataset.objects.update(index="graph")
+    assert not Page(client.get("/d/listed/")).all("svg", "role")
+    index = client.get("/api/datasets/listed").json()["index"]
+    assert (index["clusters"], index["calibration"]) == (None, [])
 
 
 def test_curves_of_all_rows_and_of_harder_queries():

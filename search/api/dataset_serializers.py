@@ -1,6 +1,7 @@
 """The JSON of datasets: their state, their latest evaluation, and their settings."""
 
 from dataclasses import fields
+from datetime import datetime
 from typing import Any
 
 from django.core.validators import RegexValidator
@@ -20,9 +21,13 @@ from rest_framework.serializers import (
     SkipField,
 )
 
+from search.clickhouse.schema import VECTOR_COLUMNS
+from search.clustering.curves import Curve
+from search.evaluation.calibration import PICTURES, WORDS, fields_of
+from search.evaluation.recall import GOOD_RECALL as DEFAULT_RECALL
 from search.ingestion import validation
 from search.ingestion.sources.tables import NAMES
-from search.models import Dataset, Evaluation
+from search.models import Dataset, Evaluation, Training
 from search.models.registry import SLUG, TERMS_OF_SLUG, own_field
 from search.query.model import FIELDS
 from search.query.ratings import NAMES as RATING_NAMES
@@ -156,11 +161,76 @@ class DropParameters(StrictSerializer):
 # --- Responses
 
 
+class CurveSerializer(ResponseSerializer):
+    """The recall of searches by the share of the rows that they read."""
+
+    # The instance is a curve.
+
+    share = FloatField(
+        min_value=0,
+        max_value=1,
+        help_text=f"Of the rows, to find {DEFAULT_RECALL} of the nearest.",
+    )
+    neighbours = count_field("The curve is of the recall of so many nearest.")
+    shares = ListField(child=FloatField(min_value=0, max_value=1))
+    recalls = ListField(
+        child=FloatField(min_value=0, max_value=1), help_text="At each of the shares."
+    )
+
+    def compute_share(self, curve: Curve) -> float:
+        return round(curve.share_for(DEFAULT_RECALL, min(curve.recalls)), 5)
+
+    def compute_neighbours(self, curve: Curve) -> int:
+        return min(curve.recalls)
+
+    def compute_recalls(self, curve: Curve) -> list[float]:
+        return list(curve.recalls[min(curve.recalls)])
+
+
+class CalibrationSerializer(ResponseSerializer):
+    """How much of its clusters a search of one field reads."""
+
+    # The instance is a mapping: what was measured, with `dataset` and `field`.
+
+    field = ChoiceField(list(VECTOR_COLUMNS))
+    rows = count_field("Of the dataset, when it was measured.")
+    version = count_field("Of the clusters, when it was measured.")
+    measured = DateTimeField()
+    words = CurveSerializer(allow_null=True, help_text="Of searches by words.")
+    images = CurveSerializer(allow_null=True, help_text="Of searches by an image.")
+
+    def compute_measured(self, known: dict[str, Any]) -> datetime:
+        return datetime.fromisoformat(known["measured"])
+
+    def compute_words(self, known: dict[str, Any]) -> Curve | None:
+        return known["dataset"].curve(known["field"], WORDS)
+
+    def compute_images(self, known: dict[str, Any]) -> Curve | None:
+        return known["dataset"].curve(known["field"], PICTURES)
+
+
+def _training(dataset: Dataset) -> Training | None:
+    """Return the clusters that a dataset is searched by, if it is."""
+    if dataset.index != Dataset.Index.CLUSTERS:
+        return None
+    return Training.objects.filter(dataset=dataset).first()
+
+
 class IndexSerializer(ResponseSerializer):
-    """The graph indexes that a search uses, and how much of the data has them."""
+    """The clusters or graphs that a search uses, and how much of the data has them."""
 
     # The instance is a mapping: the `dataset`, and the `state` of its index.
 
+    kind = ChoiceField(Dataset.Index.choices, source="dataset.index")
+    clusters = count_field(
+        "How many clusters of rows there are; null for graphs.", allow_null=True
+    )
+    version = count_field(
+        "Of the clusters: another one divides the rows anew.", allow_null=True
+    )
+    calibration = CalibrationSerializer(
+        many=True, help_text="By field; empty before it is measured, and for graphs."
+    )
     metric = ChoiceField(Dataset.Metric.choices, source="dataset.metric")
     connections = count_field(
         "Neighbours of each point in the graph (M).", source="dataset.index_connections"
@@ -179,6 +249,24 @@ class IndexSerializer(ResponseSerializer):
     health = FloatField(
         min_value=0, max_value=1, help_text="The share of rows that are indexed."
     )
+
+    def compute_clusters(self, index: dict[str, Any]) -> int | None:
+        training = _training(index["dataset"])
+        return training.clusters if training else None
+
+    def compute_version(self, index: dict[str, Any]) -> int | None:
+        training = _training(index["dataset"])
+        return training.version if training else None
+
+    def compute_calibration(self, index: dict[str, Any]) -> list[dict[str, Any]]:
+        dataset = index["dataset"]
+        if dataset.index != Dataset.Index.CLUSTERS:
+            return []
+        return [
+            {"dataset": dataset, "field": field, **dataset.calibration[field]}
+            for field in fields_of(dataset)
+            if field in dataset.calibration
+        ]
 
     def compute_health(self, index: dict[str, Any]) -> float:
         state = index["state"]

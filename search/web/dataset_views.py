@@ -16,9 +16,11 @@ from search.evaluation.recall import GOOD_RECALL
 from search.ingestion import control
 from search.ingestion.progress import index_work
 from search.jobs.leases import MAX_FAILURES, lease_expired
-from search.models import Dataset, Evaluation
+from search.models import Dataset, Evaluation, Training
 from search.query.url_params import search_url
 from search.retrieval import service
+
+from .recall_chart import RecallChart, recall_charts
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +39,8 @@ class DatasetPage:
     search: str  # address of the start page
     evaluation: Evaluation | None
     good_recall: float
+    clusters: str  # how many, if it is searched by clusters
+    charts: Sequence[RecallChart]
     advice: Sequence[str]
 
 
@@ -58,9 +62,25 @@ def dataset(request: HttpRequest, slug: str) -> HttpResponse:
         search=search_url({"dataset": slug}),
         evaluation=evaluation,
         good_recall=GOOD_RECALL,
+        clusters=_clusters(dataset),
+        charts=recall_charts(dataset),
         advice=advice(evaluation) if evaluation else [],
     )
     return render(request, "search/dataset.html", vars(page))
+
+
+def _clusters(dataset: Dataset) -> str:
+    """Return the clusters of a dataset, and their rows on average."""
+    training = Training.objects.filter(dataset=dataset).first()
+    if training is None or not training.version:
+        return "clusters, none yet"
+    if training.clusters == 1:
+        return "one cluster, all of which is read"
+    rows = dataset.item_count() / training.clusters
+    return (
+        f"{training.clusters:,} clusters of {rows:,.0f} rows on average, "
+        f"version {training.version}"
+    )
 
 
 def _reindex_label(dataset: Dataset) -> str:
