@@ -21,11 +21,12 @@ from search.clickhouse.schema import VECTOR_COLUMNS, ItemTable
 from search.clustering.curves import Curve
 from search.errors import SearchUnavailable
 from search.evaluation import calibration
+from search.evaluation.advice import advice
 from search.ingestion import clusters, control, publishing, shard_run, sweeper, tasks
 from search.jobs import broker
 from search.jobs.leases import MAX_FAILURES
 from search.management.console import Error
-from search.models import CalibrationRun, Dataset, Shard, Training
+from search.models import CalibrationRun, Dataset, Evaluation, Shard, Training
 
 pytestmark = pytest.mark.django_db
 DIMENSION, ROWS = 16, 100  # of a shard
@@ -162,6 +163,61 @@ def recall_of(table: ItemTable, field: str, queries: np.ndarray, share: float) -
         read = live.centroids.route(query, share, live.sizes)
         found.append(np.isin(numbers[true], read).mean())
     return float(np.mean(found))
+
+
+def test_an_evaluation_reads_as_much_as_searches_do(tmp_path, made, client):
+    for number in (0, 4):
+        write(tmp_path, number, rows=600)
+    import_all(made)
+    dataset = calibrated(made)
+    output = StringIO()
+    call_command("evaluate", "tiny", queries=40, seed=9, stdout=output)
+    evaluation = dataset.evaluations.get()
+    kinds = [calibration.WORDS, *[calibration.PICTURES] * 2, calibration.WORDS]
+    for each, kind in zip(evaluation.figures, kinds, strict=True):
+        curve, rank = dataset.curve(each["field"], kind), 40
+        if each["name"] == "neighbours of an item":
+            rank = 10
+        assert each["share"] == pytest.approx(curve.share_for(0.95, rank), abs=1e-6)
+        assert each["width"] is None
+        assert each["recall_10"] > 0.9
+        assert each["wider_share"] > each["share"]
+        assert each["wider_recall_10"] >= each["recall_10"]
+        assert f"{each['share']:7.2%} {each['recall_1']:9.3f}" in output.getvalue()
+    assert output.getvalue().count("with recall=0.99") == 4
+    assert advice(evaluation) == []
+    page = Page(client.get("/d/tiny/"))
+    assert page.text.count("… with recall=0.99") == 4
+    shown = client.get("/api/datasets/tiny/").json()["evaluation"]["figures"]
+    assert [each["share"] for each in shown] == [
+        each["share"] for each in evaluation.figures
+    ]
+
+
+def test_advice_on_clusters_names_what_to_run(listed):
+    figures = {"name": "captions by words", "share": 0.02, "recall_10": 0.92}
+    figures |= {"ann_p50_ms": 8.2, "wider_share": 0.0634, "wider_recall_10": 0.981}
+    evaluation = Evaluation(dataset=listed, rows=100, rows_without_index=0)
+    evaluation.figures = [figures | {"wider_p50_ms": 15.1}]
+    Dataset.objects.update(calibration=curves())
+    listed.refresh_from_db()
+    reading, anew = advice(evaluation)
+    assert reading == (
+        "Captions by words: recall@10 is 0.920, below 0.95. With recall=0.99, which "
+        "reads 6.3% of the rows in place of 2.0%, it is 0.981, at 15.1 ms in place of "
+        "8.2."
+    )
+    assert anew.endswith("manage.py dataset calibrate listed.")
+    evaluation.figures[0]["recall_10"] = 0.94  # by chance
+    assert advice(evaluation) == []
+    (more,) = advice(evaluation, is_outgrown=True)
+    assert more.endswith("manage.py dataset reindex listed.")
+    listed.calibration = {}
+    assert advice(evaluation) == [anew]
+    # Of the graph that it had before.
+    del evaluation.figures[0]["share"]
+    (again,) = advice(evaluation)
+    assert again.endswith("manage.py evaluate listed.")
 
 
 def test_without_vectors_of_captions_words_are_harder_by_a_factor(tmp_path, made):
@@ -337,12 +393,12 @@ def test_the_page_and_the_api_show_the_curves(listed, client):
         *page.all("title", "id"),
         *page.all("desc", "id"),
     }
-    # Three decades of four from the left, at .7 and at .95; and the other end.
-    (path, _) = (*page.all("path", "d", **{"class": "pictures"}), "")
+    # At .7 a fourth from the left; then .95, and the other end.
+    (path,) = page.all("path", "d", **{"class": "pictures"})
     assert path == "M193.0 85.2L381.6 24.2L628.0 12.0"
     assert "0.95 10% 2.00%" in page.text
 
-    index = client.get("/api/datasets/listed").json()["index"]
+    index = client.get("/api/datasets/listed/").json()["index"]
     assert (index["kind"], index["clusters"], index["version"]) == ("clusters", 9, 1)
     image, text = index["calibration"]
     assert (image["field"], image["rows"], image["version"]) == ("image", 100, 1)
@@ -356,7 +412,7 @@ def test_the_page_and_the_api_show_the_curves(listed, client):
     assert text["images"] is None
     Dataset.objects.update(index="graph")
     assert not Page(client.get("/d/listed/")).all("svg", "role")
-    index = client.get("/api/datasets/listed").json()["index"]
+    index = client.get("/api/datasets/listed/").json()["index"]
     assert (index["clusters"], index["calibration"]) == (None, [])
 
 

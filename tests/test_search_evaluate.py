@@ -2,6 +2,7 @@
 
 import json
 from contextlib import nullcontext
+from functools import partial
 from io import StringIO
 from random import Random
 from unittest.mock import patch
@@ -17,6 +18,7 @@ from search.evaluation.advice import advice
 from search.evaluation.recall import (
     MAX_EVALUATIONS,
     SHAPES,
+    Reading,
     evaluate,
     recall,
     search_all,
@@ -105,8 +107,9 @@ def test_a_graph_with_too_few_edges_is_told_apart_from_a_good_one(made):
         assert each["wider_width"] > each["width"]
         assert each["wider_recall_10"] >= each["recall_10"]
         assert each["wider_p50_ms"] > 0
-    assert "with 32 connections in place of 2" in bad["advice"][-1]
-    assert "64 candidates at construction in place of 1" in bad["advice"][-1]
+    assert "with 32 connections in place of 2" in bad["advice"][-2]
+    assert "64 candidates at construction in place of 1" in bad["advice"][-2]
+    assert "clusters" in bad["advice"][-1]
     assert advice(poor.evaluations.get()) == bad["advice"]
     assert bad["advice"][-1] in evaluated("poor", "--queries", 10)
 
@@ -136,21 +139,24 @@ def advised(dataset: Dataset, *measured: dict, rows_without_index: int = 0):
 
 
 def test_what_a_wider_search_mends_is_not_blamed_on_the_graph():
-    (sentence,) = advised(Dataset(), figures(), figures(recall_10=0.95))
+    graph = Dataset(slug="old", index="graph")
+    sentence, other = advised(graph, figures(), figures(recall_10=0.95))
     assert "recall@10 is 0.949, below 0.95" in sentence
     assert "4,000 wide in place of 1,000 it is 0.981" in sentence
     assert "30.1 ms in place of 11.4" in sentence
-    assert "raise " in sentence
+    assert "mode=exact" in sentence
+    assert other.endswith("manage.py dataset reindex old.")
+    assert ".py " not in sentence and "_EF" not in sentence
 
 
 def test_a_coarse_graph_is_to_be_made_anew_and_as_bf16():
-    coarse = Dataset(index_quantization="i8", index_connections=40)
+    coarse = Dataset(index="graph", index_quantization="i8", index_connections=40)
     sentences = advised(coarse, figures(wider_recall_10=0.94))
     assert "does not mend it" in sentences[0]
     assert "80 connections in place of 40" in sentences[1]
     assert "128 candidates at construction in place of 64" in sentences[1]
     assert "bf16 in place of i8" in sentences[1]
-    plain = advised(Dataset(), figures(wider_recall_10=0.94))[1]
+    plain = advised(Dataset(index="graph"), figures(wider_recall_10=0.94))[1]
     assert "64 connections in place of 32" in plain
     assert "bf16" not in plain
 
@@ -189,14 +195,15 @@ def test_an_item_is_not_an_answer_to_its_own_vector(postcards_dataset):
     table = postcards_dataset.item_table
     by_picture = stored_questions(table, "image", [7])
     for exact in (True, False):
-        found = search_all(table, "image", by_picture, 1000, exact, lambda: None)
+        nearest = partial(Reading, exact=exact)
+        found = search_all(table, "image", by_picture, nearest(1000), lambda: None)
         assert 7 not in found.ids[0]
         assert len(found.ids[0]) == 100
         # Its picture is a right answer to its caption.
         by_caption = stored_questions(table, "text", [7])
-        found = search_all(table, "image", by_caption, 2000, exact, lambda: None)
+        found = search_all(table, "image", by_caption, nearest(2000), lambda: None)
         assert found.distances[0][0] > 0.3
-        own = search_all(table, "text", by_picture, 2000, exact, lambda: None)
+        own = search_all(table, "text", by_picture, nearest(2000), lambda: None)
         assert 7 in own.ids[0]
 
 

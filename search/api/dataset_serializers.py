@@ -24,12 +24,11 @@ from rest_framework.serializers import (
 from search.clickhouse.schema import VECTOR_COLUMNS
 from search.clustering.curves import Curve
 from search.evaluation.calibration import PICTURES, WORDS, fields_of
-from search.evaluation.recall import GOOD_RECALL as DEFAULT_RECALL
 from search.ingestion import validation
 from search.ingestion.sources.tables import NAMES
 from search.models import Dataset, Evaluation, Training
 from search.models.registry import SLUG, TERMS_OF_SLUG, own_field
-from search.query.model import FIELDS
+from search.query.model import DEFAULT_RECALL, FIELDS
 from search.query.ratings import NAMES as RATING_NAMES
 from search.retrieval import popularity, service
 
@@ -274,13 +273,23 @@ class IndexSerializer(ResponseSerializer):
 
 
 class FiguresSerializer(ResponseSerializer):
-    """One kind of search by the index, compared with the exact one."""
+    """One kind of search by the index, compared with the exact one.
+
+    What begins with `wider` is of a search of more: null where it was not tried.
+    """
 
     name = CharField()
     asked = ChoiceField(["words", "picture"])
     field = ChoiceField(["image", "text"])
     queries = count_field()
-    width = count_field("Candidates kept while the graph is searched (ef_search).")
+    width = count_field(
+        "Candidates kept while a graph is searched (ef_search); null for clusters.",
+        allow_null=True,
+    )
+    share = FloatField(
+        allow_null=True,
+        help_text="Of the rows that a search of clusters reads; null for graphs.",
+    )
     recall_1 = FloatField(min_value=0, max_value=1)
     recall_10 = FloatField(min_value=0, max_value=1)
     recall_100 = FloatField(min_value=0, max_value=1)
@@ -289,6 +298,7 @@ class FiguresSerializer(ResponseSerializer):
     exact_p50_ms = FloatField()
     exact_p95_ms = FloatField()
     wider_width = IntegerField(allow_null=True)
+    wider_share = FloatField(allow_null=True)
     wider_recall_10 = FloatField(allow_null=True)
     wider_p50_ms = FloatField(allow_null=True)
 

@@ -23,9 +23,9 @@ from search.clustering.vectors import unit
 from search.errors import SearchError, SearchUnavailable
 from search.jobs.leases import MAX_FAILURES, Lease, database_errors, lease_expired
 from search.models import CalibrationRun, Dataset, Training
+from search.retrieval.dataset_index import PICTURES, WORDS
 from search.retrieval.sampling import random_ids
 
-WORDS, PICTURES = "words", "pictures"
 KINDS = {WORDS: "text", PICTURES: "image"}  # with the field whose vectors ask
 QUERIES = 300  # of each kind
 # Of a larger table, so many rows are drawn. Its curves know the nearest k / share only,

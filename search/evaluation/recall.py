@@ -2,7 +2,8 @@
 
 Queries by words and by images are measured apart: text embeddings lie outside of the
 image embeddings, where a graph finds the nearest less reliably. The vector queries are
-those of searches; filters and near-duplicates are not measured.
+those of searches; filters and near-duplicates are not measured. Clusters are read as
+far as searches read them: by the dataset's calibration.
 """
 
 import time
@@ -18,9 +19,15 @@ from search.clickhouse.filters import Condition
 from search.clickhouse.schema import ItemTable
 from search.errors import NotFound
 from search.models import Dataset, Evaluation
-from search.query.model import MAX_RESULTS, SearchQuery, Term
+from search.query.model import (
+    DEFAULT_LIMIT,
+    DEFAULT_RECALL,
+    MAX_RESULTS,
+    SearchQuery,
+    Term,
+)
 from search.retrieval import service
-from search.retrieval.dataset_index import FIRST_DEPTH
+from search.retrieval.dataset_index import FIRST_DEPTH, PICTURES, WORDS
 from search.retrieval.sampling import random_ids
 
 RANKS = (1, 10, 100)
@@ -60,21 +67,29 @@ def stored_questions(table: ItemTable, field: str, ids: list[int]) -> list[Quest
     ]
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How a search is answered: `count` items, exactly or by a `share` of clusters."""
+
+    count: int
+    exact: bool = False
+    share: float | None = None
+
+
 def search_all(
     table: ItemTable,
     field: str,
     questions: Sequence[Question],
-    count: int,
-    exact: bool,
+    reading: Reading,
     done: OnProgress,
 ) -> Answers:
     """Search one question after the other, without the item it comes from."""
     found = Answers([], [], [])
     # Load the index into memory.
-    _nearest(table, field, questions[0].vector, count, exact)
+    _nearest(table, field, questions[0].vector, reading)
     for question in questions:
         started = time.perf_counter()
-        nearest = _nearest(table, field, question.vector, count, exact)
+        nearest = _nearest(table, field, question.vector, reading)
         found.milliseconds.append((time.perf_counter() - started) * 1000)
         own = question.item if question.field == field else None
         others = np.flatnonzero(~np.isin(nearest.ids, [] if own is None else [own]))
@@ -88,29 +103,30 @@ def _nearest(
     table: ItemTable,
     field: str,
     vector: np.ndarray,
-    count: int,
-    exact: bool,
+    reading: Reading,
     condition: Condition | None = None,
 ) -> queries.Candidates:
     return queries.nearest(
         table,
         field,
         vector,
-        count,
+        reading.count,
         condition=condition or Condition(),
         nsfw="safe",
-        exact=exact,
+        exact=reading.exact,
+        share=reading.share,
     )
 
 
 def true_distances(
     table: ItemTable, field: str, question: Question, ids: np.ndarray
 ) -> np.ndarray:
-    """Compute the distances of items; those of an index search are rounded."""
+    """Compute the distances of items; those of a search of a graph are rounded."""
     if not len(ids):
         return np.empty(0, np.float32)
     these = Condition("id IN {these:Array(UInt64)}", {"these": ids.tolist()})
-    found = _nearest(table, field, question.vector, len(ids), True, these)
+    reading = Reading(len(ids), exact=True)
+    found = _nearest(table, field, question.vector, reading, these)
     known = dict(zip(found.ids.tolist(), found.distances.tolist(), strict=True))
     return np.array([known.get(item, np.inf) for item in ids.tolist()], np.float32)
 
@@ -127,8 +143,10 @@ def recall(
     return round(float(np.mean(shares)), 4) if shares else 1.0
 
 
-GOOD_RECALL = 0.95  # of the first ten; if it is lower, a wider search is tried
+# Of the first ten; where a graph finds less, a wider search is tried.
+GOOD_RECALL = DEFAULT_RECALL
 WIDER_EF = 4  # times as many candidates
+WIDER_RECALL = 0.99  # that clusters are searched for, too
 # As narrow as the search for the neighbours on an item's page.
 NEIGHBOURS = max(RANKS) + 1
 MAX_EVALUATIONS = 10  # stored for each dataset
@@ -136,18 +154,28 @@ MAX_EVALUATIONS = 10  # stored for each dataset
 
 @dataclass(frozen=True)
 class Shape:
-    """A kind of search: by what, in which field, for how many candidates."""
+    """A kind of search: by what, in which field, for how many items.
+
+    A graph is searched for `count` candidates. Of clusters, as much is read as is
+    calibrated for the nearest `rank`.
+    """
 
     name: str
     asked: str
     field: str
     count: int
+    rank: int = DEFAULT_LIMIT
+
+    @property
+    def kind(self) -> str:
+        """The kind of queries that is calibrated."""
+        return WORDS if self.asked == "words" else PICTURES
 
 
 SHAPES = (
     Shape("pictures by words", "words", "image", FIRST_DEPTH),
     Shape("pictures by a picture", "picture", "image", FIRST_DEPTH),
-    Shape("neighbours of an item", "picture", "image", NEIGHBOURS),
+    Shape("neighbours of an item", "picture", "image", NEIGHBOURS, rank=10),
     Shape("captions by words", "words", "text", FIRST_DEPTH),
 )
 
@@ -156,15 +184,17 @@ SHAPES = (
 class Figures:
     """The measurements of one shape.
 
-    `width` is the number of candidates in the graph search (ef_search). The `wider`
-    ones are of a wider search, if it was tried.
+    `width` is the number of candidates in the graph search (ef_search), `share` that of
+    the rows that are read of clusters. The `wider` ones are of a search of more, if it
+    was tried. Figures of earlier versions have no shares.
     """
 
     name: str
     asked: str
     field: str
     queries: int
-    width: int
+    width: int | None
+    share: float | None
     recall_1: float
     recall_10: float
     recall_100: float
@@ -173,6 +203,7 @@ class Figures:
     exact_p50_ms: float
     exact_p95_ms: float
     wider_width: int | None = None
+    wider_share: float | None = None
     wider_recall_10: float | None = None
     wider_p50_ms: float | None = None
 
@@ -208,10 +239,10 @@ def evaluate(
         if not questions or shape.field not in available:
             continue
         if key not in truths:
-            truths[key] = search_all(
-                dataset.item_table, shape.field, questions, FIRST_DEPTH, True, done
-            )
-        figures.append(measure(dataset.item_table, shape, questions, truths[key], done))
+            exactly = Reading(FIRST_DEPTH, exact=True)
+            table = dataset.item_table
+            truths[key] = search_all(table, shape.field, questions, exactly, done)
+        figures.append(measure(dataset, shape, questions, truths[key], done))
     return _store(dataset, figures, bool(given))
 
 
@@ -239,27 +270,35 @@ def encode_questions(slug: str, lines: Sequence[str]) -> list[Question]:
 
 
 def measure(
-    table: ItemTable,
+    dataset: Dataset,
     shape: Shape,
     questions: Sequence[Question],
     truth: Answers,
     done: OnProgress,
 ) -> Figures:
-    def search(count: int) -> tuple[Answers, dict[int, float]]:
-        found = search_all(table, shape.field, questions, count, False, done)
-        distances = [
-            true_distances(table, shape.field, question, ids)
-            for question, ids in zip(questions, found.ids, strict=True)
-        ]
+    table, by_clusters = dataset.item_table, dataset.index == Dataset.Index.CLUSTERS
+
+    def search(reading: Reading) -> tuple[Answers, dict[int, float]]:
+        found = search_all(table, shape.field, questions, reading, done)
+        distances = found.distances
+        if not by_clusters:
+            distances = [
+                true_distances(table, shape.field, question, ids)
+                for question, ids in zip(questions, found.ids, strict=True)
+            ]
         return found, {rank: recall(distances, truth.distances, rank) for rank in RANKS}
 
-    found, recalls = search(shape.count)
+    reading = Reading(shape.count)
+    if by_clusters:
+        reading = _of_clusters(dataset, shape, DEFAULT_RECALL)
+    found, recalls = search(reading)
     figures = Figures(
         name=shape.name,
         asked=shape.asked,
         field=shape.field,
         queries=len(questions),
-        width=search_width(table, shape.count),
+        width=None if by_clusters else search_width(table, shape.count),
+        share=reading.share,
         recall_1=recalls[1],
         recall_10=recalls[10],
         recall_100=recalls[100],
@@ -268,16 +307,39 @@ def measure(
         exact_p50_ms=truth.time_percentile(50),
         exact_p95_ms=truth.time_percentile(95),
     )
-    if recalls[10] < GOOD_RECALL:
-        count = min(WIDER_EF * search_width(table, shape.count), MAX_RESULTS)
-        again, wide_recalls = search(count)
-        return replace(
-            figures,
-            wider_width=search_width(table, count),
-            wider_recall_10=wide_recalls[10],
-            wider_p50_ms=again.time_percentile(50),
-        )
-    return figures
+    wider = _wider(dataset, shape, reading, recalls[10])
+    if wider is None:
+        return figures
+    again, wide_recalls = search(wider)
+    return replace(
+        figures,
+        wider_width=None if by_clusters else search_width(table, wider.count),
+        wider_share=wider.share,
+        wider_recall_10=wide_recalls[10],
+        wider_p50_ms=again.time_percentile(50),
+    )
+
+
+def _of_clusters(dataset: Dataset, shape: Shape, wanted: float) -> Reading:
+    """Return how a search that is to find a share of the nearest reads clusters."""
+    curve = dataset.curve(shape.field, shape.kind)
+    share = queries.UNCALIBRATED_ROWS / max(dataset.item_count(), 1)
+    if curve:
+        share = curve.share_for(wanted, shape.rank)
+    return Reading(NEIGHBOURS, share=round(min(share, 1.0), 6))
+
+
+def _wider(
+    dataset: Dataset, shape: Shape, reading: Reading, found: float
+) -> Reading | None:
+    """Return a search of more than `reading`, if it is worth trying."""
+    if dataset.index == Dataset.Index.CLUSTERS:
+        wider = _of_clusters(dataset, shape, WIDER_RECALL)
+        return None if wider == reading else wider
+    if found >= GOOD_RECALL:
+        return None
+    width = search_width(dataset.item_table, shape.count)
+    return Reading(min(WIDER_EF * width, MAX_RESULTS))
 
 
 def search_width(table: ItemTable, count: int) -> int:

@@ -18,7 +18,6 @@ from search.clickhouse.planner import (
 )
 from search.clickhouse.queries import Candidates
 from search.clickhouse.schema import ItemTable
-from search.clustering.curves import Curve
 from search.models import Dataset
 from search.query.model import DEFAULT_RECALL, MAX_RESULTS, SearchQuery, Term
 
@@ -186,8 +185,8 @@ class DatasetIndex:
 
     def _share_for(self, field: str, kinds: tuple[str, ...], recall: float) -> ShareFor:
         """Return how much to read by the curves of these kinds of queries."""
-        stored = self.dataset.calibration.get(field, {})
-        curves = [Curve.from_json(stored[kind]) for kind in kinds if kind in stored]
+        known = (self.dataset.curve(field, kind) for kind in kinds)
+        curves = [curve for curve in known if curve]
         if len(curves) < len(kinds):
             return lambda rank: None
         return lambda rank: max(curve.share_for(recall, rank) for curve in curves)

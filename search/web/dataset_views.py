@@ -12,15 +12,16 @@ from django.views.decorators.http import require_safe
 
 from search.errors import SearchUnavailable
 from search.evaluation.advice import advice
-from search.evaluation.recall import GOOD_RECALL
+from search.evaluation.recall import GOOD_RECALL, WIDER_RECALL
 from search.ingestion import control
+from search.ingestion.clusters import is_outgrown
 from search.ingestion.progress import index_work
 from search.jobs.leases import MAX_FAILURES, lease_expired
 from search.models import Dataset, Evaluation, Training
 from search.query.url_params import search_url
 from search.retrieval import service
 
-from .recall_chart import RecallChart, recall_charts
+from .recall_chart import RecallChart, percent, recall_charts
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,10 @@ class DatasetPage:
     reindex: str  # the label of the button that does it
     search: str  # address of the start page
     evaluation: Evaluation | None
+    figures: Sequence[dict[str, Any]]  # of the evaluation, with the shares as texts
+    by_share: bool  # whether they have such
     good_recall: float
+    wider_recall: float
     clusters: str  # how many, if it is searched by clusters
     charts: Sequence[RecallChart]
     advice: Sequence[str]
@@ -49,6 +53,7 @@ def dataset(request: HttpRequest, slug: str) -> HttpResponse:
     """Render the page of a dataset. Raises NotFound."""
     dataset = Dataset.for_slug(slug)
     evaluation = dataset.evaluations.first()
+    figures = _figures(evaluation)
     state = _state(dataset)
     page = DatasetPage(
         dataset=dataset,
@@ -61,12 +66,26 @@ def dataset(request: HttpRequest, slug: str) -> HttpResponse:
         reindex=_reindex_label(dataset),
         search=search_url({"dataset": slug}),
         evaluation=evaluation,
+        figures=figures,
+        by_share=any(each["read"] for each in figures),
         good_recall=GOOD_RECALL,
+        wider_recall=WIDER_RECALL,
         clusters=_clusters(dataset),
         charts=recall_charts(dataset),
-        advice=advice(evaluation) if evaluation else [],
+        advice=advice(evaluation, is_outgrown(dataset)) if evaluation else [],
     )
     return render(request, "search/dataset.html", vars(page))
+
+
+def _figures(evaluation: Evaluation | None) -> list[dict[str, Any]]:
+    return [
+        {
+            **each,
+            "read": percent(each.get("share")),
+            "wider_read": percent(each.get("wider_share")),
+        }
+        for each in (evaluation.figures if evaluation else [])
+    ]
 
 
 def _clusters(dataset: Dataset) -> str:

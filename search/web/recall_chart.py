@@ -100,7 +100,12 @@ def _chart(dataset: Dataset, field: str, curves: Mapping[str, Curve]) -> RecallC
 
 
 def _percent(curve: Curve, recall: float) -> str:
-    share = curve.share_for(recall, min(curve.recalls))
+    return percent(curve.share_for(recall, min(curve.recalls)))
+
+
+def percent(share: float | None) -> str:
+    if share is None:
+        return ""
     return f"{share:.2%}" if share < 0.1 else f"{share:.0%}"
 
 

@@ -10,11 +10,12 @@ from tqdm import tqdm
 
 from search.errors import SearchError, SearchUnavailable
 from search.evaluation.advice import advice
-from search.evaluation.recall import Question, encode_questions, evaluate
+from search.evaluation.recall import WIDER_RECALL, Question, encode_questions, evaluate
+from search.ingestion.clusters import is_outgrown
 from search.models import Evaluation
 
 HEADING = (
-    f"{'':22} {'width':>6} {'recall@1':>9} {'@10':>6} {'@100':>6} "
+    f"{'':22} {'read':>7} {'recall@1':>9} {'@10':>6} {'@100':>6} "
     f"{'index p50':>10} {'p95':>7} {'exact p50':>10} {'p95':>7} ms"
 )
 
@@ -89,7 +90,7 @@ def as_json(evaluation: Evaluation) -> str:
             "rows": evaluation.rows,
             "rows_without_index": evaluation.rows_without_index,
             "figures": evaluation.figures,
-            "advice": advice(evaluation),
+            "advice": _advice(evaluation),
         },
         indent=2,
     )
@@ -101,13 +102,35 @@ def as_table(evaluation: Evaluation) -> str:
         f"asked with {evaluation.asked_with()}.",
         HEADING,
         *(
-            f"{each['name']:22} {each['width']:6,} "
+            f"{each['name']:22} {_read(each):>7} "
             f"{each['recall_1']:9.3f} {each['recall_10']:6.3f} "
             f"{each['recall_100']:6.3f} {each['ann_p50_ms']:10.1f} "
             f"{each['ann_p95_ms']:7.1f} {each['exact_p50_ms']:10.1f} "
             f"{each['exact_p95_ms']:7.1f}"
             for each in evaluation.figures
         ),
-        *advice(evaluation),
+        *_at_higher_recall(evaluation),
+        *_advice(evaluation),
     ]
     return "\n".join(lines)
+
+
+def _read(figures: dict[str, Any]) -> str:
+    """Return the candidates in a graph, or the share of the rows in clusters."""
+    share = figures["share"]
+    return f"{figures['width']:,}" if share is None else f"{share:.2%}"
+
+
+def _advice(evaluation: Evaluation) -> list[str]:
+    return advice(evaluation, is_outgrown(evaluation.dataset))
+
+
+def _at_higher_recall(evaluation: Evaluation) -> list[str]:
+    """Return what searches of clusters find if they are asked for more."""
+    return [
+        f"{each['name']:22} {each['wider_share']:7.2%} {'':9} "
+        f"{each['wider_recall_10']:6.3f} {'':6} {each['wider_p50_ms']:10.1f}"
+        f"  with recall={WIDER_RECALL}"
+        for each in evaluation.figures
+        if each["wider_share"] is not None
+    ]
