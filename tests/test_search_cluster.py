@@ -24,9 +24,9 @@ from support.tiny_shards import (
     write_shard,
 )
 
-from search.clickhouse import client, cluster, lookup, schema, writer
+from search.clickhouse import centroids, client, cluster, lookup, schema, writer
 from search.errors import NotFound, SearchUnavailable
-from search.ingestion import control
+from search.ingestion import clusters, control
 from search.models import Dataset
 from search.query.filters import Filters
 from search.query.model import SearchQuery, Term
@@ -182,6 +182,38 @@ def test_a_removal_reaches_both_and_a_shard_dropped_leaves_its_engine(source, tw
             assert client.rows("SHOW TABLES LIKE 'item_changed%'") == []
 
 
+def test_clusters_lie_on_the_engine_of_their_partition(source, two, monkeypatch):
+    monkeypatch.setattr(clusters, "clusters_for", lambda rows, sample: rows // 100)
+    fields = {"dimension": DIMENSION, "shards_per_partition": 1}
+    dataset = tiny_dataset(source, slug="parted", index="clusters", **fields)
+    import_all(dataset)
+    # From one engine, then from both.
+    for version in (1, 2):
+        dataset.refresh_from_db()
+        for table in dataset.item_table.all_clustered:
+            assert rows_at(two[0], table.name) == {0: ROWS, 2: ROWS, 4: ROWS}
+            assert rows_at(two[1], table.name) == {1: ROWS, 3: ROWS}
+        stored = []
+        for url in two:
+            with cluster.on_node(url):
+                stored.append(centroids.load(dataset.item_table, "image"))
+        assert [list(each) for each in stored] == [[version]] * 2
+        first, second = (each[version].vectors for each in stored)
+        assert len(first) == SHARDS * ROWS // 100 and np.array_equal(first, second)
+        (live,) = centroids.live_versions(dataset.item_table, "image")
+        assert live.sizes.sum() == SHARDS * ROWS
+        clusters.schedule(dataset, dataset.training)
+        assert publish(dataset) == [0, 1, 2, 3, 4]
+    takedowns.take_down(dataset, id_of(302), "a test")
+    with cluster.on_node(two[1]):
+        hidden = client.rows("SELECT id FROM item_parted_TEXT WHERE deleted")
+    assert hidden == [{"id": id_of(302)}]
+    control.drop_dataset(dataset)
+    for url in two:
+        with cluster.on_node(url):
+            assert client.rows("SHOW TABLES LIKE 'item_parted%'") == []
+
+
 def test_an_engine_that_is_away_is_not_taken_for_an_empty_one(spread, two, settings):
     settings.CLICKHOUSE_URL = f"{two[0]},clickhouse://127.0.0.1:{free_port()}/default"
     with pytest.raises(SearchUnavailable, match="did not answer"):
@@ -190,7 +222,7 @@ def test_an_engine_that_is_away_is_not_taken_for_an_empty_one(spread, two, setti
 
 def test_statements_of_a_cluster_are_read_by_the_engine(settings, source):
     settings.CLICKHOUSE_CLUSTER = "pictures"
-    table = tiny_dataset(source, slug="clustered").item_table
+    table = tiny_dataset(source, slug="clustered", index="clusters").item_table
     creation = schema.create_statement(table)
     assert "ENGINE = ReplicatedMergeTree" in creation
     assert "ON CLUSTER `pictures`" in creation
@@ -199,6 +231,8 @@ def test_statements_of_a_cluster_are_read_by_the_engine(settings, source):
     for statement in (
         creation,
         beside,
+        schema.create_statement(table.clustered("image")),
+        centroids.create_statement(table),
         schema.distributed_statement(table),
         schema.drop_statement(table),
     ):
