@@ -22,6 +22,7 @@ from conftest import started_server
 from support import production
 from support.production import Production, wait_until
 from support.tiny_shards import (
+    by_clusters,
     drop_tables,
     import_all,
     summary,
@@ -35,6 +36,7 @@ pytestmark = [
     pytest.mark.timeout(900),  # each step has a limit of its own
 ]
 ROWS, DIMENSION, SHARDS = 2_000, 64, 3
+FIELDS = by_clusters(DIMENSION)
 SOAK_ROWS = 30_000
 KILLS = 20
 DATASETS = ["killed", "indexing", "flushed", "broker", "ledger", "stopped", "full"]
@@ -66,7 +68,7 @@ def write_shards(folder: Path, rows: int) -> Path:
 
 def summary_without_faults(source: Path) -> dict:
     """Return the result of an import in this process, without faults."""
-    dataset = tiny_dataset(source, slug="undisturbed", dimension=DIMENSION)
+    dataset = tiny_dataset(source, slug="undisturbed", dimension=DIMENSION, **FIELDS)
     import_all(dataset)
     wanted = summary(dataset)
     assert (wanted["visible"], wanted["parts_without_index"]) == (wanted["ids"], 0)
@@ -92,7 +94,7 @@ def site(
 ) -> Iterator[Production]:
     folder = tmp_path_factory.mktemp("production")
     with production.started(folder, "support.fast_polling") as site:
-        site.make_datasets(DATASETS, source, DIMENSION)
+        site.make_datasets(DATASETS, source, DIMENSION, **FIELDS)
         site.start_worker()
         site.start_beat()
         yield site
@@ -222,7 +224,7 @@ def test_the_one_process_killed_in_an_import(
     """The embedded default: SQLite, no broker, the worker in a thread of the site."""
     path = f"{production.ROOT}:{production.TESTS}"
     environment = embedded_environment(tmp_path / "var", PYTHONPATH=path)
-    production.make_datasets(environment, ["embedded"], source, DIMENSION)
+    production.make_datasets(environment, ["embedded"], source, DIMENSION, **FIELDS)
     ledger = sqlite3.connect(tmp_path / "var" / "laionweb.sqlite3", timeout=30)
 
     def query_ledger(sql: str) -> list:
@@ -279,7 +281,7 @@ def test_many_faults_at_random_moments(tmp_path_factory):
     with production.started(
         tmp_path_factory.mktemp("site"), "support.reporting_app"
     ) as site:
-        site.make_datasets(["soak"], source, DIMENSION)
+        site.make_datasets(["soak"], source, DIMENSION, **FIELDS)
         site.start_worker()
         site.start_beat()
         for fault in faults:

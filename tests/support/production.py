@@ -33,7 +33,7 @@ call_command("migrate", verbosity=0)
 for slug in {slugs}:
     control.discover_shards(Dataset.objects.create(
         slug=slug, title=slug, dimension={dimension}, source={source!r},
-        without_removal_list=True))
+        without_removal_list=True, **{fields!r}))
 """
 
 
@@ -78,10 +78,16 @@ def answers(url: str) -> bool:
 
 
 def make_datasets(
-    environment: dict[str, str], slugs: list[str], source: Path, dimension: int
+    environment: dict[str, str],
+    slugs: list[str],
+    source: Path,
+    dimension: int,
+    **fields: str,
 ) -> None:
     """Datasets and their shards in a ledger that is made if need be."""
-    made = MADE.format(slugs=slugs, source=str(source), dimension=dimension)
+    made = MADE.format(
+        slugs=slugs, source=str(source), dimension=dimension, fields=fields
+    )
     command = [sys.executable, "manage.py", "shell", "--verbosity", "0", "--command"]
     subprocess.run([*command, made], cwd=ROOT, env=environment, check=True)
 
@@ -168,10 +174,12 @@ class Production:
             )
         wait_until("the pages answer", lambda: answers(f"{self.web_url}/"))
 
-    def make_datasets(self, slugs: list[str], source: Path, dimension: int) -> None:
+    def make_datasets(
+        self, slugs: list[str], source: Path, dimension: int, **fields: str
+    ) -> None:
         # It needs no engine, and the worker's can be opened once.
         environment = self.environment(f"chdb://{self.folder / 'unused'}")
-        make_datasets(environment, slugs, source, dimension)
+        make_datasets(environment, slugs, source, dimension, **fields)
 
     def start_worker(self, *options: str) -> None:
         options = options or ("--pool", "solo", "--concurrency", "1")

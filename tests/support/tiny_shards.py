@@ -29,6 +29,11 @@ SELECT count() AS visible, uniqExact(id) AS ids,
   groupBitXor(cityHash64(id, arrayMap(x -> toFloat32(x), image_embedding))) AS images,
   groupBitXor(cityHash64(id, arrayMap(x -> toFloat32(x), text_embedding))) AS texts
 FROM {name} WHERE deleted = 0"""
+CLUSTERED_SUMMARY = """
+SELECT count() AS visible, uniqExact(id) AS ids, uniqExact(_part) AS parts,
+  groupBitXor(cityHash64(id, url, caption, toString(metadata))) AS facts,
+  groupBitXor(cityHash64(id, arrayMap(x -> toFloat32(x), vector))) AS vectors
+FROM {name} WHERE deleted = 0"""
 
 
 def vectors(rows: int, seed: int, dimension: int = DIMENSION) -> np.ndarray:
@@ -111,10 +116,22 @@ def arriving_table(shard: Shard) -> schema.ItemTable:
     return shard.dataset.item_table.arriving(shard.number, shard.epoch)
 
 
+def by_clusters(dimension: int) -> dict[str, str]:
+    """Return fields of a dataset whose vectors do not depend on what comes first."""
+    mean = np.full(dimension, 1 / 64, "<f4").tobytes().hex()
+    return {"index": "clusters", "image_mean": mean, "text_mean": mean}
+
+
 def summary(dataset: Dataset) -> dict[str, Any]:
     """Return what must be the same however often an import broke off."""
     table = dataset.item_table
     (sums,) = client.rows(SUMMARY.format(name=table.name))
     state = queries.index_state(table)
     state.pop("bytes")  # of files that are written at random
-    return sums | state | {"beside": writer.side_tables(table)}
+    clustered = {
+        each.name.removeprefix(table.name): client.rows(
+            CLUSTERED_SUMMARY.format(name=each.name)
+        )
+        for each in writer.existing_clustered(table)
+    }
+    return sums | state | clustered | {"beside": writer.side_tables(table)}
