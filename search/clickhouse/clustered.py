@@ -38,7 +38,11 @@ UNIT_TOLERANCE = 1e-3
 NO_WORDS_INDEX = {  # merging builds it
     "exclude_materialize_skip_indexes_on_insert": WORDS_INDEX
 }
-LIMITS = {"max_execution_time": client.LONG_TIMEOUT_S, "max_threads": 1}
+READ_SETTINGS = {
+    "max_execution_time": client.LONG_TIMEOUT_S,
+    "max_threads": 1,  # which leaves the others for searches
+    "output_format_arrow_compression_method": "none",  # vectors do not get smaller
+}
 
 
 def start(
@@ -146,7 +150,7 @@ def read_vectors(
     limit = max(1, BLOCK_BYTES // (4 * table.dimension * max(len(vectors), 1)))
     while True:
         parameters = {"first": first, "last": last, "limit": limit}
-        rows = client.arrow(sql, parameters, **LIMITS)
+        rows = client.arrow(sql, parameters, **READ_SETTINGS)
         if len(rows):
             yield rows.combine_chunks()
         if len(rows) < limit:

@@ -180,9 +180,9 @@ class Publication:
         clusters.schedule_if_outgrown(self.dataset)
 
     def _reindex(self) -> None:
-        """Add to the partition what an earlier version did not index.
+        """Add to the partition what its index lacks: see control.reindex.
 
-        The graphs stay, except in parts so small that the engine writes them anew.
+        Graphs stay, except in parts so small that the engine writes them anew.
         """
         table, number = self.dataset.item_table, self.partition.number
         started = timezone.now()
@@ -190,8 +190,9 @@ class Publication:
         schema.create(table)
         rebuilt = self._assemble(table, [])
         if rows := self._check_counts(rebuilt, []):
-            self._fill_words(rebuilt)
-            words_column.build_index(rebuilt, number)
+            if not self.dataset.words_indexed:
+                self._fill_words(rebuilt)
+                words_column.build_index(rebuilt, number)
             fields = self._fill_clusters(rebuilt, rows, [])
             takedowns.hide(self.dataset, rebuilt, started)
             self.lease.renew()

@@ -75,7 +75,7 @@ class Shard(models.Model):
 
 
 class Partition(models.Model):
-    """Shards that share a part and its graphs, with the state of its rebuilding."""
+    """Shards that share a part of each table, with the state of its rebuilding."""
 
     dataset = models.ForeignKey(
         "Dataset", on_delete=models.CASCADE, related_name="partitions"

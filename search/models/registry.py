@@ -106,9 +106,9 @@ class Dataset(models.Model):
     shards_per_partition = models.PositiveIntegerField(
         choices=[(1 << bits, str(1 << bits)) for bits in range(8)],
         default=4,
-        help_text="Shards that share one part and one graph, which is built in memory: "
-        "about 2 kB a row and index at 512 dimensions. Each graph costs a search time, "
-        "so 410 shards want 32, on a machine for that.",
+        help_text="Shards that share one part of each table. Each part costs a search "
+        "time, so 410 shards want 32. A graph of a part is built in memory: about 2 kB "
+        "a row and field at 512 dimensions.",
     )
     kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.LAION)
     source = models.CharField(

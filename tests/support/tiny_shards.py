@@ -104,7 +104,8 @@ def import_all(dataset: Dataset) -> list[Shard]:
 def rows_of(dataset: Dataset, table: schema.ItemTable | None = None) -> list[dict]:
     """Return the visible rows, or those of another table."""
     name = (table or dataset.item_table).name
-    return client.rows(f"SELECT * FROM {name} WHERE deleted = 0 ORDER BY id")
+    sql = f"SELECT * FROM {name} WHERE deleted = 0 ORDER BY id"
+    return client.rows(sql, asterisk_include_alias_columns=1)
 
 
 def ids_of(dataset: Dataset, table: schema.ItemTable | None = None) -> list[int]:
