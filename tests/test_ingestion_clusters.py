@@ -1,9 +1,13 @@
 """Datasets that are searched by clusters: their tables, centroids, and moving."""
 
 from collections import Counter
+from io import StringIO
 
 import numpy as np
 import pytest
+from django.core.management import call_command
+from django.test import Client
+from django.urls import reverse
 from support.tiny_shards import (
     DIMENSION,
     drop_tables,
@@ -20,7 +24,9 @@ from search.clickhouse.centroids import CLUSTER_BITS
 from search.clickhouse.schema import PAYLOAD_COLUMNS, SHARD_BITS, VECTOR_COLUMNS
 from search.errors import SearchUnavailable
 from search.ingestion import clusters, control, publishing, shard_run, tasks
+from search.ingestion.progress import index_work
 from search.jobs import broker
+from search.management import worker
 from search.models import Dataset, Shard
 from search.removals import takedowns
 
@@ -428,3 +434,44 @@ def test_a_partition_published_meanwhile_is_moved_too(by_graph, monkeypatch):
     monkeypatch.undo()
     assert publish(by_graph) == [0, 1]
     assert_clustered(by_graph, "image", "text")
+
+
+def test_staff_move_a_dataset_on_its_page(by_graph, admin_client):
+    page, button = reverse("dataset", args=["tiny"]), "Move to clusters"
+    assert button in admin_client.get(page).text
+    assert button not in Client().get(page).text
+    assert admin_client.post(reverse("ingestion-reindex", args=["tiny"])).url == page
+    shown = admin_client.get(page).text
+    assert "0 of 2 partitions are done" in shown and button not in shown
+    publish(by_graph)
+    shown = admin_client.get(page).text
+    assert "1 cluster," in shown and "HNSW" not in shown and button not in shown
+
+
+def test_the_command_moves_a_dataset(by_graph, settings, monkeypatch):
+    settings.CELERY_BROKER_URL = "redis://nowhere"
+    monkeypatch.setattr(worker, "start_worker", lambda: None)
+    monkeypatch.setattr(tasks, "enqueue_due_partitions", publish)
+    shown = StringIO()
+    call_command("dataset", "reindex", "tiny", "--keep-graph", stdout=shown)
+    call_command("dataset", "reindex", "tiny", stdout=shown)
+    assert shown.getvalue().split("\n") == [
+        "Tiny is indexed already.",
+        "Tiny is indexed.",
+        "",
+    ]
+    assert_clustered(by_graph, "image", "text")
+
+
+@pytest.mark.usefixtures("small_clusters")
+def test_clusters_that_are_outgrown_are_spoken_of(tiny, monkeypatch):
+    import_all(tiny)
+    assert index_work(tiny) == ""
+    monkeypatch.setattr(clusters, "MAX_ROWS_PER_CLUSTER", 5)
+    monkeypatch.setattr(clusters, "clusters_for", lambda rows, sample: 30)
+    assert index_work(tiny).startswith("The dataset has outgrown its clusters")
+    assert control.reindex(tiny) == 2
+    assert index_work(tiny).endswith("0 of 2 partitions are done.")
+    publish(tiny)
+    assert index_work(tiny) == ""
+    assert_clustered(tiny, "image", "text")

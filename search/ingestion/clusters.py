@@ -26,7 +26,7 @@ from search.clustering.training import (
     train,
 )
 from search.clustering.vectors import unit
-from search.errors import SearchError
+from search.errors import SearchError, SearchUnavailable
 from search.jobs.leases import Lease, LeaseLost
 from search.models import Dataset, Shard, Training
 
@@ -127,6 +127,11 @@ def _train_under(
         except SearchError:
             lease.release()
             raise
+        except OSError as error:
+            lease.release()
+            raise SearchUnavailable(
+                f"The sample to train clusters with cannot be kept: {error.strerror}."
+            ) from error
 
     lease.run(work, f"The training of {dataset}")
 
