@@ -206,7 +206,7 @@ def _rows_in_order(
     while True:
         parameters = {"first": first, "last": last, "id": item, "limit": limit}
         with cluster.on_node(url):
-            rows = client.arrow(sql, parameters, **LIMITS)
+            rows = client.arrow(sql, parameters, **READ_SETTINGS)
         if len(rows):
             yield rows.combine_chunks()
         if len(rows) < limit:

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('search', '0010_training'),
+        ('search', '0011_calibration_run'),
     ]
 
     operations = [
