@@ -3,14 +3,12 @@
 import json
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from conftest import opening
 from playwright.sync_api import Page, expect
+from support import axe
 
-AXE = Path(__file__).with_name("axe.min.js")
-RULES = "{runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa', 'best-practice']}"
 DESKTOP = {"viewport": {"width": 1280, "height": 800}}
 PHONE = {
     "viewport": {"width": 360, "height": 740},
@@ -67,14 +65,8 @@ def check_looks(page: Page, heading: str) -> None:
     width = page.viewport_size["width"]
     assert page.evaluate("document.documentElement.scrollWidth") == width, page.url
     on_phone = width == PHONE["viewport"]["width"]  # which comes in the dark
-    for scheme in ("dark",) if on_phone else ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        page.evaluate(AXE.read_text(encoding="utf-8") + ";0")
-        violations = page.evaluate(f"axe.run({RULES}).then(found => found.violations)")
-        assert [
-            (violation["id"], [node["html"] for node in violation["nodes"]])
-            for violation in violations
-        ] == [], (page.url, scheme)
+    schemes = ("dark",) if on_phone else ("light", "dark")
+    assert axe.violations(page, schemes) == [], page.url
 
 
 @pytest.mark.parametrize(("name", "options"), [("desk", DESKTOP), ("hand", PHONE)])

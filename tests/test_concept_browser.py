@@ -3,7 +3,8 @@
 import re
 
 from playwright.sync_api import Page, expect
-from test_search_browser import AXE, expect_settled, search, shown
+from support import axe
+from test_search_browser import expect_settled, search, shown
 
 PHONE = {
     "viewport": {"width": 360, "height": 740},
@@ -53,21 +54,6 @@ def current(page: Page):
 
 def tally(page: Page):
     return page.locator("#refine .tally")
-
-
-def axe_violations(page: Page) -> list[str]:
-    """In light and in dark."""
-    page.evaluate(AXE.read_text(encoding="utf-8") + ";0")
-    wrong = []
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        found = page.evaluate("axe.run({resultTypes: ['violations']})")
-        wrong += [
-            f"{scheme}, {rule['id']}: {node['html'][:200]}"
-            for rule in found["violations"]
-            for node in rule["nodes"]
-        ]
-    return wrong
 
 
 def test_a_search_is_refined_twice_and_the_history_goes_back_and_on(page, opened):
@@ -251,17 +237,17 @@ def test_axe_finds_nothing_wrong(page, live_server_process):
     mark(page, "x", 1)
     refine(page)
     expect(current(page)).to_have_text("1")
-    assert axe_violations(page) == []
+    assert axe.violations(page, rules=()) == []
     page.locator("#refine .keeps").click()
     page.locator("#save-concept-name").fill("Horses")
-    assert axe_violations(page) == []
+    assert axe.violations(page, rules=()) == []
     page.keyboard.press("Enter")
     expect(page.locator("#toasts")).to_contain_text("Saved as")
     page.goto("/concepts/")
-    assert axe_violations(page) == []
+    assert axe.violations(page, rules=()) == []
     page.get_by_role("link", name="Horses", exact=True).click()
     expect(page.locator(".strip .hit").first).to_be_visible()
-    assert axe_violations(page) == []
+    assert axe.violations(page, rules=()) == []
 
 
 def test_on_a_phone_the_bar_is_small_and_unfolds(opened):

@@ -4,19 +4,18 @@ import base64
 import re
 from contextlib import suppress
 from io import BytesIO
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from PIL import Image
 from playwright.sync_api import Error, Page, Route, expect
+from support import axe
 
 from postcards.scene import Description, Scene
 
 COUNT = 600  # postcards of the server
 FIRST = 20  # of the results: more are loaded while one looks
 EXAMPLE = 123
-AXE = Path(__file__).with_name("axe.min.js")
 
 
 def expect_settled(page: Page) -> None:
@@ -594,18 +593,8 @@ def test_the_page_follows_the_system_into_the_dark(opened):
     assert max(seen["dark"]) < 60
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nobody_is_kept_out(opened, scheme):
-    """By axe, which knows the rules of WCAG that a machine can check."""
-    page = opened(color_scheme=scheme)
+def test_nobody_is_kept_out(page):
     draw_nothing(page)
-    rules = "{runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa', 'best-practice']}"
     for place in PLACES:
         page.goto(place)
-        page.evaluate(AXE.read_text(encoding="utf-8") + ";0")
-        violations = page.evaluate(f"axe.run({rules}).then(found => found.violations)")
-        assert [
-            (violation["id"], [node["html"] for node in violation["nodes"]])
-            for violation in violations
-            if violation["impact"] in ("serious", "critical")
-        ] == [], place
+        assert axe.violations(page, impacts=axe.GRAVE) == [], place
