@@ -8,12 +8,21 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
+from conftest import free_port
 from support import searching
 from support.clusters import put_clusters
 from support.crowd import Crowd, drawn, stored, unit
+from support.production import started_server
 from support.truth import answer
 
-from search.clickhouse import centroids, client, clustered, queries, schema
+from search.clickhouse import (
+    centroids,
+    client,
+    cluster,
+    clustered,
+    queries,
+    schema,
+)
 from search.clustering.curves import Curve
 from search.errors import InvalidQuery
 from search.ingestion.publishing import partition_of
@@ -333,6 +342,44 @@ def test_without_a_calibration_all_is_read_up_to_a_limit(moving, monkeypatch):
     assert find("moving", vector).exact
     monkeypatch.setattr(queries, "UNCALIBRATED_ROWS", 600)
     assert not find("moving", vector).exact
+
+
+@pytest.fixture
+def nodes(tmp_path, settings) -> Iterator[list[str]]:
+    """Two engines behind HTTP; each has the partitions of its own."""
+    with ExitStack() as stack:
+        urls = [
+            stack.enter_context(started_server(tmp_path / name, free_port()))
+            for name in ("first", "second")
+        ]
+        settings.CLICKHOUSE_URL = ",".join(urls)
+        yield urls
+
+
+def test_a_search_reads_the_same_clusters_of_all_nodes(nodes):
+    crowd = drawn(3_000, seed=24)
+    dataset = clusters_of(crowd, "spreadout", 30)
+    name = dataset.item_table.clustered("image").name
+    for url, shards in zip(nodes, ([0, 1], [4]), strict=True):
+        with cluster.on_node(url):
+            rows = client.rows(f"SELECT id FROM {name}")
+        assert {row["id"] >> 32 for row in rows} == set(shards)
+    for vector in vectors_near(crowd, 3):
+        true = answer(crowd, {"image": vector}, ALL, 40)
+        check_true(crowd, find("spreadout", vector, filters=ALL).hits, true)
+    dataset.calibration = calibration(0.4)
+    dataset.save()
+    count = 0
+    for vector in vectors_near(crowd, 5):
+        true = answer(crowd, {"image": vector}, ALL, 10)
+        with statements() as sent:
+            page = find("spreadout", vector, filters=ALL, limit=10)
+        assert (
+            len(sent) == 2 and len({str(given["clusters"]) for _, given in sent}) == 1
+        )
+        assert not page.exact
+        count += len(set(crowd.rows_of(page.hits)) & set(true.rows))
+    assert count >= 40
 
 
 @pytest.mark.parametrize("clusters", [1, 30])

@@ -40,8 +40,8 @@ ShareFor = Callable[[float], float | None]
 class Wanted:
     """What a search is to find: up to `depth` items, and at least `least` of them.
 
-    `rank` is how many of the nearest matter for recall. `exact` compares every item,
-    and `whole` asks for the items' columns.
+    `rank` is how many of the nearest matter for recall. `exact` compares every item.
+    `whole` asks for the items' columns, and `vectors` for those of their images.
     """
 
     depth: int
@@ -49,6 +49,7 @@ class Wanted:
     rank: int
     exact: bool = False
     whole: bool = False
+    vectors: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ def search_filtered(
         condition=condition,
         nsfw=nsfw,
         whole=wanted.whole,
+        vectors=wanted.vectors,
     )
     found = search(**_plan(table, wanted, share_for, condition))
     # The rows near this query may pass much less often than the samples, and some nodes

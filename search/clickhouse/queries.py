@@ -65,9 +65,9 @@ class Candidates:
     """Items, nearest first: a row of each array is an item.
 
     `hidden` is the reason to hide an item (clickhouse.filters), `codes` are the bytes
-    of image_code. `exact` if every item that passes was compared. If whole rows were
-    asked for, `rows` are the columns that are shown, by id, and `vectors` those of the
-    images, float32, unless the table has none.
+    of image_code. `exact` if every item that passes was compared. If asked for, `rows`
+    are the columns that are shown, by id, and `vectors` those of the images, float32,
+    unless the table has none.
     """
 
     ids: np.ndarray  # uint64
@@ -125,13 +125,15 @@ class Reading:
     image: str = ""
     mean: np.ndarray | None = None
 
-    def sql(self, condition: Condition, whole: bool = False) -> str:
+    def sql(
+        self, condition: Condition, whole: bool = False, vectors: bool = False
+    ) -> str:
         """Return the statement; its result is read by `candidates`."""
         columns = ["id", f"{self.distance} AS distance", HIDING_COLUMNS]
         columns += ["url_hash", "image_code"]
         if whole:
             columns.append(SHOWN_COLUMNS)
-        if whole and self.image:
+        if vectors and self.image:
             columns.append(f"reinterpret({self.image}, 'String') AS image")
         if self.where:
             condition = condition.and_(self.where)
@@ -188,6 +190,7 @@ def nearest(
     multiplier: float = 1.0,
     share: float | None = None,
     whole: bool = False,
+    vectors: bool = False,
 ) -> Candidates:
     """Return the nearest `count` items that pass a condition, or fewer.
 
@@ -195,12 +198,13 @@ def nearest(
     that is not exact reads the clusters that hold a `share` of the rows; without one,
     UNCALIBRATED_ROWS. A graph does not know the condition: it returns `multiplier`
     times `count` candidates, at most MAX_RESULTS, of which those that pass remain.
+    `whole` and `vectors` ask for the `rows` and the `vectors` of the candidates.
     """
     if table.index == CLUSTERS:
         reading = read_clusters(table, field, vector, 1.0 if exact else share)
     else:
         reading = read_graph(table, field, vector, count, exact, multiplier)
-    sql = reading.sql(condition, whole)
+    sql = reading.sql(condition, whole, vectors)
     parameters = {**reading.parameters, **condition.parameters, "count": count}
     per_node = cluster.on_all_nodes(
         lambda: reading.candidates(

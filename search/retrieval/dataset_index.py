@@ -29,7 +29,7 @@ from .ranking import Depth, Ranking
 FIRST_DEPTH = 1_000  # candidates behind a first page, enough for most paging
 # Candidates of a first page: so many more than are expected to be needed, and at most.
 PAGE_MARGIN = 16
-MAX_PAGE_DEPTH = 256
+MAX_PAGE_DEPTH = 400
 # By dataset, the candidates that first pages took for each result, as an average that
 # rises fast and falls slowly: hidden items and near-duplicates differ between datasets.
 RISE, FALL = 0.3, 0.03
@@ -167,6 +167,7 @@ class DatasetIndex:
             rank=max(end, depth.candidates // 10),
             exact=ranking.exact or depth.visible_only,
             whole=whole,
+            vectors=whole and ranking.filters.dedupe,
         )
         return merge_candidates(
             [
