@@ -359,6 +359,21 @@ def test_a_list_is_cut_into_shards_of_whole_stretches(
     assert len(stored) == 21
 
 
+def test_rows_of_lists_have_a_place_in_their_file(tmp_path):
+    (tmp_path / "a.csv").write_text("url\n//e.org/1\n\n//e.org/2\n")
+    urls = [f"//e.org/{i}" for i in range(image_lists.SHARD_ROWS + 3)]
+    pq.write_table(pa.table({"url": urls}), tmp_path / "b.parquet")
+    shards = image_lists.lists(str(tmp_path), {})
+    places = {
+        number: [place for rows in shards[number]().read(0, 2) for place in rows.files]
+        for number in (0, 2)
+    }
+    assert places == {
+        0: ["a.csv, line 2", "a.csv, line 4"],
+        2: [f"b.parquet/{image_lists.SHARD_ROWS + i}" for i in range(3)],
+    }
+
+
 def test_lists_as_other_programs_write_them(tmp_path):
     (tmp_path / "a.CSV").write_bytes(
         b'\xef\xbb\xbfurl,"cap"\r\n\r\nx,"a\nb"\r\ny,\xff\r\n'

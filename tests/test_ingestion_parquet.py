@@ -25,7 +25,7 @@ from search.ingestion import shard_run
 from search.ingestion.sources import parquet
 from search.ingestion.sources.parquet import VectorTable
 from search.ingestion.sources.registry import source_of
-from search.ingestion.sources.vectors import BAD_VECTOR
+from search.ingestion.sources.vectors import BAD_VECTOR, NO_TEXTS
 from search.models import Dataset, Shard
 from search.query.model import SearchQuery, Term
 from search.retrieval import service
@@ -210,6 +210,20 @@ def test_a_column_of_text_embeddings_that_is_null_is_none(tiny, tmp_path):
     (shard,) = import_all(tiny)
     assert (shard.rows_kept, shard.has_text_vectors) == (ROWS, False)
     assert "text_embedding" not in rows_of(tiny)[0]["metadata"]
+
+
+def test_of_other_lists_of_numbers_short_ones_are_metadata(tiny, tmp_path):
+    rows = table(
+        box=[[0.5, 2.0]] * (ROWS - 1) + [None],
+        other=[[0.5] * 70] * ROWS,
+        tags=[[1]] * ROWS,
+    )
+    pq.write_table(rows, tmp_path / "photos.parquet", row_group_size=64)
+    (shard,) = import_all(tiny)
+    assert shard.notes == {parquet.UNUSED.format("other"): ROWS, NO_TEXTS: ROWS}
+    first, *_, last = (row["metadata"] for row in rows_of(tiny))
+    assert first == {"photo_id": "id-0", "box": "[0.5, 2.0]", "tags": "[1]"}
+    assert last == {"photo_id": f"id-{ROWS - 1}", "tags": "[1]"}
 
 
 def test_a_run_that_broke_off_goes_on_where_it_was(tiny, tmp_path, monkeypatch):

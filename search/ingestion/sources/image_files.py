@@ -208,7 +208,7 @@ class ImageFiles:
 def _values_of(text: str) -> dict[str, Any]:
     """Return the values of a JSON object, without those that are empty."""
     try:
-        read = json.loads(text).items()
+        read = json.loads(text, parse_constant=lambda nan: None).items()
         values = ((key, value) for key, value in read if value not in (None, ""))
         return {replace_surrogates(key): value for key, value in values}
     except (ValueError, AttributeError, RecursionError) as error:

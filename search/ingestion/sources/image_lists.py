@@ -87,11 +87,14 @@ class ImageList:
 
     def read(self, start: int, size: int) -> Iterator[Rows]:
         """Yield the rows from `start` on, `size` at a time."""
-        first = self.first + start
+        first, name = self.first + start, self.table.path.name
         for rows in self.table.read(first, self.last, size, self.roles, COMPUTED):
             read_as = {f"Read as {self.table.dialect}.": len(rows.table)}
             load = partial(self._load, rows.rejected)
-            files = [f"{self.table.path.name}, line {line}" for line in rows.lines]
+            last = first + len(rows.table)
+            files = [f"{name}, line {line}" for line in rows.lines]
+            files = files or [f"{name}/{row}" for row in range(first, last)]
+            first = last
             yield Rows(rows.table, load, notes={**rows.notes, **read_as}, files=files)
 
     def _load(self, rejected: Mapping[int, str], place: int, url: str) -> SourceImage:

@@ -33,6 +33,8 @@ WANTED = (
     "embedding",
     "text_embedding",
 )
+MAX_NUMBERS = 64  # of a list in the metadata, on average
+UNUSED = "The column {} has vectors that are not used; it is left out."
 FLOATS = {pa.float16(): np.float16, pa.float32(): np.float32, pa.float64(): np.float32}
 
 
@@ -83,10 +85,15 @@ class VectorTable:
         if len(self) > 1 << SHARD_BITS:
             raise ShardUnreadable(f"{path.name} has too many rows for one shard.")
         self.vectors = list(dict.fromkeys([self.image, self.text]))
-        # As metadata, other vectors would be long texts.
-        lists = {field.name for field in schema if _numbers(field.type) in FLOATS}
+        self.unused = [
+            field.name
+            for field in schema
+            if field.name not in self.vectors and self._is_of_vectors(field)
+        ]
         self.metadata = [
-            name for name in schema.names if name not in {*lists, *self.vectors}
+            name
+            for name in schema.names
+            if name not in self.vectors and name not in self.unused
         ]
         self.roles = {
             role: name for role, name in self.roles.items() if name in self.metadata
@@ -109,10 +116,23 @@ class VectorTable:
                 if first >= start:
                     image, text = self._vectors(vectors)
                     batch = batch_of(rows, self.bad_rows, first, image, text)
-                    missing = (
-                        {} if self.has_text_vectors else {NO_TEXTS: len(batch.rows)}
-                    )
-                    yield replace(batch, notes={**batch.notes, **missing})
+                    notes = dict.fromkeys(self._notes, len(batch.rows))
+                    yield replace(batch, notes={**batch.notes, **notes})
+
+    @property
+    def _notes(self) -> list[str]:
+        """What is to be said of all rows."""
+        unused = [UNUSED.format(name[:100]) for name in self.unused]
+        return unused if self.has_text_vectors else [*unused, NO_TEXTS]
+
+    def _is_of_vectors(self, field: pa.Field) -> bool:
+        """Return whether a column has lists of floats that make no readable text."""
+        if _numbers(field.type) not in FLOATS:
+            return False
+        groups = map(self.file.metadata.row_group, range(self.file.num_row_groups))
+        chunks = (group.column(i) for group in groups for i in range(group.num_columns))
+        own = (c for c in chunks if c.path_in_schema.startswith(f"{field.name}."))
+        return sum(chunk.num_values for chunk in own) > MAX_NUMBERS * len(self)
 
     def _bad_rows(self) -> np.ndarray:
         found = [np.empty(0, np.int64)]
