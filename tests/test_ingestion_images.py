@@ -333,7 +333,7 @@ def test_a_run_that_is_stopped_leaves_no_threads(pictures, site, tmp_path):
 def test_a_list_is_cut_into_shards_of_whole_stretches(
     pictures, site, tmp_path, monkeypatch, max_counted
 ):
-    """Whether rows are counted when the import starts, or lines."""
+    """Count rows or lines when the import starts."""
     monkeypatch.setattr(image_lists, "SHARD_ROWS", 8)
     monkeypatch.setattr(image_lists, "MAX_COUNTED_BYTES", max_counted)
     list_postcards(tmp_path, site)

@@ -121,7 +121,7 @@ class VectorTable:
 
     @property
     def _notes(self) -> list[str]:
-        """What is to be said of all rows."""
+        """The sentences about all rows."""
         unused = [UNUSED.format(name[:100]) for name in self.unused]
         return unused if self.has_text_vectors else [*unused, NO_TEXTS]
 

@@ -21,7 +21,7 @@ SPAN = re.compile(r"(\d{1,18})(?:\s*-\s*(\d{1,18}))?", re.ASCII)
 
 
 class NoSuchShard(ShardUnreadable):
-    """The source turns out to have fewer shards than it seemed."""
+    """A shard that the source turns out not to have."""
 
 
 @dataclass(frozen=True)
