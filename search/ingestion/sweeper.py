@@ -8,7 +8,7 @@ from django.utils import timezone
 from search.clickhouse import writer
 from search.jobs import broker
 from search.jobs.leases import database_errors
-from search.models import CalibrationRun, Dataset, Partition, Shard
+from search.models import CalibrationRun, Dataset, Partition, Shard, Training
 
 from . import tasks
 from .control import UNPUBLISHED
@@ -47,6 +47,7 @@ def recover_alone() -> int:
     Shard.objects.filter(state=State.INGESTING).update(lease_until=None)
     Partition.objects.update(lease_until=None)
     CalibrationRun.objects.update(lease_until=None)
+    Training.objects.update(lease_until=None)
     # Messages that wait in memory end with the process.
     tasks.schedule_hiding(None, timezone.now() - HIDDEN_AGAIN)
     return recover()
