@@ -48,7 +48,8 @@ class Server:
             self.run("initdb", "-D", self.data, "-U", "postgres", "-A", "trust")
         given = " ".join(f"-c {key}={value}" for key, value in OPTIONS.items())
         options = ["-l", folder / "log", "-o", f"-k {folder} {given}"]
-        self.run("pg_ctl", "-D", self.data, "-w", *options, "start")
+        # Not "start": a run that was killed left its server behind.
+        self.run("pg_ctl", "-D", self.data, "-w", *options, "-m", "fast", "restart")
 
     def run(self, program: str, *arguments: object) -> None:
         command = [str(self.programs / program), *map(str, arguments)]
