@@ -5,6 +5,7 @@ it was: the ledger knows which shards and partitions are left.
 """
 
 import json
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 from costs import Watch, timed
 
 from search.evaluation import calibration
-from search.ingestion import clusters, control, publishing, shard_run
+from search.ingestion import clusters, control, publishing, shard_run, sweeper
 from search.models import Dataset, Shard
 
 from .shards import Shards
@@ -20,6 +21,7 @@ from .truth import Truth
 
 SLUG = "scale"
 SHARDS_PER_PARTITION = 8
+MAX_TRIES, PAUSE_S = 300, 1  # a lease may last a minute
 State = Shard.State
 
 
@@ -40,6 +42,7 @@ class Growth:
         self.shards, self.folder = shards, folder
         self.costs_file = folder / "costs.jsonl"
         self.truth_file = folder / "truth.npz"
+        sweeper.recover_alone()  # a run that was killed left leases
         self.training_s = timed(clusters, "_train")
         self.truth, self.compared = self._known_truth(questions)
         self.dataset, _ = Dataset.objects.get_or_create(
@@ -88,13 +91,15 @@ class Growth:
 
     def _publish(self) -> None:
         """Publish what is due, and what becomes due by that, such as new clusters."""
-        trained, published = self.training_s(), set()
+        trained, published, tries = self.training_s(), set(), 0
         with Watch() as watch:
             while numbers := publishing.due_partitions(self.dataset):
                 done = {n for n in numbers if publishing.publish(self.dataset, n)}
                 published |= done
-                if not done:
+                tries = 0 if done else tries + 1
+                if tries > MAX_TRIES:
                     raise RuntimeError(f"Partitions {numbers} cannot be published.")
+                time.sleep(PAUSE_S if tries else 0)
         if published:
             training = self.training_s() - trained
             rows = sum(map(self._rows, published))
