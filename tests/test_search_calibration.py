@@ -146,7 +146,7 @@ def test_the_share_of_a_curve_finds_as_many_as_it_says(tmp_path, made, monkeypat
     # Of a larger table some rows are drawn, and more is read.
     monkeypatch.setattr(calibration, "MAX_ROWS", 600)
     assert calibration.calibrate(made.pk, forced=True)
-    part = Dataset.objects.get().curve("image", "pictures")
+    part = Dataset.objects.get(slug="tiny").curve("image", "pictures")
     assert sorted(part.recalls) == [50, 500, 5_000]
     for recall in (0.8, 0.95):
         assert part.share_for(recall, 10) >= 0.9 * pictures.share_for(recall, 10)
@@ -199,7 +199,7 @@ def test_advice_on_clusters_names_what_to_run(listed):
     figures |= {"ann_p50_ms": 8.2, "wider_share": 0.0634, "wider_recall_10": 0.981}
     evaluation = Evaluation(dataset=listed, rows=100, rows_without_index=0)
     evaluation.figures = [figures | {"wider_p50_ms": 15.1}]
-    Dataset.objects.update(calibration=curves())
+    Dataset.objects.filter(slug="listed").update(calibration=curves())
     listed.refresh_from_db()
     reading, anew = advice(evaluation)
     assert reading == (
@@ -304,19 +304,19 @@ def arrive(dataset: Dataset) -> None:
     ],
 )
 def test_many_more_rows_and_other_clusters_make_it_due(listed, asked, known, due):
-    Dataset.objects.update(calibration=known)
+    Dataset.objects.filter(slug="listed").update(calibration=known)
     assert tasks.enqueue_due_calibration(listed) == len(asked) == int(due)
     assert calibration.calibrate(listed.pk) == due
 
 
 def test_graphs_and_single_clusters_need_none(listed):
-    Training.objects.update(clusters=1)
+    Training.objects.filter(dataset=listed).update(clusters=1)
     assert not calibration.calibrate(listed.pk)
-    Training.objects.update(clusters=9)
-    Dataset.objects.update(index="graph")
+    Training.objects.filter(dataset=listed).update(clusters=9)
+    Dataset.objects.filter(slug="listed").update(index="graph")
     assert not calibration.calibrate(listed.pk)
-    Dataset.objects.update(index="clusters")
-    Training.objects.update(is_due=True)
+    Dataset.objects.filter(slug="listed").update(index="clusters")
+    Training.objects.filter(dataset=listed).update(is_due=True)
     assert not calibration.calibrate(listed.pk)
 
 
@@ -347,8 +347,8 @@ def test_what_a_dead_worker_left_is_done_again(listed, asked):
     sweeper.recover_alone()  # all other workers are dead
     assert asked == [listed.pk] * 2
     tasks.calibrate(listed.pk)
-    assert Dataset.objects.get().calibration == curves()
-    assert CalibrationRun.objects.get().failures == 0
+    assert Dataset.objects.get(slug="listed").calibration == curves()
+    assert CalibrationRun.objects.get(dataset=listed).failures == 0
 
 
 def test_what_fails_often_waits_for_the_next_publication(listed, monkeypatch):
@@ -370,7 +370,7 @@ def test_a_dataset_that_is_dropped_meanwhile_stays_dropped(listed):
 
     with patch.object(calibration, "_measure", drop_meanwhile):
         assert not calibration.calibrate(listed.pk)
-    assert not Dataset.objects.exists()
+    assert not Dataset.objects.filter(slug="listed").exists()
     assert not calibration.calibrate(listed.pk)
 
 
@@ -379,7 +379,7 @@ def test_the_page_and_the_api_show_the_curves(listed, client):
     pictures = Curve((1e-3, 0.02, 1.0), {10: (0.7, 0.95, 1.0), 100: (0.3, 0.8, 1.0)})
     known = curves(measured=timezone.now().isoformat(), words=words.to_json())
     known["image"]["pictures"] = pictures.to_json()
-    Dataset.objects.update(calibration=known)
+    Dataset.objects.filter(slug="listed").update(calibration=known)
     page = Page(client.get("/d/listed/"))
     assert "9 clusters of 11 rows on average, version 1" in page.text
     sentence = (
@@ -410,7 +410,7 @@ def test_the_page_and_the_api_show_the_curves(listed, client):
     }
     assert image["words"]["share"] == 0.1
     assert text["images"] is None
-    Dataset.objects.update(index="graph")
+    Dataset.objects.filter(slug="listed").update(index="graph")
     assert not Page(client.get("/d/listed/")).all("svg", "role")
     index = client.get("/api/datasets/listed/").json()["index"]
     assert (index["clusters"], index["calibration"]) == (None, [])
