@@ -69,7 +69,7 @@ def stored_questions(table: ItemTable, field: str, ids: list[int]) -> list[Quest
 
 @dataclass(frozen=True)
 class Reading:
-    """How a search is answered: `count` items, exactly or by a `share` of clusters."""
+    """A way to answer a search: `count` items, exactly or by a `share` of clusters."""
 
     count: int
     exact: bool = False
