@@ -190,7 +190,7 @@ def test_the_scripts_hold_to_the_limits_of_the_server(varied):
 
 
 def relevance(varied, **parameters) -> Page:
-    """What a page of results loads for the panel of filters."""
+    """The parts that a page of results loads for the panel of filters."""
     sections = varied_search(varied, **parameters).elements
     (address,) = [a["data-relevance"] for _, a in sections if "data-relevance" in a]
     return Page(varied.get(address))

@@ -187,7 +187,7 @@ class CurveSerializer(ResponseSerializer):
 
 
 class CalibrationSerializer(ResponseSerializer):
-    """How much of its clusters a search of one field reads."""
+    """The share of the clusters that a search of one field reads."""
 
     # The instance is a mapping: what was measured, with `dataset` and `field`.
 

@@ -38,7 +38,7 @@ ShareFor = Callable[[float], float | None]
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a search is to find: up to `depth` items, and at least `least` of them.
+    """The aim of a search: up to `depth` items, and at least `least` of them.
 
     `rank` is how many of the nearest matter for recall. `exact` compares every item.
     `whole` asks for the items' columns, and `vectors` for those of their images.

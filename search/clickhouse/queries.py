@@ -108,7 +108,7 @@ def merge_nearest(parts: list[Candidates]) -> Candidates:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a search of one field reads, and how: parts of its statement.
+    """The parts of the statement that searches one field.
 
     `run` is a function of the client. `image` is the expression of the images' vectors,
     relative to `mean`; "" where the table has none.

@@ -1,4 +1,4 @@
-"""What axe finds wrong with a page: it knows the rules of WCAG for machines."""
+"""The faults that axe finds in a page: it knows the rules of WCAG for machines."""
 
 from collections.abc import Sequence
 from pathlib import Path
