@@ -55,10 +55,8 @@ def head_middleware(
         if request.method != "HEAD":
             return response
         if isinstance(response, StreamingHttpResponse):
-            empty = HttpResponse(status=response.status_code, headers=response.headers)
-            empty.cookies = response.cookies
-            response.close()
-            return empty
+            response.streaming_content = ()  # the stream is closed with the response
+            return response
         assert isinstance(response, HttpResponse)
         response.headers.setdefault("Content-Length", str(len(response.content)))
         response.content = b""

@@ -195,7 +195,12 @@ def described(crowd: Crowd, slug: str, **options) -> Dataset:
         slug=slug,
         title=slug,
         dimension=crowd.image.shape[1],
-        **{"index_connections": 16, "index_construction": 32, **options},
+        **{
+            "index": "graph",
+            "index_connections": 16,
+            "index_construction": 32,
+            **options,
+        },
     )
 
 
