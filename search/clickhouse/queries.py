@@ -354,15 +354,23 @@ def ids_by_metadata(
 
 
 def index_state(table: ItemTable) -> dict[str, int]:
-    """Return parts, rows and bytes of the table, and those without an index."""
+    """Return parts and rows of the table, those without an index, and bytes.
+
+    The bytes are those of all tables of the dataset's items.
+    """
+    of_table = "table = {table:String}"
+    without = f"{of_table} AND {_without_index(table)}"
     sql = (
-        "SELECT count() AS parts, sum(parts.rows) AS rows, "
+        f"SELECT countIf({of_table}) AS parts, sumIf(parts.rows, {of_table}) AS rows, "
         "sum(bytes_on_disk) AS bytes, "
-        f"countIf({_without_index(table)}) AS parts_without_index, "
-        f"sumIf(parts.rows, {_without_index(table)}) AS rows_without_index "
-        f"{FROM_PARTS}"
+        f"countIf({without}) AS parts_without_index, "
+        f"sumIf(parts.rows, {without}) AS rows_without_index "
+        "FROM system.parts WHERE active AND database = currentDatabase() "
+        "AND table IN {tables:Array(String)}"
     )
-    states = cluster.on_all_nodes(lambda: client.rows(sql, {"table": table.name})[0])
+    tables = [each.name for each in (table, *table.all_clustered)]
+    parameters = {"table": table.name, "tables": tables}
+    states = cluster.on_all_nodes(lambda: client.rows(sql, parameters)[0])
     return {name: sum(state[name] for state in states) for name in states[0]}
 
 
