@@ -64,7 +64,11 @@ def again(postcards_dataset, tmp_path, monkeypatch):
 def test_vectors_order_and_metadata_come_back_and_so_do_searches(again, tmp_path):
     before, after = whole("postcards"), whole("again")
     for field in ("image_embedding", "text_embedding"):
-        assert before[field].combine_chunks().equals(after[field].combine_chunks())
+        old, new = (
+            table[field].combine_chunks().flatten() for table in (before, after)
+        )
+        # Relative to a mean of their own, they are rounded to bfloat16 again.
+        assert np.allclose(old, new, rtol=0, atol=2**-10)
     assert np.all(np.diff(after["id"].to_numpy().astype(np.int64)) > 0)
     for name in ("url", "caption", "nsfw", "license", "width", "height"):
         assert before[name].to_pylist() == after[name].to_pylist()
@@ -103,8 +107,12 @@ def assert_same_ranking(term: Term, field: str) -> None:
             slug, (term,), field=field, mode="exact", filters=ALL, limit=50
         )
         hits = searching.find(query).hits
-        found.append([(hit.caption, hit.url, hit.similarity) for hit in hits])
-    assert len(found[0]) == 50 and found[0] == found[1]
+        found.append({hit.url: hit.similarity for hit in hits})
+    first, second = found
+    assert len(first) == len(second) == 50
+    assert np.allclose([*first.values()], [*second.values()], rtol=0, atol=1e-3)
+    last = min(first.values())
+    assert all(first[url] < last + 1e-3 for url in first.keys() - second.keys())
 
 
 def test_a_search_keeps_both_similarities_and_its_own_metadata(tmp_path):

@@ -1,5 +1,6 @@
 """Imports of Parquet files with embeddings."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -110,6 +111,8 @@ def test_columns_have_the_names_that_the_dataset_gives(tiny, tmp_path):
         "some",
         640,
     )
+    unused = row["metadata"].pop("embedding")
+    assert np.allclose(json.loads(unused), vectors(ROWS, 1)[5])
     assert row["metadata"] == {"photo_id": "id-5", "original_url": "of the page"}
     assert np.allclose(row["image_embedding"], vectors(ROWS, 3)[5], atol=2**-8)
     assert np.allclose(row["text_embedding"], vectors(ROWS, 4)[5], atol=2**-8)

@@ -38,7 +38,7 @@ def made(tmp_path):
     datasets = []
 
     def make(
-        slug: str, image: np.ndarray, text: np.ndarray, *, index: bool = True, **options
+        slug: str, image: np.ndarray, text: np.ndarray, *, build: bool = True, **options
     ) -> Dataset:
         folder = tmp_path / slug
         folder.mkdir()
@@ -50,7 +50,7 @@ def made(tmp_path):
         options["without_removal_list"] = True
         dataset = Dataset.objects.create(slug=slug, title=slug.title(), **options)
         datasets.append(dataset)
-        with nullcontext() if index else patch.object(writer, "build_indexes"):
+        with nullcontext() if build else patch.object(writer, "build_indexes"):
             import_all(dataset)
         return dataset
 
@@ -96,8 +96,9 @@ def test_the_index_of_the_postcards_finds_nearly_all(postcards_dataset):
 
 def test_a_graph_with_too_few_edges_is_told_apart_from_a_good_one(made):
     image, text = drawn(1), drawn(2)
-    made("good", image, text)
-    poor = made("poor", image, text, index_connections=2, index_construction=1)
+    made("good", image, text, index="graph")
+    few = {"index_connections": 2, "index_construction": 1}
+    poor = made("poor", image, text, index="graph", **few)
     good = json.loads(evaluated("good", "--queries", 10, "--json"))
     bad = json.loads(evaluated("poor", "--queries", 10, "--json"))
     assert all(each["recall_10"] > 0.97 for each in good["figures"])
@@ -162,7 +163,7 @@ def test_a_coarse_graph_is_to_be_made_anew_and_as_bf16():
 
 
 def test_rows_without_an_index_are_named_first(made):
-    made("bare", drawn(1, 500), drawn(2, 500), index=False)
+    made("bare", drawn(1, 500), drawn(2, 500), build=False, index="graph")
     answer = json.loads(evaluated("bare", "--queries", 3, "--json"))
     assert answer["rows_without_index"] == 500
     assert all(each["recall_100"] == 1 for each in answer["figures"])
