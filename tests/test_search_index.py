@@ -84,6 +84,20 @@ def test_each_kind_of_query_is_answered_by_the_index(crowd, field, filters):
     assert f"{field}_index" in told
 
 
+def test_a_first_page_searches_the_graph_as_wide_as_all_pages(crowd, monkeypatch):
+    """Its few candidates are a matter of reading, not of recall."""
+    widths, run = [], client.nearest_arrow
+
+    def recorded(*args, **settings):
+        widths.append(settings["hnsw_candidate_list_size_for_search"])
+        return run(*args, **settings)
+
+    monkeypatch.setattr(client, "nearest_arrow", recorded)
+    find("crowd", near_vectors(crowd, 1)[0], limit=10)
+    service.neighbours("crowd", int(crowd.ids[0]), 10)
+    assert widths == [queries.PAGED_EF, queries.NARROW_EF]
+
+
 @pytest.mark.parametrize("filters", SHAPES, ids=str)
 def test_an_exact_search_leaves_the_index_and_keeps_that_of_words(crowd, filters):
     for count in (10, 1_000, 10_000):

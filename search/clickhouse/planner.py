@@ -40,13 +40,15 @@ ShareFor = Callable[[float], float | None]
 class Wanted:
     """The aim of a search: up to `depth` items, and at least `least` of them.
 
-    `rank` is how many of the nearest matter for recall. `exact` compares every item.
+    `rank` is how many of the nearest matter for recall. `wide` searches a graph as for
+    all pages, though fewer candidates are wanted. `exact` compares every item.
     `whole` asks for the items' columns, and `vectors` for those of their images.
     """
 
     depth: int
     least: int
     rank: int
+    wide: bool = True
     exact: bool = False
     whole: bool = False
     vectors: bool = False
@@ -83,6 +85,7 @@ def search_filtered(
         condition=condition,
         nsfw=nsfw,
         whole=wanted.whole,
+        wide=wanted.wide,
         vectors=wanted.vectors,
     )
     found = search(**_plan(table, wanted, share_for, condition))

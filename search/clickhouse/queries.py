@@ -191,6 +191,7 @@ def nearest(
     share: float | None = None,
     whole: bool = False,
     vectors: bool = False,
+    wide: bool = False,
 ) -> Candidates:
     """Return the nearest `count` items that pass a condition, or fewer.
 
@@ -198,12 +199,13 @@ def nearest(
     that is not exact reads the clusters that hold a `share` of the rows; without one,
     UNCALIBRATED_ROWS. A graph does not know the condition: it returns `multiplier`
     times `count` candidates, at most MAX_RESULTS, of which those that pass remain.
-    `whole` and `vectors` ask for the `rows` and the `vectors` of the candidates.
+    `whole` and `vectors` ask for the `rows` and the `vectors` of the candidates. `wide`
+    searches a graph as for many candidates.
     """
     if table.index == CLUSTERS:
         reading = read_clusters(table, field, vector, 1.0 if exact else share)
     else:
-        reading = read_graph(table, field, vector, count, exact, multiplier)
+        reading = read_graph(table, field, vector, count, exact, multiplier, wide)
     sql = reading.sql(condition, whole, vectors)
     parameters = {**reading.parameters, **condition.parameters, "count": count}
     per_node = cluster.on_all_nodes(
@@ -288,15 +290,16 @@ def read_graph(
     count: int,
     exact: bool,
     multiplier: float = 1.0,
+    wide: bool = False,
 ) -> Reading:
     """Read the main table by its vector index, or all of it."""
-    settings = EXACT_SETTINGS if exact else index_settings(table, count, multiplier)
+    by_index = index_settings(table, count, multiplier, wide)
     return Reading(
         source=table.name,
         distance=f"{table.metric}({VECTOR_COLUMNS[field]}, {VECTOR})",
         order="distance",
         parameters={"vector": client.Plain(to_hex(vector))},
-        settings=settings,
+        settings=EXACT_SETTINGS if exact else by_index,
         run=client.exact_arrow if exact else client.nearest_arrow,
         exact=exact,
         # Read beside the index on it, a vector would be compared once more.
@@ -309,12 +312,13 @@ QUERY = "reinterpret(unhex({vector:String}), 'Array(BFloat16)')"
 
 
 def index_settings(
-    table: ItemTable, count: int, multiplier: float = 1.0
+    table: ItemTable, count: int, multiplier: float = 1.0, wide: bool = False
 ) -> dict[str, Any]:
+    wide |= count > NARROW_EF
     settings: dict[str, Any] = {
         **INDEX_SETTINGS,
         "hnsw_candidate_list_size_for_search": (
-            NARROW_EF if count <= NARROW_EF else max(PAGED_EF, count)
+            max(PAGED_EF, count) if wide else NARROW_EF
         ),
     }
     if table.quantization != "bf16":

@@ -32,7 +32,7 @@ from search.models import Dataset, Shard, Training
 
 State = Shard.State
 # Rows of a cluster, on average, from which on a dataset has outgrown its centroids.
-MAX_ROWS_PER_CLUSTER = 1_000
+MAX_ROWS_PER_CLUSTER = 500
 MAX_SAMPLE = 4_000_000  # rows: 4 GB on disk at 512 dimensions
 RowsByField = Mapping[str, Mapping[int, int]]  # their number by shard
 COMPLETE = (State.ARRIVED, State.INGESTED)

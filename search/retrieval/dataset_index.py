@@ -213,7 +213,7 @@ class DatasetIndex:
             self.table,
             "image",
             self.encoder.item_vector(item_id, "image"),
-            Wanted(2 * count, least=0, rank=count, whole=True),
+            Wanted(2 * count, least=0, rank=count, wide=False, whole=True),
             share_for,
             condition=Condition(),
             nsfw="safe",
