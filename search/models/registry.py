@@ -82,7 +82,7 @@ class Dataset(models.Model):
     index = models.CharField(
         max_length=8,
         choices=Index.choices,
-        default=Index.CLUSTERS,
+        default=Index.GRAPH,
         help_text="What is searched: clusters need no memory, find more, and take any "
         "filter; a graph answers in the fewest milliseconds while it fits into memory.",
     )
