@@ -246,9 +246,7 @@ def test_the_prompt_takes_lines_until_a_semicolon(place):
         terminal.shown_until(PROMPT)
         assert "Syntax error" in terminal.typed("SELEC 1;\n")
         terminal.typed("SELECT 'never ended\n", until="... ")
-        os.kill(terminal.process.pid, signal.SIGINT)
-        # Python sees a signal that just missed its wait when the next key comes.
-        terminal.typed("\n")
+        terminal.interrupted()
         terminal.typed("SELECT 40\n", until="... ")
         assert "\n42\r" in terminal.typed("+ 2 FORMAT TSV;\n")
         terminal.typed("\x04", until="")
@@ -283,6 +281,21 @@ class Terminal:
     def typed(self, keys: str, until: str = PROMPT) -> str:
         os.write(self.screen, keys.encode())
         return self.shown_until(until)
+
+    def interrupted(self) -> None:
+        """Press Ctrl-C until the prompt is back: Python may miss a signal.
+
+        It sees one that came just before its wait only when the next key comes.
+        """
+        shown = ""
+        for _ in range(PROMPT_TIMEOUT_S):
+            os.kill(self.process.pid, signal.SIGINT)
+            os.write(self.screen, b"\n")
+            while select.select([self.screen], [], [], 1)[0]:
+                shown += os.read(self.screen, 4096).decode(errors="replace")
+            if shown.endswith(PROMPT):
+                return
+        raise AssertionError(shown)
 
     def shown_until(self, end: str) -> str:
         shown = ""

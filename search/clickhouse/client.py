@@ -166,7 +166,10 @@ def arrow(sql: str, parameters: dict[str, Any], **query_settings: Any) -> Any:
     with _search_errors():
         client = _client(query_settings["max_execution_time"] + CONNECT_TIMEOUT_S)
         data = client.raw_query(f"{sql} SETTINGS {settings}", parameters, fmt="Arrow")
-    return pa.ipc.open_file(data).read_all()
+    try:
+        return pa.ipc.open_file(data).read_all()
+    except pa.ArrowInvalid as error:  # the engine stopped in the middle of its answer
+        raise _to_search_error(str(error)) from error
 
 
 def texts(column: Any) -> list[str]:

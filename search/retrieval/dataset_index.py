@@ -88,7 +88,9 @@ class DatasetIndex:
         one follows.
         """
         slug = self.dataset.slug
-        expected = _candidates_per_result.get(slug, 1.0)
+        expected = 1.0
+        if self.dataset.index == Dataset.Index.CLUSTERS:
+            expected = _candidates_per_result.get(slug, 1.0)
         most = max(MAX_PAGE_DEPTH, count + PAGE_MARGIN)
         depth = min(round((count + 1) * expected) + PAGE_MARGIN, most)
         self._fetch(ranking, Depth(depth, visible_only=False), 0, count, whole=True)
@@ -160,11 +162,14 @@ class DatasetIndex:
         condition = condition_of(ranking.filters, self.table)
         if depth.visible_only:
             condition = condition.only_shown(ranking.filters.nsfw, ranking.excluded_ids)
+        # The depth of a first page depends on the searches before, so what is read of
+        # the index does not depend on it: the same query has the same answer.
+        least = end + 1 + PAGE_MARGIN if whole else depth.candidates
         wanted = Wanted(
             depth.candidates,
-            least=min(2 * end, depth.candidates),
+            least=min(2 * end, least),
             # Of a deep search for more pages, the first tenth is to be complete.
-            rank=max(end, depth.candidates // 10),
+            rank=end if whole else max(end, depth.candidates // 10),
             exact=ranking.exact or depth.visible_only,
             whole=whole,
             vectors=whole and ranking.filters.dedupe,
