@@ -393,7 +393,12 @@ def test_settings_are_changed_and_can_be_sent_back(tiny, ask):
 def test_what_decides_the_table_is_fixed_once_there_are_shards(tiny, ask):
     in_states(tiny, "pending")
     for name in validation.FIXED:
-        value = {"metric": "L2Distance", "index_quantization": "i8", "slug": "x"}
+        value = {
+            "metric": "L2Distance",
+            "index": "clusters",
+            "index_quantization": "i8",
+            "slug": "x",
+        }
         status, told = ask("patch", TINY, {"title": "X", name: value.get(name, 16)})
         assert (status, told) == (400, {name: ["This is fixed once there are shards."]})
     told = ask("get", TINY)[1]

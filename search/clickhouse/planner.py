@@ -29,6 +29,7 @@ MAX_EXACT_ROWS = 2_000
 MARGIN = 1.5
 SAMPLES = 4  # ranges of rows per part, to estimate the selectivity
 SAMPLE_ROWS = 8_192
+WHOLE_ROWS = SAMPLES * SAMPLE_ROWS  # of a part that is its own sample
 ESTIMATE_CACHE_S = 300
 SIZES_CACHE_S = 10
 # Returns the share of the rows to read of clusters for the nearest k; None if it is not
@@ -122,10 +123,14 @@ def _plan(
 
 @dataclass(frozen=True)
 class Selectivity:
-    """An estimate of how many rows of a table pass a condition."""
+    """An estimate of how many rows of a table pass a condition.
+
+    `counted` if the sample was the whole table.
+    """
 
     share: float
     rows: int
+    counted: bool = False
 
 
 def estimate_selectivity(table: ItemTable, condition: Condition) -> Selectivity:
@@ -137,7 +142,7 @@ def estimate_selectivity(table: ItemTable, condition: Condition) -> Selectivity:
     share = _estimate_share(
         table, condition.sql, parameters, largest, _time_slot(ESTIMATE_CACHE_S)
     )
-    return Selectivity(share, round(share * total))
+    return Selectivity(share, round(share * total), largest <= WHOLE_ROWS)
 
 
 def _time_slot(seconds: int) -> int:
@@ -179,7 +184,7 @@ def _count(table: ItemTable, where: str, parameters: dict[str, object]) -> int:
 
 def _sample_condition(rows: int) -> str:
     """Return a condition for SAMPLES ranges of each part's rows."""
-    if rows <= SAMPLES * SAMPLE_ROWS:
+    if rows <= WHOLE_ROWS:
         return "1"
     starts = range(0, rows - SAMPLE_ROWS + 1, (rows - SAMPLE_ROWS) // (SAMPLES - 1))
     return " OR ".join(

@@ -89,8 +89,8 @@ def search(
     mode (column_stats.without_veils). Raises TooManyRequests, InvalidQuery, NotFound,
     CannotFetch, or SearchUnavailable when the encoder or the engine does not answer.
     """
-    index = DatasetIndex.for_slug(query.dataset)
     query = _admit(query, user, limiter)
+    index = DatasetIndex.for_slug(query.dataset)
     return _find(index, query if veils else _without_veils(index, query))
 
 
@@ -192,8 +192,8 @@ def rank(query: SearchQuery, user: Any, limiter: Limiter, count: int) -> RankedI
     """
     if not 1 <= count <= MAX_RESULTS:
         raise InvalidQuery(f"A search has 1 to {MAX_RESULTS:,} results.")
-    index = DatasetIndex.for_slug(query.dataset)
     query = _admit(replace(query, cursor=""), user, limiter)
+    index = DatasetIndex.for_slug(query.dataset)
     query = _without_veils(index, query)
     started = time.perf_counter()
     vectors = index.encoder.encode(query).vectors
@@ -221,7 +221,8 @@ def _matching(index: DatasetIndex, ranking: Ranking) -> Matching | None:
     if is_whole and ranking.filters.cutoff is None:
         there = int(np.count_nonzero(ranking.hidden != REMOVED))
         return Matching(there, estimated=False)
-    return Matching(estimate_selectivity(index.table, condition).rows, estimated=True)
+    passing = estimate_selectivity(index.table, condition)
+    return Matching(passing.rows, estimated=not passing.counted)
 
 
 def filter_selectivity(dataset: Dataset, filters: Filters) -> float:
