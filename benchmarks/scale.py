@@ -6,7 +6,7 @@ Shards in LAION's layout are written one by one, imported and removed; by defaul
 have vectors of images only. At a hundredth, a tenth and all of the rows, 300 questions
 by words are asked, and the answers compared with exact ones. From the figures a table
 for much larger datasets is computed. Where the disk is too small for the rows, fewer
-are built. A run that was stopped goes on where it was, if it has the same --folder;
+are built. A run that was stopped continues where it was, if it has the same --folder;
 without one, everything is removed at the end.
 """
 

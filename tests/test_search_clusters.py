@@ -119,7 +119,7 @@ def statements() -> Iterator[list[tuple[str, dict]]]:
 
 
 def check_true(crowd: Crowd, hits, true) -> None:
-    """The hits are the true results, but for changes of place of what is as near."""
+    """The hits are the true results; what is as near may change places."""
     rows = crowd.rows_of(hits)
     assert len(set(rows)) == len(rows) == len(true.rows)
     shown = np.array([hit.similarity for hit in hits])

@@ -1,7 +1,7 @@
 """A dataset that grows shard by shard through the product's own import, and its costs.
 
-What is done is written down in the folder, so that a run that was stopped goes on where
-it was: the ledger knows which shards and partitions are left.
+What is done is written down in the folder, so that a run that was stopped continues
+where it was: the ledger knows which shards and partitions are left.
 """
 
 import json

@@ -92,7 +92,7 @@ def drop_version(table: ItemTable, field: str, version: int) -> None:
 
 
 def drop_unused(table: ItemTable, keep: set[int]) -> None:
-    """Drop the versions that no rows belong to, but for those to keep."""
+    """Drop the versions that no rows belong to, except those to keep."""
     used: dict[str, set[int]] = {}
     for clustered in existing_clustered(table):
         numbers, _ = cluster_sizes(clustered)

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from search.clustering.centroids import Centroids
-from search.clustering.vectors import centre, round_to_bfloat16, unit
+from search.clustering.vectors import centre, from_bfloat16, round_to_bfloat16, unit
 
 from . import client, cluster, schema
 from .centroids import CLUSTER_BITS
@@ -163,10 +163,8 @@ def vectors_of(rows: pa.Table, field: str, table: ItemTable) -> np.ndarray:
     column = rows[field].combine_chunks()
     size = table.dimension * 2
     start = column.offset * size
-    data = np.frombuffer(column.buffers()[2], np.uint8)
-    words = data[start : start + len(column) * size].view("<u2")
-    bits = words.astype(np.uint32) << 16
-    return bits.view(np.float32).reshape(len(column), table.dimension)
+    stored = memoryview(column.buffers()[2])[start : start + len(column) * size]
+    return from_bfloat16(stored).reshape(len(column), table.dimension)
 
 
 def read_version(

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from search.clustering.vectors import round_to_bfloat16
+from search.clustering.vectors import from_bfloat16, round_to_bfloat16
 from search.query.model import MAX_RESULTS
 
 from . import centroids, client, cluster
@@ -171,11 +171,6 @@ def shown_rows(found: pa.Table) -> dict[int, dict[str, Any]]:
     columns = [client.texts(found[name]) for name in names]
     rows = (dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True))
     return {row["id"]: row for row in rows}
-
-
-def from_bfloat16(stored: bytes) -> np.ndarray:
-    """Return the numbers of bytes of bfloat16, float32."""
-    return (np.frombuffer(stored, "<u2").astype(np.uint32) << 16).view(np.float32)
 
 
 def nearest(

@@ -36,6 +36,11 @@ def centre(vectors: np.ndarray, mean: np.ndarray) -> np.ndarray:
     return np.subtract(vectors, mean, dtype=np.float32)
 
 
+def from_bfloat16(stored: Any) -> np.ndarray:
+    """Return the float32 numbers of a buffer of little-endian bfloat16."""
+    return (np.frombuffer(stored, "<u2").astype(np.uint32) << 16).view(np.float32)
+
+
 def round_to_bfloat16(vectors: np.ndarray) -> np.ndarray:
     """Return the nearest bfloat16 numbers, as float32 whose low 16 bits are zero.
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from search.clickhouse.schema import CODE_BYTES
+from search.clustering.vectors import one_blas_thread, unit
 
 SAME_IMAGE_SIMILARITY = 0.94
 BITS = 8 * CODE_BYTES
@@ -29,8 +29,7 @@ DEVIATIONS = 4  # standard deviations: a pair beyond is misjudged once in 30,000
 def lsh_codes(vectors: np.ndarray) -> np.ndarray:
     """Return the codes of vectors (count, dimension): uint8 (count, CODE_BYTES)."""
     found = np.empty((len(vectors), CODE_BYTES), np.uint8)
-    # More BLAS threads busy-wait for each other: no faster, for 1.7 × the CPU time.
-    with threadpool_limits(1, "blas"):
+    with one_blas_thread():
         for start in range(0, len(vectors), BATCH_ROWS):
             part = np.asarray(vectors[start : start + BATCH_ROWS], np.float32)
             sides = part @ hyperplanes(vectors.shape[1])
@@ -97,9 +96,10 @@ class Comparison:
         same, (firsts, seconds) = self.same.copy(), self.unsure
         if len(firsts):
             rows = self._unsure_rows()
-            unit = _unit_vectors(self.ids[rows], vectors)
+            directions = _unit_vectors(self.ids[rows], vectors)
             new = np.unique(seconds)
-            cosines = unit @ unit[np.searchsorted(rows, new + self.known)].T
+            places_of_new = np.searchsorted(rows, new + self.known)
+            cosines = directions @ directions[places_of_new].T
             places = np.searchsorted(rows, firsts), np.searchsorted(new, seconds)
             same[firsts, seconds] = cosines[places] >= SAME_IMAGE_SIMILARITY
         return same
@@ -132,5 +132,4 @@ def _unit_vectors(ids: np.ndarray, vectors: Mapping[int, np.ndarray]) -> np.ndar
     """Return one row for each id; zeros for ids without a vector."""
     nothing = np.zeros_like(next(iter(vectors.values()), np.zeros(1, np.float32)))
     found = np.array([vectors.get(item_id, nothing) for item_id in ids.tolist()])
-    lengths = np.linalg.norm(found, axis=1, keepdims=True)
-    return found / np.where(lengths > 0, lengths, 1)
+    return unit(found)
