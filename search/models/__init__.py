@@ -2,10 +2,11 @@
 
 from .ledger import CalibrationRun, Partition, Reject, Shard, Training
 from .picking import Conversion, ConversionFile, Pick
-from .registry import Dataset, Evaluation
+from .registry import SYSTEM, Dataset, Evaluation
 from .removal import Removal
 
 __all__ = [
+    "SYSTEM",
     "CalibrationRun",
     "Conversion",
     "ConversionFile",

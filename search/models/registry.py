@@ -2,15 +2,24 @@
 
 import re
 import time
+from typing import Self
 
-from django.core.validators import MinValueValidator, RegexValidator
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser, User
+from django.core.validators import (
+    MaxValueValidator,
+    MinValueValidator,
+    RegexValidator,
+)
 from django.db import models
+from django.db.models import Q
 from django.urls import reverse
 
 from search.clickhouse.schema import CLUSTERS, GRAPH, ItemTable
 from search.clustering.curves import Curve
 from search.errors import NotFound
 from search.links import link_of
+from search.query.filters import LAST_ITEM
 from search.query.model import FIELDS
 
 from .ledger import Shard
@@ -29,6 +38,37 @@ def own_field(model: type[models.Model], name: str) -> models.Field:
 def first_revision() -> int:
     """Return the time in µs: a dataset dropped before had no revision as high."""
     return time.time_ns() // 1_000
+
+
+class System(AnonymousUser):
+    """The user of commands and workers, who sees all datasets."""
+
+    is_staff = True  # type: ignore[assignment]  # the stubs want False
+
+
+SYSTEM = System()
+
+
+class DatasetQuerySet(models.QuerySet["Dataset"]):
+    """Datasets, of which a user sees some.
+
+    Everything that shows a dataset or its items asks `visible_to`; a dataset that a
+    user may not see does not exist for that user.
+    """
+
+    def visible_to(self, user: User | AnonymousUser) -> Self:
+        """Return the datasets that a user may see: staff all of them."""
+        if user.is_staff:
+            return self.all()
+        allowed = Q(visibility=Dataset.Visibility.PUBLIC)
+        if user.is_authenticated:
+            chosen = Dataset.objects.filter(
+                Q(allowed_users=user) | Q(allowed_groups__user=user)
+            )
+            allowed |= Q(visibility=Dataset.Visibility.SIGNED_IN) | Q(
+                visibility=Dataset.Visibility.CHOSEN, pk__in=chosen.values("pk")
+            )
+        return self.filter(allowed)
 
 
 class Dataset(models.Model):
@@ -54,6 +94,16 @@ class Dataset(models.Model):
         )
         PARQUET = "parquet", "Parquet files with embeddings"
 
+    class Safety(models.TextChoices):
+        LABELLED = "labelled", "As its images are rated; blur those that are not"
+        SAFE = "safe", "Safe: show all images, rated or not"
+        UNSAFE = "unsafe", "Unsafe: blur all images, and hide them in safe mode"
+
+    class Visibility(models.TextChoices):
+        PUBLIC = "public", "Everybody"
+        SIGNED_IN = "signed_in", "Signed-in users"
+        CHOSEN = "chosen", "Chosen people and groups"
+
     slug = models.CharField(
         max_length=40,
         unique=True,
@@ -61,6 +111,45 @@ class Dataset(models.Model):
         help_text="Names the dataset in addresses and its table in ClickHouse.",
     )
     title = models.CharField(max_length=120)
+    description = models.TextField(
+        max_length=4_000, blank=True, help_text="What the images are, and from where."
+    )
+    license = models.CharField(
+        max_length=200,
+        blank=True,
+        help_text="Of the dataset as a whole, such as CC BY 4.0.",
+    )
+    cover = models.PositiveBigIntegerField(
+        null=True,
+        blank=True,
+        validators=[MaxValueValidator(LAST_ITEM)],
+        help_text="The id of the item whose image stands for the dataset.",
+    )
+    safety = models.CharField(
+        max_length=8,
+        choices=Safety.choices,
+        default=Safety.LABELLED,
+        help_text="What is known of its images: labelled (each has a rating, and those "
+        "without one are blurred), safe or unsafe as a whole.",
+    )
+    visibility = models.CharField(
+        max_length=9,
+        choices=Visibility.choices,
+        default=Visibility.PUBLIC,
+        help_text="Who may see the dataset and its images. Staff sees all datasets.",
+    )
+    allowed_users = models.ManyToManyField(
+        settings.AUTH_USER_MODEL,
+        blank=True,
+        related_name="+",
+        help_text="Who may see it, if only chosen people and groups may.",
+    )
+    allowed_groups = models.ManyToManyField(
+        "auth.Group",
+        blank=True,
+        related_name="+",
+        help_text="Whose members may see it, if only chosen people and groups may.",
+    )
     model = models.CharField(
         max_length=200,
         default="ViT-B-32-quickgelu",
@@ -170,6 +259,8 @@ class Dataset(models.Model):
     words_indexed = models.BooleanField(default=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
+    objects = DatasetQuerySet.as_manager()
+
     class Meta:
         ordering = ["created_at", "pk"]
 
@@ -186,12 +277,15 @@ class Dataset(models.Model):
         return len(slug) <= longest and re.match(SLUG, slug) is not None
 
     @classmethod
-    def for_slug(cls, slug: str) -> "Dataset":
-        """Return the dataset of this slug. Raises NotFound."""
+    def for_slug(cls, slug: str, user: User | AnonymousUser = SYSTEM) -> "Dataset":
+        """Return the dataset of this slug.
+
+        Raises NotFound, also for a dataset that the user may not see.
+        """
         if not cls.is_valid_slug(slug):
             raise NotFound("There is no dataset of that name.")
         try:
-            return cls.objects.get(slug=slug)
+            return cls.objects.visible_to(user).get(slug=slug)
         except cls.DoesNotExist:
             raise NotFound(f"There is no dataset named “{slug}”.") from None
 
