@@ -55,6 +55,7 @@ WORDS_INDEX_DEFINITION = (
     f"INDEX {WORDS_INDEX} words TYPE text(tokenizer = splitByNonAlpha)"
 )
 SHARD_BITS = 32  # of an id: the rows of one shard
+HYPHEN = "X"  # of a slug, in the names of its tables
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,16 @@ class ItemTable:
     @property
     def name(self) -> str:
         field = f"_{self.field.upper()}" if self.field else ""
-        return f"item_{self.slug}{self.suffix}{field}"
+        return f"{self._base_name}{self.suffix}{field}"
+
+    @property
+    def _base_name(self) -> str:
+        """The name without suffixes, which begin with _ and a capital.
+
+        Names stand in SQL without quotation marks, so a hyphen becomes HYPHEN. Slugs
+        have no capitals: each gets a name of its own.
+        """
+        return f"item_{self.slug.replace('-', HYPHEN)}"
 
     @property
     def main(self) -> "ItemTable":
@@ -107,7 +117,7 @@ class ItemTable:
     @property
     def centroids_name(self) -> str:
         """The name of the dataset's table of centroids, which every node has."""
-        return f"item_{self.slug}_CENTROIDS"
+        return f"{self._base_name}_CENTROIDS"
 
     def mean(self, field: str) -> np.ndarray:
         """Return the mean that a field's stored vectors are relative to: float32."""

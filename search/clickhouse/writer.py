@@ -215,7 +215,7 @@ def side_tables(table: ItemTable | None = None) -> list[str]:
 
     Those of one dataset or, without its table, of all, including deleted ones.
     """
-    name = table.name if table else "item_[a-z0-9_]+"
+    name = table.name if table else f"item_[a-z0-9_{schema.HYPHEN}]+"
     sql = (
         "SELECT name FROM system.tables WHERE database = currentDatabase() "
         "AND match(name, concat('^', {name:String}, '_(ARRIVING|REBUILT)_'))"

@@ -24,8 +24,10 @@ from search.query.model import FIELDS
 
 from .ledger import Shard
 
-SLUG = r"\A[a-z][a-z0-9_]*\Z"
-TERMS_OF_SLUG = "A slug has small letters, digits and _, and starts with a letter."
+SLUG = r"\A[a-z0-9][a-z0-9_-]*\Z"
+TERMS_OF_SLUG = (
+    "A slug has small letters, digits, - and _, and starts with a letter or a digit."
+)
 
 
 def own_field(model: type[models.Model], name: str) -> models.Field:
