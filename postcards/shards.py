@@ -67,7 +67,18 @@ def write_shard(
     np.save(folder / f"img_emb_{number}.npy", np.concatenate(images))
     np.save(folder / f"text_emb_{number}.npy", np.concatenate(texts))
     table = pa.Table.from_pylist(records, schema=SCHEMA)
-    pq.write_table(table, folder / f"metadata_{number}.parquet")
+    written = folder / f".metadata_{number}"
+    pq.write_table(table, written)
+    written.replace(_metadata(folder, number))  # last, as is_complete() relies on
+
+
+def is_complete(folder: Path, number: int) -> bool:
+    """Return whether write_shard() has come to the end of a shard."""
+    return _metadata(folder, number).exists()
+
+
+def _metadata(folder: Path, number: int) -> Path:
+    return folder / f"metadata_{number}.parquet"
 
 
 SCHEMA = pa.schema(

@@ -7,7 +7,7 @@ import secrets
 import signal
 import socket
 import sys
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 from django.conf import settings
@@ -15,7 +15,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import BaseCommand, CommandError, call_command
 from django.core.management.base import CommandParser
 from django.core.wsgi import get_wsgi_application
-from django.db import DatabaseError
+from django.db import DatabaseError, connections
 from waitress import create_server
 from waitress.server import BaseWSGIServer
 
@@ -64,20 +64,33 @@ class Command(BaseCommand):
         check_engine()
         prepare_database()
         password = create_admin()
-        if not no_example:
-            call_command("load_example", stdout=self.stdout)
-        worker = start_worker()
+        worker, stopped = start_worker(), Event()
+        example = Thread(target=self.load_example, args=[stopped], daemon=True)
         try:
             server = make_server(listener, host)
             Thread(target=warm_up, name="warm-up", daemon=True).start()
             self.stdout.write(banner(listener, host, password))
             self.stdout.flush()
+            if not no_example:
+                example.start()
             server.run()
         finally:
+            self.stdout.write("\nStopping …")
+            stopped.set()
+            if example.is_alive():
+                example.join(TASK_GRACE_S)
             self.stop(worker)
 
+    def load_example(self, stopped: Event) -> None:
+        """Load the example beside the server, so that its page opens at once."""
+        try:
+            call_command("load_example", queue=True, stopped=stopped)
+        except (SearchError, CommandError) as error:
+            self.stderr.write(f"{error}\n")
+        finally:
+            connections.close_all()
+
     def stop(self, worker: EmbeddedWorker | None) -> None:
-        self.stdout.write("\nStopping …")
         if worker is None or worker.stop(TASK_GRACE_S):
             return
         # A thread in native code would crash the interpreter at its exit. The ledger
