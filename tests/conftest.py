@@ -331,8 +331,10 @@ def example_server(
     environment = embedded_environment(
         first / "var", EXAMPLE_POSTCARDS=str(EXAMPLE_POSTCARDS)
     )
-    with started_server(first / "log", environment) as server:
+    starting = started_server(first / "log", environment)
+    with starting as server:
         password = server.password
+        starting.wait_for("postcards can be searched")
     spare_drawing(first / "var" / "thumbnails")
 
     @contextmanager
@@ -390,7 +392,7 @@ class started_server:
 
     def __enter__(self) -> Server:
         try:
-            banner = self.wait_for_banner()
+            banner = self.wait_for("Ctrl-C stops it")
         except BaseException:
             self.__exit__()
             raise
@@ -402,16 +404,17 @@ class started_server:
             log=self.log,
         )
 
-    def wait_for_banner(self) -> str:
+    def wait_for(self, sentence: str) -> str:
+        """Return what is printed, once a sentence is."""
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline:
             printed = self.log.read_text()
-            if "Ctrl-C stops it" in printed:
+            if sentence in printed:
                 return printed
             if self.process.poll() is not None:
                 break
             time.sleep(0.1)
-        raise AssertionError(f"the server did not start:\n{self.log.read_text()}")
+        raise AssertionError(f"“{sentence}” was not printed:\n{self.log.read_text()}")
 
     def __exit__(self, *_) -> None:
         self.process.terminate()

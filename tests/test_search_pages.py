@@ -10,7 +10,7 @@ from support import searching
 from support.html_page import HTMX, NO_ENGINE, Page
 from support.search_pages import UNAVAILABLE, embedding_of, found, search
 
-from search.models import Dataset
+from search.models import Dataset, Shard
 from search.query.filters import Filters
 from search.query.model import SearchQuery, Term, encode_embedding
 from search.retrieval import service
@@ -76,6 +76,13 @@ def test_a_dataset_that_is_not_in_yet_is_not_offered(client, nothing):
     Dataset.objects.create(slug="coming", title="Coming")
     assert "No dataset yet" in Page(client.get("/")).text
     assert client.get("/?q=a+boat&dataset=coming").status_code == 404
+
+
+def test_a_site_whose_first_images_are_being_imported_says_so(client, nothing):
+    coming = Dataset.objects.create(slug="coming", title="Coming")
+    coming.shards.create(number=0, state=Shard.State.INGESTING)
+    page = Page(client.get("/")).text
+    assert "Images are being imported" in page and "No dataset yet" not in page
 
 
 def test_only_staff_is_shown_the_way_to_the_admin_pages(client, admin_client):

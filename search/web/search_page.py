@@ -16,7 +16,7 @@ from search.errors import (
     UnreadableWord,
 )
 from search.evaluation.exact_check import ExactCheck
-from search.models import Dataset
+from search.models import Dataset, Shard
 from search.query.filters import UNRESTRICTED
 from search.query.model import SearchQuery
 from search.query.parser import parse
@@ -46,6 +46,7 @@ class SearchBox:
     choices: Mapping[str, Any]  # parameters that stay when other words are searched for
     datasets: Sequence[Dataset]
     dataset: Dataset | None  # the one that is searched
+    is_arriving: bool  # no dataset has items yet, and one will
     is_search: bool
     saved_address: str
     reset: str
@@ -61,6 +62,7 @@ class SearchBox:
             choices={name: asked[name] for name in asked if name not in kept},
             datasets=datasets,
             dataset=_selected_dataset(datasets, asked["dataset"]),
+            is_arriving=not datasets and Shard.objects.exists(),
             is_search=form.is_search,
             saved_address=form.query_string("cursor"),
             reset=search_url({name: asked[name] for name in ("q", *TERMS, "dataset")}),

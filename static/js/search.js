@@ -14,6 +14,11 @@ const search = find('#search')
 const box = find('#q')
 const pictureForm = find('#picture')
 
+// -- the first images of a site
+
+const ARRIVAL_MS = 4000
+if (find('.notice.arriving')) setTimeout(() => location.reload(), ARRIVAL_MS)
+
 // -- keyboard and choices
 
 bind('/', 'Go to the search box', () => {
