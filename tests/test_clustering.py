@@ -142,15 +142,21 @@ def test_enough_of_the_rows_that_pass_are_read(one_level, two_levels, rows):
     query = drawn(1, seed=8)[0]
     for centroids in (one_level, two_levels):
         sizes = np.bincount(centroids.assign(rows), minlength=len(centroids))
-        far = centroids.vectors @ query + centroids.bias
-        passing = np.where(far < np.median(far), sizes // 2, 0)
+        scores = centroids.vectors @ query + centroids.bias
+        is_far = scores < np.median(scores)
         unfiltered = centroids.route(query, 0.1, sizes)
+        passing = np.where(is_far, sizes, sizes > 0)
         read = centroids.route(query, 0.1, sizes, passing)
         held = passing[read].cumsum()
         assert held[-2] < 0.1 * passing.sum() <= held[-1]
-        assert read[: len(unfiltered)].tolist() == unfiltered.tolist()
+        near = unfiltered[sizes[unfiltered] > 0]
+        assert read[: len(near)].tolist() == near.tolist()
+        passing = np.where(is_far, sizes // 2, 0)
+        read = centroids.route(query, 0.1, sizes, passing)
+        held = sizes[read].cumsum()
+        assert passing[read].all() and held[-2] < 0.1 * sizes.sum() <= held[-1]
         alike = centroids.route(query, 0.1, sizes, sizes / 8)
-        assert alike.tolist() == unfiltered.tolist()
+        assert alike.tolist() == near.tolist()
 
 
 def test_clusters_without_rows_are_passed_over(one_level):

@@ -1,5 +1,6 @@
 """Searches of clusters: recall, exact order, filters, pages, and their statements."""
 
+import json
 import pickle
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -7,11 +8,12 @@ from dataclasses import replace
 from unittest.mock import patch
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from conftest import free_port
 from support import searching
 from support.clusters import put_clusters
-from support.crowd import Crowd, drawn, stored, unit
+from support.crowd import DIMENSION, Crowd, bfloat16, drawn, stored, unit
 from support.production import started_server
 from support.truth import answer
 
@@ -23,7 +25,7 @@ from search.clickhouse import (
     queries,
     schema,
 )
-from search.clustering.curves import Curve
+from search.clustering.curves import Curve, Queries, measure
 from search.errors import InvalidQuery
 from search.ingestion.publishing import partition_of
 from search.models import Dataset
@@ -226,6 +228,89 @@ def test_a_filter_is_estimated_once(gathered):
     assert len(sent) == 1 and page.matching is not None
 
 
+@pytest.fixture(scope="module")
+def cornered(django_db_setup, django_db_blocker) -> Iterator[tuple[Crowd, np.ndarray]]:
+    """8,000 rows in forty groups, those of 12 are wide; queries near those opposite."""
+    random = np.random.default_rng(25)
+    groups = unit(random.standard_normal((40, DIMENSION)))
+    groups = groups[np.argsort(groups[:, 0])]
+    own = random.integers(40, size=8_000)
+    image = bfloat16(noisy(groups[own], random))
+    crowd = drawn(8_000, seed=25, removed=0)
+    place = crowd.facts.column_names.index("width")
+    width = pa.array(np.where(own >= 28, 900, 300).astype(np.uint32))
+    facts = crowd.facts.set_column(place, "width", width)
+    crowd = replace(crowd, image=image, facts=facts)
+    with django_db_blocker.unblock():
+        dataset = clusters_of(crowd, "cornered", 100)
+        table = dataset.item_table
+        (live,) = centroids.live_versions(table, "image")
+        asked = {"any": Queries(noisy(image[random.integers(8_000, size=60)], random))}
+        rows = clustered.read_version(table, "image", live.centroids.version)
+        curve = measure(live.centroids, rows, asked)["any"].to_json()
+        dataset.calibration = {"image": {"words": curve, "pictures": curve}}
+        dataset.save()
+    yield crowd, noisy(image[random.choice(np.flatnonzero(own < 6), 20)], random)
+    with django_db_blocker.unblock():
+        schema.drop(table)
+        dataset.delete()
+
+
+def noisy(vectors: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    noise = unit(random.standard_normal(vectors.shape))
+    return unit(vectors + noise).astype(np.float32)
+
+
+def test_a_filter_far_from_the_query_costs_no_recall(cornered):
+    crowd, vectors = cornered
+    wide = Filters(min_width=900, nsfw="any", dedupe=False)
+    holding = client.rows(
+        "SELECT DISTINCT cluster FROM item_cornered_IMAGE WHERE width = 900"
+    )
+    count = 0
+    for vector in vectors:
+        true = answer(crowd, {"image": vector}, wide, 20)
+        with statements() as sent:
+            page = find("cornered", vector, filters=wide, limit=20)
+        read = json.loads(str(sent[-1][1]["clusters"]))
+        assert set(read) < {row["cluster"] for row in holding}
+        count += len(set(crowd.rows_of(page.hits)) & set(true.rows))
+    assert count >= 0.95 * 20 * len(vectors)
+    assert not page.matching.estimated
+    assert page.matching.items == (crowd.column("width") == 900).sum()
+
+
+def test_rows_that_pass_are_counted_once_a_revision(cornered):
+    crowd, vectors = cornered
+    filters = Filters(max_width=300, nsfw="any")
+    narrow = crowd.ids[crowd.column("width") == 300]
+    dataset = Dataset.objects.get(slug="cornered")
+    counts = [narrow_count(vectors[0], filters)]
+    remove(dataset, narrow[:7])
+    counts.append(narrow_count(vectors[1], filters))
+    dataset.index_revision += 1
+    dataset.save()
+    counts.append(narrow_count(vectors[0], filters))
+    assert counts == [(1, len(narrow)), (0, len(narrow)), (1, len(narrow) - 7)]
+
+
+def narrow_count(vector: np.ndarray, filters: Filters) -> tuple[int, int]:
+    """Return how often rows are counted by a search, and what it says."""
+    with statements() as sent:
+        page = find("cornered", vector, filters=filters, limit=10)
+    return sum("AS passing" in sql for sql, _ in sent), page.matching.items
+
+
+def test_of_large_tables_a_sample_is_counted(cornered, monkeypatch):
+    crowd, vectors = cornered
+    monkeypatch.setattr(centroids, "MAX_COUNTED_ROWS", 4_000)
+    filters = Filters(min_width=899, nsfw="any", dedupe=False)
+    there = (crowd.column("width") == 900).sum()
+    page = find("cornered", vectors[0], filters=filters, limit=10)
+    assert page.matching.estimated and len(page.hits) == 10
+    assert page.matching.items == pytest.approx(there, rel=0.5)
+
+
 @pytest.mark.parametrize("field", ["image", "both"])
 def test_pages_neither_repeat_nor_leave_out(gathered, field):
     vector, filters = vectors_near(gathered, 1)[0], Filters(caption="fifth")
@@ -380,6 +465,11 @@ def test_a_search_reads_the_same_clusters_of_all_nodes(nodes):
         assert not page.exact
         count += len(set(crowd.rows_of(page.hits)) & set(true.rows))
     assert count >= 40
+    # Those that pass are counted on both.
+    narrow = Filters(max_width=5_000, nsfw="any")
+    there = (crowd.column("width") <= 5_000) & (crowd.column("deleted") == 0)
+    page = find("spreadout", vector, filters=narrow, limit=10)
+    assert page.matching == service.Matching(there.sum(), estimated=False)
 
 
 @pytest.mark.parametrize("clusters", [1, 30])

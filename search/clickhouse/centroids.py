@@ -15,13 +15,31 @@ import pyarrow as pa
 from search.clustering.centroids import Centroids
 
 from . import client, cluster, schema
-from .schema import ItemTable
+from .filters import NOT_REMOVED, Condition
+from .schema import CLUSTERED_GRANULE, ItemTable
 from .writer import existing_clustered, list_array
 
 CLUSTER_BITS = 24  # of a row's cluster: its number in a version, which is above
 MAX_VERSION = 255
 METRICS = {"cosineDistance": "cosine", "L2Distance": "L2"}  # of search.clustering
 ROWS_AT_ONCE = 16_384  # of centroids that are inserted: 32 MB at 512 dimensions
+# Up to so many rows of a table, all are counted that pass a condition.
+MAX_COUNTED_ROWS = 2_000_000
+LEAST_SAMPLED = 0.1  # rows taken to pass of a cluster, where none of a sample did
+
+
+@dataclass(frozen=True, eq=False)
+class Passing:
+    """The rows of a table that pass a condition, by cluster.
+
+    A cluster with such rows on two nodes is there twice. `counts` are of one granule in
+    `step`. `visible` are the rows of all granules that are not removed, either.
+    """
+
+    clusters: np.ndarray  # int64, as rows have them
+    counts: np.ndarray  # int64
+    step: int
+    visible: int
 
 
 @dataclass(frozen=True)
@@ -38,6 +56,21 @@ class LiveVersion:
     def first_cluster(self) -> int:
         """The number in rows of the first cluster; others follow."""
         return self.centroids.version << CLUSTER_BITS
+
+    def route(
+        self, vector: np.ndarray, share: float, passing: Passing | None = None
+    ) -> np.ndarray:
+        """Return the clusters to read, numbered within the version: uint32."""
+        if not self.sizes.any():
+            # Those to which the first rows move now are not known yet.
+            return self.centroids.route(vector, share, np.ones_like(self.sizes))
+        if passing is None:
+            return self.centroids.route(vector, share, self.sizes)
+        counts = _by_cluster(self.centroids, passing.clusters, passing.counts)
+        if passing.step > 1:
+            # Of the rows that were not counted, some pass.
+            counts = np.maximum(counts, LEAST_SAMPLED)
+        return self.centroids.route(vector, share, self.sizes, counts)
 
 
 def create(table: ItemTable) -> None:
@@ -153,13 +186,71 @@ def live_versions(table: ItemTable, field: str) -> list[LiveVersion]:
 def _load_live(table: ItemTable, field: str) -> list[LiveVersion]:
     numbers, rows = cluster_sizes(table.clustered(field))
     live = []
-    for version, centroids in load(table, field).items():
-        own = numbers >> CLUSTER_BITS == version
-        sizes = np.bincount(
-            numbers[own] - (version << CLUSTER_BITS), rows[own], len(centroids)
-        )
-        live.append(LiveVersion(centroids, sizes.astype(np.int64)))
+    for centroids in load(table, field).values():
+        live.append(LiveVersion(centroids, _by_cluster(centroids, numbers, rows)))
     return live
+
+
+def _by_cluster(
+    centroids: Centroids, clusters: np.ndarray, counts: np.ndarray
+) -> np.ndarray:
+    """Return the counts of each cluster of a version: int64."""
+    own = clusters >> CLUSTER_BITS == centroids.version
+    numbers = clusters[own] - (centroids.version << CLUSTER_BITS)
+    return np.bincount(numbers, counts[own], len(centroids)).astype(np.int64)
+
+
+def row_count(live: list[LiveVersion]) -> int:
+    return sum(int(version.sizes.sum()) for version in live)
+
+
+def route(
+    live: list[LiveVersion],
+    vector: np.ndarray,
+    share: float,
+    passing: Passing | None = None,
+) -> tuple[np.ndarray | None, int]:
+    """Return the clusters to read, None for all, and how many rows they have.
+
+    Rows may belong to the clusters of several versions, while they are moved. In each,
+    a share of them is read, and of those passing a condition.
+    """
+    if share >= 1:
+        return None, row_count(live)
+    clusters, rows = [], 0
+    for version in live:
+        routed = version.route(vector, share, passing)
+        clusters.append(routed + np.uint32(version.first_cluster))
+        rows += int(version.sizes[routed].sum())
+    if sum(map(len, clusters)) == sum(len(version.centroids) for version in live):
+        return None, rows
+    return np.concatenate(clusters), rows
+
+
+def count_passing(table: ItemTable, condition: Condition, rows: int) -> Passing:
+    """Count the rows of a clustered table that pass a condition.
+
+    `rows` is how many it has. MAX_COUNTED_ROWS at most are read, in granules at equal
+    distances.
+    """
+    step = max(1, -(-rows // MAX_COUNTED_ROWS))
+    if step > 1:
+        granule = f"modulo(intDiv(_part_offset, {CLUSTERED_GRANULE}), {step}) = 0"
+        condition = Condition(granule).and_(condition.sql, **condition.parameters)
+    sql = (
+        f"SELECT cluster, count() AS passing, countIf({NOT_REMOVED}) AS visible "
+        f"FROM {table.name} {condition.where} GROUP BY cluster"
+    )
+    per_node = cluster.on_all_nodes(
+        lambda: client.exact_arrow(sql, condition.parameters)
+    )
+    counted = pa.concat_tables(per_node)
+    return Passing(
+        clusters=counted["cluster"].to_numpy().astype(np.int64),
+        counts=counted["passing"].to_numpy().astype(np.int64),
+        step=step,
+        visible=step * int(counted["visible"].to_numpy().sum()),
+    )
 
 
 def cluster_sizes(table: ItemTable) -> tuple[np.ndarray, np.ndarray]:

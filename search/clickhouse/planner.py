@@ -2,6 +2,7 @@
 
 Clusters are read as far as the dataset's calibration says. With a filter that a share s
 of the rows pass, the nearest k are as hard to find as the nearest k / s without it.
+The rows that pass may lie far from the query, so they are counted by cluster.
 
 A graph does not know filters: they apply to the candidates it returns. That is fast
 while many rows pass. When few pass, nearly all candidates would be discarded; comparing
@@ -16,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from search.errors import NotFound
 from search.query.model import MAX_RESULTS
 
-from . import client, cluster
+from . import centroids, client, cluster
 from .filters import NOT_REMOVED, Condition
 from .queries import Candidates, nearest
 from .schema import CLUSTERS, ItemTable
@@ -89,7 +91,7 @@ def search_filtered(
         wide=wanted.wide,
         vectors=wanted.vectors,
     )
-    found = search(**_plan(table, wanted, share_for, condition))
+    found = search(**_plan(table, field, wanted, share_for, condition))
     # The rows near this query may pass much less often than the samples, and some nodes
     # of a graph cannot be reached.
     if len(found) < wanted.least and not found.exact:
@@ -99,6 +101,7 @@ def search_filtered(
 
 def _plan(
     table: ItemTable,
+    field: str,
     wanted: Wanted,
     share_for: ShareFor,
     condition: Condition,
@@ -107,13 +110,14 @@ def _plan(
     by_clusters = table.index == CLUSTERS
     if wanted.exact or not (condition or by_clusters):
         return {"exact": wanted.exact}
-    passing = Selectivity(1.0, 0)
-    if condition:
-        passing = estimate_selectivity(table, condition)
-        if passing.rows <= MAX_EXACT_ROWS:
-            return {"exact": True}
+    if not condition:
+        return {"exact": False, "share": share_for(wanted.rank)}
+    passing = estimate_selectivity(table, condition, field)
+    if passing.rows <= MAX_EXACT_ROWS:
+        return {"exact": True}
     if by_clusters:
-        return {"exact": False, "share": share_for(wanted.rank / passing.share)}
+        share = share_for(wanted.rank / passing.share)
+        return {"exact": False, "share": share, "passing": passing.by_cluster}
     if MAX_RESULTS * passing.share < MARGIN * wanted.least:
         return {"exact": True}
     # Fetch enough candidates for the filter to leave as many as are wanted.
@@ -123,31 +127,61 @@ def _plan(
 
 @dataclass(frozen=True)
 class Selectivity:
-    """An estimate of how many rows of a table pass a condition.
+    """The rows of a table that pass a condition and are not removed.
 
-    `counted` if the sample was the whole table.
+    `counted` if this is no estimate. Those of a field's clusters are also `by_cluster`.
     """
 
     share: float
     rows: int
-    counted: bool = False
+    counted: bool
+    by_cluster: centroids.Passing | None = None
 
 
-def estimate_selectivity(table: ItemTable, condition: Condition) -> Selectivity:
-    """Estimate a selectivity from samples of each part; cached for ESTIMATE_CACHE_S."""
+EMPTY = Selectivity(0.0, 0, counted=True)
+
+
+def estimate_selectivity(
+    table: ItemTable, condition: Condition, field: str = "image"
+) -> Selectivity:
+    """Count the rows of a field's clusters, or sample each part of a graph's table.
+
+    Cached for ESTIMATE_CACHE_S, and counts until rows are published.
+    """
     parameters = tuple(condition.parameters.items())
+    slot = _time_slot(ESTIMATE_CACHE_S)
+    if table.index == CLUSTERS:
+        return _count_passing(table, field, condition.sql, parameters, slot)
     largest, total = _sizes(table, _time_slot(SIZES_CACHE_S))
     if not total:
-        return Selectivity(0.0, 0)
-    share = _estimate_share(
-        table, condition.sql, parameters, largest, _time_slot(ESTIMATE_CACHE_S)
-    )
+        return EMPTY
+    share = _estimate_share(table, condition.sql, parameters, largest, slot)
     return Selectivity(share, round(share * total), largest <= WHOLE_ROWS)
 
 
 def _time_slot(seconds: int) -> int:
     """Return a number that changes after some seconds, to expire an lru_cache."""
     return int(time.monotonic() / seconds)
+
+
+@lru_cache(maxsize=100)  # of up to 16 bytes a cluster
+def _count_passing(
+    table: ItemTable,
+    field: str,
+    sql: str,
+    parameters: tuple[tuple[str, object], ...],
+    _slot: int,
+) -> Selectivity:
+    try:
+        live = centroids.live_versions(table, field)
+    except NotFound:  # there are no rows yet
+        return EMPTY
+    total = centroids.row_count(live)
+    passing = centroids.count_passing(
+        table.clustered(field), Condition(sql, dict(parameters)), total
+    )
+    share = passing.visible / max(total, passing.visible, 1)
+    return Selectivity(share, passing.visible, passing.step == 1, passing)
 
 
 @lru_cache(maxsize=100)

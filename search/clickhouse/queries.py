@@ -184,6 +184,7 @@ def nearest(
     exact: bool,
     multiplier: float = 1.0,
     share: float | None = None,
+    passing: centroids.Passing | None = None,
     whole: bool = False,
     vectors: bool = False,
     wide: bool = False,
@@ -192,13 +193,14 @@ def nearest(
 
     `vector` is float32 of the table's dimension; `count` at most MAX_RESULTS. A search
     that is not exact reads the clusters that hold a `share` of the rows; without one,
-    UNCALIBRATED_ROWS. A graph does not know the condition: it returns `multiplier`
-    times `count` candidates, at most MAX_RESULTS, of which those that pass remain.
-    `whole` and `vectors` ask for the `rows` and the `vectors` of the candidates. `wide`
-    searches a graph as for many candidates.
+    UNCALIBRATED_ROWS; `passing` are those that pass the condition. A graph does not
+    know the condition: it returns `multiplier` times `count` candidates, at most
+    MAX_RESULTS, of which those that pass remain. `whole` and `vectors` ask for the
+    `rows` and the `vectors` of the candidates. `wide` searches a graph as for many
+    candidates.
     """
     if table.index == CLUSTERS:
-        reading = read_clusters(table, field, vector, 1.0 if exact else share)
+        reading = read_clusters(table, field, vector, 1.0 if exact else share, passing)
     else:
         reading = read_graph(table, field, vector, count, exact, multiplier, wide)
     sql = reading.sql(condition, whole, vectors)
@@ -213,15 +215,22 @@ def nearest(
 
 
 def read_clusters(
-    table: ItemTable, field: str, vector: np.ndarray, share: float | None
+    table: ItemTable,
+    field: str,
+    vector: np.ndarray,
+    share: float | None,
+    passing: centroids.Passing | None = None,
 ) -> Reading:
-    """Read the clusters nearest to a vector, which hold a share of the rows.
+    """Read the clusters nearest to a vector that centroids.route() returns.
 
     The tables' vectors are relative to the mean, and of unit length before if the
     metric is the cosine, which then is the inner product.
     """
     clustered, mean = table.clustered(field), table.mean(field)
-    clusters, rows = _route(table, field, vector, share)
+    live = centroids.live_versions(table, field)
+    if share is None:
+        share = UNCALIBRATED_ROWS / max(centroids.row_count(live), 1)
+    clusters, rows = centroids.route(live, vector, share, passing)
     parameters: dict[str, Any] = {}
     if table.metric == "L2Distance":
         distance, query = f"L2Distance(vector, {QUERY})", vector - mean
@@ -250,32 +259,6 @@ def read_clusters(
         image="vector" if field == "image" else "",
         mean=mean,
     )
-
-
-def _route(
-    table: ItemTable, field: str, vector: np.ndarray, share: float | None
-) -> tuple[np.ndarray | None, int]:
-    """Return the clusters to read, None for all, and how many rows they have.
-
-    Rows may belong to the clusters of several versions, while they are moved.
-    """
-    live = centroids.live_versions(table, field)
-    total = sum(int(version.sizes.sum()) for version in live)
-    if share is None:
-        share = UNCALIBRATED_ROWS / max(total, 1)
-    if share >= 1:
-        return None, total
-    clusters, rows = [], 0
-    for version in live:
-        # Those of a version to which the first rows move now are not known yet.
-        known = version.sizes.any()
-        sizes = version.sizes if known else np.ones_like(version.sizes)
-        routed = version.centroids.route(vector, share, sizes)
-        clusters.append(routed + np.uint32(version.first_cluster))
-        rows += int(version.sizes[routed].sum())
-    if sum(map(len, clusters)) == sum(len(version.centroids) for version in live):
-        return None, total
-    return np.concatenate(clusters), rows
 
 
 def read_graph(

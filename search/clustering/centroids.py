@@ -108,26 +108,31 @@ class Centroids:
 
         They hold at least `share` of all rows; `sizes` are the rows of each cluster.
         `passing` are those of them that pass the conditions of a search, or an estimate
-        in proportion: then also `share` of these is read. Without it, conditions that
-        most of the nearest rows fail cost up to half of the recall. A share of 1 or
-        more returns all clusters, those without rows too.
+        in proportion: then also `share` of these is read, and clusters without any are
+        left out in favour of further ones. Without it, conditions that most of the
+        nearest rows fail cost up to half of the recall. A share of 1 or more returns
+        all clusters, those without rows too.
         """
         if share >= 1 or len(self) == 1:
             return np.arange(len(self), dtype=np.uint32)
-        counts = [sizes] if passing is None else [sizes, passing]
+        aims = [(sizes, share * sizes.sum())]
+        if passing is not None:
+            aims = [(sizes * (passing > 0), aims[0][1])]
+            aims.append((passing, share * passing.sum()))
         with one_blas_thread():
             clusters = self._likely(query, share)
             if clusters is None or any(
-                each[clusters].sum() < share * each.sum() for each in counts
+                counts[clusters].sum() < aim for counts, aim in aims
             ):
                 clusters = np.arange(len(self))
                 scores = self.vectors @ query + self.bias
             else:
                 scores = self.vectors[clusters] @ query + self.bias[clusters]
         clusters = clusters[np.argsort(-scores, kind="stable")]
+        if passing is not None:
+            clusters = clusters[passing[clusters] > 0]
         last = max(
-            np.searchsorted(np.cumsum(each[clusters]), share * each.sum())
-            for each in counts
+            np.searchsorted(np.cumsum(counts[clusters]), aim) for counts, aim in aims
         )
         return clusters[: last + 1].astype(np.uint32)
 

@@ -221,7 +221,8 @@ def _matching(index: DatasetIndex, ranking: Ranking) -> Matching | None:
     if is_whole and ranking.filters.cutoff is None:
         there = int(np.count_nonzero(ranking.hidden != REMOVED))
         return Matching(there, estimated=False)
-    passing = estimate_selectivity(index.table, condition)
+    field = next(iter(ranking.vectors))  # that the search has counted
+    passing = estimate_selectivity(index.table, condition, field)
     return Matching(passing.rows, estimated=not passing.counted)
 
 
