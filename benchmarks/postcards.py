@@ -1,10 +1,12 @@
 """The example dataset from drawing to search, on this machine.
 
-    .venv/bin/python benchmarks/postcards.py
+    .venv/bin/python benchmarks/postcards.py [--index graph]
 
-Works in a folder of its own. Times depend on the machine; compare the ratios.
+Works in a folder of its own. So few rows are one cluster, of which all is read. Times
+depend on the machine; compare the ratios.
 """
 
+import argparse
 import os
 import statistics
 import sys
@@ -30,6 +32,7 @@ from django.test import Client  # noqa: E402
 from postcards.shards import MODEL, write_shard  # noqa: E402
 from search.clickhouse import queries  # noqa: E402
 from search.clickhouse.filters import Condition  # noqa: E402
+from search.clickhouse.schema import CLUSTERS  # noqa: E402
 from search.encoder import local_encoder  # noqa: E402
 from search.ingestion import control, publishing, shard_run  # noqa: E402
 from search.models import Dataset, Shard  # noqa: E402
@@ -41,18 +44,26 @@ ROUNDS = 200
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--index", choices=Dataset.Index.values, default=CLUSTERS)
+    index = parser.parse_args().index
     call_command("migrate", verbosity=0)
     shards = Path(FOLDER.name) / "shards"
     local_encoder(MODEL, "").encode_texts(["loaded beforehand"])
     print(rate("draw and embed", lambda: write_shard(shards, 0, ROWS, lambda _: None)))
     dataset = Dataset.objects.create(
-        slug="postcards", title="Postcards", model=MODEL, weights="", source=str(shards)
+        slug="postcards",
+        title="Postcards",
+        model=MODEL,
+        weights="",
+        source=str(shards),
+        index=index,
     )
     control.discover_shards(dataset)
     dataset.shards.update(state=Shard.State.QUEUED)
     key = dataset.shards.get().pk
     print(rate("bring in, no index yet", lambda: shard_run.ingest(key)))
-    print(rate("build both indexes", lambda: publishing.publish(dataset, 0)))
+    print(rate(f"publish, {index}", lambda: publishing.publish(dataset, 0)))
     print(f"{'of ' + format(ROUNDS) + ' searches':34} {'p50 ms':>8} {'p95 ms':>8}")
     for name, search in searches(dataset).items():
         print(latency(name, search))

@@ -65,7 +65,7 @@ def test_words_are_searched_for_by_get(api, path):
     body = answer.json()
     assert answer.status_code == 200
     assert body["dataset"] == "postcards"
-    assert body["exact"] is False
+    assert body["exact"] is True
     assert set(body["hidden"]) == {"nsfw", "duplicates", "removed"}
     assert body["matching"] is None
     assert body["truncated"] == []

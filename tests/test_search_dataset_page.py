@@ -20,6 +20,7 @@ def figures(**changed) -> dict:
         "asked": "words",
         "queries": 100,
         "width": 1000,
+        "share": None,
         "recall_1": 0.99,
         "recall_10": 0.973,
         "recall_100": 0.962,
@@ -40,7 +41,10 @@ def evaluated(dataset: Dataset, *measured: dict) -> None:
         words=Evaluation.Words.CAPTIONS,
         rows=2000,
         rows_without_index=0,
-        figures=[*measured, figures(name="neighbours", asked="picture", queries=30)],
+        figures=[
+            *measured,
+            {**measured[-1], "name": "neighbours", "asked": "picture", "queries": 30},
+        ],
     )
 
 
@@ -58,9 +62,7 @@ def test_the_page_tells_what_the_dataset_is(client, postcards_dataset):
         "2 ingested",
         "local-dir:postcards/model",
         "512 numbers, compared by cosine distance",
-        "32 connections (M)",
-        "64 candidates at construction (ef_construction)",
-        "vectors as bf16",
+        "one cluster, all of which is read, vectors as bf16",
         "All rows are indexed.",
     ):
         assert told in page.text
@@ -75,16 +77,17 @@ def test_the_page_tells_what_the_dataset_is(client, postcards_dataset):
 
 def test_the_last_evaluation_is_shown_with_its_figures(client, postcards_dataset):
     evaluated(postcards_dataset, figures(name="an old search"))
-    evaluated(postcards_dataset, figures())
+    evaluated(postcards_dataset, figures(share=0.05))
     page = page_of(client, "postcards")
     assert "an old search" not in page.text
-    assert "pictures by words 0.990 0.973 0.962 11 – 14 28 – 34" in page.text
+    assert "pictures by words 5.00% 0.990 0.973 0.962 11 – 14 28 – 34" in page.text
     assert "with 30 pictures and 100 captions of the dataset" in page.text
     assert "What to do" not in page.text
     assert not page.all("td", "class")
 
 
 def test_advice_appears_when_recall_is_low(client, postcards_dataset):
+    Dataset.objects.filter(pk=postcards_dataset.pk).update(index="graph")
     evaluated(postcards_dataset, figures(recall_10=0.93), figures())
     page = page_of(client, "postcards")
     assert page.all("td", "class") == ["low"]
@@ -97,7 +100,7 @@ def test_rows_without_an_index_are_counted(client, tmp_path):
     for number in (0, 4):  # of two partitions
         facts = {"url": ["http://e.org/1.jpg"] * 40, "caption": ["a house"] * 40}
         write_shard(tmp_path, number, rows=40, metadata=facts)
-    dataset = tiny_dataset(tmp_path, slug="half", title="Half")
+    dataset = tiny_dataset(tmp_path, slug="half", title="Half", index="graph")
     build = writer.build_indexes
     first = lambda table, partition: partition or build(table, partition)  # noqa: E731
     try:
@@ -110,13 +113,17 @@ def test_rows_without_an_index_are_counted(client, tmp_path):
 
 
 def test_a_dataset_without_items_has_a_page(client):
-    dataset = Dataset.objects.create(slug="new", title="New", index_quantization="i8")
+    dataset = Dataset.objects.create(
+        slug="new", title="New", index="graph", index_quantization="i8"
+    )
     Shard.objects.create(dataset=dataset, number=0, state=Shard.State.FAILED)
     Shard.objects.create(dataset=dataset, number=1)
     page = page_of(client, "new")
     assert "Pictures0" in page.text
     assert "1 pending, 1 failed" in page.text
     assert "There is nothing to search yet." in page.text
+    assert "32 connections (M)" in page.text
+    assert "64 candidates at construction (ef_construction)" in page.text
     assert "vectors as i8, with rescoring" in page.text
 
 

@@ -82,6 +82,8 @@ def test_all_parts_of_the_table_have_their_index(postcards_dataset):
     assert state["rows"] == 2000
     assert state["parts"] == 1
     assert state["parts_without_index"] == 0
+    # The embeddings of images and captions, in the main table and in clusters.
+    assert state["bytes"] > 2000 * 4 * 512 * 2
 
 
 def test_both_fields_give_each_item_its_better_similarity(stored):

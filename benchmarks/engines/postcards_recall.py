@@ -7,6 +7,7 @@ from statistics import mean, median
 
 from postcards.evaluate import QUERIES
 from postcards.shards import MODEL, write_shard
+from search.evaluation import calibration
 from search.ingestion import control, publishing, shard_run
 from search.models import Dataset, Shard
 from search.query.filters import Filters
@@ -59,4 +60,5 @@ def bring_in(rows: int, folder: Path) -> None:
     made.shards.update(state=Shard.State.QUEUED)
     shard_run.ingest(made.shards.get().pk)
     publishing.publish(made, 0)
+    calibration.calibrate(made.pk)
     (folder / f"postcards-{rows}").touch()

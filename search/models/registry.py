@@ -173,9 +173,10 @@ class Dataset(models.Model):
     index = models.CharField(
         max_length=8,
         choices=Index.choices,
-        default=Index.GRAPH,
-        help_text="What is searched: clusters need no memory, find more, and take any "
-        "filter; a graph answers in the fewest milliseconds while it fits into memory.",
+        default=Index.CLUSTERS,
+        help_text="What is searched: clusters, the default, need no memory, find more, "
+        "and take any filter; a graph answers in the fewest milliseconds while it fits "
+        "into memory.",
     )
     index_connections = models.PositiveIntegerField(
         default=32,
