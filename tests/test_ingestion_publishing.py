@@ -1,5 +1,7 @@
 """Publishing shards that have arrived: one partition at a time, completely."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
 
@@ -409,6 +411,29 @@ def test_what_is_taken_down_during_publication_does_not_come_back(tiny, at_step)
     at_step("build_indexes", lambda: takedowns.take_down(tiny, 7, "asked for"))
     assert publish(tiny) == [0]
     assert ids_of(tiny) == [i for i in ids(0, 1, 4) if i != 7]
+
+
+def test_what_is_hidden_while_its_partition_is_replaced_is_hidden(tiny):
+    """Replacing a partition aborts the mutation, whose changes the new rows lack."""
+    import_all(tiny)
+    table = tiny.item_table
+    rebuilt = table.rebuilt(0, "next")
+    writer.assemble(table, 0, rebuilt, [], [])
+    slowly = "sleepEachRow(0.005) = 0 AND id = 1"
+    with ThreadPoolExecutor(1) as pool:
+        hiding = pool.submit(writer.hide, table, slowly, {})
+        while not mutations_running(table.name):
+            time.sleep(0.01)
+        client.command(
+            f"ALTER TABLE {table.name} REPLACE PARTITION 0 FROM {rebuilt.name}"
+        )
+        hiding.result()
+    assert ids_of(tiny) == [each for each in ids(0, 1, 4) if each != 1]
+
+
+def mutations_running(name: str) -> bool:
+    sql = "SELECT 1 FROM system.merges WHERE table = {name:String} AND is_mutation"
+    return bool(client.rows(sql, {"name": name}))
 
 
 def test_a_dataset_dropped_during_publication_is_gone(tiny, at_step):

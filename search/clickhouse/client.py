@@ -10,7 +10,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -50,8 +50,10 @@ CONNECT_TIMEOUT_S = 2
 QUERY_TIMEOUT_S = 10
 LONG_TIMEOUT_S = 24 * 3600  # an index over millions of rows takes hours
 INDEX_BUSY = "Too many threads"
-SEARCH_RETRIES = 5
-SEARCH_RETRY_PAUSE_S = 0.05
+SEARCH_ATTEMPTS = 5
+MUTATION_ABORTED = "Cancelled mutating parts"
+MUTATION_ATTEMPTS = 8
+RETRY_PAUSE_S = 0.05
 
 
 class Slots(dict[str, threading.BoundedSemaphore]):
@@ -109,18 +111,16 @@ def exact_arrow(sql: str, parameters: dict[str, Any], **query_settings: Any) -> 
 
 
 def nearest_arrow(sql: str, parameters: dict[str, Any], **query_settings: Any) -> Any:
-    """Search a vector index like `arrow`, once a slot is free."""
-    for attempt in range(SEARCH_RETRIES):
+    """Search a vector index like `arrow`, once a slot is free.
+
+    Other processes may fill the index of a server; then it searches again.
+    """
+
+    def search() -> Any:
         with _slot(_search_slots):
-            try:
-                return arrow(sql, parameters, **query_settings)
-            except SearchUnavailable as error:
-                # Other processes may fill the index of a server.
-                is_busy = INDEX_BUSY in str(error.__cause__)
-                if not is_busy or attempt == SEARCH_RETRIES - 1:
-                    raise
-        time.sleep(SEARCH_RETRY_PAUSE_S * 2**attempt)
-    raise AssertionError("the last attempt returns or raises")
+            return arrow(sql, parameters, **query_settings)
+
+    return _retried(search, INDEX_BUSY, SEARCH_ATTEMPTS)
 
 
 def command(
@@ -131,6 +131,31 @@ def command(
         _client(LONG_TIMEOUT_S).command(
             sql, parameters=parameters, settings=query_settings
         )
+
+
+def mutate(sql: str, parameters: dict[str, Any] | None = None) -> None:
+    """Run a mutation until it is done, which may run more than once.
+
+    Replacing a partition aborts the mutations of its parts, and the new parts lack
+    their changes.
+    """
+    _retried(
+        lambda: command(sql, parameters, mutations_sync=1),
+        MUTATION_ABORTED,
+        MUTATION_ATTEMPTS,
+    )
+
+
+def _retried(run: Callable[[], Any], reason: str, attempts: int) -> Any:
+    """Return the result of the first attempt that the engine does not break off."""
+    for attempt in range(attempts):
+        try:
+            return run()
+        except SearchUnavailable as error:
+            if reason not in str(error.__cause__) or attempt == attempts - 1:
+                raise
+        time.sleep(RETRY_PAUSE_S * 2**attempt)
+    raise AssertionError("the last attempt returns or raises")
 
 
 class Plain:

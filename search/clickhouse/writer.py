@@ -194,8 +194,7 @@ def hide(table: ItemTable, sql: str, parameters: dict[str, Any]) -> None:
         statement = (
             f"ALTER TABLE {each.name} UPDATE deleted = 1 WHERE deleted = 0 AND ({sql})"
         )
-        update = partial(client.command, statement, parameters, mutations_sync=1)
-        schema.read_table(each, update)
+        schema.read_table(each, partial(client.mutate, statement, parameters))
 
 
 def existing_clustered(table: ItemTable) -> list[ItemTable]:
