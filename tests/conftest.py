@@ -304,6 +304,7 @@ class Server:
     password: str  # of the account admin
     process: subprocess.Popen
     log: Path
+    var_dir: Path
 
 
 @pytest.fixture(scope="session")
@@ -381,6 +382,7 @@ class started_server:
         program: tuple[str, ...] = ("manage.py",),
     ):
         self.log = log
+        self.var_dir = Path(environment["VAR_DIR"])
         with log.open("w") as output:
             self.process = subprocess.Popen(
                 [sys.executable, *program, "serve", *options],
@@ -402,6 +404,7 @@ class started_server:
             password=password[1] if password else "",
             process=self.process,
             log=self.log,
+            var_dir=self.var_dir,
         )
 
     def wait_for(self, sentence: str) -> str:

@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import requests
@@ -45,6 +47,13 @@ def token_of(server: Server, name: str) -> str:
         f"{server.url}/account/tokens", {"name": "examples", "days": "", **form}
     )
     return re.search(r"laion_[\w-]+", made.text)[0]
+
+
+def forget_picks(server: Server) -> None:
+    """Delete what tests of other modules picked on a server, as the examples count."""
+    ledger = sqlite3.connect(server.var_dir / "laionweb.sqlite3", timeout=30)
+    with closing(ledger), ledger:
+        ledger.execute("DELETE FROM search_pick")
 
 
 def csrf_in(page: requests.Response) -> dict[str, str]:
