@@ -30,7 +30,7 @@ SCOPES = {
     "copy": "copies",
     "pick": "pictures picked",
 }
-PERIODS = {"s": (1, "second"), "m": (60, "minute"), "h": (3600, "hour")}
+PERIODS = {"s": (1, "a second"), "m": (60, "a minute"), "h": (3600, "an hour")}
 IPV6_NETWORK = 64  # bits of a subscriber's network, in which they choose addresses
 
 View = Callable[..., HttpResponseBase]
@@ -79,7 +79,7 @@ def check(request: Any, scope: str) -> None:
     wait = _take(f"limit-{scope}-{bucket_owner(request)}", count, seconds)
     if wait:
         raise TooManyRequests(
-            f"That is more than {count:,} {SCOPES[scope]} in a {period_name}. Please "
+            f"That is more than {count:,} {SCOPES[scope]} in {period_name}. Please "
             f"go on in {wait} second{'' if wait == 1 else 's'}.",
             retry_after_s=wait,
         )

@@ -21,8 +21,8 @@ PASSWORD = "a long password 1"
 
 @pytest.fixture(scope="module")
 def limited_server(example_server) -> Iterator:
-    """A server that allows three searches in a minute."""
-    with example_server(LIMIT_SEARCH="3/min") as server:
+    """A server that allows three searches in an hour."""
+    with example_server(LIMIT_SEARCH="3/h") as server:
         yield server
 
 
@@ -156,7 +156,7 @@ def test_whoever_searches_too_much_keeps_what_they_see(opened):
         if answer.value.status == 429:
             break
         expect(page).to_have_title(re.compile(words))
-    expect(page.locator(".toast")).to_contain_text("more than 3 searches in a minute")
+    expect(page.locator(".toast")).to_contain_text("more than 3 searches in an hour")
     assert pictures.count() > 0
     provoked(page, "429")
     page.reload()

@@ -46,4 +46,4 @@ def limit(scope: str) -> str:
     if not rate:
         return "no limit"
     count, period = read_rate(rate)
-    return f"{count:,} in a {PERIODS[period][1]}".replace("a hour", "an hour")
+    return f"{count:,} in {PERIODS[period][1]}"
