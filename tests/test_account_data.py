@@ -45,11 +45,6 @@ PASSWORD = "a long password 1"
 VECTOR = np.linspace(-1, 1, 128, dtype="<f4")
 
 
-@pytest.fixture(autouse=True)
-def quick(settings):
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
 def with_everything(name: str) -> User:
     """A user who has a row in each table that belongs to users."""
     user = User.objects.create_user(name, f"{name}@example.org", PASSWORD)

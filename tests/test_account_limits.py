@@ -47,7 +47,6 @@ def clock(monkeypatch) -> Clock:
 
 @pytest.fixture(autouse=True)
 def empty_buckets(settings):
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     settings.LIMITS = dict.fromkeys(settings.LIMITS, "3/min")
     for kept in (cache, caches["limits"]):
         kept.clear()

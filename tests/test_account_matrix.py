@@ -53,8 +53,7 @@ NAMES_OF_IDS = (
 
 
 @pytest.fixture(autouse=True)
-def quick(settings, postcards_dataset):
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+def unlimited(settings, postcards_dataset):
     settings.ACCOUNT_RATE_LIMITS = False
 
 

@@ -26,8 +26,7 @@ GIVEN = {"username": "ada", "email": "ada@example.org", "password1": PASSWORD}
 
 
 @pytest.fixture(autouse=True)
-def quick(settings):
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+def unlimited(settings):
     settings.ACCOUNT_RATE_LIMITS = False
     cache.clear()
 
