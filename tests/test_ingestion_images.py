@@ -359,7 +359,8 @@ def test_a_list_is_cut_into_shards_of_whole_stretches(
     assert len(stored) == 21
 
 
-def test_rows_of_lists_have_a_place_in_their_file(tmp_path):
+def test_rows_of_lists_have_a_place_in_their_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(image_lists, "SHARD_ROWS", 1_000)
     (tmp_path / "a.csv").write_text("url\n//e.org/1\n\n//e.org/2\n")
     urls = [f"//e.org/{i}" for i in range(image_lists.SHARD_ROWS + 3)]
     pq.write_table(pa.table({"url": urls}), tmp_path / "b.parquet")
