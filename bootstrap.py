@@ -26,7 +26,7 @@ LOG = ROOT / "var" / "setup.log"
 OLDEST = (3, 11)
 # Debian's package: how to find out whether it is installed.
 SYSTEM_PACKAGES = {
-    "chromium": lambda: shutil.which("chromium"),
+    "chromium-headless-shell": lambda: chromium(),
     "curl": lambda: shutil.which("curl"),
     "postgresql": lambda: postgres_folder(),
     "redis-server": lambda: shutil.which("redis-server"),
@@ -257,6 +257,11 @@ def postgres_folder() -> str | None:
         glob.glob("/usr/lib/postgresql/*/bin/initdb"), default=None
     )
     return found and os.path.dirname(os.path.realpath(found))
+
+
+def chromium() -> str | None:
+    """Return the browser for tests; without windows it takes a third less CPU time."""
+    return shutil.which("chromium-headless-shell") or shutil.which("chromium")
 
 
 def install_system_packages() -> None:

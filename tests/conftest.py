@@ -11,12 +11,15 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import django
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from django.conf import settings
 from filelock import FileLock
 from support.distribution import Scheduling, place_of
 
@@ -31,6 +34,14 @@ PAGE_TIMEOUT_MS = 60_000  # what happens at all, happens in less on any machine
 EXAMPLE_POSTCARDS = 600
 EMBEDDED = ("DATABASE_URL", "CLICKHOUSE_URL", "CELERY_BROKER_URL", "CACHE_URL")
 LIMITED = ("SEARCH", "IMAGE", "ITEM", "THUMBNAIL", "EXPORT", "REFINE")
+# Half a second less for each password than by the hasher of production.
+QUICK_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+SERVE_QUICKLY = f"""
+import sys
+from django.conf import settings
+from django.core.management import execute_from_command_line
+settings.PASSWORD_HASHERS = {QUICK_HASHERS}
+execute_from_command_line(["manage.py", *sys.argv[1:]])"""
 # A test that asks for one of these cannot be among the fast ones.
 STARTING_FIXTURES = {
     "browser",
@@ -85,6 +96,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     (var_dir / "static").mkdir(parents=True)
     django.setup()
+    settings.PASSWORD_HASHERS = QUICK_HASHERS
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -166,6 +178,9 @@ def postgres() -> Iterator[None]:
         yield
 
 
+SAFEGUARDS = ("fsync", "synchronous_commit", "full_page_writes")
+
+
 @contextmanager
 def started_postgres(port: int) -> Iterator[Path]:
     """A server on this port, thrown away on leaving; yields the folder of its data."""
@@ -173,7 +188,8 @@ def started_postgres(port: int) -> Iterator[Path]:
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
         shutil.chown(folder, "postgres", "postgres")
     data = folder / "data"
-    options = f"-p {port} -h 127.0.0.1 -k {folder} -c fsync=off"
+    options = f"-p {port} -h 127.0.0.1 -k {folder}"
+    options += "".join(f" -c {name}=off" for name in SAFEGUARDS)
     try:
         run_postgres("initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync")
         run_postgres(
@@ -320,33 +336,39 @@ def embedded_environment() -> Callable[..., dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def example_server(
-    embedded_environment, tmp_path_factory: pytest.TempPathFactory
+    embedded_environment, postcards_folder, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., AbstractContextManager[Server]]:
     """Starts servers as a newcomer does, with 600 postcards.
 
-    The first start, which draws and imports them, is made once: each server has a copy
-    of its VAR_DIR. Most of the thumbnails show the same postcard, as drawing them would
-    take most of the time of tests with a page.
+    But for the drawing, which would take most of the time: the postcards are there, and
+    most of their thumbnails show the same one.
     """
     first = tmp_path_factory.mktemp("first")
-    environment = embedded_environment(
-        first / "var", EXAMPLE_POSTCARDS=str(EXAMPLE_POSTCARDS)
-    )
-    starting = started_server(first / "log", environment)
-    with starting as server:
-        password = server.password
-        starting.wait_for("postcards can be searched")
-    spare_drawing(first / "var" / "thumbnails")
+    copy_first_rows(postcards_folder, first / "postcards", EXAMPLE_POSTCARDS)
+    spare_drawing(first / "thumbnails")
 
     @contextmanager
     def started(**settings: str) -> Iterator[Server]:
         folder = tmp_path_factory.mktemp("serve")
-        shutil.copytree(first / "var", folder / "var", symlinks=True)
+        shutil.copytree(first, folder / "var")
+        settings["EXAMPLE_POSTCARDS"] = str(EXAMPLE_POSTCARDS)
         environment = embedded_environment(folder / "var", **settings)
-        with started_server(folder / "log", environment) as server:
-            yield replace(server, password=password)
+        program = ("-c", SERVE_QUICKLY)
+        starting = started_server(folder / "log", environment, program=program)
+        with starting as server:
+            starting.wait_for("postcards can be searched")
+            yield server
 
     return started
+
+
+def copy_first_rows(postcards: Path, folder: Path, rows: int) -> None:
+    """Write a shard of the first rows of shard 0 of postcards."""
+    folder.mkdir()
+    for name in ("img_emb_0.npy", "text_emb_0.npy"):
+        np.save(folder / name, np.load(postcards / name)[:rows])
+    table = pq.read_table(postcards / "metadata_0.parquet")
+    pq.write_table(table.slice(0, rows), folder / "metadata_0.parquet")
 
 
 DRAWN_POSTCARDS = 12  # the guide of the API searches by one of them
@@ -486,7 +508,7 @@ def started_browser():
     expect.set_options(timeout=PAGE_TIMEOUT_MS)
     playwright = sync_playwright().start()
     return playwright, playwright.chromium.launch(
-        executable_path=shutil.which("chromium"), args=CHROMIUM_OPTIONS
+        executable_path=bootstrap.chromium(), args=CHROMIUM_OPTIONS
     )
 
 
