@@ -4,8 +4,8 @@ The score of a cluster for a vector is `vector · centroid + bias`, and the clus
 the highest score is the nearest. For cosine the vectors and centroids have length 1 and
 the bias is 0; for L2 it is -|centroid|² / 2, which orders clusters by distance.
 
-Centroids are grouped around parents. From MIN_TWO_LEVELS clusters on, a row is compared
-with those of the best parents. Queries by words lie far from all images, and
+Centroids are grouped around parents. If there are enough of these, a row is compared
+with the clusters of the best of them. Queries by words lie far from all images, and
 parents say little about where their neighbours are. Instead, all centroids are compared
 with a query in their principal directions, and the best of them in full.
 """
@@ -17,9 +17,14 @@ import numpy as np
 
 from search.clustering.vectors import one_blas_thread
 
-BLOCK_ROWS = 16_384  # rows that are assigned at once: 32 MB at 512 dimensions
+# Rows that are assigned at once. Few stay in the processor's cache, where they are read
+# for each of their best parents; few rows a parent waste arithmetic.
+BLOCK_ROWS = 4_096  # at most: 8 MB at 512 dimensions
+MIN_BLOCK_ROWS = 1_024
+ROWS_PER_PARENT = 128
 MIN_TWO_LEVELS = 1_024
 ASSIGN_PARENTS = 8  # whose clusters a row is compared with
+MIN_ASSIGN_PARENTS = 3 * ASSIGN_PARENTS  # with fewer, a row is compared with all clusters
 # Comparing by these directions first costs 0.4 of comparing all in full; with fewer,
 # 4 / 16, it lost 0.001 to 0.007 of the recall at a million rows.
 PRINCIPAL_SHARE = 5 / 16
@@ -68,14 +73,16 @@ class Centroids:
         found = np.zeros(len(vectors), np.uint32)
         if len(self) == 1:
             return found
+        rows = len(self._bounds) * ROWS_PER_PARENT // ASSIGN_PARENTS
+        rows = min(max(rows, MIN_BLOCK_ROWS), BLOCK_ROWS)
         with one_blas_thread():
-            for start in range(0, len(vectors), BLOCK_ROWS):
-                block = np.asarray(vectors[start : start + BLOCK_ROWS], np.float32)
-                found[start : start + BLOCK_ROWS] = self._assigned(block)
+            for start in range(0, len(vectors), rows):
+                block = np.asarray(vectors[start : start + rows], np.float32)
+                found[start : start + rows] = self._assigned(block)
         return found
 
     def _assigned(self, block: np.ndarray) -> np.ndarray:
-        if len(self) < MIN_TWO_LEVELS or len(self._bounds) <= ASSIGN_PARENTS + 1:
+        if len(self._bounds) <= MIN_ASSIGN_PARENTS:
             return np.argmax(block @ self.vectors.T + self.bias, axis=1)
         upper, upper_bias = self._upper
         scores = block @ upper.T + upper_bias

@@ -18,8 +18,8 @@ MANY_ROWS = 1_000_000
 SAMPLE_PER_CLUSTER = 32  # rows to train with; 64 let queries read a tenth less
 MIN_SAMPLE_PER_CLUSTER = 16
 MAX_ROWS_PER_MEAN = 128  # in one k-means, whose rows are all in memory
-ITERATIONS = 10
-REFINEMENTS = 1
+MAX_ITERATIONS = 10
+SETTLED = 0.02  # share of the rows, of which fewer move in the last iteration
 MIN_PARTS = 256  # clusters, from which on they are trained in parts
 
 
@@ -46,8 +46,7 @@ def train(
             means = _kmeans(sample, np.arange(len(sample)), clusters, metric, random)
         else:
             means = _kmeans_of_parts(sample, clusters, metric, random)
-        for _ in range(REFINEMENTS):
-            means = _moved(sample, _grouped(means, metric, random, version))
+        means = _moved(sample, _grouped(means, metric, random, version))
         return _grouped(means, metric, random, version)
 
 
@@ -90,13 +89,16 @@ def _kmeans(
         rows = np.sort(random.choice(rows, clusters * MAX_ROWS_PER_MEAN, replace=False))
     vectors = _read(sample, rows, metric)
     means = vectors[random.choice(len(vectors), clusters, replace=False)]
-    for _ in range(ITERATIONS):
-        labels = _one_level(means, metric).assign(vectors)
+    labels = np.full(len(vectors), -1)
+    for _ in range(MAX_ITERATIONS):
+        before, labels = labels, _one_level(means, metric).assign(vectors)
         sums, counts = _sums(vectors, labels, clusters)
         # A cluster that lost all its rows starts again from a row drawn by chance.
         empty = counts == 0
         means = sums / np.maximum(counts, 1)[:, None].astype(np.float32)
         means[empty] = vectors[random.integers(len(vectors), size=empty.sum())]
+        if np.count_nonzero(labels != before) < SETTLED * len(vectors):
+            break
     return means[~empty]
 
 
@@ -115,11 +117,11 @@ def _sums(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the sum of each cluster's vectors, and their number."""
     counts = np.bincount(labels, minlength=clusters)
-    ends = np.cumsum(counts)
     sums = np.zeros((clusters, vectors.shape[1]), np.float32)
-    ordered = vectors[np.argsort(labels, kind="stable")]
-    filled = counts > 0
-    sums[filled] = np.add.reduceat(ordered, (ends - counts)[filled])
+    order, end = np.argsort(labels, kind="stable"), 0
+    for cluster, count in enumerate(counts.tolist()):  # reduceat takes longer
+        start, end = end, end + count
+        np.add.reduce(vectors[order[start:end]], axis=0, out=sums[cluster])
     return sums, counts
 
 
