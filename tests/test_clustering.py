@@ -119,6 +119,7 @@ def test_one_cluster_takes_all_rows(metric):
         (1_000_000, 1_000_000, 10_000),
         (1_000_000, 16_000, 1_000),
         (16_000_000, 4_000_000, 80_000),
+        (5_850_000_000, 10**9, 2**20),
     ],
 )
 def test_number_of_clusters(count, sample, clusters):

@@ -21,7 +21,12 @@ from support.tiny_shards import (
 
 from search.clickhouse import centroids, client, clustered, schema, writer
 from search.clickhouse.centroids import CLUSTER_BITS
-from search.clickhouse.schema import PAYLOAD_COLUMNS, SHARD_BITS, VECTOR_COLUMNS
+from search.clickhouse.schema import (
+    COMPUTED_COLUMNS,
+    PAYLOAD_COLUMNS,
+    SHARD_BITS,
+    VECTOR_COLUMNS,
+)
 from search.errors import SearchUnavailable
 from search.ingestion import clusters, control, publishing, shard_run, tasks
 from search.ingestion.progress import index_work
@@ -83,7 +88,8 @@ def assert_clustered(dataset: Dataset, *fields: str) -> None:
     """
     dataset.refresh_from_db()
     table, version = dataset.item_table, dataset.training.version
-    payload = ", ".join(PAYLOAD_COLUMNS)
+    names = (*PAYLOAD_COLUMNS, *COMPUTED_COLUMNS)
+    payload = ", ".join(names)
     computed = ", ".join(VECTOR_COLUMNS.values())
     whole = rows_of(table, f"{payload}, {computed}")
     assert [each.field for each in writer.existing_clustered(table)] == list(fields)
@@ -94,7 +100,7 @@ def assert_clustered(dataset: Dataset, *fields: str) -> None:
         kept = matrix([row.pop("vector") for row in rows])
         found = np.array([row.pop("cluster") for row in rows], int)
         assert repr(rows) == repr(
-            [{name: row[name] for name in PAYLOAD_COLUMNS} for row in whole]
+            [{name: row[name] for name in names} for row in whole]
         )
         if dataset.metric == "cosineDistance":
             true /= np.linalg.norm(true, axis=1, keepdims=True)
@@ -198,9 +204,10 @@ def replace(dataset: Dataset, *numbers: int) -> None:
 def test_only_new_rows_are_assigned(tmp_path, tiny, monkeypatch):
     insert, filled = clustered._insert, []
 
-    def spy(rebuilt, field, nearest, rows):
-        filled.append((field, {each >> SHARD_BITS for each in rows["id"].to_pylist()}))
-        insert(rebuilt, field, nearest, rows)
+    def spy(rebuilt, fields, rows):
+        shards = {each >> SHARD_BITS for each in rows["id"].to_pylist()}
+        filled.append((list(fields), shards))
+        insert(rebuilt, fields, rows)
 
     monkeypatch.setattr(clustered, "_insert", spy)
     keys = queue(tiny)
@@ -212,12 +219,12 @@ def test_only_new_rows_are_assigned(tmp_path, tiny, monkeypatch):
     control.queue(tiny, tiny.shards.filter(number=1), "resume")
     shard_run.ingest(keys[1])
     publish(tiny)
-    assert filled == [("image", {1}), ("text", {1})]
+    assert filled == [(["image", "text"], {1})]
     assert_clustered(tiny, "image", "text")
     filled.clear()
     write_shard(tmp_path, 0, rows=24, image=vectors(24, 7), text=unlike(7, 24))
     replace(tiny, 0)
-    assert filled == [("image", {0}), ("text", {0})]
+    assert filled == [(["image", "text"], {0})]
     assert_clustered(tiny, "image", "text")
 
 

@@ -7,36 +7,49 @@ clusters here.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from search.clustering.centroids import Centroids
 from search.clustering.vectors import centre, from_bfloat16, round_to_bfloat16, unit
 
 from . import client, cluster, schema
 from .centroids import CLUSTER_BITS
-from .schema import PAYLOAD_COLUMNS, SHARD_BITS, WORDS_INDEX, ItemTable
+from .schema import (
+    COMPUTED_COLUMNS,
+    PAYLOAD_COLUMNS,
+    SHARD_BITS,
+    WORDS_INDEX,
+    ItemTable,
+)
 from .writer import (
     SHARD_CONDITION,
     attach_partition,
     copy_rows,
     count_by_shard,
-    list_array,
     on_its_node,
     partition_condition,
     shard_bounds,
     shards_condition,
 )
 
-BLOCK_BYTES = 64 << 20  # of the vectors that are read at once, as float32
+# Of the vectors that are read at once, as float32. Larger ones take new pages from the
+# kernel each time, which costs more than reading.
+BLOCK_BYTES = 16 << 20
+PART_ROWS = 65_536  # that are sorted at once, in the engine
 # A part is a block, and merging many hundreds at once would take memory.
 MAX_UNMERGED_ROWS = 4_000_000
 YIELDED_ROWS = 4_096  # by read_version
 # Vectors are of unit length up to the rounding of float16 and bfloat16.
 UNIT_TOLERANCE = 1e-3
-NO_WORDS_INDEX = {  # merging builds it
-    "exclude_materialize_skip_indexes_on_insert": WORDS_INDEX
+INSERT_SETTINGS: dict[str, Any] = {
+    "max_threads": 1,  # which leaves the others for searches
+    "insert_allow_materialized_columns": 1,  # which were computed before
+    "insert_deduplicate": 0,  # would hash all of the rows; each attempt starts anew
+    "exclude_materialize_skip_indexes_on_insert": WORDS_INDEX,  # merging builds it
 }
 READ_SETTINGS = {
     "max_execution_time": client.LONG_TIMEOUT_S,
@@ -114,17 +127,34 @@ def fill(
     """Insert the rows of shards into the tables of their fields.
 
     `centroids` and `shards` are by field. `report` gets the number of vectors that are
-    done.
+    done. Only ids and vectors leave the engine; rows are copied inside of it.
     """
     done = 0
     with on_its_node(rebuilt):
         for shard in sorted(set().union(*shards.values())):
-            fields = [field for field, wanted in shards.items() if shard in wanted]
-            for rows in read_vectors(rebuilt, shard, fields, PAYLOAD_COLUMNS):
-                for field in fields:
-                    _insert(rebuilt, field, centroids[field], rows)
-                done += len(rows) * len(fields)
+            used = {
+                field: centroids[field]
+                for field, wanted in shards.items()
+                if shard in wanted
+            }
+            blocks = read_vectors(rebuilt, shard, used)
+            for rows in _joined(_assigned(rebuilt, used, block) for block in blocks):
+                _insert(rebuilt, used, rows)
+                done += len(rows) * len(used)
                 report(done)
+        client.command(f"DROP TABLE IF EXISTS {rebuilt.assigned_name} SYNC")
+
+
+def _joined(blocks: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Yield blocks in groups of PART_ROWS rows, and the rest."""
+    some: list[pa.Table] = []
+    for block in blocks:
+        some.append(block)
+        if sum(map(len, some)) >= PART_ROWS:
+            yield pa.concat_tables(some)
+            some = []
+    if some:
+        yield pa.concat_tables(some)
 
 
 def read_vectors(
@@ -212,26 +242,58 @@ def _rows_in_order(
         first, item = rows["cluster"][-1].as_py(), rows["id"][-1].as_py() + 1
 
 
-def _insert(
-    rebuilt: ItemTable, field: str, centroids: Centroids, rows: pa.Table
-) -> None:
-    """Insert a block of rows, sorted by their clusters."""
-    mean = rebuilt.mean(field)
-    stored = vectors_of(rows, field, rebuilt)
-    vectors = stored + mean
-    if centroids.metric == "cosine":
-        lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-        off = np.abs(lengths - 1) > UNIT_TOLERANCE
-        vectors[off] = unit(vectors[off])
-        stored[off] = round_to_bfloat16(centre(vectors[off], mean))
-    clusters = centroids.assign(vectors)
-    order = np.argsort(clusters, kind="stable")
-    numbers = clusters[order] | np.uint32(centroids.version << CLUSTER_BITS)
-    payload = rows.select(PAYLOAD_COLUMNS).take(pa.array(order))
-    sorted_rows = payload.append_column("cluster", pa.array(numbers)).append_column(
-        "vector", list_array(stored[order])
+def _assigned(
+    rebuilt: ItemTable, centroids: Mapping[str, Centroids], rows: pa.Table
+) -> pa.Table:
+    """Return the ids, clusters and vectors of rows that `read_vectors` yields.
+
+    Vectors are empty where they are stored as they are in the main table.
+    """
+    found = {"id": rows["id"]}
+    for field, own in centroids.items():
+        mean = rebuilt.mean(field)
+        vectors = vectors_of(rows, field, rebuilt)
+        vectors += mean
+        off = np.zeros(len(rows), bool)
+        if own.metric == "cosine":
+            lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+            off = np.abs(lengths - 1) > UNIT_TOLERANCE
+            vectors[off] = unit(vectors[off])
+        numbers = own.assign(vectors) | np.uint32(own.version << CLUSTER_BITS)
+        others = round_to_bfloat16(centre(vectors[off], mean)).ravel()
+        ends = np.cumsum(np.concatenate([[0], off * rebuilt.dimension]))
+        found[f"{field}_cluster"] = pa.array(numbers)
+        found[f"{field}_vector"] = pa.ListArray.from_arrays(
+            pa.array(ends.astype(np.int32)), pa.array(others)
+        )
+    return pa.table(found)
+
+
+def _insert(rebuilt: ItemTable, fields: Iterable[str], assigned: pa.Table) -> None:
+    """Insert rows into the tables of fields, a part into each."""
+    source = rebuilt.assigned_name
+    columns = ", ".join(
+        f"{field}_cluster UInt32, {field}_vector Array(BFloat16)" for field in fields
     )
-    client.insert_arrow(rebuilt.clustered(field).name, sorted_rows, **NO_WORDS_INDEX)
+    client.command(f"DROP TABLE IF EXISTS {source} SYNC")
+    client.command(
+        f"CREATE TABLE {source} (id UInt64, {columns}) ENGINE = Join(ANY, LEFT, id)"
+    )
+    client.insert_arrow(source, assigned)
+    copied = ", ".join((*PAYLOAD_COLUMNS, *COMPUTED_COLUMNS))
+    first, last = (assigned["id"][place].as_py() for place in (0, -1))
+    for field in fields:
+        vector = rebuilt.vector_columns[field]
+        if pc.any(pc.greater(pc.list_value_length(assigned[f"{field}_vector"]), 0)):
+            other = f"joinGet('{source}', '{field}_vector', id)"
+            vector = f"if(empty({other}), {vector}, {other})"
+        client.command(
+            f"INSERT INTO {rebuilt.clustered(field).name} ({copied}, cluster, vector) "
+            f"SELECT {copied}, joinGet('{source}', '{field}_cluster', id) AS cluster, "
+            f"{vector} FROM {rebuilt.name} WHERE id BETWEEN {first:d} AND {last:d} "
+            "ORDER BY cluster, id",
+            **INSERT_SETTINGS,
+        )
 
 
 def merge(rebuilt: ItemTable, field: str) -> dict[int, tuple[int, int]]:

@@ -22,15 +22,17 @@ from search.clustering.vectors import one_blas_thread
 BLOCK_ROWS = 4_096  # at most: 8 MB at 512 dimensions
 MIN_BLOCK_ROWS = 1_024
 ROWS_PER_PARENT = 128
-MIN_TWO_LEVELS = 1_024
 ASSIGN_PARENTS = 8  # whose clusters a row is compared with
-MIN_ASSIGN_PARENTS = 3 * ASSIGN_PARENTS  # with fewer, a row is compared with all clusters
+MIN_PARENTS = 3 * ASSIGN_PARENTS  # with fewer, a row is compared with all clusters
+MIN_PROJECTED = 1_024  # clusters; a query is compared with fewer in full
 # Comparing by these directions first costs 0.4 of comparing all in full; with fewer,
 # 4 / 16, it lost 0.001 to 0.007 of the recall at a million rows.
 PRINCIPAL_SHARE = 5 / 16
 MIN_PRINCIPAL = 64
 COMPARED_SHARE = 1 / 16  # of the clusters, at least, that are compared in full
 COMPARED_MARGIN = 2  # times the share of the rows to read
+# Up to this share of the rows, a query is compared with the same clusters.
+SAME_ORDER_SHARE = COMPARED_SHARE / COMPARED_MARGIN
 MAX_SAMPLE = 16_384  # of centroids that the principal directions are taken from
 
 
@@ -82,7 +84,7 @@ class Centroids:
         return found
 
     def _assigned(self, block: np.ndarray) -> np.ndarray:
-        if len(self._bounds) <= MIN_ASSIGN_PARENTS:
+        if len(self._bounds) < MIN_PARENTS:
             return np.argmax(block @ self.vectors.T + self.bias, axis=1)
         upper, upper_bias = self._upper
         scores = block @ upper.T + upper_bias
@@ -146,7 +148,7 @@ class Centroids:
     def _likely(self, query: np.ndarray, share: float) -> np.ndarray | None:
         """Return the clusters to compare in full, in no order; None for all."""
         count = int(len(self) * max(COMPARED_SHARE, COMPARED_MARGIN * share))
-        if len(self) < MIN_TWO_LEVELS or 2 * count >= len(self):
+        if len(self) < MIN_PROJECTED or 2 * count >= len(self):
             return None
         directions, projected = self._principal
         scores = projected @ (query @ directions) + self.bias

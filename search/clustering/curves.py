@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from search.clustering.centroids import Centroids
+from search.clustering.centroids import SAME_ORDER_SHARE, Centroids
 from search.clustering.vectors import one_blas_thread
 
 NEIGHBOURS = (10, 100, 1_000)
@@ -171,16 +171,21 @@ def _curve(
     centroids: Centroids, sizes: np.ndarray, queries: np.ndarray, truth: np.ndarray
 ) -> Curve:
     """Return the recall of the true neighbours, given by their clusters."""
-    recalls = np.ones((len(NEIGHBOURS), len(SHARES)))
-    for column, share in enumerate(SHARES[:-1]):
-        found = np.zeros(truth.shape, bool)
-        for row, query in enumerate(queries):
-            read = np.zeros(len(centroids), bool)
-            read[centroids.route(query, share, sizes)] = True
-            found[row] = read[truth[row]]
-        for line, number in enumerate(NEIGHBOURS):
-            true = truth[:, :number] >= 0
-            hits = (found[:, :number] & true).sum(axis=1)
-            recalls[line, column] = np.mean(hits / np.maximum(true.sum(axis=1), 1))
-    lines = zip(NEIGHBOURS, recalls.tolist(), strict=True)
-    return Curve(SHARES, {number: tuple(line) for number, line in lines})
+    shares = np.array(SHARES[:-1])
+    few = shares <= SAME_ORDER_SHARE
+    found = np.ones((len(SHARES), *truth.shape), bool)
+    for row, query in enumerate(queries):
+        for largest, those in ((SAME_ORDER_SHARE, few), (shares[-1], ~few)):
+            read = centroids.route(query, largest, sizes)
+            before = np.full(len(centroids), np.inf)
+            before[read] = np.cumsum(sizes[read]) - sizes[read]
+            # A cluster is read while those before it have less than the share.
+            limits = shares[those, None] * sizes.sum()
+            found[:-1][those, row] = before[truth[row]] < limits
+    recalls = {}
+    for number in NEIGHBOURS:
+        true = truth[:, :number] >= 0
+        hits = (found[:, :, :number] & true).sum(axis=2)
+        means = np.mean(hits / np.maximum(true.sum(axis=1), 1), axis=1)
+        recalls[number] = (*means[:-1].tolist(), 1.0)
+    return Curve(SHARES, recalls)

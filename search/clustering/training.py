@@ -15,6 +15,9 @@ from search.clustering.vectors import one_blas_thread, unit
 MIN_CLUSTERED_ROWS = 20_000  # fewer rows are compared exactly, which is quicker
 ROWS_PER_CLUSTER = 100  # up to MANY_ROWS; then they grow with the fourth root
 MANY_ROWS = 1_000_000
+# Processes hold all centroids, 2.8 GB of so many at 512 dimensions, and each query is
+# compared with all of them.
+MAX_CLUSTERS = 2**20
 SAMPLE_PER_CLUSTER = 32  # rows to train with; 64 let queries read a tenth less
 MIN_SAMPLE_PER_CLUSTER = 16
 MAX_ROWS_PER_MEAN = 128  # in one k-means, whose rows are all in memory
@@ -27,9 +30,10 @@ def clusters_for(rows: int, sample: int) -> int:
     """Return the number of clusters for so many rows, trained on such a sample."""
     if rows < MIN_CLUSTERED_ROWS:
         return 1
-    # 178 for ten million rows, 447 for 400 million: processes hold all centroids.
+    # 178 for ten million rows, 447 for 400 million, 5,600 for 5.85 billion.
     size = ROWS_PER_CLUSTER * max(1, rows / MANY_ROWS) ** 0.25
-    return max(1, min(int(rows / size), sample // MIN_SAMPLE_PER_CLUSTER))
+    wanted = min(int(rows / size), MAX_CLUSTERS, sample // MIN_SAMPLE_PER_CLUSTER)
+    return max(1, wanted)
 
 
 def train(

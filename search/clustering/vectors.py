@@ -38,7 +38,8 @@ def centre(vectors: np.ndarray, mean: np.ndarray) -> np.ndarray:
 
 def from_bfloat16(stored: Any) -> np.ndarray:
     """Return the float32 numbers of a buffer of little-endian bfloat16."""
-    return (np.frombuffer(stored, "<u2").astype(np.uint32) << 16).view(np.float32)
+    bits = np.frombuffer(stored, "<u2")
+    return np.left_shift(bits, 16, dtype=np.uint32).view(np.float32)
 
 
 def round_to_bfloat16(vectors: np.ndarray) -> np.ndarray:

@@ -20,7 +20,9 @@ from search.clickhouse.centroids import MAX_VERSION, METRICS
 from search.clickhouse.schema import VECTOR_COLUMNS, ItemTable
 from search.clustering.centroids import Centroids
 from search.clustering.training import (
+    MAX_CLUSTERS,
     MIN_CLUSTERED_ROWS,
+    MIN_SAMPLE_PER_CLUSTER,
     SAMPLE_PER_CLUSTER,
     clusters_for,
     train,
@@ -33,7 +35,7 @@ from search.models import Dataset, Shard, Training
 State = Shard.State
 # Rows of a cluster, on average, from which on a dataset has outgrown its centroids.
 MAX_ROWS_PER_CLUSTER = 500
-MAX_SAMPLE = 4_000_000  # rows: 4 GB on disk at 512 dimensions
+MAX_SAMPLE = MAX_CLUSTERS * MIN_SAMPLE_PER_CLUSTER  # rows: 17 GB at 512 dimensions
 RowsByField = Mapping[str, Mapping[int, int]]  # their number by shard
 COMPLETE = (State.ARRIVED, State.INGESTED)
 EXPECTED = (*COMPLETE, State.QUEUED, State.INGESTING, State.PAUSED)
@@ -158,7 +160,8 @@ def _train(
         if not available:
             continue
         wanted = clusters_for(expected, available)
-        with _sample(source, field, by_shard, wanted * SAMPLE_PER_CLUSTER) as sample:
+        rows_to_draw = min(wanted * SAMPLE_PER_CLUSTER, MAX_SAMPLE)
+        with _sample(source, field, by_shard, rows_to_draw) as sample:
             trained = train(sample, wanted, METRICS[source.metric], version=version)
         centroids.store(dataset.item_table, field, trained)
         # Of rows that are much the same there are fewer than were wanted.
