@@ -304,6 +304,7 @@ def narrow_count(vector: np.ndarray, filters: Filters) -> tuple[int, int]:
 def test_of_large_tables_a_sample_is_counted(cornered, monkeypatch):
     crowd, vectors = cornered
     monkeypatch.setattr(centroids, "MAX_COUNTED_ROWS", 4_000)
+    monkeypatch.setattr(centroids, "SAMPLED_BLOCK", 64)
     filters = Filters(min_width=899, nsfw="any", dedupe=False)
     there = (crowd.column("width") == 900).sum()
     page = find("cornered", vectors[0], filters=filters, limit=10)

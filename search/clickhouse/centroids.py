@@ -16,7 +16,7 @@ from search.clustering.centroids import Centroids
 
 from . import client, cluster, schema
 from .filters import NOT_REMOVED, Condition
-from .schema import CLUSTERED_GRANULE, ItemTable
+from .schema import ItemTable
 from .writer import existing_clustered, list_array
 
 CLUSTER_BITS = 24  # of a row's cluster: its number in a version, which is above
@@ -25,15 +25,18 @@ METRICS = {"cosineDistance": "cosine", "L2Distance": "L2"}  # of search.clusteri
 ROWS_AT_ONCE = 16_384  # of centroids that are inserted: 32 MB at 512 dimensions
 # Up to so many rows of a table, all are counted that pass a condition.
 MAX_COUNTED_ROWS = 2_000_000
-LEAST_SAMPLED = 0.1  # rows taken to pass of a cluster, where none of a sample did
+# Of a larger one, a sample of blocks of rows. Reading single granules costs more than
+# reading all.
+SAMPLED_BLOCK = 8_192
+LEAST_SAMPLED = 1e-6  # taken to pass of a cluster without rows in the sample
 
 
 @dataclass(frozen=True, eq=False)
 class Passing:
     """The rows of a table that pass a condition, by cluster.
 
-    A cluster with such rows on two nodes is there twice. `counts` are of one granule in
-    `step`. `visible` are the rows of all granules that are not removed, either.
+    A cluster with such rows on two nodes is there twice. `counts` are of one block in
+    `step`. `visible` are the rows of all blocks that are not removed, either.
     """
 
     clusters: np.ndarray  # int64, as rows have them
@@ -68,7 +71,7 @@ class LiveVersion:
             return self.centroids.route(vector, share, self.sizes)
         counts = _by_cluster(self.centroids, passing.clusters, passing.counts)
         if passing.step > 1:
-            # Of the rows that were not counted, some pass.
+            # Of the rows that were not counted, some pass: their clusters are read.
             counts = np.maximum(counts, LEAST_SAMPLED)
         return self.centroids.route(vector, share, self.sizes, counts)
 
@@ -230,13 +233,13 @@ def route(
 def count_passing(table: ItemTable, condition: Condition, rows: int) -> Passing:
     """Count the rows of a clustered table that pass a condition.
 
-    `rows` is how many it has. MAX_COUNTED_ROWS at most are read, in granules at equal
+    `rows` is how many it has. MAX_COUNTED_ROWS at most are read, in blocks at equal
     distances.
     """
     step = max(1, -(-rows // MAX_COUNTED_ROWS))
     if step > 1:
-        granule = f"modulo(intDiv(_part_offset, {CLUSTERED_GRANULE}), {step}) = 0"
-        condition = Condition(granule).and_(condition.sql, **condition.parameters)
+        sampled = f"modulo(intDiv(_part_offset, {SAMPLED_BLOCK}), {step}) = 0"
+        condition = Condition(sampled).and_(condition.sql, **condition.parameters)
     sql = (
         f"SELECT cluster, count() AS passing, countIf({NOT_REMOVED}) AS visible "
         f"FROM {table.name} {condition.where} GROUP BY cluster"

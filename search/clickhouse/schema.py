@@ -57,7 +57,6 @@ WORDS_INDEX_DEFINITION = (
 )
 SHARD_BITS = 32  # of an id: the rows of one shard
 HYPHEN = "X"  # of a slug, in the names of its tables
-CLUSTERED_GRANULE = 64  # rows; a cluster has about a hundred
 
 
 @dataclass(frozen=True)
@@ -306,9 +305,7 @@ def distributed_statement(table: ItemTable) -> str:
 
 def create_statement(table: ItemTable) -> str:
     where = on_cluster() if table.partition is None else ""
-    order, granularity = "id", 256
-    if table.field:
-        order, granularity = "(cluster, id)", CLUSTERED_GRANULE
+    order, granularity = ("(cluster, id)", 64) if table.field else ("id", 256)
     columns = ",\n".join(
         f"  {line}" for line in (*_columns(table), *_indexes(table), _lengths(table))
     )
