@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from typing import Any
 from urllib.parse import urlencode
 
 from django import template
@@ -17,7 +18,7 @@ from search.query.url_params import search_url
 from search.retrieval import popularity
 from search.retrieval.feedback import MAX_MARKS
 from search.retrieval.items import Hit
-from search.thumbnails import SIZES, thumbnail_url
+from search.thumbnails import thumbnail_url
 from search.web.popularity_views import MAX_IDS
 from search.web.selection_views import MAX_SELECTED
 
@@ -31,6 +32,11 @@ LIMITS = {
     "seen": MAX_EXCLUDED,
     "selected": MAX_SELECTED,
 }
+
+# Of a hit in a grid: pixels of its thumbnails, characters of its caption and label.
+CARD_SIZES = (160, 320, 640)
+CARD_CAPTION = 300
+CARD_NAME = 60
 
 register.filter("as_link", link_of)
 register.filter("has_image", Dataset.has_image)
@@ -71,9 +77,44 @@ def thumbnail(dataset: str, item: int, size: int) -> str:
 
 
 @register.simple_tag
-def thumbnail_srcset(dataset: str, item: int) -> str:
-    """Return the value of `srcset` with all sizes."""
-    return ", ".join(f"{thumbnail_url(dataset, item, size)} {size}w" for size in SIZES)
+def card(dataset: Dataset, hit: Hit, shows_unrated: object) -> dict[str, Any]:
+    """Return what _hit.html shows of a hit, as texts.
+
+    A page has dozens of hits, and a template takes ten times as long to make these.
+    """
+    slug, caption = dataset.slug, shortened(hit.caption, CARD_CAPTION)
+    values = {
+        "item": str(hit.id),
+        "url": reverse("item", args=[slug, hit.id]),
+        "caption": caption,
+        "name": shortened(caption, CARD_NAME),
+        "alt": caption or "A picture without a caption",
+        "like": similar_url(slug, hit.id),
+        "is_veiled": is_veiled(hit, shows_unrated),
+    }
+    if dataset.has_image(hit.url):
+        values |= thumbnail_sources(slug, hit.id)
+    if hit.width and hit.height:
+        values |= {"width": str(hit.width), "height": str(hit.height)}
+        values["ratio"] = str(round(1000 * hit.width / hit.height))
+    if hit.similarity is not None:
+        values["similarity"] = f"{hit.similarity:.4f}"
+        values["rounded"] = f"{hit.similarity:.2f}"
+    if hit.similar:
+        values["similar"] = str(hit.similar)
+        values["unfolded"] = similar_url(slug, hit.id, dedupe="no")
+    return values
+
+
+def shortened(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def thumbnail_sources(dataset: str, item: int) -> dict[str, str]:
+    """Return `src` and `srcset` of an image in a grid."""
+    urls = {size: thumbnail_url(dataset, item, size) for size in CARD_SIZES}
+    srcset = ", ".join(f"{url} {size}w" for size, url in urls.items())
+    return {"src": urls[CARD_SIZES[1]], "srcset": srcset}
 
 
 @register.filter
