@@ -12,6 +12,7 @@ from support.tiny_shards import DIMENSION, import_all, vectors, write_shard
 
 from postcards.shards import jpeg
 from search.clickhouse import schema, writer
+from search.clustering.curves import Curve
 from search.images.formats import MAX_BYTES
 from search.models import Dataset
 from search.query.filters import MAX_EXCLUDED, Filters
@@ -57,6 +58,26 @@ def test_filters_are_chosen_beside_the_box_and_stay(client):
         *("embedding", "field", "dataset"),
         *chosen,
     }
+
+
+@pytest.mark.parametrize("recall", ["", "0.99", "0.9"])
+def test_thoroughness_is_chosen_where_it_is_calibrated(
+    client, postcards_dataset, recall
+):
+    page = search(client, q="a boat", recall=recall)
+    assert "Thoroughness" not in page.text
+    assert page.all("input", "value", name="recall", form="search") == [
+        recall or "0.95"
+    ]
+    curve = Curve((0.1, 1), {10: (0.9, 1), 100: (0.8, 1)})
+    postcards_dataset.calibration = {"image": {"pictures": curve.to_json()}}
+    postcards_dataset.save()
+    page = search(client, q="a boat", recall=recall)
+    assert not page.all("input", "value", name="recall", form="search")
+    assert page.all("option", "selected", value=recall or "0.95") == [None]
+    offered = [value for value in page.all("option", "value") if value[:2] == "0."]
+    assert offered == sorted({"0.95", "0.99", recall} - {""})
+    assert "Usual: finds 95 of 100" in page.text
 
 
 def test_a_filter_in_the_words_goes_before_one_beside_them(client):

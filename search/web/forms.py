@@ -9,6 +9,7 @@ from django import forms
 from django.core.files.uploadedfile import UploadedFile
 
 from search.errors import InvalidQuery, check_form
+from search.evaluation.recall import WIDER_RECALL
 from search.images.formats import MAX_BYTES
 from search.query.filters import (
     LAST_ITEM,
@@ -107,6 +108,16 @@ SORT_CHOICES = (
     ("size", "Largest first"),
     ("popularity", "Most often picked first"),
 )
+RECALL_CHOICES = {
+    f"{recall:g}": f"{name}: finds {100 * recall:g} of 100"
+    for name, recall in (("Usual", DEFAULT_RECALL), ("High", WIDER_RECALL))
+}
+
+
+def recall_choices(current: str) -> list[tuple[str, str]]:
+    """Return the values of `recall` to choose from, with the current one."""
+    choices = {current: f"As in the address: {current}", **RECALL_CHOICES}
+    return sorted(choices.items())
 
 
 def _text(sentence: str, max_length: int = MAX_TEXT_LENGTH) -> forms.CharField:
@@ -224,7 +235,7 @@ class SearchForm(forms.Form):
         self.fields |= filters
         self.order_fields(["q", "dataset", "field", "mode", "sort", *filters])
 
-    @property
+    @cached_property
     def params(self) -> dict[str, Any]:
         """The parameters as submitted, valid or not, to display them again.
 

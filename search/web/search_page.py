@@ -24,11 +24,18 @@ from search.query.url_params import TERMS, search_url
 from search.query.words import in_small_letters
 from search.retrieval import popularity, service
 from search.retrieval.column_stats import available_filters, has_ratings
+from search.retrieval.dataset_index import PICTURES
 from search.retrieval.items import Hit, TruncatedText
 from search.retrieval.service import Page
 
 from .chips import Chip, SearchReading, chips
-from .forms import FIELDS, SORT_CHOICES, FilterInput, SearchForm
+from .forms import (
+    FIELDS,
+    SORT_CHOICES,
+    FilterInput,
+    SearchForm,
+    recall_choices,
+)
 from .summary import Note, headline, hidden_by_chip, hidden_notes, no_results_notes
 
 START_IMAGES = 36
@@ -122,6 +129,7 @@ class FiltersPanel:
 
     fields: Sequence[tuple[str, str]]
     orders: Sequence[tuple[str, str]]
+    recalls: Sequence[tuple[str, str]]  # none where searches read no clusters
     filter_inputs: Sequence[FilterInput]
 
     @classmethod
@@ -134,7 +142,9 @@ class FiltersPanel:
         inputs = form.filter_inputs(available_filters(dataset), form="search")
         available = dataset.search_fields if dataset else dict(FIELDS)
         choices = [choice for choice in FIELDS if choice[0] in available]
-        return cls(choices, orders, inputs)
+        calibrated = dataset is not None and dataset.curve("image", PICTURES)
+        recalls = recall_choices(form.params["recall"]) if calibrated else []
+        return cls(choices, orders, recalls, inputs)
 
 
 def _selected_dataset(datasets: Sequence[Dataset], slug: str) -> Dataset | None:
