@@ -143,6 +143,12 @@ ENCODER_QUEUE = env.int("ENCODER_QUEUE", default=256)
 ENCODER_WAIT_S = env.float("ENCODER_WAIT_S", default=3.0)
 # host:port of stores in the server's network from which images may be fetched.
 FETCH_ALLOWED_HOSTS = env.list("FETCH_ALLOWED_HOSTS", default=[])
+# Folders from which datasets may be imported by people who choose a source on a page
+# or over the API.
+_HOME = os.path.expanduser("~")
+INGEST_FOLDERS = env.list(
+    "INGEST_FOLDERS", default=[_HOME] if _HOME not in ("~", "/") else []
+)
 # Thumbnails of items are fetched and cached in VAR_DIR/thumbnails.
 FETCH_THUMBNAILS = env.bool("FETCH_THUMBNAILS", default=True)
 THUMBNAIL_CACHE_MB = env.int("THUMBNAIL_CACHE_MB", default=2048)

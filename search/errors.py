@@ -92,6 +92,10 @@ class SearchUnavailable(SearchError):
     retry_after_s = 5
 
 
+class UnknownModel(SearchUnavailable):
+    """A model that does not exist, or has no weights; trying again does not help."""
+
+
 class ShardUnreadable(SearchError):
     """A shard whose files are invalid; trying again does not help."""
 

@@ -2,7 +2,9 @@ from django.urls import include, path
 
 from .thumbnails.views import thumbnail
 from .web import (
+    add_dataset_views,
     dataset_views,
+    datasets_views,
     ingestion_views,
     item_views,
     search_views,
@@ -18,6 +20,21 @@ urlpatterns = [
     path("search/exact", search_views.check_exact, name="search-exact"),
     path("selection.json", selection_views.as_json, name="selection-json"),
     path("selection.csv", selection_views.as_csv, name="selection-csv"),
+    path("datasets/", datasets_views.datasets, name="datasets"),
+    path(
+        "datasets/add/",
+        include(
+            [
+                path("", add_dataset_views.where, name="dataset-add"),
+                path("what", add_dataset_views.contents, name="dataset-add-contents"),
+                path("model", add_dataset_views.model, name="dataset-add-model"),
+                path("test", add_dataset_views.test, name="dataset-add-test"),
+                path(
+                    "import", add_dataset_views.start_import, name="dataset-add-import"
+                ),
+            ]
+        ),
+    ),
     path("d/<slug:slug>/", dataset_views.dataset, name="dataset"),
     path("d/<slug:slug>/<int:item_id>", item_views.item, name="item"),
     path("d/<slug:slug>/<int:item_id>/picked", record_pick, name="picked"),

@@ -129,7 +129,7 @@ def test_start_leaves_out_what_is_in_already(small, act, queued):
 def test_laion_shards_want_a_removal_list_first(small, act, queued):
     Dataset.objects.filter(pk=small.pk).update(without_removal_list=False)
     (said,) = act(DATASETS, "start", small)
-    assert said.startswith("Small: Load a list of what must not be found first")
+    assert said.startswith("Small: Import a removal list first")
     assert queued == []
 
 

@@ -242,7 +242,7 @@ def test_laion_shards_want_a_removal_list_first(tiny, ask, sent):
     Dataset.objects.filter(pk=tiny.pk).update(without_removal_list=False)
     status, told = ask("post", f"{TINY}shards/start/")
     assert (status, told["code"]) == (400, "bad_query")
-    assert told["detail"].startswith("Load a list of what must not be found first")
+    assert told["detail"].startswith("Import a removal list first")
     assert sent == []
 
 

@@ -297,7 +297,7 @@ def test_a_source_without_shards_is_told(tiny, tmp_path_factory):
 
 def test_laion_shards_want_a_removal_list_first(tiny):
     Dataset.objects.update(without_removal_list=False)
-    assert refused("ingest", "tiny").startswith("Load a list of what must not be found")
+    assert refused("ingest", "tiny").startswith("Import a removal list first")
     assert not tiny.shards.exists()
 
 

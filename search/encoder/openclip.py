@@ -1,5 +1,6 @@
 """CLIP in this process with open_clip; torch is imported at first use only."""
 
+import json
 import logging
 import os
 import threading
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 from django.conf import settings
 
-from search.errors import SearchUnavailable
+from search.errors import SearchUnavailable, UnknownModel
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -64,6 +65,8 @@ class ModelCache(Generic[Key]):
 
 
 LOCAL = "local-dir:"
+HUB = "hf-hub:"
+CONFIGURATION = "open_clip_config.json"  # of a local model
 OWN_MERGES = "bpe.txt.gz"  # optional byte-pair merges of a local model
 PRECISIONS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 
@@ -71,18 +74,17 @@ _libraries: list[Any] = []
 
 
 def load(model: str, weights: str) -> LoadedModel:
-    """Load a model to ENCODER_DEVICE; raises SearchUnavailable.
+    """Load a model to ENCODER_DEVICE; raises UnknownModel or SearchUnavailable.
 
     The weights are in ENCODER_PRECISION: autocast would keep them in float32 and
     convert them in each pass, which costs a single text more than it gains.
     """
+    dimension_of(model, weights)
     make_torchvision_importable()
     import open_clip
     import torch
 
     name = _resolved(model)
-    if not _has_weights(name, weights):
-        raise SearchUnavailable(f"The model {model} has no weights here.")
     device = _device()
     precision = _precision(device)
     try:
@@ -103,6 +105,66 @@ def load(model: str, weights: str) -> LoadedModel:
         open_clip.get_input_dtype(precision) or torch.float32,
         sum(each.nbytes for each in [*loaded.parameters(), *loaded.buffers()]),
     )
+
+
+def dimension_of(model: str, weights: str) -> int:
+    """Return the length of a model's vectors without loading it; 0 if not known.
+
+    Raises UnknownModel if there is no such model, or no weights. Weights that have a
+    tag of open_clip may still have to be downloaded.
+    """
+    name = _resolved(model)
+    if not _has_weights(name, weights):
+        raise UnknownModel(f"The model {model} has no weights here.")
+    if name.startswith(LOCAL):
+        return local_dimension(Path(name.removeprefix(LOCAL)))
+    make_torchvision_importable()
+    import open_clip
+
+    if model.startswith(HUB):
+        return 0
+    configuration = open_clip.get_model_config(model)
+    if configuration is None:
+        raise UnknownModel(f"There is no model named “{model[:60]}”.")
+    if not (open_clip.is_pretrained_cfg(model, weights) or os.path.isfile(weights)):
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(model)[:8]) or "none"
+        raise UnknownModel(
+            f"The model {model} has no weights “{weights[:60]}”; there are {tags}."
+        )
+    return int(configuration["embed_dim"])
+
+
+def downloaded() -> set[tuple[str, str]]:
+    """Return the models, by name and weights, that are in open_clip's local cache."""
+    make_torchvision_importable()
+    import open_clip
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    repositories = {
+        "/".join(path.parent.name.split("--")[1:])
+        for path in Path(HF_HUB_CACHE).glob("models--*/snapshots")
+        if any(path.glob("*/*"))
+    }
+    return {
+        (model, tag)
+        for model, tag in open_clip.list_pretrained()
+        if _repository(open_clip.get_pretrained_cfg(model, tag)) in repositories
+    }
+
+
+def _repository(configuration: dict[str, Any]) -> str:
+    """Return the repository of weights: "timm/x" for "timm/x/"."""
+    return configuration.get("hf_hub", "").rpartition("/")[0]
+
+
+def local_dimension(folder: Path) -> int:
+    """Return the length of the vectors of a model in a folder. Raises UnknownModel."""
+    try:
+        configuration = json.loads((folder / CONFIGURATION).read_text())
+        return int(configuration["model_cfg"]["embed_dim"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        sentence = f"The folder {folder} has no {CONFIGURATION} that can be read."
+        raise UnknownModel(sentence) from error
 
 
 def _device() -> str:
@@ -316,6 +378,8 @@ class OpenClipEncoder:
                 raise SearchUnavailable(self._failure)
             try:
                 loaded = load(self.model, self.weights)
+            except UnknownModel:
+                raise
             except SearchUnavailable as error:
                 self._failure = error.message
                 self._retry_at = time.monotonic() + RETRY_PAUSE_S

@@ -104,8 +104,8 @@ def check_removal_list(dataset: Dataset) -> None:
     """Raise InvalidQuery while the dataset needs a removal list."""
     if needs_removal_list(dataset):
         raise InvalidQuery(
-            "Load a list of what must not be found first, or tick “without removal "
-            "list” in the dataset: LAION links to pictures that are illegal."
+            "Import a removal list first, or allow the import without one in the "
+            "settings: LAION contains links to illegal images."
         )
 
 

@@ -20,7 +20,12 @@ from django.utils import timezone
 
 from search.clickhouse import schema, writer
 from search.clickhouse.schema import ItemTable
-from search.errors import NotFound, SearchUnavailable, ShardUnreadable
+from search.errors import (
+    NotFound,
+    SearchUnavailable,
+    ShardUnreadable,
+    UnknownModel,
+)
 from search.jobs.runs import Run
 from search.models import Dataset, Reject, Shard
 from search.query.ratings import MAX_VALUE_LENGTH, RatingRules
@@ -51,7 +56,7 @@ class ShardRun(Run):
 
     rows = Shard.objects.select_related("dataset")
     running = State.INGESTING
-    permanent = (ShardUnreadable,)
+    permanent = (ShardUnreadable, UnknownModel)
     # NotFound: the table was dropped during the run, which has lost its lease, too.
     temporary = (SearchUnavailable, NotFound)
     record: Shard

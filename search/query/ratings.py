@@ -87,6 +87,10 @@ class RatingRules:
             return RATINGS.get(word) if rating is None else rating
         return RATINGS.get(word)
 
+    def is_own(self, value: str) -> bool:
+        """Return whether the dataset itself says what a value means."""
+        return _own_key(value) in self.values
+
     def _rate_number(self, number: float) -> str | None:
         if self.threshold is not None:
             return UNSAFE if number >= self.threshold else SAFE

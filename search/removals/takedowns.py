@@ -85,7 +85,8 @@ class RemovalList:
 
 def removals_for(dataset: Dataset) -> QuerySet[Removal]:
     """Return the removals that apply to a dataset, its own and those of all."""
-    return Removal.objects.filter(Q(dataset=dataset) | Q(dataset=None))
+    # By key, since the dataset may not be stored yet.
+    return Removal.objects.filter(Q(dataset=dataset.pk) | Q(dataset=None))
 
 
 def needs_removal_list(dataset: Dataset) -> bool:

@@ -27,6 +27,12 @@ def duration(seconds: float) -> str:
 
 
 @register.filter
+def milliseconds(seconds: float) -> str:
+    """Return a short duration: 340 ms, 2.1 s."""
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{max(1, round(seconds * 1000))} ms"
+
+
+@register.filter
 def first_shard(partition: Partition, dataset: Dataset) -> int:
     return partition.number * dataset.shards_per_partition
 

@@ -5,13 +5,12 @@ until no shard is in progress.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import wraps
 from itertools import chain, groupby
 from typing import Any
 
 from django.contrib import messages
-from django.contrib.auth.views import redirect_to_login
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import (
@@ -25,7 +24,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST, require_safe
-from django_htmx.http import HttpResponseClientRedirect, HttpResponseClientRefresh
+from django_htmx.http import HttpResponseClientRefresh
 
 from search.clickhouse.schema import SHARD_BITS
 from search.csv_output import csv_heading, csv_lines, streamed_file
@@ -38,6 +37,7 @@ from search.removals import takedowns
 from search.removals.forms import TakeDownForm
 
 from .middleware import HtmxRequest
+from .staff import View, login_redirect, may
 
 State = Shard.State
 REJECT_COLUMNS = ("shard", "row", "item", "url", "file", "reason")
@@ -63,20 +63,15 @@ SUCCESS_MESSAGES = {
     "drop": ("%d shard is hidden now", "%d shards are hidden now"),
 }
 
-View = Callable[..., HttpResponseBase]
-
 
 def for_staff(view: View) -> View:
     """Redirect anonymous users to the login; answer 404 without the permission."""
 
     @wraps(view)
     def wrapped(request: HtmxRequest, slug: str, **kwargs: Any) -> HttpResponseBase:
-        user = request.user
-        if not user.is_authenticated:
-            back = reverse("ingestion", args=[slug])
-            login = redirect_to_login(back, reverse("admin:login"))
-            return HttpResponseClientRedirect(login.url) if request.htmx else login
-        if not (user.is_staff and user.has_perm("search.change_dataset")):
+        if not request.user.is_authenticated:
+            return login_redirect(request, reverse("ingestion", args=[slug]))
+        if not may(request.user, "change"):
             raise Http404
         return view(request, get_object_or_404(Dataset, slug=slug), **kwargs)
 

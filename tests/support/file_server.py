@@ -86,6 +86,7 @@ def answer(
         status(handler, 404)
         return
     request_headers, first, code = handler.headers, 0, 200
+    total = len(body)
     if etag and request_headers["If-None-Match"] == etag:
         status(handler, 304)
         return
@@ -93,9 +94,11 @@ def answer(
     if wanted and (
         not compares or request_headers["If-Range"] in (None, etag, LONG_AGO)
     ):
-        first, code = int(wanted.removeprefix("bytes=").rstrip("-")) + shift, 206
-        if first >= len(body):
-            status(handler, 416, **{"Content-Range": f"bytes */{len(body)}"})
+        start, _, last = wanted.removeprefix("bytes=").partition("-")
+        first, code = int(start or max(0, total - int(last))) + shift, 206
+        body = body[: int(last) + 1] if start and last else body
+        if first >= total:
+            status(handler, 416, **{"Content-Range": f"bytes */{total}"})
             return
     handler.send_response(code)
     for name, value in ({"ETag": etag} if etag else {}).items():
@@ -103,7 +106,7 @@ def answer(
     for name, value in (headers or {}).items():
         handler.send_header(name, value)
     if code == 206:
-        span = f"bytes {first}-{len(body) - 1}/{len(body)}"
+        span = f"bytes {first}-{len(body) - 1}/{total}"
         handler.send_header("Content-Range", span)
     rest = body[first:]
     if chunked:

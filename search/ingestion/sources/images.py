@@ -61,7 +61,8 @@ class Images:
     def open(self, number: int, dimension: int) -> "ImageShard":
         """Open a shard and load the model.
 
-        Raises ShardUnreadable; SearchUnavailable while the model cannot be loaded.
+        Raises ShardUnreadable or UnknownModel; SearchUnavailable while the model cannot
+        be loaded.
         """
         if number not in self._parts:
             raise ShardUnreadable(f"The source has no shard {number} any more.")

@@ -65,17 +65,25 @@ class LaionFolder:
 
     def open(self, number: int, dimension: int) -> "LaionShard":
         """Open a shard; raises ShardUnreadable unless its files are valid and agree."""
-        image = self._file("img_emb", number, "npy")
-        metadata = self._file("metadata", number, "parquet")
-        text = None
-        if self._files("text_emb", "npy"):
-            text = self._file("text_emb", number, "npy")
+        image, text, metadata = self.files(number)
         files = [file for file in (image, text, metadata) if file]
         version = fingerprint(*files, read_as=str(self.columns or ""))
         return open_files(image, text, metadata, dimension, self.columns, version)
 
     def discard(self, number: int) -> None:
         """Do nothing: no file was fetched."""
+
+    def files(self, number: int) -> tuple[Path, Path | None, Path]:
+        """Return the files of image and text embeddings, and of the metadata.
+
+        Raises ShardUnreadable for one that is missing.
+        """
+        image = self._file("img_emb", number, "npy")
+        metadata = self._file("metadata", number, "parquet")
+        text = None
+        if self._files("text_emb", "npy"):
+            text = self._file("text_emb", number, "npy")
+        return image, text, metadata
 
     def _file(self, kind: str, number: int, ending: str) -> Path:
         try:

@@ -180,6 +180,13 @@ class VectorTable:
         return image, _matrix(records, self.text, self.dimension)
 
 
+def vector_columns(schema: pa.Schema) -> dict[str, str]:
+    """Return the columns of lists of floats: by role, or by name if it has none."""
+    lists = [field.name for field in schema if _numbers(field.type) in FLOATS]
+    roles = roles_of({}, lists, ("embedding", "text_embedding"))
+    return roles | {name: name for name in lists if name not in roles.values()}
+
+
 def _numbers(kind: pa.DataType) -> pa.DataType | None:
     """Return the type of the elements of a list type, else None."""
     lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)

@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
+from numpy.lib import format as npy
 
 from search.errors import ShardUnreadable
 
@@ -73,6 +74,27 @@ def read_vectors(path: Path, dimension: int) -> VectorFile:
     if os.fstat(file.fileno()).st_size != matrix.offset + matrix.nbytes:
         raise ShardUnreadable(f"{path.name} is longer than its header says.")
     return VectorFile(file, matrix.dtype, matrix.shape, matrix.offset)
+
+
+def array_shape(path: Path) -> tuple[int, int]:
+    """Return rows and dimension of a .npy file. Raises ShardUnreadable."""
+    with as_shard_unreadable(path.name), path.open("rb") as file:
+        return header_shape(file, path.name)
+
+
+def header_shape(file: BinaryIO, name: str) -> tuple[int, int]:
+    """Return the shape of the matrix of which a .npy file begins to tell.
+
+    Raises ShardUnreadable for another array, or an exception of READ_ERRORS.
+    """
+    read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+    shape, _, dtype = read[npy.read_magic(file)](file)
+    if len(shape) != 2 or dtype.str not in DTYPES:
+        raise ShardUnreadable(
+            f"{name} has the shape {shape} of {dtype}; rows of float16 or float32 are "
+            "needed."
+        )
+    return shape
 
 
 def bad_rows(vectors: np.ndarray | VectorFile) -> np.ndarray:

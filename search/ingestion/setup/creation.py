@@ -1,0 +1,122 @@
+"""Create datasets, for pages, command and API: checks, and the start of the import."""
+
+import re
+import unicodedata
+
+from django.db import IntegrityError, transaction
+from django.utils.text import slugify
+
+from search.clickhouse import client
+from search.errors import InvalidQuery, SearchError
+from search.ingestion import control, validation
+from search.models import Dataset
+from search.models.registry import own_field
+
+from . import folders
+from .model_choices import check_model
+from .recognition import Contents, recognize
+
+SLUG_TAKEN = "There is a dataset of this name already."
+NO_SOURCE = "Choose a folder or a file, or write an address."
+FALLBACK = "dataset"  # of titles without a letter that an address can have
+
+
+class Refused(InvalidQuery):
+    """A dataset that cannot be created as it is: a sentence for each field."""
+
+    def __init__(self, errors: dict[str, str]):
+        super().__init__(next(iter(errors.values())))
+        self.errors = errors
+
+
+def look(dataset: Dataset, *, is_local: bool, kind: str = "") -> Contents:
+    """Return what is at the source of a dataset, whose kind is set by it.
+
+    `is_local`: for somebody who may run commands here, so that INGEST_FOLDERS do not
+    matter. Raises SearchError with a sentence on the source.
+    """
+    if not dataset.source:
+        raise InvalidQuery(NO_SOURCE)
+    if not (is_local or is_address(dataset.source)):
+        folders.check(dataset.source)
+    contents = recognize(dataset, kind)
+    dataset.kind = contents.kind
+    if contents.kind == Dataset.Kind.PARQUET:
+        named = {**dataset.columns}
+        named.setdefault("embedding", contents.roles["embedding"])
+        dataset.columns = named
+    return contents
+
+
+def is_address(source: str) -> bool:
+    return source.startswith(("http://", "https://"))
+
+
+def check(
+    dataset: Dataset, contents: Contents | None = None, *, starts: bool = False
+) -> None:
+    """Set the dimension, and check all of a new dataset. Raises Refused.
+
+    With `starts`, also that its import could begin.
+    """
+    if Dataset.objects.filter(slug=dataset.slug).exists():
+        raise Refused({"slug": SLUG_TAKEN})
+    try:
+        dataset.dimension = check_model(dataset, contents)
+    except SearchError as error:
+        raise Refused({"model": error.message}) from error
+    errors = {field: texts[0] for field, texts in validation.problems(dataset).items()}
+    if contents and contents.question:
+        errors.setdefault("columns", contents.question)
+    if errors:
+        raise Refused(errors)
+    if starts:
+        try:
+            control.check_removal_list(dataset)
+        except InvalidQuery as error:
+            raise Refused({"without_removal_list": error.message}) from error
+
+
+def create(dataset: Dataset) -> Dataset:
+    """Store a checked dataset. Raises Refused if its slug was taken meanwhile."""
+    try:
+        with transaction.atomic():
+            dataset.save()
+    except IntegrityError as error:
+        raise Refused({"slug": SLUG_TAKEN}) from error
+    return dataset
+
+
+def create_and_start(dataset: Dataset) -> int:
+    """Store a checked dataset and queue its shards; return how many there are.
+
+    Raises SearchUnavailable without an engine, Refused or ShardUnreadable; then there
+    is no dataset.
+    """
+    client.ping()
+    with transaction.atomic():
+        create(dataset)
+        shards = control.discover_shards(dataset)
+    control.queue(dataset, dataset.shards.all())
+    return shards
+
+
+def free_slug(title: str) -> str:
+    """Return a slug for a title that no dataset has: "my-photos-2"."""
+    longest = own_field(Dataset, "slug").max_length or 0
+    plain = unicodedata.normalize("NFKD", title)
+    base = slugify(plain)[:longest].strip("-_") or FALLBACK
+    taken = set(Dataset.objects.values_list("slug", flat=True))
+    slug, number = base, 1
+    while slug in taken:
+        number += 1
+        slug = f"{base[: longest - len(str(number)) - 1]}-{number}"
+    return slug
+
+
+def title_of(source: str) -> str:
+    """Return a title for a source: "Holiday photos" for /data/holiday_photos/."""
+    name = re.sub(r"[*?\[\]]", "", source.rstrip("/").rpartition("/")[2])
+    stem = re.sub(r"\.[A-Za-z0-9]{1,8}$", "", name)
+    words = " ".join(re.sub(r"[_-]+", " ", stem).split())
+    return words[:1].upper() + words[1:120]

@@ -1,0 +1,73 @@
+"""The page of all datasets: what each is, and for staff how its import stands."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Sum
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from search import cache
+from search.errors import SearchError
+from search.ingestion.status import Status, status_of
+from search.models import Dataset, Shard
+from search.retrieval import service
+from search.retrieval.items import Hit
+
+from .staff import may
+
+SAMPLES = 4
+SAMPLES_S = 600  # for which the same images are shown
+
+logger = logging.getLogger(__name__)
+State = Shard.State
+
+
+@dataclass(frozen=True)
+class Card:
+    """A dataset on the page; its status is for staff only."""
+
+    dataset: Dataset
+    items: int
+    samples: Sequence[Hit]
+    status: Status | None
+
+
+@require_safe
+def datasets(request: HttpRequest) -> HttpResponse:
+    """Render the datasets with items; for staff, all."""
+    is_staff = may(request.user, "change")
+    visible = Dataset.objects.visible_to(request.user)
+    counted = visible.annotate(items=Sum("shards__rows_visible", default=0))
+    if not is_staff:
+        counted = counted.filter(items__gt=0)
+    page = {
+        "cards": [_card(each, is_staff) for each in counted],
+        "may_add": may(request.user, "add", "change"),
+        "is_staff": is_staff,
+    }
+    return render(request, "search/datasets.html", page)
+
+
+def _card(dataset: Any, is_staff: bool) -> Card:
+    samples = _samples(dataset) if dataset.items else ()
+    return Card(
+        dataset, dataset.items, samples, status_of(dataset) if is_staff else None
+    )
+
+
+def _samples(dataset: Any) -> Sequence[Hit]:
+    """Return some images, the same for a while; none while the engine is down."""
+    key = f"samples:{dataset.pk}:{dataset.items}:{dataset.index_revision}"
+    if (known := cache.get(key)) is not None:
+        return known
+    try:
+        found = service.random_hits(dataset.slug, SAMPLES)
+    except SearchError as error:
+        logger.warning("No images of %s: %s", dataset, error.message)
+        return ()
+    cache.set(key, found, SAMPLES_S)
+    return found
