@@ -10,9 +10,12 @@ help: ## show these commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /make \1|/' \
 		| awk -F'|' '{printf "%-15s %s\n", $$1, $$2}'
 
-run: ## start laionweb; the first time it installs what it needs
+# Only FOLDER=… after make is meant, not a variable of the environment.
+SOURCE = $(if $(filter command,$(origin FOLDER)),--folder "$(FOLDER)")
+
+run: ## start laionweb, with the images of FOLDER=/path or an example
 	@$(PYTHON) bootstrap.py
-	@exec $(VENV) manage.py serve
+	@exec $(VENV) manage.py serve $(SOURCE)
 
 dev: ## start all services of production on this machine
 	@$(PYTHON) bootstrap.py dev services

@@ -1,7 +1,9 @@
 """Setting up and starting: what goes wrong there is told in one sentence."""
 
 import hashlib
+import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -19,6 +21,7 @@ from django.core.management import CommandError
 import bootstrap
 from laionweb import celery_app
 from laionweb.embedded import EmbeddedWorker
+from postcards.shards import jpeg
 from search.management.commands.serve import listen
 
 OFFLINE = {
@@ -220,9 +223,9 @@ def test_missing_programs_are_named(monkeypatch: pytest.MonkeyPatch):
         bootstrap.install_system_packages()
 
 
-def serve(environment: dict[str, str]) -> subprocess.CompletedProcess:
+def serve(environment: dict[str, str], *options: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "manage.py", "serve", "--no-example"],
+        [sys.executable, "manage.py", "serve", "--no-example", *options],
         cwd=ROOT,
         env=environment,
         capture_output=True,
@@ -299,3 +302,35 @@ def test_a_server_starts_stops_and_is_alone(embedded_environment, tmp_path: Path
         assert not server.password, "shown at the first start only"
     assert server.process.returncode == 0
     assert "Traceback" not in server.log.read_text()
+
+
+def test_a_folder_of_images_is_imported_by_one_command(
+    embedded_environment, tmp_path: Path
+):
+    images = tmp_path / "summer_photos"
+    images.mkdir()
+    for number in range(3):
+        (images / f"{number}.jpg").write_bytes(jpeg(number))
+    (images / "broken.jpg").write_bytes(jpeg(3)[:200])
+    # Without a network for the weights of a model.
+    environment = embedded_environment(tmp_path / "var", HF_HUB_OFFLINE="1")
+    starting = started_server(tmp_path / "log", environment, "--folder", str(images))
+    with starting as server:
+        printed = starting.wait_for("Search them: ")
+        assert "which knows drawn postcards only" in printed
+        assert re.search(r"Done: 3 images in \d+ s; 1 file left out\.", printed)
+        address = f"{server.url}/?dataset=summer-photos"
+        assert address in printed
+        with urllib.request.urlopen(address) as answer:
+            assert "blurred" not in answer.read().decode()
+        search = f"{server.url}/api/search/?dataset=summer-photos&q=a+house"
+        with urllib.request.urlopen(search) as answer:
+            assert len(json.load(answer)["results"]) == 3
+        with urllib.request.urlopen(f"{server.url}/api/datasets/") as answer:
+            assert [each["slug"] for each in json.load(answer)] == ["summer-photos"]
+
+
+def test_a_folder_that_does_not_exist_is_refused(embedded_environment, tmp_path: Path):
+    done = serve(embedded_environment(tmp_path), "--folder", "/nowhere/at/all")
+    assert done.returncode == 1
+    assert done.stderr == "Error: There is no folder /nowhere/at/all.\n"

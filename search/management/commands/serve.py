@@ -48,47 +48,74 @@ class Command(BaseCommand):
             action="store_true",
             help="Do not make the example dataset Postcards.",
         )
+        parser.add_argument(
+            "--folder",
+            default="",
+            help="Import a folder of images, or another source, not the example.",
+        )
 
-    def handle(self, *, host: str, port: int, no_example: bool, **options: Any) -> None:
+    def handle(
+        self, *, host: str, port: int, no_example: bool, folder: str, **options: Any
+    ) -> None:
         stop_on_signals()
+        source = os.path.abspath(os.path.expanduser(folder)) if folder else ""
+        if source and not os.path.exists(source):
+            raise Error(f"There is no folder {source}.")
         for name, level in MIN_LOG_LEVEL.items():
             logging.getLogger(name).setLevel(level)
         try:
-            self.serve(listen(host, port), host, no_example)
+            self.serve(listen(host, port), host, no_example, source)
         except KeyboardInterrupt:
             self.stdout.write("\nStopped.")
         except (SearchError, CommandError) as error:
             raise Error(str(error)) from error
 
-    def serve(self, listener: socket.socket, host: str, no_example: bool) -> None:
+    def serve(
+        self, listener: socket.socket, host: str, no_example: bool, source: str
+    ) -> None:
         check_engine()
         prepare_database()
         password = create_admin()
         worker, stopped = start_worker(), Event()
-        example = Thread(target=self.load_example, args=[stopped], daemon=True)
+        address = address_of(listener, host)
+        loading = Thread(target=self.load, args=[source, address, stopped], daemon=True)
         try:
             server = make_server(listener, host)
             Thread(target=warm_up, name="warm-up", daemon=True).start()
-            self.stdout.write(banner(listener, host, password))
+            self.stdout.write(banner(address, password))
             self.stdout.flush()
-            if not no_example:
-                example.start()
+            if source or not no_example:
+                loading.start()
             server.run()
         finally:
             self.stdout.write("\nStopping …")
             stopped.set()
-            if example.is_alive():
-                example.join(TASK_GRACE_S)
+            if loading.is_alive():
+                loading.join(TASK_GRACE_S)
             self.stop(worker)
 
-    def load_example(self, stopped: Event) -> None:
-        """Load the example beside the server, so that its page opens at once."""
+    def load(self, source: str, address: str, stopped: Event) -> None:
+        """Load a source or the example beside the server, whose page opens at once."""
         try:
-            call_command("load_example", queue=True, stopped=stopped)
+            if source:
+                self.import_source(source, address, stopped)
+            else:
+                call_command("load_example", queue=True, stopped=stopped)
         except (SearchError, CommandError) as error:
-            self.stderr.write(f"{error}\n")
+            self.say(str(error))
         finally:
             connections.close_all()
+
+    def import_source(self, source: str, address: str, stopped: Event) -> None:
+        from search.ingestion.setup.one_step import import_source
+
+        dataset = import_source(source, self.say, stopped)
+        if dataset is not None:
+            self.say(f"Search them: {address}?dataset={dataset.slug}")
+
+    def say(self, sentence: str) -> None:
+        self.stdout.write(f"  {sentence}\n")
+        self.stdout.flush()
 
     def stop(self, worker: EmbeddedWorker | None) -> None:
         if worker is None or worker.stop(TASK_GRACE_S):
@@ -204,9 +231,13 @@ def warm_up() -> None:
     warm_up()
 
 
-def banner(listener: socket.socket, host: str, password: str) -> str:
+def address_of(listener: socket.socket, host: str) -> str:
     wild = host in ("", "0.0.0.0", "::")
     shown = "127.0.0.1" if wild else f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{listener.getsockname()[1]}/"
+
+
+def banner(address: str, password: str) -> str:
     python = os.path.relpath(sys.executable)
     if password:
         account = f"admin, password {password}\n           (shown this once)"
@@ -214,8 +245,4 @@ def banner(listener: socket.socket, host: str, password: str) -> str:
         names = get_user_model().objects.filter(is_superuser=True)
         name = names.earliest("pk").get_username()
         account = f"{name}; a new password: {python} manage.py changepassword {name}"
-    return (
-        f"\n  laionweb runs at http://{shown}:{listener.getsockname()[1]}/\n"
-        f"  Account: {account}\n"
-        "  Ctrl-C stops it.\n"
-    )
+    return f"\n  laionweb runs at {address}\n  Account: {account}\n  Ctrl-C stops it.\n"
