@@ -127,7 +127,7 @@ class DatasetAdmin(admin.ModelAdmin):
         if not dataset.pk:
             return "Save first."
         page = reverse("ingestion", args=[dataset.slug])
-        return format_html('<a href="{}">Watch and steer</a>', page)
+        return format_html('<a href="{}">Manage import</a>', page)
 
     @admin.display(description="Items")
     def items(self, dataset: Dataset) -> str:

@@ -50,6 +50,7 @@ urlpatterns = [
                 path(
                     "take-down", ingestion_views.take_down, name="ingestion-take-down"
                 ),
+                path("model", ingestion_views.change_model, name="ingestion-model"),
                 path("reindex", ingestion_views.reindex, name="ingestion-reindex"),
                 path("rejects.csv", ingestion_views.rejects, name="ingestion-rejects"),
             ]

@@ -70,7 +70,9 @@ def expect_all_in(page: Page) -> None:
 def test_staff_starts_an_import_and_sees_it_arrive(opened, second):
     page = opened()
     page.goto("/admin/search/dataset/")
-    page.get_by_role("row").filter(has_text="second").get_by_text("Watch").click()
+    page.get_by_role("row").filter(has_text="second").get_by_text(
+        "Manage import"
+    ).click()
     expect(page).to_have_url(re.compile(f"{PAGE}$"))
     page.evaluate("window.isTheSame = true")
     press(page, "Start")
@@ -86,7 +88,7 @@ def test_staff_starts_an_import_and_sees_it_arrive(opened, second):
     page.wait_for_timeout(3_000)
     assert requests == []
     page.locator("#cells .cell").nth(1).click()
-    expect(page.locator("#meant")).to_contain_text("for the chosen shards (1)")
+    expect(page.locator("#meant")).to_contain_text("to the selected shards (1)")
     press(page, "Replace")
     expect(page.locator(".said")).to_have_text("1 shard is being replaced.")
     expect_all_in(page)
@@ -99,7 +101,7 @@ def test_staff_starts_an_import_and_sees_it_arrive(opened, second):
     item = first.get_attribute("href").rpartition("/")[2]
 
     page.goto(PAGE)
-    page.get_by_label("Its number").fill(item)
+    page.get_by_label("ID of the item").fill(item)
     press(page, "Take down")
     expect(page.locator(".said")).to_contain_text(f"Item {item} is hidden")
     assert page.request.get(f"/d/second/{item}").status == 404
@@ -121,8 +123,8 @@ def test_what_is_ticked_stays_ticked_while_the_page_changes(opened, second):
     expect(page.locator("#s0 .told")).to_be_in_viewport()
     page.locator("#cells input").nth(0).click(modifiers=["Shift"])
     expect(page.locator("#meant")).to_contain_text("(2)")
-    press(page, "Choose none")
-    expect(page.locator("#meant")).to_contain_text("Nothing is chosen")
+    press(page, "Select none")
+    expect(page.locator("#meant")).to_contain_text("No shards selected")
 
 
 def test_all_of_it_works_without_javascript(opened, second):
@@ -136,12 +138,12 @@ def test_all_of_it_works_without_javascript(opened, second):
             break
         page.wait_for_timeout(500)
     page.get_by_role("checkbox", name="Ingested").first.check()
-    press(page, "Drop …")
-    expect(page.get_by_role("heading", level=1)).to_have_text("Drop 2 shards?")
-    page.get_by_role("link", name="Keep them").click()
+    press(page, "Delete …")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Delete 2 shards?")
+    page.get_by_role("link", name="Cancel").click()
     page.get_by_label("By number").fill("0")
-    press(page, "Drop …")
-    press(page, "Drop them")
+    press(page, "Delete …")
+    press(page, "Delete")
     expect(page.locator(".said")).to_have_text("1 shard is hidden now.")
 
 
@@ -158,11 +160,15 @@ def test_a_server_that_does_not_answer_is_told_and_asked_again(opened, second):
     page.complaints.clear()
 
 
-def test_nobody_is_kept_out(opened):
+def test_nobody_is_kept_out(opened, second):
     """Check with axe, in a phone's viewport."""
     page = opened(viewport={"width": 360, "height": 740})
     page.goto("/ingestion/postcards/")
     assert page.evaluate("document.documentElement.scrollWidth") == 360
+    assert axe.violations(page, impacts=axe.GRAVE) == []
+    page.goto(second)
+    press(page, "Start")
+    expect_all_in(page)
     look = page.locator("#cells label > span").first
     for state in STATES:  # a page has but few of them at a time
         look.evaluate(f"cell => {{ cell.className = '{state}' }}")

@@ -137,7 +137,7 @@ def test_forged_posts_are_refused(tiny, admin_user, sent):
 def test_start_looks_for_the_shards_and_queues_them(tiny, press, sent):
     assert press("start") == ["3 shards are queued."]
     assert sent == list(tiny.shards.values_list("pk", flat=True))
-    assert press("start") == ["There is nothing to start among these shards."]
+    assert press("start") == ["Nothing to start."]
 
 
 @pytest.mark.parametrize(
@@ -163,12 +163,12 @@ def test_a_button_is_for_what_is_chosen(tiny, press, sent, chosen, numbers):
     [
         ("pause", "queued", "paused", "1 shard is paused."),
         ("pause", "ingesting", "paused", "1 shard is paused."),
-        ("resume", "paused", "queued", "1 shard goes on."),
+        ("resume", "paused", "queued", "1 shard continues."),
         ("retry", "failed", "queued", "1 shard is tried again."),
         ("replace", "ingested", "queued", "1 shard is being replaced."),
         ("cancel", "paused", "pending", "1 shard is cancelled."),
-        ("pause", "ingested", "ingested", "There is nothing to pause"),
-        ("replace", "failed", "failed", "There is nothing to replace"),
+        ("pause", "ingested", "ingested", "Nothing to pause."),
+        ("replace", "failed", "failed", "Nothing to replace."),
     ],
 )
 def test_each_button_does_what_it_says(tiny, press, sent, action, before, after, said):
@@ -185,7 +185,7 @@ def test_each_button_does_what_it_says(tiny, press, sent, action, before, after,
         ({"action": "start", "range": "3-1"}, "ends before it begins"),
         ({"action": "start", "range": "all"}, "is neither a shard's number"),
         ({"action": "start", "shard": "1 OR 1"}, "not the number of a shard"),
-        ({"action": "drop"}, "There is nothing to drop"),
+        ({"action": "drop"}, "Nothing to delete."),
     ],
 )
 def test_what_cannot_be_done_is_told_in_a_sentence(tiny, press, sent, posted, sentence):
@@ -199,7 +199,7 @@ def test_rows_are_dropped_only_after_a_question(tiny, staff, press, sent):
     import_all(tiny)
     question = staff.post(f"{PAGE}steer", {"action": "drop", "range": "1"})
     page = question.content.decode()
-    assert "Drop 1 shard?" in page and "40 items" in page
+    assert "Delete 1 shard?" in page and "40 items" in page
     assert len(ids_of(tiny)) == 120
     repeated = dict(re.findall(r'name="(range|sure)" value="([^"]*)"', page))
     assert press("drop", **repeated) == ["1 shard is hidden now."]
@@ -377,7 +377,7 @@ def test_all_rejected_rows_come_as_csv(tiny, staff):
 
 def test_without_shards_the_page_says_what_start_does(tiny, staff):
     page = staff.get(PAGE).content.decode()
-    assert "None are known yet" in page and 'value="start"' in page
+    assert "No shards are known yet" in page and 'value="start"' in page
 
 
 # --- In words
@@ -412,3 +412,111 @@ def test_a_cancelled_replacement_counts_as_whole(tiny):
     control.cancel(tiny.shards.filter(pk=shard.pk))
     current = ImportProgress.of(tiny)
     assert (current.rows_done, current.rows_rejected, current.moving) == (120, 0, False)
+
+
+# --- The state of the import, and what mends it
+
+
+def shown(staff) -> tuple[str, set[str]]:
+    """The sentence on the state of the import, and the buttons."""
+    text = staff.get(PAGE).content.decode()
+    sentence = re.search(r'class="sentence">(.*?)</p>', text, re.DOTALL)[1].strip()
+    return sentence, set(re.findall(r'<button id="do-(\w+)"', text))
+
+
+@pytest.mark.parametrize(
+    ("states", "sentence", "buttons"),
+    [
+        ([], "Nothing is imported yet.", {"start"}),
+        (["pending"], "Nothing is imported yet.", {"start"}),
+        (["queued", "pending"], "Importing.", {"start", "pause", "cancel"}),
+        (["paused"], "Paused: 0 rows are imported.", {"start", "resume", "cancel"}),
+        (["failed"], "The import failed.", {"start", "retry"}),
+        (["ingested"], "Done: 0 images.", {"start", "replace"}),
+        (
+            ["ingested", "pending"],
+            "0 images imported; some shards are not.",
+            {"start", "replace"},
+        ),
+    ],
+)
+def test_only_what_makes_sense_is_offered(tiny, staff, states, sentence, buttons):
+    put_in_states(tiny, *states)
+    assert shown(staff) == (sentence, buttons)
+
+
+def test_the_end_of_an_import_is_announced_once(tiny, staff, press, sent):
+    press("start")
+    live = f"{PAGE}live?seen=3q&was=running&can=pause,cancel"
+    assert "announced" not in staff.get(live).content.decode()
+    work(sent, tiny)
+    Shard.objects.update(
+        started_at=timezone.now() - timedelta(seconds=14),
+        finished_at=timezone.now(),
+        published_at=timezone.now(),
+    )
+    text = staff.get(live).content.decode()
+    said = re.search(r'id="announced" hx-swap-oob="innerHTML">([^<]*)', text)[1]
+    assert said.strip() == "Done: 120 images in 14 s."
+    assert 'id="actions"' in text and 'hx-trigger="every' not in text
+    assert (
+        f'href="/?dataset={tiny.slug}">Search them</a>'
+        in staff.get(PAGE).content.decode()
+    )
+
+
+def test_a_model_that_does_not_exist_fails_and_can_be_changed(staff, mine, sent):
+    dataset = mine
+    key = dataset.shards.get().pk
+    shard_run.ingest(key)
+    shard = dataset.shards.get()
+    assert shard.state == State.FAILED
+    assert shard.error == "The model local-dir:nowhere has no weights here."
+    text = staff.get("/ingestion/mine/").content.decode()
+    assert "The import failed." in text and "Change model" in text
+    mended = {"model": "local-dir:postcards/model|"}
+    staff.post("/ingestion/mine/model", {"model": "local-dir:none|"})
+    dataset.refresh_from_db()
+    assert dataset.model == "local-dir:nowhere"
+    staff.post("/ingestion/mine/model", mended)
+    dataset.refresh_from_db()
+    assert (dataset.model, dataset.dimension) == ("local-dir:postcards/model", 512)
+    assert dataset.shards.get().state == State.QUEUED and sent == [key]
+    Shard.objects.update(rows_visible=1)
+    staff.post("/ingestion/mine/model", {"model": "local-dir:other|"})
+    dataset.refresh_from_db()
+    assert dataset.model == "local-dir:postcards/model"
+
+
+@pytest.fixture
+def mine(db, tmp_path, torch) -> Dataset:
+    """A dataset of one image, by a model that does not exist."""
+    (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff")
+    dataset = Dataset.objects.create(
+        slug="mine",
+        title="Mine",
+        kind="images",
+        source=str(tmp_path),
+        model="local-dir:nowhere",
+        weights="",
+        dimension=8,
+    )
+    control.discover_shards(dataset)
+    dataset.shards.update(state=State.QUEUED)
+    return dataset
+
+
+def test_what_blocks_an_import_is_said_with_its_remedy(tiny, staff):
+    Dataset.objects.update(without_removal_list=False)
+    assert "Import a removal list</a>" in staff.get(PAGE).content.decode()
+    Dataset.objects.update(without_removal_list=True)
+    put_in_states(tiny, "queued")
+    Shard.objects.update(error="The search engine does not answer.")
+    text = staff.get(PAGE).content.decode()
+    assert "The import waits." in text and "It continues by itself" in text
+    columns = "There is no column named “x”; there are a, b."
+    Shard.objects.update(state=State.FAILED, error=columns)
+    assert "Edit columns</a>" in staff.get(PAGE).content.decode()
+    Shard.objects.update(error="metadata_1.parquet is damaged: it cannot be read.")
+    text = staff.get(PAGE).content.decode()
+    assert '<button id="mend" class="primary" form="steer"' in text

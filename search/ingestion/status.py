@@ -78,7 +78,7 @@ def actions_for(progress: ImportProgress) -> tuple[str, ...]:
     """Return the actions that apply to one of the shards at least."""
     states = {state for state, count in progress.counts.items() if count}
     possible = {
-        "start": [State.PENDING],
+        "start": STARTED_FROM["start"],
         "pause": STOPPABLE,
         "resume": STARTED_FROM["resume"],
         "retry": STARTED_FROM["retry"],

@@ -14,7 +14,7 @@ class Shard(models.Model):
         ARRIVED = "arrived", "Waiting for its index"
         INGESTED = "ingested", "Ingested"
         FAILED = "failed", "Failed"
-        REMOVING = "removing", "Being removed"
+        REMOVING = "removing", "Removing"
 
     dataset = models.ForeignKey(
         "Dataset", on_delete=models.CASCADE, related_name="shards"

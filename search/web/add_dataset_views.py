@@ -94,7 +94,7 @@ def test(request: HtmxRequest) -> HttpResponse:
         return _where(request, form, error)
     page = _model(form, dataset, found)
     try:
-        _set_model(form, dataset, found)
+        _check_chosen(dataset)
         creation.check_model(dataset, found)
         tested = try_model(dataset, _an_image(dataset, found))
     except SearchError as error:
@@ -114,7 +114,7 @@ def start_import(request: HtmxRequest) -> HttpResponse:
     except SearchError as error:
         return _where(request, form, error)
     try:
-        _set_model(form, dataset, found)
+        _check_chosen(dataset)
         creation.check(dataset, found, starts=True)
         creation.create_and_start(dataset)
     except SearchError as error:
@@ -244,10 +244,10 @@ def _value(model: Model) -> str:
     return SEPARATOR.join(model.key)
 
 
-def _set_model(form: DraftForm, dataset: Dataset, found: Contents) -> None:
-    """Set the model that was chosen, or the first one. Raises InvalidQuery."""
+def _check_chosen(dataset: Dataset) -> None:
+    """Raise Refused unless a model was chosen."""
     if not dataset.model:
-        raise Refused({"model": "Choose a model, or write its name."})
+        raise Refused({"model": creation.NO_MODEL})
 
 
 def _costs(

@@ -31,11 +31,15 @@ from search.csv_output import csv_heading, csv_lines, streamed_file
 from search.errors import InvalidQuery, SearchError
 from search.ingestion import control
 from search.ingestion.progress import ImportProgress, pace, reasons, spans
+from search.ingestion.setup import creation
+from search.ingestion.setup.model_choices import model_choices
 from search.ingestion.sources.protocol import parse_range
+from search.ingestion.status import Remedy, status_of
 from search.models import Dataset, Reject, Shard
 from search.removals import takedowns
 from search.removals.forms import TakeDownForm
 
+from .draft_form import SEPARATOR
 from .middleware import HtmxRequest
 from .staff import View, login_redirect, may
 
@@ -56,7 +60,7 @@ SEEN = re.compile(r"(?:\d{1,3}[a-z])*", re.ASCII)
 SUCCESS_MESSAGES = {
     "start": ("%d shard is queued", "%d shards are queued"),
     "pause": ("%d shard is paused", "%d shards are paused"),
-    "resume": ("%d shard goes on", "%d shards go on"),
+    "resume": ("%d shard continues", "%d shards continue"),
     "cancel": ("%d shard is cancelled", "%d shards are cancelled"),
     "retry": ("%d shard is tried again", "%d shards are tried again"),
     "replace": ("%d shard is being replaced", "%d shards are being replaced"),
@@ -88,8 +92,15 @@ def ingestion(request: HttpRequest, dataset: Dataset) -> HttpResponse:
 @require_safe
 @for_staff
 def progress(request: HttpRequest, dataset: Dataset) -> HttpResponse:
-    """Render the figures, and the cells whose state differs from `seen` in the URL."""
+    """Render the figures, and what differs from the page as its URL describes it.
+
+    `seen` has the states of its cells, `was` the phase of the import, and `can` the
+    actions that it offers.
+    """
     context = _context(request, dataset)
+    status = context["status"]
+    context["announces"] = request.GET.get("was") != status.phase
+    context["acts"] = request.GET.get("can") != ",".join(status.actions)
     seen = _decode_runs(request.GET.get("seen", ""))
     shown = [STATE_LETTERS[shard.state] for shard in context["cells"]]
     if len(seen) != len(shown):
@@ -139,6 +150,19 @@ def take_down(request: HttpRequest, dataset: Dataset) -> HttpResponse:
 
 @require_POST
 @for_staff
+def change_model(request: HttpRequest, dataset: Dataset) -> HttpResponse:
+    """Give a dataset without items another model, and import it by that."""
+    model, _, weights = request.POST.get("model", "").partition(SEPARATOR)
+    try:
+        creation.change_model(dataset, model, weights)
+        messages.success(request, f"The model is {model} now; the import starts anew.")
+    except SearchError as error:
+        messages.error(request, error.message)
+    return redirect("ingestion", slug=dataset.slug)
+
+
+@require_POST
+@for_staff
 def reindex(request: HttpRequest, dataset: Dataset) -> HttpResponse:
     control.reindex(dataset)
     return redirect("dataset", slug=dataset.slug)
@@ -157,7 +181,12 @@ def _context(request: HttpRequest, dataset: Dataset) -> dict[str, Any]:
     pages = Paginator(progress.shards, SHARDS_PER_PAGE)
     cells = pages.get_page(request.GET.get("page"))
     speed = pace(dataset, progress.rows_done) if progress.moving else None
+    status = status_of(dataset, progress)
+    choices = model_choices() if status.remedy == Remedy.MODEL else []
     return {
+        "status": status,
+        "can": ",".join(status.actions),
+        "models": [(SEPARATOR.join(each.key), each) for each in choices],
         "dataset": dataset,
         "progress": progress,
         "cells": cells,
@@ -203,7 +232,7 @@ def _selected_shards(dataset: Dataset, data: QueryDict) -> QuerySet[Shard]:
 
 def _add_message(request: HttpRequest, action: str, count: int) -> None:
     if not count:
-        messages.warning(request, f"There is nothing to {action} among these shards.")
+        messages.warning(request, f"Nothing to {action}.")
         return
     messages.success(request, f"{ngettext(*SUCCESS_MESSAGES[action], count) % count}.")
 
@@ -214,7 +243,7 @@ def _confirm(
     """Ask for confirmation, on a page that shows the selection."""
     visible = list(control.droppable(shards).values_list("number", "rows_visible"))
     if not visible:
-        raise InvalidQuery("There is nothing to drop among these shards.")
+        raise InvalidQuery("Nothing to delete.")
     context = {
         "dataset": dataset,
         "numbers": spans(number for number, _ in visible),

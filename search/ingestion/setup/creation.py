@@ -6,10 +6,10 @@ import unicodedata
 from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
-from search.clickhouse import client
+from search.clickhouse import client, schema
 from search.errors import InvalidQuery, SearchError
 from search.ingestion import control, validation
-from search.models import Dataset
+from search.models import Dataset, Training
 from search.models.registry import own_field
 
 from . import folders
@@ -18,6 +18,8 @@ from .recognition import Contents, recognize
 
 SLUG_TAKEN = "There is a dataset of this name already."
 NO_SOURCE = "Choose a folder or a file, or write an address."
+NO_MODEL = "Choose a model, or write its name."
+HAS_ITEMS = "Its images are embedded already: add a dataset with another model instead."
 FALLBACK = "dataset"  # of titles without a letter that an address can have
 
 
@@ -99,6 +101,31 @@ def create_and_start(dataset: Dataset) -> int:
         shards = control.discover_shards(dataset)
     control.queue(dataset, dataset.shards.all())
     return shards
+
+
+def change_model(dataset: Dataset, model: str, weights: str) -> int:
+    """Give a dataset without items another model, and start its import anew.
+
+    Returns the number of shards queued. Raises InvalidQuery or SearchUnavailable.
+    """
+    if dataset.item_count():
+        raise InvalidQuery(HAS_ITEMS)
+    if not model:
+        raise InvalidQuery(NO_MODEL)
+    client.ping()
+    dataset.model, dataset.weights = model, weights
+    dataset.dimension = check_model(dataset)
+    errors = validation.problems(dataset)
+    if errors:
+        raise InvalidQuery(next(iter(errors.values()))[0])
+    control.pause(dataset.shards.all())
+    control.cancel(dataset.shards.all())
+    # What decides the tables of rows that came and went.
+    schema.drop(dataset.item_table)
+    Training.objects.filter(dataset=dataset).delete()
+    dataset.image_mean = dataset.text_mean = None
+    dataset.save()
+    return control.queue(dataset, dataset.shards.all())
 
 
 def free_slug(title: str) -> str:
