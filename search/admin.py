@@ -146,6 +146,16 @@ class DatasetAdmin(admin.ModelAdmin):
         # Shards are deleted with their dataset, but not on their own.
         return deleted, counts, forbidden - {Shard._meta.verbose_name}, protected
 
+    def save_model(
+        self,
+        request: HttpRequest,
+        dataset: Dataset,
+        form: forms.ModelForm,
+        change: bool,
+    ) -> None:
+        # Workers write to the row meanwhile, such as the mean of its vectors.
+        dataset.save(update_fields=form.changed_data if change else None)
+
     def delete_model(self, request: HttpRequest, dataset: Dataset) -> None:
         control.drop_dataset(dataset)
 

@@ -15,7 +15,7 @@ from support.tiny_shards import (
 )
 
 from search.clickhouse import client as clickhouse
-from search.ingestion import control, shard_run
+from search.ingestion import control, shard_run, validation
 from search.ingestion.tasks import ingest_shard
 from search.models import Dataset, Shard
 
@@ -37,7 +37,7 @@ FIELDS = {
     "weights": "",
     "dimension": 8,
     "metric": "cosineDistance",
-    "index": "graph",
+    "index": "clusters",
     "index_connections": 32,
     "index_construction": 64,
     "index_quantization": "bf16",
@@ -198,6 +198,19 @@ def test_deleting_a_dataset_drops_its_table(small, act, staff, way):
 def test_a_dataset_that_was_never_brought_in_can_be_deleted(small, act):
     act(DATASETS, "delete_selected", small, post="yes")
     assert not Dataset.objects.filter(slug="small").exists()
+
+
+def test_a_change_leaves_what_a_worker_writes_meanwhile(small, staff, monkeypatch):
+    def slow_check(_: Dataset) -> dict[str, str]:
+        Dataset.objects.filter(pk=small.pk).update(image_mean="0000803f")
+        return {}
+
+    monkeypatch.setattr(validation, "validation_errors", slow_check)
+    address = reverse("admin:search_dataset_change", args=[small.pk])
+    changed = {"slug": "small", "title": "Renamed"}
+    assert staff.post(address, FIELDS | changed).status_code == 302
+    small.refresh_from_db()
+    assert (small.title, small.image_mean) == ("Renamed", "0000803f")
 
 
 def test_what_decides_the_table_is_fixed_once_there_are_shards(small, staff):

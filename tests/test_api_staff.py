@@ -395,7 +395,7 @@ def test_what_decides_the_table_is_fixed_once_there_are_shards(tiny, ask):
     for name in validation.FIXED:
         value = {
             "metric": "L2Distance",
-            "index": "clusters",
+            "index": "graph",
             "index_quantization": "i8",
             "slug": "x",
         }
@@ -405,6 +405,17 @@ def test_what_decides_the_table_is_fixed_once_there_are_shards(tiny, ask):
     assert told["title"] == "Tiny"
     same = told["settings"] | {"title": "Renamed"}
     assert ask("patch", TINY, same)[1]["title"] == "Renamed"
+
+
+def test_a_change_leaves_what_a_worker_writes_meanwhile(tiny, ask, monkeypatch):
+    def slow_check(dataset: Dataset) -> dict:
+        Dataset.objects.filter(pk=dataset.pk).update(image_mean="0000803f")
+        return {}
+
+    monkeypatch.setattr(validation, "problems", slow_check)
+    assert ask("patch", TINY, {"title": "Renamed"})[0] == 200
+    tiny.refresh_from_db()
+    assert (tiny.title, tiny.image_mean) == ("Renamed", "0000803f")
 
 
 def test_two_who_enter_the_same_name_at_once_leave_one(tiny, ask, monkeypatch):

@@ -126,15 +126,18 @@ class SettingsSerializer(StrictSerializer, serializers.ModelSerializer):
         """Create or change the dataset. Raises ValidationError by field."""
         dataset = self.instance or Dataset()
         fixed = validation.fixed_fields(dataset)
-        for name, value in {**self.validated_data, **kwargs}.items():
+        given = {**self.validated_data, **kwargs}
+        for name, value in given.items():
             if name in fixed and value != getattr(dataset, name):
                 raise ValidationError({name: ["This is fixed once there are shards."]})
             setattr(dataset, name, value)
         if found := validation.problems(dataset):
             raise ValidationError(found)
+        # Workers write to the row meanwhile, such as the mean of its vectors.
+        changed = given.keys() - {*fixed} if dataset.pk else None
         try:
             with transaction.atomic():
-                dataset.save()
+                dataset.save(update_fields=changed)
         except IntegrityError as error:
             raise ValidationError({"slug": [SLUG_TAKEN]}) from error
         return dataset
