@@ -18,6 +18,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from uuid import UUID
 
+from search.models import SYSTEM
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 SLUG = "bench"
@@ -222,9 +224,9 @@ def likeness(large, rounds: int) -> None:
     means, likenesses = [], []
     for _ in range(rounds):
         with timed(means):
-            vector = item_lookup.mean(SLUG, ids)
+            vector = item_lookup.mean(SLUG, ids, SYSTEM)
         with timed(likenesses):
-            item_lookup.similarities(SLUG, vector, ids)
+            item_lookup.similarities(SLUG, vector, ids, SYSTEM)
     report("mean of all", means)
     report("likeness of all to a vector", likenesses)
 

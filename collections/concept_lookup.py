@@ -22,7 +22,7 @@ def find(concept_id: str, user: AnyUser, slug: str) -> ResolvedConcept:
     Raises NotFound for concepts that the user may not see, InvalidQuery for those of
     another model.
     """
-    dataset = Dataset.for_slug(slug)
+    dataset = Dataset.for_slug(slug, user)
     key = parse_uuid(concept_id, NotFound(NONE))
     concept = Concept.objects.visible_to(user).filter(pk=key).first()
     if concept is not None:
@@ -31,11 +31,13 @@ def find(concept_id: str, user: AnyUser, slug: str) -> ResolvedConcept:
         return ResolvedConcept(tuple(concept.embedding.tolist()), concept.name, page)
     collection = Collection.objects.visible_to(user).filter(pk=key).first()
     if collection is not None:
-        return as_concept(collection, slug)
-    return _resolve_round(key, dataset)
+        return as_concept(collection, slug, user)
+    return _resolve_round(key, dataset, user)
 
 
-def _resolve_round(concept_id: UUID, dataset: Dataset) -> ResolvedConcept:
+def _resolve_round(
+    concept_id: UUID, dataset: Dataset, user: AnyUser
+) -> ResolvedConcept:
     key, with_seen = round_id(concept_id)
     found = Round.objects.select_related("refinement").filter(pk=key).first()
     if found is None:
@@ -45,7 +47,7 @@ def _resolve_round(concept_id: UUID, dataset: Dataset) -> ResolvedConcept:
     if origin == dataset.slug:
         exclude = () if with_seen else tuple(found.seen)
     else:
-        other = Dataset.for_slug(origin)
+        other = Dataset.for_slug(origin, user)
         _check_model(found.label, (other.model, other.weights), dataset)
     return ResolvedConcept(
         tuple(found.embedding.tolist()), found.label, exclude=exclude

@@ -8,7 +8,7 @@ import pytest
 from django.core.cache import caches
 from support import searching
 
-from search.models import Conversion, ConversionFile, Pick
+from search.models import SYSTEM, Conversion, ConversionFile, Pick
 from search.query.model import SearchQuery, Term
 from search.retrieval import popularity, service
 from search.retrieval.feedback import tune
@@ -46,7 +46,7 @@ def marked(api):
 
 
 def unit(slug: str, field: str, ids: list[int]) -> np.ndarray:
-    vectors = service.embeddings(slug, field, ids)
+    vectors = service.embeddings(slug, field, ids, SYSTEM)
     rows = np.array([vectors[item] for item in ids])
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 

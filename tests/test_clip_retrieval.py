@@ -14,7 +14,7 @@ from support.crowd import drawn, stored
 from search import rate_limits
 from search.clickhouse import schema
 from search.errors import InvalidQuery
-from search.models import Shard
+from search.models import SYSTEM, Shard
 from search.query.model import SearchQuery, Term
 from search.retrieval import service
 from search.retrieval.dataset_index import DatasetIndex
@@ -110,7 +110,7 @@ def test_words_find_what_our_own_search_finds(api):
     rows = rows_of(knn(api, text="a red house"))
     assert [row["id"] for row in rows] == found(Term(text="a red house"))
     for row in rows:
-        item = service.item("postcards", row["id"])
+        item = service.item("postcards", row["id"], SYSTEM)
         assert row == {
             "id": item.id,
             "similarity": row["similarity"],
@@ -133,7 +133,7 @@ def test_a_picture_finds_itself(api):
 
 
 def test_an_embedding_is_taken_at_any_length(api):
-    (vector,) = service.embeddings("postcards", "image", [5]).values()
+    (vector,) = service.embeddings("postcards", "image", [5], SYSTEM).values()
     first = rows_of(knn(api, embedding_input=vector.tolist()))
     assert first[0]["id"] == 5
     assert first[0]["similarity"] == pytest.approx(1, abs=1e-3)
@@ -153,7 +153,7 @@ def test_the_address_of_an_item_stands_for_its_stored_vector(api, monkeypatch, u
     monkeypatch.setattr(
         "search.retrieval.query_encoder.fetch", lambda *_: pytest.fail("was fetched")
     )
-    (vector,) = service.embeddings("postcards", "image", [77]).values()
+    (vector,) = service.embeddings("postcards", "image", [77], SYSTEM).values()
     assert ids(knn(api, image_url=url)) == ids(
         knn(api, embedding_input=vector.tolist())
     )
@@ -343,7 +343,7 @@ def test_metadata_comes_in_the_order_asked_for(api):
     answer = ask(api, "/metadata", {"ids": asked, "indice_name": "postcards"})
     rows = rows_of(answer)
     assert [row["id"] for row in rows] == [ALL[-1], 7, 7, 42]
-    item = service.item("postcards", 7)
+    item = service.item("postcards", 7, SYSTEM)
     assert rows[1] == {
         "id": 7,
         "metadata": {
@@ -679,10 +679,10 @@ def test_ids_are_asked_for_in_pieces(postcards_dataset, monkeypatch):
 
     monkeypatch.setattr(cluster, "MAX_IDS", 300)
     asked = []
-    table = DatasetIndex.for_slug("postcards").table
+    table = DatasetIndex.for_slug("postcards", SYSTEM).table
     answers = cluster.group_by_node(
         range(1_000), table.partition_bits, lambda own: asked.append(own) or own
     )
     assert [len(own) for own in asked] == [300, 300, 300, 100]
     assert sum(answers, []) == list(range(1_000))
-    assert sorted(service.hits_by_id("postcards", ALL)) == ALL
+    assert sorted(service.hits_by_id("postcards", ALL, SYSTEM)) == ALL

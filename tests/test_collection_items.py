@@ -17,6 +17,7 @@ from support.collection_helpers import (
     undone,
 )
 
+from search.models import SYSTEM
 from search.retrieval import service
 
 pytestmark = pytest.mark.django_db
@@ -44,7 +45,7 @@ def test_an_added_item_keeps_what_the_engine_knows_of_it(ada, user, postcards_da
     answer = post(ada, address("add", made), items=items).json()
     assert answer["new"] == 1
     assert answer["toast"]["text"] == "Added 1 picture to “boats”."
-    member, truth = made.items.get(), service.item("postcards", 7)
+    member, truth = made.items.get(), service.item("postcards", 7, SYSTEM)
     assert (member.caption, member.url) == (truth.caption, truth.url)
     assert (member.width, member.height) == (truth.width, truth.height)
     made.refresh_from_db()

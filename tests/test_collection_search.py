@@ -14,6 +14,7 @@ from support.collection_helpers import address, as_items, collection, filled, po
 from postcards.scene import Description, Scene
 from search.clickhouse import cluster
 from search.errors import NotFound
+from search.models import SYSTEM
 from search.query.model import SearchQuery, Term, decode_embedding
 from search.retrieval import item_lookup, service
 from search.retrieval.item_lookup import ItemState
@@ -47,13 +48,13 @@ def boats(count: int) -> list[int]:
 
 
 def shows_boat(item: int) -> bool:
-    scene = service.item("postcards", item).metadata["scene"]
+    scene = service.item("postcards", item, SYSTEM).metadata["scene"]
     return BOATS.fits(Scene.from_json(scene))
 
 
 def exactly(vector, ids) -> dict[int, float]:
     """Similarities to the vectors as the engine gives them out, one by one."""
-    stored = service.embeddings("postcards", "image", ids)
+    stored = service.embeddings("postcards", "image", ids, SYSTEM)
     return {
         item: float(each @ vector / np.linalg.norm(each))
         for item, each in stored.items()
@@ -100,7 +101,7 @@ def test_the_least_alike_come_first(ada, user, postcards_dataset):
     made = collection(user, *alike[:6], *strangers, *alike[6:])
     order = shown(ada.get(address("", made), {"order": "unlike"}))
     assert set(order[:3]) == set(strangers)
-    mean = item_lookup.mean("postcards", [*alike, *strangers])
+    mean = item_lookup.mean("postcards", [*alike, *strangers], SYSTEM)
     truth = exactly(mean, [*alike, *strangers])
     assert order == sorted(truth, key=truth.__getitem__)
 
@@ -125,7 +126,7 @@ def test_who_came_by_a_link_searches_by_the_mean_itself(ada, user, postcards_dat
     answer = Client().get(where)
     asked = parse_qs(urlsplit(answer["Location"]).query)
     mean = item_lookup.mean(
-        "postcards", list(made.items.values_list("item", flat=True))
+        "postcards", list(made.items.values_list("item", flat=True)), SYSTEM
     )
     assert np.allclose(decode_embedding(asked["embedding"][0]), mean, atol=1e-6)
     assert Client().get(answer["Location"]).status_code == 200
@@ -154,14 +155,14 @@ def test_the_mean_is_of_directions_and_in_batches(crowd, db, monkeypatch):
     ids = [int(item) for item in crowd.ids[rows]]
     vectors = crowd.image[rows].astype(np.float64)
     mean = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).sum(axis=0)
-    found = item_lookup.mean("crowd", [*ids, 2**40])
+    found = item_lookup.mean("crowd", [*ids, 2**40], SYSTEM)
     assert np.allclose(found, mean / np.linalg.norm(mean), atol=1e-5)
-    there, likeness = item_lookup.similarities("crowd", found, [*ids, 2**40])
+    there, likeness = item_lookup.similarities("crowd", found, [*ids, 2**40], SYSTEM)
     assert sorted(there.tolist()) == sorted(ids)
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     truth = dict(zip(ids, unit @ found, strict=True))
     assert np.allclose(likeness, [truth[int(item)] for item in there], atol=1e-3)
-    assert item_lookup.mean("crowd", [2**40]) is None
+    assert item_lookup.mean("crowd", [2**40], SYSTEM) is None
 
 
 def test_how_items_stand_is_known_of_each(crowd, db):

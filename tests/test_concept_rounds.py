@@ -11,6 +11,7 @@ from django.test import Client
 from django.utils import timezone
 from support import searching
 
+from search.models import SYSTEM
 from search.query.filters import MAX_EXCLUDED
 from search.query.model import SearchQuery, Term
 from search.retrieval import service
@@ -74,7 +75,7 @@ def test_a_round_searches_with_the_tuned_vector_and_leaves_out_what_was_seen(cli
     first = ids("boats", limit=12)
     made = refine(client, good=first[:3], bad=first[3:6], shown=first)
     start = searching.embed(SearchQuery("postcards", (Term(text="boats"),)))
-    vectors = service.embeddings("postcards", "image", first)
+    vectors = service.embeddings("postcards", "image", first, SYSTEM)
     marks = np.array([vectors[item] for item in first])
     marks /= np.linalg.norm(marks, axis=1, keepdims=True)
     expected = tune(start, marks[:3], marks[3:6], 1.0)
@@ -212,7 +213,7 @@ def test_captions_are_refined_by_the_vectors_of_captions(client):
     made = refine(client, f"{BOATS}&field=text", good=found[:2], bad=found[2:])
     assert "field=text" in made["address"]
     start = searching.embed(SearchQuery("postcards", (Term(text="boats"),)))
-    vectors = service.embeddings("postcards", "text", found)
+    vectors = service.embeddings("postcards", "text", found, SYSTEM)
     marks = np.array([vectors[item] for item in found])
     marks /= np.linalg.norm(marks, axis=1, keepdims=True)
     expected = tune(start, marks[:2], marks[2:])

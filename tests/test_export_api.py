@@ -16,7 +16,7 @@ from rest_framework.test import APIClient
 from support import searching
 from support.collection_helpers import collection, first_ids
 
-from search.models import Dataset, Removal
+from search.models import SYSTEM, Dataset, Removal
 from search.query.model import SearchQuery, Term
 from search.removals import takedowns
 from search.retrieval import service
@@ -75,7 +75,7 @@ def boats_request(**more) -> dict:
 
 def concept_of(ada: User, words: str = "a boat") -> Concept:
     vector = searching.embed(SearchQuery("postcards", (Term(text=words),)))
-    dataset = Dataset.for_slug("postcards")
+    dataset = Dataset.for_slug("postcards", SYSTEM)
     return Concept.objects.create(
         owner=ada,
         name=words,
@@ -115,7 +115,7 @@ def test_a_search_as_parquet_with_embeddings(api):
         cursor = page["next"]
     assert table["id"].to_pylist() == found
     vector = np.array(table["embedding"][0].as_py(), np.float32)
-    stored = service.embeddings("postcards", "image", found[:1])[found[0]]
+    stored = service.embeddings("postcards", "image", found[:1], SYSTEM)[found[0]]
     assert vector == pytest.approx(stored, abs=1e-3)
 
 

@@ -16,7 +16,7 @@ from support.html_page import HTMX
 from support.routes import round_
 
 from search.errors import SearchUnavailable
-from search.models import Dataset
+from search.models import SYSTEM, Dataset
 from search.query.model import SearchQuery, Term, encode_embedding
 from usercollections.export import services, storage, tasks, views
 from usercollections.models import Concept, Export, Round
@@ -45,7 +45,7 @@ def hers(client, ada) -> Client:
 @pytest.fixture
 def boat(ada) -> Concept:
     vector = searching.embed(SearchQuery("postcards", (Term(text="a boat"),)))
-    dataset = Dataset.for_slug("postcards")
+    dataset = Dataset.for_slug("postcards", SYSTEM)
     return Concept.objects.create(
         owner=ada,
         name="Boats <b>",

@@ -13,7 +13,7 @@ from support.tiny_shards import DIMENSION, drop_tables, tiny_dataset, vectors
 from support.tiny_shards import import_all as bring_in_tiny
 
 from postcards.shards import jpeg
-from search.models import Dataset, Shard
+from search.models import SYSTEM, Dataset, Shard
 from search.query.filters import Filters
 from search.query.model import SearchQuery, Term
 from search.retrieval import scan
@@ -30,7 +30,7 @@ PICTURES = (3, 1_999)
 
 
 def whole(slug: str) -> pa.Table:
-    dataset = Dataset.for_slug(slug)
+    dataset = Dataset.for_slug(slug, SYSTEM)
     scan = Scan(dataset, shards_of(dataset), ALL, with_embeddings=True)
     return pa.concat_tables(batch.table for batch in scan.batches())
 
@@ -137,7 +137,7 @@ def test_a_search_keeps_both_similarities_and_its_own_metadata(tmp_path):
     tiny = tiny_dataset(tmp_path, kind=Dataset.Kind.PARQUET)
     try:
         bring_in_tiny(tiny)
-        found = scan.contents(Dataset.for_slug("tiny"), [0, 1, 2]).to_pylist()
+        found = scan.contents(Dataset.for_slug("tiny", SYSTEM), [0, 1, 2]).to_pylist()
     finally:
         drop_tables(tiny)
     assert [row["caption_similarity"] for row in found] == [0.25, None, 0.5]

@@ -9,7 +9,7 @@ from support.truth import NSFW, REMOVED, VISIBLE, all_similarities, passing, rea
 
 from search.clickhouse import client, writer
 from search.clickhouse.schema import SHARD_BITS
-from search.models import Dataset, Removal, Shard
+from search.models import SYSTEM, Dataset, Removal, Shard
 from search.query.filters import Filters
 from search.removals import takedowns
 from search.removals.takedowns import RemovalList
@@ -40,7 +40,7 @@ def small_windows(monkeypatch):
 
 def scan(slug: str, filters: Filters = ALL, vectors=None, **more) -> Scan:
     """`vectors` is the same vector for each field that is compared."""
-    dataset = Dataset.for_slug(slug)
+    dataset = Dataset.for_slug(slug, SYSTEM)
     if vectors:
         more["field"] = "both" if len(vectors) == 2 else next(iter(vectors))
         more["vector"] = next(iter(vectors.values()))
@@ -202,7 +202,7 @@ def test_bytes_that_are_no_text_become_text():
             "metadata = map(unhex('6bfe'), unhex('fdfd')) WHERE id = 3",
             mutations_sync=1,
         )
-        dataset = Dataset.for_slug("broken")
+        dataset = Dataset.for_slug("broken", SYSTEM)
         (row,) = dataset_scan.contents(dataset, [3]).to_pylist()
         assert row["caption"] == "a\ufffd\0\ufffd"
         assert row["metadata"] == [("k\ufffd", "\ufffd\ufffd")]
@@ -213,7 +213,7 @@ def test_bytes_that_are_no_text_become_text():
 def test_contents_have_the_order_in_which_they_are_asked_for(throng):
     ids = throng.ids[[900, 3, 5_500, 2_500, 4]].tolist()
     there = [item_id for item_id in ids if shown(throng, item_id)]
-    dataset = Dataset.for_slug("throng")
+    dataset = Dataset.for_slug("throng", SYSTEM)
     found = dataset_scan.contents(dataset, [*ids[:2], 999_999, *ids[2:]])
     assert found["id"].to_pylist() == there and len(there) > 2
     assert dataset_scan.contents(dataset, [], with_embeddings=True).num_rows == 0

@@ -32,7 +32,7 @@ from search.ingestion.sources import laion, tables
 from search.ingestion.sources.cells import MAX_CELL_BYTES, NOT_UTF8, SEVERAL
 from search.ingestion.sources.laion import NO_ADDRESSES, LaionFolder, read_vectors
 from search.ingestion.sources.vectors import NO_TEXTS
-from search.models import Dataset, Shard
+from search.models import SYSTEM, Dataset, Shard
 from search.query.filters import Filters
 from search.query.model import SearchQuery, Term
 from search.retrieval import service
@@ -82,7 +82,7 @@ def test_rows_arrive_as_they_are(tiny, tmp_path):
 def test_columns_that_are_missing_are_empty(tiny, tmp_path):
     write_shard(tmp_path, 0, metadata={"URL": ["u"] * 40, "Caption": ["c"] * 40})
     import_all(tiny)
-    item = service.item("tiny", 0)
+    item = service.item("tiny", 0, SYSTEM)
     assert (item.url, item.caption, item.nsfw, item.width) == ("u", "c", "", 0)
     assert item.caption_similarity is None
     assert item.metadata == {}
@@ -146,7 +146,7 @@ def test_invalid_bytes_that_an_earlier_version_stored_are_replaced(tiny, tmp_pat
         f"metadata = map('who', {broken}) WHERE id = 0",
         mutations_sync=1,
     )
-    item = service.item("tiny", 0)
+    item = service.item("tiny", 0, SYSTEM)
     assert (item.caption, item.license) == ("C\ufffd", "C\ufffd")
     assert item.metadata == {"who": "C\ufffd"}
 

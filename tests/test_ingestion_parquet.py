@@ -27,7 +27,7 @@ from search.ingestion.sources import parquet
 from search.ingestion.sources.parquet import VectorTable
 from search.ingestion.sources.registry import source_of
 from search.ingestion.sources.vectors import BAD_VECTOR, NO_TEXTS
-from search.models import Dataset, Shard
+from search.models import SYSTEM, Dataset, Shard
 from search.query.model import SearchQuery, Term
 from search.retrieval import service
 
@@ -126,7 +126,7 @@ def test_items_are_found_by_their_vectors(tiny, tmp_path):
     assert searching.find(query).hits[0].id == 42
     with pytest.raises(InvalidQuery, match="captions of this dataset have no"):
         searching.find(replace(query, field="text"))
-    found = service.item("tiny", 42)
+    found = service.item("tiny", 42, SYSTEM)
     assert (found.url, found.metadata) == (
         "https://example.org/42.jpg",
         {"photo_id": "id-42"},

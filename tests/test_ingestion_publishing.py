@@ -25,7 +25,7 @@ from search.ingestion import control, publishing, shard_run, sweeper, tasks
 from search.ingestion.sources import laion
 from search.jobs import broker, leases
 from search.jobs.leases import Lease
-from search.models import Partition, Removal, Shard
+from search.models import SYSTEM, Partition, Removal, Shard
 from search.removals import takedowns
 from search.retrieval import service
 
@@ -547,6 +547,6 @@ def test_a_search_during_publication_finds_the_old_rows(tiny, tmp_path, at_step)
     import_all(tiny)
     found = []
     arrive(tiny, 0, action="replace")
-    at_step("publish", lambda: found.append(service.item("tiny", 5).caption))
+    at_step("publish", lambda: found.append(service.item("tiny", 5, SYSTEM).caption))
     publish(tiny)
-    assert found == [service.item("tiny", 5).caption]
+    assert found == [service.item("tiny", 5, SYSTEM).caption]

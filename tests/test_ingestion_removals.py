@@ -27,7 +27,7 @@ from support.tiny_shards import (
 from search.clickhouse.schema import SHARD_BITS
 from search.errors import InvalidQuery, NotFound
 from search.ingestion import control, shard_run, sweeper, tasks
-from search.models import Dataset, Reject, Removal, Shard
+from search.models import SYSTEM, Dataset, Reject, Removal, Shard
 from search.query.model import SearchQuery, Term
 from search.removals import files, takedowns
 from search.retrieval import service
@@ -82,8 +82,8 @@ def visible_ids(dataset: Dataset) -> set[int]:
         for mode in ("ann", "exact"):
             query = SearchQuery("tiny", (example,), field=field, mode=mode, limit=50)
             hits |= {hit.id for hit in searching.find(query).hits}
-    hits |= {hit.id for hit in service.random_hits("tiny", 1_000)}
-    return hits | {hit.id for hit in service.neighbours("tiny", 20, 50)}
+    hits |= {hit.id for hit in service.random_hits("tiny", 1_000, SYSTEM)}
+    return hits | {hit.id for hit in service.neighbours("tiny", 20, 50, SYSTEM)}
 
 
 # --- Out from the beginning
@@ -152,9 +152,9 @@ def test_an_item_that_is_taken_down_is_found_nowhere(tiny, admin_client):
     assert "Item 3 is hidden" in page.content.decode()
     assert visible_ids(tiny) == set(range(40)) - {3}
     with pytest.raises(NotFound):
-        service.item("tiny", 3)
+        service.item("tiny", 3, SYSTEM)
     with pytest.raises(NotFound):
-        service.neighbours("tiny", 3, 5)
+        service.neighbours("tiny", 3, 5, SYSTEM)
     assert admin_client.get("/d/tiny/3").status_code == 404
     control.queue(tiny, tiny.shards.all(), "replace")
     shard_run.ingest(tiny.shards.get().pk)

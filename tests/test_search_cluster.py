@@ -27,7 +27,7 @@ from support.tiny_shards import (
 from search.clickhouse import centroids, client, cluster, lookup, schema, writer
 from search.errors import NotFound, SearchUnavailable
 from search.ingestion import clusters, control
-from search.models import Dataset
+from search.models import SYSTEM, Dataset
 from search.query.filters import Filters
 from search.query.model import SearchQuery, Term
 from search.removals import takedowns
@@ -169,7 +169,7 @@ def test_filters_and_pages_reach_over_both(spread):
 def test_items_are_asked_for_where_they_lie(spread):
     ids = [id_of(place) for place in (1, 301, 605, 1_201)]
     table = spread.item_table
-    assert [service.item("spread", each).id for each in ids] == ids
+    assert [service.item("spread", each, SYSTEM).id for each in ids] == ids
     assert lookup.items(table, ids).keys() == set(ids)
     assert lookup.pixel_counts(table, ids) == {each: each & 0xFFFF for each in ids}
     stored = lookup.embeddings(table, "image", ids)
@@ -177,7 +177,7 @@ def test_items_are_asked_for_where_they_lie(spread):
         unit = stored[each] / np.linalg.norm(stored[each])
         assert np.allclose(unit, matrix("image")[place], rtol=0, atol=CLOSE)
     with pytest.raises(NotFound):
-        service.item("spread", id_of(1) + 2**40)
+        service.item("spread", id_of(1) + 2**40, SYSTEM)
 
 
 def test_a_removal_reaches_both_and_a_shard_dropped_leaves_its_engine(source, two):
@@ -185,7 +185,7 @@ def test_a_removal_reaches_both_and_a_shard_dropped_leaves_its_engine(source, tw
     for place in (2, 302):
         takedowns.take_down(changed, id_of(place), "a test")
         with pytest.raises(NotFound):
-            service.item("changed", id_of(place))
+            service.item("changed", id_of(place), SYSTEM)
     control.drop(changed, changed.shards.filter(number=3))
     publish(changed)
     assert rows_at(two[0], "item_changed") == {0: ROWS, 2: ROWS, 4: ROWS}

@@ -14,7 +14,7 @@ from support.truth import answer, check_exact
 from search.clickhouse import client, queries, schema, writer
 from search.clickhouse.filters import condition_of
 from search.ingestion.publishing import partition_of
-from search.models import Dataset
+from search.models import SYSTEM, Dataset
 from search.query.filters import Filters
 from search.query.model import SearchQuery, Term
 from search.retrieval import service
@@ -94,7 +94,7 @@ def test_a_first_page_searches_the_graph_as_wide_as_all_pages(crowd, monkeypatch
 
     monkeypatch.setattr(client, "nearest_arrow", recorded)
     find("crowd", near_vectors(crowd, 1)[0], limit=10)
-    service.neighbours("crowd", int(crowd.ids[0]), 10)
+    service.neighbours("crowd", int(crowd.ids[0]), 10, SYSTEM)
     assert widths == [queries.PAGED_EF, queries.NARROW_EF]
 
 

@@ -12,7 +12,7 @@ from support import searching
 from support.tiny_shards import DIMENSION, import_all, vectors, write_shard
 
 from search.clickhouse import schema
-from search.models import Dataset
+from search.models import SYSTEM, Dataset
 from search.query.filters import Filters
 from search.query.model import SearchQuery, Term
 from search.retrieval import service
@@ -77,7 +77,7 @@ def whys(html: str) -> list[tuple[str, str]]:
 
 def test_the_panel_has_what_the_page_has_and_no_page_around_it(site):
     page, panel = shown(site, "/d/postcards/7"), shown(site, "/d/postcards/7?panel=1")
-    item = service.item("postcards", 7)
+    item = service.item("postcards", 7, SYSTEM)
     for html in (page, panel):
         assert item.caption in html and item.metadata["md5"] in html
         assert "/t/postcards/7/1280.webp" in html
@@ -112,7 +112,7 @@ def test_a_search_in_the_address_tells_why_and_leads_back(site):
 )
 def test_without_a_search_that_can_be_read_the_item_is_shown_all_the_same(site, asked):
     html = shown(site, f"/d/postcards/7?{asked}")
-    assert service.item("postcards", 7).caption in html
+    assert service.item("postcards", 7, SYSTEM).caption in html
     assert whys(html) == []
 
 

@@ -24,6 +24,7 @@ from search.fetch.target import parse
 from search.ingestion.columns import item_columns
 from search.ingestion.sources.image_files import folder_files, list_folder
 from search.ingestion.sources.protocol import Batch
+from search.models import SYSTEM
 from search.query.filters import Filters, Host
 from search.removals.takedowns import RemovalList, add
 from search.retrieval import scan, service
@@ -219,12 +220,12 @@ def test_an_item_has_an_image_however_its_url_is_written(
 def test_an_item_is_found_by_its_url_and_by_its_link(odd):
     stored = [(number, url) for number, url in odd.items() if links.link_of(url)]
     for number, url in stored:
-        assert service.item_id_by_url("odd", url) == number
+        assert service.item_id_by_url("odd", url, SYSTEM) == number
     trimmed = [(number, url) for number, url in stored if url == url.strip()]
     assert trimmed
     for number, url in trimmed:
-        assert service.item_id_by_url("odd", links.link_of(url)) == number
-        assert service.item_id_by_url("odd", f" {links.link_of(url)}") == number
+        assert service.item_id_by_url("odd", links.link_of(url), SYSTEM) == number
+        assert service.item_id_by_url("odd", f" {links.link_of(url)}", SYSTEM) == number
 
 
 @pytest.mark.django_db

@@ -14,7 +14,7 @@ from postcards.shards import jpeg
 from search.clickhouse import schema, writer
 from search.clustering.curves import Curve
 from search.images.formats import MAX_BYTES
-from search.models import Dataset
+from search.models import SYSTEM, Dataset
 from search.query.filters import MAX_EXCLUDED, Filters
 from search.query.model import MAX_IMAGES, SearchQuery, Term
 from search.retrieval.feedback import MAX_MARKS
@@ -160,7 +160,7 @@ def test_a_hit_tells_of_its_twins_and_leads_to_them(varied):
 
 
 def test_a_removed_item_is_counted(varied):
-    writer.hide(Dataset.for_slug("varied").item_table, "id = 5", {})
+    writer.hide(Dataset.for_slug("varied", SYSTEM).item_table, "id = 5", {})
     page = varied_search(varied)
     assert "1 removed" in page.text and 5 not in page.ids
 

@@ -7,6 +7,7 @@ from support.html_page import HTMX, Page
 from support.search_pages import chips, embedding_of, found, search
 
 from search.errors import NotFound
+from search.models import SYSTEM
 from search.query import concepts
 from search.query.filters import Filters
 from search.query.model import Term, decode_embedding
@@ -203,7 +204,7 @@ def test_quoted_words_alone_are_searched_for(client):
     moon = Term(text="moon")
     assert page.ids == found(moon, filters=Filters(caption="moon"), mode="exact")
     for item in page.ids:
-        assert "moon" in service.item("postcards", item).caption.lower()
+        assert "moon" in service.item("postcards", item, SYSTEM).caption.lower()
 
 
 @pytest.mark.parametrize("headers", [None, HTMX])

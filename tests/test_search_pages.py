@@ -15,7 +15,7 @@ from support.tiny_shards import drop_tables, import_all
 from postcards.shards import MODEL
 from search.evaluation import calibration
 from search.ingestion import clusters
-from search.models import Dataset, Shard
+from search.models import SYSTEM, Dataset, Shard
 from search.query.filters import Filters
 from search.query.model import SearchQuery, Term, encode_embedding
 from search.retrieval import service
@@ -105,7 +105,7 @@ def test_words_show_the_nearest_pictures_with_their_captions(client):
     assert "Nearest of 2,000 pictures" in page.text
     assert "boats at night – laionweb" in page.text
     for item in page.ids[:5]:
-        caption = service.item("postcards", item).caption
+        caption = service.item("postcards", item, SYSTEM).caption
         assert caption in page.text
         assert caption in page.all("img", "alt")
 
@@ -165,7 +165,7 @@ def test_an_exact_search_says_that_it_was_exact(client):
 
 def test_an_item_has_a_page_with_its_facts_and_its_nearest(client):
     page = Page(client.get("/d/postcards/7"))
-    item = service.item("postcards", 7)
+    item = service.item("postcards", 7, SYSTEM)
     assert item.caption in page.text
     assert "640 × 480" in page.text and "CC0" in page.text and "UNLIKELY" in page.text
     assert item.metadata["md5"] in page.text

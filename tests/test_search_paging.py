@@ -15,7 +15,7 @@ from support.truth import CLOSE, all_similarities, answer, check_hidden, check_o
 
 from search.clickhouse import client, schema
 from search.errors import InvalidQuery
-from search.models import Dataset
+from search.models import SYSTEM, Dataset
 from search.query.filters import Filters
 from search.query.model import MAX_RESULTS, SearchQuery, Term
 from search.retrieval import service
@@ -172,7 +172,7 @@ def test_an_item_removed_between_pages_is_passed_over(small):
     assert after.hidden.removed == 4
     assert page.next and ids_of(next_page("small", page, 10)) == ids_of(after)
     with pytest.raises(Exception, match="no item"):
-        service.item("small", int(crowd.ids[next(iter(np.flatnonzero(left)))]))
+        service.item("small", int(crowd.ids[next(iter(np.flatnonzero(left)))]), SYSTEM)
 
 
 def remove(dataset: Dataset, ids: np.ndarray) -> None:

@@ -10,6 +10,7 @@ from support import searching
 from search.clickhouse import queries
 from search.clickhouse.schema import SHARD_BITS
 from search.errors import InvalidQuery, NotFound, SearchUnavailable
+from search.models import SYSTEM
 from search.query.filters import Filters
 from search.query.model import SearchQuery, Term, decode_embedding, encode_embedding
 from search.retrieval import service
@@ -155,22 +156,22 @@ def test_a_page_can_be_asked_for_twice(postcards_dataset):
 
 
 def test_the_neighbours_of_an_item_are_its_nearest(stored):
-    hits = service.neighbours("postcards", 7, 5)
+    hits = service.neighbours("postcards", 7, 5, SYSTEM)
     truth = stored["image"] @ stored["image"][7]
     order = [int(i) for i in stored["ids"][np.argsort(-truth)] if i != 7]
     assert [hit.id for hit in hits] == order[:5]
 
 
 def test_random_hits_are_items(postcards_dataset):
-    hits = service.random_hits("postcards", 20)
+    hits = service.random_hits("postcards", 20, SYSTEM)
     assert len({hit.id for hit in hits}) == 20
-    assert service.item("postcards", hits[0].id).caption == hits[0].caption
+    assert service.item("postcards", hits[0].id, SYSTEM).caption == hits[0].caption
 
 
 def test_an_item_comes_with_its_scene(postcards_dataset):
     from postcards.scene import Scene, scene_of
 
-    item = service.item("postcards", (1 << SHARD_BITS) + 5)
+    item = service.item("postcards", (1 << SHARD_BITS) + 5, SYSTEM)
     assert item.url == "/postcards/1005.jpg"
     assert Scene.from_json(item.metadata["scene"]) == scene_of(1005)
     assert item.metadata["key"] == "000001005"
@@ -231,7 +232,7 @@ def test_what_does_not_exist_is_not_found(postcards_dataset):
         searching.find(SearchQuery("laion", (Term(text="a"),)))
     for item_id in (2000, -1, 2**53, 2**70):
         with pytest.raises(NotFound, match="no item"):
-            service.item("postcards", item_id)
+            service.item("postcards", item_id, SYSTEM)
         with pytest.raises(NotFound, match="no item"):
             find(Term(item=item_id))
 

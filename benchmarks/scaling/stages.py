@@ -12,7 +12,7 @@ import numpy as np
 from search.clickhouse import centroids, client
 from search.clickhouse.schema import VECTOR_COLUMNS
 from search.evaluation.calibration import KINDS
-from search.models import Dataset
+from search.models import SYSTEM, Dataset
 from search.query.filters import Filters
 from search.query.model import DEFAULT_RECALL, SearchQuery, Term
 from search.retrieval import service
@@ -76,7 +76,7 @@ class Measured:
 
 
 def measure(truth: Truth, costs: Sequence[Cost]) -> Measured:
-    dataset = Dataset.for_slug(SLUG)
+    dataset = Dataset.for_slug(SLUG, SYSTEM)
     table = dataset.item_table
     steps = {cost.step: 0.0 for cost in costs}
     for cost in costs:

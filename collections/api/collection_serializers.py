@@ -34,6 +34,7 @@ from search.retrieval.item_lookup import ItemState
 from ..collection.item_keys import MAX_AT_ONCE, ItemKey
 from ..collection.members import MAX_MEMBERS
 from ..collection.rows import states_of
+from ..collection.services import subtract_hidden
 from ..models import Collection, CollectionItem
 from ..models.ownership import Shared
 from ..pagination import COLLECTION_ORDERS, Page
@@ -161,10 +162,15 @@ class CollectionPageSerializer(ResponseSerializer):
 def collection_context(
     collections: Sequence[Collection], request: Request
 ) -> dict[str, Any]:
-    """Return the context of the serializers of these collections."""
+    """Return the context of the serializers of these collections.
+
+    The sizes become those of what the user sees.
+    """
+    subtract_hidden(collections, request.user)
     chosen = {collection.cover_id for collection in collections} - {None}
     # A cover that is no longer a member is missing here.
-    return {"request": request, "covers": CollectionItem.objects.in_bulk(chosen)}
+    members = CollectionItem.objects.visible_to(request.user)
+    return {"request": request, "covers": members.in_bulk(chosen)}
 
 
 def collection_json(access: Access[Collection], request: Request) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from ..collection import services
 from ..collection.item_keys import check_keys
 from ..collection.views import public_collections
 from ..models import Collection
+from ..models.ownership import AnyUser
 from ..pagination import COLLECTION_ORDERS, paginate, with_sorted_name
 from ..sharing import Access, find_readable, lock_owned
 from .access import NOT_INDEXED, UserAccess
@@ -64,7 +65,7 @@ class CollectionList(UserAccess):
         """
         given = validated(CollectionParameters, request.query_params.dict())
         if given.get("visibility"):
-            found = public_collections()
+            found = public_collections(request.user)
         else:
             self.wants_user(request)
             found = Collection.objects.owned_by(request.user)
@@ -117,7 +118,8 @@ class CollectionDetail(UserAccess):
         """
         with transaction.atomic():
             collection = lock_owned(Collection, request.user, collection_id)
-            _change(collection, validated(CollectionChange, request.data))
+            given = validated(CollectionChange, request.data)
+            _change(collection, given, request.user)
         content = collection_json(Access(collection, is_mine=True), request)
         return Response(content)
 
@@ -146,7 +148,7 @@ class SharedCollection(UserAccess):
         return Response(content, headers=NOT_INDEXED)
 
 
-def _change(collection: Collection, given: dict[str, Any]) -> None:
+def _change(collection: Collection, given: dict[str, Any], user: AnyUser) -> None:
     """Apply the changes to a locked collection. Raises InvalidQuery."""
     for name in ("name", "description"):
         setattr(collection, name, given.get(name, getattr(collection, name)))
@@ -154,7 +156,8 @@ def _change(collection: Collection, given: dict[str, Any]) -> None:
         sharing.rename(collection)
     if "cover" in given:
         cover = given["cover"]
-        services.choose_cover(collection, keys_of([cover])[0] if cover else None)
+        key = keys_of([cover])[0] if cover else None
+        services.choose_cover(collection, key, user)
     if "visibility" in given:
         sharing.set_visibility(collection, given["visibility"])
     if given.get("renew_link"):

@@ -148,13 +148,14 @@ class ConceptSerializer(ConceptSummarySerializer):
     )
 
     def compute_made_of(self, access: Access[Concept]) -> dict[str, Any]:
-        return services.provenance_of(access.object, is_mine=access.is_mine)
+        user = self.context["request"].user
+        return services.provenance_of(access.object, user, is_mine=access.is_mine)
 
 
 class VersionSerializer(ResponseSerializer):
     """A current or former vector of a concept."""
 
-    # The context has `access`, that to the concept.
+    # The context has the `request`, and `access`, that to the concept.
     number = IntegerField(min_value=1)
     created_at = DateTimeField()
     is_current = BooleanField()
@@ -168,8 +169,10 @@ class VersionSerializer(ResponseSerializer):
         return version.embedding @ self.context["access"].object.embedding
 
     def compute_made_of(self, version: ConceptVersion) -> dict[str, Any]:
-        how = version.made_of
-        return how if self.context["access"].is_mine else services.without_private(how)
+        if self.context["access"].is_mine:
+            return version.made_of
+        user = self.context["request"].user
+        return services.without_private(version.made_of, user)
 
 
 @extend_schema_serializer(component_name="VersionPage")

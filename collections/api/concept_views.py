@@ -105,7 +105,7 @@ class ConceptList(UserAccess):
         if "round" in given:
             found = rounds.find_own_round(visitor(request), given["round"])
             return services.of_round(request.user, form, found)
-        dataset = Dataset.for_slug(given["dataset"])
+        dataset = Dataset.for_slug(given["dataset"], request.user)
         others = f"vectors of {dataset.title}"
         return services.new(
             request.user,
@@ -186,7 +186,8 @@ class Versions(UserAccess):
         given = validated(PageParameters, request.query_params.dict())
         versions = access.object.versions.all()
         page = paginate(versions, NEWEST, given["cursor"], given["limit"])
-        content = VersionPageSerializer(page, context={"access": access}).data
+        context = {"access": access, "request": request}
+        content = VersionPageSerializer(page, context=context).data
         return Response(content)
 
     @extend_schema(
@@ -213,7 +214,8 @@ class Versions(UserAccess):
         with transaction.atomic():
             concept = self._add_version(request, concept_id, given)
             version = concept.versions.get(number=concept.version)
-        context = {"access": Access(concept, is_mine=True)}
+        access = Access(concept, is_mine=True)
+        context = {"access": access, "request": request}
         content = VersionSerializer(version, context=context).data
         return Response(content, status.HTTP_201_CREATED)
 

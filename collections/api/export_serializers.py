@@ -184,7 +184,7 @@ class NewExport(StrictSerializer):
             )
         filters = Filters(**given.get("filters", {}))
         if given["kind"] == "dataset":
-            return export_request.of_dataset(given["dataset"], filters, **how)
+            return export_request.of_dataset(user, given["dataset"], filters, **how)
         return export_request.of_concept(
             user,
             given["concept"],
@@ -269,11 +269,11 @@ class ExportSerializer(ResponseSerializer):
         ]
 
     def compute_manifest(self, export: Export) -> dict[str, Any] | None:
-        return export.manifest if export.state == Export.State.DONE else None
+        return storage.manifest_of(export)
 
     def compute_manifest_url(self, export: Export) -> str | None:
-        is_done = export.state == Export.State.DONE
-        return _file_path(export, storage.MANIFEST) if is_done else None
+        is_there = storage.manifest_of(export) is not None
+        return _file_path(export, storage.MANIFEST) if is_there else None
 
     def compute_page(self, export: Export) -> str:
         return reverse("export", args=[export.pk])

@@ -16,6 +16,7 @@ from search.retrieval.items import check_item_id
 from ..collection import members, services
 from ..collection.item_keys import ItemKey, check_keys, rows_of
 from ..models import Collection, CollectionItem
+from ..models.ownership import AnyUser
 from ..pagination import ORDERS, paginate
 from ..sharing import Access, find_owned, find_readable, lock_owned
 from .access import NOT_INDEXED, UserAccess
@@ -122,7 +123,8 @@ class ItemDetail(UserAccess):
     ) -> Response:
         """Show one item of a collection."""
         access = find_readable(Collection, request.user, collection_id)
-        member = _member(access.object, ItemKey(dataset, item_id))
+        key = ItemKey(dataset, item_id)
+        member = _member(access.object, key, request.user)
         return Response(_member_json(member, access, request))
 
     @extend_schema(
@@ -148,7 +150,7 @@ class ItemDetail(UserAccess):
         key = ItemKey(dataset, item_id)
         with transaction.atomic():
             collection = lock_owned(Collection, request.user, collection_id)
-            member = _member(collection, key)
+            member = _member(collection, key, request.user)
             given = validated(MemberChange, request.data)
             if "note" in given:
                 member.note = given["note"]
@@ -168,24 +170,24 @@ class ItemDetail(UserAccess):
         key = ItemKey(dataset, item_id)
         with transaction.atomic():
             collection = lock_owned(Collection, request.user, collection_id)
-            _member(collection, key)
+            _member(collection, key, request.user)
             members.remove(collection, [key])
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
 def _page(access: Access[Collection], request: Request) -> Json:
     given = validated(PageParameters, request.query_params.dict())
-    items = access.object.items.all()
+    items = access.object.items.visible_to(request.user)
     page = paginate(items, ORDERS["hand"], given["cursor"], given["limit"])
     rows = member_rows(page.rows, page.start + 1, access.is_mine)
     content = {"results": rows, "next": page.next}
     return MemberPageSerializer(content, context={"request": request}).data
 
 
-def _member(collection: Collection, key: ItemKey) -> CollectionItem:
+def _member(collection: Collection, key: ItemKey, user: AnyUser) -> CollectionItem:
     """Return an item of the collection. Raises NotFound."""
     check_item_id(key.item)
-    found = rows_of(collection.items.all(), [key]).first()
+    found = rows_of(collection.items.visible_to(user), [key]).first()
     if found is None:
         raise NotFound("This item is not in the collection.")
     return found
@@ -194,7 +196,7 @@ def _member(collection: Collection, key: ItemKey) -> CollectionItem:
 def _member_json(
     member: CollectionItem, access: Access[Collection], request: Request
 ) -> Json:
-    position, items = member.position, access.object.items
+    position, items = member.position, access.object.items.visible_to(request.user)
     ahead = Q(position__lt=position) | Q(position=position, pk__lt=member.pk)
     place = items.filter(ahead).count() + 1
     [row] = member_rows([member], place, access.is_mine)

@@ -18,6 +18,7 @@ from search.rate_limits import limiter
 from search.retrieval import service
 
 from ..models import SavedSearch
+from ..models.ownership import AnyUser
 from ..pagination import Order, paginate
 from ..saved_search import new_results, services
 from ..saved_search.saved_query import SavedQuery, query_of, query_string
@@ -83,7 +84,7 @@ class Searches(OwnerAccess):
         You can save up to 500.
         """
         given = validated(NewSearch, request.data)
-        query = _read_query(given["search"])
+        query = _read_query(given["search"], request.user)
         search, is_new = services.save(request.user, query, given["name"])
         done = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
         return Response(_search_json(search, request), done)
@@ -134,7 +135,7 @@ class SearchDetail(OwnerAccess):
             search = _find_own(request, key, locked=True)
             given = validated(SearchChange, request.data)
             if "search" in given:
-                services.change(search, _read_query(given["search"]))
+                services.change(search, _read_query(given["search"], request.user))
             if "name" in given:
                 services.rename(search, given["name"])
             if "place" in given:
@@ -169,7 +170,7 @@ class SearchResults(OwnerAccess):
         given = validated(ResultParameters, request.query_params.dict())
         saved = services.saved_query_of(search)
         query = replace(
-            query_of(saved, request.get_host()),
+            query_of(saved, request.get_host(), request.user),
             limit=given["limit"],
             cursor=given["cursor"],
         )
@@ -180,8 +181,8 @@ class SearchResults(OwnerAccess):
         return Response(SearchPageSerializer(page, context=context).data)
 
 
-def _read_query(search: str) -> SavedQuery:
-    return checked_search(query_string(search))
+def _read_query(search: str, user: AnyUser) -> SavedQuery:
+    return checked_search(query_string(search), user)
 
 
 def _find_own(request: Request, key: UUID, *, locked: bool = False) -> SavedSearch:

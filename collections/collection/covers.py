@@ -9,18 +9,22 @@ from django.db.models.functions import Lower, Trim
 from search.query import ratings
 
 from ..models import Collection, CollectionItem
+from ..models.ownership import AnyUser
 
 TILES = 4
 UNSAFE_WORDS = [word for word in ratings.RATINGS if ratings.is_unsafe(word)]
 
 
-def with_cover_tiles(collections: QuerySet[Collection]) -> QuerySet[Collection]:
+def with_cover_tiles(
+    collections: QuerySet[Collection], user: AnyUser
+) -> QuerySet[Collection]:
     """Annotate with the primary keys of the items to show, tile_0 to tile_3.
 
     They are the first that are not rated unsafe; those that are not rated are blurred.
     """
     first = (
-        CollectionItem.objects.annotate(rating=Lower(Trim("nsfw")))
+        CollectionItem.objects.visible_to(user)
+        .annotate(rating=Lower(Trim("nsfw")))
         .filter(collection=OuterRef("pk"))
         .exclude(rating__in=UNSAFE_WORDS)
         .order_by("position", "pk")
@@ -33,11 +37,11 @@ def with_cover_tiles(collections: QuerySet[Collection]) -> QuerySet[Collection]:
     return collections.annotate(**tiles)
 
 
-def choose_tiles(collections: Iterable[Collection]) -> None:
+def choose_tiles(collections: Iterable[Collection], user: AnyUser) -> None:
     """Set `tiles`, the items to show, on collections from `with_cover_tiles`."""
     collections = list(collections)
     wanted = {pk for each in collections for pk in _candidate_keys(each)}
-    members = CollectionItem.objects.in_bulk(wanted)
+    members = CollectionItem.objects.visible_to(user).in_bulk(wanted)
     for each in collections:
         cover = members.get(each.cover_id)
         if cover is not None and _is_cover(cover, each):

@@ -19,6 +19,7 @@ from search.rate_limits import limited
 from search.retrieval import popularity
 
 from ..models import Collection
+from ..models.ownership import AnyUser
 from ..sharing import find_readable
 from . import similarity
 from .item_keys import ItemKey, by_dataset
@@ -35,27 +36,29 @@ def export(
     """Stream the items as a file; only the owner gets the notes."""
     access = find_readable(Collection, request.user, key, token)
     if request.method == "POST":  # a GET changes nothing
-        _record_picks(access.object)
-    pieces = write(access.object, form, with_notes=access.is_mine)
+        _record_picks(access.object, request.user)
+    pieces = write(access.object, request.user, form, with_notes=access.is_mine)
     name = f"{slugify(access.object.name)[:60] or 'collection'}.{form}"
     return streamed_file(pieces, name, CONTENT_TYPES[form])
 
 
-def _record_picks(collection: Collection) -> None:
+def _record_picks(collection: Collection, user: AnyUser) -> None:
     """Count the items as picked, unless they are too many to be picked by hand."""
     if collection.size > popularity.MAX_AT_ONCE:
         return
-    rows = collection.items.values_list("dataset", "item")
+    rows = collection.items.visible_to(user).values_list("dataset", "item")
     for slug, ids in by_dataset([ItemKey(*row) for row in rows]).items():
         popularity.record(slug, ids, "", popularity.Kind.EXPORTED)
 
 
-def write(collection: Collection, form: str, *, with_notes: bool) -> Iterator[str]:
+def write(
+    collection: Collection, user: AnyUser, form: str, *, with_notes: bool
+) -> Iterator[str]:
     """Return the pieces of the file; the first batch is read before this returns.
 
     Raises SearchUnavailable. Later errors break off the file.
     """
-    rows = batches(collection, with_notes=with_notes)
+    rows = batches(collection, user, with_notes=with_notes)
     rows = chain([next(rows, [])], rows)
     write_pieces = _write_json if form == "json" else _write_csv
     return write_pieces(collection, rows, with_notes)
@@ -96,19 +99,21 @@ def more_like_it(
     """
     access = find_readable(Collection, request.user, key, token)
     if slug := request.GET.get("dataset", ""):
-        Dataset.for_slug(slug)
-    slug = slug or _main_dataset(access.object)
+        Dataset.for_slug(slug, request.user)
+    slug = slug or _main_dataset(access.object, request.user)
     term = {"concept": str(access.object.pk)}
     if access.token:
-        term = {"embedding": encode_embedding(similarity.mean(access.object, slug))}
+        mean = similarity.mean(access.object, slug, request.user)
+        term = {"embedding": encode_embedding(mean)}
     # Django's redirect refuses addresses as long as those of large embeddings.
     address = search_url(term | {"dataset": slug})
     return HttpResponse(status=303, headers={"Location": address})
 
 
-def _main_dataset(collection: Collection) -> str:
+def _main_dataset(collection: Collection, user: AnyUser) -> str:
     """Return the slug of the dataset of most items. Raises NotFound."""
-    counts = collection.items.values_list("dataset").annotate(count=Count("pk"))
+    items = collection.items.visible_to(user)
+    counts = items.values_list("dataset").annotate(count=Count("pk"))
     main = counts.order_by("-count").first()
     if main is None:
         raise NotFound("There are no pictures in this collection yet.")

@@ -34,6 +34,8 @@ def choose(request: HttpRequest) -> HttpResponse:
     owned = Collection.objects.owned_by(request.user)
     rows = owned.filter(has_some).values_list("pk").annotate(has=Count("items"))
     has = dict(rows)
+    listed = list(owned.order_by("-changed_at")[:MAX_TO_CHOOSE])
+    services.subtract_hidden(listed, request.user)
     return JsonResponse(
         {
             "collections": [
@@ -44,7 +46,7 @@ def choose(request: HttpRequest) -> HttpResponse:
                     "shared": each.visibility != Collection.Visibility.PRIVATE,
                     "url": _page(each.pk),
                 }
-                for each in owned.order_by("-changed_at")[:MAX_TO_CHOOSE]
+                for each in listed
             ]
         }
     )
@@ -124,7 +126,7 @@ def note(request: HttpRequest, key: UUID) -> HttpResponse:
     """Set the note under an item."""
     collection = find_owned(Collection, request.user, key)
     keys = read(request.POST.get("items", ""))
-    member = rows_of(collection.items.all(), keys).first()
+    member = rows_of(collection.items.visible_to(request.user), keys).first()
     if member is None:
         raise InvalidQuery("This picture is not in the collection any more.")
     check_form(NoteForm(request.POST, instance=member))
@@ -139,7 +141,7 @@ def choose_cover(request: HttpRequest, key: UUID) -> HttpResponse:
     collection = find_owned(Collection, request.user, key)
     cover = read(request.POST["items"])[0] if request.POST.get("items") else None
     before = collection.cover_id
-    services.choose_cover(collection, cover)
+    services.choose_cover(collection, cover, request.user)
     text = "This picture is the cover now." if cover else "The first four are shown."
     return success(request, text, _page(key), cover=before)
 

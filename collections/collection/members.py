@@ -40,7 +40,7 @@ def add(user: AnyUser, collection_id: UUID, keys: list[ItemKey]) -> Added:
     Raises NotFound if the user has no such collection, InvalidQuery if it would be too
     large, SearchUnavailable.
     """
-    return insert(user, collection_id, keys, snapshots(keys))
+    return insert(user, collection_id, keys, snapshots(keys, user))
 
 
 def insert(
@@ -128,7 +128,7 @@ def recount(collection: Collection) -> None:
     collection.save(update_fields=["size", "changed_at"])
 
 
-def snapshots(keys: list[ItemKey]) -> Snapshots:
+def snapshots(keys: list[ItemKey], user: AnyUser) -> Snapshots:
     """Return the fields to store of items; unknown and removed ones are left out.
 
     Raises SearchUnavailable.
@@ -136,9 +136,9 @@ def snapshots(keys: list[ItemKey]) -> Snapshots:
     known = {}
     for slug, ids in by_dataset(keys).items():
         try:
-            found = item_lookup.facts(slug, ids)
+            found = item_lookup.facts(slug, ids, user)
         except NotFound:
-            continue  # the dataset was deleted: its items are unknown
+            continue  # the dataset was deleted, or this user may not see it
         for item_id, row in found.items():
             known[ItemKey(slug, item_id)] = _snapshot(row)
     return known

@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
+from django.db.models import QuerySet
+
 from search.retrieval import item_lookup
 from search.retrieval.item_lookup import ItemState
 
 from ..models import Collection, CollectionItem
+from ..models.ownership import AnyUser
 from ..pagination import ORDERS
 
 COLUMNS = (
@@ -27,16 +30,19 @@ BATCH_ROWS = 2_000
 Row = dict[str, Any]
 
 
-def batches(collection: Collection, *, with_notes: bool) -> Iterator[list[Row]]:
+def batches(
+    collection: Collection, user: AnyUser, *, with_notes: bool
+) -> Iterator[list[Row]]:
     """Yield the rows in the order made by hand, in batches of BATCH_ROWS or fewer.
 
-    A row has COLUMNS, and the note only if `with_notes`. Items that were removed by
+    A row has COLUMNS, and the note only if `with_notes`. Items of datasets that the
+    user may not see are left out without a trace. Those that were removed by
     request are left out; those that their dataset lost otherwise are in it, as they
     were when they were added. Raises SearchUnavailable: the engine knows the state.
     """
     order, last = ORDERS["hand"], None
     while True:
-        members = collection.items.all()
+        members: QuerySet[CollectionItem] = collection.items.visible_to(user)
         if last is not None:
             members = order.after(members, last)
         batch = list(order.sorted(members)[:BATCH_ROWS])

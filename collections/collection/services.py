@@ -6,9 +6,11 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from django.db import connection, transaction
+from django.db.models import Count
 from django.utils import timezone
 
 from search.errors import InvalidQuery, NotFound
+from search.models import SYSTEM, Dataset, Viewer
 from search.retrieval import popularity
 
 from .. import sharing
@@ -38,7 +40,7 @@ def create(
     `words` are those of the search that found the items. Raises InvalidQuery and
     SearchUnavailable; then nothing is saved.
     """
-    known = snapshots(list(keys))
+    known = snapshots(list(keys), user)
     added = None
     with transaction.atomic():
         sharing.check_room(user, Collection)
@@ -60,14 +62,14 @@ def record(added: Added, words: str) -> None:
         popularity.record(slug, ids, words, popularity.Kind.SAVED)
 
 
-def choose_cover(collection: Collection, key: ItemKey | None) -> None:
+def choose_cover(collection: Collection, key: ItemKey | None, user: AnyUser) -> None:
     """Set the cover item; None: the first four are the cover.
 
     Raises InvalidQuery if the collection does not have the item.
     """
     member = None
     if key is not None:
-        member = rows_of(collection.items.all(), [key]).first()
+        member = rows_of(collection.items.visible_to(user), [key]).first()
         if member is None:
             raise InvalidQuery("This picture is not in the collection any more.")
     collection.cover = member
@@ -90,7 +92,7 @@ def merge(user: AnyUser, target_id: UUID, source_id: UUID) -> tuple[UUID, int]:
         target, source = both[target_id], both[source_id]
         new = source.size - _count_shared(target, source)
         check_room(target, new)
-        _copy_items(source, target, batch, with_notes=True)
+        _copy_items(source, target, batch, SYSTEM, with_notes=True)
         recount(target)
         sharing.delete(source)
     return batch, new
@@ -107,7 +109,7 @@ def unmerge(user: AnyUser, target: Collection, batch: UUID, source_id: UUID) -> 
 
 
 def copy(user: Any, source: Collection) -> Collection:
-    """Return a private copy with the same items in the same order.
+    """Return a private copy with the items that the user sees, in the same order.
 
     Notes are private: they are copied only if the user owns the source. Raises
     InvalidQuery when the user has too many collections.
@@ -119,9 +121,23 @@ def copy(user: Any, source: Collection) -> Collection:
             name=f"{source.name[:110]} (copy)",
             description=source.description,
         )
-        _copy_items(source, made, uuid4(), with_notes=source.owner_id == user.pk)
+        is_mine = source.owner_id == user.pk
+        _copy_items(source, made, uuid4(), user, with_notes=is_mine)
         recount(made)
     return made
+
+
+def subtract_hidden(collections: Sequence[Collection], user: AnyUser) -> None:
+    """Set each `size`, not saved, to the number of items that the user may see."""
+    hidden = list(Dataset.objects.hidden_from(user).values_list("slug", flat=True))
+    if not hidden:
+        return
+    items = CollectionItem.objects.filter(
+        collection__in=collections, dataset__in=hidden
+    )
+    counts = dict(items.values_list("collection").annotate(count=Count("pk")))
+    for collection in collections:
+        collection.size -= counts.get(collection.pk, 0)
 
 
 def _count_shared(target: Collection, source: Collection) -> int:
@@ -138,9 +154,19 @@ def _count_shared(target: Collection, source: Collection) -> int:
 
 
 def _copy_items(
-    source: Collection, target: Collection, batch: UUID, *, with_notes: bool
+    source: Collection,
+    target: Collection,
+    batch: UUID,
+    viewer: Viewer,
+    *,
+    with_notes: bool,
 ) -> None:
-    """Append the items that the target lacks, in the order of the source."""
+    """Append the items that the target lacks, in the order of the source.
+
+    Only those of datasets that the viewer may see.
+    """
+    hidden = list(Dataset.objects.hidden_from(viewer).values_list("slug", flat=True))
+    seen = f"AND dataset NOT IN ({', '.join(['%s'] * len(hidden))}) " if hidden else ""
     table, fields = CollectionItem._meta.db_table, ", ".join(SNAPSHOT)
     added_at = CollectionItem._meta.get_field("added_at")
     batch_field = CollectionItem._meta.get_field("batch")
@@ -151,7 +177,7 @@ def _copy_items(
             "position, added_at, batch) "
             f"SELECT %s, dataset, item, {fields}, {note}, "
             "%s + %s * row_number() OVER (ORDER BY position, id), %s, %s "
-            f"FROM {table} WHERE collection_id = %s "
+            f"FROM {table} WHERE collection_id = %s {seen}"
             "ORDER BY position, id ON CONFLICT DO NOTHING",
             [
                 collection_sql_id(target),
@@ -160,5 +186,6 @@ def _copy_items(
                 added_at.get_db_prep_value(timezone.now(), connection),
                 batch_field.get_db_prep_value(batch, connection),
                 collection_sql_id(source),
+                *hidden,
             ],
         )

@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 
 from search import cache
 from search.errors import NotFound
+from search.models import Dataset
 from search.query.concepts import ResolvedConcept
 from search.query.filters import MAX_EXCLUDED
 from search.query.model import SearchQuery, Term
@@ -46,31 +47,39 @@ def similar_to_words(
         return service.embed(query, user, limiter).vector
 
     key = f"like:{hashlib.sha256(words.encode()).hexdigest()}"
-    return _page(collection, key, direction, cursor, count, nearest=True)
+    return _page(collection, user, key, direction, cursor, count, nearest=True)
 
 
-def least_similar(collection: Collection, cursor: str, count: int) -> Page:
+def least_similar(
+    collection: Collection, user: AnyUser, cursor: str, count: int
+) -> Page:
     """Return a page of the items least similar to the mean of their dataset's items.
 
     Raises InvalidQuery, SearchUnavailable.
     """
-    return _page(collection, "unlike", item_lookup.mean, cursor, count, nearest=False)
+
+    def direction(slug: str, ids: list[int]) -> np.ndarray | None:
+        return item_lookup.mean(slug, ids, user)
+
+    return _page(collection, user, "unlike", direction, cursor, count, nearest=False)
 
 
-def mean(collection: Collection, slug: str) -> np.ndarray:
+def mean(collection: Collection, slug: str, user: AnyUser) -> np.ndarray:
     """Return the mean direction of the items from one dataset.
 
     Raises NotFound if there are none (any more), SearchUnavailable.
     """
     ids = collection.items.filter(dataset=slug).values_list("item", flat=True)
-    found = item_lookup.mean(slug, list(ids)) if ids else None
+    found = item_lookup.mean(slug, list(ids), user) if ids else None
     if found is None:
         raise NotFound("None of these pictures is in its dataset any more.")
     return found
 
 
-def as_concept(collection: Collection, slug: str) -> ResolvedConcept:
+def as_concept(collection: Collection, slug: str, user: AnyUser) -> ResolvedConcept:
     """Return a search term for what the items have in common, without the items.
+
+    The user may see the dataset, so that the cache holds nothing of another one.
 
     A query can exclude MAX_EXCLUDED items: the nearest ones, which would come first.
     Raises NotFound, SearchUnavailable.
@@ -78,9 +87,9 @@ def as_concept(collection: Collection, slug: str) -> ResolvedConcept:
     key = f"{_cache_key(collection)}:mean:{slug}"
     found = cache.get(key)
     if found is None:
-        vector = mean(collection, slug)
+        vector = mean(collection, slug, user)
         ids = collection.items.filter(dataset=slug).values_list("item", flat=True)
-        there, similarities = item_lookup.similarities(slug, vector, list(ids))
+        there, similarities = item_lookup.similarities(slug, vector, list(ids), user)
         nearest = there[np.argsort(-similarities)][:MAX_EXCLUDED]
         found = (tuple(vector.tolist()), tuple(nearest.tolist()))
         cache.set(key, found, CACHE_S)
@@ -96,6 +105,7 @@ def _cache_key(collection: Collection) -> str:
 
 def _page(
     collection: Collection,
+    user: AnyUser,
     name: str,
     direction: Direction,
     cursor: str,
@@ -104,13 +114,14 @@ def _page(
     nearest: bool,
 ) -> Page:
     start = read_cursor(cursor, CURSOR_KEYS)[0] if cursor else 0
-    key = f"{_cache_key(collection)}:{name}"
+    hidden = Dataset.objects.hidden_from(user).values_list("slug", flat=True)
+    key = f"{_cache_key(collection)}:{name}:{','.join(sorted(hidden))}"
     ranked = cache.get(key)
     if ranked is None:
-        ranked = _rank(collection, direction, nearest)
+        ranked = _rank(collection, user, direction, nearest)
         cache.set(key, ranked, CACHE_S)
     pks, similarities = (column[start : start + count] for column in ranked)
-    members = collection.items.in_bulk(pks.tolist())
+    members = collection.items.visible_to(user).in_bulk(pks.tolist())
     rows = [
         (members[pk], similarity)
         for pk, similarity in zip(pks.tolist(), similarities.tolist(), strict=True)
@@ -122,17 +133,20 @@ def _page(
 
 
 def _rank(
-    collection: Collection, direction: Direction, nearest: bool
+    collection: Collection, user: AnyUser, direction: Direction, nearest: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the sorted primary keys of items, and their similarities."""
     all_pks = [np.empty(0, np.int64)]
     all_similarities = [np.empty(0, np.float32)]
-    for slug, (ids, pks) in _ids_by_dataset(collection.items.all()).items():
+    items = collection.items.visible_to(user)
+    for slug, (ids, pks) in _ids_by_dataset(items).items():
         try:
             vector = direction(slug, ids.tolist())
             if vector is None:
                 continue
-            found, similarities = item_lookup.similarities(slug, vector, ids.tolist())
+            found, similarities = item_lookup.similarities(
+                slug, vector, ids.tolist(), user
+            )
         except NotFound:
             continue  # the dataset was deleted
         order = np.argsort(ids)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Exists, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -29,6 +29,7 @@ from search.web.middleware import HtmxRequest
 from .. import sharing
 from ..forms import CollectionForm, CollectionVisibilityForm
 from ..models import Collection, CollectionItem
+from ..models.ownership import AnyUser
 from ..pagination import (
     COLLECTION_ORDERS,
     ORDERS,
@@ -119,6 +120,7 @@ def page(
     request: HtmxRequest, key: UUID | None = None, token: str = ""
 ) -> HttpResponse:
     access = find_readable(Collection, request.user, key, token)
+    services.subtract_hidden([access.object], request.user)
     context = _members_context(request, access)
     template = "collection/_members.html"
     if not (request.htmx and request.GET.get("cursor")):
@@ -167,8 +169,10 @@ def _find_members(request: HttpRequest, context: MembersContext) -> Page:
             ITEMS_PER_PAGE,
         )
     if order == UNLIKE:
-        return similarity.least_similar(collection, cursor, ITEMS_PER_PAGE)
-    items = collection.items.all()
+        return similarity.least_similar(
+            collection, request.user, cursor, ITEMS_PER_PAGE
+        )
+    items: QuerySet[CollectionItem] = collection.items.visible_to(request.user)
     if order == "caption":
         items = with_sorted_caption(items)
     found = paginate(items, ORDERS[order], cursor, ITEMS_PER_PAGE)
@@ -226,7 +230,8 @@ def _hit(member: CollectionItem, similarity: float | None) -> Hit:
 
 def _page_context(request: HttpRequest, members: MembersContext) -> PageContext:
     access, collection = members.access, members.collection
-    counts = collection.items.values_list("dataset").annotate(count=Count("pk"))
+    items = collection.items.visible_to(request.user)
+    counts = items.values_list("dataset").annotate(count=Count("pk"))
     context = PageContext(
         **vars(members),
         views=VIEWS,
@@ -315,13 +320,14 @@ def _my_list(
 
 @require_safe
 def public(request: HttpRequest) -> HttpResponse:
-    context = _list_context(request, public_collections())
+    context = _list_context(request, public_collections(request.user))
     return render(request, "collection/public.html", vars(context))
 
 
-def public_collections() -> QuerySet[Collection]:
-    """Return the public collections that are not empty."""
-    return Collection.objects.public().filter(size__gt=0)
+def public_collections(user: AnyUser) -> QuerySet[Collection]:
+    """Return the public collections in which the user sees something."""
+    items = CollectionItem.objects.visible_to(user).filter(collection=OuterRef("pk"))
+    return Collection.objects.public().filter(Exists(items))
 
 
 def _list_context(
@@ -331,12 +337,13 @@ def _list_context(
     if sort not in COLLECTION_ORDERS:
         sort = "changed"
     found = paginate(
-        with_cover_tiles(with_sorted_name(collections)),
+        with_cover_tiles(with_sorted_name(collections), request.user),
         COLLECTION_ORDERS[sort],
         request.GET.get("cursor", ""),
         COLLECTIONS_PER_PAGE,
     )
-    choose_tiles(found.rows)
+    choose_tiles(found.rows, request.user)
+    services.subtract_hidden(found.rows, request.user)
     return ListContext(
         collections=found.rows,
         next=found.next,

@@ -47,7 +47,7 @@ def upload(request: HttpRequest) -> HttpResponse:
     file = request.FILES.get("file")
     if file is None:
         raise InvalidQuery("Choose a .npy or a .json file first.")
-    dataset = Dataset.for_slug(request.POST.get("dataset", ""))
+    dataset = Dataset.for_slug(request.POST.get("dataset", ""), request.user)
     read = files.read(file.read(files.MAX_BYTES + 1), dataset)
     file_name = file.name or ""
     name = request.POST.get("name", "").strip() or read.name or file_name

@@ -13,6 +13,7 @@ from search.models import Dataset
 from search.query.model import unit_vector
 
 from ..models import Concept
+from ..models.ownership import AnyUser
 from .services import provenance_of
 
 MAX_BYTES = 1024 * 1024
@@ -45,7 +46,7 @@ def npy(concept: Concept) -> bytes:
     return file.getvalue()
 
 
-def concept_json(concept: Concept, *, is_mine: bool) -> dict[str, Any]:
+def concept_json(concept: Concept, user: AnyUser, *, is_mine: bool) -> dict[str, Any]:
     """Return the content of the .json file; marks and search for the owner only."""
     latest = concept.versions.filter(number=concept.version).first()
     return {
@@ -56,7 +57,7 @@ def concept_json(concept: Concept, *, is_mine: bool) -> dict[str, Any]:
         "dimension": len(concept.embedding),
         "version": concept.version,
         "created": (latest or concept).created_at.isoformat(),
-        "made_of": provenance_of(concept, is_mine=is_mine),
+        "made_of": provenance_of(concept, user, is_mine=is_mine),
         "vector": concept.embedding.tolist(),
     }
 

@@ -20,6 +20,7 @@ from search.retrieval.feedback import MAX_MARKS, STRENGTHS
 from search.retrieval.items import check_item_id
 
 from ..models import Concept, Refinement, Round
+from ..models.ownership import AnyUser
 from ..responses import errors_as_messages, wants_json
 from ..saved_search.saved_query import checked
 from . import rounds
@@ -134,8 +135,8 @@ def refine(request: HttpRequest) -> HttpResponse:
         shown=_ids(data.get("shown", ""), MAX_EXCLUDED),
         strength=_strength(data.get("strength", "1")),
     )
-    saved = checked(data.get("search", ""))
-    before = rounds.read_refined_search(saved, request.get_host())
+    saved = checked(data.get("search", ""), request.user)
+    before = rounds.read_refined_search(saved, request.get_host(), request.user)
     made = rounds.refine(before, marks, known_visitor(request), limiter(request))
     address = rounds.address_of(made, before)
     if wants_json(request):
@@ -151,8 +152,8 @@ def history(request: HttpRequest) -> HttpResponse:
     """Return the steps of the visitor's refinement that a search is part of."""
     me = visitor(request)
     try:
-        saved = checked(request.GET.get("search", ""))
-        before = rounds.read_refined_search(saved, request.get_host())
+        saved = checked(request.GET.get("search", ""), request.user)
+        before = rounds.read_refined_search(saved, request.get_host(), request.user)
     except SearchError:
         return JsonResponse({"steps": []})  # the search page shows the error
     current = rounds.own_round(before.query, me)
@@ -160,8 +161,9 @@ def history(request: HttpRequest) -> HttpResponse:
     if refinement is None:
         return JsonResponse({"steps": []})
     state = refinement_state(before, refinement, current, _with_seen(before))
-    state["veiled"] = _veiled(before, [*state["good"], *state["bad"]])
-    dataset = Dataset.for_slug(refinement.dataset)
+    marked = [*state["good"], *state["bad"]]
+    state["veiled"] = _veiled(before, marked, request.user)
+    dataset = Dataset.for_slug(refinement.dataset, request.user)
     mine = Concept.objects.owned_by(request.user).filter(
         model=dataset.model, weights=dataset.weights
     )
@@ -171,11 +173,11 @@ def history(request: HttpRequest) -> HttpResponse:
     return JsonResponse(state)
 
 
-def _veiled(before: RefinedSearch, ids: list[int]) -> list[int]:
+def _veiled(before: RefinedSearch, ids: list[int], user: AnyUser) -> list[int]:
     """Return the items whose images the page blurs: all, while the engine is down."""
     shows_unrated = before.query.filters.nsfw == UNRESTRICTED
     try:
-        hits = service.hits_by_id(before.query.dataset, ids)
+        hits = service.hits_by_id(before.query.dataset, ids, user)
     except SearchError as error:
         logger.warning("All marks are blurred: %s", error.message)
         return ids

@@ -44,11 +44,11 @@ class RefinedSearch:
     filters: str  # the words that are not terms, which stay in the search box
 
 
-def read_refined_search(saved: SavedQuery, host: str) -> RefinedSearch:
+def read_refined_search(saved: SavedQuery, host: str, user: AnyUser) -> RefinedSearch:
     """Read a saved query. Raises SearchError if it cannot be searched."""
     form = saved.form
     form.check()
-    words = form.read(saved.dataset, host)
+    words = form.read(saved.dataset, host, user)
     query = form.search_query(saved.dataset, words)
     filters = words.without(*(part for part in words.parts if part.term))
     return RefinedSearch(saved, query, filters)
@@ -69,6 +69,7 @@ def refine(
         marks.good,
         marks.bad,
         marks.strength,
+        visitor.user,
     )
     with transaction.atomic():
         refinement = (

@@ -9,7 +9,6 @@ from django.db import transaction
 
 from search.errors import InvalidQuery, NotFound
 from search.models import Dataset
-from search.retrieval import service
 
 from .. import sharing
 from ..forms import ConceptForm
@@ -21,13 +20,10 @@ MAX_VERSIONS = 1_000
 PUBLIC_FIELDS = ("dataset", "rounds", "strength", "restored_from")  # of made_of
 
 
-def datasets_of(
-    concept: Concept, datasets: Sequence[Dataset] | None = None
-) -> list[Dataset]:
-    """Return the datasets (of all, if not given) of the concept's model."""
+def datasets_of(concept: Concept, datasets: Sequence[Dataset]) -> list[Dataset]:
+    """Return those of the datasets that have the concept's model."""
     made_by = concept.model, concept.weights
-    candidates = service.datasets() if datasets is None else datasets
-    return [each for each in candidates if (each.model, each.weights) == made_by]
+    return [each for each in datasets if (each.model, each.weights) == made_by]
 
 
 def made_of(round_: Round) -> dict[str, Any]:
@@ -44,16 +40,23 @@ def made_of(round_: Round) -> dict[str, Any]:
     }
 
 
-def without_private(provenance: dict[str, Any]) -> dict[str, Any]:
-    """Return what others may know of made_of: neither the search nor the marks."""
-    return {name: provenance[name] for name in PUBLIC_FIELDS if name in provenance}
+def without_private(provenance: dict[str, Any], user: AnyUser) -> dict[str, Any]:
+    """Return what others may know of made_of: neither the search nor the marks.
+
+    Nor the dataset, if the user may not see it.
+    """
+    known = {name: provenance[name] for name in PUBLIC_FIELDS if name in provenance}
+    hidden = Dataset.objects.hidden_from(user)
+    if "dataset" in known and hidden.filter(slug=known["dataset"]).exists():
+        del known["dataset"]
+    return known
 
 
-def provenance_of(concept: Concept, *, is_mine: bool) -> dict[str, Any]:
+def provenance_of(concept: Concept, user: AnyUser, *, is_mine: bool) -> dict[str, Any]:
     """Return the made_of of the current version, without private data of others."""
     latest = concept.versions.filter(number=concept.version).first()
     provenance = latest.made_of if latest else {}
-    return provenance if is_mine else without_private(provenance)
+    return provenance if is_mine else without_private(provenance, user)
 
 
 def new(
@@ -82,7 +85,7 @@ def new(
 
 def of_round(user: Any, form: ConceptForm, round_: Round) -> Concept:
     """Save a round's vector as a new concept. Raises InvalidQuery, NotFound."""
-    dataset = Dataset.for_slug(round_.refinement.dataset)
+    dataset = Dataset.for_slug(round_.refinement.dataset, user)
     return new(
         user,
         form,
@@ -97,7 +100,7 @@ def of_round(user: Any, form: ConceptForm, round_: Round) -> Concept:
 def next_version(user: AnyUser, concept_id: UUID, round_: Round) -> Concept:
     """Make a round's vector the newest version. Raises InvalidQuery, NotFound."""
     concept = lock_owned(Concept, user, concept_id)
-    dataset = Dataset.for_slug(round_.refinement.dataset)
+    dataset = Dataset.for_slug(round_.refinement.dataset, user)
     if (concept.model, concept.weights) != (dataset.model, dataset.weights):
         raise InvalidQuery(
             f"“{concept.name}” is of the model {concept.model}; this search was made "
@@ -145,7 +148,7 @@ def copy(user: Any, concept: Concept) -> Concept:
         concept.embedding,
         model=concept.model,
         weights=concept.weights,
-        made_of=provenance_of(concept, is_mine=concept.owner_id == user.pk),
+        made_of=provenance_of(concept, user, is_mine=concept.owner_id == user.pk),
     )
 
 

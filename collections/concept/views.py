@@ -23,6 +23,7 @@ from search.retrieval.items import Hit
 
 from .. import sharing
 from ..models import Concept, ConceptVersion
+from ..models.ownership import AnyUser
 from ..sharing import Access, find_readable
 from . import files
 from .services import datasets_of, without_private
@@ -66,7 +67,7 @@ class ListContext:
 @require_safe
 def mine(request: HttpRequest) -> HttpResponse:
     concepts = Concept.objects.owned_by(request.user).defer("description")[:MAX_SHOWN]
-    datasets = service.datasets()
+    datasets = service.datasets(request.user)
     deleted = Concept.objects.deleted_by(request.user).order_by("-deleted_at")
     context = ListContext(
         concepts=[Row(each, _uses(each, datasets)) for each in concepts],
@@ -136,7 +137,7 @@ def page(
         concept=concept,
         dimension=len(concept.embedding),
         strips=list(_strips(request, access)),
-        versions=_versions(access),
+        versions=_versions(access, request.user),
         as_npy=access.address("concept-npy"),
         as_json=access.address("concept-json"),
         copy_it=access.address("concept-copy"),
@@ -155,7 +156,8 @@ def _strips(request: HttpRequest, access: Access[Concept]) -> Iterator[Strip]:
     """Search the datasets of the concept's model; those that fail are left out."""
     concept = access.object
     term = Term(embedding=tuple(concept.embedding.tolist()))
-    for dataset in datasets_of(concept)[:MAX_DATASETS]:
+    datasets = datasets_of(concept, service.datasets(request.user))
+    for dataset in datasets[:MAX_DATASETS]:
         address = _search_address(concept, dataset)
         if access.token:  # the search would not find the concept by its id
             embedding = shorten_embedding(concept.embedding)
@@ -169,12 +171,12 @@ def _strips(request: HttpRequest, access: Access[Concept]) -> Iterator[Strip]:
         yield Strip(dataset, found.hits, address)
 
 
-def _versions(access: Access[Concept]) -> list[Version]:
+def _versions(access: Access[Concept], user: AnyUser) -> list[Version]:
     concept = access.object
     rows = list(concept.versions.all()[:MAX_VERSIONS])
     if not access.is_mine:
         for row in rows:
-            row.made_of = without_private(row.made_of)
+            row.made_of = without_private(row.made_of, user)
     return [
         Version(
             row,
@@ -198,7 +200,7 @@ def export(
             files.npy(concept), content_type="application/octet-stream"
         )
     else:
-        data = files.concept_json(concept, is_mine=access.is_mine)
+        data = files.concept_json(concept, request.user, is_mine=access.is_mine)
         content = json.dumps(data, ensure_ascii=False, indent=2)
         response = HttpResponse(content, content_type="application/json")
     name = f"{slugify(concept.name)[:60] or 'concept'}-v{concept.version}.{form}"

@@ -101,7 +101,7 @@ def of_collection(
     collection = find_readable(Collection, user, collection_id).object
     if with_embeddings:
         slugs = collection.items.values_list("dataset", flat=True).distinct()
-        known = Dataset.objects.filter(slug__in=list(slugs.order_by()))
+        known = Dataset.objects.visible_to(user).filter(slug__in=list(slugs.order_by()))
         if known.values("dimension").distinct().order_by().count() > 1:
             raise InvalidQuery(
                 "These pictures are of datasets whose embeddings have different "
@@ -128,7 +128,7 @@ def of_search(
         raise InvalidQuery(f"A search is exported up to {MAX_RESULTS:,} results.")
     if not query.terms:
         raise InvalidQuery("There is nothing to search for.")
-    Dataset.for_slug(query.dataset)
+    Dataset.for_slug(query.dataset, user)
     terms, labels = [], []
     exclude = dict.fromkeys(query.filters.exclude)
     for term in query.terms:
@@ -233,13 +233,14 @@ def of_concept(
 
 
 def of_dataset(
+    user: Any,
     slug: str,
     filters: Filters = ALL,
     form: str = "parquet",
     with_embeddings: bool = False,
 ) -> ExportRequest:
     """Export all items that pass the filters; raise NotFound, InvalidQuery."""
-    dataset = Dataset.for_slug(slug)
+    dataset = Dataset.for_slug(slug, user)
     what = {"dataset": slug, "filters": _of_scan(filters).to_dict()}
     return ExportRequest("dataset", form, with_embeddings, what, dataset.title)
 

@@ -15,6 +15,7 @@ from search.models import Dataset
 from search.query.filters import Filters, url_filters
 from search.query.model import MAX_RESULTS
 from search.rate_limits import limiter
+from search.retrieval import service
 from search.web.forms import SearchForm
 
 from ..concept.services import datasets_of
@@ -93,14 +94,15 @@ class Source:
             collection = find_readable(Collection, user, _id(given[kind])).object
             return cls(kind, collection=collection)
         if kind == "search":
-            search = checked(given[kind])
-            dataset = Dataset.for_slug(search.dataset)
+            search = checked(given[kind], user)
+            dataset = Dataset.for_slug(search.dataset, user)
             return cls(kind, search=search, dataset=dataset)
         if kind == "concept":
             concept = find_readable(Concept, user, _id(given[kind])).object
-            return cls(kind, concept=concept, dataset=_dataset_of(concept, given))
+            dataset = _dataset_of(concept, given, user)
+            return cls(kind, concept=concept, dataset=dataset)
         if kind == "dataset":
-            return cls(kind, dataset=Dataset.for_slug(given[kind]))
+            return cls(kind, dataset=Dataset.for_slug(given[kind], user))
         raise InvalidQuery(NOTHING)
 
     @property
@@ -143,7 +145,9 @@ class Source:
             raise InvalidQuery(NOTHING)
         filters = _filters(request.POST)
         if self.concept is None:
-            return export_request.of_dataset(self.dataset.slug, filters, **options)
+            return export_request.of_dataset(
+                user, self.dataset.slug, filters, **options
+            )
         if given["at_least"] is None:
             raise InvalidQuery("Say how similar the pictures have to be at least.")
         return export_request.of_concept(
@@ -162,17 +166,18 @@ def _of_search(
 ) -> ExportRequest:
     form, slug = search.form, search.dataset
     form.check()
-    query = form.search_query(slug, form.read(slug, request.get_host()))
+    words = form.read(slug, request.get_host(), request.user)
+    query = form.search_query(slug, words)
     return export_request.of_search(
         query, request.user, limiter(request), **options, limit=limit
     )
 
 
-def _dataset_of(concept: Concept, given: Mapping[str, str]) -> Dataset:
+def _dataset_of(concept: Concept, given: Mapping[str, str], user: Any) -> Dataset:
     """Return the dataset that is named, or the first of the concept's model."""
     if slug := given.get("dataset", ""):
-        return Dataset.for_slug(slug)
-    if not (datasets := datasets_of(concept)):
+        return Dataset.for_slug(slug, user)
+    if not (datasets := datasets_of(concept, service.datasets(user))):
         raise NotFound("There is no dataset of this concept's model.")
     return datasets[0]
 

@@ -39,7 +39,7 @@ NOT_STARTED: dict[str, Any] = {
 
 
 def exports_of(user: AnyUser) -> QuerySet[Export]:
-    return Export.objects.owned_by(user)
+    return Export.objects.owned_by(user).select_related("owner")
 
 
 def find_owned(user: AnyUser, export_id: UUID) -> Export:
@@ -55,7 +55,7 @@ def start(user: Any, request: ExportRequest) -> Export:
 
     Raises InvalidQuery when the user has too many.
     """
-    is_small = max_rows(request) <= SMALL
+    is_small = max_rows(request, user) <= SMALL
     with transaction.atomic():
         _check_quota(user)
         export = Export.objects.create(
@@ -69,7 +69,7 @@ def restart(user: Any, export_id: UUID) -> Export:
     export = find_owned(user, export_id)
     if export.state not in WITHOUT_FILES:
         raise InvalidQuery("This export has its files, or is being made.")
-    is_small = max_rows(ExportRequest.from_dict(export.asked)) <= SMALL
+    is_small = max_rows(ExportRequest.from_dict(export.asked), user) <= SMALL
     with transaction.atomic():
         _check_quota(user, new=0)
         # The second of two requests at once finds it queued.
@@ -131,7 +131,7 @@ def _enqueue(export: Export, is_small: bool) -> Export:
     return export
 
 
-def max_rows(request: ExportRequest) -> int:
+def max_rows(request: ExportRequest, user: AnyUser) -> int:
     """Return how many items an export scans at most. Raises NotFound."""
     what = request.what
     if request.kind == "search":
@@ -139,4 +139,4 @@ def max_rows(request: ExportRequest) -> int:
     if request.kind == "collection":
         sizes = Collection.objects.filter(pk=what["collection"])
         return sizes.values_list("size", flat=True).first() or 0
-    return Dataset.for_slug(what["dataset"]).item_count()
+    return Dataset.for_slug(what["dataset"], user).item_count()

@@ -10,7 +10,6 @@ from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
-from django.contrib.auth.models import AnonymousUser
 
 from search.errors import InvalidQuery, NotFound
 from search.models import Dataset
@@ -79,19 +78,20 @@ class CollectionSource:
     """
 
     def __init__(self, request: ExportRequest, user: Any):
-        self.request = request
+        self.request, self.user = request, user
         access = find_readable(Collection, user, UUID(request.what["collection"]))
         self.collection, self.is_mine = access.object, access.is_mine
+        self.items = self.collection.items.visible_to(user)
 
     @cached_property
     def datasets(self) -> list[str]:
-        slugs = self.collection.items.order_by("dataset").values_list("dataset")
+        slugs = self.items.order_by("dataset").values_list("dataset")
         return [slug for (slug,) in slugs.distinct()]
 
     @cached_property
     def _known(self) -> dict[str, Dataset]:
         """The datasets that still exist, by slug."""
-        found = Dataset.objects.filter(slug__in=self.datasets)
+        found = Dataset.objects.visible_to(self.user).filter(slug__in=self.datasets)
         return {dataset.slug: dataset for dataset in found.order_by("slug")}
 
     @cached_property
@@ -111,7 +111,7 @@ class CollectionSource:
     def plan(self) -> Plan:
         return {
             "order": self._order(),
-            "size": self.collection.items.count(),
+            "size": self.items.count(),
             "removals": {
                 slug: removals_version(dataset)["digest"]
                 for slug, dataset in self._known.items()
@@ -124,7 +124,7 @@ class CollectionSource:
 
     def _order(self) -> str:
         """Return a digest of the items in their order."""
-        items = ORDERS["hand"].sorted(self.collection.items.all())
+        items = ORDERS["hand"].sorted(self.items)
         digest = hashlib.sha256()
         for (key,) in items.values_list("pk").iterator(chunk_size=2_000):
             digest.update(f"{key} ".encode())
@@ -135,7 +135,8 @@ class CollectionSource:
 
     def batches(self, plan: Plan, place: int, size: int) -> Batches:
         before, number = 0, 0
-        for rows in collected.batches(self.collection, with_notes=self.is_mine):
+        found = collected.batches(self.collection, self.user, with_notes=self.is_mine)
+        for rows in found:
             count = min(collected.BATCH_ROWS, plan["size"] - before)
             for first in range(0, max(len(rows), 1), size):
                 number += 1
@@ -230,18 +231,23 @@ def source_of(request: ExportRequest, user: Any) -> Source:
     """Return the source of an export. Raises NotFound for what the user cannot see."""
     if request.kind == "collection":
         return CollectionSource(request, user)
-    return SearchSource(request) if request.kind == "search" else ScanSource(request)
+    source = SearchSource if request.kind == "search" else ScanSource
+    return source(request, user)
 
 
 @dataclass(frozen=True)
 class DatasetSource:
-    """A source of one dataset's items."""
+    """A source of one dataset's items.
+
+    Raises NotFound for a dataset that this user must not (any more) see.
+    """
 
     request: ExportRequest
+    user: Any
 
     @cached_property
     def dataset(self) -> Dataset:
-        return Dataset.for_slug(self.request.what["dataset"])
+        return Dataset.for_slug(self.request.what["dataset"], self.user)
 
     @property
     def datasets(self) -> list[str]:
@@ -327,7 +333,7 @@ class SearchSource(DatasetSource):
     def plan(self) -> Plan:
         query = self.request.search_query
         ranked = service.rank(
-            query, AnonymousUser(), service.unlimited, self.request.what["limit"]
+            query, self.user, service.unlimited, self.request.what["limit"]
         )
         return self._version | {
             "ids": ranked.ids.tolist(),

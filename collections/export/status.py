@@ -1,6 +1,7 @@
 """The state of an export in words, for its page and the API."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from django.template.defaultfilters import pluralize
@@ -9,6 +10,7 @@ from search.models import Dataset
 from search.query.filters import Filters
 
 from ..models import Export
+from ..models.ownership import AnyUser
 from . import storage
 from .forms import FORMAT_LABELS
 
@@ -78,7 +80,7 @@ class ExportStatus:
     def is_active(self) -> bool:
         return self.export.state in (State.QUEUED, State.RUNNING)
 
-    @property
+    @cached_property
     def files(self) -> list[dict[str, Any]]:
         return storage.listed(self.export)
 
@@ -98,8 +100,8 @@ class ExportStatus:
         return None if share is None else int(100 * share)
 
 
-def status_of(exports: list[Export]) -> list[ExportStatus]:
+def status_of(exports: list[Export], user: AnyUser) -> list[ExportStatus]:
     slugs = {export.asked.get("what", {}).get("dataset") for export in exports}
-    found = Dataset.objects.filter(slug__in=slugs - {None})
+    found = Dataset.objects.visible_to(user).filter(slug__in=slugs - {None})
     titles = dict(found.values_list("slug", "title"))
     return [ExportStatus(export, titles) for export in exports]

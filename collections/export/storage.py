@@ -85,11 +85,21 @@ def _delete(folder: Path) -> None:
         logger.warning("%s could not be deleted: %s", folder, error)
 
 
+def manifest_of(export: Export) -> dict[str, Any] | None:
+    """Return the manifest of an export that its owner may download.
+
+    None before it is done, and of datasets that the owner must not see any more.
+    """
+    if export.state != Export.State.DONE:
+        return None
+    slugs = [dataset["slug"] for dataset in export.manifest.get("datasets", [])]
+    hidden = Dataset.objects.hidden_from(export.owner).filter(slug__in=slugs)
+    return None if hidden.exists() else export.manifest
+
+
 def listed(export: Export) -> list[dict[str, Any]]:
     """Return the files of an export as in its manifest: name, rows, bytes."""
-    if export.state != Export.State.DONE:
-        return []
-    return export.manifest.get("files", [])
+    return (manifest_of(export) or {}).get("files", [])
 
 
 def is_outdated(export: Export) -> bool:

@@ -75,7 +75,7 @@ class ListContext:
 @never_cache
 def my_exports(request: HttpRequest) -> HttpResponse:
     exports = list(services.exports_of(request.user))
-    context = ListContext(exports=status_of(exports))
+    context = ListContext(exports=status_of(exports, request.user))
     return render(request, "export/page.html", vars(context))
 
 
@@ -88,7 +88,7 @@ def export_page(request: HtmxRequest, export_id: UUID) -> HttpResponse:
     export = services.find_owned(request.user, export_id)
     if not request.htmx:
         return HttpResponseRedirect(f"{reverse('exports')}#export-{export.pk}")
-    [status] = status_of([export])
+    [status] = status_of([export], request.user)
     response = render(request, "export/_export.html", {"each": status})
     if sentence := OUTCOMES.get(Export.State(export.state)):
         text = sentence.format(export.name)
@@ -274,7 +274,7 @@ def _form_context(
     return replace(
         context,
         fields=FIELDS,
-        datasets=datasets_of(source.concept),
+        datasets=datasets_of(source.concept, service.datasets(request.user)),
         preview=_preview(request, source.concept, source.dataset, chosen),
     )
 

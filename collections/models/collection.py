@@ -1,10 +1,13 @@
+from typing import Self
+
 from django.db import models
 from django.db.models.functions import Left, Lower
 from django.utils import timezone
 
+from search.models import Dataset
 from search.query import ratings
 
-from .ownership import Shared
+from .ownership import AnyUser, Shared
 
 SORTED_BY = 100  # characters of a caption that are compared when sorting
 
@@ -35,6 +38,15 @@ class Collection(Shared):
         return f"{self.size:,} picture" + ("" if self.size == 1 else "s")
 
 
+class CollectionItemQuerySet(models.QuerySet["CollectionItem"]):
+    """Items of collections, of which a user sees those of some datasets."""
+
+    def visible_to(self, user: AnyUser) -> Self:
+        """Leave out the items of datasets that the user may not see."""
+        hidden = Dataset.objects.hidden_from(user)
+        return self.exclude(dataset__in=hidden.values("slug"))
+
+
 class CollectionItem(models.Model):
     """An item of a collection, with a copy of its fields, which outlives imports.
 
@@ -58,6 +70,8 @@ class CollectionItem(models.Model):
     added_at = models.DateTimeField(default=timezone.now)
     # Shared by the items of one addition, so that it can be undone.
     batch = models.UUIDField(null=True, blank=True, editable=False)
+
+    objects = CollectionItemQuerySet.as_manager()
 
     class Meta:
         ordering = ["position", "pk"]

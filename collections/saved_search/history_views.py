@@ -27,7 +27,7 @@ def record_search(request: HttpRequest) -> HttpResponse:
 
     For a saved search, return the shards that hold its new hits.
     """
-    query = checked(request.POST.get("address", ""))
+    query = checked(request.POST.get("address", ""), request.user)
     is_kept = history.record(request.user, query)
     before = services.mark_viewed(request.user, query)
     new = new_results.new_shards(query.dataset, before) if before else []

@@ -14,7 +14,7 @@ from django.utils.formats import date_format
 
 from search import cache
 from search.errors import InvalidQuery, NotFound
-from search.models import Shard
+from search.models import Dataset, Shard
 from search.query.model import MAX_PER_PAGE
 from search.retrieval import service
 from search.retrieval.service import Hit
@@ -66,6 +66,7 @@ def cached_preview(
 
     Raises SearchError.
     """
+    Dataset.for_slug(saved.dataset, user)  # what is cached may be of earlier rights
     key = cache_key(saved)
     if (found := cache.get(key)) is None:
         limiter("search")
@@ -101,7 +102,7 @@ def cache_key(saved: SavedSearch) -> str:
 def _first_hits(
     saved: SavedQuery, user: AnyUser, host: str, limiter: service.Limiter, count: int
 ) -> list[Hit]:
-    query = replace(query_of(saved, host), limit=min(count, MAX_PER_PAGE))
+    query = replace(query_of(saved, host, user), limit=min(count, MAX_PER_PAGE))
     page = service.search(query, user, limiter, veils=True)
     hits = list(page.hits)
     while page.next and len(hits) < count:

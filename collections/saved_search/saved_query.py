@@ -21,6 +21,7 @@ from search.retrieval import service
 from search.web.forms import SearchForm
 
 from ..models import Collection, Concept
+from ..models.ownership import AnyUser
 
 MAX_CHARACTERS = 32_000
 MAX_NAME_LENGTH = 60
@@ -79,7 +80,7 @@ def canonical(address: str, dataset: str = "") -> SavedQuery:
     )
 
 
-def checked(address: str) -> SavedQuery:
+def checked(address: str, user: AnyUser) -> SavedQuery:
     """Return the search of an untrusted query string, without using the engine.
 
     Raise InvalidQuery for one that cannot be answered, NotFound for one of a dataset
@@ -87,12 +88,12 @@ def checked(address: str) -> SavedQuery:
     """
     if len(address) > MAX_CHARACTERS:
         raise InvalidQuery("This search is too long to be kept.")
-    query = canonical(address, _first_dataset())
+    query = canonical(address, _first_dataset(user))
     form = query.form
     form.check()
     if not form.is_search:
         raise InvalidQuery("There is nothing to search for in this address.")
-    Dataset.for_slug(query.dataset)
+    Dataset.for_slug(query.dataset, user)
     form.search_query(query.dataset, parse(form.params["q"], query.dataset))
     return query
 
@@ -104,19 +105,19 @@ def query_string(address: str) -> str:
     return address.partition("#")[0]
 
 
-def query_of(saved: SavedQuery, host: str) -> SearchQuery:
+def query_of(saved: SavedQuery, host: str, user: AnyUser) -> SearchQuery:
     """Return the query, with concepts to resolve; `host` is that of our own pages.
 
     Raise SearchError for a search that the form no longer takes.
     """
     form = saved.form
     form.check()
-    return form.search_query(saved.dataset, form.read(saved.dataset, host))
+    return form.search_query(saved.dataset, form.read(saved.dataset, host, user))
 
 
-def _first_dataset() -> str:
+def _first_dataset(user: AnyUser) -> str:
     """Return the slug of the dataset that the search page shows if none is named."""
-    if not (datasets := service.datasets()):
+    if not (datasets := service.datasets(user)):
         raise NotFound("There is no dataset yet.")
     return datasets[0].slug
 

@@ -65,7 +65,8 @@ class PreviewContext:
 @never_cache
 @login_required
 def searches(request: HttpRequest) -> HttpResponse:
-    titles = dict(Dataset.objects.values_list("slug", "title"))
+    datasets = Dataset.objects.visible_to(request.user)
+    titles = dict(datasets.values_list("slug", "title"))
     entries = history.history_of(request.user)
     count = entries.count()
     if "all" not in request.GET:
@@ -128,7 +129,7 @@ def _preview_context(request: HttpRequest, saved: SavedSearch) -> PreviewContext
 @require_POST
 @login_required
 def save(request: HttpRequest) -> HttpResponse:
-    query = checked(request.POST.get("address", ""))
+    query = checked(request.POST.get("address", ""), request.user)
     saved, is_new = services.save(request.user, query, request.POST.get("name", ""))
     about: dict[str, Any] = {"id": saved.pk, "name": saved.name}
     if not is_new:
@@ -153,7 +154,7 @@ def rename(request: HttpRequest, key: UUID) -> HttpResponse:
 def change(request: HttpRequest, key: UUID) -> HttpResponse:
     """Replace the query by the one in `address`."""
     saved = _find_mine(request, key)
-    query = checked(request.POST.get("address", ""))
+    query = checked(request.POST.get("address", ""), request.user)
     undo = {"url": request.path, "data": {"address": saved.address}}
     services.change(saved, query)
     text = f"“{saved.name}” asks for this from now on."

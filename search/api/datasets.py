@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 from search.clickhouse import client
 from search.errors import NotFound
 from search.ingestion import control
-from search.models import Dataset
+from search.models import Dataset, Viewer
 from search.retrieval import service
 
 from .dataset_serializers import (
@@ -46,9 +46,9 @@ class Datasets(APIView):
         given = validated(DatasetsParameters, request.query_params.dict())
         datasets: Iterable[Dataset]
         if not given["all"]:
-            datasets = service.datasets()
+            datasets = service.datasets(request.user)
         elif has_staff_permission(request.user, "change"):
-            datasets = Dataset.objects.all()
+            datasets = Dataset.objects.visible_to(request.user)
         else:
             self.permission_denied(request, FOR_STAFF.format("change"))
         context = {"request": request}
@@ -82,7 +82,7 @@ class DatasetDetail(APIView):
     )
     def get(self, request: Request, slug: str) -> Response:
         """Show one dataset, with items or without."""
-        dataset = Dataset.for_slug(slug)
+        dataset = Dataset.for_slug(slug, request.user)
         return Response(DatasetSerializer(dataset, context={"request": request}).data)
 
     @extend_schema(
@@ -98,7 +98,7 @@ class DatasetDetail(APIView):
         shards_per_partition) is fixed once there are shards.
         """
         with transaction.atomic():
-            dataset = _locked(slug)
+            dataset = _locked(slug, request.user)
             given = SettingsSerializer(dataset, data=request.data, partial=True)
             given.is_valid(raise_exception=True)
             content = StaffDatasetSerializer(given.save()).data
@@ -115,7 +115,7 @@ class DatasetDetail(APIView):
 
         To prevent accidents, `sure` repeats its slug.
         """
-        dataset = Dataset.for_slug(slug)
+        dataset = Dataset.for_slug(slug, request.user)
         given = validated(DropParameters, request.query_params.dict())
         if given["sure"] != slug:
             sentence = (
@@ -128,9 +128,9 @@ class DatasetDetail(APIView):
         return Response(status=204)
 
 
-def _locked(slug: str) -> Dataset:
+def _locked(slug: str, user: Viewer) -> Dataset:
     """Return the dataset, locked against new shards, which would fix its table."""
-    dataset = Dataset.for_slug(slug)
+    dataset = Dataset.for_slug(slug, user)
     locked = Dataset.objects.select_for_update().filter(pk=dataset.pk).first()
     if locked is None:
         raise NotFound(f"There is no dataset named “{slug}”.")

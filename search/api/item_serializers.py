@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from django.urls import reverse
 from drf_spectacular.utils import extend_schema_serializer
+from rest_framework.request import Request
 from rest_framework.serializers import (
     BooleanField,
     CharField,
@@ -28,7 +29,6 @@ from search.retrieval import service
 from search.thumbnails import thumbnail_url
 
 from .fields import (
-    AbsoluteUris,
     AddressField,
     Json,
     NextField,
@@ -215,7 +215,7 @@ class RefinedPageSerializer(SearchPageSerializer):
 
 
 def page_context(
-    page: service.Page, dataset: str, include: Sequence[str], request: AbsoluteUris
+    page: service.Page, dataset: str, include: Sequence[str], request: Request
 ) -> Json:
     """Return the context of SearchPageSerializer, with vectors if `include` says so.
 
@@ -224,5 +224,7 @@ def page_context(
     context: Json = {"dataset": dataset, "request": request}
     if "embedding" in include:
         ids = [hit.id for hit in page.hits]
-        context["embeddings"] = service.embeddings(dataset, page.field, ids)
+        context["embeddings"] = service.embeddings(
+            dataset, page.field, ids, request.user
+        )
     return context

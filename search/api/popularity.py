@@ -6,7 +6,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from search.models import Dataset
+from search.models import Dataset, Viewer
 from search.retrieval import popularity
 
 from .fields import (
@@ -70,7 +70,8 @@ class Popularity(APIView):
     )
     def get(self, request: Request) -> Response:
         """Show how often items were picked after searches, and for which words."""
-        return _response(**validated(ItemsParameters, request.query_params.dict()))
+        given = validated(ItemsParameters, request.query_params.dict())
+        return _response(**given, user=request.user)
 
     @extend_schema(
         operation_id="popularity",
@@ -79,12 +80,13 @@ class Popularity(APIView):
     )
     def post(self, request: Request) -> Response:
         """Show the same for many items: how often they were picked, for which words."""
-        return _response(**validated(PickedItemsSerializer, request.data))
+        given = validated(PickedItemsSerializer, request.data)
+        return _response(**given, user=request.user)
 
 
-def _response(dataset: str, items: list[int]) -> Response:
+def _response(dataset: str, items: list[int], user: Viewer) -> Response:
     """Return the counts, the most picked item first, and the most frequent keywords."""
-    found = Dataset.for_slug(dataset)
+    found = Dataset.for_slug(dataset, user)
     ids = list(dict.fromkeys(items))
     counts = popularity.counts(found, ids)
     order = sorted(counts, key=lambda item: (-counts[item], item))

@@ -132,7 +132,9 @@ class Refine(APIView):
         query, marks, count = given.query(), given.validated_data, limiter(request)
         good, bad = marks["good"], marks["bad"]
         start = service.embed(query, request.user, count)
-        tuned = tune_by_items(query, start.vector, good, bad, marks["strength"])
+        tuned = tune_by_items(
+            query, start.vector, good, bad, marks["strength"], request.user
+        )
         vector = tuple(tuned.vector.tolist())
         filters = query.filters.replace(exclude=given.excluded_ids(start.excluded))
         tuned_query = replace(query, terms=(Term(embedding=vector),), filters=filters)

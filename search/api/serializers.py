@@ -8,6 +8,7 @@ from rest_framework import serializers
 
 from search.errors import ImageTooLarge, InvalidQuery
 from search.images.formats import MAX_BYTES
+from search.models import Viewer
 from search.query.filters import (
     LAST_ITEM,
     MAX_EXCLUDED,
@@ -210,13 +211,13 @@ class SearchParametersSerializer(FiltersSerializer):
         child=serializers.ChoiceField(INCLUDED), required=False, default=list
     )
 
-    def query(self, host: str) -> SearchQuery:
+    def query(self, host: str, user: Viewer) -> SearchQuery:
         """Return the query; `host` is that of our own pages, for URLs in `q`."""
         given = dict(self.validated_data)
         del given["include"]
         words, vector = given.pop("q", ""), given.pop("embedding", None)
         filters = {name: given.pop(name) for name in SPECS if name in given}
-        parsed = query_reader.read(words, given["dataset"], host)
+        parsed = query_reader.read(words, given["dataset"], host, user)
         terms = (
             (Term(embedding=decode_embedding(vector)),) if vector is not None else ()
         )

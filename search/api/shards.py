@@ -56,7 +56,7 @@ class Shards(APIView):
     )
     def get(self, request: Request, slug: str) -> Response:
         """List the shards of a dataset by their numbers."""
-        dataset = Dataset.for_slug(slug)
+        dataset = Dataset.for_slug(slug, request.user)
         given = validated(ShardsParameters, request.query_params.dict())
         shards = dataset.shards.order_by("number")
         if "state" in given:
@@ -96,7 +96,7 @@ class ShardActions(APIView):
         imported yet; `replace` imports again those that are. Workers do the work:
         follow it by the progress.
         """
-        dataset = Dataset.for_slug(slug)
+        dataset = Dataset.for_slug(slug, request.user)
         action = ALIASES.get(action, action)
         if action not in ACTIONS:
             raise NotFound(f"There is no such action; there are {', '.join(ACTIONS)}.")
@@ -133,7 +133,7 @@ class Progress(APIView):
     )
     def get(self, request: Request, slug: str) -> Response:
         """Show the progress of a dataset's import."""
-        progress = ImportProgress.of(Dataset.for_slug(slug))
+        progress = ImportProgress.of(Dataset.for_slug(slug, request.user))
         moving = progress.moving
         speed = pace(progress.dataset, progress.rows_done) if moving else None
         context = {"rows_per_second": speed}

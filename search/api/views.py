@@ -34,7 +34,7 @@ class ItemDetail(APIView):
     def get(self, request: Request, slug: str, item_id: int) -> Response:
         """Show one item with all its metadata."""
         context = {"dataset": slug, "request": request}
-        item = service.item(slug, item_id)
+        item = service.item(slug, item_id, request.user)
         return Response(ItemSerializer(item, context=context).data)
 
 
@@ -51,7 +51,7 @@ class Search(APIView):
         """
         given = SearchParametersSerializer(data=request.query_params.dict())
         given.is_valid(raise_exception=True)
-        query = given.query(request.get_host())
+        query = given.query(request.get_host(), request.user)
         return _search(query, given.validated_data["include"], request)
 
     @extend_schema(

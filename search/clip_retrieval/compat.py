@@ -138,7 +138,9 @@ def with_stored_embedding(term: Term, slug: str, request: HttpRequest) -> Term:
     if term.image_url is None:
         return term
     item_id = _item(term.image_url, slug, request)
-    found = {} if item_id is None else service.embeddings(slug, "image", [item_id])
+    if item_id is None:
+        return term
+    found = service.embeddings(slug, "image", [item_id], request.user)
     if item_id not in found:
         return term
     return replace(term, image_url=None, embedding=tuple(found[item_id].tolist()))
@@ -161,4 +163,5 @@ def _item(url: str, slug: str, request: HttpRequest) -> int | None:
         ours = found.kwargs["slug"] == slug and item_id <= LAST_ITEM
         return item_id if ours else None
     is_local = found is not None and is_local_image(parts.path)
-    return service.item_id_by_url(slug, parts.path if is_local else url)
+    known_url = parts.path if is_local else url
+    return service.item_id_by_url(slug, known_url, request.user)

@@ -10,7 +10,7 @@ from rest_framework.views import APIView
 
 from search.api.negotiation import IgnoreAcceptHeader
 from search.errors import NotFound
-from search.models import Dataset
+from search.models import Dataset, Viewer
 from search.query.filters import Filters
 from search.query.model import SearchQuery
 from search.rate_limits import limiter
@@ -45,7 +45,7 @@ class IndicesList(Endpoint):
     throttle_scope = "item"
 
     def get(self, request: Request) -> Response:
-        return Response([dataset.slug for dataset in service.datasets()])
+        return Response([dataset.slug for dataset in service.datasets(request.user)])
 
 
 class KnnService(Endpoint):
@@ -56,7 +56,7 @@ class KnnService(Endpoint):
     def post(self, request: Request) -> Response:
         given = KnnSerializer(data=parse_body(request.body))
         given.is_valid(raise_exception=True)
-        slug = _dataset(given.validated_data["indice_name"])
+        slug = _dataset(given.validated_data["indice_name"], request.user)
         term, count = given.term(), limiter(request)
         looked_up = with_stored_embedding(term, slug, request)
         if looked_up is not term:  # it counts as if the image had been fetched
@@ -71,7 +71,7 @@ class KnnService(Endpoint):
         )
         ranked = service.rank(query, request.user, count, given.count)
         ids = ranked.ids.tolist()
-        first = service.hits_by_id(slug, ids[: given.detailed_count])
+        first = service.hits_by_id(slug, ids[: given.detailed_count], request.user)
         rows = []
         for place, item_id in enumerate(ids):
             row = {"id": item_id, "similarity": float(ranked.similarities[place])}
@@ -92,8 +92,10 @@ class Metadata(Endpoint):
         ids = ids_of(body)
         if not ids:
             return Response([])
-        slug = _dataset(body.get("indice_name"))
-        found = service.hits_by_id(slug, {i for i in ids if i is not None})
+        slug = _dataset(body.get("indice_name"), request.user)
+        found = service.hits_by_id(
+            slug, {i for i in ids if i is not None}, request.user
+        )
         return Response(
             [
                 {"id": item_id, "metadata": _columns(found[item_id], request)}
@@ -103,11 +105,11 @@ class Metadata(Endpoint):
         )
 
 
-def _dataset(name: Any) -> str:
+def _dataset(name: Any, user: Viewer) -> str:
     """Return the slug of the dataset of this name, or of the first one."""
     if name:
-        return Dataset.for_slug(str(name)).slug
-    for dataset in service.datasets():
+        return Dataset.for_slug(str(name), user).slug
+    for dataset in service.datasets(user):
         return dataset.slug
     raise NotFound("There is no dataset yet.")
 

@@ -12,13 +12,12 @@ from dataclasses import asdict, dataclass, replace
 from random import Random
 
 import numpy as np
-from django.contrib.auth.models import AnonymousUser
 
 from search.clickhouse import lookup, queries
 from search.clickhouse.filters import Condition
 from search.clickhouse.schema import ItemTable
 from search.errors import NotFound
-from search.models import Dataset, Evaluation
+from search.models import SYSTEM, Dataset, Evaluation
 from search.query.model import (
     DEFAULT_LIMIT,
     DEFAULT_RECALL,
@@ -221,7 +220,7 @@ def evaluate(
     caption embeddings, if there are any. Raises NotFound for an unknown dataset or one
     without items.
     """
-    dataset = Dataset.for_slug(slug)
+    dataset = Dataset.for_slug(slug, SYSTEM)
     # Some ids have no item.
     ids = random_ids(dataset, 2 * count, Random(seed))
     pictures = stored_questions(dataset.item_table, "image", ids)[:count]
@@ -264,7 +263,7 @@ def encode_questions(slug: str, lines: Sequence[str]) -> list[Question]:
     """Encode lines of words. Raises SearchUnavailable without the dataset's model."""
     text_queries = (SearchQuery(slug, (Term(text=line),)) for line in lines)
     return [
-        Question(service.embed(query, AnonymousUser(), service.unlimited).vector)
+        Question(service.embed(query, SYSTEM, service.unlimited).vector)
         for query in text_queries
     ]
 

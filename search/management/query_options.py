@@ -6,14 +6,13 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import AnonymousUser
 
 from search.api.item_serializers import SearchPageSerializer
 from search.clickhouse import client
 from search.errors import InvalidQuery, NotFound, SearchUnavailable, UnreadableWord
 from search.images.decoders import query_decoders
 from search.images.formats import MAX_BYTES
-from search.models import Dataset
+from search.models import SYSTEM, Dataset
 from search.query.model import MAX_PER_PAGE, SearchQuery, Term
 from search.retrieval import query_reader, service
 from search.retrieval.service import Page
@@ -29,8 +28,8 @@ class ServerAddress:
 def dataset_named(slug: str | None) -> str:
     """Return the slug of the dataset; without a name, that of the only one."""
     if slug is not None:
-        return Dataset.for_slug(slug).slug
-    slugs = [dataset.slug for dataset in service.datasets()]
+        return Dataset.for_slug(slug, SYSTEM).slug
+    slugs = [dataset.slug for dataset in service.datasets(SYSTEM)]
     if not slugs:
         raise NotFound("There is no dataset to be searched yet.")
     if len(slugs) > 1:
@@ -55,7 +54,8 @@ def query(
         *(Term(item=number) for number in items),
     )
     try:
-        parsed = query_reader.read(words, slug, f"{settings.HOST}:{settings.PORT}")
+        host = f"{settings.HOST}:{settings.PORT}"
+        parsed = query_reader.read(words, slug, host, SYSTEM)
     except UnreadableWord as error:
         word = words[error.start : error.end]
         raise InvalidQuery(f"“{word}”: {error.message}") from error
@@ -87,9 +87,9 @@ def read_image_file(path: str) -> bytes:
 
 
 def user_named(name: str | None) -> Any:
-    """Return the user; without a name, one who is not signed in. Raise NotFound."""
+    """Return the user; without a name, the one of commands. Raise NotFound."""
     if name is None:
-        return AnonymousUser()
+        return SYSTEM
     user = get_user_model().objects.filter(username=name, is_active=True).first()
     if user is None:
         raise NotFound(f"There is no user “{name}”.")
@@ -130,7 +130,7 @@ def remark(slug: str, pages: list[Page]) -> str:
     """Return a sentence on how many were found, how fast, and what is hidden."""
     count = sum(len(page.hits) for page in pages)
     spent = sum(page.encode_ms + page.search_ms for page in pages)
-    items = Dataset.for_slug(slug).item_count()
+    items = Dataset.for_slug(slug, SYSTEM).item_count()
     found = f"{count:,} of {items:,} items" if count else "Nothing was found"
     parts = [f"{found}, in {spent / 1000:,.1f} s"]
     if matching := pages[0].matching:

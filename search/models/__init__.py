@@ -2,7 +2,7 @@
 
 from .ledger import CalibrationRun, Partition, Reject, Shard, Training
 from .picking import Conversion, ConversionFile, Pick
-from .registry import SYSTEM, Dataset, Evaluation
+from .registry import SYSTEM, Dataset, Evaluation, Viewer
 from .removal import Removal
 
 __all__ = [
@@ -18,4 +18,5 @@ __all__ = [
     "Removal",
     "Shard",
     "Training",
+    "Viewer",
 ]

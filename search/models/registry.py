@@ -49,6 +49,7 @@ class System(AnonymousUser):
 
 
 SYSTEM = System()
+Viewer = User | AnonymousUser  # who a dataset is shown to
 
 
 class DatasetQuerySet(models.QuerySet["Dataset"]):
@@ -58,7 +59,7 @@ class DatasetQuerySet(models.QuerySet["Dataset"]):
     user may not see does not exist for that user.
     """
 
-    def visible_to(self, user: User | AnonymousUser) -> Self:
+    def visible_to(self, user: Viewer) -> Self:
         """Return the datasets that a user may see: staff all of them."""
         if user.is_staff:
             return self.all()
@@ -71,6 +72,10 @@ class DatasetQuerySet(models.QuerySet["Dataset"]):
                 visibility=Dataset.Visibility.CHOSEN, pk__in=chosen.values("pk")
             )
         return self.filter(allowed)
+
+    def hidden_from(self, user: Viewer) -> Self:
+        """Return the datasets that a user may not see."""
+        return self.exclude(pk__in=self.model.objects.visible_to(user).values("pk"))
 
 
 class Dataset(models.Model):
@@ -280,7 +285,7 @@ class Dataset(models.Model):
         return len(slug) <= longest and re.match(SLUG, slug) is not None
 
     @classmethod
-    def for_slug(cls, slug: str, user: User | AnonymousUser = SYSTEM) -> "Dataset":
+    def for_slug(cls, slug: str, user: Viewer) -> "Dataset":
         """Return the dataset of this slug.
 
         Raises NotFound, also for a dataset that the user may not see.

@@ -18,7 +18,7 @@ from search.clickhouse.planner import (
 )
 from search.clickhouse.queries import Candidates
 from search.clickhouse.schema import ItemTable
-from search.models import Dataset
+from search.models import Dataset, Viewer
 from search.query.model import DEFAULT_RECALL, MAX_RESULTS, SearchQuery, Term
 
 from . import popularity
@@ -55,9 +55,9 @@ class DatasetIndex:
     vectors: dict[int, np.ndarray] = field(default_factory=dict, compare=False)
 
     @classmethod
-    def for_slug(cls, slug: str) -> "DatasetIndex":
-        """Return the index of a dataset. Raises NotFound."""
-        return cls(Dataset.for_slug(slug))
+    def for_slug(cls, slug: str, user: Viewer) -> "DatasetIndex":
+        """Return the index of a dataset that the user may see. Raises NotFound."""
+        return cls(Dataset.for_slug(slug, user))
 
     @cached_property
     def table(self) -> ItemTable:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from search.errors import InvalidQuery
+from search.models import Viewer
 from search.query.model import SearchQuery
 
 from . import service
@@ -137,22 +138,23 @@ def tune_by_items(
     good: Sequence[int],
     bad: Sequence[int],
     strength: float,
+    user: Viewer,
 ) -> TunedQuery:
     """Tune a unit vector by items of the query's dataset, given by their ids.
 
     Their vectors are those of the field that is searched; unknown items are ignored.
     """
     (good_there, likes), (bad_there, dislikes) = (
-        _unit_vectors(query, ids) for ids in (good, bad)
+        _unit_vectors(query, ids, user) for ids in (good, bad)
     )
     return TunedQuery(tune(start, likes, dislikes, strength), good_there, bad_there)
 
 
 def _unit_vectors(
-    query: SearchQuery, ids: Sequence[int]
+    query: SearchQuery, ids: Sequence[int], user: Viewer
 ) -> tuple[tuple[int, ...], np.ndarray]:
     """Return the ids of the items that exist, and their vectors, (count, dimension)."""
-    vectors = service.embeddings(query.dataset, query.field, ids)
+    vectors = service.embeddings(query.dataset, query.field, ids, user)
     known = tuple(item for item in ids if item in vectors)
     rows = np.array([vectors[item] for item in known], np.float32)
     lengths = np.linalg.norm(rows, axis=-1, keepdims=True)

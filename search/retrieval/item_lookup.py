@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 
 from search.clickhouse import lookup
 from search.errors import NotFound
-from search.models import Removal
+from search.models import SYSTEM, Removal, Viewer
 from search.removals.takedowns import MAX_AT_ONCE, digest, removals_for
 
 from .dataset_index import DatasetIndex
@@ -30,17 +30,19 @@ class ItemState(StrEnum):
     REMOVED = "removed"  # it must not be shown
 
 
-def facts(slug: str, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+def facts(slug: str, ids: Sequence[int], user: Viewer) -> dict[int, dict[str, Any]]:
     """Return the fields of items by id, without those unknown or removed.
 
     Raises NotFound for an unknown dataset, SearchUnavailable.
     """
-    found = lookup.items(DatasetIndex.for_slug(slug).table, sorted(ids))
+    found = lookup.items(DatasetIndex.for_slug(slug, user).table, sorted(ids))
     return {item_id: to_item_fields(row) for item_id, row in found.items()}
 
 
 def states(slug: str, urls: Mapping[int, str]) -> dict[int, ItemState]:
     """Return the state of each item, given with its URL. Raises SearchUnavailable.
+
+    Whoever may not see the dataset is to be kept from the items before.
 
     An item on a removal list is never imported again: it is REMOVED, even if the
     engine does not know it.
@@ -48,7 +50,7 @@ def states(slug: str, urls: Mapping[int, str]) -> dict[int, ItemState]:
     deleted: dict[int, int] = {}
     listed = Removal.objects.filter(dataset=None)
     try:
-        index = DatasetIndex.for_slug(slug)
+        index = DatasetIndex.for_slug(slug, SYSTEM)
         listed = removals_for(index.dataset)
         deleted = lookup.deletion_flags(index.table, sorted(urls))
     except NotFound:
@@ -65,25 +67,25 @@ def states(slug: str, urls: Mapping[int, str]) -> dict[int, ItemState]:
 
 
 def similarities(
-    slug: str, vector: np.ndarray, ids: Sequence[int]
+    slug: str, vector: np.ndarray, ids: Sequence[int], user: Viewer
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compare the images of items with a unit vector, one by one.
 
     Returns the ids (uint64) that are there, and their similarities (float32), in any
     order. Raises NotFound for an unknown dataset, SearchUnavailable.
     """
-    index = DatasetIndex.for_slug(slug)
+    index = DatasetIndex.for_slug(slug, user)
     found, distances = lookup.distances(index.table, "image", vector, sorted(ids))
     return found, index.similarities(distances)
 
 
-def mean(slug: str, ids: Sequence[int]) -> np.ndarray | None:
+def mean(slug: str, ids: Sequence[int], user: Viewer) -> np.ndarray | None:
     """Return the mean direction of the images of items: a unit vector, float32.
 
     None if none of them is there, or if they cancel out. Raises NotFound for an unknown
     dataset, SearchUnavailable.
     """
-    index = DatasetIndex.for_slug(slug)
+    index = DatasetIndex.for_slug(slug, user)
     total = lookup.sum_of_unit_vectors(index.table, "image", sorted(ids))
     length = float(np.linalg.norm(total))
     return (total / length).astype(np.float32) if length > 1e-6 else None

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from search.errors import InvalidQuery, NotFound
+from search.models import Viewer
 from search.query.filters import Filters
 from search.query.model import SearchQuery, Term
 from search.query.parsed import ParsedQuery
@@ -13,14 +14,14 @@ from search.query.parser import ITEM, parse
 from . import service
 
 
-def read(text: str, dataset: str, host: str) -> ParsedQuery:
+def read(text: str, dataset: str, host: str, user: Viewer) -> ParsedQuery:
     """Parse a text; a number alone is an item if the dataset has it, else words."""
     parsed = parse(text, dataset, host)
     if not ITEM.fullmatch(text.strip()):
         return parsed
     number = int(text)
     try:
-        service.item(dataset, number)
+        service.item(dataset, number, user)
     except NotFound:
         return parsed
     (part,) = parsed.parts

@@ -22,7 +22,7 @@ from search.clickhouse.filters import REMOVED, condition_of
 from search.clickhouse.planner import estimate_selectivity
 from search.errors import InvalidQuery, SearchError
 from search.links import spellings
-from search.models import Dataset, Shard
+from search.models import SYSTEM, Dataset, Shard, Viewer
 from search.observability import metrics
 from search.query import concepts, ratings
 from search.query.filters import MAX_EXCLUDED, Filters
@@ -90,7 +90,7 @@ def search(
     CannotFetch, or SearchUnavailable when the encoder or the engine does not answer.
     """
     query = _admit(query, user, limiter)
-    index = DatasetIndex.for_slug(query.dataset)
+    index = DatasetIndex.for_slug(query.dataset, user)
     return _find(index, query if veils else _without_veils(index, query))
 
 
@@ -166,7 +166,7 @@ def similarities(
     They are those of a search without its cutoff. Raises what `search` raises.
     """
     filters = query.filters.replace(cutoff=None)
-    index = DatasetIndex.for_slug(query.dataset)
+    index = DatasetIndex.for_slug(query.dataset, user)
     query = _admit(replace(query, cursor="", filters=filters), user, limiter)
     query = query if veils else _without_veils(index, query)
     ranking = index.ranking_of(query, index.encoder.encode(query).vectors)
@@ -193,7 +193,7 @@ def rank(query: SearchQuery, user: Any, limiter: Limiter, count: int) -> RankedI
     if not 1 <= count <= MAX_RESULTS:
         raise InvalidQuery(f"A search has 1 to {MAX_RESULTS:,} results.")
     query = _admit(replace(query, cursor=""), user, limiter)
-    index = DatasetIndex.for_slug(query.dataset)
+    index = DatasetIndex.for_slug(query.dataset, user)
     query = _without_veils(index, query)
     started = time.perf_counter()
     vectors = index.encoder.encode(query).vectors
@@ -248,7 +248,7 @@ def embed(query: SearchQuery, user: Any, limiter: Limiter) -> EmbeddedQuery:
     Raises what `search` raises.
     """
     query = _admit(query, user, limiter)
-    terms = DatasetIndex.for_slug(query.dataset).encoder.encode(query)
+    terms = DatasetIndex.for_slug(query.dataset, user).encoder.encode(query)
     items = [term.item for term in query.terms if term.item is not None]
     excluded = dict.fromkeys([*query.filters.exclude, *items])
     vector = next(iter(terms.vectors.values()))
@@ -264,52 +264,54 @@ def explain(
     """
     labels = explanation.labels(query, user)
     query = _admit(replace(query, cursor=""), user, limiter)
-    encoder = DatasetIndex.for_slug(query.dataset).encoder
+    encoder = DatasetIndex.for_slug(query.dataset, user).encoder
     return explanation.explain(encoder, query, labels, check_item_id(item_id))
 
 
-def embeddings(slug: str, field: str, ids: Sequence[int]) -> dict[int, np.ndarray]:
+def embeddings(
+    slug: str, field: str, ids: Sequence[int], user: Viewer
+) -> dict[int, np.ndarray]:
     """Return the stored vectors of items by id, float32; of "both", of the images."""
     column = "text" if field == "text" else "image"
-    return lookup.embeddings(DatasetIndex.for_slug(slug).table, column, list(ids))
+    return lookup.embeddings(DatasetIndex.for_slug(slug, user).table, column, list(ids))
 
 
-def item(slug: str, item_id: int) -> Item:
+def item(slug: str, item_id: int, user: Viewer) -> Item:
     """Return an item. Raises NotFound for an unknown dataset or item."""
-    row = lookup.item(DatasetIndex.for_slug(slug).table, check_item_id(item_id))
+    row = lookup.item(DatasetIndex.for_slug(slug, user).table, check_item_id(item_id))
     if row is None:
         raise item_not_found(item_id)
     return Item(**to_item_fields(row), similarity=None)
 
 
-def hits_by_id(slug: str, ids: Iterable[int]) -> dict[int, Hit]:
+def hits_by_id(slug: str, ids: Iterable[int], user: Viewer) -> dict[int, Hit]:
     """Return items by id, without a similarity; unknown ones are left out."""
-    rows = lookup.items(DatasetIndex.for_slug(slug).table, list(ids))
+    rows = lookup.items(DatasetIndex.for_slug(slug, user).table, list(ids))
     return {
         item_id: Hit(**to_item_fields(row), similarity=None)
         for item_id, row in rows.items()
     }
 
 
-def item_id_by_url(slug: str, url: str) -> int | None:
+def item_id_by_url(slug: str, url: str, user: Viewer) -> int | None:
     """Return the id of the visible item with this image URL, or None.
 
     The URL may be that of the dataset or the link made of it.
     """
-    return lookup.id_by_url(DatasetIndex.for_slug(slug).table, spellings(url))
+    return lookup.id_by_url(DatasetIndex.for_slug(slug, user).table, spellings(url))
 
 
-def neighbours(slug: str, item_id: int, count: int) -> tuple[Hit, ...]:
+def neighbours(slug: str, item_id: int, count: int, user: Viewer) -> tuple[Hit, ...]:
     """Return the nearest items of an item, without itself."""
-    return DatasetIndex.for_slug(slug).neighbours(check_item_id(item_id), count)
+    return DatasetIndex.for_slug(slug, user).neighbours(check_item_id(item_id), count)
 
 
-def random_hits(slug: str, count: int) -> tuple[Hit, ...]:
+def random_hits(slug: str, count: int, user: Viewer) -> tuple[Hit, ...]:
     """Return random items that differ, for the page before a search.
 
     They are rated safe, or not rated where no item drawn is.
     """
-    index = DatasetIndex.for_slug(slug)
+    index = DatasetIndex.for_slug(slug, user)
     # More than needed: to choose from, and since some are missing or not safe.
     ids = random_ids(index.dataset, RANDOM_OVERSAMPLING * count, random.Random())
     rows = lookup.items(index.table, ids)
@@ -324,10 +326,10 @@ def random_hits(slug: str, count: int) -> tuple[Hit, ...]:
     return tuple(Hit(**to_item_fields(rows[i]), similarity=None) for i in chosen)
 
 
-def datasets() -> list[Dataset]:
-    """Return the datasets that have items."""
-    visible = Shard.objects.filter(rows_visible__gt=0)
-    return list(Dataset.objects.filter(pk__in=visible.values("dataset")))
+def datasets(user: Viewer) -> list[Dataset]:
+    """Return the datasets with items that the user may see."""
+    filled = Shard.objects.filter(rows_visible__gt=0).values("dataset")
+    return list(Dataset.objects.visible_to(user).filter(pk__in=filled))
 
 
 def index_state(dataset: Dataset) -> dict[str, Any]:
@@ -337,7 +339,7 @@ def index_state(dataset: Dataset) -> dict[str, Any]:
 
 def warm_up() -> None:
     """Load models and vector indexes, so that no first user waits for them."""
-    for dataset in datasets():
+    for dataset in datasets(SYSTEM):
         if not dataset.words_indexed:
             logger.warning(
                 "%s: words in captions are searched as by an earlier version; "

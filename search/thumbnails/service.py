@@ -23,7 +23,7 @@ from search.images.decoders import thumbnail_decoders
 from search.ingestion.sources.image_fetch import downscale_url
 from search.ingestion.sources.original import Original, find_original
 from search.links import is_local_image, link_of, trim
-from search.models import Dataset, Removal
+from search.models import SYSTEM, Dataset, Removal
 from search.removals.takedowns import digest, needs_removal_list, removals_for
 from search.retrieval.items import check_item_id, item_not_found
 
@@ -92,7 +92,7 @@ def check(source: ThumbnailSource) -> None:
 
 @lru_cache(SOURCE_CACHE_SIZE)
 def _lookup_source(slug: str, item_id: int, _period: int) -> ThumbnailSource | None:
-    dataset = Dataset.for_slug(slug)
+    dataset = Dataset.for_slug(slug, SYSTEM)
     row = lookup.image_source(dataset.item_table, item_id)
     if row is None:
         return None
@@ -148,7 +148,7 @@ class NoImage(NotFound):
 def thumbnail(
     slug: str, item_id: int, size: int, before_creating: Callable[[], None]
 ) -> bytes:
-    """Return the thumbnail of an item as WebP.
+    """Return the thumbnail of an item as WebP, to whoever may see its dataset.
 
     Raises NotFound, Removed, NoImage, or InProgress if it is worth to retry. Calls
     `before_creating`, which may raise SearchError, if the thumbnail is not cached.

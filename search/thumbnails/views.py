@@ -2,11 +2,13 @@ from functools import partial
 from hashlib import blake2b
 
 from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse
 from django.utils.cache import get_conditional_response
 from django.views.decorators.http import require_safe
 
 from search.errors import SearchError
+from search.models import Dataset
 from search.rate_limits import check
 
 from . import service
@@ -23,20 +25,23 @@ ERROR_AGE_S = 60
 
 @require_safe
 def thumbnail(request: HttpRequest, slug: str, item_id: int, size: int) -> HttpResponse:
+    is_public = Dataset.objects.visible_to(AnonymousUser()).filter(slug=slug).exists()
     try:
+        if not is_public:  # else the user is not looked at: caches serve all alike
+            Dataset.for_slug(slug, request.user)
         content = service.thumbnail(
             slug, item_id, size, partial(check, request, "thumbnail")
         )
     except SearchError as error:
-        return _error_response(error)
+        return _error_response(error, is_public)
     response = HttpResponse(content, content_type="image/webp", headers=HEADERS)
-    response["Cache-Control"] = f"{_cache_scope()}, max-age={YEAR_S}, immutable"
+    response["Cache-Control"] = _cache_control(is_public, YEAR_S, "immutable")
     response["ETag"] = etag = f'"{blake2b(content, digest_size=12).hexdigest()}"'
     answer = get_conditional_response(request, etag=etag, response=response)
     return answer or response
 
 
-def _error_response(error: SearchError) -> HttpResponse:
+def _error_response(error: SearchError, is_public: bool) -> HttpResponse:
     response = HttpResponse(
         error.message,
         content_type="text/plain; charset=utf-8",
@@ -50,10 +55,17 @@ def _error_response(error: SearchError) -> HttpResponse:
     else:
         seconds = error.seconds if isinstance(error, service.NoImage) else ERROR_AGE_S
         age = min(seconds, MAX_ERROR_AGE_S)
-        response["Cache-Control"] = f"{_cache_scope()}, max-age={age}"
+        response["Cache-Control"] = _cache_control(is_public, age)
     return response
 
 
-def _cache_scope() -> str:
-    """Return which caches may store a thumbnail."""
-    return "public" if settings.SEARCH_ANONYMOUS else "private"
+def _cache_control(is_public: bool, seconds: int, *more: str) -> str:
+    """Return which caches may store a response, and for how long.
+
+    Of a dataset that not everybody may see, browsers ask each time whether they may
+    show again what they have.
+    """
+    if not is_public:
+        return "private, no-cache"
+    scope = "public" if settings.SEARCH_ANONYMOUS else "private"
+    return ", ".join([scope, f"max-age={seconds}", *more])

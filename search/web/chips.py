@@ -118,7 +118,7 @@ def _of_term(
     """Return the chip of a term; `value` is its URL parameter, if it is not in `q`."""
     item = concept = None
     if term.item is not None:
-        item = service.item(reading.dataset.slug, term.item)
+        item = service.item(reading.dataset.slug, term.item, reading.user)
     if term.concept is not None:
         concept = concepts.find(term.concept, reading.user, reading.dataset.slug)
     return Chip(

@@ -51,7 +51,7 @@ class DatasetPage:
 @require_safe
 def dataset(request: HttpRequest, slug: str) -> HttpResponse:
     """Render the page of a dataset. Raises NotFound."""
-    dataset = Dataset.for_slug(slug)
+    dataset = Dataset.for_slug(slug, request.user)
     evaluation = dataset.evaluations.first()
     figures = _figures(evaluation)
     state = _state(dataset)

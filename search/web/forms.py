@@ -11,6 +11,7 @@ from django.core.files.uploadedfile import UploadedFile
 from search.errors import InvalidQuery, check_form
 from search.evaluation.recall import WIDER_RECALL
 from search.images.formats import MAX_BYTES
+from search.models import Viewer
 from search.query.filters import (
     LAST_ITEM,
     MAX_TEXT_LENGTH,
@@ -265,9 +266,9 @@ class SearchForm(forms.Form):
         """Raise InvalidQuery with the first error, if there is one."""
         check_form(self)
 
-    def read(self, dataset: str, host: str) -> ParsedQuery:
+    def read(self, dataset: str, host: str, user: Viewer) -> ParsedQuery:
         """Parse the words in the box."""
-        return query_reader.read(self.cleaned_data["q"], dataset, host)
+        return query_reader.read(self.cleaned_data["q"], dataset, host, user)
 
     def search_query(
         self, dataset: str, parsed: ParsedQuery, **options: Any

@@ -13,7 +13,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from search.errors import SearchError
-from search.models import Dataset
+from search.models import Dataset, Viewer
 from search.query.filters import UNRESTRICTED
 from search.rate_limits import limited, limiter
 from search.retrieval import service
@@ -49,9 +49,10 @@ class ItemPage:
 def item(request: HttpRequest, slug: str, item_id: int) -> HttpResponse:
     """Render the page of an item, or its panel only if the URL has `panel`."""
     in_panel = "panel" in request.GET
-    box = {} if in_panel else vars(SearchBox.of(SearchForm({"dataset": slug})))
+    user, form = request.user, SearchForm({"dataset": slug})
+    box = {} if in_panel else vars(SearchBox.of(form, user))
     try:
-        page = _item_page(request, Dataset.for_slug(slug), item_id, in_panel)
+        page = _item_page(request, Dataset.for_slug(slug, user), item_id, in_panel)
     except SearchError as error:
         template = "search/_error.html" if in_panel else "search/item.html"
         return with_status(render(request, template, {**box, "error": error}), error)
@@ -62,7 +63,7 @@ def item(request: HttpRequest, slug: str, item_id: int) -> HttpResponse:
 def _item_page(
     request: HttpRequest, dataset: Dataset, item_id: int, in_panel: bool
 ) -> ItemPage:
-    item = service.item(dataset.slug, item_id)
+    item = service.item(dataset.slug, item_id, request.user)
     form = _search_form(request, dataset)
     shows_unrated = form.params["nsfw"] == UNRESTRICTED
     return ItemPage(
@@ -74,7 +75,7 @@ def _item_page(
         page_address=request.build_absolute_uri(request.path),
         shows_unrated=shows_unrated,
         veiled=item.is_veiled(shows_unrated),
-        strip=() if in_panel else _neighbours(dataset.slug, item_id),
+        strip=() if in_panel else _neighbours(dataset.slug, item_id, request.user),
     )
 
 
@@ -98,10 +99,10 @@ def _explanations(
         return ()
 
 
-def _neighbours(slug: str, item_id: int) -> tuple[Hit, ...]:
+def _neighbours(slug: str, item_id: int, user: Viewer) -> tuple[Hit, ...]:
     """Return () if the search fails: the item is worth showing without."""
     try:
-        return service.neighbours(slug, item_id, NEIGHBOURS)
+        return service.neighbours(slug, item_id, NEIGHBOURS, user)
     except SearchError as error:
         logger.warning("No neighbours of item %s: %s", item_id, error.message)
         return ()

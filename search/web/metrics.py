@@ -14,7 +14,7 @@ from redis import RedisError
 from search.encoder.queue import IMAGE, TEXT
 from search.encoder.remote import client_for
 from search.errors import SearchError
-from search.models import Shard
+from search.models import SYSTEM, Shard
 from search.retrieval import service
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def _parts() -> Iterable[GaugeMetricFamily]:
             ("rows_without_index", "Rows of those."),
         )
     }
-    for dataset in service.datasets():
+    for dataset in service.datasets(SYSTEM):
         try:
             state = service.index_state(dataset)
         except SearchError as error:

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from search import rate_limits
 from search.errors import InvalidQuery
-from search.models import Dataset, Pick
+from search.models import Dataset, Pick, Viewer
 from search.retrieval import popularity, service
 from search.retrieval.items import check_item_id, item_not_found
 
@@ -43,13 +43,13 @@ class PopularityNote:
 @require_safe
 @rate_limits.limited("thumbnail")
 def popularity_page(request: HttpRequest) -> HttpResponse:
-    dataset = Dataset.for_slug(request.GET.get("dataset", ""))
+    dataset = Dataset.for_slug(request.GET.get("dataset", ""), request.user)
     ids = _ids(request.GET.get("ids", ""))
     counts = popularity.counts(dataset, ids)
     note = PopularityNote(
         dataset=dataset,
         words=popularity.keywords(dataset, ids),
-        favourites=_favourites(dataset, counts) if len(ids) > 1 else (),
+        favourites=_favourites(dataset, counts, request.user) if len(ids) > 1 else (),
         total=sum(counts.values()),
     )
     return render(request, "search/_picked.html", vars(note))
@@ -61,7 +61,7 @@ def record_pick(request: HttpRequest, slug: str, item_id: int) -> HttpResponse:
     kind, words = request.POST.get("kind", ""), request.POST.get("words", "")
     if kind not in Pick.Kind:
         raise InvalidQuery("An item is opened, saved or exported.")
-    if not service.hits_by_id(slug, [check_item_id(item_id)]):
+    if not service.hits_by_id(slug, [check_item_id(item_id)], request.user):
         raise item_not_found(item_id)
     if _is_new(request, slug, item_id, kind, words):
         popularity.record(slug, [item_id], words, kind)
@@ -77,10 +77,12 @@ def _ids(text: str) -> list[int]:
     return [check_item_id(int(number[:20])) for number in numbers]
 
 
-def _favourites(dataset: Dataset, counts: dict[int, int]) -> Sequence[Favourite]:
+def _favourites(
+    dataset: Dataset, counts: dict[int, int], user: Viewer
+) -> Sequence[Favourite]:
     """Return the most picked items, without those whose images would be blurred."""
     ids = sorted(counts, key=lambda item_id: (-counts[item_id], item_id))
-    hits = service.hits_by_id(dataset.slug, ids)
+    hits = service.hits_by_id(dataset.slug, ids, user)
     return [
         Favourite(item_id, counts[item_id], hits[item_id].caption)
         for item_id in ids

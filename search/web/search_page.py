@@ -16,7 +16,7 @@ from search.errors import (
     UnreadableWord,
 )
 from search.evaluation.exact_check import ExactCheck
-from search.models import Dataset, Shard
+from search.models import Dataset, Shard, Viewer
 from search.query.filters import UNRESTRICTED
 from search.query.model import SearchQuery
 from search.query.parser import parse
@@ -60,8 +60,8 @@ class SearchBox:
     search_params: str
 
     @classmethod
-    def of(cls, form: SearchForm) -> Self:
-        datasets, asked = service.datasets(), form.params
+    def of(cls, form: SearchForm, user: Viewer) -> Self:
+        datasets, asked = service.datasets(user), form.params
         kept = (*TERMS, "q", "dataset", "cursor")
         return cls(
             form=form,
@@ -69,7 +69,7 @@ class SearchBox:
             choices={name: asked[name] for name in asked if name not in kept},
             datasets=datasets,
             dataset=_selected_dataset(datasets, asked["dataset"]),
-            is_arriving=not datasets and Shard.objects.exists(),
+            is_arriving=not datasets and _is_arriving(user),
             is_search=form.is_search,
             saved_address=form.query_string("cursor"),
             reset=search_url({name: asked[name] for name in ("q", *TERMS, "dataset")}),
@@ -147,15 +147,22 @@ class FiltersPanel:
         return cls(choices, orders, recalls, inputs)
 
 
+def _is_arriving(user: Viewer) -> bool:
+    """Return whether a dataset that the user may see has shards."""
+    datasets = Dataset.objects.visible_to(user)
+    return Shard.objects.filter(dataset__in=datasets).exists()
+
+
 def _selected_dataset(datasets: Sequence[Dataset], slug: str) -> Dataset | None:
     if not slug:
         return next(iter(datasets), None)
     return next((dataset for dataset in datasets if dataset.slug == slug), None)
 
 
-def with_start(page: SearchPage, dataset: Dataset) -> SearchPage:
+def with_start(page: SearchPage, dataset: Dataset, user: Viewer) -> SearchPage:
     """Show random images and examples of searches."""
-    hits, form = service.random_hits(dataset.slug, START_IMAGES), page.form
+    hits = service.random_hits(dataset.slug, START_IMAGES, user)
+    form = page.form
     return replace(
         page,
         hits=hits,
@@ -207,7 +214,7 @@ def read_search(
     form: SearchForm, dataset: Dataset, request: HttpRequest
 ) -> SearchReading:
     """Read the search of a form that has been checked."""
-    asked = form.read(dataset.slug, request.get_host())
+    asked = form.read(dataset.slug, request.get_host(), request.user)
     return SearchReading(form, asked, dataset, request.user)
 
 

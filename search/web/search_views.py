@@ -31,7 +31,7 @@ from .search_page import FiltersPanel, SearchPage, read_search
 @limited("item", when=lambda request: not request.GET.keys() - {"dataset"})
 @vary_on_headers("HX-Request", "HX-History-Restore-Request")
 def search(request: HtmxRequest) -> HttpResponse:
-    page = SearchPage.of(SearchForm(request.GET))
+    page = SearchPage.of(SearchForm(request.GET), request.user)
     try:
         page = _searched(page, request)
     except SearchError as error:
@@ -45,7 +45,7 @@ def search_by_image(request: HtmxRequest) -> HttpResponse:
 
     Nothing of them is stored. Each counts against the limit of images.
     """
-    page = SearchPage.of(SearchForm(request.POST))
+    page = SearchPage.of(SearchForm(request.POST), request.user)
     form, images = page.form, ImageForm(request.POST, request.FILES)
     try:
         form.check()
@@ -71,7 +71,8 @@ def search_by_image(request: HtmxRequest) -> HttpResponse:
 @limited("search")
 def change_weight(request: HtmxRequest) -> HttpResponse:
     """Redirect to the search in which one term has another weight."""
-    page = SearchPage.of(SearchForm(QueryDict(request.GET.get("search", ""))))
+    form = SearchForm(QueryDict(request.GET.get("search", "")))
+    page = SearchPage.of(form, request.user)
     try:
         page.form.check()
         read = read_search(page.form, page.required_dataset(), request)
@@ -95,7 +96,7 @@ def check_exact(request: HtmxRequest) -> HttpResponse:
     htmx gets only this; without htmx the whole page of results is rendered.
     """
     form = SearchForm(request.GET)
-    page = SearchPage.of(form)
+    page = SearchPage.of(form, request.user)
     try:
         form.check()
         dataset = page.required_dataset()
@@ -121,7 +122,7 @@ def relevance(request: HtmxRequest) -> HttpResponse:
     """Show the similarities of the nearest items as a histogram, to set a cutoff in."""
     form = SearchForm(request.GET)
     form.check()
-    dataset = SearchPage.of(form).required_dataset()
+    dataset = SearchPage.of(form, request.user).required_dataset()
     read = read_search(form, dataset, request)
     query = form.search_query(dataset.slug, read.parsed)
     found = service.similarities(query, request.user, limiter(request), veils=True)
@@ -137,7 +138,7 @@ def _searched(page: SearchPage, request: HtmxRequest) -> SearchPage:
     form.check()
     dataset = page.required_dataset()
     if not form.is_search:
-        return search_page.with_start(page, dataset)
+        return search_page.with_start(page, dataset, request.user)
     read = read_search(form, dataset, request)
     query = form.search_query(dataset.slug, read.parsed)
     found = service.search(query, request.user, limiter(request), veils=True)

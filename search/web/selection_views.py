@@ -10,6 +10,7 @@ from django.views.decorators.http import require_POST
 
 from search.csv_output import csv_heading, csv_lines
 from search.errors import InvalidQuery, SearchError
+from search.models import Viewer
 from search.rate_limits import limited
 from search.retrieval import service
 from search.retrieval.items import check_item_id
@@ -45,7 +46,8 @@ def as_csv(request: HttpRequest) -> HttpResponse:
 
 def _file(request: HttpRequest, kind: str, written: Any) -> HttpResponse:
     try:
-        rows = list(_rows(_read_selection(request.POST.get("items", ""))))
+        chosen = _read_selection(request.POST.get("items", ""))
+        rows = list(_rows(chosen, request.user))
     except SearchError as error:
         problem = {"detail": error.message, "code": error.code}
         return JsonResponse(problem, status=error.status)
@@ -77,11 +79,13 @@ def _one(given: Any) -> Selection:
     return Selection(str(given["dataset"]), item_id, value if known else None)
 
 
-def _rows(chosen: list[Selection]) -> Iterator[Row]:
+def _rows(chosen: list[Selection], user: Viewer) -> Iterator[Row]:
     """Yield rows in the order of the selection; items removed since have no fields."""
     slugs = dict.fromkeys(each.dataset for each in chosen)
     hits = {
-        slug: service.hits_by_id(slug, {e.id for e in chosen if e.dataset == slug})
+        slug: service.hits_by_id(
+            slug, {e.id for e in chosen if e.dataset == slug}, user
+        )
         for slug in slugs
     }
     for each in chosen:

@@ -5,6 +5,7 @@ from uuid import uuid4
 
 from django.urls import reverse
 
+from search.models import SYSTEM
 from search.retrieval import item_lookup
 
 PICTURES = {"url": "https://example.org/p.jpg", "width": 640, "height": 480}
@@ -84,4 +85,4 @@ def undone(client, answer):
 
 def first_ids(dataset: str, count: int) -> list[int]:
     """Some ids that are there."""
-    return list(item_lookup.facts(dataset, list(range(count))))[:count]
+    return list(item_lookup.facts(dataset, list(range(count)), SYSTEM))[:count]

@@ -195,7 +195,7 @@ def _read_request(
         return export_request.of_collection(user, given["id"], **options)
     if kind == "dataset":
         return export_request.of_dataset(
-            given["slug"], _filters(given["filters"]), **options
+            user, given["slug"], _filters(given["filters"]), **options
         )
     slug, field = given["dataset"], given["field"]
     if kind == "concept":
@@ -203,7 +203,7 @@ def _read_request(
         return export_request.of_concept(
             user, given["id"], slug, given["above"], field, filters, **options
         )
-    read = query_reader.read(given["words"], slug, "")
+    read = query_reader.read(given["words"], slug, "", user)
     query = query_reader.query(
         slug, read, field=field, mode=given["mode"], sort=given["sort"]
     )

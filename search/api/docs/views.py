@@ -15,7 +15,7 @@ from .reference import operations_by_tag
 @require_safe
 def docs(request: HttpRequest) -> HttpResponse:
     """Show the guide, with examples for the first dataset of this site."""
-    dataset = next(iter(service.datasets()), None)
+    dataset = next(iter(service.datasets(request.user)), None)
     context = {
         "address": f"{request.scheme}://{request.get_host()}",
         "dataset": dataset.slug if dataset else DATASET,

@@ -17,7 +17,7 @@ from django.db import DatabaseError
 
 from search.clickhouse import client
 from search.errors import InvalidQuery, SearchError, SearchUnavailable
-from search.models import Dataset
+from search.models import SYSTEM, Dataset
 
 FUNCTIONS = settings.BASE_DIR / "deploy" / "clickhouse" / "encode_function.xml"
 HISTORY = settings.VAR_DIR / "clickhouse_history"
@@ -119,7 +119,7 @@ def split(text: str) -> tuple[list[str], str]:
 def register_encoders(slug: str | None, pictures: str) -> None:
     """Register the encode functions, which the engine runs in our environment."""
     try:
-        dataset = Dataset.for_slug(slug) if slug else Dataset.objects.first()
+        dataset = Dataset.for_slug(slug, SYSTEM) if slug else Dataset.objects.first()
     except DatabaseError as error:
         reason = str(error).strip().partition("\n")[0]
         raise SearchUnavailable(f"The database cannot be used: {reason}") from error

@@ -21,7 +21,7 @@ from search.management.console import (
     show_progress,
 )
 from search.management.worker import POLL_S, local_worker, single_process, watch
-from search.models import Dataset, Partition, Shard
+from search.models import SYSTEM, Dataset, Partition, Shard
 from search.models.registry import own_field
 from search.retrieval.service import index_state
 
@@ -152,7 +152,7 @@ class Command(BaseCommand):
             )
 
     def _show(self, *, slug: str, **options: Any) -> None:
-        dataset = Dataset.for_slug(slug)
+        dataset = Dataset.for_slug(slug, SYSTEM)
         progress = ImportProgress.of(dataset)
         states = ", ".join(
             f"{n:,} {state}" for state, n in progress.counts.items() if n
@@ -186,7 +186,7 @@ class Command(BaseCommand):
         return ", ".join(f"{name} {value:,}" for name, value in state.items())
 
     def _apply(self, action: str, slug: str, shards: str) -> None:
-        dataset = Dataset.for_slug(slug)
+        dataset = Dataset.for_slug(slug, SYSTEM)
         if action == "cancel":
             client.ping()  # fails while a server has the embedded engine open
         count = control.apply_action(dataset, shards_of(dataset, shards), action)
@@ -197,7 +197,7 @@ class Command(BaseCommand):
             self.stdout.write(f"The server brings them in, or `ingest {slug}`.")
 
     def _reindex(self, *, slug: str, keep_graph: bool, **options: Any) -> None:
-        dataset = Dataset.for_slug(slug)
+        dataset = Dataset.for_slug(slug, SYSTEM)
         undone = dataset.partitions.filter(reindex=True).exists()
         if not undone and not control.needs_reindex(dataset, keep_graph):
             self.stdout.write(f"{dataset} is indexed already.")
@@ -222,7 +222,7 @@ class Command(BaseCommand):
             time.sleep(POLL_S)
 
     def _calibrate(self, *, slug: str, **options: Any) -> None:
-        dataset = Dataset.for_slug(slug)
+        dataset = Dataset.for_slug(slug, SYSTEM)
         if dataset.index != Dataset.Index.CLUSTERS:
             raise Error(f"{dataset} has a graph: only clusters are calibrated.")
         if not dataset.item_count():
@@ -233,7 +233,7 @@ class Command(BaseCommand):
         self.stdout.write("\n".join(_curves(dataset)))
 
     def _drop(self, *, slug: str, shards: str, yes: bool, **options: Any) -> None:
-        dataset = Dataset.for_slug(slug)
+        dataset = Dataset.for_slug(slug, SYSTEM)
         selected = shards_of(dataset, shards)
         client.ping()  # before anything is dropped
         numbers = spans(selected.values_list("number", flat=True))

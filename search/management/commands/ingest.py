@@ -15,7 +15,7 @@ from search.management.console import (
     show_progress,
 )
 from search.management.worker import local_worker, single_process, watch
-from search.models import Dataset, Shard
+from search.models import SYSTEM, Dataset, Shard
 
 from .serve import stop_on_signals
 
@@ -44,7 +44,7 @@ class Command(BaseCommand):
     ) -> None:
         stop_on_signals()
         with command_errors():
-            dataset = Dataset.for_slug(slug)
+            dataset = Dataset.for_slug(slug, SYSTEM)
             if single_process() and not wait:
                 raise Error(
                     "Without a broker nobody else does the work: leave out --no-wait."

@@ -8,7 +8,7 @@ from search.clickhouse import client
 from search.ingestion import tasks
 from search.management.console import Error, command_errors
 from search.management.worker import single_process
-from search.models import Dataset, Removal
+from search.models import SYSTEM, Dataset, Removal
 from search.removals import files, takedowns
 
 
@@ -34,7 +34,8 @@ class Command(BaseCommand):
         with command_errors():
             if single_process():
                 client.ping()  # first of all: fails while a server has the engine open
-            only, since = Dataset.for_slug(dataset) if dataset else None, timezone.now()
+            only = Dataset.for_slug(dataset, SYSTEM) if dataset else None
+            since = timezone.now()
             try:
                 with file.open("rb") as opened:
                     loaded = files.load(opened, file.name, kind, only, reason)
