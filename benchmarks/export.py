@@ -19,6 +19,8 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
+from search.models import SYSTEM
+
 HERE = Path(__file__).resolve()
 sys.path.insert(0, str(HERE.parent.parent))
 SET_ELSEWHERE = ("DATABASE_URL", "CLICKHOUSE_URL", "CELERY_BROKER_URL", "CACHE_URL")
@@ -119,7 +121,7 @@ def exported(step: str) -> dict:
 
     form, with_embeddings = EXPORTS[step]
     wanted = export_request.of_dataset(
-        "benchmark", Filters(nsfw="any"), form, with_embeddings
+        SYSTEM, "benchmark", Filters(nsfw="any"), form, with_embeddings
     )
     client.ping()
     with tempfile.TemporaryDirectory() as name:

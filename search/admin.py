@@ -68,11 +68,44 @@ class DatasetForm(forms.ModelForm):
 @admin.register(Dataset)
 class DatasetAdmin(admin.ModelAdmin):
     form = DatasetForm
-    list_display = ["title", "slug", "kind", "items", "states", "ingestion"]
+    list_display = [
+        "title",
+        "slug",
+        "kind",
+        "visibility",
+        "safety",
+        "items",
+        "states",
+        "ingestion",
+    ]
+    filter_horizontal = ["allowed_users", "allowed_groups"]
     actions = [start]
     readonly_fields = ["ingestion"]
     fieldsets = [
-        (None, {"fields": ["title", "slug", "ingestion"]}),
+        (
+            None,
+            {
+                "fields": [
+                    "title",
+                    "slug",
+                    "ingestion",
+                    "description",
+                    "license",
+                    "cover",
+                ]
+            },
+        ),
+        (
+            "Safety and access",
+            {
+                "fields": [
+                    "safety",
+                    "visibility",
+                    "allowed_users",
+                    "allowed_groups",
+                ]
+            },
+        ),
         (
             "Source",
             {

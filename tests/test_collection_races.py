@@ -11,6 +11,7 @@ from support.api_calls import Caller
 from support.collection_helpers import collection, filled, keys, order_of
 
 from search.errors import NotFound
+from search.models import SYSTEM
 
 JSON = "application/json"
 
@@ -120,7 +121,7 @@ def test_a_search_saved_twice_at_once_is_saved_once(user):
     from usercollections.saved_search import services
     from usercollections.saved_search.saved_query import checked
 
-    asking = checked("q=boats&dataset=postcards")
+    asking = checked("q=boats&dataset=postcards", SYSTEM)
     done = at_once(*[lambda: services.save(user, asking, "")] * 6)
     assert sorted(is_new for _, is_new in done) == [False] * 5 + [True]
     assert SavedSearch.objects.get(owner=user).name == "Boats"

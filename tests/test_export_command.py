@@ -17,7 +17,7 @@ from support.collection_helpers import collection, first_ids
 from support.export_helpers import check, rows
 
 from search.errors import SearchUnavailable
-from search.models import Dataset
+from search.models import SYSTEM, Dataset
 from search.query.filters import Filters
 
 pytestmark = pytest.mark.django_db
@@ -183,7 +183,10 @@ def test_a_terminal_sees_a_bar_and_a_file_gets_lines(crowd, tmp_path, monkeypatc
         monkeypatch.setattr("sys.stderr", terminal)
         shown = command.ProgressBar(command.OutputWrapper(terminal))
         writer.write(
-            of_dataset("hostile", Filters(), "csv"), None, tmp_path / "b", shown.show
+            of_dataset(SYSTEM, "hostile", Filters(), "csv"),
+            SYSTEM,
+            tmp_path / "b",
+            shown.show,
         )
         shown.show(Progress(1, None, 1, 1))
         shown.close()

@@ -15,7 +15,7 @@ from support.truth import all_similarities, reasons
 from laionweb.version import VERSION
 from search.csv_output import escape_formula
 from search.errors import InvalidQuery, NotFound
-from search.models import Dataset, Removal
+from search.models import SYSTEM, Dataset, Removal
 from search.query.filters import Filters
 from search.query.model import SearchQuery, Term
 from search.removals import takedowns
@@ -62,7 +62,7 @@ def request_for(user, crowd, concept):
     def of(kind: str, form: str, with_embeddings: bool = False):
         if kind == "dataset":
             return export_request.of_dataset(
-                "hostile", Filters(), form, with_embeddings
+                SYSTEM, "hostile", Filters(), form, with_embeddings
             )
         if kind == "concept":
             more = {"form": form, "with_embeddings": with_embeddings}
@@ -281,7 +281,7 @@ def test_an_export_of_nothing_has_one_empty_file(crowd, user, tmp_path):
     from usercollections.export.export_request import of_dataset
 
     for form in FORMATS:
-        nothing = of_dataset("hostile", Filters(caption="nowhere"), form)
+        nothing = of_dataset(SYSTEM, "hostile", Filters(caption="nowhere"), form)
         manifest = made(nothing, tmp_path / form)
         (file,) = manifest["files"]
         assert file["rows"] == 0
@@ -354,7 +354,7 @@ def test_few_rows_are_in_memory_at_once(crowd, tmp_path, monkeypatch):
     monkeypatch.setattr(formats, "GROUP_ROWS", 12)
     monkeypatch.setattr(writer, "MAX_AT_ONCE", 10)
     monkeypatch.setattr(writer, "MAX_EMBEDDED", 10)
-    one = of_dataset("hostile", Filters(nsfw="any"), "parquet", True)
+    one = of_dataset(SYSTEM, "hostile", Filters(nsfw="any"), "parquet", True)
     manifest = made(one, tmp_path)
     assert manifest["counts"]["rows"] == sum(sizes) > 100
     assert max(sizes) == 10 and max(buffered) < 12
@@ -378,10 +378,13 @@ def test_what_cannot_be_exported_is_refused(
 
     query = searched(item=3)
     for refused, why in (
-        (lambda: of_dataset("hostile", form="xml"), "json, csv, parquet"),
-        (lambda: of_dataset("hostile", form="csv", with_embeddings=True), "Parquet"),
-        (lambda: of_dataset("hostile", Filters(cutoff=0.5)), "cutoff"),
-        (lambda: of_dataset("nowhere"), "no dataset"),
+        (lambda: of_dataset(SYSTEM, "hostile", form="xml"), "json, csv, parquet"),
+        (
+            lambda: of_dataset(SYSTEM, "hostile", form="csv", with_embeddings=True),
+            "Parquet",
+        ),
+        (lambda: of_dataset(SYSTEM, "hostile", Filters(cutoff=0.5)), "cutoff"),
+        (lambda: of_dataset(SYSTEM, "nowhere"), "no dataset"),
         (
             lambda: of_search(searched(item=9_999), user, unlimited, "csv"),
             "no item 9999",

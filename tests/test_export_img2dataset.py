@@ -18,6 +18,7 @@ from support.crowd import Crowd, bfloat16, stored, unit
 from support.export_helpers import made, rows
 from support.tiny_shards import drop_tables
 
+from search.models import SYSTEM
 from search.query.filters import Filters
 
 pytestmark = pytest.mark.django_db
@@ -91,7 +92,7 @@ def listed(host):
 def test_img2dataset_fetches_our_list_and_keeps_captions(tools, listed, tmp_path):
     from usercollections.export.export_request import of_dataset
 
-    asked = of_dataset("listed", Filters(), "img2dataset")
+    asked = of_dataset(SYSTEM, "listed", Filters(), "img2dataset")
     manifest = made(asked, tmp_path, None)
     assert manifest["counts"]["left_out"]["no_address"] == 1
     (tmp_path / "pictures").mkdir()

@@ -11,7 +11,7 @@ from support.collection_helpers import collection, first_ids
 from support.export_helpers import bytes_of, check, made, rows, rows_of
 
 from search.errors import InvalidQuery
-from search.models import Dataset, Removal, Shard
+from search.models import SYSTEM, Dataset, Removal, Shard
 from search.query.filters import Filters
 from search.query.model import SearchQuery, Term
 from search.removals import takedowns
@@ -55,7 +55,7 @@ def request_for(kind: str, user, crowd):
 
     if kind == "dataset":
         return export_request.of_dataset(
-            "hostile", ALL, "parquet", with_embeddings=True
+            SYSTEM, "hostile", ALL, "parquet", with_embeddings=True
         )
     if kind == "collection":
         ids = first_ids("hostile", 60)
@@ -137,7 +137,7 @@ def test_finished_parts_are_not_written_again(crowd, tmp_path, monkeypatch):
     from usercollections.export.export_request import of_dataset
     from usercollections.export.writer import write
 
-    request, reports = of_dataset("hostile", ALL, "json"), []
+    request, reports = of_dataset(SYSTEM, "hostile", ALL, "json"), []
 
     def report(progress):
         reports.append(progress)
@@ -145,14 +145,14 @@ def test_finished_parts_are_not_written_again(crowd, tmp_path, monkeypatch):
             raise BrokeOff
 
     with pytest.raises(BrokeOff):
-        write(request, None, tmp_path, report)
+        write(request, SYSTEM, tmp_path, report)
     finished = json.loads((tmp_path / "progress.json").read_text())
     parts = [tmp_path / file["name"] for file in finished["files"]]
     assert len(parts) >= 2
     # A file that is written anew is another one.
     before = [path.stat().st_ino for path in parts]
     looked_at = []
-    manifest = made(request, tmp_path, None, lambda p: looked_at.append(p.looked_at))
+    manifest = made(request, tmp_path, SYSTEM, lambda p: looked_at.append(p.looked_at))
     assert [path.stat().st_ino for path in parts] == before
     assert looked_at[0] > finished["looked_at"] > 0
     assert looked_at == sorted(looked_at)
@@ -164,7 +164,9 @@ def test_what_is_told_grows_to_what_the_manifest_says(crowd, tmp_path):
     from usercollections.export.export_request import of_dataset
 
     reports = []
-    manifest = made(of_dataset("hostile", ALL, "csv"), tmp_path, None, reports.append)
+    manifest = made(
+        of_dataset(SYSTEM, "hostile", ALL, "csv"), tmp_path, SYSTEM, reports.append
+    )
     for name in ("looked_at", "rows", "bytes"):
         values = [getattr(progress, name) for progress in reports]
         assert values == sorted(values)
@@ -177,13 +179,15 @@ def test_a_part_of_few_rows_ends_when_much_was_looked_at(crowd, tmp_path, monkey
     from usercollections.export.export_request import of_dataset
 
     monkeypatch.setattr(writer, "PART_SCANNED", 30)
-    request = of_dataset("hostile", Filters(caption="degrees", nsfw="any"), "json")
+    request = of_dataset(
+        SYSTEM, "hostile", Filters(caption="degrees", nsfw="any"), "json"
+    )
     states = []
 
     def report(progress):
         states.append(json.loads((tmp_path / "progress.json").read_text()))
 
-    manifest = made(request, tmp_path, None, report)
+    manifest = made(request, tmp_path, SYSTEM, report)
     assert [state["looked_at"] for state in states] == [0, 30, 60, 90]
     assert len(rows(manifest, tmp_path)) == manifest["counts"]["rows"] > 3
 
@@ -193,14 +197,14 @@ def test_a_shard_that_comes_later_is_not_in_it(crowd, tmp_path):
     from usercollections.export.writer import write
 
     Shard.objects.filter(number=4).update(rows_visible=0)
-    request = of_dataset("hostile", ALL, "json")
+    request = of_dataset(SYSTEM, "hostile", ALL, "json")
 
     def report(progress):
         if progress.rows > 41:
             raise BrokeOff
 
     with pytest.raises(BrokeOff):
-        write(request, None, tmp_path, report)
+        write(request, SYSTEM, tmp_path, report)
     Shard.objects.filter(number=4).update(rows_visible=hostile_items.ROWS // 2)
     manifest = made(request, tmp_path)
     assert {row["id"] >> 32 for row in rows(manifest, tmp_path)} == {0}
@@ -267,10 +271,10 @@ def test_a_folder_that_is_done_stays_and_another_is_refused(crowd, tmp_path):
     from usercollections.export.export_request import of_dataset
     from usercollections.export.writer import write
 
-    request = of_dataset("hostile", ALL, "json")
+    request = of_dataset(SYSTEM, "hostile", ALL, "json")
     manifest = made(request, tmp_path)
     takedowns.add(Removal.Kind.URL, ["https://example.org/0.jpg"], None)
-    assert write(request, None, tmp_path, None) == manifest
+    assert write(request, SYSTEM, tmp_path, None) == manifest
     for name, text in (
         ("notes.txt", "mine"),
         ("manifest.json", "{"),
@@ -281,5 +285,5 @@ def test_a_folder_that_is_done_stays_and_another_is_refused(crowd, tmp_path):
         folder.mkdir()
         (folder / name).write_text(text)
         with pytest.raises(InvalidQuery, match="something else"):
-            write(request, None, folder, None)
+            write(request, SYSTEM, folder, None)
         assert [path.name for path in folder.iterdir()] == [name]

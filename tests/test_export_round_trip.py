@@ -44,7 +44,9 @@ def again(postcards_dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(writer, "PART_ROWS", 800)
     monkeypatch.setattr(writer, "MAX_AT_ONCE", 100)
     monkeypatch.setattr(writer, "MAX_EMBEDDED", 100)
-    manifest = made(of_dataset("postcards", ALL, "parquet", True), tmp_path / "first")
+    manifest = made(
+        of_dataset(SYSTEM, "postcards", ALL, "parquet", True), tmp_path / "first"
+    )
     assert [file["rows"] for file in manifest["files"]] == [800, 800, 400]
     dataset = Dataset.objects.create(
         slug="again",
@@ -92,7 +94,7 @@ def assert_exported_alike(after: pa.Table, folder: Path) -> None:
     """An export of what was exported and brought in has the same rows once more."""
     from usercollections.export.export_request import of_dataset
 
-    made(of_dataset("again", ALL, "parquet", True), folder)
+    made(of_dataset(SYSTEM, "again", ALL, "parquet", True), folder)
     (first, *_) = sorted(folder.glob("*.parquet"))
     third, second = pq.read_table(first), after[:800]
     assert third["metadata"].to_pylist() == second["metadata"].to_pylist()

@@ -14,6 +14,7 @@ from search.clickhouse import client
 from search.errors import InvalidQuery, NotFound, SearchUnavailable
 from search.jobs import broker
 from search.jobs.leases import MAX_FAILURES
+from search.models import SYSTEM
 from usercollections.account.services import delete_account
 from usercollections.export import (
     export_request,
@@ -61,7 +62,9 @@ def ada() -> User:
 def queued(ada, monkeypatch) -> Export:
     """One of all 2,000 postcards."""
     monkeypatch.setattr(services, "SMALL", 1_999)
-    return services.start(ada, export_request.of_dataset("postcards", form="parquet"))
+    return services.start(
+        ada, export_request.of_dataset(SYSTEM, "postcards", form="parquet")
+    )
 
 
 def refreshed(export: Export) -> Export:
@@ -306,7 +309,9 @@ def test_one_that_ended_without_files_can_be_made_again(ada, queued, sent):
 
 def test_who_makes_it_again_twice_has_the_files_of_the_first(ada, monkeypatch):
     """Both requests start before either has written."""
-    export = services.start(ada, export_request.of_dataset("postcards", form="csv"))
+    export = services.start(
+        ada, export_request.of_dataset(SYSTEM, "postcards", form="csv")
+    )
     Export.objects.filter(pk=export.pk).update(state=State.EXPIRED)
     most_rows, requests = services.max_rows, []
 
@@ -382,7 +387,7 @@ def test_the_sweeper_sends_what_is_queued_only_when_no_message_waits(
 
 
 def test_a_user_has_a_few_at_work_at_once(ada, queued):
-    wanted = export_request.of_dataset("postcards", form="csv")
+    wanted = export_request.of_dataset(SYSTEM, "postcards", form="csv")
     for _ in range(services.MAX_AT_WORK - 1):
         services.start(ada, wanted)
     with pytest.raises(InvalidQuery, match="4 of your exports are being made"):

@@ -4,6 +4,8 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.urls import reverse
 
+from search.models import SYSTEM
+
 pytestmark = pytest.mark.django_db
 SCRIPT = {"X-Requested-With": "XMLHttpRequest"}
 
@@ -131,7 +133,7 @@ def test_a_long_history_is_shown_in_full_on_request(client, ada):
     from usercollections.saved_search.saved_query import checked
 
     for number in range(60):
-        record(ada, checked(f"q=boat {number}&dataset=postcards"))
+        record(ada, checked(f"q=boat {number}&dataset=postcards", SYSTEM))
     first = client.get("/searches/").content.decode()
     assert "boat 59" in first and "boat 5<" not in first and "Show all 60" in first
     assert "boat 5<" in client.get("/searches/?all").content.decode()

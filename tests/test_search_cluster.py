@@ -262,7 +262,7 @@ def test_an_export_has_the_items_of_all_engines_in_order(spread, tmp_path):
 
     from usercollections.export.export_request import of_dataset, of_search
 
-    everything = of_dataset("spread", Filters(max_width=99), "parquet", True)
+    everything = of_dataset(SYSTEM, "spread", Filters(max_width=99), "parquet", True)
     found = rows(made(everything, tmp_path / "all"), tmp_path / "all")
     places = [ROWS * number + row for number in range(SHARDS) for row in range(1, 100)]
     assert [row["id"] for row in found] == [id_of(place) for place in places]

@@ -15,6 +15,7 @@ from support import api_contract
 from search.clickhouse.filters import condition_of
 from search.clickhouse.schema import ItemTable
 from search.errors import InvalidQuery, UnreadableWord
+from search.models import SYSTEM
 from search.query.describe import describe_filters
 from search.query.filters import (
     LAST_ITEM,
@@ -160,7 +161,7 @@ def test_a_filter_narrows_searches_by_command(every, postcards_dataset):
 
 @pytest.mark.django_db
 def test_a_filter_narrows_exports(every, client, postcards_dataset):
-    request = export_request.of_dataset("postcards", Filters(every=7), "csv")
+    request = export_request.of_dataset(SYSTEM, "postcards", Filters(every=7), "csv")
     assert export_request.ExportRequest.from_dict(request.to_dict()) == request
     assert request.filters == Filters(every=7, dedupe=False)
     client.force_login(User.objects.create_user("ada"))

@@ -190,7 +190,7 @@ def of_list(client, odd):
     from usercollections.export.export_request import of_dataset
 
     with TemporaryDirectory() as folder:
-        asked = of_dataset("odd", Filters(), "img2dataset")
+        asked = of_dataset(SYSTEM, "odd", Filters(), "img2dataset")
         manifest = made(asked, Path(folder), client.user)
         return {row["id"]: row["url"] for row in rows(manifest, Path(folder))}
 

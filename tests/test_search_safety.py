@@ -25,7 +25,7 @@ from support.tiny_shards import drop_tables
 from search.clickhouse import client as engine
 from search.clickhouse import queries, schema
 from search.errors import SearchUnavailable
-from search.models import Dataset
+from search.models import SYSTEM, Dataset
 from search.query.filters import Filters
 from search.query.model import SearchQuery, Term
 from search.query.ratings import SAFE, is_safe, is_unsafe
@@ -305,7 +305,7 @@ def ids_of_clip_retrieval(ada, tmp_path) -> set[int]:
 def ids_of_export(ada, tmp_path) -> set[int]:
     from usercollections.export.export_request import of_dataset
 
-    manifest = made(of_dataset("mixed", Filters(), "json"), tmp_path, ada.user)
+    manifest = made(of_dataset(SYSTEM, "mixed", Filters(), "json"), tmp_path, ada.user)
     left_out = manifest["counts"]["left_out"]["nsfw"]
     found = {row["id"] for row in rows(manifest, tmp_path)}
     assert left_out == ITEMS - len(found)
@@ -422,3 +422,65 @@ def test_while_the_engine_is_away_less_is_shown(unmarked, monkeypatch):
 
 def test_a_dataset_without_items_has_no_word_on_safety():
     assert not has_ratings(Dataset.objects.create(slug="empty", title="Empty"))
+
+
+# --- Datasets that are safe or unsafe as a whole
+
+imported = pytest.mark.parametrize("mixed", ["imported"], indirect=True)
+
+
+def rated_as(safety: str) -> None:
+    Dataset.objects.filter(slug="mixed").update(safety=safety)
+
+
+@imported
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_show_all_of_a_dataset_that_is_safe(ada, mixed, monkeypatch, name):
+    interface, extent = PAGES[name]
+    monkeypatch.setattr("usercollections.saved_search.new_results.STRIP", ITEMS)
+    rated_as("safe")
+    shown = interface(ada)
+    assert shown.plain == {*range(ITEMS)} - ({0} if extent == "found" else set())
+    assert shown.veiled == set()
+
+
+@imported
+def test_pages_blur_all_of_a_dataset_that_is_unsafe(ada, mixed):
+    rated_as("unsafe")
+    for interface in (of_item_pages, of_collection, of_chips):
+        assert interface(ada) == Shown(set(), {*range(ITEMS)})
+    assert of_results(ada, nsfw="any") == Shown(set(), {*range(1, ITEMS)})
+
+
+@imported
+def test_pages_hide_a_dataset_that_is_unsafe_in_safe_mode(ada, mixed):
+    rated_as("unsafe")
+    assert of_covers(ada) == Shown(set(), set())
+    for query in ({}, WITH, WITH | {"nsfw": "rated"}):
+        page = Page(ada.get("/", {"dataset": "mixed"} | query))
+        assert not [each for _, each in page.elements if "data-item" in each]
+    assert f"{ITEMS - 1} not safe hidden" in Page(ada.get("/", WITH)).text
+
+
+@imported
+@pytest.mark.parametrize("safety", ["safe", "unsafe"])
+def test_programs_follow_the_safety_of_a_dataset(ada, mixed, tmp_path, safety):
+    rated_as(safety)
+    wanted = {*range(1, ITEMS)} if safety == "safe" else set()
+    for interface in PROGRAMS:
+        folder = tmp_path / interface.__name__
+        assert interface(ada, folder) == wanted, interface.__name__
+    told = {hit["safe"] for hit in of_api(ada, nsfw="any")}
+    assert told == {safety == "safe"}
+
+
+@imported
+def test_a_copy_in_a_collection_keeps_the_rating_of_the_item(ada, mixed):
+    """So that it is not shown when the dataset is no longer safe as a whole."""
+    rated_as("safe")
+    items = json.dumps([{"dataset": "mixed", "id": n} for n in range(ITEMS)])
+    ada.post("/collections/", {"name": "all", "items": items})
+    made = ada.user.collection_set.get()
+    assert of_hits(Page(ada.get(made.get_absolute_url()))).veiled == set()
+    rated_as("labelled")
+    assert of_hits(Page(ada.get(made.get_absolute_url()))).plain == mixed.safe

@@ -33,7 +33,7 @@ from search.retrieval.item_lookup import ItemState
 
 from ..collection.item_keys import MAX_AT_ONCE, ItemKey
 from ..collection.members import MAX_MEMBERS
-from ..collection.rows import states_of
+from ..collection.rows import rate, states_of
 from ..collection.services import subtract_hidden
 from ..models import Collection, CollectionItem
 from ..models.ownership import Shared
@@ -204,6 +204,7 @@ def member_rows(
     Raises SearchUnavailable, since the engine knows what must not be shown.
     """
     states = states_of(list(members))
+    rate(members)
     return [
         MemberRow(member, place, states[member.dataset, member.item], is_mine)
         for place, member in enumerate(members, first)

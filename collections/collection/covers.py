@@ -3,13 +3,15 @@
 from collections.abc import Iterable
 from typing import Any
 
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Lower, Trim
 
+from search.models import Dataset
 from search.query import ratings
 
 from ..models import Collection, CollectionItem
 from ..models.ownership import AnyUser
+from .rows import rate
 
 TILES = 4
 UNSAFE_WORDS = [word for word in ratings.RATINGS if ratings.is_unsafe(word)]
@@ -22,11 +24,15 @@ def with_cover_tiles(
 
     They are the first that are not rated unsafe; those that are not rated are blurred.
     """
+    whole = Dataset.objects.whole_ratings()
+    safe = [slug for slug in whole if ratings.is_safe(whole[slug])]
+    unsafe = [slug for slug in whole if ratings.is_unsafe(whole[slug])]
     first = (
         CollectionItem.objects.visible_to(user)
         .annotate(rating=Lower(Trim("nsfw")))
         .filter(collection=OuterRef("pk"))
-        .exclude(rating__in=UNSAFE_WORDS)
+        .exclude(~Q(dataset__in=safe), rating__in=UNSAFE_WORDS)
+        .exclude(dataset__in=unsafe)
         .order_by("position", "pk")
         .values("pk")
     )
@@ -42,6 +48,7 @@ def choose_tiles(collections: Iterable[Collection], user: AnyUser) -> None:
     collections = list(collections)
     wanted = {pk for each in collections for pk in _candidate_keys(each)}
     members = CollectionItem.objects.visible_to(user).in_bulk(wanted)
+    rate(members.values())
     for each in collections:
         cover = members.get(each.cover_id)
         if cover is not None and _is_cover(cover, each):

@@ -1,10 +1,11 @@
 """The items of a collection as rows of a file, read in batches."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.db.models import QuerySet
 
+from search.models import Dataset
 from search.retrieval import item_lookup
 from search.retrieval.item_lookup import ItemState
 
@@ -50,11 +51,19 @@ def batches(
             return
         last = (batch[-1].position, batch[-1].pk)
         removed = _removed(batch)
+        rate(batch)
         yield [
             _row(member, with_notes)
             for member in batch
             if (member.dataset, member.item) not in removed
         ]
+
+
+def rate(members: Iterable[CollectionItem]) -> None:
+    """Set `nsfw`, not saved, to the rating of datasets that have one as a whole."""
+    ratings = Dataset.objects.whole_ratings()
+    for member in members:
+        member.nsfw = ratings.get(member.dataset, member.nsfw)
 
 
 def states_of(members: list[CollectionItem]) -> dict[tuple[str, int], ItemState]:

@@ -43,7 +43,7 @@ from ..sharing import Access, find_readable
 from . import services, similarity
 from .covers import choose_tiles, with_cover_tiles
 from .item_keys import read
-from .rows import states_of
+from .rows import rate, states_of
 
 ITEMS_PER_PAGE = 40
 COLLECTIONS_PER_PAGE = 36
@@ -194,6 +194,7 @@ def _address(context: MembersContext, **more: str) -> str:
 
 def _shown_items(found: Page) -> list[ShownItem]:
     members = [member for member, _ in found.rows]
+    rate(members)
     slugs = {member.dataset for member in members}
     datasets = {each.slug: each for each in Dataset.objects.filter(slug__in=slugs)}
     try:

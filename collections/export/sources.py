@@ -116,6 +116,7 @@ class CollectionSource:
                 slug: removals_version(dataset)["digest"]
                 for slug, dataset in self._known.items()
             },
+            "safety": {slug: each.safety for slug, each in self._known.items()},
         }
 
     def is_current(self, plan: Plan) -> bool:
@@ -273,7 +274,12 @@ class DatasetSource:
         """
         removals = removals_version(self.dataset)["digest"]
         nsfw = without_veils(self.dataset, self.request.filters).nsfw
-        return {"dataset": self.dataset.pk, "removals": removals, "nsfw": nsfw}
+        return {
+            "dataset": self.dataset.pk,
+            "removals": removals,
+            "nsfw": nsfw,
+            "safety": self.dataset.safety,
+        }
 
     def is_current(self, plan: Plan) -> bool:
         """Return False for changed removal lists: finished parts may have the items."""

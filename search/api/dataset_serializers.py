@@ -4,8 +4,10 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
+from django.contrib.auth.models import Group, User
 from django.core.validators import RegexValidator
 from django.db import IntegrityError, transaction
+from django.db.models import Model
 from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
@@ -19,6 +21,7 @@ from rest_framework.serializers import (
     IntegerField,
     ListField,
     SkipField,
+    SlugRelatedField,
 )
 
 from search.clickhouse.schema import VECTOR_COLUMNS
@@ -38,6 +41,7 @@ from .fields import (
     StrictSerializer,
     WordField,
     count_field,
+    id_field,
 )
 from .permissions import has_staff_permission
 
@@ -45,8 +49,11 @@ PARTITION_SIZES = [
     value for value, _ in own_field(Dataset, "shards_per_partition").choices or ()
 ]
 SLUG_TAKEN = "There is a dataset of this name already."
+ACCESS = ("allowed_users", "allowed_groups")
 SETTINGS = [
-    *("slug", "title", "kind", "source", "shard_range", "columns"),
+    *("slug", "title", "description", "license", "cover", "safety", "visibility"),
+    *ACCESS,
+    *("kind", "source", "shard_range", "columns"),
     "ratings",
     *("image_pattern", "text_pattern", "metadata_pattern", "keep_files"),
     *("without_removal_list", "model", "weights", "dimension", "metric"),
@@ -72,6 +79,19 @@ NEW_DATASET = OpenApiExample(
 
 def _help(name: str) -> str:
     return str(own_field(Dataset, name).help_text)
+
+
+def _names_field(model: type[Model], name: str, error: str) -> Any:
+    """Return a field of a list of rows, by their names."""
+    help_text = f"By their names. {_help(f'allowed_{model._meta.model_name}s')}"
+    return SlugRelatedField(
+        slug_field=name,
+        queryset=model._default_manager.all(),
+        many=True,
+        required=False,
+        help_text=help_text,
+        error_messages={"does_not_exist": error},
+    )
 
 
 class ColumnsSerializer(StrictSerializer):
@@ -108,6 +128,12 @@ class SettingsSerializer(StrictSerializer, serializers.ModelSerializer):
     )
     columns = ColumnsSerializer(required=False, help_text=_help("columns"))
     ratings = RatingsSerializer(required=False, help_text=_help("ratings"))
+    safety = WordField(Dataset.Safety.values, required=False, help_text=_help("safety"))
+    visibility = WordField(
+        Dataset.Visibility.values, required=False, help_text=_help("visibility")
+    )
+    allowed_users = _names_field(User, "username", "There is no user “{value}”.")
+    allowed_groups = _names_field(Group, "name", "There is no group “{value}”.")
 
     class Meta:
         model = Dataset
@@ -127,6 +153,7 @@ class SettingsSerializer(StrictSerializer, serializers.ModelSerializer):
         dataset = self.instance or Dataset()
         fixed = validation.fixed_fields(dataset)
         given = {**self.validated_data, **kwargs}
+        access = {name: given.pop(name) for name in ACCESS if name in given}
         for name, value in given.items():
             if name in fixed and value != getattr(dataset, name):
                 raise ValidationError({name: ["This is fixed once there are shards."]})
@@ -138,6 +165,8 @@ class SettingsSerializer(StrictSerializer, serializers.ModelSerializer):
         try:
             with transaction.atomic():
                 dataset.save(update_fields=changed)
+                for name, rows in access.items():
+                    getattr(dataset, name).set(rows)
         except IntegrityError as error:
             raise ValidationError({"slug": [SLUG_TAKEN]}) from error
         return dataset
@@ -322,6 +351,14 @@ class DatasetSerializer(ResponseSerializer):
 
     slug = CharField()
     title = CharField()
+    description = CharField()
+    license = CharField(help_text="Of the dataset as a whole; empty if not stated.")
+    cover = id_field(allow_null=True)
+    safety = ChoiceField(
+        Dataset.Safety.choices,
+        help_text="`safe` or `unsafe` where all its images count as that; `labelled` "
+        "where each has a rating of its own, and counts as not safe without.",
+    )
     items = count_field()
     model = CharField(help_text="The model that made the embeddings.")
     dimension = IntegerField(min_value=1, help_text="The length of an embedding.")

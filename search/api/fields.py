@@ -207,12 +207,11 @@ def count_field(help_text: str = "", **options: Any) -> serializers.IntegerField
     return serializers.IntegerField(min_value=0, help_text=help_text, **options)
 
 
-def id_field(**options: Any) -> serializers.IntegerField:
+def id_field(
+    help_text: str = "The item's number in its dataset.", **options: Any
+) -> serializers.IntegerField:
     return serializers.IntegerField(
-        min_value=0,
-        max_value=LAST_ITEM,
-        help_text="The item's number in its dataset.",
-        **options,
+        min_value=0, max_value=LAST_ITEM, help_text=help_text, **options
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from search.query import ratings
-from search.query.filters import RATED, SAFE, SPECS, Filters
+from search.query.filters import HIDE_ALL, RATED, SAFE, SPECS, Filters
 
 from . import client
 from .schema import ItemTable
@@ -47,6 +47,7 @@ KNOWN_SAFE = _rating_sql(
 HIDDEN = {
     SAFE: f"nsfw NOT IN ('{ratings.SAFE}', '{ratings.UNRATED}') AND {UNSAFE}",
     RATED: f"nsfw != '{ratings.SAFE}' AND NOT {KNOWN_SAFE}",
+    HIDE_ALL: "1",
 }
 
 
@@ -104,7 +105,9 @@ def why_hidden(rows: pa.Table, nsfw: str) -> np.ndarray:
     expression for it than on a search.
     """
     hidden = np.full(len(rows), VISIBLE, np.uint8)
-    if nsfw in HIDDEN:
+    if nsfw == HIDE_ALL:
+        hidden[:] = NSFW
+    elif nsfw in HIDDEN:
         values = rows["nsfw"].combine_chunks().dictionary_encode()
         hides = ratings.is_unsafe if nsfw == SAFE else _is_not_safe
         is_hidden = np.array(list(map(hides, client.texts(values.dictionary))), bool)

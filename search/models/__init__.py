@@ -2,8 +2,9 @@
 
 from .ledger import CalibrationRun, Partition, Reject, Shard, Training
 from .picking import Conversion, ConversionFile, Pick
-from .registry import SYSTEM, Dataset, Evaluation, Viewer
+from .registry import Dataset, Evaluation
 from .removal import Removal
+from .visibility import SYSTEM, Viewer
 
 __all__ = [
     "SYSTEM",

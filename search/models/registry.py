@@ -2,27 +2,27 @@
 
 import re
 import time
-from typing import Self
+from typing import ClassVar
 
 from django.conf import settings
-from django.contrib.auth.models import AnonymousUser, User
 from django.core.validators import (
     MaxValueValidator,
     MinValueValidator,
     RegexValidator,
 )
 from django.db import models
-from django.db.models import Q
 from django.urls import reverse
 
 from search.clickhouse.schema import CLUSTERS, GRAPH, ItemTable
 from search.clustering.curves import Curve
 from search.errors import NotFound
 from search.links import link_of
-from search.query.filters import LAST_ITEM
+from search.query.filters import HIDE_ALL, LAST_ITEM, UNRESTRICTED
 from search.query.model import FIELDS
+from search.query.ratings import SAFE, UNSAFE
 
 from .ledger import Shard
+from .visibility import DatasetQuerySet, Viewer
 
 SLUG = r"\A[a-z0-9][a-z0-9_-]*\Z"
 TERMS_OF_SLUG = (
@@ -40,42 +40,6 @@ def own_field(model: type[models.Model], name: str) -> models.Field:
 def first_revision() -> int:
     """Return the time in µs: a dataset dropped before had no revision as high."""
     return time.time_ns() // 1_000
-
-
-class System(AnonymousUser):
-    """The user of commands and workers, who sees all datasets."""
-
-    is_staff = True  # type: ignore[assignment]  # the stubs want False
-
-
-SYSTEM = System()
-Viewer = User | AnonymousUser  # who a dataset is shown to
-
-
-class DatasetQuerySet(models.QuerySet["Dataset"]):
-    """Datasets, of which a user sees some.
-
-    Everything that shows a dataset or its items asks `visible_to`; a dataset that a
-    user may not see does not exist for that user.
-    """
-
-    def visible_to(self, user: Viewer) -> Self:
-        """Return the datasets that a user may see: staff all of them."""
-        if user.is_staff:
-            return self.all()
-        allowed = Q(visibility=Dataset.Visibility.PUBLIC)
-        if user.is_authenticated:
-            chosen = Dataset.objects.filter(
-                Q(allowed_users=user) | Q(allowed_groups__user=user)
-            )
-            allowed |= Q(visibility=Dataset.Visibility.SIGNED_IN) | Q(
-                visibility=Dataset.Visibility.CHOSEN, pk__in=chosen.values("pk")
-            )
-        return self.filter(allowed)
-
-    def hidden_from(self, user: Viewer) -> Self:
-        """Return the datasets that a user may not see."""
-        return self.exclude(pk__in=self.model.objects.visible_to(user).values("pk"))
 
 
 class Dataset(models.Model):
@@ -105,6 +69,9 @@ class Dataset(models.Model):
         LABELLED = "labelled", "As its images are rated; blur those that are not"
         SAFE = "safe", "Safe: show all images, rated or not"
         UNSAFE = "unsafe", "Unsafe: blur all images, and hide them in safe mode"
+
+    # What a dataset says of all its images.
+    RATINGS: ClassVar = {Safety.SAFE.value: SAFE, Safety.UNSAFE.value: UNSAFE}
 
     class Visibility(models.TextChoices):
         PUBLIC = "public", "Everybody"
@@ -315,6 +282,27 @@ class Dataset(models.Model):
             text_mean=self.text_mean if clustered else "",
             revision=self.index_revision,
         )
+
+    def seen_by(self) -> str:
+        """Return who may see it in words, for staff."""
+        if self.visibility != self.Visibility.CHOSEN:
+            return self.get_visibility_display()
+        people = [user.get_username() for user in self.allowed_users.all()]
+        groups = [f"the group {group.name}" for group in self.allowed_groups.all()]
+        return ", ".join([*people, *groups]) or "staff only"
+
+    def rating_of(self, value: str) -> str:
+        """Return the rating of an item with this value of `nsfw`.
+
+        It is that of the dataset, where all images have one.
+        """
+        return self.RATINGS.get(self.safety, value)
+
+    def hiding(self, nsfw: str) -> str:
+        """Return how the engine hides items where the filter nsfw has this value."""
+        if nsfw == UNRESTRICTED or self.safety == self.Safety.LABELLED:
+            return nsfw
+        return UNRESTRICTED if self.safety == self.Safety.SAFE else HIDE_ALL
 
     def has_image(self, url: str) -> bool:
         """Return whether an item with this URL has an image that can be shown.

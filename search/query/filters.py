@@ -22,6 +22,7 @@ MAX_IDS = 5_000  # ClickHouse limits the size of a request field
 MAX_EXCLUDED = MAX_IDS  # cannot be split: every node needs the whole list
 LAST_ITEM = 2**53 - 1  # JavaScript keeps integers up to here
 SAFE, RATED, UNRESTRICTED = "safe", "rated", "any"
+HIDE_ALL = "nothing"  # what SAFE and RATED leave of a dataset that is unsafe as a whole
 YES, NO = ("yes", "on", "true"), ("no", "off", "false")
 
 

@@ -16,10 +16,12 @@ logger = logging.getLogger(__name__)
 
 
 def has_ratings(dataset: Dataset) -> bool:
-    """Return whether any item came with a rating, known or not.
+    """Return whether any item came with a rating, known or not, or the dataset did.
 
     Cached for CACHE_S. True while the engine is down, since less is shown then.
     """
+    if dataset.safety != Dataset.Safety.LABELLED:
+        return True
     key = f"has-ratings:{dataset.pk}"
     known = cache.get(key)
     if known is not None:

@@ -19,6 +19,7 @@ from search.clickhouse.planner import (
 from search.clickhouse.queries import Candidates
 from search.clickhouse.schema import ItemTable
 from search.models import Dataset, Viewer
+from search.query.filters import SAFE
 from search.query.model import DEFAULT_RECALL, MAX_RESULTS, SearchQuery, Term
 
 from . import popularity
@@ -62,6 +63,9 @@ class DatasetIndex:
     @cached_property
     def table(self) -> ItemTable:
         return self.dataset.item_table
+
+    def fields(self, row: dict[str, Any]) -> dict[str, Any]:
+        return to_item_fields(row, self.dataset)
 
     @property
     def encoder(self) -> QueryEncoder:
@@ -161,7 +165,8 @@ class DatasetIndex:
         """Return candidates for the results up to `end`, and whether these are all."""
         condition = condition_of(ranking.filters, self.table)
         if depth.visible_only:
-            condition = condition.only_shown(ranking.filters.nsfw, ranking.excluded_ids)
+            hiding = self.dataset.hiding(ranking.filters.nsfw)
+            condition = condition.only_shown(hiding, ranking.excluded_ids)
         # The depth of a first page depends on the searches before, so what is read of
         # the index does not depend on it: the same query has the same answer.
         least = end + 1 + PAGE_MARGIN if whole else depth.candidates
@@ -183,7 +188,7 @@ class DatasetIndex:
                     wanted,
                     self._share_for(field, ranking.kinds, ranking.recall),
                     condition=condition,
-                    nsfw=ranking.filters.nsfw,
+                    nsfw=self.dataset.hiding(ranking.filters.nsfw),
                 )
                 for field, vector in ranking.vectors.items()
             ]
@@ -221,13 +226,13 @@ class DatasetIndex:
             Wanted(2 * count, least=0, rank=count, wide=False, whole=True),
             share_for,
             condition=Condition(),
-            nsfw="safe",
+            nsfw=self.dataset.hiding(SAFE),
         ).candidates
         shown = (found.hidden == VISIBLE) & (found.ids != item_id)
         similarities = self.similarities(found.distances)[shown]
         ids = found.ids[shown].tolist()[:count]
         return tuple(
-            Hit(**to_item_fields(found.rows[found_id]), similarity=float(similarity))
+            Hit(**self.fields(found.rows[found_id]), similarity=float(similarity))
             for found_id, similarity in zip(ids, similarities, strict=False)
         )
 
@@ -245,7 +250,7 @@ class DatasetIndex:
             if not removed:
                 return tuple(
                     Hit(
-                        **to_item_fields(self.rows[key]),
+                        **self.fields(self.rows[key]),
                         similarity=float(ranking.similarities[row]),
                         similar=duplicates[row],
                     )

@@ -19,7 +19,6 @@ from search.models import SYSTEM, Removal, Viewer
 from search.removals.takedowns import MAX_AT_ONCE, digest, removals_for
 
 from .dataset_index import DatasetIndex
-from .items import to_item_fields
 
 
 class ItemState(StrEnum):
@@ -33,10 +32,16 @@ class ItemState(StrEnum):
 def facts(slug: str, ids: Sequence[int], user: Viewer) -> dict[int, dict[str, Any]]:
     """Return the fields of items by id, without those unknown or removed.
 
+    `nsfw` is the item's own value, for copies that outlive a change of the dataset's.
+
     Raises NotFound for an unknown dataset, SearchUnavailable.
     """
-    found = lookup.items(DatasetIndex.for_slug(slug, user).table, sorted(ids))
-    return {item_id: to_item_fields(row) for item_id, row in found.items()}
+    index = DatasetIndex.for_slug(slug, user)
+    found = lookup.items(index.table, sorted(ids))
+    return {
+        item_id: {**index.fields(row), "nsfw": row["nsfw"]}
+        for item_id, row in found.items()
+    }
 
 
 def states(slug: str, urls: Mapping[int, str]) -> dict[int, ItemState]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from search.clickhouse.schema import SHARD_BITS
 from search.errors import NotFound
+from search.models import Dataset
 from search.query import ratings
 from search.query.filters import LAST_ITEM
 
@@ -49,11 +50,15 @@ class Item(Hit):
     metadata: dict[str, str]
 
 
-def to_item_fields(row: dict[str, Any]) -> dict[str, Any]:
-    """Turn a row of the engine into fields of Hit; NaN becomes None."""
+def to_item_fields(row: dict[str, Any], dataset: Dataset) -> dict[str, Any]:
+    """Turn a row of the engine into fields of Hit; NaN becomes None.
+
+    The rating is that of the dataset, if it has one as a whole.
+    """
     similarity = row["caption_similarity"]
     known = similarity if math.isfinite(similarity) else None
-    return {**row, "caption_similarity": known}
+    rating = dataset.rating_of(row["nsfw"])
+    return {**row, "caption_similarity": known, "nsfw": rating}
 
 
 def check_item_id(item_id: int) -> int:

@@ -138,7 +138,7 @@ class Scan:
             start,
             stop - 1,
             condition=condition_of(self.filters, self.dataset.item_table),
-            nsfw=self.filters.nsfw,
+            nsfw=self.dataset.hiding(self.filters.nsfw),
             limit=self._near(),
         )
         wanted = ~np.isin(found.ids, np.array(self.filters.exclude, np.uint64))
@@ -187,6 +187,10 @@ def contents(
     known = pa.array(similarities, mask=~np.isfinite(similarities))
     place = table.column_names.index("caption_similarity")
     table = table.set_column(place, "caption_similarity", known)
+    if dataset.safety != Dataset.Safety.LABELLED:
+        place = table.column_names.index("nsfw")
+        rating = pa.repeat(dataset.rating_of(""), len(table))
+        table = table.set_column(place, "nsfw", rating)
     text = VECTOR_COLUMNS["text"]
     if text in table.column_names and not dataset.has_text_vectors:
         place = table.column_names.index(text)  # it has copies of the image embeddings

@@ -37,7 +37,6 @@ from .items import (
     TruncatedText,
     check_item_id,
     item_not_found,
-    to_item_fields,
 )
 from .query_encoder import VECTOR_FIELDS
 from .ranking import Hidden, Ranking, load, store
@@ -278,17 +277,19 @@ def embeddings(
 
 def item(slug: str, item_id: int, user: Viewer) -> Item:
     """Return an item. Raises NotFound for an unknown dataset or item."""
-    row = lookup.item(DatasetIndex.for_slug(slug, user).table, check_item_id(item_id))
+    index = DatasetIndex.for_slug(slug, user)
+    row = lookup.item(index.table, check_item_id(item_id))
     if row is None:
         raise item_not_found(item_id)
-    return Item(**to_item_fields(row), similarity=None)
+    return Item(**index.fields(row), similarity=None)
 
 
 def hits_by_id(slug: str, ids: Iterable[int], user: Viewer) -> dict[int, Hit]:
     """Return items by id, without a similarity; unknown ones are left out."""
-    rows = lookup.items(DatasetIndex.for_slug(slug, user).table, list(ids))
+    index = DatasetIndex.for_slug(slug, user)
+    rows = lookup.items(index.table, list(ids))
     return {
-        item_id: Hit(**to_item_fields(row), similarity=None)
+        item_id: Hit(**index.fields(row), similarity=None)
         for item_id, row in rows.items()
     }
 
@@ -315,7 +316,8 @@ def random_hits(slug: str, count: int, user: Viewer) -> tuple[Hit, ...]:
     # More than needed: to choose from, and since some are missing or not safe.
     ids = random_ids(index.dataset, RANDOM_OVERSAMPLING * count, random.Random())
     rows = lookup.items(index.table, ids)
-    rated = {i: ratings.rating_of(rows[i]["nsfw"]) for i in ids if i in rows}
+    rating_of = index.dataset.rating_of
+    rated = {i: ratings.rating_of(rating_of(rows[i]["nsfw"])) for i in ids if i in rows}
     shown = [i for i, rating in rated.items() if rating == ratings.SAFE]
     shown = shown or [i for i, rating in rated.items() if rating == ratings.UNRATED]
     vectors = lookup.embeddings(index.table, "image", shown)
@@ -323,7 +325,7 @@ def random_hits(slug: str, count: int, user: Viewer) -> tuple[Hit, ...]:
         {i: vectors[i] for i in shown if i in vectors}, count
     )
     random.shuffle(chosen)
-    return tuple(Hit(**to_item_fields(rows[i]), similarity=None) for i in chosen)
+    return tuple(Hit(**index.fields(rows[i]), similarity=None) for i in chosen)
 
 
 def datasets(user: Viewer) -> list[Dataset]:

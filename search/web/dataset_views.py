@@ -10,16 +10,17 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from search.errors import SearchUnavailable
+from search.errors import SearchError, SearchUnavailable
 from search.evaluation.advice import advice
 from search.evaluation.recall import GOOD_RECALL, WIDER_RECALL
 from search.ingestion import control
 from search.ingestion.clusters import is_outgrown
 from search.ingestion.progress import index_work
 from search.jobs.leases import MAX_FAILURES, lease_expired
-from search.models import Dataset, Evaluation, Training
+from search.models import Dataset, Evaluation, Training, Viewer
 from search.query.url_params import search_url
 from search.retrieval import service
+from search.retrieval.items import Hit
 
 from .recall_chart import RecallChart, percent, recall_charts
 
@@ -31,6 +32,8 @@ class DatasetPage:
     """The variables of search/dataset.html."""
 
     dataset: Dataset
+    cover: Hit | None  # an item that is still there
+    seen_by: str  # who may see the dataset, for staff
     items: str
     weights: str
     state: dict[str, Any] | None  # of the index
@@ -57,6 +60,8 @@ def dataset(request: HttpRequest, slug: str) -> HttpResponse:
     state = _state(dataset)
     page = DatasetPage(
         dataset=dataset,
+        cover=_cover(dataset, request.user),
+        seen_by=dataset.seen_by() if request.user.is_staff else "",
         items=f"{dataset.item_count():,}",
         # Only the file name: the path would reveal the layout of the server.
         weights=PurePath(dataset.weights).name,
@@ -75,6 +80,18 @@ def dataset(request: HttpRequest, slug: str) -> HttpResponse:
         advice=advice(evaluation, is_outgrown(dataset)) if evaluation else [],
     )
     return render(request, "search/dataset.html", vars(page))
+
+
+def _cover(dataset: Dataset, user: Viewer) -> Hit | None:
+    """Return the item whose image stands for the dataset; None without the engine."""
+    if dataset.cover is None:
+        return None
+    try:
+        found = service.hits_by_id(dataset.slug, [dataset.cover], user)
+    except SearchError as error:
+        logger.warning("No cover of %s: %s", dataset, error.message)
+        return None
+    return found.get(dataset.cover)
 
 
 def _figures(evaluation: Evaluation | None) -> list[dict[str, Any]]:

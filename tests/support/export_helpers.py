@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 
 def made(asked, folder: Path, user=None, tell=lambda progress: None) -> dict[str, Any]:
     """The manifest of an export, every file of which is what it says."""
+    from search.models import SYSTEM
     from usercollections.export.writer import write
 
-    manifest = write(asked, user, folder, tell)
+    manifest = write(asked, user or SYSTEM, folder, tell)
     check(manifest, folder)
     return manifest
 

@@ -1,11 +1,14 @@
 import sys
 import time
+from argparse import SUPPRESS
 from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any
 
+from django.contrib.auth.models import Group, User
 from django.core.management.base import BaseCommand, CommandParser
-from django.db.models import QuerySet
+from django.db import transaction
+from django.db.models import IntegerField, Model, QuerySet
 
 from search.clickhouse import client
 from search.evaluation import calibration
@@ -32,9 +35,14 @@ ACTIONS = {
     "cancel": "Stop shards and forget what has arrived; what is searched stays.",
 }
 RECALLS = (0.8, 0.9, 0.95, 0.98, 0.99, 0.995)  # that `calibrate` prints
-# Options of create that are fields of the same name.
+# Options of create and edit that are fields of the same name.
 FIELDS = (
     "title",
+    "description",
+    "license",
+    "cover",
+    "safety",
+    "visibility",
     "kind",
     "source",
     "shard_range",
@@ -56,16 +64,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
         create = actions.add_parser("create", help="Enter a dataset.")
-        create.add_argument("slug")
-        for name in FIELDS:
-            field = own_field(Dataset, name)
-            create.add_argument(
-                f"--{name.replace('_', '-')}",
-                default=field.get_default(),
-                type=int if isinstance(field.get_default(), int) else str,
-                choices=[value for value, _ in field.choices or ()] or None,
-                help=str(field.help_text).replace("%", "%%"),
-            )
+        _add_fields(create)
         create.add_argument(
             "--column",
             action="append",
@@ -89,6 +88,10 @@ class Command(BaseCommand):
         )
         create.add_argument("--keep-files", action="store_true")
         create.add_argument("--without-removal-list", action="store_true")
+        edit = actions.add_parser(
+            "edit", help="Change what is given, and nothing else."
+        )
+        _add_fields(edit)
         actions.add_parser("list", help="All datasets, a line each.")
         show = actions.add_parser("show", help="How a dataset stands.")
         show.add_argument("slug")
@@ -125,24 +128,34 @@ class Command(BaseCommand):
     def _create(
         self, *, slug: str, column: list[str], rating: list[str], **options: Any
     ) -> None:
-        fields = {name: options[name] for name in FIELDS}
+        fields = {name: options[name] for name in FIELDS if name in options}
         ratings: dict[str, Any] = {}
         if rating:
             ratings["values"] = dict(map(_value_and_meaning, rating))
         if (threshold := options["rating_threshold"]) is not None:
             ratings["threshold"] = threshold
         dataset = Dataset(
-            **fields | {"title": fields["title"] or slug},
+            **{"title": slug} | fields,
             slug=slug,
             columns=dict(map(_role_and_column, column)),
             ratings=ratings,
             keep_files=options["keep_files"],
             without_removal_list=options["without_removal_list"],
         )
-        for field, sentences in validation.problems(dataset).items():
-            raise Error(f"{field}: {sentences[0]}")
-        dataset.save()
+        _save(dataset, options)
         self.stdout.write(f"Dataset {slug} is entered; `ingest {slug}` brings it in.")
+
+    def _edit(self, *, slug: str, **options: Any) -> None:
+        dataset = Dataset.for_slug(slug, SYSTEM)
+        fixed = validation.fixed_fields(dataset)
+        for name in FIELDS:
+            if name not in options:
+                continue
+            if name in fixed and options[name] != getattr(dataset, name):
+                raise Error(f"{name}: This is fixed once there are shards.")
+            setattr(dataset, name, options[name])
+        _save(dataset, options)
+        self.stdout.write(f"Dataset {slug} is changed.")
 
     def _list(self, **options: Any) -> None:
         for dataset in Dataset.objects.all():
@@ -159,6 +172,8 @@ class Command(BaseCommand):
         )
         lines = [
             f"{dataset.title} ({slug}), {dataset.get_kind_display()}",
+            f"Safety: {dataset.get_safety_display()}",
+            f"Who may see it: {dataset.seen_by()}",
             f"Source: {dataset.source or 'none'}",
             f"Model: {' '.join(filter(None, [dataset.model, dataset.weights]))}, "
             f"{dataset.dimension} numbers",
@@ -263,6 +278,54 @@ class Command(BaseCommand):
                 watch(dataset, shards, progress)
         finally:
             progress.close()
+
+
+def _add_fields(parser: CommandParser) -> None:
+    """Add the slug, and options that are absent unless they are given."""
+    parser.add_argument("slug")
+    for name in FIELDS:
+        field = own_field(Dataset, name)
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            default=SUPPRESS,
+            type=int if isinstance(field, IntegerField) else str,
+            choices=[value for value, _ in field.choices or ()] or None,
+            help=str(field.help_text).replace("%", "%%"),
+        )
+    for name, what in (("user", "user names"), ("group", "names of groups")):
+        parser.add_argument(
+            f"--allowed-{name}s",
+            nargs="*",
+            default=SUPPRESS,
+            metavar="NAME",
+            help=f"{what}: who may see it, with --visibility chosen",
+        )
+
+
+def _save(dataset: Dataset, options: dict[str, Any]) -> None:
+    """Save a dataset and who may see it. Raise Error for what is wrong."""
+    for field, sentences in validation.problems(dataset).items():
+        raise Error(f"{field}: {sentences[0]}")
+    access: dict[str, list[Model]] = {}
+    for field, model, key in (
+        ("allowed_users", User, "username"),
+        ("allowed_groups", Group, "name"),
+    ):
+        if field not in options:
+            continue
+        names = dict.fromkeys(options[field])
+        found = model._default_manager.filter(**{f"{key}__in": names})
+        access[field] = list(found)
+        known = {getattr(row, key) for row in found}
+        for name in names:
+            if name not in known:
+                raise Error(f"{field}: There is no {model._meta.model_name} “{name}”.")
+    # Workers write to the row meanwhile, such as the mean of its vectors.
+    changed = [name for name in FIELDS if name in options] if dataset.pk else None
+    with transaction.atomic():
+        dataset.save(update_fields=changed)
+        for field, rows in access.items():
+            getattr(dataset, field).set(rows)
 
 
 def _curves(dataset: Dataset) -> Iterator[str]:
