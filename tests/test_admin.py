@@ -25,6 +25,8 @@ SHARDS = reverse("admin:search_shard_changelist")
 FIELDS = {
     "title": "Another",
     "slug": "another",
+    "safety": "labelled",
+    "visibility": "public",
     "kind": "laion",
     "source": "",
     "shard_range": "",

@@ -18,6 +18,7 @@ from django.db import models
 from django.utils.text import slugify
 
 from search.errors import SearchUnavailable
+from search.models import Dataset
 from search.retrieval.item_lookup import ItemState
 
 from ..collection.rows import states_of
@@ -29,7 +30,12 @@ logger = logging.getLogger(__name__)
 # Fields that could help to break into the account.
 SECRETS = {"password", "digest"}
 # Permissions that an admin gave, and confirmation mails that were sent.
-EXCLUDED = {"User_groups", "User_user_permissions", "EmailConfirmation"}
+EXCLUDED = {
+    "User_groups",
+    "User_user_permissions",
+    "Dataset_allowed_users",
+    "EmailConfirmation",
+}
 CHUNK_ROWS = 2_000
 CHUNK_BYTES = 64 * 1024
 ABOUT = """\
@@ -128,9 +134,9 @@ def _json_array(rows: models.QuerySet) -> Iterator[str]:
 
 
 def _without_removed(members: Iterator[CollectionItem]) -> Iterator[CollectionItem]:
-    """Blank the URL and the caption of items that were removed by request.
+    """Blank the URL and the caption of items that the owner must not see any more.
 
-    Without the engine these are unknown, and all are blanked.
+    Without the engine those removed by request are unknown, and all are blanked.
     """
     while chunk := list(islice(members, CHUNK_ROWS)):
         try:
@@ -138,9 +144,11 @@ def _without_removed(members: Iterator[CollectionItem]) -> Iterator[CollectionIt
         except SearchUnavailable as error:
             logger.warning("URLs are left out of an account export: %s", error.message)
             states = {}
+        datasets = Dataset.objects.hidden_from(chunk[0].collection.owner)
+        hidden = set(datasets.values_list("slug", flat=True))
         for member in chunk:
             state = states.get((member.dataset, member.item))
-            if state in (None, ItemState.REMOVED):
+            if state in (None, ItemState.REMOVED) or member.dataset in hidden:
                 member.url, member.caption = "", ""
             yield member
 

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 from search import cache
 from search.errors import SearchError
 from search.ingestion.status import Status, status_of
-from search.models import Dataset, Shard
+from search.models import SYSTEM, Dataset, Shard
 from search.retrieval import service
 from search.retrieval.items import Hit
 
@@ -61,11 +61,12 @@ def _card(dataset: Any, is_staff: bool) -> Card:
 
 def _samples(dataset: Any) -> Sequence[Hit]:
     """Return some images, the same for a while; none while the engine is down."""
-    key = f"samples:{dataset.pk}:{dataset.items}:{dataset.index_revision}"
+    state = f"{dataset.items}:{dataset.index_revision}:{dataset.safety}"
+    key = f"samples:{dataset.pk}:{state}"
     if (known := cache.get(key)) is not None:
         return known
     try:
-        found = service.random_hits(dataset.slug, SAMPLES)
+        found = service.random_hits(dataset.slug, SAMPLES, SYSTEM)
     except SearchError as error:
         logger.warning("No images of %s: %s", dataset, error.message)
         return ()

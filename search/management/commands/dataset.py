@@ -172,8 +172,6 @@ class Command(BaseCommand):
         )
         lines = [
             f"{dataset.title} ({slug}), {dataset.get_kind_display()}",
-            f"Safety: {dataset.get_safety_display()}",
-            f"Who may see it: {dataset.seen_by()}",
             f"Source: {dataset.source or 'none'}",
             f"Model: {' '.join(filter(None, [dataset.model, dataset.weights]))}, "
             f"{dataset.dimension} numbers",
@@ -192,6 +190,8 @@ class Command(BaseCommand):
         lines += [
             f"Shard {spans(numbers)}: {error}" for error, numbers in progress.errors
         ]
+        lines.append(f"Safety: {dataset.get_safety_display()}")
+        lines.append(f"Who may see it: {dataset.seen_by()}")
         self.stdout.write("\n".join(lines))
 
     def _index(self, dataset: Dataset) -> str:
