@@ -20,7 +20,7 @@ from support.tiny_shards import (
 from search.errors import InvalidQuery
 from search.query.filters import Filters
 from search.query.model import SearchQuery, Term
-from search.query.words import WantedWords, indexed_words
+from search.query.words import WantedWords, _indexed, indexed_words
 
 PATIENT = settings(deadline=None)  # a busy machine is slow
 # With spaces between words: no word is another one of this list.
@@ -103,6 +103,7 @@ def one_word(chance: random.Random) -> str:
 def test_words_are_found_in_the_captions_that_hold_them(chance):
     words = chance.choices(SPACED + UNSPACED, k=chance.randint(0, 5))
     caption = caption_of(words, chance)
+    assert indexed_words(caption) == f" {_indexed(caption)} "
     for _ in range(8):
         wanted = one_word(chance)
         signs = chance.choice(SEPARATORS), chance.choice(SEPARATORS)
@@ -150,6 +151,7 @@ def test_pieces_and_signs(caption, found, not_found):
 def test_any_caption_can_be_indexed(caption):
     """The engine splits the words at ASCII signs, which are spaces alone."""
     indexed = indexed_words(caption)
+    assert indexed == f" {_indexed(caption)} "
     assert indexed.startswith(" ") and indexed.endswith(" ") and indexed != ""
     ascii_signs = {char for char in indexed if char.isascii() and not char.isalnum()}
     assert ascii_signs == {" "}

@@ -36,10 +36,11 @@ from .writer import (
     shards_condition,
 )
 
-# Of the vectors that are read at once, as float32. Larger ones take new pages from the
-# kernel each time, which costs more than reading.
-BLOCK_BYTES = 16 << 20
-PART_ROWS = 65_536  # that are sorted at once, in the engine
+# Of the vectors that are read at once. More take new pages from the kernel each time,
+# which costs more than reading.
+BLOCK_NUMBERS = 4 << 20
+BLOCK_BYTES = 4 * BLOCK_NUMBERS  # as float32
+PART_ROWS = 32_768  # that the engine sorts at once: 45 MB at 512 dimensions
 # A part is a block, and merging many hundreds at once would take memory.
 MAX_UNMERGED_ROWS = 4_000_000
 YIELDED_ROWS = 4_096  # by read_version
@@ -47,6 +48,7 @@ YIELDED_ROWS = 4_096  # by read_version
 UNIT_TOLERANCE = 1e-3
 INSERT_SETTINGS: dict[str, Any] = {
     "max_threads": 1,  # which leaves the others for searches
+    "preferred_block_size_bytes": BLOCK_BYTES,
     "insert_allow_materialized_columns": 1,  # which were computed before
     "insert_deduplicate": 0,  # would hash all of the rows; each attempt starts anew
     "exclude_materialize_skip_indexes_on_insert": WORDS_INDEX,  # merging builds it
@@ -129,7 +131,7 @@ def fill(
     `centroids` and `shards` are by field. `report` gets the number of vectors that are
     done. Only ids and vectors leave the engine; rows are copied inside of it.
     """
-    done = 0
+    done, memory = 0, np.empty(BLOCK_NUMBERS, np.float32)
     with on_its_node(rebuilt):
         for shard in sorted(set().union(*shards.values())):
             used = {
@@ -137,8 +139,11 @@ def fill(
                 for field, wanted in shards.items()
                 if shard in wanted
             }
-            blocks = read_vectors(rebuilt, shard, used)
-            for rows in _joined(_assigned(rebuilt, used, block) for block in blocks):
+            blocks = (
+                _assigned(rebuilt, used, block, memory)
+                for block in read_vectors(rebuilt, shard, used)
+            )
+            for rows in _joined(blocks):
                 _insert(rebuilt, used, rows)
                 done += len(rows) * len(used)
                 report(done)
@@ -188,13 +193,18 @@ def read_vectors(
         first = rows["id"][-1].as_py() + 1
 
 
-def vectors_of(rows: pa.Table, field: str, table: ItemTable) -> np.ndarray:
-    """Return the stored vectors of rows that `read_vectors` yields: float32."""
+def vectors_of(
+    rows: pa.Table, field: str, table: ItemTable, into: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the stored vectors of rows that `read_vectors` yields: float32.
+
+    They are written to `into` if it is given, of BLOCK_NUMBERS numbers.
+    """
     column = rows[field].combine_chunks()
     size = table.dimension * 2
     start = column.offset * size
     stored = memoryview(column.buffers()[2])[start : start + len(column) * size]
-    return from_bfloat16(stored).reshape(len(column), table.dimension)
+    return from_bfloat16(stored, into).reshape(len(column), table.dimension)
 
 
 def read_version(
@@ -243,16 +253,20 @@ def _rows_in_order(
 
 
 def _assigned(
-    rebuilt: ItemTable, centroids: Mapping[str, Centroids], rows: pa.Table
+    rebuilt: ItemTable,
+    centroids: Mapping[str, Centroids],
+    rows: pa.Table,
+    memory: np.ndarray,
 ) -> pa.Table:
     """Return the ids, clusters and vectors of rows that `read_vectors` yields.
 
-    Vectors are empty where they are stored as they are in the main table.
+    Vectors are empty where they are stored as they are in the main table. `memory` is
+    used for arithmetic.
     """
     found = {"id": rows["id"]}
     for field, own in centroids.items():
         mean = rebuilt.mean(field)
-        vectors = vectors_of(rows, field, rebuilt)
+        vectors = vectors_of(rows, field, rebuilt, memory)
         vectors += mean
         off = np.zeros(len(rows), bool)
         if own.metric == "cosine":
@@ -290,8 +304,7 @@ def _insert(rebuilt: ItemTable, fields: Iterable[str], assigned: pa.Table) -> No
         client.command(
             f"INSERT INTO {rebuilt.clustered(field).name} ({copied}, cluster, vector) "
             f"SELECT {copied}, joinGet('{source}', '{field}_cluster', id) AS cluster, "
-            f"{vector} FROM {rebuilt.name} WHERE id BETWEEN {first:d} AND {last:d} "
-            "ORDER BY cluster, id",
+            f"{vector} FROM {rebuilt.name} WHERE id BETWEEN {first:d} AND {last:d}",
             **INSERT_SETTINGS,
         )
 

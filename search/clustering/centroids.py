@@ -22,7 +22,7 @@ from search.clustering.vectors import one_blas_thread
 BLOCK_ROWS = 4_096  # at most: 8 MB at 512 dimensions
 MIN_BLOCK_ROWS = 1_024
 ROWS_PER_PARENT = 128
-ASSIGN_PARENTS = 8  # whose clusters a row is compared with
+ASSIGN_PARENTS = 6  # whose clusters a row is compared with
 MIN_PARENTS = 3 * ASSIGN_PARENTS  # with fewer, a row is compared with all clusters
 MIN_PROJECTED = 1_024  # clusters; a query is compared with fewer in full
 # Comparing by these directions first costs 0.4 of comparing all in full; with fewer,

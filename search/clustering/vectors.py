@@ -36,10 +36,15 @@ def centre(vectors: np.ndarray, mean: np.ndarray) -> np.ndarray:
     return np.subtract(vectors, mean, dtype=np.float32)
 
 
-def from_bfloat16(stored: Any) -> np.ndarray:
-    """Return the float32 numbers of a buffer of little-endian bfloat16."""
+def from_bfloat16(stored: Any, into: np.ndarray | None = None) -> np.ndarray:
+    """Return the float32 numbers of a buffer of little-endian bfloat16.
+
+    They are at the start of `into` if it is given, a longer array of float32.
+    """
     bits = np.frombuffer(stored, "<u2")
-    return np.left_shift(bits, 16, dtype=np.uint32).view(np.float32)
+    numbers = np.empty(len(bits), np.float32) if into is None else into[: len(bits)]
+    np.left_shift(bits, 16, out=numbers.view(np.uint32), dtype=np.uint32)
+    return numbers
 
 
 def round_to_bfloat16(vectors: np.ndarray) -> np.ndarray:

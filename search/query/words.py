@@ -18,7 +18,7 @@ them:
 import re
 import unicodedata
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import chain
 from operator import add
 
@@ -59,6 +59,8 @@ IS_UNSEEN = re.compile(f"[{UNSEEN}{POINTS}]")
 SYMBOLIC_LETTER = re.compile(
     "[\u24b6-\u24e9\u2e9f\u2ef3\u2f00-\u2fd5\u3200-\u33ff\U0001f130-\U0001f189]"
 )
+CACHED_WORDS = 2**16  # with their tokens: 10 MB
+MAX_CACHED = 24  # characters
 ENCLOSING_MARK = "Me"  # a circle or a keycap
 
 
@@ -143,10 +145,25 @@ def in_small_letters(text: str) -> str:
 
 def indexed_words(caption: str) -> str:
     """Return the tokens of a caption, each between spaces; never an empty text."""
-    pieces = _spelled(caption).replace(JOINT, " ").split()
-    if not caption.isascii():
+    if caption.isascii():
+        return f" {_indexed(caption)} "
+    # Nothing depends on what is beyond a space.
+    words = (
+        _indexed_often(word) if len(word) <= MAX_CACHED else _indexed(word)
+        for word in caption.split(" ")
+    )
+    return f" {' '.join(filter(None, words))} "
+
+
+def _indexed(text: str) -> str:
+    """Return the tokens of a text with a space between them."""
+    pieces = _spelled(text).replace(JOINT, " ").split()
+    if not text.isascii():
         pieces = list(chain.from_iterable(map(_tokens, pieces)))
-    return f" {' '.join(pieces)} "
+    return " ".join(pieces)
+
+
+_indexed_often = lru_cache(CACHED_WORDS)(_indexed)
 
 
 @dataclass(frozen=True)
