@@ -28,7 +28,7 @@ from search.encoder.remote import CeleryEncoder
 from search.errors import SearchUnavailable
 
 REMOTE = "search.encoder.remote.CeleryEncoder"
-WAIT_S = 3.0  # as the settings have it
+WAIT_S = 3.0  # of tests that wait for it to pass
 PATIENCE_S = 30.0  # who is answered in less than half of it, has not waited
 pytestmark = pytest.mark.django_db
 
@@ -127,6 +127,7 @@ def site(postcards_dataset, tmp_path_factory) -> Iterator[Site]:
 def remote(site, settings) -> CeleryEncoder:
     settings.CELERY_BROKER_URL = site.redis.url
     settings.SEARCH_ENCODER = REMOTE
+    settings.ENCODER_WAIT_S = PATIENCE_S
     return CeleryEncoder(MODEL)
 
 
@@ -156,8 +157,7 @@ def test_the_answers_are_those_of_the_model_in_this_process(remote):
         assert np.allclose(vectors, wanted, atol=1e-5)
 
 
-def test_users_at_once_share_passes_and_get_each_their_own(site, remote, settings):
-    settings.ENCODER_WAIT_S = PATIENCE_S
+def test_users_at_once_share_passes_and_get_each_their_own(site, remote):
     texts = [f"a house with {number} windows" for number in range(64)]
     with ThreadPoolExecutor(66) as users:
         for busy in ["take 2 seconds", "take 2.0 seconds"]:  # one for each worker
@@ -189,21 +189,24 @@ def test_a_long_call_is_answered_in_order(remote):
     assert np.allclose(remote.encode_texts(texts), wanted, atol=1e-5)
 
 
-def test_a_slow_worker_keeps_nobody_longer_than_the_limit(site, remote, client):
+def test_a_slow_worker_keeps_nobody_longer_than_the_limit(
+    site, remote, client, settings
+):
     """And what had to wait too long is not computed afterwards."""
+    settings.ENCODER_WAIT_S = WAIT_S
     with site.paused(), ThreadPoolExecutor(2) as users:
         asked = [
             users.submit(outcome, remote.encode_texts, [f"waits too long {number}"])
             for number in range(2)
         ]
         response, seconds = outcome(client.get, "/?q=waits+too+long+on+the+page")
-        assert WAIT_S - 0.1 < seconds < WAIT_S + 3  # with the page
+        assert WAIT_S - 0.1 < seconds < PATIENCE_S
         assert response.status_code == 503
         assert response["Retry-After"] == "5"
         assert "It took too long" in response.content.decode()
         for error, seconds in (job.result() for job in asked):
             assert isinstance(error, SearchUnavailable)
-            assert WAIT_S - 0.1 < seconds < WAIT_S + 1
+            assert WAIT_S - 0.1 < seconds < PATIENCE_S
     assert remote.encode_texts(["afterwards"]).shape == (1, 512)
     told = [text for _, texts in site.passes() for text in texts]
     assert not [text for text in told if text.startswith("waits too long")]
@@ -242,7 +245,7 @@ def test_items_and_further_pages_need_no_worker(site, remote, client, settings):
     settings.CELERY_BROKER_URL = "redis://127.0.0.1:1/0"
     answer, seconds = outcome(client.get, "/?q=words+never+asked+before")
     assert (answer.status_code, answer["Retry-After"]) == (503, "5")
-    assert seconds < WAIT_S
+    assert seconds < PATIENCE_S / 2
     assert "cannot be searched for at the moment" in answer.content.decode()
     api = client.get("/api/search/?dataset=postcards&q=never+asked+either")
     assert (api.status_code, api.json()["code"]) == (503, "unavailable")
@@ -256,9 +259,10 @@ def test_items_and_further_pages_need_no_worker(site, remote, client, settings):
         assert client.get(address).status_code == 200, address
 
 
-def test_a_broker_that_dies_hangs_or_returns_empty(site, remote):
+def test_a_broker_that_dies_hangs_or_returns_empty(site, remote, settings):
     assert remote.encode_texts(["before"]).shape == (1, 512)
     threads = threading.active_count()
+    settings.ENCODER_WAIT_S = WAIT_S
     site.redis.process.send_signal(signal.SIGSTOP)
     try:
         with ThreadPoolExecutor(8) as users:
@@ -267,14 +271,15 @@ def test_a_broker_that_dies_hangs_or_returns_empty(site, remote):
             )
         for error, seconds in told:
             assert isinstance(error, SearchUnavailable)
-            assert seconds < WAIT_S + 1
+            assert seconds < PATIENCE_S
     finally:
         site.redis.process.send_signal(signal.SIGCONT)
     site.redis.kill()
+    settings.ENCODER_WAIT_S = PATIENCE_S
     for _ in range(20):
         error, seconds = outcome(remote.encode_texts, ["x"])
         assert isinstance(error, SearchUnavailable)
-        assert seconds < 1
+        assert seconds < PATIENCE_S / 2
     site.redis.start()
     site.have_workers(1)
     assert remote.encode_texts(["after"]).shape == (1, 512)
@@ -284,8 +289,7 @@ def test_a_broker_that_dies_hangs_or_returns_empty(site, remote):
         assert client.info("clients")["connected_clients"] < 30
 
 
-def test_without_a_worker_nobody_waits(site, remote, settings):
-    settings.ENCODER_WAIT_S = PATIENCE_S
+def test_without_a_worker_nobody_waits(site, remote):
     with redis.Redis(port=site.redis.port) as client:
         client.delete(WORKERS)
         with site.paused():
@@ -305,7 +309,7 @@ def test_what_a_killed_worker_held_is_computed_by_another(site, remote):
         site.kill_worker(pid)
         vectors, seconds = asked.result()
     assert vectors.shape == (1, 512), vectors
-    assert seconds < WAIT_S
+    assert seconds < PATIENCE_S
     first, second = site.computed("hang once")
     assert first != second
 

@@ -28,7 +28,7 @@ from search.images.decoders import import_decoders
 from search.management.commands.clickhouse_shell import PROMPT, Command, split
 
 ROOT = Path(__file__).resolve().parent.parent
-PROMPT_TIMEOUT_S = 60
+PROMPT_TIMEOUT_S = 240
 NASTY = "a red\thouse\nby \\n the 'sea', \"at\" `night`; -- ä 🏠\0."
 LONG = "a boat at sea and " * 100  # its length takes two bytes
 
