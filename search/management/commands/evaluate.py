@@ -22,6 +22,7 @@ HEADING = (
 
 class Command(BaseCommand):
     help = "Measures recall and latency of a dataset's index against the exact search."
+    requires_system_checks = ()  # they are the server's, and would slow this down
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("slug", help="The dataset.")

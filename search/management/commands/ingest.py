@@ -25,6 +25,7 @@ class Command(BaseCommand):
         "Bring in the shards of a dataset that are not in yet, and go on with those "
         "that were paused. Ctrl-C pauses."
     )
+    requires_system_checks = ()  # they are the server's, and would slow this down
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("slug", help="the dataset")

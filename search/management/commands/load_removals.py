@@ -17,6 +17,7 @@ class Command(BaseCommand):
         "Load a list of what must not be found. It is kept out of what comes in, and "
         "hidden where it is in already."
     )
+    requires_system_checks = ()  # they are the server's, and would slow this down
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
