@@ -16,8 +16,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import django
-import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from django.conf import settings
 from filelock import FileLock
@@ -364,6 +362,9 @@ def example_server(
 
 def copy_first_rows(postcards: Path, folder: Path, rows: int) -> None:
     """Write a shard of the first rows of shard 0 of postcards."""
+    import numpy as np
+    import pyarrow.parquet as pq
+
     folder.mkdir()
     for name in ("img_emb_0.npy", "text_emb_0.npy"):
         np.save(folder / name, np.load(postcards / name)[:rows])
