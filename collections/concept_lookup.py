@@ -12,7 +12,7 @@ from .models.ownership import AnyUser
 from .models.refinement import round_id
 from .sharing import parse_uuid
 
-NONE = "There is no such concept among yours."
+NONE = "This concept does not exist or you cannot view it."
 
 
 def find(concept_id: str, user: AnyUser, slug: str) -> ResolvedConcept:

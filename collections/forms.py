@@ -11,8 +11,10 @@ class _NameForm(forms.ModelForm):
     class Meta:
         fields = ("name", "description")
         error_messages = {
-            "name": {"max_length": "A name has up to 120 characters."},
-            "description": {"max_length": "A description has up to 2,000 characters."},
+            "name": {"max_length": "Use up to 120 characters for the name."},
+            "description": {
+                "max_length": "Use up to 2,000 characters for the description."
+            },
         }
         widgets = {"description": forms.Textarea(attrs={"rows": 3})}
 
@@ -41,7 +43,7 @@ class _VisibilityForm(forms.ModelForm):
         super().__init__(*args, **kwargs)
         noun = self._meta.model._meta.verbose_name
         self.fields["visibility"].error_messages |= dict.fromkeys(
-            ("required", "invalid_choice"), f"Choose who may see the {noun}."
+            ("required", "invalid_choice"), f"Choose who can view the {noun}."
         )
 
 
@@ -59,4 +61,6 @@ class NoteForm(forms.ModelForm):
     class Meta:
         model = CollectionItem
         fields = ("note",)
-        error_messages = {"note": {"max_length": "A note has up to 2,000 characters."}}
+        error_messages = {
+            "note": {"max_length": "Use up to 2,000 characters for the note."}
+        }

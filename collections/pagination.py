@@ -97,7 +97,7 @@ def read_cursor(cursor: str, keys: tuple[str, ...]) -> list[Any]:
     try:
         return signing.loads(cursor, salt=_salt(keys))
     except signing.BadSignature as error:
-        raise InvalidQuery("This address does not lead to a next page.") from error
+        raise InvalidQuery("This link to the next page is not valid.") from error
 
 
 def _salt(keys: tuple[str, ...]) -> str:

@@ -61,12 +61,12 @@ def undo_by_token(url: str, token: str) -> Undo | None:
     return {"url": url, "data": {"token": token}} if token else None
 
 
-def counted(number: int, noun: str = "picture") -> str:
+def counted(number: int, noun: str = "image") -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 SIGNED_OUT = "You are signed out. Sign in, then try again."
-GONE = "It is not here any more."
+GONE = "It no longer exists."
 
 
 def login_required(view: View) -> View:

@@ -92,7 +92,7 @@ def parse_uuid(text: str, error: Exception) -> UUID:
 
 def not_found(model: type[Shared]) -> NotFound:
     name = model._meta.verbose_name
-    return NotFound(f"There is no such {name}, or it is not open to you.")
+    return NotFound(f"There is no such {name}, or you cannot view it.")
 
 
 def check_room(user: Any, model: type[Shared]) -> None:
@@ -104,7 +104,7 @@ def check_room(user: Any, model: type[Shared]) -> None:
     if _rows(model).owned_by(user).count() >= MAX_OWNED:
         names = model._meta.verbose_name_plural
         raise InvalidQuery(
-            f"You have {MAX_OWNED:,} {names}, which is the most. Delete one first."
+            f"You have {MAX_OWNED:,} {names}, which is the maximum. Delete one first."
         )
 
 
@@ -128,7 +128,7 @@ def renew_link(shared: Shared) -> None:
     """Replace the link by another one. Raises InvalidQuery if there is none."""
     if shared.visibility == shared.Visibility.PRIVATE:
         name = shared._meta.verbose_name
-        raise InvalidQuery(f"This {name} has no link: only you see it.")
+        raise InvalidQuery(f"This {name} has no link: it is private.")
     shared.share_token = new_token()
     shared.save(update_fields=["share_token"])
 

@@ -78,7 +78,7 @@ def delete(request: HttpRequest, key: UUID, model: Model) -> HttpResponse:
 def restore(request: HttpRequest, key: UUID, model: Model) -> HttpResponse:
     """Undo a deletion."""
     shared = sharing.restore(model, request.user, key)
-    return success(request, f"“{shared.name}” is back.", shared.get_absolute_url())
+    return success(request, f"Restored “{shared.name}”.", shared.get_absolute_url())
 
 
 @require_POST
@@ -94,12 +94,12 @@ def change_visibility(request: HttpRequest, key: UUID, model: Model) -> HttpResp
 
 def _who_sees(shared: Shared) -> str:
     if shared.visibility == shared.Visibility.PRIVATE:
-        return f"Only you see this {shared._meta.verbose_name} now."
+        return f"Only you can view this {shared._meta.verbose_name}."
     if shared.visibility == shared.Visibility.UNLISTED:
-        return "Whoever has the link sees it now."
+        return "Anyone with the link can view it."
     if isinstance(shared, Concept):
-        return "Everyone sees this concept now, and can search with it."
-    return "Everyone sees this collection now."
+        return "Everyone can view this concept and search with it."
+    return "Everyone can view this collection."
 
 
 @require_POST
@@ -108,7 +108,7 @@ def renew_link(request: HttpRequest, key: UUID, model: Model) -> HttpResponse:
     """Replace the link by another one."""
     shared = find_owned(model, request.user, key)
     sharing.renew_link(shared)
-    text = "There is a new link; the old one leads nowhere."
+    text = "Link reset. The old link no longer works."
     return success(request, text, _share_panel(shared))
 
 
@@ -124,7 +124,7 @@ def copy(
     made = COPY[model](request.user, found)
     undo_page = f"{made._meta.model_name}-delete"
     undo = {"url": reverse(undo_page, args=[made.pk]), "data": {}}
-    text = f"“{made.name}” is among your {made._meta.verbose_name_plural}."
+    text = f"Copied to your {made._meta.verbose_name_plural} as “{made.name}”."
     return success(request, text, made.get_absolute_url(), undo)
 
 

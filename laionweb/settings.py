@@ -350,8 +350,10 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "laionweb",
-    "DESCRIPTION": "Search and curate image–caption datasets. What is refused is told "
-    "in JSON; of methods that an address does not know, by 405 and the header Allow.",
+    "DESCRIPTION": (
+        "Search and curate image–caption datasets. Errors are JSON; unsupported "
+        "methods get 405 with the header Allow."
+    ),
     "VERSION": "1",
     "OAS_VERSION": "3.1.1",
     "SCHEMA_PATH_PREFIX": "/api/",

@@ -56,14 +56,14 @@ def parse(url: str) -> WebUrl:
         path += f"?{quote(parts.query, SAFE)}" if parts.query else ""
         fragment = quote(parts.fragment, SAFE)
     except ValueError as error:
-        raise CannotFetch("This is not a URL that can be read.") from error
+        raise CannotFetch("This URL is not valid.") from error
     if parts.scheme not in PORTS:
-        raise CannotFetch("Only URLs that begin with http:// or https:// are fetched.")
+        raise CannotFetch("Use a URL that begins with http:// or https://.")
     if CONTROL.search(url) or not HOST.fullmatch(host):
-        raise CannotFetch("This is not a URL that can be read.")
+        raise CannotFetch("This URL is not valid.")
     # user@host is how one site is made to look like another.
     if "@" in parts.netloc:
-        raise CannotFetch("URLs with a user name in them are not fetched.")
+        raise CannotFetch("URLs with a user name are not allowed.")
     return WebUrl(parts.scheme, host, port, path, fragment)
 
 

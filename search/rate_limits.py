@@ -22,13 +22,13 @@ from .errors import TooManyRequests
 # What is counted, as the refusal names it.
 SCOPES = {
     "search": "searches",
-    "image": "searches by picture",
+    "image": "searches by image",
     "item": "items",
-    "thumbnail": "small pictures",
+    "thumbnail": "thumbnails",
     "export": "exports",
-    "refine": "rounds of refining",
+    "refine": "refinement rounds",
     "copy": "copies",
-    "pick": "pictures picked",
+    "pick": "image picks",
 }
 PERIODS = {"s": (1, "a second"), "m": (60, "a minute"), "h": (3600, "an hour")}
 IPV6_NETWORK = 64  # bits of a subscriber's network, in which they choose addresses
@@ -79,8 +79,8 @@ def check(request: Any, scope: str) -> None:
     wait = _take(f"limit-{scope}-{bucket_owner(request)}", count, seconds)
     if wait:
         raise TooManyRequests(
-            f"That is more than {count:,} {SCOPES[scope]} in {period_name}. Please "
-            f"go on in {wait} second{'' if wait == 1 else 's'}.",
+            f"Too many requests: the limit is {count:,} {SCOPES[scope]} in "
+            f"{period_name}. Try again in {wait} second{'' if wait == 1 else 's'}.",
             retry_after_s=wait,
         )
 

@@ -76,7 +76,7 @@ def test_an_account_from_its_first_to_its_last_day(opened, name, options):
     press(page, "link", "Sign up")
     check_looks(page, "Sign up")
     write(page, "Name", name)
-    write(page, "E-mail", f"{name}@example.org")
+    write(page, "Email", f"{name}@example.org")
     write(page, "Password", "short")
     page.keyboard.press("Enter")
     expect(page.get_by_text("This password is too short")).to_be_visible()
@@ -91,7 +91,7 @@ def test_an_account_from_its_first_to_its_last_day(opened, name, options):
 
     page.goto("/accounts/login/?next=/account/")
     check_looks(page, "Sign in")
-    write(page, "Name or e-mail", f"{name}@example.org")
+    write(page, "Username or email", f"{name}@example.org")
     write(page, "Password", PASSWORD)
     press(page, "button", "Sign in")
     expect(page).to_have_url(re.compile("/account/$"))
@@ -106,22 +106,22 @@ def test_an_account_from_its_first_to_its_last_day(opened, name, options):
     check_looks(page, name)
     assert status_by(page, secret) == 401
 
-    press(page, "link", "Delete my account …")
+    press(page, "link", "Delete my account…")
     check_looks(page, "Delete your account?")
     write(page, "Your password", "wrong")
     page.keyboard.press("Enter")
-    expect(page.get_by_text("That is not your password.")).to_be_visible()
+    expect(page.get_by_text("Wrong password.")).to_be_visible()
     provoked(page, "400")
     write(page, "Your password", PASSWORD)
-    press(page, "button", "Delete for ever")
-    expect(page.get_by_text("all that was in it are deleted")).to_be_visible()
+    press(page, "button", "Delete account")
+    expect(page.get_by_text("its data were deleted")).to_be_visible()
     page.goto("/account/")
     expect(page).to_have_url(re.compile("/accounts/login/"))
 
 
 def a_token(page: Page) -> str:
-    write(page, "What it is for", "notebook")
-    press(page, "button", "Make a token")
+    write(page, "Token name", "notebook")
+    press(page, "button", "Create token")
     shown = page.get_by_label("The new token")
     expect(shown).to_be_focused()
     return shown.input_value()
@@ -156,12 +156,12 @@ def test_whoever_searches_too_much_keeps_what_they_see(opened):
         if answer.value.status == 429:
             break
         expect(page).to_have_title(re.compile(words))
-    expect(page.locator(".toast")).to_contain_text("more than 3 searches in an hour")
+    expect(page.locator(".toast")).to_contain_text("the limit is 3 searches in an hour")
     assert pictures.count() > 0
     provoked(page, "429")
     page.reload()
-    expect(page.get_by_role("heading", name="Not so fast")).to_be_visible()
-    check_looks(page, "Not so fast")
+    expect(page.get_by_role("heading", name="Too many requests")).to_be_visible()
+    check_looks(page, "Too many requests")
     provoked(page, "429")
     answer = page.request.get("/api/search/?dataset=postcards&q=a+boat")
     assert (answer.status, json.loads(answer.body())["code"]) == (429, "throttled")

@@ -246,7 +246,7 @@ def test_nothing_is_left_of_a_deleted_account(hers, ada):
     assert 'href="/account/export"' in page
 
     answer = hers.post("/account/delete", {"password": PASSWORD}, follow=True)
-    assert "Your account and all that was in it are deleted." in answer.content.decode()
+    assert "Your account and its data were deleted." in answer.content.decode()
     assert "_auth_user_id" not in hers.session
     assert not User.objects.filter(username="ada").exists()
     assert rows_of(User.objects.get(username="bo")) == others
@@ -307,7 +307,7 @@ def test_history_is_kept_until_it_is_switched_off(client):
     client.force_login(user)
     assert keeps_history(user)
     answer = client.post("/account/history", {"keeps": "no"}, follow=True)
-    assert "no longer remembered" in answer.content.decode()
+    assert "History is off" in answer.content.decode()
     assert not keeps_history(user)
     client.post("/account/history", {"keeps": "yes"})
     assert keeps_history(user)

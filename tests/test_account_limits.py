@@ -72,7 +72,7 @@ def test_one_search_too_many_is_refused_until_time_has_passed(client, clock):
     refused = client.get(SEARCH)
     assert refused.status_code == 429
     wait = int(refused["Retry-After"])
-    assert f"more than 3 searches in a minute. Please go on in {wait}" in (
+    assert f"the limit is 3 searches in a minute. Try again in {wait}" in (
         refused.content.decode()
     )
     clock.now += wait - 1
@@ -168,7 +168,7 @@ def test_pages_and_the_api_count_in_one_bucket(client, clock):
     assert refused.status_code == 429
     assert refused["Retry-After"]
     assert refused.json()["code"] == "throttled"
-    assert "more than 3 searches" in refused.json()["detail"]
+    assert "the limit is 3 searches" in refused.json()["detail"]
 
 
 def test_accounts_count_apart_and_tokens_with_their_account(client, clock, ada):
@@ -236,7 +236,10 @@ def test_htmx_keeps_what_is_shown_and_says_why(client, clock):
     assert refused.status_code == 429
     assert refused["HX-Reswap"] == "none"
     assert refused["HX-Push-Url"] == "false"
-    assert '"laionweb:toast": {"text": "That is more than 3' in refused["HX-Trigger"]
+    assert (
+        '"laionweb:toast": {"text": "Too many requests: the limit is 3'
+        in refused["HX-Trigger"]
+    )
     assert b"<html" not in refused.content
 
 
@@ -270,7 +273,7 @@ def test_each_image_of_a_query_counts_at_every_entrance(clock, ada, entrance):
         enter(Term(text="a boat"))
     with pytest.raises(NotFound):
         enter(url, image, image)
-    with pytest.raises(rate_limits.TooManyRequests, match="3 searches by picture"):
+    with pytest.raises(rate_limits.TooManyRequests, match="3 searches by image"):
         enter(image)
     if entrance == "search":  # further pages need no image
         with pytest.raises(NotFound):
@@ -297,7 +300,7 @@ def test_images_of_a_refined_search_count(client, clock, settings):
     headers = {"X-Requested-With": "XMLHttpRequest"}
     answers = [client.post("/refine/", asked, headers=headers) for _ in range(4)]
     assert [answer.status_code for answer in answers] == [422] * 3 + [429]
-    assert "3 searches by picture" in answers[3].json()["detail"]
+    assert "3 searches by image" in answers[3].json()["detail"]
 
 
 @pytest.mark.usefixtures("postcards_dataset")

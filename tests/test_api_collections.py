@@ -90,7 +90,7 @@ def test_it_is_changed_as_a_whole_or_not_at_all(ada):
     refused = ada.patch(
         path(told), 400, name="lost", cover={"dataset": "postcards", "id": 4}
     )
-    assert "not in the collection" in refused["detail"]
+    assert "no longer in the collection" in refused["detail"]
     assert ada.get(path(told)) == changed
     assert ada.patch(path(told), cover=None)["cover"] is None
     assert ada.patch(path(told)) | {"cover": cover} == changed
@@ -323,10 +323,12 @@ def test_there_is_a_most_of_them(ada, monkeypatch):
         lambda: _page_refuses(ada, "/collections/", name="one too many"),
         lambda: _page_refuses(ada, f"/collections/{first['id']}/copy"),
     ):
-        assert ask() == "You have 2 collections, which is the most. Delete one first."
+        assert ask() == (
+            "You have 2 collections, which is the maximum. Delete one first."
+        )
     ada.delete(path(second))
     made(ada, 5)
-    assert "which is the most" in _page_refuses(
+    assert "which is the maximum" in _page_refuses(
         ada, f"/collections/{second['id']}/restore"
     )
 
@@ -345,7 +347,7 @@ def test_there_is_a_most_of_items(ada, monkeypatch):
     monkeypatch.setattr(members, "MAX_MEMBERS", 2)
     told = made(ada, 1, 2)
     refused = ada.post(path(told, "items"), {"items": items(3)}, 400)
-    assert "holds up to 2 pictures" in refused["detail"]
+    assert "holds up to 2 images" in refused["detail"]
     body = {"items": items(*range(5_001))}
     assert "5000" in str(ada.post(path(told, "items"), body, 400)["items"])
     body = {"name": "x", "items": items(1, 2, 3)}

@@ -95,7 +95,7 @@ def test_a_round_is_kept_as_a_concept(ada, eve):
     assert told["made_of"]["words"] == "boats"
     assert told["made_of"]["good"] == row.good and len(row.good) == 3
     for body in ({"name": "mine", "round": key}, {"name": "mine", "round": NOBODY}):
-        assert "no such round" in eve.post("concepts/", body, 404)["detail"]
+        assert "This round does not exist" in eve.post("concepts/", body, 404)["detail"]
     assert eve.get("concepts/")["results"] == []
 
 
@@ -251,7 +251,7 @@ def test_there_is_a_most_of_them(ada, monkeypatch):
 
     monkeypatch.setattr(sharing, "MAX_OWNED", 1)
     told = made(ada)
-    most = "You have 1 concepts, which is the most. Delete one first."
+    most = "You have 1 concepts, which is the maximum. Delete one first."
     body = {"name": "x", "dataset": "postcards", "embedding": vector()}
     assert ada.post("concepts/", body, 400)["detail"] == most
     key = round_of(ada)

@@ -68,7 +68,7 @@ def test_a_language_is_chosen_for_all_examples_and_for_the_next_visit(opened):
     expect(code_of(page, "Search by words", "Python")).to_be_visible()
     example(page, "Search by words").get_by_label("Python").focus()
     page.keyboard.press("ArrowLeft")
-    expect(code_of(page, "Make an export and fetch it", "curl")).to_be_visible()
+    expect(code_of(page, "Create an export and download it", "curl")).to_be_visible()
 
 
 def test_an_example_is_copied_as_it_stands(opened, live_server_process):

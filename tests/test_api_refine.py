@@ -186,7 +186,7 @@ def test_refining_is_limited_like_the_rounds_on_the_page(api, marked, settings):
     refused = post(api, **HOUSE, **marked)
     assert refused.status_code == 429
     assert 1 <= int(refused["Retry-After"]) <= 120
-    assert "rounds of refining" in refused.json()["detail"]
+    assert "refinement rounds" in refused.json()["detail"]
 
 
 # --- How often items were picked

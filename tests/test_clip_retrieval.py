@@ -429,7 +429,7 @@ def test_a_session_is_not_looked_at(api, django_user_model, settings):
         ask(api, "/metadata", {"ids": [7], "indice_name": "postcards"}),
     ):
         assert answer.status_code == 401
-        assert message(answer).startswith("This wants an account")
+        assert message(answer).startswith("This requires an account")
     assert api.options("/knn-service").status_code == 200
     token = {"HTTP_AUTHORIZATION": f"Token {make_token(ada, 'notebook', None)}"}
     assert rows_of(api.get("/indices-list", **token)) == ["postcards"]
@@ -455,7 +455,7 @@ WRONG = [
     ({"text": None}, "There is nothing to search for: give a text"),
     ({"text": ""}, "There is nothing to search for: give a text"),
     ({"text": "  "}, "There are no words to search for."),
-    ({"text": "a" * 10_000}, "10,000 characters long"),
+    ({"text": "a" * 10_000}, "has 10,000 characters"),
     ({"text": "a\0b"}, "text: Null characters are not allowed."),
     ({"text": "a\ud800b"}, "text: Surrogate characters are not allowed"),
     ({"text": None, "image": "no base64!"}, "The image is not valid base64."),
@@ -611,14 +611,14 @@ def test_whoever_asks_too_often_is_told_when_to_go_on(api, settings):
     assert [knn(api, text="a boat").status_code for _ in range(3)] == [200, 200, 429]
     refused = knn(api, text="a boat")
     assert int(refused["Retry-After"]) >= 1
-    assert "more than 2 searches" in message(refused)
+    assert "the limit is 2 searches" in message(refused)
     asked = {"ids": [7], "indice_name": "postcards"}
     answers = [ask(api, "/metadata", asked) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 200, 429]
     settings.LIMITS |= {"search": ""}
     url = {"image_url": "http://localhost/postcards/7.jpg"}
     assert [knn(api, **url).status_code for _ in range(3)] == [200, 200, 429]
-    assert "searches by picture" in message(knn(api, **url))
+    assert "searches by image" in message(knn(api, **url))
     caches["limits"].clear()
 
 
@@ -642,7 +642,7 @@ def test_what_fails_before_a_view_is_asked_is_json_too(api, monkeypatch):
     api.raise_request_exception = False
     broken = api.get("/indices-list")
     assert broken.status_code == 500
-    assert "server's log" in message(broken)
+    assert "server log" in message(broken)
 
 
 # --- The many results of one search

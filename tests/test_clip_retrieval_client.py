@@ -121,6 +121,6 @@ def test_each_option_is_understood(ask, own, options, same):
 def test_what_is_refused_is_told_and_breaks_no_client(ask):
     """It looks at no status, and takes everything for JSON."""
     inside = ask(image="http://169.254.169.254/latest/meta-data")
-    assert inside == {"message": "Only public addresses of the internet are fetched."}
+    assert inside == {"message": "Only public internet addresses are allowed."}
     unknown = ask({"indice_name": "laion5B"}, text="a boat")
     assert unknown["message"].startswith("There is no dataset")

@@ -99,7 +99,7 @@ def test_a_hit_goes_into_a_new_collection_by_keyboard_and_out_again(mine):
         mine.get_by_role("button", name="New collection “By keyboard”")
     ).to_be_visible()
     mine.keyboard.press("Enter")
-    expect(toast(mine)).to_contain_text("Made “By keyboard” with 1 picture.")
+    expect(toast(mine)).to_contain_text("Created “By keyboard” with 1 picture.")
     expect(first).to_be_focused()
     # The first of the list has it now, and says so; Enter there takes it out.
     mine.keyboard.press("a")
@@ -108,9 +108,9 @@ def test_a_hit_goes_into_a_new_collection_by_keyboard_and_out_again(mine):
     expect(choice).to_have_count(1)
     expect(choice).to_contain_text("✓ in it")
     mine.keyboard.press("Enter")
-    expect(toast(mine)).to_contain_text("Took 1 picture out of “By keyboard”.")
+    expect(toast(mine)).to_contain_text("Removed 1 image from “By keyboard”.")
     mine.keyboard.press("u")
-    expect(toast(mine)).to_contain_text("All is as it was.")
+    expect(toast(mine)).to_contain_text("Undone.")
     settled(mine)
     mine.goto("/collections/")
     mine.get_by_role("link", name="By keyboard").click()
@@ -126,7 +126,7 @@ def test_a_hit_is_added_by_mouse_and_the_toast_undoes_it(mine):
     mine.locator("#collect .choice", has_text="By mouse").click()
     expect(toast(mine)).to_contain_text("Added 1 picture to “By mouse”.")
     mine.get_by_role("button", name="Undo").click()
-    expect(toast(mine)).to_contain_text("Took 1 picture out of “By mouse” again.")
+    expect(toast(mine)).to_contain_text("Removed 1 image from “By mouse” again.")
     mine.goto(address)
     expect_order(mine, 0, 1, 2)
 
@@ -169,16 +169,14 @@ def test_a_visitor_signs_in_and_goes_on_with_what_was_chosen(
     search(page, "a+cat")
     page.locator("#results .hit a.picture").first.focus()
     page.keyboard.press("a")
-    expect(page.locator("#collect")).to_contain_text(
-        "Collections are kept in an account"
-    )
+    expect(page.locator("#collect")).to_contain_text("Sign in to use collections")
     page.locator("#collect").get_by_role("link", name="Sign in").click()
     sign_in(page, live_server_process.password)
     expect(page).to_have_url(re.compile(r"/\?q=a\+cat"))
     expect(page.get_by_label("Find a collection, or name a new one")).to_be_focused()
     page.keyboard.type("Waited for me")
     page.keyboard.press("Enter")
-    expect(toast(page)).to_contain_text("Made “Waited for me” with 1 picture.")
+    expect(toast(page)).to_contain_text("Created “Waited for me” with 1 picture.")
     # It does not come back a second time.
     page.reload()
     expect(page.locator("#collect")).not_to_be_visible()
@@ -190,21 +188,19 @@ def test_a_visitor_signs_in_and_goes_on_with_what_was_chosen(
 def test_a_note_is_kept_while_it_is_typed(mine):
     address = made(mine, "Noted", range(2))
     mine.goto(address)
-    mine.get_by_label("Your note on picture 2").click()
+    mine.get_by_label("Your note on image 2").click()
     mine.keyboard.type("for the calendar")
     expect(toast(mine)).to_contain_text("Note saved.")
     mine.reload()
-    expect(mine.get_by_label("Your note on picture 2")).to_have_value(
-        "for the calendar"
-    )
+    expect(mine.get_by_label("Your note on image 2")).to_have_value("for the calendar")
 
 
 def test_a_note_is_kept_though_one_leaves_at_once(mine):
     address = made(mine, "Left", range(2))
     mine.goto(address)
-    mine.get_by_label("Your note on picture 1").fill("in a hurry")
+    mine.get_by_label("Your note on image 1").fill("in a hurry")
     mine.goto("/collections/")
-    note = mine.get_by_label("Your note on picture 1")
+    note = mine.get_by_label("Your note on image 1")
     for _ in range(20):
         mine.goto(address)
         if note.input_value() == "in a hurry":
@@ -217,7 +213,7 @@ def test_pictures_are_taken_out_and_come_back(mine):
     mine.goto(address)
     member(mine, 1).locator("a.picture").focus()
     mine.keyboard.press("Delete")
-    expect(toast(mine)).to_contain_text("Took 1 picture out of “Shrinking”.")
+    expect(toast(mine)).to_contain_text("Removed 1 image from “Shrinking”.")
     expect(mine.locator("#size")).to_have_text("3 pictures")
     expect_order(mine, 0, 2, 3)
     mine.get_by_role("button", name="Undo").click()
@@ -226,7 +222,7 @@ def test_pictures_are_taken_out_and_come_back(mine):
     mine.reload()
     expect_order(mine, 0, 1, 2, 3)
     member(mine, 2).locator(".grip").click()
-    mine.get_by_role("button", name="Take it out").click()
+    mine.get_by_role("button", name="Remove").click()
     expect(mine.locator("#size")).to_have_text("3 pictures")
 
 
@@ -255,12 +251,12 @@ def test_the_order_is_made_by_dragging_and_by_the_keyboard(mine):
     with mine.expect_response("**/move"):
         mine.keyboard.press("ArrowLeft")
     expect(grip).to_be_focused()
-    expect(mine.locator("#announcement")).to_have_text("Now at place 4")
+    expect(mine.locator("#announcement")).to_have_text("Now at position 4")
     with mine.expect_response("**/move"):
         mine.keyboard.press("End")
     expect_order(mine, 0, 3, 1, 2, 5, 4)
     grip.press("Enter")
-    mine.get_by_label("Move to place").fill("2")
+    mine.get_by_label("Move to position").fill("2")
     with mine.expect_response("**/move"):
         mine.keyboard.press("Enter")
     expect_order(mine, 0, 4, 3, 1, 2, 5)
@@ -283,7 +279,7 @@ def test_a_long_collection_goes_on_as_one_scrolls_and_by_its_link(mine):
 def test_a_collection_is_deleted_and_put_back(mine):
     mine.goto(made(mine, "Doomed", range(2)))
     mine.locator("summary", has_text="Edit").click()
-    mine.get_by_role("button", name="Delete the collection").click()
+    mine.get_by_role("button", name="Delete collection").click()
     mine.wait_for_url("**/collections/")
     expect(toast(mine)).to_contain_text("Deleted “Doomed”.")
     expect(mine.get_by_role("link", name="Doomed")).to_have_count(0)
@@ -294,13 +290,15 @@ def test_a_collection_is_deleted_and_put_back(mine):
 def test_a_shared_link_shows_the_collection_in_a_private_window(mine, opened):
     address = made(mine, "For friends", range(3))
     mine.goto(address)
-    mine.get_by_label("Your note on picture 1").fill("not for friends")
+    mine.get_by_label("Your note on image 1").fill("not for friends")
     expect(toast(mine)).to_contain_text("Note saved.")
     mine.locator("#share summary").click()
-    mine.get_by_label("Whoever has the link").check()
+    mine.get_by_label("Anyone with the link").check()
     mine.get_by_role("button", name="Apply").click()
-    expect(mine.locator(".messages")).to_contain_text("Whoever has the link sees it")
-    link = mine.get_by_label("The link to this collection").input_value()
+    expect(mine.locator(".messages")).to_contain_text(
+        "Anyone with the link can view it"
+    )
+    link = mine.get_by_label("Link to this collection").input_value()
     friend = opened()
     friend.goto(link)
     expect_order(friend, 0, 1, 2)
@@ -316,7 +314,7 @@ def test_a_search_inside_shows_the_nearest_first(mine):
     expect(mine.locator(".members")).to_have_attribute("data-order", "likeness")
     told = mine.locator(".members .similarity").all_inner_texts()
     assert told == sorted(told, reverse=True)
-    mine.get_by_role("link", name="Show all in their order").click()
+    mine.get_by_role("link", name="Clear").click()
     assert order_of(mine)[:3] == [0, 1, 2]
     mine.get_by_role("link", name="More like these").click()
     expect(mine.locator("#results .hit").first).to_be_visible()

@@ -63,8 +63,8 @@ def test_what_is_not_there_is_told_and_what_is_in_it_stays_one(
     answer = post(ada, address("add", made), items=items).json()
     assert (answer["new"], answer["there"], answer["unknown"]) == (1, 1, 2)
     assert answer["toast"]["text"] == (
-        "Added 1 picture to “boats”. 1 was in it already. "
-        "2 are not in the dataset any more."
+        "Added 1 picture to “boats”. 1 was already in it. 2 are no longer in the "
+        "dataset."
     )
     assert order_of(made) == [7, 8]
 
@@ -74,7 +74,7 @@ def test_adding_can_be_undone_and_takes_back_only_what_it_brought(
 ):
     made = collection(user, 7)
     answer = post(ada, address("add", made), items=as_items(7, 8, 9))
-    assert undone(ada, answer).json()["toast"]["text"].startswith("Took 2 pictures")
+    assert undone(ada, answer).json()["toast"]["text"].startswith("Removed 2 images")
     assert order_of(made) == [7]
     made.refresh_from_db()
     assert made.size == 1
@@ -96,7 +96,7 @@ def test_five_thousand_go_in_at_once_and_no_more(ada, user):
     made = collection(user)
     answer = post(ada, address("add", made), items=as_items(*range(5_001)))
     assert answer.status_code == 400
-    assert "Up to 5,000 pictures at a time" in answer.json()["detail"]
+    assert "Up to 5,000 images at a time" in answer.json()["detail"]
 
 
 def test_a_full_collection_says_so(ada, user, postcards_dataset, monkeypatch):
@@ -125,14 +125,14 @@ def test_the_dialog_lists_my_collections_and_which_have_it(
     collection(user, 2, name="one <b>")
     answer = post(ada, "/collections/choose", items=as_items(1, 2)).json()
     told = [(each["name"], each["has"], each["size"]) for each in answer["collections"]]
-    assert told == [("one <b>", 1, "1 picture"), ("both", 2, "2 pictures")]
+    assert told == [("one <b>", 1, "1 image"), ("both", 2, "2 images")]
 
 
 def test_a_new_collection_can_be_made_with_items_and_undone(
     ada, user, postcards_dataset
 ):
     answer = post(ada, "/collections/", name="new", items=as_items(1, 2))
-    assert answer.json()["toast"]["text"] == "Made “new” with 2 pictures."
+    assert answer.json()["toast"]["text"] == "Created “new” with 2 pictures."
     assert undone(ada, answer).status_code == 200
     assert ada.get(answer.json()["to"]).status_code == 404
 
@@ -177,7 +177,7 @@ def test_what_is_taken_out_comes_back_as_it_was(ada, user, postcards_dataset):
     post(ada, address("note", made), items=as_items(2), note="for the calendar")
     before = list(made.items.order_by("pk").values())
     answer = post(ada, address("remove", made), items=as_items(2, 3, 77))
-    assert answer.json()["toast"]["text"] == "Took 2 pictures out of “boats”."
+    assert answer.json()["toast"]["text"] == "Removed 2 images from “boats”."
     assert order_of(made) == [1, 4]
     assert undone(ada, answer).status_code == 200
     assert list(made.items.order_by("pk").values()) == before
@@ -198,7 +198,7 @@ def test_a_note_is_kept_and_a_long_one_refused(ada, user, postcards_dataset):
     assert post(ada, where, items=as_items(1), note=" one\ntwo ").status_code == 200
     assert made.items.get().note == "one\ntwo"
     answer = post(ada, where, items=as_items(1), note="x" * 2_001)
-    assert answer.json()["detail"] == "A note has up to 2,000 characters."
+    assert answer.json()["detail"] == "Use up to 2,000 characters for the note."
     assert post(ada, where, items=as_items(5), note="x").status_code == 400
     assert made.items.get().note == "one\ntwo"
 

@@ -60,7 +60,7 @@ def test_a_name_is_asked_for_and_nothing_typed_is_lost(ada):
     assert answer.status_code == 400
     assert "Give the collection a name." in html and "kept text" in html
     answer = post(ada, "/collections/", name="x" * 121)
-    assert answer.json() == {"detail": "A name has up to 120 characters."}
+    assert answer.json() == {"detail": "Use up to 120 characters for the name."}
 
 
 def test_the_list_is_sorted_and_goes_on(ada, user, monkeypatch):
@@ -135,7 +135,7 @@ def test_a_forged_cursor_is_refused_with_a_sentence(ada, user, postcards_dataset
     for cursor in ("x", "WzFd:1:2"):
         answer = ada.get(address("", made), {"cursor": cursor})
         assert answer.status_code == 400
-        assert "does not lead to a next page" in answer.content.decode()
+        assert "link to the next page is not valid" in answer.content.decode()
 
 
 def test_what_the_dataset_lost_is_marked_and_keeps_its_caption(
@@ -168,7 +168,7 @@ def test_what_must_not_be_shown_is_a_tombstone_and_leaves_exports(
     value = "999999" if kind == "item" else "https://a.example/p"
     takedowns.add(kind, [value], postcards_dataset if kind == "item" else None)
     html = ada.get(address("", made)).content.decode()
-    assert "Removed: this picture must not be shown" in html
+    assert "Removed: this image may no longer be shown" in html
     assert "secret" not in html and "a.example" not in html
     exported = b"".join(ada.get(address("json", made)).streaming_content).decode()
     assert "secret" not in exported and '"id": 1' in exported
@@ -229,8 +229,8 @@ def test_merging_joins_two_and_can_be_undone(ada, user, postcards_dataset):
     target, source = collection(user, 1, 2), collection(user, 2, 3, name="others")
     post(ada, address("note", source), items=as_items(3), note="mine")
     answer = post(ada, address("merge", target), source=source.pk)
-    assert (
-        answer.json()["toast"]["text"] == "Merged “others” into this: 1 picture more."
+    assert answer.json()["toast"]["text"] == (
+        "Merged “others” into this collection: added 1 image."
     )
     assert order_of(target) == [1, 2, 3]
     assert target.items.get(item=3).note == "mine"

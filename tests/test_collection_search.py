@@ -92,7 +92,7 @@ def test_members_that_are_gone_are_not_in_the_way(ada, user, postcards_dataset):
         assert shown(ada.get(address("", made), asked)) == [3]
     lost = filled(user, 2)
     html = ada.get(address("", lost), {"q": "a boat"}).content.decode()
-    assert "None of these pictures can be compared" in html
+    assert "None of these images can be compared" in html
 
 
 def test_the_least_alike_come_first(ada, user, postcards_dataset):

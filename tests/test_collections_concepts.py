@@ -56,13 +56,13 @@ def test_others_do_not_find_it(concept, name):
     from django.contrib.auth.models import AnonymousUser
 
     user = get_user_model().objects.create_user(name) if name else AnonymousUser()
-    with pytest.raises(NotFound, match="no such concept"):
+    with pytest.raises(NotFound, match="This concept does not exist"):
         searching.find(query(concept.pk), user)
 
 
 @pytest.mark.parametrize("concept_id", [uuid.uuid4(), "7", "", "\ud800"])
 def test_what_is_no_concept_is_not_found(postcards_dataset, owner, concept_id):
-    with pytest.raises(NotFound, match="no such concept"):
+    with pytest.raises(NotFound, match="This concept does not exist"):
         searching.find(query(concept_id), owner)
 
 

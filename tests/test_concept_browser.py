@@ -63,7 +63,7 @@ def test_a_search_is_refined_twice_and_the_history_goes_back_and_on(page, opened
     expect(page.locator("#refine")).to_be_hidden()
     mark(page, "p", 0, 1)
     mark(page, "x", 2)
-    expect(tally(page)).to_have_text("2 good, 1 bad")
+    expect(tally(page)).to_have_text("2 relevant, 1 not")
     one = refine(page)
     expect(current(page)).to_have_text("1")
     expect(page.locator("#q")).to_have_value("")
@@ -71,7 +71,7 @@ def test_a_search_is_refined_twice_and_the_history_goes_back_and_on(page, opened
     second = shown(page)
     assert second and not set(second) & set(first[:3])
     assert steps(page)[0] == "Start 2 of 3 good"
-    expect(tally(page)).to_have_text("2 good, 1 bad")  # the marks stay
+    expect(tally(page)).to_have_text("2 relevant, 1 not")  # the marks stay
 
     mark(page, "p", 0)
     mark(page, "x", 1)
@@ -108,27 +108,27 @@ def test_marks_by_mouse_are_listed_taken_back_and_outlast_a_reload(page):
     hit(page, 0).locator("[data-act=good]").click()
     hit(page, 1).hover()
     hit(page, 1).locator("[data-act=bad]").click()
-    expect(tally(page)).to_have_text("1 good, 1 bad")
+    expect(tally(page)).to_have_text("1 relevant, 1 not")
     thumbnails = page.locator("#refine .marks img")
     expect(thumbnails).to_have_count(2)
     for place in range(2):
         expect(thumbnails.nth(place)).to_have_js_property("complete", True)
         assert thumbnails.nth(place).evaluate("image => image.naturalWidth")
     page.reload()
-    expect(tally(page)).to_have_text("1 good, 1 bad")
+    expect(tally(page)).to_have_text("1 relevant, 1 not")
     expect(hit(page, 0)).to_have_attribute("data-mark", "good")
-    page.get_by_role("button", name=re.compile("^Unmark picture .* bad")).click()
-    expect(tally(page)).to_have_text("1 good, 0 bad")
+    page.get_by_role("button", name=re.compile("^Unmark image .* not relevant")).click()
+    expect(tally(page)).to_have_text("1 relevant, 0 not")
     assert hit(page, 1).get_attribute("data-mark") is None
     page.get_by_role("button", name="Clear", exact=True).click()
     expect(page.locator("#refine")).to_be_hidden()
     page.locator("#toasts button").click()
-    expect(tally(page)).to_have_text("1 good, 0 bad")
+    expect(tally(page)).to_have_text("1 relevant, 0 not")
     # Other words are another search, and have no marks yet.
     search(page, "dogs")
     expect(page.locator("#refine")).to_be_hidden()
     page.go_back()
-    expect(tally(page)).to_have_text("1 good, 0 bad")
+    expect(tally(page)).to_have_text("1 relevant, 0 not")
 
 
 def test_what_was_seen_comes_back_when_asked(page):
@@ -138,7 +138,7 @@ def test_what_was_seen_comes_back_when_asked(page):
     refine(page)
     assert not set(shown(page)) & set(first)
     page.locator("#refine .seen").click()
-    expect(page.locator("#refine .seen")).to_have_text("Hide what was seen")
+    expect(page.locator("#refine .seen")).to_have_text("Hide already seen")
     expect_settled(page)
     assert set(first[:2]) <= set(shown(page)[:4])
 
@@ -153,7 +153,7 @@ def test_the_last_of_two_rounds_asked_for_at_once_is_shown(page):
     page.keyboard.press("p")
     page.keyboard.press("r")
     expect(current(page)).to_have_text(re.compile("^2"))
-    expect(tally(page)).to_have_text("2 good, 0 bad")
+    expect(tally(page)).to_have_text("2 relevant, 0 not")
     assert [step.split()[0] for step in steps(page)] == ["Start", "1", "2", "2b"]
 
 
@@ -219,11 +219,11 @@ def test_a_round_is_saved_as_a_concept_and_searched_with(page, live_server_proce
             "hits => hits.map(hit => hit.dataset.item)"
         )
     ][:10] == boats
-    page.get_by_role("button", name="Go back to version 1").click()
+    page.get_by_role("button", name="Restore version 1").click()
     expect(page.locator(".versions li")).to_have_count(3)
 
     page.get_by_text("Edit", exact=True).click()
-    page.get_by_role("button", name="Delete the concept").click()
+    page.get_by_role("button", name="Delete concept").click()
     page.wait_for_url("**/concepts/")
     expect(page.locator("#toasts")).to_contain_text("Deleted “My boats”.")
     page.locator("#toasts button").click()

@@ -1,4 +1,4 @@
-"""Rounds of refining: what they make of marks, whose they are, and what they find."""
+"""Refinement rounds: what they make of marks, whose they are, and what they find."""
 
 import uuid
 from datetime import timedelta
@@ -229,8 +229,8 @@ def test_one_mark_of_an_item_counts_and_gone_items_do_no_harm(client):
 @pytest.mark.parametrize(
     ("given", "status", "said"),
     [
-        ({}, 400, "Mark at least one picture"),
-        ({"good": ["x"]}, 400, "not the numbers of items"),
+        ({}, 400, "Mark at least one image"),
+        ({"good": ["x"]}, 400, "These are not item IDs"),
         ({"good": [-1]}, 404, "no item -1"),
         ({"good": range(501)}, 400, "up to 500"),
         ({"good": range(300), "bad": range(300, 600)}, 400, "up to 500 marks"),
@@ -238,7 +238,11 @@ def test_one_mark_of_an_item_counts_and_gone_items_do_no_harm(client):
         ({"good": [1], "strength": "9"}, 400, "between 0.25 and 4"),
         ({"good": [1], "search": ""}, 400, "nothing to search for"),
         ({"good": [1], "search": "q=boats&dataset=none"}, 404, "no dataset"),
-        ({"good": [1], "search": f"concept={uuid.uuid4()}"}, 404, "no such concept"),
+        (
+            {"good": [1], "search": f"concept={uuid.uuid4()}"},
+            404,
+            "This concept does not exist",
+        ),
     ],
 )
 def test_bad_input_is_refused_with_a_sentence(client, given, status, said):

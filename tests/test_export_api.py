@@ -231,7 +231,7 @@ def test_embeddings_are_of_parquet_alone(api):
     answer = post(api, **boats_request(), form="csv", embeddings=True)
     assert answer.status_code == 400
     assert answer.json() == {
-        "detail": "Embeddings are exported as Parquet alone.",
+        "detail": "Embeddings can only be exported as Parquet.",
         "code": "bad_query",
     }
 

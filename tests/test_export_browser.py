@@ -76,7 +76,7 @@ def test_a_search_becomes_a_file_that_opens(signed_in, tmp_path):
     manifest = json.loads(downloaded(page, link, tmp_path).read_text())
     assert manifest["files"][0]["name"] == path.name
     first(page).get_by_role("button", name="Delete").click()
-    expect(page.locator(".messages")).to_contain_text("is deleted")
+    expect(page.locator(".messages")).to_contain_text("Deleted “")
 
 
 def test_a_large_one_is_watched_until_it_is_done(signed_in):
@@ -88,7 +88,7 @@ def test_a_large_one_is_watched_until_it_is_done(signed_in):
     page.goto("/exports/new?search=q%3Da%2Bcat")
     page.get_by_text("CSV", exact=True).click()
     page.get_by_role("button", name="Export", exact=True).click()
-    expect(page.locator(".messages")).to_contain_text("is being made")
+    expect(page.locator(".messages")).to_contain_text("Exporting “")
     page.evaluate("window.isTheSame = true")
     expect(first(page).locator(".state")).to_have_text(re.compile("Queued|Running"))
     expect(first(page).locator(".state")).to_have_text("Done")
@@ -120,7 +120,7 @@ def test_a_threshold_is_chosen_on_the_drawing(signed_in):
     field.fill("-1")
     expect(told).to_have_text("all 600")
     field.fill(str(hundredth))
-    page.get_by_label("Compare it with").select_option("text")
+    page.get_by_label("Compare with").select_option("text")
     expect(page).to_have_url(re.compile("field=text"))
     expect(page.locator("#at-least")).to_have_value("")
     page.locator(".ranks a", has_text="the 10 nearest").click()
@@ -154,4 +154,4 @@ def test_without_scripts_a_form_makes_one(opened, live_server_process):
     plain.get_by_role("button", name="Export", exact=True).click()
     expect(first(plain)).to_contain_text("List for img2dataset")
     # The postcards have addresses on this server alone.
-    expect(first(plain)).to_contain_text("left out: 600 without an address on the web")
+    expect(first(plain)).to_contain_text("left out: 600 without a public URL")

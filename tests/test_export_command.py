@@ -131,17 +131,20 @@ def test_the_same_words_go_on_and_others_are_refused(crowd, tmp_path, monkeypatc
     ("words", "why"),
     [
         (["dataset", "nowhere"], "There is no dataset named “nowhere”."),
-        (["dataset", "hostile", "--form", "csv", "--embeddings"], "Parquet alone"),
+        (
+            ["dataset", "hostile", "--form", "csv", "--embeddings"],
+            "only be exported as Parquet",
+        ),
         (["dataset", "hostile", "--filters", "boats"], "Only filters"),
         (["dataset", "hostile", "--filters", "heigth>3"], "heigth"),
-        (["search", "width>3", "--dataset", "hostile"], "only filters"),
+        (["search", "width>3", "--dataset", "hostile"], "needs more than filters"),
         (["search", "item:3", "--dataset", "hostile", "--limit", "0"], "10,000"),
         (["search", "item:99999", "--dataset", "hostile"], "no item 99999"),
         (["collection", uuid4(), "--user", "eve"], "There is no user “eve”."),
         (["collection", uuid4(), "--user", "ada"], "There is no such collection"),
         (
             [*("concept", uuid4(), "--dataset", "hostile", "--above"), 0, "--user=ada"],
-            "There is no such concept",
+            "This concept does not exist",
         ),
     ],
     ids=[

@@ -395,7 +395,7 @@ def test_what_cannot_be_exported_is_refused(
         ),
         (
             lambda: of_search(searched(concept="x"), user, unlimited, "csv"),
-            "no such concept",
+            "This concept does not exist",
         ),
         (lambda: of_search(query, user, unlimited, "csv", limit=0), "10,000"),
         (lambda: of_search(query, user, unlimited, "csv", limit=10_001), "10,000"),

@@ -133,7 +133,7 @@ def test_what_is_not_there_has_a_page_that_says_so(hers, way, status):
 def test_a_search_is_exported_as_it_stands_in_the_address(hers):
     address = "q=a+boat&nsfw=any&dataset=postcards"
     shown = text_of(hers.get(f"/exports/new?search={quote(address)}"))
-    assert "a boat" in shown and "not safe, too" in shown and "in Postcards" in shown
+    assert "a boat" in shown and "includes NSFW" in shown and "in Postcards" in shown
     done = started(hers, search=address, form="parquet", limit="50", embeddings="yes")
     assert (done.state, done.rows) == (State.DONE, 50)
     assert done.asked["what"]["filters"]["nsfw"] == "any"
@@ -157,7 +157,7 @@ def test_what_a_refined_search_leaves_out_is_told_before(hers, ada):
     key = round_(ada)
     Round.objects.filter(pk=key).update(seen=seen)
     address = f"concept={key}&dataset=postcards"
-    assert "3 pictures that it was made of, or that you have seen" in text_of(
+    assert "3 images used as examples or seen in earlier rounds" in text_of(
         hers.get(f"/exports/new?search={quote(address)}")
     )
     done = started(hers, search=address, limit="2000")
@@ -226,11 +226,17 @@ def test_the_form_is_there_while_the_engine_is_away(hers, boat, monkeypatch):
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"form": "xls"}, "Choose the form of the export."),
-        ({"at_least": "7"}, "The least similarity is a number between −1 and 1."),
-        ({"at_least": "nan"}, "The least similarity is a number between −1 and 1."),
-        ({"at_least": ""}, "Say how similar the pictures have to be at least."),
-        ({"min_width": "x"}, "The least width is a number of pixels."),
+        ({"form": "xls"}, "Choose an export format."),
+        (
+            {"at_least": "7"},
+            "The minimum similarity must be a number between −1 and 1.",
+        ),
+        (
+            {"at_least": "nan"},
+            "The minimum similarity must be a number between −1 and 1.",
+        ),
+        ({"at_least": ""}, "Enter a minimum similarity."),
+        ({"min_width": "x"}, "The minimum width must be a number of pixels."),
         ({"caption": "\0"}, "Null characters are not allowed."),
     ],
     ids=["form", "far", "nan", "none", "width", "nul"],
@@ -313,7 +319,7 @@ def test_what_is_at_work_is_asked_for_by_itself(hers, ada):
     Export.objects.filter(pk=row.pk).update(state=State.FAILED, error="No disk.")
     answer = hers.get(f"/exports/{row.pk}/", headers=HTMX)
     assert "hx-trigger" not in text_of(answer) and "No disk." in text_of(answer)
-    assert "could not be made" in answer["HX-Trigger"]
+    assert "failed" in answer["HX-Trigger"]
     plain = hers.get(f"/exports/{row.pk}/")
     assert plain["Location"] == f"/exports/#export-{row.pk}"
 
@@ -329,19 +335,19 @@ def test_one_is_cancelled_made_again_and_deleted(hers, monkeypatch):
     row = started(hers, search="q=a&dataset=postcards", limit="2")
     assert row.state == State.QUEUED
     where = f"/exports/{row.pk}"
-    assert "is cancelled" in text_of(hers.post(f"{where}/cancel", follow=True))
+    assert "Cancelled “a”" in text_of(hers.post(f"{where}/cancel", follow=True))
     monkeypatch.setattr(services, "SMALL", 2_000)
-    assert "“a” is done." in text_of(hers.post(f"{where}/again", follow=True))
+    assert "“a” is ready." in text_of(hers.post(f"{where}/again", follow=True))
     row.refresh_from_db()
     assert row.state == State.DONE
-    assert "is deleted" in text_of(hers.post(f"{where}/delete", follow=True))
+    assert "Deleted “a”" in text_of(hers.post(f"{where}/delete", follow=True))
     assert not Export.objects.exists()
 
 
 def test_what_comes_too_late_is_told_on_the_list(hers, ada):
     done = export(ada, State.DONE)
     page = text_of(hers.post(f"/exports/{done.pk}/cancel", follow=True))
-    assert "This export has ended already." in page and "<h1>Exports" in page
+    assert "This export has already ended." in page and "<h1>Exports" in page
     dropped = {**done.asked, "what": {"dataset": "gone"}}
     failed = export(ada, State.FAILED, asked=dropped)
     page = text_of(hers.post(f"/exports/{failed.pk}/again", follow=True))
@@ -354,7 +360,7 @@ def test_the_list_says_by_what_and_whether_filtered(hers, ada, boat):
     page = text_of(hers.get("/exports/"))
     wanted = "What is by its caption at least 0.99 similar to a concept, in Postcards"
     assert f"{wanted}, filtered" in page
-    assert "nothing fits what was asked for" in page
+    assert "no matching items" in page
     started(hers, dataset="postcards")
     assert "A dataset ·" in text_of(hers.get("/exports/"))
 

@@ -28,7 +28,7 @@ def opened(opened, live_server_process) -> Callable[..., Page]:
 
 def log_in(page: Page, password: str) -> None:
     page.goto("/admin/")
-    page.get_by_label("Name or e-mail").fill("admin")
+    page.get_by_label("Username or email").fill("admin")
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Sign in", exact=True).click()
     expect(page.get_by_role("heading", name="Site administration")).to_be_visible()
@@ -95,7 +95,7 @@ def test_staff_starts_an_import_and_sees_it_arrive(opened, second):
     assert any("/live?" in url for url in requests)
 
     page.goto("/?dataset=second&q=a+black+cat")
-    expect(page.locator("#results .summary")).to_contain_text("Nearest of 2,000")
+    expect(page.locator("#results .summary")).to_contain_text("Top matches from 2,000")
     first = page.locator("#results a.picture").first
     expect(first).to_have_attribute("href", re.compile(r"^/d/second/\d+$"))
     item = first.get_attribute("href").rpartition("/")[2]

@@ -240,7 +240,7 @@ def test_what_cannot_be_had_is_rejected_with_its_reason(
         "/cut": "",
     }
     lines = [f"{site.url}{path},{words(1)}" for path in expected]
-    expected |= {"ftp": "Only URLs that begin", "own": "public addresses"}
+    expected |= {"ftp": "Use a URL that begins", "own": "public addresses"}
     lines += ["ftp://example.org/a.jpg,x", "http://127.0.0.1/a.jpg,x"]
     expected |= {
         "none": "no address",
@@ -248,7 +248,7 @@ def test_what_cannot_be_had_is_rejected_with_its_reason(
         "long": "It has 3 cells;",
     }
     lines += [",no address", "https://example.org/a.jpg", "https://example.org/,a,b"]
-    expected |= {"nul": "can be read"}
+    expected |= {"nul": "URL is not valid"}
     lines += [f"{site.url}/postcards/\0.jpg,x"]
     (tmp_path / "list.csv").write_text("\n".join(["Image_URL,Caption", *lines, ""]))
     (shard,) = import_all(pictures)
@@ -412,7 +412,7 @@ def test_any_stretch_of_a_table_is_read_in_tables_of_one_size(tmp_path, name):
         ("a.csv", "", "is empty"),
         ("a.parquet", "PAR1", "is damaged"),
         ("[a]**b?.csv", "photo\nx\n", "no column that is known"),
-        ("a.txt", "http://example.org", "There is no list of pictures"),
+        ("a.txt", "http://example.org", "There is no list of images"),
     ],
 )
 def test_a_list_that_cannot_be_read_is_said_to_be_wrong(

@@ -122,12 +122,12 @@ def test_a_list_of_another_dataset_is_no_hindrance(tiny, tmp_path):
 def test_laion_shards_do_not_come_in_without_a_list(tiny, tmp_path):
     Dataset.objects.filter(pk=tiny.pk).update(without_removal_list=False)
     tiny.refresh_from_db()
-    with pytest.raises(InvalidQuery, match="Load a list"):
+    with pytest.raises(InvalidQuery, match="Import a removal list"):
         queue(tiny)
     assert tiny.shards.get().state == State.PENDING
     other = tiny_dataset(tmp_path, slug="other")
     takedowns.add("url", ["http://a/"], other)
-    with pytest.raises(InvalidQuery, match="Load a list"):
+    with pytest.raises(InvalidQuery, match="Import a removal list"):
         queue(tiny)
     takedowns.add("url", ["http://a/"], None)
     import_all(tiny)

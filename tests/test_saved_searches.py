@@ -92,7 +92,7 @@ def test_a_picture_keeps_its_embedding(client, ada, postcards_dataset):
     embedding = encode_embedding(vector)
     save(client, urlencode({"embedding": embedding, "dataset": "postcards"}))
     (search,) = saved(ada)
-    assert search.name == "A picture"
+    assert search.name == "An image"
     assert parse_qs(search.address)["embedding"] == [embedding]
     assert client.get(f"/?{search.address}").status_code == 200
 
@@ -388,7 +388,7 @@ def test_a_dataset_that_is_gone_is_told(client, ada, tiny):
     search = keep_tiny(client, ada)
     Dataset.objects.filter(slug="tiny").delete()
     page = client.get("/searches/")
-    assert "The dataset tiny is not here any more." in page.content.decode()
+    assert "The dataset tiny no longer exists." in page.content.decode()
     assert "no dataset named" in glance(client, search)
     send(client, "delete-search", search)
     assert not saved(ada)

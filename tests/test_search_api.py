@@ -240,7 +240,7 @@ def test_a_word_that_cannot_be_read_is_pointed_at(api):
 def test_a_concept_is_looked_up_for_who_asks(api, admin_user, monkeypatch):
     def lookup(concept, user, dataset):
         if (concept, user, dataset) != ("sea", admin_user, "postcards"):
-            raise NotFound("There is no such concept.")
+            raise NotFound("This concept does not exist or you cannot view it.")
         return concepts.ResolvedConcept((1.0,) + (0.0,) * 511, "sea")
 
     monkeypatch.setattr(concepts, "_lookup", lookup)
@@ -267,7 +267,11 @@ def test_an_item_shows_all_its_metadata(api):
         ({"terms": [{"text": "a"}], "filters": {"min_widht": 1}}, 400, "min_widht"),
         ({"terms": [{"text": "a"}], "filters": []}, 400, "dictionary"),
         ({"terms": [{"text": "a"}], "filters": None}, 400, "null"),
-        ({"terms": [{"text": "a"}], "filters": {"nsfw": "maybe"}}, 400, "safe or any"),
+        (
+            {"terms": [{"text": "a"}], "filters": {"nsfw": "maybe"}},
+            400,
+            "safe or any",
+        ),
         ({"terms": [{"text": "a"}], "filters": {"min_width": -1}}, 400, "pixels"),
         ({"terms": [{"text": "a"}], "filters": {"max_height": 2**33}}, 400, "pixels"),
         ({"terms": [{"text": "a"}], "filters": {"min_width": 0.5}}, 400, "integer"),
@@ -296,7 +300,7 @@ def test_an_item_shows_all_its_metadata(api):
         ({"terms": [{"embedding": ["x"] * 512}]}, 400, "number"),
         ({"terms": [{"image": "no base64!"}]}, 400, "base64"),
         ({"terms": [{"image": "aGVsbG8="}]}, 415, "not an image"),
-        ({"terms": [{"image": "aGVsbG8="}] * 5}, 400, "at most 4 images"),
+        ({"terms": [{"image": "aGVsbG8="}] * 5}, 400, "up to 4 images"),
         ({"terms": [{"image": MANY_SCANS}]}, 413, "more than 100 scans"),
         ({"terms": "a boat"}, 400, "list"),
         ({"terms": [["a"]]}, 400, "dictionary"),
@@ -402,7 +406,7 @@ def test_a_database_that_is_away_is_said_to_be(api, monkeypatch):
     assert answer.status_code == 503
     assert answer["Retry-After"] == "5"
     assert answer.json() == {
-        "detail": "The database does not answer.",
+        "detail": "The database is not responding.",
         "code": "unavailable",
     }
 

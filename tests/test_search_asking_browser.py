@@ -153,16 +153,16 @@ def choose(page: Page, *items: int) -> None:
 def test_several_pictures_are_shown_on_chips_of_their_own(page):
     page.goto("/")
     choose(page, EXAMPLE, 77)
-    expect(page).to_have_title("Like 2 pictures – laionweb")
+    expect(page).to_have_title("Like 2 images – laionweb")
     expect_settled(page)
-    assert chips(page) == ["+ your picture"] * 2
+    assert chips(page) == ["+ your image"] * 2
     previews = page.locator(".chip img")
     sources = [each.get_attribute("src") for each in previews.all()]
     assert len(set(sources)) == 2
     assert {EXAMPLE, 77} <= {*shown(page)[:10]}
     page.get_by_role("link", name="Like, turn it: a picture").nth(1).click()
     expect(page.locator(".chip.away img")).to_have_attribute("src", sources[1])
-    page.get_by_role("link", name="Remove the picture").first.click()
+    page.get_by_role("link", name="Remove image").first.click()
     expect(previews).to_have_count(1)
     expect(previews).to_have_attribute("src", sources[1])
 
@@ -186,7 +186,7 @@ def test_a_picture_pasted_into_the_box_joins_what_is_in_it(page):
     expect_preview(page)
     assert shown(page)[0] == 77
     with page.expect_file_chooser() as chooser:
-        page.get_by_role("button", name="+ Picture").click()
+        page.get_by_role("button", name="+ Image").click()
     chooser.value.set_files(
         {"name": "a.jpg", "mimeType": "image/jpeg", "buffer": picture(page)}
     )
@@ -200,7 +200,7 @@ def test_a_part_of_a_picture_is_searched_by_with_keys_and_mouse(page):
     whole, words = parameters(page)["embedding"], page.locator(".chip img")
     before = words.get_attribute("src")
     page.locator(".chip summary").click()
-    page.get_by_role("button", name="Crop the picture").click()
+    page.get_by_role("button", name="Crop image").click()
     frame = page.locator("#crop .part")
     expect(frame).to_be_focused()
     start = frame.bounding_box()
@@ -222,7 +222,7 @@ def test_a_part_of_a_picture_is_searched_by_with_keys_and_mouse(page):
     stage = page.locator("#crop canvas").bounding_box()
     box = frame.bounding_box()
     assert abs(box["x"] + box["width"] - stage["x"] - stage["width"]) < 4  # no further
-    page.get_by_role("button", name="Search with this part").click()
+    page.get_by_role("button", name="Search this area").click()
     expect(words).not_to_have_attribute("src", before)
     expect_settled(page)
     assert parameters(page)["embedding"] != whole
@@ -261,7 +261,7 @@ def test_on_a_phone_the_panel_is_a_sheet(opened):
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     page.get_by_label("Shape").select_option("portrait")
     expect(page).to_have_url(re.compile("orientation=portrait"))
-    expect(page.locator("#results")).to_contain_text("None of the 600 pictures")
+    expect(page.locator("#results")).to_contain_text("None of the 600 images")
     page.get_by_role("button", name="Apply").tap()
     expect(width).to_be_hidden()
     page.get_by_role("link", name="Without “portrait”").tap()
@@ -297,7 +297,7 @@ def test_the_cutoff_is_set_by_its_slider(page):
     expect_settled(page)
     expect(slider).to_be_focused()
     told = slider.get_attribute("aria-valuetext")
-    count = int(re.match(r"([\d,]+) of the 600 nearest reach", told)[1])
+    count = int(re.match(r"([\d,]+) of the top 600 reach", told)[1])
     expect(page.locator("#cutoff-count")).to_contain_text(f"{count} of the 600")
     cutoff = float(parameters(page)["cutoff"])
     filters = {"cutoff": cutoff, "dedupe": False}
@@ -312,7 +312,7 @@ def test_results_are_sorted_on_request(page):
     page.goto("/?q=a+boat")
     page.get_by_label("Sort").select_option("size")
     expect(page).to_have_url(re.compile("sort=size"))
-    expect(page.locator(".summary")).to_contain_text("The largest of the nearest")
+    expect(page.locator(".summary")).to_contain_text(", largest first")
     expect_settled(page)
     assert shown(page)[:FIRST] == found(page, {"text": "a boat"}, sort="size")
     page.go_back()
@@ -393,7 +393,7 @@ def test_nobody_is_kept_out_of_panel_chips_and_crop(page):
     choose(page, EXAMPLE)
     expect_preview(page)
     page.locator(".chip summary").click()
-    page.get_by_role("button", name="Crop the picture").click()
+    page.get_by_role("button", name="Crop image").click()
     expect(page.locator("#crop .part")).to_be_focused()
     expect_no_violations(page)
 

@@ -82,7 +82,7 @@ def test_words_find_pictures_that_show_what_they_say(page, words, wanted):
     first = shown(page)[:10]
     assert len(set(first)) == 10
     assert sum(wanted.fits(scene(page, item)) for item in first) >= 8
-    expect(page.locator("#announcement")).to_contain_text("Nearest of 600 pictures")
+    expect(page.locator("#announcement")).to_contain_text("Top matches from 600 images")
 
 
 def test_a_search_changes_the_results_and_leaves_the_page(page):
@@ -189,7 +189,7 @@ def test_captions_and_pictures_can_be_searched_at_once(page):
     page.goto("/")
     search(page, "a black cat")
     page.get_by_role("radio", name="Both").check()
-    expect(page.locator("#results .summary")).to_contain_text("pictures and captions")
+    expect(page.locator("#results .summary")).to_contain_text("images and captions")
     expect_settled(page)
     assert shown(page)[:FIRST] == found(page, {"text": "a black cat"}, field="both")
 
@@ -248,11 +248,11 @@ def test_a_ticked_filter_is_applied_at_once_and_goes_with_a_picture(page):
 def test_a_chip_takes_its_words_out_of_the_box(page):
     page.goto("/")
     search(page, "a boat -car nsfw:any")
-    assert chips(page) == ["+ a boat", "− car", "not safe, too"]
+    assert chips(page) == ["+ a boat", "− car", "includes NSFW"]
     page.get_by_role("link", name="Remove: car").click()
     expect(page.locator("#q")).to_have_value("a boat nsfw:any")
-    assert chips(page) == ["+ a boat", "not safe, too"]
-    page.get_by_role("link", name="Remove: not safe, too").click()
+    assert chips(page) == ["+ a boat", "includes NSFW"]
+    page.get_by_role("link", name="Remove: includes NSFW").click()
     expect(page.locator("#q")).to_have_value("a boat")
     expect(page.locator(".chip")).to_have_count(0)
     expect_settled(page)
@@ -273,7 +273,7 @@ def test_there_is_help_on_the_language(page):
     page.goto("/")
     help_text = page.get_by_text("like a red house, unlike a car")
     expect(help_text).to_be_hidden()
-    page.locator("summary[aria-label='What can be asked']").press("Enter")
+    page.locator("summary[aria-label='Search tips']").press("Enter")
     expect(help_text).to_be_visible()
     page.keyboard.press("Escape")
     expect(help_text).to_be_hidden()
@@ -320,7 +320,7 @@ def choose(page: Page, data: bytes, name: str = "picture.jpg") -> None:
 
 
 def expect_preview(page: Page) -> None:
-    expect(page.locator(".chip").first).to_contain_text("your picture")
+    expect(page.locator(".chip").first).to_contain_text("your image")
     preview = page.locator(".chip img")
     expect(preview).to_have_attribute("src", re.compile("^data:image/jpeg"))
     assert preview.evaluate("image => image.decode().then(() => image.naturalWidth)")
@@ -330,7 +330,7 @@ def expect_preview(page: Page) -> None:
 def test_a_picture_finds_its_own_item_first(page, way):
     page.goto("/")
     way(page, page.request.get(f"/postcards/{EXAMPLE}.jpg").body())
-    expect(page).to_have_title("Like a picture – laionweb")
+    expect(page).to_have_title("Like an image – laionweb")
     expect_settled(page)
     assert shown(page)[0] == EXAMPLE
     assert set(parameters(page)) == {"embedding", "dataset"}
@@ -346,13 +346,13 @@ def test_a_search_by_a_picture_can_be_refined_left_and_come_back_to(page):
     expect_preview(page)
     page.reload()
     expect_preview(page)
-    page.get_by_role("link", name="Remove the picture").click()
+    page.get_by_role("link", name="Remove image").click()
     expect(page.locator(".chip")).to_have_count(0)
     assert parameters(page) == {"q": "at night", "dataset": "postcards"}
     page.go_back()
     expect_preview(page)
     page.go_back()
-    expect(page).to_have_title("Like a picture – laionweb")
+    expect(page).to_have_title("Like an image – laionweb")
     expect_settled(page)
     assert shown(page)[0] == EXAMPLE
 
@@ -366,7 +366,7 @@ def test_a_picture_too_large_to_send_is_made_smaller_first(page):
     assert len(data.getvalue()) > 10 * 2**20
     page.goto("/")
     choose(page, data.getvalue(), "noise.png")
-    expect(page).to_have_title("Like a picture – laionweb")
+    expect(page).to_have_title("Like an image – laionweb")
     expect_preview(page)
 
 
@@ -376,7 +376,7 @@ def test_a_file_that_is_no_picture_is_refused_and_the_words_stay(page):
     page.locator("#q").fill("a black cat at")
     choose(page, b"no picture at all")
     alert = page.get_by_role("alert")
-    expect(alert).to_contain_text("This file is not an image that can be read")
+    expect(alert).to_contain_text("Could not read this file")
     expect(page.locator("#q")).to_have_value("a black cat at")
     assert parameters(page)["q"] == "a black cat"
     expect(page.locator("#announcement")).to_contain_text("not an image")
@@ -483,7 +483,7 @@ def test_a_picture_that_is_gone_is_replaced_by_its_caption(page):
     expect(first).to_have_class(re.compile("broken"))
     caption = page.locator("#results .caption").first.inner_text()
     said = first.evaluate("link => getComputedStyle(link, '::after').content")
-    assert said == f'"Picture not available: {caption}"'
+    assert said == f'"Image not available: {caption}"'
     provoked(page, "ERR_FAILED")
 
 
@@ -503,7 +503,7 @@ def test_a_server_that_does_not_answer_can_be_asked_again(page):
 
 def test_an_address_that_is_wrong_is_told_in_a_sentence(page):
     page.goto("/?q=a+boat&cursor=forged")
-    expect(page.get_by_role("alert")).to_contain_text("This cursor is not one")
+    expect(page.get_by_role("alert")).to_contain_text("This cursor is not valid")
     page.goto("/d/postcards/600")
     expect(page.get_by_role("alert")).to_contain_text("There is no item 600")
     provoked(page, "400", "404")
@@ -531,13 +531,13 @@ def test_all_of_it_works_without_javascript(opened):
     page.locator("#picture-file").set_input_files(
         {"name": "a.jpg", "mimeType": "image/jpeg", "buffer": picture}
     )
-    page.get_by_role("button", name="Search by the chosen picture").click()
-    expect(page).to_have_title("Like a picture – laionweb")
+    page.get_by_role("button", name="Search by the chosen image").click()
+    expect(page).to_have_title("Like an image – laionweb")
     expect(links.first).to_have_attribute("href", f"/d/postcards/{EXAMPLE}")
     page.locator("#q").fill("at night")
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile(r"q=at\+night.*embedding="))
-    page.get_by_role("link", name="Remove the picture").click()
+    page.get_by_role("link", name="Remove image").click()
     expect(page).not_to_have_url(re.compile("embedding="))
     page.get_by_label("Words in the caption").fill("moon")
     page.get_by_role("button", name="Apply").click()

@@ -165,7 +165,7 @@ def test_what_is_hidden_is_said(postcards_dataset):
     last = replace(last, hidden=Hidden(nsfw=1_200, duplicates=1, removed=3))
     said = query_options.remark("postcards", [first, last])
     assert re.sub(r"\d+\.\d", "0.1", said) == (
-        "150 of 2,000 items, in 0.1 s; 1,200 not safe hidden (--nsfw any shows them); "
+        "150 of 2,000 items, in 0.1 s; 1,200 NSFW hidden (--nsfw any shows them); "
         "1 near-duplicate folded (--no-dedupe shows them); 3 removed."
     )
 
@@ -177,13 +177,13 @@ def test_concepts_are_those_that_the_user_may_see(search, refused, monkeypatch):
     def lookup(concept, user, dataset):
         asked.append(user)
         if user != ada:
-            raise NotFound("There is no such concept among yours.")
+            raise NotFound("This concept does not exist or you cannot view it.")
         return concepts.ResolvedConcept((1.0,) * 512, "night")
 
     monkeypatch.setattr(concepts, "_lookup", lookup)
     words = "concept:12345678-1234-1234-1234-123456789abc"
     assert len(rows(search(words, "--user", "ada", "--limit", 3)[0])) == 3
-    assert refused(words) == ("There is no such concept among yours.", 1)
+    assert refused(words) == ("This concept does not exist or you cannot view it.", 1)
     assert asked == [ada, AnonymousUser()]
 
 
@@ -194,14 +194,17 @@ def test_concepts_are_those_that_the_user_may_see(search, refused, monkeypatch):
     ("arguments", "sentence"),
     [
         ([], "There is nothing to search for."),
-        (["nsfw:any"], "These are only filters: say what to look for, too."),
+        (["nsfw:any"], "Add words or an image: a search needs more than filters."),
         (["cat heigth>300"], "“heigth>300”: There is no filter “heigth”."),
-        (["cat -(boat"], "“(”: This parenthesis is not closed."),
+        (["cat -(boat"], "“(”: Close this parenthesis."),
         (["cat", "--dataset", "nowhere"], "There is no dataset named “nowhere”."),
         (["cat", "--user", "nobody"], "There is no user “nobody”."),
         (["--item", "99999999999"], "There is no item 99999999999 in this dataset."),
-        (["--item", "1", "--cutoff", "nan"], "The filter cutoff lies between"),
-        (["cat", "--min-width=-5"], "The filter min_width is a number of pixels."),
+        (["--item", "1", "--cutoff", "nan"], "Invalid filter: cutoff must be between"),
+        (
+            ["cat", "--min-width=-5"],
+            "Invalid filter: min_width must be a number of pixels.",
+        ),
         (["--image", "/nowhere.jpg"], "/nowhere.jpg cannot be read: No such file"),
         (["--image", "README.md"], "README.md: This file is not an image"),
         (["--image", "/dev/zero"], "/dev/zero: The image is larger than 10 MB"),

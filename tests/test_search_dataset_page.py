@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db
 
 def figures(**changed) -> dict:
     return {
-        "name": "pictures by words",
+        "name": "images by words",
         "asked": "words",
         "queries": 100,
         "width": 1000,
@@ -72,7 +72,7 @@ def test_the_page_tells_what_the_dataset_is(client, postcards_dataset):
     assert "/api/search?dataset=postcards&q=…" in page.text
     assert "manage.py evaluate postcards" in page.text
     assert page.all("a", "href", **{"class": "skip"}) == ["#main"]
-    assert "Skip to the pictures" not in page.text
+    assert "Skip to the images" not in page.text
 
 
 def test_the_last_evaluation_is_shown_with_its_figures(client, postcards_dataset):
@@ -80,8 +80,8 @@ def test_the_last_evaluation_is_shown_with_its_figures(client, postcards_dataset
     evaluated(postcards_dataset, figures(share=0.05))
     page = page_of(client, "postcards")
     assert "an old search" not in page.text
-    assert "pictures by words 5.00% 0.990 0.973 0.962 11 – 14 28 – 34" in page.text
-    assert "with 30 pictures and 100 captions of the dataset" in page.text
+    assert "images by words 5.00% 0.990 0.973 0.962 11 – 14 28 – 34" in page.text
+    assert "with 30 images and 100 captions of the dataset" in page.text
     assert "What to do" not in page.text
     assert not page.all("td", "class")
 

@@ -117,7 +117,7 @@ def test_a_graph_with_too_few_edges_is_told_apart_from_a_good_one(made):
 
 def figures(**changed) -> dict:
     return {
-        "name": "pictures by words",
+        "name": "images by words",
         "recall_10": 0.9494,
         "width": 1000,
         "ann_p50_ms": 11.4,

@@ -17,8 +17,8 @@ from search.errors import CannotFetch, InvalidQuery
 from search.fetch import MAX_PER_HOST, Limits, connection, fetch, target
 from search.fetch.connection import is_public
 
-REFUSED = "Only public addresses of the internet are fetched."
-UNREADABLE = "This is not a URL that can be read."
+REFUSED = "Only public internet addresses are allowed."
+UNREADABLE = "This URL is not valid."
 SHORT = Limits(seconds=0.5)
 PUBLIC = "93.184.215.14"
 
@@ -262,12 +262,12 @@ def test_three_redirects_are_followed_and_four_are_not(site: Site):
         ("http://169.254.169.254/latest/meta-data/", REFUSED),
         ("//127.0.0.1/", REFUSED),
         ("https://[::1]/", REFUSED),
-        ("http://127.0.0.1:22/", "ports 80 and 443"),
+        ("http://127.0.0.1:22/", "port 80 or 443"),
         ("file:///etc/passwd", "http:// or https://"),
         ("gopher://127.0.0.1:70/_x", "http:// or https://"),
-        ("http://[", "does not answer as the web does"),
+        ("http://[", "did not send a valid HTTP response"),
         ("http://a@b.c/", "user name"),
-        ("http://\xff/", "does not answer as the web does"),
+        ("http://\xff/", "did not send a valid HTTP response"),
     ],
 )
 def test_a_redirect_is_checked_like_the_first(
@@ -279,7 +279,7 @@ def test_a_redirect_is_checked_like_the_first(
 
 def test_a_redirect_without_a_target_is_a_status(site: Site):
     site.pages["/"] = lambda page: page.give(302)
-    assert refusal(site.url) == "127.0.0.1 answers with the status 302."
+    assert refusal(site.url) == "127.0.0.1 answered with status 302."
 
 
 # --- Limits
@@ -419,7 +419,7 @@ def test_one_host_is_asked_by_few_at_once(site: Site):
 @pytest.mark.parametrize("status", [404, 410, 429, 500, 503])
 def test_a_status_is_told(site: Site, status: int):
     site.pages["/"] = lambda page: page.give(status, b"sorry", Location="/else")
-    assert refusal(site.url) == f"127.0.0.1 answers with the status {status}."
+    assert refusal(site.url) == f"127.0.0.1 answered with status {status}."
 
 
 def test_a_body_shorter_than_told_is_refused(site: Site):
@@ -429,7 +429,7 @@ def test_a_body_shorter_than_told_is_refused(site: Site):
     )
     site.pages["/none"] = lambda page: None
     for name in ("length", "chunk", "none"):
-        sentence = "127.0.0.1 broke off before the end of the file."
+        sentence = "127.0.0.1 closed the connection before the end of the file."
         assert refusal(f"{site.url}/{name}") == sentence
 
 
@@ -453,14 +453,14 @@ def test_a_body_longer_than_told_ends_where_told(site: Site):
 def test_what_is_not_http_is_refused(site: Site, answer: bytes):
     site.pages["/"] = lambda page: page.wfile.write(answer)
     sentence = refusal(site.url)
-    assert "as the web does" in sentence or "broke off" in sentence
+    assert "valid HTTP response" in sentence or "closed the connection" in sentence
 
 
 def test_nobody_there_is_told(settings):
     with socket.create_server(("127.0.0.1", 0)) as closed:
         host = f"127.0.0.1:{closed.getsockname()[1]}"
     settings.FETCH_ALLOWED_HOSTS = [host]
-    assert refusal(f"http://{host}/") == "127.0.0.1 cannot be reached."
+    assert refusal(f"http://{host}/") == "Could not connect to 127.0.0.1."
 
 
 def test_an_unknown_name_is_told(monkeypatch):
@@ -494,10 +494,10 @@ def test_an_unknown_name_is_told(monkeypatch):
         ("http://user:password@example.org/", "user name"),
         ("http://example.org@127.0.0.1/", "user name"),
         ("http://@example.org/", "user name"),
-        ("http://example.org:22/", "ports 80 and 443"),
-        ("http://example.org:8080/", "ports 80 and 443"),
-        ("https://example.org:8443/", "ports 80 and 443"),
-        ("http://example.org:0/", "ports 80 and 443"),
+        ("http://example.org:22/", "port 80 or 443"),
+        ("http://example.org:8080/", "port 80 or 443"),
+        ("https://example.org:8443/", "port 80 or 443"),
+        ("http://example.org:0/", "port 80 or 443"),
         ("http://example.org:65616/", UNREADABLE),
         ("http://example.org:-1/", UNREADABLE),
         ("http://example.org:8o/", UNREADABLE),
@@ -746,4 +746,4 @@ def test_a_secure_server_that_drips_is_left_at_the_deadline(secure_site, trusted
 
 def test_a_plain_server_gives_no_secure_connection(site: Site):
     url = site.url.replace("http:", "https:")
-    assert refusal(url) == "127.0.0.1 cannot be reached."
+    assert refusal(url) == "Could not connect to 127.0.0.1."

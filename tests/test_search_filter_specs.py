@@ -82,7 +82,7 @@ def test_a_filter_is_a_word_of_the_box(every):
     for word in ("each=x", "each>7", "each:7"):
         with pytest.raises(UnreadableWord, match="This filter is written each=7"):
             parse(word)
-    with pytest.raises(UnreadableWord, match="The filter every is a number"):
+    with pytest.raises(UnreadableWord, match="Invalid filter: every must be a number"):
         parse("each=101")
     with pytest.raises(UnreadableWord, match="Is each=7 meant"):
         parse("eachh=7")
@@ -95,7 +95,7 @@ def test_a_filter_is_a_condition_in_sql(every):
 
 
 def test_a_filter_is_described_in_words(every, db):
-    assert describe_filters({"every": 7, "nsfw": "any"}) == "each 7th, not safe, too"
+    assert describe_filters({"every": 7, "nsfw": "any"}) == "each 7th, includes NSFW"
     assert canonical("?q=a&every=7").words(None) == ["a", "each 7th"]
 
 
@@ -155,7 +155,7 @@ def test_a_filter_narrows_searches_by_command(every, postcards_dataset):
 
     found = search("--every", "7")
     assert multiples([result["id"] for result in found["results"]])
-    with pytest.raises(CommandError, match="The filter every is a number"):
+    with pytest.raises(CommandError, match="Invalid filter: every must be a number"):
         search("--every", "0")
 
 

@@ -83,8 +83,8 @@ def test_the_panel_has_what_the_page_has_and_no_page_around_it(site):
         assert "/t/postcards/7/1280.webp" in html
         assert "/?item=7&amp;field=text&amp;dataset=postcards" in html
         assert 'data-copy="http://testserver/d/postcards/7"' in html
-    assert "<html" in page and "Nearest pictures" in page
-    assert "<html" not in panel and "Nearest pictures" not in panel
+    assert "<html" in page and "Similar images" in page
+    assert "<html" not in panel and "Similar images" not in panel
 
 
 def test_a_search_in_the_address_tells_why_and_leads_back(site):

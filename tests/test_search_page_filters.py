@@ -45,7 +45,7 @@ def test_filters_are_chosen_beside_the_box_and_stay(client):
     assert page.all("input", "checked", name="field") == [None]
     assert page.all("input", "checked", value="both") == [None]
     assert list(chips(page)) == [
-        "not safe, too",
+        "includes NSFW",
         "width ≥ 100",
         "height ≥ 200",
         "caption with “moon”",
@@ -129,7 +129,7 @@ def varied_search(varied, **parameters) -> Page:
 
 def test_what_is_hidden_is_counted_and_a_link_away(varied):
     page = varied_search(varied)
-    assert "1 not safe hidden · 2 near-duplicates folded" in page.text
+    assert "1 NSFW hidden · 2 near-duplicates hidden" in page.text
     assert 4 not in page.ids and len({1, 2, 3} & {*page.ids}) == 1
     links = [link for link in page.all("a", "href") if link.startswith("/?")]
     (unsafe,) = [link for link in links if "nsfw=any" in link]
@@ -146,7 +146,7 @@ def test_links_to_what_is_hidden_overrule_the_words(varied):
         (link,) = {
             link for link in page.all("a", "href") if name in link and "mode" in link
         }
-        assert chips(page).keys() >= {"safe only", "near-duplicates folded"}
+        assert chips(page).keys() >= {"safe only", "near-duplicates hidden"}
         assert Page(varied.get(link)).ids != page.ids
 
 
@@ -168,25 +168,25 @@ def test_a_removed_item_is_counted(varied):
 def test_few_results_are_said_to_be_all_that_pass(varied):
     page = varied_search(varied, q="width>124")
     assert page.ids and len(page.ids) == 5
-    assert "Only 5 pictures pass the filters" in page.text
+    assert "5 images match" in page.text
     page = varied_search(varied, q="width>128")
-    assert "Only 1 picture passes the filters" in page.text
-    assert "Nearest of 30 pictures" in varied_search(varied).text
+    assert "1 image matches" in page.text
+    assert "Top matches from 30 images" in varied_search(varied).text
 
 
 def test_no_results_have_a_reason_and_a_way_out(varied):
     page = varied_search(varied, q="width>900")
-    assert "None of the 30 pictures of Varied passes the filter." in page.text
+    assert "None of the 30 images in Varied match the filter." in page.text
     assert "Without “width ≥ 901”" in page.text
     page = varied_search(varied, q="width>900 site:a.org", min_height=1)
-    assert "passes all filters." in page.text
+    assert "match all filters." in page.text
     buttons = [
         link for link in page.all("a", "href", **{"class": "button"}) if "?" in link
     ]
     assert [urlsplit(address).query.count("site") for address in buttons] == [1, 0, 1]
     assert Page(varied.get(buttons[0])).ids
     page = varied_search(varied, q="width=104")
-    assert "All that was found is marked as not safe." in page.text
+    assert "All results are marked NSFW." in page.text
     show, *_ = page.all("a", "href", **{"class": "button"})
     assert Page(varied.get(show)).ids == [4]
 
@@ -240,13 +240,13 @@ def test_the_cutoff_stands_over_how_similar_the_candidates_are(varied):
     page = varied_search(varied, cutoff=edges[20], dedupe="no")
     assert len(page.ids) == reaching[20] < total
     page = relevance(varied, cutoff=edges[20], dedupe="no")
-    assert f"{reaching[20]} of the {total} nearest reach" in page.text
+    assert f"{reaching[20]} of the top {total} reach" in page.text
     (slider,) = [a for tag, a in page.elements if a.get("id") == "cutoff-slider"]
     assert slider["value"] == "20" and slider["data-total"] == str(total)
     page = varied_search(varied, cutoff=0.999)
     assert page.ids == []
     assert (
-        f"Nothing is as similar as 0.999: the nearest picture has {max(known):.3f}"
+        f"No image reaches similarity 0.999: the closest image has {max(known):.3f}"
         in (page.text)
     )
 
@@ -308,7 +308,7 @@ def unmarked(client, tmp_path):
 
 
 def test_safe_mode_veils_what_nobody_has_marked(unmarked):
-    notice = "This dataset does not say what is safe, so its pictures are blurred."
+    notice = "This dataset has no safety labels, so images are blurred."
     for parameters in ({}, {"item": 0}):
         page = search(unmarked, dataset="unmarked", **parameters)
         assert notice in page.text

@@ -33,12 +33,16 @@ def test_a_picture_keeps_the_choices_and_replaces_what_was_searched_for(client):
 
 
 REFUSED_PICTURES = {
-    "none": (b"hello", 415, "not an image that can be read"),
-    "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415, "not an image"),
+    "none": (b"hello", 415, "Could not read this file"),
+    "svg": (
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        415,
+        "Could not read this file",
+    ),
     "cut": (jpeg(1)[:200], 415, "damaged"),
     "bomb": (png_bomb(13_000), 413, "13000 × 13000 pixels"),
     "large": (bytes(10 * 2**20 + 1), 413, "larger than 10 MB"),
-    "empty": (b"", 400, "Choose a picture first."),
+    "empty": (b"", 400, "Choose an image first."),
 }
 
 
@@ -56,7 +60,7 @@ def test_a_bad_picture_is_refused_with_a_sentence(client, name):
 def test_a_form_without_a_picture_asks_for_one(client):
     answer = client.post("/search/picture", {"dataset": "postcards"})
     assert answer.status_code == 400
-    assert "Choose a picture first." in Page(answer).text
+    assert "Choose an image first." in Page(answer).text
 
 
 def test_a_picture_for_an_unknown_dataset_is_not_found(client):
@@ -86,7 +90,7 @@ def test_several_pictures_are_searched_by_at_once(client):
     assert {9, 123} <= {*Page(client.get(address)).ids[:10]}
     answer = sent(1, 2, 3, 4, 5)
     assert answer.status_code == 400
-    assert "at most 4 images" in Page(answer).text
+    assert "up to 4 images" in Page(answer).text
 
 
 def test_a_picture_can_join_what_is_searched_for(client):

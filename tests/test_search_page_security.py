@@ -26,7 +26,7 @@ def test_a_form_from_elsewhere_is_refused():
     stranger = Client(enforce_csrf_checks=True)
     answer = send_picture(stranger, jpeg(1))
     assert answer.status_code == 403
-    assert "This form is too old" in Page(answer).text
+    assert "This form has expired" in Page(answer).text
     (token,) = Page(stranger.get("/")).all("input", "value", name="csrfmiddlewaretoken")
     assert send_picture(stranger, jpeg(1), csrfmiddlewaretoken=token).status_code == 303
 

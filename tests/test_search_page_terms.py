@@ -27,7 +27,7 @@ def test_terms_in_the_address_have_signs_and_weights_of_their_own(client):
     ]
     assert page.ids == found(*terms)
     assert page.all("input", "value", name="item", form="search") == ["7", "-0.5:8"]
-    assert "Like 2 pictures – laionweb" in page.text
+    assert "Like 2 images – laionweb" in page.text
     without = [parse_qs(urlsplit(address).query) for address in removals(page)]
     assert [each.get("item") for each in without] == [
         ["-0.5:8"],
@@ -120,7 +120,7 @@ def concept(monkeypatch):
 
     def find(wanted, user, dataset):
         if (wanted, user.username, dataset) != (number, "ann", "postcards"):
-            raise NotFound("There is no such concept.")
+            raise NotFound("This concept does not exist or you cannot view it.")
         vector = decode_embedding(embedding_of(42))
         return concepts.ResolvedConcept(
             vector, "night boats", "/concepts/1", exclude=(42,)
@@ -147,7 +147,7 @@ def test_a_concept_is_a_term_for_those_who_may_see_it(
     for parameters in ({"concept": concept}, {"q": f"a boat -concept:{concept}"}):
         answer = client.get("/", parameters)
         assert answer.status_code == 404
-        assert "no such concept" in Page(answer).text
+        assert "This concept does not exist" in Page(answer).text
 
 
 # --- The query language
@@ -173,7 +173,7 @@ def test_chips_show_how_the_words_were_read_and_take_them_out(client):
         "boat": 'red house -car width>512 "moon" nsfw:any',
         "width ≥ 513": 'red house -car 2:boat "moon" nsfw:any',
         "caption with “moon”": "red house -car 2:boat width>512 nsfw:any",
-        "not safe, too": 'red house -car 2:boat width>512 "moon"',
+        "includes NSFW": 'red house -car 2:boat width>512 "moon"',
     }
     for words in ("+ red house × 1", "− car × 1", "+ boat × 2"):
         assert words in page.text

@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("postcards_dataset"
 def test_the_start_page_has_a_wall_of_pictures_and_examples_that_find_some(client):
     page = search(client)
     assert len(set(page.ids)) == 36
-    assert "A few of the 2,000 pictures of Postcards" in page.text
+    assert "A few of the 2,000 images in Postcards" in page.text
     examples = re.findall(
         r'<li><a href="(/\?q=[^"]+)" dir', client.get("/").content.decode()
     )
@@ -102,7 +102,7 @@ def test_words_show_the_nearest_pictures_with_their_captions(client):
     page = search(client, q="boats at night")
     assert page.ids == found(Term(text="boats at night"))
     assert page.all("input", "value", id="q") == ["boats at night"]
-    assert "Nearest of 2,000 pictures" in page.text
+    assert "Top matches from 2,000 images" in page.text
     assert "boats at night – laionweb" in page.text
     for item in page.ids[:5]:
         caption = service.item("postcards", item, SYSTEM).caption
@@ -140,14 +140,14 @@ def test_an_embedding_in_the_address_is_searched_for(client):
     page = search(client, embedding=embedding_of(42))
     assert page.ids[0] == 42
     assert page.all("input", "value", name="embedding") == [embedding_of(42)]
-    assert "Like a picture – laionweb" in page.text
+    assert "Like an image – laionweb" in page.text
 
 
 def test_captions_are_searched_where_the_address_says_so(client):
     page = search(client, q="a black cat", field="text")
     words = Term(text="a black cat")
     assert page.ids == found(words, field="text") != found(words)
-    assert "Nearest of 2,000 captions" in page.text
+    assert "Top matches from 2,000 captions" in page.text
     assert page.all("input", "checked", value="text", name="field") == [None]
     assert page.all("input", "checked", value="image", name="field") == []
 
@@ -273,7 +273,7 @@ def test_the_exact_check_says_how_many_of_the_nearest_the_index_found(client, gr
 
 
 def test_an_exact_check_of_an_exact_search_says_so(client):
-    assert "compared exactly already" in Page(check(client, q="a boat")).text
+    assert "already compared" in Page(check(client, q="a boat")).text
 
 
 def test_the_exact_check_shows_what_the_index_missed(client, monkeypatch):
@@ -321,33 +321,33 @@ REFUSED = [
     ({"q": "a boat", "dataset": "nope"}, 404, "no dataset"),
     ({"dataset": "nope"}, 404, "no dataset"),
     ({"item": "2000"}, 404, "no item 2000"),
-    ({"item": "zz", "q": "a boat"}, 400, "not the number of an item"),
-    ({"item": "-1"}, 400, "not the number of an item"),
+    ({"item": "zz", "q": "a boat"}, 400, "not an item ID"),
+    ({"item": "-1"}, 400, "not an item ID"),
     ({"item": "101:3"}, 400, "between −100 and 100"),
-    ({"item": ["1"] * 17}, 400, "at most 16 terms"),
-    ({"concept": "zz"}, 400, "not the id of a concept"),
-    ({"q": "concept:zz"}, 400, "id of a concept"),
+    ({"item": ["1"] * 17}, 400, "up to 16 terms"),
+    ({"concept": "zz"}, 400, "not a concept ID"),
+    ({"q": "concept:zz"}, 400, "concept ID"),
     ({"q": "a boat", "concept": "0" * 8 + 3 * "-0000" + "-" + "0" * 12}, 404, "oncept"),
-    ({"item": "9" * 30}, 400, "not the number of an item"),
-    ({"item": "9" * 5_000}, 400, "not the number of an item"),
+    ({"item": "9" * 30}, 400, "not an item ID"),
+    ({"item": "9" * 5_000}, 400, "not an item ID"),
     ({"embedding": "!!!"}, 400, "not base64url"),
     ({"embedding": "AAAA"}, 400, "not base64url"),
     ({"embedding": encode_embedding([1, 2])}, 400, "has 2 numbers"),
     ({"embedding": encode_embedding([0] * 512)}, 400, "no direction"),
     ({"embedding": NOT_FINITE}, 400, "not finite"),
-    ({"embedding": "A" * 12_001}, 400, "not readable"),
-    ({"q": "a boat", "field": "all"}, 400, "in captions or in both"),
-    ({"q": "a boat", "nsfw": "no"}, 400, "safe pictures or any"),
+    ({"embedding": "A" * 12_001}, 400, "cannot be read"),
+    ({"q": "a boat", "field": "all"}, 400, "images, captions or both"),
+    ({"q": "a boat", "nsfw": "no"}, 400, "must be “safe” or “any”"),
     ({"q": "a boat", "dedupe": "off"}, 400, "yes or no"),
-    ({"q": "a boat", "min_width": "wide"}, 400, "least width is a number"),
-    ({"q": "a boat", "min_height": "9" * 50}, 400, "least height is a number"),
+    ({"q": "a boat", "min_width": "wide"}, 400, "minimum width must be a number"),
+    ({"q": "a boat", "min_height": "9" * 50}, 400, "minimum height must be a number"),
     ({"q": "a boat", "site": "a b"}, 400, "a host such as"),
     ({"q": "a boat", "orientation": "round"}, 400, "landscape, portrait or square"),
     ({"q": "a boat orientation:round"}, 400, "orientation:landscape"),
-    ({"q": "a boat", "cutoff": "2"}, 400, "cutoff is a number between −1 and 1"),
-    ({"q": "a boat", "sort": "age"}, 400, "by similarity, by size"),
-    ({"q": "a boat", "caption": "?!"}, 400, "holds no word"),
-    ({"q": "width>5 nsfw:any"}, 400, "only filters"),
+    ({"q": "a boat", "cutoff": "2"}, 400, "cutoff must be a number between −1 and 1"),
+    ({"q": "a boat", "sort": "age"}, 400, "by similarity, size"),
+    ({"q": "a boat", "caption": "?!"}, 400, "has no words"),
+    ({"q": "width>5 nsfw:any"}, 400, "needs more than filters"),
     ({"q": "a http://127.0.0.1/1.jpg"}, 422, "address"),
     ({"q": "item:2000"}, 404, "no item 2000"),
     ({"q": "a boat", "mode": "fast"}, 400, "approximate or exact"),
@@ -376,8 +376,8 @@ def test_a_bad_address_is_refused_with_a_sentence(client, parameters, status, se
         ("/d/postcards/2000", "no item 2000"),
         ("/d/postcards/99999999999999999999999", "no item"),
         ("/d/nope/1", "no dataset"),
-        ("/nothing/here", "nothing at this address"),
-        ("/d/postcards/x", "nothing at this address"),
+        ("/nothing/here", "no page at this address"),
+        ("/d/postcards/x", "no page at this address"),
     ],
 )
 def test_what_does_not_exist_is_not_found(client, path, sentence):

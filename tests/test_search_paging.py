@@ -215,7 +215,7 @@ def test_a_cursor_says_when_it_cannot_go_on(flock):
     page = first_page("flock", vector_of(flock), limit=10)
     with pytest.raises(InvalidQuery, match="another dataset"):
         load(page.next, "crowd")
-    with pytest.raises(InvalidQuery, match="not one that a search gave"):
+    with pytest.raises(InvalidQuery, match="cursor is not valid"):
         load(page.next[:-2] + "xx", "flock")
     cache.clear()
     with pytest.raises(InvalidQuery, match="expired"):

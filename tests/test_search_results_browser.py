@@ -109,10 +109,10 @@ def test_pictures_come_small_from_this_site_and_only_when_they_are_near(page):
 
 def test_layout_and_size_can_be_chosen_and_are_remembered(results):
     before = columns(results)
-    results.get_by_role("button", name="All of one size").click()
+    results.get_by_role("button", name="Equal tiles").click()
     box = hits(results).first.locator(".frame").bounding_box()
     assert box["width"] / box["height"] == pytest.approx(4 / 3, abs=0.02)
-    size = results.get_by_label("Size of the pictures")
+    size = results.get_by_label("Image size")
     size.focus()
     for _ in range(8):
         size.press("ArrowRight")
@@ -120,7 +120,7 @@ def test_layout_and_size_can_be_chosen_and_are_remembered(results):
     chosen = columns(results)
     results.reload()
     assert columns(results) == chosen
-    expect(results.get_by_role("button", name="All of one size")).to_have_attribute(
+    expect(results.get_by_role("button", name="Equal tiles")).to_have_attribute(
         "aria-pressed", "true"
     )
 
@@ -160,8 +160,8 @@ def test_pictures_that_are_gone_are_told_by_their_caption_and_counted(page):
     expect(broken).to_have_count(gone)
     caption = broken.first.get_attribute("data-caption")
     said = broken.first.evaluate("link => getComputedStyle(link, '::after').content")
-    assert said == f'"Picture not available: {caption}"'
-    expect(page.locator(".gone")).to_have_text(f"{gone} pictures on this page are gone")
+    assert said == f'"Image not available: {caption}"'
+    expect(page.locator(".gone")).to_have_text(f"{gone} images couldn’t be loaded")
     page.complaints[:] = [text for text in page.complaints if "404" not in text]
 
 
@@ -222,7 +222,7 @@ def test_a_veiled_picture_shows_itself_when_asked_and_can_be_hidden_again(result
     expect_detail(results, ids(results)[1])
     assert large.evaluate(blurred)
     results.keyboard.press("Escape")
-    hits(results).first.get_by_role("button", name="Hide this picture").click()
+    hits(results).first.get_by_role("button", name="Hide this image").click()
     assert picture.evaluate(blurred)
 
 
@@ -266,7 +266,7 @@ def test_letters_do_with_a_picture_what_they_say(results):
     assert all(event["items"] == one for event in told(results, "mark"))
     assert told(results, "collect")[-1] == {"items": one}
     results.keyboard.press("?")
-    expect(results.locator("#keys")).to_contain_text("Good: more of this kind")
+    expect(results.locator("#keys")).to_contain_text("Relevant: more like this")
 
 
 def test_a_mark_shows_on_its_picture_and_by_its_button(results):
@@ -375,7 +375,7 @@ def test_a_click_shows_the_picture_large_with_all_that_is_known_of_it(results):
     expect(panel.locator("dl")).to_contain_text(about["metadata"]["md5"])
     large = panel.locator(".large img")
     assert large.evaluate("i => i.decode().then(() => i.naturalWidth)") == 640
-    source = panel.get_by_role("link", name="Open source")
+    source = panel.get_by_role("link", name="View original")
     assert source.get_attribute("rel") == "noopener noreferrer nofollow"
     why = panel.locator(".why")
     expect(why.locator(".term")).to_have_text(["boats", "− snow"])
@@ -396,7 +396,7 @@ def test_the_panel_has_an_address_that_back_leaves_and_a_reload_shows(results):
     expect(results).to_have_url(re.compile(rf"/d/postcards/{numbers[1]}\?q=boats"))
     results.keyboard.press("ArrowRight")
     expect_detail(results, numbers[2])
-    results.get_by_role("button", name="Previous picture").click()
+    results.get_by_role("button", name="Previous image").click()
     expect_detail(results, numbers[1])
     results.keyboard.press("ArrowRight")
     expect_detail(results, numbers[2])
@@ -437,7 +437,7 @@ def test_from_the_panel_one_searches_on_and_comes_back(results):
 def test_the_panel_turns_on_to_pictures_that_were_not_loaded_yet(results):
     results.keyboard.press("Escape")
     hits(results).nth(39).locator("a.picture").click()
-    results.get_by_role("button", name="Next picture").click()
+    results.get_by_role("button", name="Next image").click()
     expect(hits(results)).not_to_have_count(40)
     expect_detail(results, ids(results)[40])
 

@@ -460,7 +460,7 @@ def test_pages_hide_a_dataset_that_is_unsafe_in_safe_mode(ada, mixed):
         page = Page(ada.get("/", {"dataset": "mixed"} | query))
         assert not [each for _, each in page.elements if "data-item" in each]
     page = Page(ada.get("/", WITH))
-    assert "All that was found is marked as not safe." in page.text
+    assert "All results are marked NSFW." in page.text
 
 
 @imported

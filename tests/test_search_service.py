@@ -192,7 +192,7 @@ def test_an_item_comes_with_its_scene(postcards_dataset):
         ([{"embedding": (1e300,) * 512}], {}, "no direction"),
         ([{"text": "a", "weight": float("inf")}], {}, "weight"),
         ([{"text": "a"}, {"text": "a", "weight": -1.0}], {}, "cancel each other"),
-        ([{"text": "a"}] * 17, {}, "at most 16"),
+        ([{"text": "a"}] * 17, {}, "up to 16"),
         ([{"text": "a"}], {"field": "caption"}, "image, text or both"),
         ([{"text": "a"}], {"mode": "fast"}, "ann or exact"),
         ([{"text": "a"}], {"limit": 0}, "1 to 100"),
@@ -218,8 +218,8 @@ def test_a_bad_query_is_refused_with_a_sentence(
         ({"license": "a" * 1_001}, "longer"),
         ({"site": "https://flickr.com/"}, "a host"),
         ({"exclude": tuple(range(5_001))}, "At most 5,000"),
-        ({"exclude": (-1,)}, "no item's id"),
-        ({"exclude": (2**70,)}, "no item's id"),
+        ({"exclude": (-1,)}, "an invalid item ID"),
+        ({"exclude": (2**70,)}, "an invalid item ID"),
     ],
 )
 def test_a_bad_filter_is_refused_with_a_sentence(filters, sentence):

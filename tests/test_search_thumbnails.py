@@ -204,7 +204,7 @@ def test_where_visitors_need_an_account_no_proxy_keeps_pictures(
         ("/t/gallery/99999999999999999999/320.webp", "no item"),
         ("/t/other/0/320.webp", "no dataset"),
         ("/t/gallery/0/321.webp", "160, 320, 640, 1280"),
-        (f"/t/gallery/{NOWHERE}/320.webp", "no address"),
+        (f"/t/gallery/{NOWHERE}/320.webp", "no image URL"),
     ],
 )
 def test_what_is_not_there_is_not_found(client, site, path, word):
@@ -235,7 +235,7 @@ def test_our_own_pictures_are_drawn_without_asking_anybody(client, site, setting
         ("/drawing.svg", False, "not an image"),
         ("/bomb.png", False, "13000 × 13000"),
         ("/huge", False, "larger than 10 MB"),
-        ("/inwards", False, "Only public addresses"),
+        ("/inwards", False, "Only public internet addresses"),
         ("/drip", True, "took longer"),
         ("/busy", True, "status 503"),
     ],

@@ -161,7 +161,7 @@ def test_any_caption_can_be_indexed(caption):
 
 def test_a_caption_filter_needs_a_word():
     for signs in ("“…”", "™", "🦊", "–", "\u0301", "\ufeff", "''"):
-        with pytest.raises(InvalidQuery, match="holds no word"):
+        with pytest.raises(InvalidQuery, match="has no words"):
             Filters(caption=signs)
 
 

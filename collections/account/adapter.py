@@ -8,7 +8,7 @@ class Adapter(DefaultAccountAdapter):
 
     error_messages = DefaultAccountAdapter.error_messages | dict.fromkeys(
         ("username_password_mismatch", "email_password_mismatch"),
-        "The name and the password do not belong together.",
+        "Wrong username or password.",
     )
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:

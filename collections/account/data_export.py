@@ -39,15 +39,15 @@ EXCLUDED = {
 CHUNK_ROWS = 2_000
 CHUNK_BYTES = 64 * 1024
 ABOUT = """\
-Everything that laionweb keeps of {name}.
+All data that laionweb stores about {name}.
 
-account.json          the account itself
-*.json                what you have several of, one row each
-*/*.json              one file each, with what belongs to it inside
-                      of pictures that must not be shown any more, and of all while
-                      the search engine is away, without address and caption
-vectors/*.npy         embeddings, as NumPy reads them: float32, of unit length;
-                      the JSON files name them
+account.json          the account
+*.json                lists, one row per entry
+*/*.json              one file per object, with everything that belongs to it;
+                      removed images have no URL or caption, nor has any image
+                      while the search engine is unavailable
+vectors/*.npy         embeddings for NumPy: float32, of unit length;
+                      the JSON files refer to them
 """
 
 

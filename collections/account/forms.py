@@ -10,7 +10,7 @@ from ..models import Token
 from .services import is_last_superuser
 from .tokens import MAX_TOKENS
 
-LIFETIMES = {"30": "30 days", "90": "90 days", "365": "a year", "": "until I revoke it"}
+LIFETIMES = {"30": "30 days", "90": "90 days", "365": "1 year", "": "never"}
 
 
 def _use_labels(form: forms.Form, labels: dict[str, str]) -> None:
@@ -26,7 +26,7 @@ def _use_labels(form: forms.Form, labels: dict[str, str]) -> None:
 class SignInForm(allauth.LoginForm):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        _use_labels(self, {"login": "Name or e-mail"})
+        _use_labels(self, {"login": "Username or email"})
         self.fields["login"].widget.attrs["autocomplete"] = "username"
         self.fields["password"].help_text = ""  # the page has the link
 
@@ -34,34 +34,37 @@ class SignInForm(allauth.LoginForm):
 class SignUpForm(allauth.SignupForm):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        _use_labels(self, {"username": "Name", "email": "E-mail"})
-        self.fields["password1"].help_text = "At least 8 characters, none too common."
+        _use_labels(self, {"username": "Username", "email": "Email"})
+        hint = "At least 8 characters; avoid common passwords."
+        self.fields["password1"].help_text = hint
 
 
 class ForgottenForm(allauth.ResetPasswordForm):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        _use_labels(self, {"email": "E-mail"})
+        _use_labels(self, {"email": "Email"})
 
 
 class NewPasswordForm(allauth.ResetPasswordKeyForm):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        _use_labels(self, {"password1": "New password", "password2": "The same again"})
+        _use_labels(
+            self, {"password1": "New password", "password2": "Confirm new password"}
+        )
 
 
 class ChangePasswordForm(allauth.ChangePasswordForm):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        again = {"password1": "New password", "password2": "The same again"}
-        _use_labels(self, {"oldpassword": "Password until now"} | again)
+        again = {"password1": "New password", "password2": "Confirm new password"}
+        _use_labels(self, {"oldpassword": "Current password"} | again)
         self.fields["oldpassword"].help_text = ""
 
 
 class ChangeEmailForm(allauth.AddEmailForm):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        _use_labels(self, {"email": "New e-mail"})
+        _use_labels(self, {"email": "New email"})
 
 
 class TokenForm(forms.Form):
@@ -69,18 +72,18 @@ class TokenForm(forms.Form):
 
     name = forms.CharField(
         max_length=Token._meta.get_field("name").max_length,
-        label="What it is for",
+        label="Token name",
         error_messages={
-            "required": "Give the token a name, so that you know it later.",
-            "max_length": "Up to 80 characters for the name.",
+            "required": "Give the token a name.",
+            "max_length": "Use up to 80 characters.",
         },
     )
     days = forms.ChoiceField(
         required=False,
         choices=list(LIFETIMES.items()),
         initial="90",
-        label="Lasts",
-        error_messages={"invalid_choice": "Choose how long the token lasts."},
+        label="Expires",
+        error_messages={"invalid_choice": "Choose when the token expires."},
     )
 
     def __init__(self, *args: Any, user: Any, **kwargs: Any):
@@ -90,7 +93,7 @@ class TokenForm(forms.Form):
     def clean(self) -> dict[str, Any] | None:
         if Token.objects.owned_by(self.user).count() >= MAX_TOKENS:
             raise forms.ValidationError(
-                f"You have {MAX_TOKENS} tokens. Revoke one before you make another."
+                f"You have {MAX_TOKENS} tokens. Revoke one before you create another."
             )
         return super().clean()
 
@@ -108,7 +111,7 @@ class DeletionForm(forms.Form):
         label="Your password",
         strip=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
-        error_messages={"required": "Type your password to delete the account."},
+        error_messages={"required": "Enter your password to delete the account."},
     )
 
     def __init__(self, *args: Any, user: Any, **kwargs: Any):
@@ -117,12 +120,12 @@ class DeletionForm(forms.Form):
 
     def clean_password(self) -> str:
         if not self.user.check_password(self.cleaned_data["password"]):
-            raise forms.ValidationError("That is not your password.")
+            raise forms.ValidationError("Wrong password.")
         return self.cleaned_data["password"]
 
     def clean(self) -> dict[str, Any] | None:
         if is_last_superuser(self.user):
             raise forms.ValidationError(
-                "You are the last admin here. Make another one before you go."
+                "You are the last admin of this site. Make another user an admin first."
             )
         return super().clean()

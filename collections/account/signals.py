@@ -15,8 +15,8 @@ EVENTS: dict[Signal, str] = {
     auth.user_logged_out: "signed out",
     account.password_changed: "changed their password",
     account.password_reset: "has a new password by mail",
-    account.email_changed: "changed their e-mail address",
-    account.email_confirmed: "confirmed an e-mail address",
+    account.email_changed: "changed their email address",
+    account.email_confirmed: "confirmed an email address",
 }
 
 

@@ -26,7 +26,7 @@ class ApiTokenAuthentication(TokenAuthentication):
         tokens = Token.objects.select_related("owner").filter(digest=digest(key))
         found = tokens.first()
         if not found or found.has_expired or not found.owner.is_active:
-            raise AuthenticationFailed("This token is not valid, or no longer.")
+            raise AuthenticationFailed("This token is invalid or has expired.")
         record_use(found)
         return found.owner, found
 

@@ -67,8 +67,8 @@ def revoke_token(request: HttpRequest, token: str) -> HttpResponse:
 def history(request: HttpRequest) -> HttpResponse:
     keeps = request.POST.get("keeps") == "yes"
     set_keeps_history(request.user, keeps)
-    text = "are remembered from now on." if keeps else "are no longer remembered."
-    messages.success(request, f"Your searches {text}")
+    text = "on" if keeps else "off"
+    messages.success(request, f"History is {text}.")
     return redirect("account")
 
 
@@ -105,7 +105,7 @@ def delete(request: HttpRequest) -> HttpResponse:
     except LastSuperuser:
         return _deletion(request, form, status=409)
     logout(request)
-    messages.success(request, "Your account and all that was in it are deleted.")
+    messages.success(request, "Your account and its data were deleted.")
     return redirect("search")
 
 

@@ -116,5 +116,5 @@ def _main_dataset(collection: Collection, user: AnyUser) -> str:
     counts = items.values_list("dataset").annotate(count=Count("pk"))
     main = counts.order_by("-count").first()
     if main is None:
-        raise NotFound("There are no pictures in this collection yet.")
+        raise NotFound("This collection has no images yet.")
     return main[0]

@@ -76,13 +76,13 @@ def _summary(added: members.Added, name: str) -> str:
     if new:
         sentences = [f"Added {counted(new)} to “{name}”."]
     else:
-        sentences = [f"Nothing was added to “{name}”."]
+        sentences = [f"Nothing added to “{name}”."]
     if present:
         was = "was" if present == 1 else "were"
-        sentences.append(f"{present:,} {was} in it already.")
+        sentences.append(f"{present:,} {was} already in it.")
     if unknown:
         are = "is" if unknown == 1 else "are"
-        sentences.append(f"{unknown:,} {are} not in the dataset any more.")
+        sentences.append(f"{unknown:,} {are} no longer in the dataset.")
     return " ".join(sentences)
 
 
@@ -93,7 +93,7 @@ def remove(request: HttpRequest, key: UUID) -> HttpResponse:
     """Remove items."""
     collection = lock_owned(Collection, request.user, key)
     removed = members.remove(collection, read(request.POST.get("items", "")))
-    text = f"Took {counted(len(removed))} out of “{collection.name}”."
+    text = f"Removed {counted(len(removed))} from “{collection.name}”."
     undo = _undo(collection, "removed", removed)
     return success(request, text, _page(key), undo, size=collection.pictures())
 
@@ -115,7 +115,7 @@ def move(request: HttpRequest, key: UUID) -> HttpResponse:
 def _anchor(form: Mapping[str, str]) -> ItemKey | int | None:
     if place := form.get("place"):
         if not (place.isascii() and place.isdigit() and len(place) < 9):
-            raise InvalidQuery("A place is a number, counted from 1.")
+            raise InvalidQuery("A position must be a number from 1.")
         return int(place)
     return read(form["anchor"])[0] if form.get("anchor") else None
 
@@ -128,7 +128,7 @@ def note(request: HttpRequest, key: UUID) -> HttpResponse:
     keys = read(request.POST.get("items", ""))
     member = rows_of(collection.items.visible_to(request.user), keys).first()
     if member is None:
-        raise InvalidQuery("This picture is not in the collection any more.")
+        raise InvalidQuery("This image is no longer in the collection.")
     check_form(NoteForm(request.POST, instance=member))
     member.save(update_fields=["note"])
     return JsonResponse({"note": member.note})
@@ -142,7 +142,9 @@ def choose_cover(request: HttpRequest, key: UUID) -> HttpResponse:
     cover = read(request.POST["items"])[0] if request.POST.get("items") else None
     before = collection.cover_id
     services.choose_cover(collection, cover, request.user)
-    text = "This picture is the cover now." if cover else "The first four are shown."
+    text = (
+        "Cover set to this image." if cover else "Cover set to the first four images."
+    )
     return success(request, text, _page(key), cover=before)
 
 
@@ -151,11 +153,11 @@ def choose_cover(request: HttpRequest, key: UUID) -> HttpResponse:
 def merge(request: HttpRequest, key: UUID) -> HttpResponse:
     """Move the items of another collection into this one and delete that one."""
     target = find_owned(Collection, request.user, key)
-    wrong = InvalidQuery("Choose the collection to be merged into this.")
+    wrong = InvalidQuery("Choose a collection to merge into this one.")
     source_id = parse_uuid(request.POST.get("source", ""), wrong)
     source = find_owned(Collection, request.user, source_id)
     batch, new = services.merge(request.user, key, source_id)
-    text = f"Merged “{source.name}” into this: {counted(new)} more."
+    text = f"Merged “{source.name}” into this collection: added {counted(new)}."
     undo = _undo(target, "merged", (batch, source_id))
     return success(request, text, _page(key), undo)
 
@@ -168,17 +170,17 @@ def undo(request: HttpRequest, key: UUID) -> HttpResponse:
     collection = lock_owned(Collection, request.user, key)
     token = request.POST.get("token", "")
     change, value = undo_tokens.load(request.user, f"collection:{key}", token)
-    text = "All is as it was."
+    text = "Undone."
     if change == "added":
         removed = members.undo_add(collection, value)
-        text = f"Took {counted(removed)} out of “{collection.name}” again."
+        text = f"Removed {counted(removed)} from “{collection.name}” again."
     elif change == "removed":
         members.undo_remove(collection, value)
     elif change == "moved":
         members.set_positions(collection, value)
     else:
         services.unmerge(request.user, collection, *value)
-        text = "Taken apart again."
+        text = "Merge undone."
     return success(request, text, _page(key), size=collection.pictures())
 
 

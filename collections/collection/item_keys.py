@@ -31,9 +31,9 @@ def read(text: str) -> list[ItemKey]:
     try:
         keys = [_key(each) for each in json.loads(text)]
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        raise InvalidQuery("These are not the numbers of items.") from error
+        raise InvalidQuery("These are not item IDs.") from error
     if not keys:
-        raise InvalidQuery("Choose a picture first.")
+        raise InvalidQuery("Choose an image first.")
     return check_keys(keys)
 
 
@@ -42,10 +42,10 @@ def check_keys(given: Iterable[ItemKey]) -> list[ItemKey]:
     keys = list(dict.fromkeys(given))
     if len(keys) > MAX_AT_ONCE:
         raise InvalidQuery(
-            f"Up to {MAX_AT_ONCE:,} pictures at a time; these are {len(keys):,}."
+            f"Up to {MAX_AT_ONCE:,} images at a time; you selected {len(keys):,}."
         )
     if len({key.dataset for key in keys}) > MAX_DATASETS:
-        raise InvalidQuery(f"Pictures of up to {MAX_DATASETS} datasets at a time.")
+        raise InvalidQuery(f"Images from up to {MAX_DATASETS} datasets at a time.")
     return keys
 
 

@@ -116,8 +116,8 @@ def check_room(collection: Collection, more: int) -> None:
     """Raise InvalidQuery if this many new items exceed the limit."""
     if collection.size + more > MAX_MEMBERS:
         raise InvalidQuery(
-            f"A collection holds up to {MAX_MEMBERS:,} pictures; "
-            f"“{collection.name}” has {collection.size:,} already."
+            f"A collection holds up to {MAX_MEMBERS:,} images; “{collection.name}” has "
+            f"{collection.size:,} already."
         )
 
 
@@ -172,7 +172,7 @@ def move(
     rows = rows_of(collection.items.all(), keys).order_by("position", "pk")
     moved = list(rows.values_list("pk", flat=True))
     if not moved:
-        raise InvalidQuery("These pictures are not in this collection any more.")
+        raise InvalidQuery("These images are no longer in this collection.")
     positions = make_positions(
         collection.items.order_by("position", "pk"),
         lambda: _gap(collection, moved, to, anchor),
@@ -218,13 +218,15 @@ def _gap(collection: Collection, moved: list[int], to: str, anchor: object) -> G
         return around[0], around[1]
     if to in ("before", "after") and isinstance(anchor, ItemKey):
         return _gap_beside(others, to, anchor)
-    raise InvalidQuery("Move it first, last, before or after another, or to a place.")
+    raise InvalidQuery(
+        "Move it to first, last, before or after another image, or to a position."
+    )
 
 
 def _gap_beside(others: QuerySet[CollectionItem], to: str, anchor: ItemKey) -> Gap:
     found = others.filter(dataset=anchor.dataset, item=anchor.item).first()
     if found is None:
-        raise InvalidQuery("The picture beside it is not there any more.")
+        raise InvalidQuery("The image next to it is no longer there.")
     here = found.position
     positions = others.values_list("position", flat=True)
     if to == "before":

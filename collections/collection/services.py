@@ -71,7 +71,7 @@ def choose_cover(collection: Collection, key: ItemKey | None, user: AnyUser) -> 
     if key is not None:
         member = rows_of(collection.items.visible_to(user), [key]).first()
         if member is None:
-            raise InvalidQuery("This picture is not in the collection any more.")
+            raise InvalidQuery("This image is no longer in the collection.")
     collection.cover = member
     collection.save(update_fields=["cover"])
 
@@ -83,7 +83,7 @@ def merge(user: AnyUser, target_id: UUID, source_id: UUID) -> tuple[UUID, int]:
     Raises NotFound, InvalidQuery.
     """
     if target_id == source_id:
-        raise InvalidQuery("Choose another collection than this one.")
+        raise InvalidQuery("Choose a different collection.")
     batch = uuid4()
     with transaction.atomic():
         # Always in the same order, or two merges could deadlock.

@@ -72,7 +72,7 @@ def mean(collection: Collection, slug: str, user: AnyUser) -> np.ndarray:
     ids = collection.items.filter(dataset=slug).values_list("item", flat=True)
     found = item_lookup.mean(slug, list(ids), user) if ids else None
     if found is None:
-        raise NotFound("None of these pictures is in its dataset any more.")
+        raise NotFound("None of these images is in its dataset any more.")
     return found
 
 

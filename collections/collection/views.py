@@ -51,7 +51,7 @@ MAX_DELETED = 50
 MAX_TO_MERGE = 200
 UNLIKE = "unlike"
 VIEWS = {name: order.title for name, order in ORDERS.items()}
-VIEWS |= {UNLIKE: "Least alike first"}
+VIEWS |= {UNLIKE: "Outliers first"}
 
 logger = logging.getLogger(__name__)
 
@@ -285,7 +285,7 @@ def my_collections(request: HttpRequest) -> HttpResponse:
     """Show the user's collections; create one from a form that is posted."""
     if request.method == "POST":
         if wants_json(request) and not request.user.is_authenticated:
-            raise InvalidQuery("Sign in first: collections are kept in an account.")
+            raise InvalidQuery("Sign in to use collections.")
         return create(request)
     return _my_list(request, CollectionForm())
 
@@ -300,9 +300,9 @@ def create(request: HttpRequest) -> HttpResponse:
     keys = read(request.POST["items"]) if request.POST.get("items") else []
     words = request.POST.get("words", "")
     made = services.create(request.user, form.instance, keys, words)
-    text = f"Made the collection “{made.name}”."
+    text = f"Created “{made.name}”."
     if keys:
-        text = f"Made “{made.name}” with {counted(made.size)}."
+        text = f"Created “{made.name}” with {counted(made.size)}."
     undo = {"url": reverse("collection-delete", args=[made.pk]), "data": {}}
     return success(request, text, made.get_absolute_url(), undo, id=str(made.pk))
 

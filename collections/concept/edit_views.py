@@ -28,7 +28,7 @@ def save(request: HttpRequest) -> HttpResponse:
     if request.POST.get("concept"):
         key = _posted_id(request, "concept")
         concept = services.next_version(request.user, key, found)
-        text = f"“{concept.name}” has a version {concept.version}."
+        text = f"Saved version {concept.version} of “{concept.name}”."
         return success(request, text, concept.get_absolute_url())
     form = ConceptForm(request.POST)
     check_form(form)
@@ -61,7 +61,7 @@ def upload(request: HttpRequest) -> HttpResponse:
         weights=read.weights,
         made_of={"file": file_name[:200]},
     )
-    text = f"“{concept.name}” is among your concepts."
+    text = f"Imported “{concept.name}”."
     return success(request, text, concept.get_absolute_url())
 
 
@@ -73,12 +73,12 @@ def restore_version(request: HttpRequest, key: UUID) -> HttpResponse:
     try:
         number = int(request.POST.get("version", ""))
     except ValueError:
-        raise InvalidQuery("Choose the version to go back to.") from None
+        raise InvalidQuery("Choose a version to restore.") from None
     concept = services.restore(request.user, key, number)
-    text = f"Version {concept.version} is what version {number} was."
+    text = f"Restored version {number} as version {concept.version}."
     return success(request, text, concept.get_absolute_url() + "#versions")
 
 
 def _posted_id(request: HttpRequest, name: str) -> UUID:
-    error = NotFound(f"That is not the id of a {name}.")
+    error = NotFound(f"This is not a valid {name} ID.")
     return parse_uuid(request.POST.get(name, ""), error)

@@ -26,7 +26,9 @@ READ_ERRORS = (
     ArithmeticError,
     RecursionError,
 )
-UNREADABLE = "This file is neither a .npy file with one vector nor a .json concept."
+UNREADABLE = (
+    "Could not read this file. Use a .npy file with one vector or a .json concept."
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def concept_json(concept: Concept, user: AnyUser, *, is_mine: bool) -> dict[str,
 def read(data: bytes, dataset: Dataset) -> ConceptFile:
     """Read a file, for searches of this dataset's model. Raises InvalidQuery."""
     if len(data) > MAX_BYTES:
-        raise InvalidQuery("The file is larger than 1 MB; a concept is far smaller.")
+        raise InvalidQuery("The file is larger than 1 MB. Concept files are smaller.")
     made_by = (dataset.model, dataset.weights)
     if data.startswith(MAGIC):
         return ConceptFile(_unit_vector(_read_npy(data), dataset), *made_by)

@@ -193,11 +193,11 @@ def _ids(text: str, maximum: int) -> tuple[int, ...]:
     """Parse comma-separated item ids; each is returned once. Raises InvalidQuery."""
     parts = [part for part in text.split(",") if part.strip()]
     if len(parts) > maximum:
-        raise InvalidQuery(f"A round takes up to {maximum:,} pictures of a kind.")
+        raise InvalidQuery(f"A round takes up to {maximum:,} images of each kind.")
     try:
         return tuple(dict.fromkeys(check_item_id(int(part)) for part in parts))
     except ValueError:
-        raise InvalidQuery("These are not the numbers of items.") from None
+        raise InvalidQuery("These are not item IDs.") from None
 
 
 def _strength(text: str) -> float:
@@ -207,5 +207,5 @@ def _strength(text: str) -> float:
         strength = math.nan
     low, high = STRENGTHS
     if not low <= strength <= high:
-        raise InvalidQuery(f"The strength lies between {low:g} and {high:g}.")
+        raise InvalidQuery(f"The strength must be between {low:g} and {high:g}.")
     return strength

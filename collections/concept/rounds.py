@@ -98,7 +98,7 @@ def find_own_round(visitor: Visitor, round_id: uuid.UUID) -> Round:
     rounds = Round.objects.filter(pk=round_id, refinement__in=mine)
     found = rounds.select_related("refinement").first()
     if found is None:
-        raise NotFound("There is no such round among yours.")
+        raise NotFound("This round does not exist or is not yours.")
     return found
 
 

@@ -155,7 +155,7 @@ def copy(user: Any, concept: Concept) -> Concept:
 def _advance(concept: Concept, vector: bytes, provenance: dict[str, Any]) -> Concept:
     if concept.version >= MAX_VERSIONS:
         raise InvalidQuery(
-            f"A concept has up to {MAX_VERSIONS:,} versions. Copy it to go on."
+            f"A concept has up to {MAX_VERSIONS:,} versions. Copy it to continue."
         )
     concept.vector = vector
     concept.version += 1

@@ -55,13 +55,17 @@ class ExportRequest:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise InvalidQuery(f"What is exported is one of {', '.join(KINDS)}.")
+            raise InvalidQuery(
+                f"The kind of an export must be one of {', '.join(KINDS)}."
+            )
         if self.form not in FORMATS:
-            raise InvalidQuery(f"The form of an export is one of {', '.join(FORMATS)}.")
+            raise InvalidQuery(
+                f"The form of an export must be one of {', '.join(FORMATS)}."
+            )
         if self.with_embeddings and self.form != "parquet":
-            raise InvalidQuery("Embeddings are exported as Parquet alone.")
+            raise InvalidQuery("Embeddings can only be exported as Parquet.")
         if not all(map(_is_storable, _texts([self.what, self.name]))):
-            raise InvalidQuery("The words hold characters that cannot be kept.")
+            raise InvalidQuery("The words contain characters that cannot be stored.")
         object.__setattr__(self, "name", _shortened(self.name))
 
     def to_dict(self) -> dict[str, Any]:
@@ -104,8 +108,8 @@ def of_collection(
         known = Dataset.objects.visible_to(user).filter(slug__in=list(slugs.order_by()))
         if known.values("dimension").distinct().order_by().count() > 1:
             raise InvalidQuery(
-                "These pictures are of datasets whose embeddings have different "
-                "lengths: export them without."
+                "These images come from datasets with embeddings of different "
+                "dimensions. Export them without embeddings."
             )
     what = {"collection": str(collection.pk), "name": collection.name}
     return ExportRequest("collection", form, with_embeddings, what, collection.name)
@@ -125,7 +129,7 @@ def of_search(
     SearchUnavailable.
     """
     if not 1 <= limit <= MAX_RESULTS:
-        raise InvalidQuery(f"A search is exported up to {MAX_RESULTS:,} results.")
+        raise InvalidQuery(f"A search export has up to {MAX_RESULTS:,} results.")
     if not query.terms:
         raise InvalidQuery("There is nothing to search for.")
     Dataset.for_slug(query.dataset, user)
@@ -213,9 +217,9 @@ def of_concept(
         raise NotFound(NONE)
     concepts.find(str(concept.pk), user, dataset_slug)  # raises for another model
     if not (math.isfinite(at_least) and -1 <= at_least <= 1):
-        raise InvalidQuery("The least similarity lies between −1 and 1.")
+        raise InvalidQuery("The minimum similarity must be between −1 and 1.")
     if field not in FIELDS:
-        raise InvalidQuery("The field to search is image, text or both.")
+        raise InvalidQuery("The field must be image, text or both.")
     what = {
         "dataset": dataset_slug,
         "concept": {

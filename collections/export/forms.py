@@ -28,17 +28,17 @@ from .export_request import KINDS, ExportRequest
 FORMAT_LABELS = {
     "parquet": (
         "Parquet",
-        "A table for pandas, DuckDB and Spark; it can be brought in here again.",
+        "A table for pandas, DuckDB and Spark; can be imported again.",
     ),
-    "csv": ("CSV", "A table for spreadsheets, and for whatever reads text."),
-    "json": ("JSON", "A list of objects, for programs."),
+    "csv": ("CSV", "A table for spreadsheets and text tools."),
+    "json": ("JSON", "A list of objects for programs."),
     "img2dataset": (
         "List for img2dataset",
-        "Addresses and captions, for the tool that downloads the pictures themselves.",
+        "URLs and captions for the tool that downloads the image files.",
     ),
 }
-NOTHING = "Choose first what is to be exported."
-FIELDS = {"image": "Pictures", "text": "Captions", "both": "The better of both"}
+NOTHING = "Choose what to export first."
+FIELDS = {"image": "Images", "text": "Captions", "both": "Best of both"}
 
 
 class ExportForm(forms.Form):
@@ -47,7 +47,7 @@ class ExportForm(forms.Form):
     form = forms.ChoiceField(
         choices=[(name, title) for name, (title, _) in FORMAT_LABELS.items()],
         error_messages=dict.fromkeys(
-            ("required", "invalid_choice"), "Choose the form of the export."
+            ("required", "invalid_choice"), "Choose an export format."
         ),
     )
     embeddings = forms.BooleanField(required=False)
@@ -57,7 +57,7 @@ class ExportForm(forms.Form):
         max_value=MAX_RESULTS,
         error_messages=dict.fromkeys(
             ("invalid", "min_value", "max_value"),
-            f"From 1 to {MAX_RESULTS:,} results of a search can be exported.",
+            f"Export between 1 and {MAX_RESULTS:,} results.",
         ),
     )
     at_least = forms.FloatField(
@@ -66,13 +66,13 @@ class ExportForm(forms.Form):
         max_value=1,
         error_messages=dict.fromkeys(
             ("invalid", "min_value", "max_value"),
-            "The least similarity is a number between −1 and 1.",
+            "The minimum similarity must be a number between −1 and 1.",
         ),
     )
     field = forms.ChoiceField(
         required=False,
         choices=FIELDS.items(),
-        error_messages={"invalid_choice": "Compare pictures, captions or both."},
+        error_messages={"invalid_choice": "Compare images, captions or both."},
     )
 
 
@@ -149,7 +149,7 @@ class Source:
                 user, self.dataset.slug, filters, **options
             )
         if given["at_least"] is None:
-            raise InvalidQuery("Say how similar the pictures have to be at least.")
+            raise InvalidQuery("Enter a minimum similarity.")
         return export_request.of_concept(
             user,
             self.concept.pk,
@@ -196,4 +196,4 @@ def filter_form(given: Mapping[str, str]) -> SearchForm:
 
 
 def _id(text: str) -> UUID:
-    return parse_uuid(text, NotFound("There is nothing of that number to export."))
+    return parse_uuid(text, NotFound("There is nothing with this ID to export."))

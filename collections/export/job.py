@@ -24,7 +24,7 @@ from .writer import UNFINISHED, write
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 MIN_FREE = 512 * 1024**2  # bytes of the disk, which others write to as well
-NO_SPACE = "The disk is full: an admin has to make room before this can be exported."
+NO_SPACE = "The disk is full. An admin must free space before this can be exported."
 State = Export.State
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class ExportJob(Run):
             return
         self.lease.renew()  # LeaseLost: it was stopped, and its files are deleted
         logger.exception("The export %s broke off.", self.record.pk)
-        self.fail("The export broke off; an admin finds the reason in the log.")
+        self.fail("The export failed. The server log has the details.")
 
     def clean_up_lost(self) -> None:
         """Delete the files, unless another worker continues with them."""
@@ -99,4 +99,4 @@ class ExportJob(Run):
             **({"failures": 0} if advanced else {}),
         )
         if shutil.disk_usage(settings.EXPORT_DIR).free < MIN_FREE:
-            raise OSError(errno.ENOSPC, "Others need what is left of the disk.")
+            raise OSError(errno.ENOSPC, "Not enough free disk space.")

@@ -20,7 +20,7 @@ from .export_request import ExportRequest
 MAX_STORED = 100
 MAX_AT_WORK = 4
 SMALL = 2_000  # rows, at most, that are written within the request
-NOT_FOUND = "There is no such export among yours."
+NOT_FOUND = "This export does not exist or is not yours."
 State = Export.State
 AT_WORK = [State.QUEUED, State.RUNNING]
 WITHOUT_FILES = [State.FAILED, State.CANCELLED, State.EXPIRED]
@@ -68,7 +68,7 @@ def restart(user: Any, export_id: UUID) -> Export:
     """Write an export again that failed, was cancelled, or whose files are deleted."""
     export = find_owned(user, export_id)
     if export.state not in WITHOUT_FILES:
-        raise InvalidQuery("This export has its files, or is being made.")
+        raise InvalidQuery("This export is complete or running.")
     is_small = max_rows(ExportRequest.from_dict(export.asked), user) <= SMALL
     with transaction.atomic():
         _check_quota(user, new=0)
@@ -87,7 +87,7 @@ def cancel(user: AnyUser, export_id: UUID) -> Export:
     if not at_work.update(
         state=State.CANCELLED, lease_until=None, finished_at=now, changed_at=now
     ):
-        raise InvalidQuery("This export has ended already.")
+        raise InvalidQuery("This export has already ended.")
     storage.remove(export_id)
     export.refresh_from_db()
     return export
@@ -106,8 +106,8 @@ def _check_quota(user: Any, new: int = 1) -> None:
     mine = exports_of(user)
     if mine.filter(state__in=AT_WORK).count() >= MAX_AT_WORK:
         raise InvalidQuery(
-            f"{MAX_AT_WORK} of your exports are being made: wait until one is done, "
-            "or cancel one."
+            f"{MAX_AT_WORK} of your exports are running. Wait until one is done, or "
+            "cancel one."
         )
     too_many = mine.count() + new - MAX_STORED
     if too_many <= 0:
@@ -116,7 +116,7 @@ def _check_quota(user: Any, new: int = 1) -> None:
     oldest = list(ended.values_list("pk", flat=True)[:too_many])
     if len(oldest) < too_many:
         raise InvalidQuery(
-            f"You have {MAX_STORED} exports. Delete one to make another."
+            f"You have {MAX_STORED} exports. Delete one to create another."
         )
     mine.filter(pk__in=oldest).delete()
 

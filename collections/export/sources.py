@@ -100,11 +100,11 @@ class CollectionSource:
             return arrow_schema(self.request.kind, with_notes=self.is_mine)
         lengths = {dataset.dimension for dataset in self._known.values()}
         if not lengths:
-            raise NotFound("None of these pictures is in a dataset any more.")
+            raise NotFound("None of these images is in a dataset any more.")
         if len(lengths) > 1:
             raise InvalidQuery(
-                "These pictures are of datasets whose embeddings have different "
-                "lengths: export them without."
+                "These images come from datasets with embeddings of different "
+                "dimensions. Export them without embeddings."
             )
         return arrow_schema(self.request.kind, lengths.pop(), with_notes=self.is_mine)
 

@@ -19,11 +19,11 @@ State = Export.State
 LEFT_OUT = {
     "removed": "removed",
     "gone": "no longer there",
-    "nsfw": "not safe",
+    "nsfw": "NSFW",
     "duplicates": "near-duplicate{}",
-    "no_address": "without an address on the web",
+    "no_address": "without a public URL",
 }
-FIELDS = {"text": " by its caption", "both": " by picture or caption"}
+FIELDS = {"text": " with captions", "both": " with images or captions"}
 
 
 def progress_share(export: Export) -> float | None:
@@ -65,8 +65,10 @@ class ExportStatus:
         source = {
             "collection": "A collection",
             "search": f"Up to {what.get('limit', 0):,} results of a search in {title}",
-            "concept": f"What is{by} at least {what.get('at_least', 0):g} similar to a "
-            f"concept, in {title}",
+            "concept": (
+                f"Items of {title}{by} at least {what.get('at_least', 0):g} "
+                "similar to a concept"
+            ),
             "dataset": "A dataset",
         }.get(self.kind, "")
         return f"{source}, filtered" if self._is_filtered else source

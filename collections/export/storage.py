@@ -26,8 +26,8 @@ from search.retrieval.scan import removals_version
 
 from ..models import Export
 
-DELETED = "The files of this export are deleted."
-TAKEN_DOWN = "Pictures were taken down since it was made: make it again, without them."
+DELETED = "The files of this export were deleted."
+TAKEN_DOWN = "Images have been removed since this export. Export again without them."
 MANIFEST = "manifest.json"
 CONTENT_TYPES = {
     ".json": "application/json",

@@ -53,8 +53,8 @@ from .status import ExportStatus, status_of
 RANKS = (10, 100, 1_000, 10_000)
 DECIMALS = 4  # of similarities
 OUTCOMES = {
-    Export.State.DONE: "“{}” is done.",
-    Export.State.FAILED: "“{}” could not be made.",
+    Export.State.DONE: "“{}” is ready.",
+    Export.State.FAILED: "Exporting “{}” failed.",
 }
 
 logger = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ def cancel(request: HttpRequest, export_id: UUID) -> HttpResponse:
         services.cancel(request.user, export_id)
     except InvalidQuery as error:  # it ended before the button was pressed
         return _redirect_to_list(request, error.message, messages.ERROR)
-    return _redirect_to_list(request, f"“{export.name}” is cancelled.")
+    return _redirect_to_list(request, f"Cancelled “{export.name}”.")
 
 
 @login_required
@@ -132,13 +132,13 @@ def restart(request: HttpRequest, export_id: UUID) -> HttpResponse:
 def delete(request: HttpRequest, export_id: UUID) -> HttpResponse:
     export = services.find_owned(request.user, export_id)
     services.delete(request.user, export_id)
-    return _redirect_to_list(request, f"“{export.name}” is deleted, with its files.")
+    return _redirect_to_list(request, f"Deleted “{export.name}” and its files.")
 
 
 def _outcome(export: Export) -> tuple[str, int]:
     """Return a sentence and its message level for an export that was just started."""
     if export.state not in OUTCOMES:
-        text = f"“{export.name}” is being made. You can leave this page."
+        text = f"Exporting “{export.name}”… You can leave this page."
         return text, messages.SUCCESS
     failed = export.state == Export.State.FAILED
     text = OUTCOMES[Export.State(export.state)].format(export.name)

@@ -35,7 +35,7 @@ class Collection(Shared):
 
     def pictures(self) -> str:
         """Return the size in words, as pages show it."""
-        return f"{self.size:,} picture" + ("" if self.size == 1 else "s")
+        return f"{self.size:,} image" + ("" if self.size == 1 else "s")
 
 
 class CollectionItemQuerySet(models.QuerySet["CollectionItem"]):

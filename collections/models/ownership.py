@@ -84,8 +84,8 @@ class Shared(Owned):
 
     class Visibility(models.TextChoices):
         PRIVATE = "private", "Only you"
-        UNLISTED = "unlisted", "Whoever has the link"
-        PUBLIC = "public", "Everyone"
+        UNLISTED = "unlisted", "Anyone with the link"
+        PUBLIC = "public", "Public"
 
     name = models.CharField(max_length=120)
     description = models.TextField(max_length=2_000, blank=True)

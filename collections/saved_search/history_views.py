@@ -53,21 +53,21 @@ def recent(request: HttpRequest) -> HttpResponse:
 def delete(request: HttpRequest, key: UUID) -> HttpResponse:
     entry = get_object_or_404(history.history_of(request.user), pk=key)
     undo = undo_by_token(reverse("restore-history"), history.delete(entry))
-    return success(request, "Taken out of your history.", _page(), undo)
+    return success(request, "Removed from your history.", _page(), undo)
 
 
 @require_POST
 @login_required
 def restore(request: HttpRequest) -> HttpResponse:
     history.restore(request.user, request.POST.get("token", ""))
-    return success(request, "It is back in your history.", _page())
+    return success(request, "Restored to your history.", _page())
 
 
 @require_POST
 @login_required
 def clear(request: HttpRequest) -> HttpResponse:
     history.clear(request.user)
-    return success(request, "Your history is cleared.", _page())
+    return success(request, "History cleared.", _page())
 
 
 @require_POST
@@ -76,5 +76,5 @@ def keep(request: HttpRequest) -> HttpResponse:
     """Switch the history on or off; its entries stay until it is cleared."""
     keeps = request.POST.get("keep") == "yes"
     set_keeps_history(request.user, keeps)
-    text = "kept from now on" if keeps else "no longer kept"
-    return success(request, f"Your searches are {text}.", _page())
+    text = "on" if keeps else "off"
+    return success(request, f"History is {text}.", _page())

@@ -26,9 +26,9 @@ from ..models.ownership import AnyUser
 MAX_CHARACTERS = 32_000
 MAX_NAME_LENGTH = 60
 OPTION_LABELS = {
-    "field": {"text": "in captions", "both": "in pictures and captions"},
+    "field": {"text": "in captions", "both": "in images and captions"},
     "mode": {"exact": "exact"},
-    "sort": {"size": "largest first", "popularity": "most often picked first"},
+    "sort": {"size": "largest first", "popularity": "most popular first"},
 }
 
 
@@ -87,12 +87,12 @@ def checked(address: str, user: AnyUser) -> SavedQuery:
     that does not exist.
     """
     if len(address) > MAX_CHARACTERS:
-        raise InvalidQuery("This search is too long to be kept.")
+        raise InvalidQuery("This search is too long to save.")
     query = canonical(address, _first_dataset(user))
     form = query.form
     form.check()
     if not form.is_search:
-        raise InvalidQuery("There is nothing to search for in this address.")
+        raise InvalidQuery("There is nothing to search for in this URL.")
     Dataset.for_slug(query.dataset, user)
     form.search_query(query.dataset, parse(form.params["q"], query.dataset))
     return query

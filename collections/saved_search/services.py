@@ -70,7 +70,7 @@ def rename(saved: SavedSearch, name: str) -> None:
 def _clean_name(name: str) -> str:
     name = " ".join(name.replace("\0", " ").split())
     if len(name) > MAX_NAME_LENGTH:
-        raise InvalidQuery(f"A name has up to {MAX_NAME_LENGTH} characters.")
+        raise InvalidQuery(f"Use up to {MAX_NAME_LENGTH} characters for the name.")
     return name
 
 

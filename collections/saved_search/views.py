@@ -133,7 +133,7 @@ def save(request: HttpRequest) -> HttpResponse:
     saved, is_new = services.save(request.user, query, request.POST.get("name", ""))
     about: dict[str, Any] = {"id": saved.pk, "name": saved.name}
     if not is_new:
-        text = f"You have saved this search already, as “{saved.name}”."
+        text = f"You already saved this search as “{saved.name}”."
         return success(request, text, _page(), **about)
     undo = {"url": reverse("delete-search", args=[saved.pk]), "data": {}}
     return success(request, f"Saved as “{saved.name}”.", _page(), undo, **about)
@@ -157,7 +157,7 @@ def change(request: HttpRequest, key: UUID) -> HttpResponse:
     query = checked(request.POST.get("address", ""), request.user)
     undo = {"url": request.path, "data": {"address": saved.address}}
     services.change(saved, query)
-    text = f"“{saved.name}” asks for this from now on."
+    text = f"Updated “{saved.name}”."
     return success(request, text, _page(), undo, name=saved.name)
 
 
@@ -188,7 +188,7 @@ def delete(request: HttpRequest, key: UUID) -> HttpResponse:
 def restore(request: HttpRequest) -> HttpResponse:
     """Undo a deletion."""
     saved = services.restore(request.user, request.POST.get("token", ""))
-    return success(request, f"“{saved.name}” is back.", _page())
+    return success(request, f"Restored “{saved.name}”.", _page())
 
 
 def _find_mine(request: HttpRequest, key: UUID) -> SavedSearch:

@@ -37,7 +37,9 @@ from search.errors import (
 
 Shape = dict[str, Any]
 
-NO_TOKEN = "This wants an account: send a token in the header “Authorization: Token …”."
+NO_TOKEN = (
+    "This requires an account: send a token in the header “Authorization: Token …”."
+)
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +73,7 @@ def _as_search_error(error: Exception) -> SearchError | None:
     if isinstance(error, SearchError):
         return error
     if isinstance(error, OperationalError | InterfaceError):
-        return SearchUnavailable("The database does not answer.")
+        return SearchUnavailable("The database is not responding.")
     if isinstance(error, RequestDataTooBig):
         return ImageTooLarge("The request is larger than 16 MB.")
     if isinstance(error, TooManyFieldsSent):
@@ -185,12 +187,12 @@ ERROR_RESPONSES: dict[int, tuple[str, Shape]] = {
     403: ("NotAllowed", _error("The account may not do this.")),
     404: ("NotFound", _error("It does not exist, or the account may not see it.")),
     406: ("NotAcceptable", _error("None of the accepted media types is available.")),
-    413: ("TooLarge", _error("The request, or a picture in it, is too large.")),
+    413: ("TooLarge", _error("The request, or an image in it, is too large.")),
     415: (
         "UnknownType",
-        _error("The body is not JSON, or a picture cannot be read."),
+        _error("The body is not JSON, or an image cannot be read."),
     ),
-    422: ("CannotFetch", _error("A URL does not lead to a picture.")),
+    422: ("CannotFetch", _error("A URL does not lead to an image.")),
     429: (
         "TooManyRequests",
         _error("There were too many requests.", headers=RETRY_AFTER_HEADER),

@@ -71,12 +71,12 @@ class TermSerializer(StrictSerializer):
 
     text = serializers.CharField(required=False, allow_blank=True)
     image = serializers.CharField(
-        required=False, help_text="The picture's bytes in base64."
+        required=False, help_text="The image's bytes in base64."
     )
     image_url = serializers.CharField(
         required=False,
         max_length=MAX_URL_LENGTH,
-        help_text="Where the picture is fetched.",
+        help_text="The URL of the image to fetch.",
     )
     item = StrictIntegerField(required=False, help_text="The id of an item.")
     embedding = ShortListField(

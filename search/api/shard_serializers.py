@@ -44,7 +44,7 @@ class ShardsParameters(StrictSerializer):
         r"^[0-9]{1,9}$",
         required=False,
         help_text="`next` of the page before.",
-        error_messages={"invalid": "This cursor is not one that a page gave out."},
+        error_messages={"invalid": "This cursor is not valid."},
     )
 
 

@@ -61,7 +61,7 @@ class Search(APIView):
         examples=[EXAMPLE],
     )
     def post(self, request: Request) -> Response:
-        """Search by words, pictures, items, vectors and concepts, with weights.
+        """Search by words, images, items, vectors and concepts, with weights.
 
         The terms' unit vectors are added with their weights; the items nearest to the
         sum come first. Text is plain words here, not the language of the search box.

@@ -17,8 +17,8 @@ FORWARDED_HEADERS = ("Retry-After", "WWW-Authenticate", "Allow")
 # For errors outside the views.
 SENTENCES = {
     400: "The request cannot be read.",
-    404: "There is nothing at this address.",
-    500: "Something went wrong here; the server's log says what.",
+    404: "There is no page at this address.",
+    500: "Something went wrong. The server log has the details.",
 }
 UNKNOWN_ERROR = "The request cannot be answered."
 # Without Access-Control-Allow-Credentials: cookies are neither sent nor accepted.

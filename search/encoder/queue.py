@@ -264,8 +264,8 @@ class QueueClient:
         result = _command(connection, deadline, "EVAL", ENQUEUE, 3, *keys, *arguments)
         if result == -1:
             raise SearchUnavailable(
-                "Words and pictures cannot be searched for at the moment: no encode "
-                "worker is running."
+                "Searches by words or images are unavailable: no encode worker is "
+                "running."
             )
         if result == -2:
             raise SearchUnavailable(
@@ -286,8 +286,8 @@ class QueueClient:
                 popped = None
             if popped is None:
                 raise SearchUnavailable(
-                    "It took too long to understand the words or the picture; please "
-                    "try again in a moment."
+                    "Encoding the words or the image took too long; please try again "
+                    "in a moment."
                 )
             number, vector = _parse_answer(popped[1])
             vectors[number] = vector

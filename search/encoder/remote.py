@@ -63,8 +63,8 @@ class CeleryEncoder:
                 )
             except RedisError as error:
                 raise SearchUnavailable(
-                    "Words and pictures cannot be searched for at the moment: the "
-                    "queue of the encode workers does not answer."
+                    "Searches by words or images are unavailable: the queue of the "
+                    "encode workers does not respond."
                 ) from error
         return answers
 

@@ -42,7 +42,7 @@ RETRY_S = 0.5  # when Redis does not answer
 IMAGE_BATCH_S = 0.3
 FIRST_IMAGE_BATCH = 4  # images, until it is known how long one takes
 
-FAILED = "The model failed over the words or the picture."
+FAILED = "The model could not encode the words or the image."
 
 Result = bytes | SearchError
 logger = logging.getLogger(__name__)

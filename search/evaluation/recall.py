@@ -172,8 +172,8 @@ class Shape:
 
 
 SHAPES = (
-    Shape("pictures by words", "words", "image", FIRST_DEPTH),
-    Shape("pictures by a picture", "picture", "image", FIRST_DEPTH),
+    Shape("images by words", "words", "image", FIRST_DEPTH),
+    Shape("images by an image", "picture", "image", FIRST_DEPTH),
     Shape("neighbours of an item", "picture", "image", NEIGHBOURS, rank=10),
     Shape("captions by words", "words", "text", FIRST_DEPTH),
 )

@@ -98,17 +98,17 @@ def _fetch_errors(host: str, limits: Limits) -> Iterator[None]:
         raise CannotFetch(sentence, passing=True) from error
     except socket.gaierror as error:
         passing = error.errno == socket.EAI_AGAIN
-        sentence = f"There is no address for the name {host}."
+        sentence = f"Could not find {host}."
         raise CannotFetch(sentence, passing) from error
     except ssl.SSLCertVerificationError as error:
         raise CannotFetch(f"The certificate of {host} is not valid.") from error
     except (http.client.IncompleteRead, ConnectionResetError) as error:
-        sentence = f"{host} broke off before the end of the file."
+        sentence = f"{host} closed the connection before the end of the file."
         raise CannotFetch(sentence, passing=True) from error
     except OSError as error:
-        raise CannotFetch(f"{host} cannot be reached.", passing=True) from error
+        raise CannotFetch(f"Could not connect to {host}.", passing=True) from error
     except (http.client.HTTPException, ValueError) as error:
-        raise CannotFetch(f"{host} does not answer as the web does.") from error
+        raise CannotFetch(f"{host} did not send a valid HTTP response.") from error
 
 
 @contextmanager
@@ -146,7 +146,7 @@ def _request(
             if not 200 <= response.status < 300:
                 status = response.status
                 passing = status >= 500 or status in RETRYABLE
-                sentence = f"{target.host} answers with the status {status}."
+                sentence = f"{target.host} answered with status {status}."
                 raise CannotFetch(sentence, passing)
             content = _read(response, target.host, limits)
     message = response.headers

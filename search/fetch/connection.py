@@ -77,7 +77,7 @@ def _addresses(target: Target, deadline: float) -> list[tuple]:
     if not target.allowed and not all(
         is_public(str(address[0])) for _, address in addresses
     ):
-        raise CannotFetch("Only public addresses of the internet are fetched.")
+        raise CannotFetch("Only public internet addresses are allowed.")
     return addresses
 
 

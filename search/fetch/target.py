@@ -36,5 +36,5 @@ def parse(url: str) -> Target:
     port = PORTS[parts.scheme] if parts.port is None else parts.port
     target = Target(str(parts), parts.scheme, parts.host, port, parts.path)
     if port not in PORTS.values() and not target.allowed:
-        raise CannotFetch("Only URLs with the ports 80 and 443 are fetched.")
+        raise CannotFetch("Only URLs with port 80 or 443 are allowed.")
     return target

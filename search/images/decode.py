@@ -153,7 +153,7 @@ def _check_size(width: int, height: int, kind: str) -> None:
     if max(width, height) > MAX_ASPECT * min(width, height):
         # Models scale the short side to their input size, and the long one with it.
         raise ImageTooLarge(
-            f"One side of the image is over {MAX_ASPECT} times the other."
+            f"The image is too narrow: one side is over {MAX_ASPECT} times the other."
         )
 
 

@@ -16,8 +16,8 @@ SUFFIXES = {
 }
 IMAGE_SUFFIXES = frozenset(suffix for group in SUFFIXES.values() for suffix in group)
 LABELS = {"WEBP": "WebP", "HEIF": "HEIC", "JXL": "JPEG XL"}  # of the others, the key
-NAMES = "JPEG, PNG, WebP, GIF, AVIF, HEIC, TIFF and BMP"  # JPEG XL needs a plugin
-UNKNOWN_FORMAT = f"This file is not an image that can be read: {NAMES} can."
+NAMES = "JPEG, PNG, WebP, GIF, AVIF, HEIC, TIFF or BMP"  # JPEG XL needs a plugin
+UNKNOWN_FORMAT = f"Could not read this file. Use a {NAMES} image."
 MAX_BYTES = 10 * 2**20  # of a file
 HEAD_BYTES = 512  # enough for sniff
 

@@ -48,7 +48,7 @@ def database_errors() -> Iterator[None]:
         yield
     except DATABASE_AWAY as error:
         connection.close()
-        raise SearchUnavailable("The database does not answer.") from error
+        raise SearchUnavailable("The database is not responding.") from error
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,7 @@ def remark(slug: str, pages: list[Page]) -> str:
         parts.append(f"{about}{matching.items:,} pass the filters")
     hidden = pages[-1].hidden
     if hidden.nsfw:
-        parts.append(f"{hidden.nsfw:,} not safe hidden (--nsfw any shows them)")
+        parts.append(f"{hidden.nsfw:,} NSFW hidden (--nsfw any shows them)")
     if hidden.duplicates:
         folded = "near-duplicate" + ("s" if hidden.duplicates > 1 else "")
         parts.append(f"{hidden.duplicates:,} {folded} folded (--no-dedupe shows them)")

@@ -216,8 +216,8 @@ class Dataset(models.Model):
     )
     without_removal_list = models.BooleanField(
         default=False,
-        help_text="Bring LAION shards in though no list of items to be left out is "
-        "loaded. LAION was found to link to illegal pictures; lists of them exist.",
+        help_text="Import LAION shards without a removal list. LAION contains links to "
+        "illegal images; removal lists exist.",
     )
     # Of the embeddings, as ItemTable has them. Null until the first rows come: "" is no
     # mean.
@@ -258,7 +258,7 @@ class Dataset(models.Model):
         Raises NotFound, also for a dataset that the user may not see.
         """
         if not cls.is_valid_slug(slug):
-            raise NotFound("There is no dataset of that name.")
+            raise NotFound("There is no dataset with this name.")
         try:
             return cls.objects.visible_to(user).get(slug=slug)
         except cls.DoesNotExist:
@@ -371,4 +371,4 @@ class Evaluation(models.Model):
         """Count the queries, as "100 pictures and 30 queries from a file"."""
         counts = {each["asked"]: each["queries"] for each in self.figures}
         words = f"{counts['words']:,} {self.get_words_display()}"
-        return f"{counts['picture']:,} pictures and {words}"
+        return f"{counts['picture']:,} images and {words}"

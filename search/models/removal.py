@@ -14,7 +14,7 @@ class Removal(models.Model):
     class Kind(models.TextChoices):
         ITEM = "item", "item's number"
         URL = "url", "address"
-        MD5 = "md5", "MD5 of the picture"
+        MD5 = "md5", "MD5 of the image"
 
     dataset = models.ForeignKey(
         Dataset,

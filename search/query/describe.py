@@ -14,15 +14,15 @@ class TermWords:
     """The words for kinds of terms; "{}" is the item's id, or the host of the URL."""
 
     item: str = "like item {}"
-    embedding: str = "a picture"
-    image: str = "a picture"
-    image_url: str = "a picture from {}"
+    embedding: str = "an image"
+    image: str = "an image"
+    image_url: str = "an image from {}"
 
 
 PROSE = TermWords()
-WITHOUT_HOST = TermWords(image_url="a picture")
+WITHOUT_HOST = TermWords(image_url="an image")
 # As the search box would have it.
-QUERY_LANGUAGE = TermWords("item:{}", "embedding", "picture", "picture")
+QUERY_LANGUAGE = TermWords("item:{}", "embedding", "image", "image")
 
 
 def describe_term(

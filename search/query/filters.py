@@ -37,7 +37,7 @@ class Whole:
 
     def clean(self, name: str, value: Any) -> int:
         if not isinstance(value, int) or not self.minimum <= value <= self.maximum:
-            raise InvalidQuery(f"The filter {name} is {self.noun}.")
+            raise InvalidQuery(f"Invalid filter: {name} must be {self.noun}.")
         return value
 
     def parse(self, text: str) -> int:
@@ -58,7 +58,7 @@ class Number:
             or not self.minimum <= value <= self.maximum
         ):
             ends = f"{self.minimum:g} and {self.maximum:g}".replace("-", "−")
-            raise InvalidQuery(f"The filter {name} lies between {ends}.")
+            raise InvalidQuery(f"Invalid filter: {name} must be between {ends}.")
         return float(value)
 
     def parse(self, text: str) -> float:
@@ -73,10 +73,10 @@ class Text:
 
     def clean(self, name: str, value: Any) -> str:
         if not isinstance(value, str):
-            raise InvalidQuery(f"The filter {name} is a text.")
+            raise InvalidQuery(f"Invalid filter: {name} must be text.")
         if len(value) > MAX_TEXT_LENGTH:
             raise InvalidQuery(
-                f"The filter {name} is longer than {MAX_TEXT_LENGTH:,} characters."
+                f"Invalid filter: {name} is longer than {MAX_TEXT_LENGTH:,} characters."
             )
         return value
 
@@ -91,7 +91,7 @@ class Words(Text):
     def clean(self, name: str, value: Any) -> str:
         text = super().clean(name, value)
         if not WantedWords.of(text):
-            raise InvalidQuery(f"The filter {name} holds no word.")
+            raise InvalidQuery(f"Invalid filter: {name} has no words.")
         return text
 
 
@@ -102,7 +102,9 @@ class Host(Text):
     def clean(self, name: str, value: Any) -> str:
         host = unicodedata.normalize("NFC", super().clean(name, value)).rstrip(".")
         if not HOST.fullmatch(host_forms(host)[0]):
-            raise InvalidQuery(f"The filter {name} is a host such as flickr.com.")
+            raise InvalidQuery(
+                f"Invalid filter: {name} must be a host such as flickr.com."
+            )
         return host
 
     def parse(self, text: str) -> str:
@@ -123,7 +125,9 @@ class Choice:
     def clean(self, name: str, value: Any) -> str:
         if value not in self.values:
             *most, last = self.values
-            raise InvalidQuery(f"The filter {name} is {', '.join(most)} or {last}.")
+            raise InvalidQuery(
+                f"Invalid filter: {name} must be {', '.join(most)} or {last}."
+            )
         return value
 
     def parse(self, text: str) -> str:
@@ -139,7 +143,7 @@ class Switch:
 
     def clean(self, name: str, value: Any) -> bool:
         if not isinstance(value, bool):
-            raise InvalidQuery(f"The filter {name} is true or false.")
+            raise InvalidQuery(f"Invalid filter: {name} must be true or false.")
         return value
 
     def parse(self, text: str) -> bool:
@@ -154,12 +158,12 @@ class Ids:
 
     def clean(self, name: str, value: Any) -> tuple[int, ...]:
         if not isinstance(value, list | tuple):
-            raise InvalidQuery(f"The filter {name} is a list of ids.")
+            raise InvalidQuery(f"Invalid filter: {name} must be a list of IDs.")
         ids = tuple(value)
         if len(ids) > MAX_EXCLUDED:
             raise InvalidQuery(f"At most {MAX_EXCLUDED:,} items can be excluded.")
         if not all(isinstance(item, int) and 0 <= item <= LAST_ITEM for item in ids):
-            raise InvalidQuery(f"The filter {name} holds what is no item's id.")
+            raise InvalidQuery(f"Invalid filter: {name} contains an invalid item ID.")
         return ids
 
 
@@ -295,8 +299,8 @@ def _size_filter(side: str, bound: str) -> FilterSpec:
     return FilterSpec(
         name=name,
         type=Whole(),
-        error=f"The {'least' if is_least else 'greatest'} {side} is a number of "
-        "pixels.",
+        error=f"The {'minimum' if is_least else 'maximum'} {side} must be a number "
+        "of pixels.",
         chip=f"{side} {'≥' if is_least else '≤'} {{}}",
         word=Word(side, f"{side}>512 or {side}<=2000"),
         signs=AT_LEAST if is_least else AT_MOST,
@@ -321,17 +325,17 @@ SPECS: dict[str, FilterSpec] = {
                 ((RATED, "Rated safe only"), (SAFE, "On"), (UNRESTRICTED, "Off")),
                 default=SAFE,
             ),
-            error="Show safe pictures or any.",
+            error="Invalid filter: nsfw must be “safe” or “any”.",
             chip={
                 RATED: "rated safe only",
                 SAFE: "safe only",
-                UNRESTRICTED: "not safe, too",
+                UNRESTRICTED: "includes NSFW",
             },
             word=Word("nsfw", "nsfw:any or nsfw:safe", help="nsfw:rated"),
             signs=WORD_SIGNS,
             api_help="`safe`, if it is left out: of a dataset with ratings, only what "
             "is rated safe. `rated` requires that of any dataset.",
-            option_help="rated: only what is rated safe; any: what is not safe, too",
+            option_help="rated: only what is rated safe; any: includes NSFW",
             is_narrowing=False,
         ),
         _size_filter("width", "min"),
@@ -347,7 +351,7 @@ SPECS: dict[str, FilterSpec] = {
                     ("square", "Square"),
                 )
             ),
-            error="Pictures are landscape, portrait or square.",
+            error="Invalid filter: orientation must be landscape, portrait or square.",
             word=Word(
                 "orientation",
                 "orientation:landscape, portrait or square",
@@ -366,13 +370,13 @@ SPECS: dict[str, FilterSpec] = {
             sql=caption_sql,
             control=Control("Words in the caption"),
             api_help="Words that must all occur.",
-            option_help="which the caption must hold",
+            option_help="that the caption must contain",
             metavar="WORDS",
         ),
         FilterSpec(
             name="site",
             type=Host(),
-            error="The filter site is a host such as flickr.com.",
+            error="Invalid filter: site must be a host such as flickr.com.",
             chip="from {}",
             word=Word("site", "site:flickr.com"),
             signs=WORD_SIGNS,
@@ -408,17 +412,15 @@ SPECS: dict[str, FilterSpec] = {
         FilterSpec(
             name="min_similarity",
             type=Number(),
-            error="The least similarity of picture and caption is a number between −1 "
-            "and 1.",
+            error="The minimum image–caption match must be a number between −1 and 1.",
             chip="similarity to the caption ≥ {}",
             word=Word("similarity", "similarity>0.3"),
             signs=SCORE_SIGNS,
             sql="caption_similarity >= {min_similarity:Float32}",
             available_sql="isFinite(caption_similarity)",
             control=Control(
-                "Picture fits its caption from",
-                title="How well the dataset itself says that picture and caption go "
-                "together",
+                "Min. image–caption match",
+                title="The dataset's own score of how well image and caption match",
                 placeholder="any, or a number such as 0.3",
                 attributes={"inputmode": "decimal"},
             ),
@@ -434,21 +436,21 @@ SPECS: dict[str, FilterSpec] = {
         ),
         FilterSpec(
             name="dedupe",
-            type=Switch(("Near-duplicates folded", "Near-duplicates shown")),
-            error="Near-duplicates are folded: yes or no.",
-            chip={True: "near-duplicates folded", False: "near-duplicates shown"},
+            type=Switch(("Near-duplicates hidden", "Near-duplicates shown")),
+            error="Invalid filter: dedupe must be yes or no.",
+            chip={True: "near-duplicates hidden", False: "near-duplicates shown"},
             word=Word("dedupe", "dedupe:no or dedupe:yes", help="dedupe:no"),
             signs=WORD_SIGNS,
             control=Control("Show near-duplicates"),
             api_help="Whether near-duplicates are folded: true by itself.",
-            option_help="do not fold near-duplicates",
+            option_help="show near-duplicates",
             ranked_only=True,
             is_narrowing=False,
         ),
         FilterSpec(
             name="cutoff",
             type=Number(),
-            error="The cutoff is a number between −1 and 1.",
+            error="The cutoff must be a number between −1 and 1.",
             chip="similarity ≥ {}",
             word=Word("cutoff", "cutoff:0.25", help="cutoff:0.25"),
             signs=SCORE_SIGNS,
@@ -490,7 +492,7 @@ class Filters(Mapping[str, Any]):
         self._chosen = {}
         for name, value in values.items():
             if name not in SPECS:
-                raise InvalidQuery(f"There is no filter {name[:100]}.")
+                raise InvalidQuery(f"Unknown filter {name[:100]}.")
             value = SPECS[name].clean(value)
             if value != SPECS[name].type.default:
                 self._chosen[name] = value

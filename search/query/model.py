@@ -68,13 +68,13 @@ class Term:
             _check_text(self.text)
         if self.image_url is not None and len(self.image_url) > MAX_URL_LENGTH:
             raise InvalidQuery(
-                f"The picture's address is longer than {MAX_URL_LENGTH:,} characters."
+                f"The image URL is longer than {MAX_URL_LENGTH:,} characters."
             )
         if self.embedding is not None and not np.isfinite(self.embedding).all():
-            raise InvalidQuery("The embedding holds numbers that are not finite.")
+            raise InvalidQuery("The embedding contains numbers that are not finite.")
         if not (math.isfinite(self.weight) and abs(self.weight) <= MAX_WEIGHT):
             raise InvalidQuery(
-                f"A weight lies between −{MAX_WEIGHT:g} and {MAX_WEIGHT:g}."
+                f"A weight must be between −{MAX_WEIGHT:g} and {MAX_WEIGHT:g}."
             )
 
     @property
@@ -125,8 +125,7 @@ def _check_text(text: str) -> None:
         raise InvalidQuery("There are no words to search for.")
     if len(text) > MAX_TEXT_LENGTH:
         raise InvalidQuery(
-            f"The text is {len(text):,} characters long; up to {MAX_TEXT_LENGTH:,} "
-            "can be searched for."
+            f"The text has {len(text):,} characters; use up to {MAX_TEXT_LENGTH:,}."
         )
 
 
@@ -148,20 +147,20 @@ class SearchQuery:
         if not self.terms and not self.cursor:
             raise InvalidQuery("There is nothing to search for.")
         if len(self.terms) > MAX_TERMS:
-            raise InvalidQuery(f"A query has at most {MAX_TERMS} terms.")
+            raise InvalidQuery(f"A search can have up to {MAX_TERMS} terms.")
         if sum(term.image_source is not None for term in self.terms) > MAX_IMAGES:
-            raise InvalidQuery(f"A search has at most {MAX_IMAGES} images.")
+            raise InvalidQuery(f"A search can have up to {MAX_IMAGES} images.")
         if self.field not in FIELDS:
-            raise InvalidQuery("The field to search is image, text or both.")
+            raise InvalidQuery("The field must be image, text or both.")
         if self.mode not in MODES:
-            raise InvalidQuery("The mode is ann or exact.")
+            raise InvalidQuery("The mode must be ann or exact.")
         if self.sort not in SORTS:
-            raise InvalidQuery("Hits are sorted by similarity, size or popularity.")
+            raise InvalidQuery("The sort must be similarity, size or popularity.")
         if not 1 <= self.limit <= MAX_PER_PAGE:
             raise InvalidQuery(f"A page has 1 to {MAX_PER_PAGE} results.")
         if not MIN_RECALL <= self.recall <= MAX_RECALL:
             raise InvalidQuery(
-                f"The recall lies between {MIN_RECALL:g} and {MAX_RECALL:g}."
+                f"The recall must be between {MIN_RECALL:g} and {MAX_RECALL:g}."
             )
 
     def to_dict(self) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def read_filter(name: str, sign: str, value: str) -> dict[str, Any]:
         return values
     except (ValueError, KeyError) as error:
         raise InvalidQuery(
-            f"This filter is written {filter_words()[name].example}. "
+            f"Write this filter as {filter_words()[name].example}. "
             f"{_as_plain_words(sign)}"
         ) from error
 
@@ -60,21 +60,21 @@ def check_name(name: str, sign: str, value: str) -> None:
     if near:
         example = words[near[0]].example
         raise InvalidQuery(
-            f"There is no filter “{name}”. Is {example} meant? {_as_plain_words(sign)}"
+            f"Unknown filter “{name}”. Did you mean {example}? {_as_plain_words(sign)}"
         )
     is_number = re.fullmatch(r"-?[0-9]*\.?[0-9]+", value)
     if sign != ":" and is_number and len(name) >= MIN_NAME_LENGTH:
         raise InvalidQuery(
-            f"There is no filter “{name}”; width, height and similarity are compared "
-            f"with numbers. {_as_plain_words(sign)}"
+            f"Unknown filter “{name}”. Numbers can be compared with width, height and "
+            f"similarity. {_as_plain_words(sign)}"
         )
 
 
 def _as_plain_words(sign: str) -> str:
     """Return a sentence on how to search for such words instead."""
     if sign == ":":
-        return "With a space after the colon these are plain words."
-    return "In parentheses these are plain words."
+        return "To search for the words, put a space after the colon."
+    return "To search for the words, put them in parentheses."
 
 
 # The weight of a bare minus. On Postcards, of -0.2 … -1 it excludes most of the
@@ -103,7 +103,9 @@ def parse(text: str, dataset: str = "", host: str = "") -> ParsedQuery:
     are those of images. Raise InvalidQuery, mostly as UnreadableWord.
     """
     if len(text) > MAX_QUERY_LENGTH:
-        raise InvalidQuery(f"A query has up to {MAX_QUERY_LENGTH:,} characters.")
+        raise InvalidQuery(
+            f"Your search is too long: use up to {MAX_QUERY_LENGTH:,} characters."
+        )
     return _Reader(text, dataset, host).read()
 
 
@@ -141,8 +143,8 @@ class _Reader:
             return None
         if is_weighed and self.text[start] in OPENING:
             raise UnreadableWord(
-                "Words in quotes must occur in the caption, and take neither a sign "
-                "nor a weight. To push words away, write -(some words).",
+                "Quoted words must occur in the caption and cannot have a sign or a "
+                "weight. To exclude words, write -(some words).",
                 at,
                 start + 1,
             )
@@ -203,12 +205,12 @@ class _Reader:
 
     def _quoted(self, at: int) -> tuple[str, int]:
         if not (quoted := QUOTED.match(self.text, at)):
-            raise UnreadableWord("This quotation mark is not closed.", at, at + 1)
+            raise UnreadableWord("Close this quotation mark.", at, at + 1)
         return quoted[1], quoted.end()
 
     def _group(self, at: int, start: int, weight: float) -> Token:
         if not (end := self._closings.get(start)):
-            raise UnreadableWord("This parenthesis is not closed.", start, start + 1)
+            raise UnreadableWord("Close this parenthesis.", start, start + 1)
         return _term(
             at, end, text=self.text[start + 1 : end - 1].strip(), weight=weight
         )
@@ -225,15 +227,15 @@ class _Reader:
     def _item(self, at: int, number: str, end: int, weight: float) -> Token:
         if not ITEM.fullmatch(number):
             raise UnreadableWord(
-                "After “item:” stands the number of an item, as in item:123.", at, end
+                "Use item: followed by an item ID, such as item:123.", at, end
             )
         return _term(at, end, item=int(number), weight=weight)
 
     def _concept(self, at: int, number: str, end: int, weight: float) -> Token:
         if not CONCEPT.fullmatch(number):
             raise UnreadableWord(
-                "After “concept:” stands the id of a concept, as its page shows it. "
-                "With a space after the colon these are plain words.",
+                "Use concept: followed by a concept ID. "
+                "To search for the words, put a space after the colon.",
                 at,
                 end,
             )
@@ -247,14 +249,14 @@ class _Reader:
             end = _match(WORD, self.text, start).end()
             value = self.text[start:end]
         if is_weighed:
-            raise UnreadableWord("A filter takes neither a sign nor a weight.", at, end)
+            raise UnreadableWord("A filter cannot have a sign or a weight.", at, end)
         with _error_at(at, end):
             return _filters(at, end, **read_filter(named[1].lower(), sign, value))
 
     def _check_once(self, part: Token) -> None:
         """Refuse a filter that is given twice; only words of the caption add up."""
         if self.filtered & part.filters.keys():
-            raise UnreadableWord("This filter stands here twice.", *part.spans[0])
+            raise UnreadableWord("This filter is given twice.", *part.spans[0])
         self.filtered |= part.filters.keys() - {"caption"}
 
 

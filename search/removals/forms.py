@@ -19,7 +19,7 @@ class TakeDownForm(forms.Form):
         max_value=LAST_ITEM,
         error_messages=dict.fromkeys(
             ("required", "invalid", "min_value", "max_value"),
-            "That is not the number of an item.",
+            "This is not an item ID.",
         ),
     )
     reason = forms.CharField(

@@ -127,7 +127,7 @@ class TunedQuery:
 def check_marks(good: Sequence[int], bad: Sequence[int]) -> None:
     """Raise InvalidQuery for no marks, or too many."""
     if not good and not bad:
-        raise InvalidQuery("Mark at least one picture as good or as bad first.")
+        raise InvalidQuery("Mark at least one image as good or bad first.")
     if len(good) + len(bad) > MAX_MARKS:
         raise InvalidQuery(f"A round takes up to {MAX_MARKS} marks.")
 

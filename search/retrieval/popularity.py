@@ -19,7 +19,7 @@ from search.query.words import in_small_letters
 MAX_KEYWORD_LENGTH = 200
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 PERSONAL_DATA = re.compile(
-    r"\S@\S"  # an e-mail address
+    r"\S@\S"  # an email address
     r"|https?:|www\.|\w\.[a-z]{2,}(?![\w'’])"  # an address of the web
     r"|(?:\d[ ./()+-]{0,2}){7,}|\d{5,}",  # a number of a telephone, a card, a day
     re.IGNORECASE,

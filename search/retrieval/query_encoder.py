@@ -211,6 +211,6 @@ def _direction(parts: np.ndarray) -> np.ndarray:
     length = float(np.linalg.norm(total))
     if length < MIN_NORM:
         raise InvalidQuery(
-            "The terms cancel each other out: nothing is left to search for."
+            "The terms cancel each other out. Change a weight or remove a term."
         )
     return (total / length).astype(np.float32)

@@ -42,7 +42,9 @@ def query(
     terms = parsed.terms + terms
     if not terms and not options.get("cursor") and parsed.parts:
         if "caption" not in parsed.filters:
-            raise InvalidQuery("These are only filters: say what to look for, too.")
+            raise InvalidQuery(
+                "Add words or an image: a search needs more than filters."
+            )
         terms = (Term(text=parsed.filters["caption"]),)
     merged = Filters(**{**(filters or {}), **parsed.filters})
     return SearchQuery(dataset, terms, filters=merged, **options)

@@ -240,7 +240,7 @@ def load(cursor: str, dataset: str) -> tuple[Ranking, int, str]:
     try:
         token, start = signing.loads(cursor, salt="cursor")
     except signing.BadSignature:
-        raise InvalidQuery("This cursor is not one that a search gave out.") from None
+        raise InvalidQuery("This cursor is not valid.") from None
     ranking = cache.get(f"ranking:{token}")
     if ranking is None:
         raise InvalidQuery("This search has expired; please search again.")

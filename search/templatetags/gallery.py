@@ -88,7 +88,7 @@ def card(dataset: Dataset, hit: Hit, shows_unrated: object) -> dict[str, Any]:
         "url": reverse("item", args=[slug, hit.id]),
         "caption": caption,
         "name": shortened(caption, CARD_NAME),
-        "alt": caption or "A picture without a caption",
+        "alt": caption or "Image without a caption",
         "like": similar_url(slug, hit.id),
         "is_veiled": is_veiled(hit, shows_unrated),
     }

@@ -33,9 +33,9 @@ from .work_queue import TOO_MANY, InProgress, UnresponsiveHosts, fetch_queue
 
 SOURCE_CACHE_S = 30  # and so the delay after which a removal takes effect
 SOURCE_CACHE_SIZE = 20_000
-NOT_FETCHED = "Pictures of other hosts are not fetched here."
-NO_LIST = "Nothing of this dataset is fetched before its removal list is loaded."
-NO_PICTURE = "This item has no address of a picture, and no file on this server."
+NOT_FETCHED = "Images from other hosts are not fetched here."
+NO_LIST = "Images of this dataset are not fetched until a removal list is imported."
+NO_PICTURE = "This item has no image URL and no file on this server."
 
 Kind = Removal.Kind
 
@@ -154,7 +154,7 @@ def thumbnail(
     `before_creating`, which may raise SearchError, if the thumbnail is not cached.
     """
     if size not in SIZES:
-        raise NotFound(f"Pictures have the sizes {', '.join(map(str, SIZES))}.")
+        raise NotFound(f"Thumbnails have the sizes {', '.join(map(str, SIZES))}.")
     source, cache = thumbnail_source(slug, item_id), store()
     key = source.key
     if source.removed:
@@ -198,7 +198,7 @@ def _result(future: Future, seconds: float) -> dict[int, bytes]:
     try:
         return future.result(seconds)
     except TimeoutError as error:
-        raise InProgress("The picture is being fetched.") from error
+        raise InProgress("The image is being fetched.") from error
 
 
 def _create_sizes(source: ThumbnailSource, cache: Store, key: str) -> dict[int, bytes]:

@@ -18,7 +18,7 @@ from search.errors import CannotFetch, SearchUnavailable
 
 MAX_PER_HOST = 3
 MAX_JOBS = 300  # some pages of images
-TOO_MANY = "Too many pictures are being fetched at the moment; please try again."
+TOO_MANY = "Too many images are being fetched at the moment; please try again."
 MAX_FAILURES = 3  # failures in a row
 PAUSE_S = 600
 MAX_HOSTS = 10_000  # whose failures are counted

@@ -50,9 +50,9 @@ from search.query.url_params import (
 from search.retrieval import query_reader
 
 MAX_EMBEDDING = 12_000  # characters: 2,250 dimensions
-NO_ITEM = "That is not the number of an item."
-EMBEDDING_TOO_LONG = "The picture in this address is not readable."
-NO_CONCEPT = "That is not the id of a concept."
+NO_ITEM = "This is not an item ID."
+EMBEDDING_TOO_LONG = "The image in this URL cannot be read."
+NO_CONCEPT = "This is not a concept ID."
 
 
 class TermsField(forms.Field):
@@ -67,7 +67,7 @@ class TermsField(forms.Field):
     def to_python(self, values: Any) -> tuple[Term, ...]:
         given = split_values(values)
         if len(given) > MAX_TERMS:
-            raise forms.ValidationError(f"A search has at most {MAX_TERMS} terms.")
+            raise forms.ValidationError(f"A search can have up to {MAX_TERMS} terms.")
         try:
             return tuple(
                 self.read(term, weight) for weight, term in map(split_weight, given)
@@ -102,12 +102,12 @@ def concept_term(number: str, weight: float) -> Term:
     return Term(concept=number.lower(), weight=weight)
 
 
-FIELDS = (("image", "Pictures"), ("text", "Captions"), ("both", "Both"))
+FIELDS = (("image", "Images"), ("text", "Captions"), ("both", "Both"))
 MODES = (("ann", "Approximate"), ("exact", "Exact"))
 SORT_CHOICES = (
     ("similarity", "Most similar first"),
     ("size", "Largest first"),
-    ("popularity", "Most often picked first"),
+    ("popularity", "Most popular first"),
 )
 RECALL_CHOICES = {
     f"{recall:g}": f"{name}: finds {100 * recall:g} of 100"
@@ -206,29 +206,30 @@ class FilterInput:
 class SearchForm(forms.Form):
     """The parameters of the search page. Its errors are sentences for the user."""
 
-    q = _text(f"Describe it in {MAX_QUERY_LENGTH:,} characters.", MAX_QUERY_LENGTH)
+    q = _text(
+        f"Your search is too long: use up to {MAX_QUERY_LENGTH:,} characters.",
+        MAX_QUERY_LENGTH,
+    )
     dataset = forms.SlugField(
         required=False,
-        error_messages={"invalid": "There is no dataset of that name."},
+        error_messages={"invalid": "There is no dataset with this name."},
     )
-    field = _choice(FIELDS, "Search in pictures, in captions or in both.")
-    mode = _choice(MODES, "A search is approximate or exact.")
-    sort = _choice(
-        SORT_CHOICES, "Pictures come by similarity, by size or by popularity."
-    )
+    field = _choice(FIELDS, "Search in images, captions or both.")
+    mode = _choice(MODES, "The search mode must be approximate or exact.")
+    sort = _choice(SORT_CHOICES, "Sort by similarity, size or popularity.")
     recall = forms.FloatField(
         required=False,
         min_value=MIN_RECALL,
         max_value=MAX_RECALL,
         error_messages=dict.fromkeys(
             ("invalid", "min_value", "max_value"),
-            f"The recall is a number between {MIN_RECALL:g} and {MAX_RECALL:g}.",
+            f"The recall must be a number between {MIN_RECALL:g} and {MAX_RECALL:g}.",
         ),
     )
     item = TermsField(item_term)
     embedding = TermsField(embedding_term)
     concept = TermsField(concept_term)
-    cursor = _text("This address does not lead to a next page.", 2_000)
+    cursor = _text("This link to the next page is not valid.", 2_000)
 
     def __init__(self, data: Mapping[str, Any] | None = None):
         super().__init__(data, auto_id=False)
@@ -334,7 +335,7 @@ class ImageForm(forms.Form):
     # An ImageField would open the image before the service guards against bombs.
     picture = ImagesField(
         error_messages=dict.fromkeys(
-            ("required", "invalid", "missing", "empty"), "Choose a picture first."
+            ("required", "invalid", "missing", "empty"), "Choose an image first."
         )
     )
     weight = forms.FloatField(
@@ -343,7 +344,7 @@ class ImageForm(forms.Form):
         max_value=MAX_WEIGHT,
         error_messages=dict.fromkeys(
             ("invalid", "min_value", "max_value"),
-            f"A weight lies between −{MAX_WEIGHT:g} and {MAX_WEIGHT:g}.",
+            f"A weight must be between −{MAX_WEIGHT:g} and {MAX_WEIGHT:g}.",
         ),
     )
     beside = forms.BooleanField(required=False)
@@ -353,7 +354,7 @@ class ImageForm(forms.Form):
         check_form(self)
         files: list[UploadedFile] = self.cleaned_data["picture"]
         if len(files) > MAX_IMAGES:
-            raise InvalidQuery(f"A search has at most {MAX_IMAGES} images.")
+            raise InvalidQuery(f"A search can have up to {MAX_IMAGES} images.")
         weight = self.cleaned_data["weight"]
         weight = 1.0 if weight is None else weight
         # One byte too many is enough for the service to refuse the file.

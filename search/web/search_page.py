@@ -81,7 +81,7 @@ class SearchBox:
     def required_dataset(self) -> Dataset:
         """Return the dataset that is searched. Raises NotFound."""
         if self.dataset is None:
-            raise NotFound("There is no dataset of that name.")
+            raise NotFound("There is no dataset with this name.")
         return self.dataset
 
 

@@ -160,7 +160,7 @@ def _weight(text: str) -> float:
         weight = MAX_WEIGHT + 1
     if not abs(weight) <= MAX_WEIGHT:
         raise InvalidQuery(
-            f"A weight is a number between −{MAX_WEIGHT:g} and {MAX_WEIGHT:g}."
+            f"A weight must be a number between −{MAX_WEIGHT:g} and {MAX_WEIGHT:g}."
         )
     return weight
 

@@ -66,10 +66,10 @@ def _read_selection(text: str) -> list[Selection]:
     try:
         listed = json.loads(text)
         if not isinstance(listed, list) or len(listed) > MAX_SELECTED:
-            raise InvalidQuery(f"Select up to {MAX_SELECTED:,} pictures.")
+            raise InvalidQuery(f"Select up to {MAX_SELECTED:,} images.")
         return [_one(each) for each in listed]
     except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as error:
-        raise InvalidQuery("That is not a list of selected pictures.") from error
+        raise InvalidQuery("This is not a list of selected images.") from error
 
 
 def _one(given: Any) -> Selection:

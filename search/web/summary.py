@@ -11,7 +11,7 @@ from search.retrieval.service import Page
 
 from .chips import Chip, SearchReading
 
-THINGS = {"image": "pictures", "text": "captions", "both": "pictures and captions"}
+THINGS = {"image": "images", "text": "captions", "both": "images and captions"}
 
 
 @dataclass(frozen=True)
@@ -38,29 +38,29 @@ def headline(
     is_all = not page.next and not reading.form.params["cursor"]
     if is_all and _narrowing(chips):
         shown = len(page.hits)
-        return f"Only {shown} picture{'s pass' if shown > 1 else ' passes'} the filters"
+        return f"{shown} image{'s match' if shown > 1 else ' matches'}"
     order = {
-        "size": "The largest of the nearest",
-        "popularity": "The most often picked of the nearest",
-    }.get(reading.form.params["sort"], "Nearest")
+        "size": ", largest first",
+        "popularity": ", most popular first",
+    }.get(reading.form.params["sort"], "")
     cut = [chip.filters["cutoff"] for chip in chips if "cutoff" in chip.filters]
     if cut and similarities is not None:
         reaching = int(np.count_nonzero(similarities >= cut[0]))
-        nearest = f"{len(similarities):,} nearest {things}"
-        return f"{reaching:,} of the {nearest} are as similar as {cut[0]:g}"
+        top = f"top {len(similarities):,} {things}"
+        return f"{reaching:,} of the {top} reach similarity {cut[0]:g}"
     if page.matching is None:
-        return f"{order} of {count} {things}"
+        return f"Top matches from {count} {things}{order}"
     about = "about " if page.matching.estimated else ""
-    passing = f"{about}{page.matching.items:,} {things} that pass the filters"
-    return f"{order} of {passing}, of {count}"
+    matching = f"{about}{page.matching.items:,} {things} that match the filters"
+    return f"Top matches from {matching}, of {count}{order}"
 
 
 def hidden_notes(reading: SearchReading, page: Page) -> Iterator[Note]:
     """Yield notes on hidden items above the last result, with links to show them."""
     if count := page.hidden.nsfw:
-        yield Note(f"{count:,} not safe hidden", reading.changed("nsfw", "any"))
+        yield Note(f"{count:,} NSFW hidden", reading.changed("nsfw", "any"))
     if count := page.hidden.duplicates:
-        folded = f"{count:,} near-duplicate{'s' if count > 1 else ''} folded"
+        folded = f"{count:,} near-duplicate{'s' if count > 1 else ''} hidden"
         yield Note(folded, reading.changed("dedupe", "no"))
     if count := page.hidden.removed:
         yield Note(f"{count:,} removed")
@@ -74,10 +74,10 @@ def hidden_by_chip(
         return ""
     if "cutoff" in chip.filters and similarities is not None:
         below = int(np.count_nonzero(similarities < chip.filters["cutoff"]))
-        return f"hides {below:,} of the {len(similarities):,} nearest"
+        return f"hides {below:,} of the top {len(similarities):,}"
     share = service.filter_selectivity(reading.dataset, Filters(**chip.filters))
     count = round((1 - share) * reading.dataset.item_count())
-    return f"hides about {count:,}" if count else "hides none"
+    return f"hides about {count:,}" if count else "no effect"
 
 
 def no_results_notes(
@@ -91,18 +91,18 @@ def no_results_notes(
     narrowing = _narrowing(chips)
     remedies = [Note(f"Without “{chip.label}”", chip.without) for chip in narrowing]
     if not count:
-        return (Note(f"{title} has no pictures yet."),)
+        return (Note(f"{title} has no images yet."),)
     if page.hidden.nsfw:
-        show = Note("Show those, too", reading.changed("nsfw", "any"))
-        return (Note("All that was found is marked as not safe."), show, *remedies)
+        show = Note("Show them", reading.changed("nsfw", "any"))
+        return (Note("All results are marked NSFW."), show, *remedies)
     if cut := _cut_off(narrowing, similarities):
         return (cut, *remedies)
     if not narrowing:
-        return (Note(f"None of the {count:,} pictures of {title} can be shown."),)
+        return (Note(f"None of the {count:,} images in {title} can be shown."),)
     if len(narrowing) == 1:
-        reason = f"None of the {count:,} pictures of {title} passes the filter."
+        reason = f"None of the {count:,} images in {title} match the filter."
     else:
-        reason = f"None of the {count:,} pictures of {title} passes all filters."
+        reason = f"None of the {count:,} images in {title} match all filters."
     return (Note(reason), *remedies)
 
 
@@ -112,8 +112,8 @@ def _cut_off(narrowing: list[Chip], similarities: np.ndarray | None) -> Note | N
     if not cutoffs or similarities is None or not len(similarities):
         return None
     nearest = float(similarities.max())
-    reason = f"Nothing is as similar as {cutoffs[0]:g}"
-    return Note(f"{reason}: the nearest picture has {nearest:.3f}.")
+    reason = f"No image reaches similarity {cutoffs[0]:g}"
+    return Note(f"{reason}: the closest image has {nearest:.3f}.")
 
 
 def _narrowing(chips: list[Chip]) -> list[Chip]:

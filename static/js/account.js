@@ -9,6 +9,6 @@ for (const button of findAll('[data-copies]')) {
   button.hidden = !navigator.clipboard
   field.addEventListener('focus', () => field.select())
   button.addEventListener('click', async () => {
-    if (await copyText(field.value)) emit('toast', { text: 'The token is copied.' })
+    if (await copyText(field.value)) emit('toast', { text: 'Token copied.' })
   })
 }

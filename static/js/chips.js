@@ -104,7 +104,7 @@ document.addEventListener('drop', (event) => {
 /** Add items to the search as terms. */
 function add (items, sign) {
   const shown = find('#results')?.dataset.dataset ?? find('#search [name=dataset]').value
-  if (items.some(({ dataset }) => dataset !== shown)) return toast({ text: 'That is of another dataset.' })
+  if (items.some(({ dataset }) => dataset !== shown)) return toast({ text: 'This item is from another dataset.' })
   const parameters = currentParameters()
   const words = find('#q').value.trim()
   if (words) parameters.set('q', words)

@@ -19,7 +19,7 @@ let requests = 0
 let loading = null
 let sending = null // the latest change; the list is loaded after it
 
-const pictures = (count) => `${count.toLocaleString('en')} picture${count === 1 ? '' : 's'}`
+const pictures = (count) => `${count.toLocaleString('en')} image${count === 1 ? '' : 's'}`
 
 // -- open
 
@@ -89,7 +89,7 @@ function row (collection) {
 function emptyNotice () {
   const notice = document.createElement('li')
   notice.className = 'facts'
-  notice.textContent = 'No collections yet: name the first one.'
+  notice.textContent = 'No collections yet. Enter a name to create one.'
   return notice
 }
 
@@ -151,12 +151,12 @@ function add ({ url, name }) {
 
 function takeOut ({ url, name }) {
   const data = { items: JSON.stringify(items) }
-  return perform(`Took ${pictures(items.length)} out of “${name}”.`, `${url}remove`, data)
+  return perform(`Removed ${pictures(items.length)} from “${name}”.`, `${url}remove`, data)
 }
 
 function create (name) {
   const data = { name, items: JSON.stringify(items), words: words() }
-  return perform(`Made “${name}” with ${pictures(items.length)}.`, dialog.dataset.create, data)
+  return perform(`Created “${name}” with ${pictures(items.length)}.`, dialog.dataset.create, data)
 }
 
 /** The words of the search that found the items; popularity counts them. */

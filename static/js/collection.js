@@ -61,7 +61,7 @@ async function saveNote (field) {
   } catch (error) {
     if (!(error instanceof RequestError)) throw error
     saved.set(field, before) // the text stays, and is sent again when the field loses focus
-    toast({ text: `The note is not saved. ${error.message}` })
+    toast({ text: `Could not save the note. ${error.message}` })
   } finally {
     sending.delete(field)
   }
@@ -107,7 +107,7 @@ export async function takeOut (hits) {
 
 const current = () => memberOf(document.activeElement)
 
-bind('Delete', 'Take out of this collection', () => {
+bind('Delete', 'Remove from this collection', () => {
   if (find('dialog:modal')) return false
   const many = selected()
   takeOut(many.length ? many : [current()].filter(Boolean))
@@ -141,8 +141,8 @@ function addButton () {
   const button = document.createElement('button')
   button.type = 'button'
   button.dataset.takeOut = ''
-  button.title = 'Take out of this collection (Del)'
-  button.textContent = 'Take out'
+  button.title = 'Remove from this collection (Del)'
+  button.textContent = 'Remove'
   button.addEventListener('click', () => takeOut(selected()))
   buttons.append(button)
 }

@@ -35,7 +35,7 @@ async function put (hit, before) {
 
 function announcePlace (hit) {
   emit('settled')
-  announce(`Now at place ${members().indexOf(hit) + 1}`)
+  announce(`Now at position ${members().indexOf(hit) + 1}`)
 }
 
 // -- by the keyboard

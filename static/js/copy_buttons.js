@@ -7,5 +7,5 @@ document.addEventListener('click', async ({ target }) => {
   const button = target.closest?.('[data-copy]')
   if (!button) return
   const copied = await copyText(button.dataset.copy)
-  toast({ text: copied ? 'Copied' : 'This browser does not let pages copy.' })
+  toast({ text: copied ? 'Copied' : 'This browser does not allow copying.' })
 })

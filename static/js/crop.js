@@ -44,7 +44,7 @@ export async function crop (embedding) {
   replaced = embedding
   const [width, height] = [canvas.width * 0.7, canvas.height * 0.7]
   place({ x: (canvas.width - width) / 2, y: (canvas.height - height) / 2, width, height })
-  hint.textContent = 'Drag the frame, or a corner of it. With keys: arrows move it, with Shift they change its size.'
+  hint.textContent = 'Drag the frame or a corner. Arrow keys move it, Shift with arrow keys resizes it.'
   dialog.showModal()
   frame.focus()
 }

@@ -147,7 +147,7 @@ function preview (hit) {
   const words = document.createElement('h2')
   words.className = 'words'
   words.dir = 'auto'
-  words.textContent = picture.dataset.caption || 'A picture without a caption'
+  words.textContent = picture.dataset.caption || 'Image without a caption'
   about.append(words)
   const stage = document.createElement('div')
   stage.className = 'stage'

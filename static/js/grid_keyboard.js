@@ -89,13 +89,13 @@ function searchLike () {
   link.click()
 }
 
-bind(['ArrowLeft', 'ArrowRight', 'ArrowUp', 'ArrowDown'], 'From picture to picture; with Shift, select them', move)
-bind(['Home', 'End'], 'To the first, to the last picture', move)
-bind('Enter', 'Look at the picture', () => false)
+bind(['ArrowLeft', 'ArrowRight', 'ArrowUp', 'ArrowDown'], 'Move between images; with Shift, select them', move)
+bind(['Home', 'End'], 'Go to the first or last image', move)
+bind('Enter', 'View the image', () => false)
 bind(' ', 'Select', pressSelect)
 if (canMark()) {
-  bind(['p', '+'], 'Good: more of this kind', () => mark(targets(), true))
-  bind(['x', '-'], 'Bad: less of this kind', () => mark(targets(), false))
+  bind(['p', '+'], 'Relevant: more like this', () => mark(targets(), true))
+  bind(['x', '-'], 'Not relevant: less like this', () => mark(targets(), false))
 }
 bind('a', 'Add to a collection', () => collect(targets()))
 bind('m', 'More like this', searchLike)

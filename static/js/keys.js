@@ -52,4 +52,4 @@ export function showKeys () {
   dialog.showModal()
 }
 
-bind('?', 'Show these keys', showKeys)
+bind('?', 'Show keyboard shortcuts', showKeys)

@@ -54,7 +54,7 @@ export function restore (stored) {
 // -- marks
 
 listen('mark', ({ items, good }) => {
-  if (!isSearch()) return emit('toast', { text: 'Marks refine a search: search for something first.' })
+  if (!isSearch()) return emit('toast', { text: 'Run a search first: marks refine its results.' })
   for (const { id } of items) {
     marks.delete(id)
     if (good !== null && marks.size < MAX_MARKS) marks.set(id, good)
@@ -83,7 +83,7 @@ function thumbnail (id, good) {
   const shown = find('template.mark', bar).content.firstElementChild.cloneNode(true)
   const button = find('button', shown)
   button.dataset.id = id
-  button.title = button.ariaLabel = `Unmark picture ${id}, marked ${good ? 'good' : 'bad'}`
+  button.title = button.ariaLabel = `Unmark image ${id}, marked ${good ? 'relevant' : 'not relevant'}`
   button.toggleAttribute('data-unsafe', veiled.has(id))
   find('img', shown).src = `/t/${encodeURIComponent(dataset())}/${id}/160.webp`
   return shown
@@ -113,7 +113,7 @@ find('.clear', bar).addEventListener('click', () => {
   marks.clear()
   changed()
   emit('toast', {
-    text: 'The marks are gone.',
+    text: 'Marks removed.',
     undo () {
       store(address, before)
       if (search.address !== address) return
@@ -138,7 +138,7 @@ export function listMarks () {
   list(false)
   describeStrength()
   const good = ids(true).length
-  find('.tally [role=status]', bar).textContent = marks.size ? `${good} good, ${marks.size - good} bad` : 'No marks'
+  find('.tally [role=status]', bar).textContent = marks.size ? `${good} relevant, ${marks.size - good} not` : 'No marks'
 }
 
 // -- hits that the user has seen

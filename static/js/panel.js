@@ -121,8 +121,8 @@ function showCutoff () {
   const count = countsOf(slider)[place].toLocaleString('en')
   const total = Number(slider.dataset.total).toLocaleString('en')
   const description = place
-    ? `${count} of the ${total} nearest reach ${edgesOf(slider)[place].toFixed(3)}`
-    : `All of the ${total} nearest`
+    ? `${count} of the top ${total} reach ${edgesOf(slider)[place].toFixed(3)}`
+    : `All of the top ${total}`
   showChoice(slider, description)
   if (slider.dataset.moved) find('#cutoff-count').textContent = description
 }

@@ -101,7 +101,7 @@ export async function searchByFiles (files, options = {}) {
   const images = [...files].filter((file) => file.type.startsWith('image/'))
   const chosen = (images.length ? images : [...files]).slice(0, MAX_IMAGES)
   if (!chosen.length) return
-  if (images.length > MAX_IMAGES) toast({ text: `Only the first ${MAX_IMAGES} pictures are searched by.` })
+  if (images.length > MAX_IMAGES) toast({ text: `Only the first ${MAX_IMAGES} images are used.` })
   const number = ++requests
   session.remove(PENDING_KEY)
   const ready = await Promise.all(chosen.map(prepare))
@@ -148,7 +148,7 @@ export function bringsFile ({ dataTransfer }) {
 function show (chip, preview) {
   const before = chip.previousElementSibling
   if (before?.matches('img')) return
-  chip.textContent = 'your picture'
+  chip.textContent = 'your image'
   const image = new Image(32, 32)
   image.src = preview
   image.alt = ''

@@ -118,8 +118,8 @@ function step ({ id, name, address, on_way: onWay, marks }) {
   if (isHere) link.ariaCurrent = 'step'
   find('b', link).textContent = name
   find('span', link).textContent = counts ? `${counts.good} of ${counts.all} good` : ''
-  link.title = id ? `Round ${name}` : 'The search as it began'
-  if (counts) link.title += `: ${counts.good} of ${counts.all} marked good`
+  link.title = id ? `Round ${name}` : 'Initial search'
+  if (counts) link.title += `: ${counts.good} of ${counts.all} marked relevant`
   link.ariaLabel = link.title
   return item
 }
@@ -141,7 +141,7 @@ function showSteps () {
   setLink(find('.ahead', nav), rounds.ahead)
   const other = find('.seen', nav)
   other.hidden = !rounds.other
-  setLink(other, rounds.other, rounds.with_seen ? 'Hide what was seen' : 'Show what was seen, too')
+  setLink(other, rounds.other, rounds.with_seen ? 'Hide already seen' : 'Include already seen')
   // scrollIntoView would scroll the page as well.
   const [list, current] = [find('ol', nav), find('[aria-current]', nav)]
   if (current) list.scrollLeft = current.offsetLeft - list.offsetLeft - list.clientWidth / 2
@@ -232,7 +232,7 @@ listen('marked', show)
 listen('settled', arrange)
 listen('opened', showMarks)
 arrange()
-bind('r', 'Refine by the marks', () => {
+bind('r', 'Refine with the marks', () => {
   if (!marks.size || bar.hidden || find('dialog:modal')) return false
   refine()
 })

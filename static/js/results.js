@@ -16,7 +16,7 @@ function markBroken (image) {
 
 function countBroken () {
   const count = findAll('main .hit .broken').length
-  const text = count === 1 ? '1 picture on this page is gone' : `${count} pictures on this page are gone`
+  const text = count === 1 ? '1 image couldn’t be loaded' : `${count} images couldn’t be loaded`
   for (const notice of findAll('.grid-tools .gone')) {
     notice.textContent = count ? text : ''
   }
@@ -50,7 +50,7 @@ function addVeils () {
 function showVeil (veil) {
   const revealed = veil.previousElementSibling.hasAttribute(REVEALED)
   veil.textContent = revealed ? 'Hide' : 'Show'
-  veil.setAttribute('aria-label', `${veil.textContent} this picture`)
+  veil.setAttribute('aria-label', `${veil.textContent} this image`)
 }
 
 /** Lift the veil of an image; return whether there was one. */

@@ -38,7 +38,7 @@ document.addEventListener('htmx:afterRequest', ({ detail }) => {
   if (!successful) {
     const notice = document.createElement('p')
     notice.className = 'told'
-    notice.textContent = 'This took too long, or the server did not answer. Open it to search.'
+    notice.textContent = 'The server did not answer in time. Open the search to run it.'
     target.replaceChildren(notice)
   }
   runNext()

@@ -78,7 +78,7 @@ const changesAll = (target) => !target.closest('.more, #exact-check')
 
 document.addEventListener('htmx:beforeRequest', ({ detail }) => {
   if (detail.target.matches('#results')) find('#announcement').textContent = 'Searching'
-  if (detail.target.matches('#exact-check')) detail.target.textContent = 'Comparing with every picture …'
+  if (detail.target.matches('#exact-check')) detail.target.textContent = 'Comparing with every image…'
 })
 
 // After Load more, the focus goes to the first of the new hits.

@@ -61,7 +61,7 @@ function show () {
   const hadFocus = bar.contains(document.activeElement)
   bar.hidden = !chosen.size
   document.body.toggleAttribute('data-selecting', Boolean(chosen.size))
-  const full = chosen.size >= MAX_SELECTED ? ', no more than these' : ''
+  const full = chosen.size >= MAX_SELECTED ? ', the maximum' : ''
   find('.count', bar).textContent = `${chosen.size.toLocaleString('en')} selected${full}`
   find('[data-select=all]', bar).hidden = selected().length === hits().length
   if (hadFocus && bar.hidden) find('a.picture', hits()[0])?.focus({ preventScroll: true })

@@ -31,7 +31,7 @@ class Command(BaseCommand):
             type=int,
             default=100,
             metavar="N",
-            help="Ask with the pictures and captions of N items (%(default)s).",
+            help="Search with the images and captions of N items (%(default)s).",
         )
         parser.add_argument(
             "--words",

@@ -72,7 +72,7 @@ class Command(BaseCommand):
             help=f"up to {MAX_RESULTS:,} (%(default)s)",
         )
         parser.add_argument(
-            "--image", action="append", default=[], metavar="FILE", help="a picture"
+            "--image", action="append", default=[], metavar="FILE", help="an image"
         )
         parser.add_argument(
             "--item",
