@@ -272,11 +272,11 @@ def test_letters_do_with_a_picture_what_they_say(results):
 def test_a_mark_shows_on_its_picture_and_by_its_button(results):
     hit = hits(results).first
     hit.evaluate("hit => { hit.dataset.mark = 'bad' }")
-    bad = hit.get_by_role("button", name="Bad")
+    bad = hit.get_by_role("button", name="Not relevant")
     expect(bad).to_have_attribute("aria-pressed", "true")
     expect(bad).to_have_css("opacity", "1")
     assert bad.evaluate("button => getComputedStyle(button).borderRadius") != "50%"
-    expect(hit.get_by_role("button", name="Good")).to_have_attribute(
+    expect(hit.get_by_role("button", name="Relevant", exact=True)).to_have_attribute(
         "aria-pressed", "false"
     )
 
@@ -322,7 +322,7 @@ def test_a_selection_stays_while_more_arrives_and_is_acted_on_as_a_whole(results
     first = [item(number) for number in ids(results)[:40]]
     bar = results.locator("#selection")
     expect(bar).to_contain_text("40 selected")
-    bar.get_by_role("button", name="Good").click()
+    bar.get_by_role("button", name="Relevant", exact=True).click()
     bar.get_by_role("button", name="Add to collection").click()
     assert told(results, "mark")[0] == {"items": first, "good": True}
     assert told(results, "collect")[0] == {"items": first}
