@@ -75,7 +75,7 @@ def test_an_account_from_its_first_to_its_last_day(opened, name, options):
     page.goto("/account/")
     press(page, "link", "Sign up")
     check_looks(page, "Sign up")
-    write(page, "Name", name)
+    write(page, "Username", name)
     write(page, "Email", f"{name}@example.org")
     write(page, "Password", "short")
     page.keyboard.press("Enter")

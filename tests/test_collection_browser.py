@@ -222,7 +222,7 @@ def test_pictures_are_taken_out_and_come_back(mine):
     mine.reload()
     expect_order(mine, 0, 1, 2, 3)
     member(mine, 2).locator(".grip").click()
-    mine.get_by_role("button", name="Remove").click()
+    mine.locator("#member").get_by_role("button", name="Remove").click()
     expect(mine.locator("#size")).to_have_text("3 pictures")
 
 
