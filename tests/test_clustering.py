@@ -9,7 +9,7 @@ from search.clustering import centroids as centroids_module
 from search.clustering.centroids import Centroids
 from search.clustering.curves import SHARES, Curve, Queries, measure, nearest_rows
 from search.clustering.training import clusters_for, train
-from search.clustering.vectors import centre, round_to_bfloat16, unit
+from search.clustering.vectors import round_to_bfloat16, unit
 
 DIMENSION = 16
 
@@ -312,9 +312,10 @@ def test_rounding_to_the_nearest_bfloat16():
     assert np.array_equal(round_to_bfloat16(numbers).view(np.uint32), expected)
 
 
-def test_centring():
-    vectors = drawn(3).astype(np.float16)
+def test_rounding_less_a_mean():
+    vectors = drawn(1_200).astype(np.float16)
     mean = vectors.mean(axis=0, dtype=np.float32)
-    centred = centre(vectors, mean)
-    assert centred.dtype == np.float32
-    assert np.allclose(centred, vectors.astype(np.float32) - mean)
+    rounded = round_to_bfloat16(vectors, mean)
+    assert rounded.dtype == np.float32
+    centred = vectors.astype(np.float32) - mean
+    assert np.array_equal(rounded, round_to_bfloat16(centred))

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from search.clustering.centroids import Centroids
-from search.clustering.vectors import centre, from_bfloat16, round_to_bfloat16, unit
+from search.clustering.vectors import from_bfloat16, round_to_bfloat16, unit
 
 from . import client, cluster, schema
 from .centroids import CLUSTER_BITS
@@ -166,19 +166,19 @@ def read_vectors(
     table: ItemTable,
     shard: int,
     fields: Iterable[str],
-    columns: Iterable[str] = ("id",),
     condition: str = "1",
 ) -> Iterator[pa.Table]:
-    """Yield rows of one shard of a main table, by ascending id, in bounded blocks.
+    """Yield ids and vectors of one shard of a main table, in bounded blocks.
 
-    A field's stored vectors are texts of two bytes a number, see `vectors_of`.
+    Ids ascend. A field's stored vectors are texts of two bytes a number, see
+    `vectors_of`.
     """
     vectors = [
         f"reinterpret({table.vector_columns[field]}, 'String') AS {field}"
         for field in fields
     ]
     sql = (
-        f"SELECT {', '.join([*columns, *vectors])} FROM {table.name} "
+        f"SELECT {', '.join(['id', *vectors])} FROM {table.name} "
         f"WHERE {SHARD_CONDITION} AND {condition} ORDER BY id LIMIT {{limit:UInt64}}"
     )
     first, last = shard_bounds(shard)
@@ -274,7 +274,7 @@ def _assigned(
             off = np.abs(lengths - 1) > UNIT_TOLERANCE
             vectors[off] = unit(vectors[off])
         numbers = own.assign(vectors) | np.uint32(own.version << CLUSTER_BITS)
-        others = round_to_bfloat16(centre(vectors[off], mean)).ravel()
+        others = round_to_bfloat16(vectors[off], mean).ravel()
         ends = np.cumsum(np.concatenate([[0], off * rebuilt.dimension]))
         found[f"{field}_cluster"] = pa.array(numbers)
         found[f"{field}_vector"] = pa.ListArray.from_arrays(

@@ -221,7 +221,7 @@ def _sample(
     with tempfile.TemporaryFile(dir=settings.VAR_DIR) as file:
         for shard in sorted(rows):
             with cluster.on_node(cluster.node_of_partition(table.partition_of(shard))):
-                blocks = clustered.read_vectors(table, shard, [field], condition=drawn)
+                blocks = clustered.read_vectors(table, shard, [field], drawn)
                 for block in blocks:
                     stored = clustered.vectors_of(block, field, table)
                     vectors = stored + table.mean(field)

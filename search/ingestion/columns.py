@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from search.clickhouse.schema import CLUSTERS, SHARD_BITS, ItemTable
 from search.clickhouse.words_column import words_of
 from search.clickhouse.writer import list_array
-from search.clustering.vectors import centre, round_to_bfloat16, unit
+from search.clustering.vectors import round_to_bfloat16, unit
 from search.links import WHITE_SPACE
 from search.query.ratings import DEFAULT_RULES, UNRATED, RatingRules
 from search.retrieval import deduplication
@@ -215,5 +215,5 @@ def _vectors(matrix: np.ndarray, field: str, table: ItemTable) -> pa.ListArray:
     It cuts off bits, so vectors for clusters are rounded here.
     """
     if table.index == CLUSTERS:
-        matrix = round_to_bfloat16(centre(matrix, table.mean(field)))
+        matrix = round_to_bfloat16(matrix, table.mean(field))
     return list_array(matrix)
