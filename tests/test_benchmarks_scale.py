@@ -85,6 +85,9 @@ def test_rows_read_grow_with_the_power_that_was_measured():
     assert rows_read(stages, 10_000_000) == pytest.approx(80_000)
     assert rows_read(stages, 100_000_000) == pytest.approx(320_000)  # × 4, as before
     assert rows_read(stages[:1], 1_000_000) == pytest.approx(50_000)
+    # 25 clusters, of 100 rows each where there are a million.
+    fewer = [stages[0], stage(200_000, 1, 0.001)]
+    assert rows_read(fewer, 1_000_000) == pytest.approx(2_500)
 
 
 def test_the_sizing_table_is_of_the_measurements():
@@ -94,7 +97,9 @@ def test_the_sizing_table_is_of_the_measurements():
     lines = table([stage(*each) for each in STAGES], [corpus]).splitlines()
     figures = dict(line.strip("| ").split(" | ") for line in lines[2:])
     assert figures["disk"] == "3.7 TB"
-    assert figures["centroids, in each process that searches"] == "10 GB"
+    assert figures["clusters"] == "999,999 of 1,000 rows"
+    assert figures["centroids, in each process that searches"] == "2.7 GB"
+    assert figures["CPU that a process takes to choose clusters"] == "0.13 s"
     assert figures["servers of 384 GB with the vectors in cache"] == "4"
     read = 80_000 * 4**2
     assert figures["rows that a search reads"] == f"{read:,} (0.13%)"

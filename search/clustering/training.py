@@ -13,8 +13,11 @@ from search.clustering.centroids import BLOCK_ROWS, Centroids, centroids_and_bia
 from search.clustering.vectors import one_blas_thread, unit
 
 MIN_CLUSTERED_ROWS = 20_000  # fewer rows are compared exactly, which is quicker
-ROWS_PER_CLUSTER = 100  # up to MANY_ROWS; then they grow with the fourth root
+# Up to MANY_ROWS; then they grow with the fourth root of all rows, and with the square
+# root from VERY_MANY_ROWS on, where a search spends most on comparing centroids.
+ROWS_PER_CLUSTER = 100
 MANY_ROWS = 1_000_000
+VERY_MANY_ROWS = 100_000_000
 # Processes hold all centroids, 2.8 GB of so many at 512 dimensions, and each query is
 # compared with all of them.
 MAX_CLUSTERS = 2**20
@@ -30,8 +33,9 @@ def clusters_for(rows: int, sample: int) -> int:
     """Return the number of clusters for so many rows, trained on such a sample."""
     if rows < MIN_CLUSTERED_ROWS:
         return 1
-    # 178 for ten million rows, 447 for 400 million, 5,600 for 5.85 billion.
+    # 178 for ten million rows, 632 for 400 million, 5,600 for 5.85 billion.
     size = ROWS_PER_CLUSTER * max(1, rows / MANY_ROWS) ** 0.25
+    size *= max(1, rows / VERY_MANY_ROWS) ** 0.25
     wanted = min(int(rows / size), MAX_CLUSTERS, sample // MIN_SAMPLE_PER_CLUSTER)
     return max(1, wanted)
 
