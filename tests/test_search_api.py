@@ -71,7 +71,9 @@ def test_words_are_searched_for_by_get(api, path):
     assert body["truncated"] == []
     assert set(body["timing"]) == {"encode_ms", "search_ms", "total_ms"}
     assert len(body["results"]) == 3
+    assert body["datasets"] == []
     assert set(body["results"][0]) == {
+        "dataset",
         "id",
         "url",
         "caption",
@@ -305,7 +307,7 @@ def test_an_item_shows_all_its_metadata(api):
         ({"terms": "a boat"}, 400, "list"),
         ({"terms": [["a"]]}, 400, "dictionary"),
         ({"cursor": "forged"}, 400, "cursor"),
-        ({"terms": [{"text": "a"}], "dataset": ["x"]}, 400, "string"),
+        ({"terms": [{"text": "a"}], "dataset": [7]}, 400, "slug"),
         ({"terms": [{"text": "a\u0000b"}]}, 400, "Null"),
     ],
 )
@@ -398,7 +400,7 @@ def test_an_engine_that_is_away_is_said_to_be(api, settings):
 
 
 def test_a_database_that_is_away_is_said_to_be(api, monkeypatch):
-    def nobody_there():
+    def nobody_there(user):
         raise OperationalError("connection refused")
 
     monkeypatch.setattr(service, "datasets", nobody_there)

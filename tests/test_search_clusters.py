@@ -215,7 +215,7 @@ def test_a_first_page_is_one_statement(gathered):
         assert len(sent) == 1, [sql for sql, _ in sent]
         assert page.hits and page.hits[0].caption
         # Until a second page is asked for, little is kept.
-        ranking, _, _ = load(page.next, "gathered")
+        [ranking], _, _ = load(page.next, ["gathered"])
         assert len(pickle.dumps(ranking)) <= 20_000
 
 

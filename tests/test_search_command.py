@@ -219,10 +219,10 @@ def test_of_several_datasets_one_is_to_be_named(
     refused, monkeypatch, postcards_dataset
 ):
     several = [postcards_dataset] * 2
-    monkeypatch.setattr(query_options.service, "datasets", lambda: several)
+    monkeypatch.setattr(query_options.service, "datasets", lambda user: several)
     said, code = refused("cat")
     assert (said, code) == ("Say which --dataset is meant: postcards, postcards.", 1)
-    monkeypatch.setattr(query_options.service, "datasets", list)
+    monkeypatch.setattr(query_options.service, "datasets", lambda user: [])
     assert refused("cat") == ("There is no dataset to be searched yet.", 1)
 
 
@@ -246,6 +246,7 @@ def test_when_the_engine_is_away_the_exit_code_says_to_try_again(refused, monkey
 # --- How it looks
 
 HOSTILE = Hit(
+    dataset="odd",
     id=4294967300,
     url="http://example.org/\x1b]0;title\x07.jpg",
     caption="red \x1b[31m\u202eесть\n日本語\t🏠 " + "very " * 40 + "long",
@@ -257,6 +258,7 @@ HOSTILE = Hit(
     license="",
 )
 PLAIN = Hit(
+    dataset="postcards",
     id=7,
     url="/postcards/7.jpg",
     caption="a red house",

@@ -197,7 +197,7 @@ def test_a_cursor_goes_on_in_another_process(flock, tmp_path):
         f"os.environ['CACHE_URL'] = 'filecache://{tmp_path}'\n"
         "django.setup()\n"
         "from search.retrieval.ranking import load\n"
-        "ranking, start, _ = load(sys.argv[1], 'flock')\n"
+        "[ranking], [start], _ = load(sys.argv[1], ['flock'])\n"
         "rows = ranking.results[start : start + 10]\n"
         "print(*ranking.ids[rows])\n"
     )
@@ -214,9 +214,9 @@ def test_a_cursor_goes_on_in_another_process(flock, tmp_path):
 def test_a_cursor_says_when_it_cannot_go_on(flock):
     page = first_page("flock", vector_of(flock), limit=10)
     with pytest.raises(InvalidQuery, match="another dataset"):
-        load(page.next, "crowd")
+        load(page.next, ["crowd"])
     with pytest.raises(InvalidQuery, match="cursor is not valid"):
-        load(page.next[:-2] + "xx", "flock")
+        load(page.next[:-2] + "xx", ["flock"])
     cache.clear()
     with pytest.raises(InvalidQuery, match="expired"):
         next_page("flock", page, 10)

@@ -217,6 +217,7 @@ def _shown_items(found: Page) -> list[ShownItem]:
 
 def _hit(member: CollectionItem, similarity: float | None) -> Hit:
     return Hit(
+        dataset=member.dataset,
         id=member.item,
         url=member.url,
         caption=member.caption,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from django.db import transaction
 
-from search.errors import NotFound, SearchError
+from search.errors import InvalidQuery, NotFound, SearchError
 from search.query import concepts
 from search.query.describe import WITHOUT_HOST, describe_term, with_sign
 from search.query.filters import MAX_EXCLUDED
@@ -46,6 +46,8 @@ class RefinedSearch:
 
 def read_refined_search(saved: SavedQuery, host: str, user: AnyUser) -> RefinedSearch:
     """Read a saved query. Raises SearchError if it cannot be searched."""
+    if "," in saved.dataset:
+        raise InvalidQuery("Refining works in one dataset: search in that alone.")
     form = saved.form
     form.check()
     words = form.read(saved.dataset, host, user)

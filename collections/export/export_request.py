@@ -21,6 +21,7 @@ from search.query.model import (
     SearchQuery,
     Term,
     encode_embedding,
+    split_slugs,
 )
 from search.retrieval import service
 
@@ -132,7 +133,7 @@ def of_search(
         raise InvalidQuery(f"A search export has up to {MAX_RESULTS:,} results.")
     if not query.terms:
         raise InvalidQuery("There is nothing to search for.")
-    Dataset.for_slug(query.dataset, user)
+    service.check_together(query, user)
     terms, labels = [], []
     exclude = dict.fromkeys(query.filters.exclude)
     for term in query.terms:
@@ -172,7 +173,8 @@ def _resolve(
         return _resolve_concept(term.concept, term.weight, slug, user)
     if term.text is None:
         # Reject a missing item or a vector of another length now, not in a later run.
-        unweighted = SearchQuery(slug, (replace(term, weight=1.0),))
+        first, *_ = split_slugs(slug)
+        unweighted = SearchQuery(first, (replace(term, weight=1.0),))
         vector = service.embed(unweighted, user, limiter).vector
     label = describe_term(term, str, QUERY_LANGUAGE)
     if term.image is None and term.image_url is None:

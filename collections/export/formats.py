@@ -26,7 +26,11 @@ REPEATED = ["dataset", "nsfw", "license", "metadata.key_value.key"]
 
 
 def arrow_schema(
-    kind: str, dimension: int | None = None, *, with_notes: bool = False
+    kind: str,
+    dimension: int | None = None,
+    *,
+    with_notes: bool = False,
+    with_dataset: bool = False,
 ) -> pa.Schema:
     """Return the columns of a kind of export, with embeddings if given a dimension.
 
@@ -37,7 +41,7 @@ def arrow_schema(
     is_compared = kind in ("search", "concept")
     columns = {
         "id": pa.int64(),
-        **({"dataset": pa.string()} if is_collection else {}),
+        **({"dataset": pa.string()} if is_collection or with_dataset else {}),
         "url": pa.string(),
         "caption": pa.string(),
         **({"similarity": pa.float32()} if is_compared else {}),

@@ -13,7 +13,7 @@ from django.utils.http import urlencode
 from search.errors import InvalidQuery, NotFound, check_form
 from search.models import Dataset
 from search.query.filters import Filters, url_filters
-from search.query.model import MAX_RESULTS
+from search.query.model import MAX_RESULTS, split_slugs
 from search.rate_limits import limiter
 from search.retrieval import service
 from search.web.forms import SearchForm
@@ -95,7 +95,7 @@ class Source:
             return cls(kind, collection=collection)
         if kind == "search":
             search = checked(given[kind], user)
-            dataset = Dataset.for_slug(search.dataset, user)
+            dataset = Dataset.for_slug(split_slugs(search.dataset)[0], user)
             return cls(kind, search=search, dataset=dataset)
         if kind == "concept":
             concept = find_readable(Concept, user, _id(given[kind])).object

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from search.errors import InvalidQuery, NotFound
 from search.models import Dataset
-from search.query.model import decode_embedding
+from search.query.model import decode_embedding, split_slugs
 from search.removals.takedowns import RemovalList
 from search.retrieval import scan, service
 from search.retrieval.column_stats import without_veils
@@ -238,7 +238,7 @@ def source_of(request: ExportRequest, user: Any) -> Source:
 
 @dataclass(frozen=True)
 class DatasetSource:
-    """A source of one dataset's items.
+    """A source of the items of one dataset, or for a search of several.
 
     Raises NotFound for a dataset that this user must not (any more) see.
     """
@@ -247,47 +247,55 @@ class DatasetSource:
     user: Any
 
     @cached_property
-    def dataset(self) -> Dataset:
-        return Dataset.for_slug(self.request.what["dataset"], self.user)
+    def known(self) -> dict[str, Dataset]:
+        slugs = split_slugs(self.request.what["dataset"])
+        return {slug: Dataset.for_slug(slug, self.user) for slug in slugs}
 
     @property
     def datasets(self) -> list[str]:
-        return [self.dataset.slug]
+        return list(self.known)
 
     @cached_property
-    def removals(self) -> RemovalList:
-        return RemovalList.of(self.dataset)
+    def dataset(self) -> Dataset:
+        """The first dataset, which decides what all have in common."""
+        return self.known[self.datasets[0]]
+
+    @cached_property
+    def removals(self) -> dict[str, RemovalList]:
+        return {slug: RemovalList.of(own) for slug, own in self.known.items()}
 
     @cached_property
     def schema(self) -> pa.Schema:
-        dimension = self.dataset.dimension
         return arrow_schema(
-            self.request.kind, dimension if self.request.with_embeddings else None
+            self.request.kind,
+            self.dataset.dimension if self.request.with_embeddings else None,
+            with_dataset=len(self.known) > 1,
         )
 
     @property
     def _version(self) -> Plan:
         """The state that an export depends on.
 
-        It is the dataset's key, since a slug may be reused, its removal lists, and
+        It is the keys of datasets, since a slug may be reused, their removal lists, and
         which items are hidden for what they are.
         """
-        removals = removals_version(self.dataset)["digest"]
-        nsfw = without_veils(self.dataset, self.request.filters).nsfw
+        datasets, filters = self.known.values(), self.request.filters
         return {
-            "dataset": self.dataset.pk,
-            "removals": removals,
-            "nsfw": nsfw,
-            "safety": self.dataset.safety,
+            "datasets": [each.pk for each in datasets],
+            "removals": [removals_version(each)["digest"] for each in datasets],
+            "nsfw": [without_veils(each, filters).nsfw for each in datasets],
+            "safety": [each.safety for each in datasets],
         }
 
     def is_current(self, plan: Plan) -> bool:
         """Return False for changed removal lists: finished parts may have the items."""
         return self._version.items() <= plan.items()
 
-    def _export_table(self, table: pa.Table) -> tuple[pa.Table, int]:
+    def _export_table(self, table: pa.Table, slug: str) -> tuple[pa.Table, int]:
         """Return rows in the export's columns, and how many removals are left out."""
-        allowed = scan.without_listed(table, self.removals)
+        allowed = scan.without_listed(table, self.removals[slug])
+        if "dataset" in self.schema.names:
+            allowed = allowed.append_column("dataset", pa.repeat(slug, len(allowed)))
         return to_arrow(allowed, self.schema), len(table) - len(allowed)
 
 
@@ -306,7 +314,7 @@ class ScanSource(DatasetSource):
     def batches(self, plan: Plan, place: int, size: int) -> Batches:
         scan = self._scan(plan)
         for batch in scan.batches(place, size):
-            table, listed = self._export_table(batch.table)
+            table, listed = self._export_table(batch.table, self.dataset.slug)
             yield Batch(
                 table,
                 batch.next,
@@ -327,7 +335,7 @@ class ScanSource(DatasetSource):
         return scan.Scan(
             self.dataset,
             plan["shards"],
-            self.request.filters.replace(nsfw=plan["nsfw"]),
+            self.request.filters.replace(nsfw=plan["nsfw"][0]),
             with_embeddings=self.request.with_embeddings,
             **similar,
         )
@@ -342,6 +350,7 @@ class SearchSource(DatasetSource):
             query, self.user, service.unlimited, self.request.what["limit"]
         )
         return self._version | {
+            "of": list(ranked.datasets),
             "ids": ranked.ids.tolist(),
             "similarities": ranked.similarities.tolist(),
             "exact": ranked.exact,
@@ -356,20 +365,35 @@ class SearchSource(DatasetSource):
         return len(plan["ids"])
 
     def batches(self, plan: Plan, place: int, size: int) -> Batches:
-        similarities = dict(zip(plan["ids"], plan["similarities"], strict=True))
+        ranks = range(len(plan["ids"]))
         # A search without results has one batch, to count what is left out.
-        for first in range(place, max(len(plan["ids"]), 1), size):
-            ids = plan["ids"][first : first + size]
-            table = scan.contents(
-                self.dataset, ids, with_embeddings=self.request.with_embeddings
-            )
-            values = [similarities[item_id] for item_id in table["id"].to_pylist()]
-            column = pa.array(values, pa.float32())
-            missing = len(ids) - len(table)  # removed since the search
-            table, listed = self._export_table(
-                table.append_column("similarity", column)
-            )
+        for first in range(place, max(len(ranks), 1), size):
+            some = ranks[first : first + size]
+            tables, places = [], []
+            for slug in self.datasets:
+                own = [rank for rank in some if plan["of"][rank] == slug]
+                table, found = self._results(slug, plan, own)
+                tables.append(table)
+                places += found
+            table = pa.concat_tables(tables).take(np.argsort(places, kind="stable"))
             # What the search left out has no rank, and is counted in the first batch.
             left_out = {} if first else dict(plan["left_out"])
-            left_out["removed"] = left_out.get("removed", 0) + missing + listed
-            yield Batch(table, first + max(len(ids), 1), first + len(ids), left_out)
+            gone = len(some) - len(table)  # removed since the search
+            left_out["removed"] = left_out.get("removed", 0) + gone
+            yield Batch(table, first + max(len(some), 1), first + len(some), left_out)
+
+    def _results(
+        self, slug: str, plan: Plan, ranks: list[int]
+    ) -> tuple[pa.Table, list[int]]:
+        """Return those results of a dataset that are there, and their ranks."""
+        rank_of = {plan["ids"][rank]: rank for rank in ranks}
+        table = scan.contents(
+            self.known[slug],
+            list(rank_of),
+            with_embeddings=self.request.with_embeddings,
+        )
+        found = [rank_of[item_id] for item_id in table["id"].to_pylist()]
+        values = [plan["similarities"][rank] for rank in found]
+        table = table.append_column("similarity", pa.array(values, pa.float32()))
+        table, _ = self._export_table(table, slug)
+        return table, [rank_of[item_id] for item_id in table["id"].to_pylist()]

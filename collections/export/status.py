@@ -8,6 +8,7 @@ from django.template.defaultfilters import pluralize
 
 from search.models import Dataset
 from search.query.filters import Filters
+from search.query.model import split_slugs
 
 from ..models import Export
 from ..models.ownership import AnyUser
@@ -60,7 +61,8 @@ class ExportStatus:
         """A short description of what is exported."""
         what = self.export.asked.get("what", {})
         slug = what.get("dataset", "")
-        title = self.titles.get(slug, slug)
+        slugs = split_slugs(slug)
+        title = " and ".join(self.titles.get(slug, slug) for slug in slugs)
         by = FIELDS.get(what.get("field", ""), "")
         source = {
             "collection": "A collection",
@@ -103,7 +105,11 @@ class ExportStatus:
 
 
 def status_of(exports: list[Export], user: AnyUser) -> list[ExportStatus]:
-    slugs = {export.asked.get("what", {}).get("dataset") for export in exports}
-    found = Dataset.objects.visible_to(user).filter(slug__in=slugs - {None})
+    slugs = {
+        slug
+        for export in exports
+        for slug in split_slugs(export.asked.get("what", {}).get("dataset", ""))
+    }
+    found = Dataset.objects.visible_to(user).filter(slug__in=slugs)
     titles = dict(found.values_list("slug", "title"))
     return [ExportStatus(export, titles) for export in exports]

@@ -266,7 +266,7 @@ def _form_context(
         return replace(
             context,
             words=source.search.words(request.user),
-            excluded=_count_excluded(source.search, source.dataset, request.user),
+            excluded=_count_excluded(source.search, request.user),
         )
     context = _with_filters(context, source.dataset, given)
     if source.concept is None:
@@ -294,11 +294,11 @@ def _with_filters(
     )
 
 
-def _count_excluded(query: SavedQuery, dataset: Dataset, user: AnyUser) -> int:
+def _count_excluded(query: SavedQuery, user: AnyUser) -> int:
     """Return how many items a search leaves out because its concepts do."""
     ids = [term.concept for term in query.terms if term.concept is not None]
     try:
-        found = [concepts.find(concept, user, dataset.slug) for concept in ids]
+        found = [concepts.find(concept, user, query.dataset) for concept in ids]
     except SearchError:
         return 0  # starting the export shows the error
     return len({item for each in found for item in each.exclude})

@@ -12,7 +12,7 @@ class SavedSearch(Owned):
     """
 
     name = models.CharField(max_length=MAX_NAME_LENGTH)
-    dataset = models.CharField(max_length=40)
+    dataset = models.CharField(max_length=700)  # slugs between commas
     address = models.TextField()
     position = models.FloatField(default=0)
     # When its hits were viewed last: those from newer shards are new.
@@ -29,7 +29,7 @@ class SavedSearch(Owned):
 class HistoryEntry(Owned):
     """A search that the user made; only they see it."""
 
-    dataset = models.CharField(max_length=40)
+    dataset = models.CharField(max_length=700)  # slugs between commas
     address = models.TextField()
     label = models.CharField(max_length=200)
     # Of the address: a repeated search has one entry.

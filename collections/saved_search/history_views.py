@@ -31,7 +31,9 @@ def record_search(request: HttpRequest) -> HttpResponse:
     is_kept = history.record(request.user, query)
     before = services.mark_viewed(request.user, query)
     new = new_results.new_shards(query.dataset, before) if before else []
-    return JsonResponse({"kept": is_kept, "new_shards": new})
+    # Of several datasets, the page does not say which hits are new.
+    shards = [] if "," in query.dataset else [number for _, number in new]
+    return JsonResponse({"kept": is_kept, "new_shards": shards})
 
 
 @require_safe

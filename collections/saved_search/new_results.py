@@ -15,7 +15,7 @@ from django.utils.formats import date_format
 from search import cache
 from search.errors import InvalidQuery, NotFound
 from search.models import Dataset, Shard
-from search.query.model import MAX_PER_PAGE
+from search.query.model import MAX_PER_PAGE, split_slugs
 from search.retrieval import service
 from search.retrieval.service import Hit
 
@@ -37,13 +37,14 @@ class Preview:
     new: int | None  # among the EXAMINED nearest; None: there are no new shards
 
 
-def new_shards(dataset: str, since: datetime) -> list[int]:
-    """Return the numbers of the shards that were published since then."""
-    shards = Shard.objects.filter(dataset__slug=dataset, rows_visible__gt=0)
+def new_shards(dataset: str, since: datetime) -> list[tuple[str, int]]:
+    """Return the datasets and numbers of the shards that were published since then."""
+    slugs = split_slugs(dataset)
+    shards = Shard.objects.filter(dataset__slug__in=slugs, rows_visible__gt=0)
     return list(
         shards.filter(published_at__gt=since)
-        .order_by("number")
-        .values_list("number", flat=True)
+        .order_by("dataset", "number")
+        .values_list("dataset__slug", "number")
     )
 
 
@@ -55,7 +56,7 @@ def preview(
     wanted = EXAMINED if shards else 2 * STRIP
     hits = _first_hits(saved_query_of(saved), user, host, limiter, wanted)
     shown = [hit for hit in hits if not hit.is_veiled(shows_unrated=True)]
-    new = sum(hit.shard in shards for hit in hits)
+    new = sum((hit.dataset, hit.shard) in shards for hit in hits)
     return Preview(tuple(shown[:STRIP]), new if shards else None)
 
 
@@ -66,7 +67,8 @@ def cached_preview(
 
     Raises SearchError.
     """
-    Dataset.for_slug(saved.dataset, user)  # what is cached may be of earlier rights
+    for slug in split_slugs(saved.dataset):
+        Dataset.for_slug(slug, user)  # what is cached may be of earlier rights
     key = cache_key(saved)
     if (found := cache.get(key)) is None:
         limiter("search")
@@ -93,7 +95,7 @@ def count_new(
 
 def cache_key(saved: SavedSearch) -> str:
     """Return a key that changes with the search and with its dataset."""
-    shards = Shard.objects.filter(dataset__slug=saved.dataset)
+    shards = Shard.objects.filter(dataset__slug__in=split_slugs(saved.dataset))
     state = shards.aggregate(Sum("rows_visible"), Max("published_at"))
     parts = repr((saved.pk, saved.dataset, saved.address, saved.looked_at, state))
     return f"glance:{hashlib.sha256(parts.encode()).hexdigest()}"

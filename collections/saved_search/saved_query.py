@@ -11,7 +11,6 @@ from django.http import QueryDict
 from django.urls import reverse
 
 from search.errors import InvalidQuery, NotFound
-from search.models import Dataset
 from search.query.describe import describe_term, with_sign
 from search.query.filters import SPECS
 from search.query.model import SearchQuery, Term
@@ -93,8 +92,8 @@ def checked(address: str, user: AnyUser) -> SavedQuery:
     form.check()
     if not form.is_search:
         raise InvalidQuery("There is nothing to search for in this URL.")
-    Dataset.for_slug(query.dataset, user)
-    form.search_query(query.dataset, parse(form.params["q"], query.dataset))
+    words = parse(form.params["q"], query.dataset)
+    service.check_together(form.search_query(query.dataset, words), user)
     return query
 
 

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 from search.errors import SearchError, TooManyRequests
 from search.models import Dataset
 from search.query.filters import UNRESTRICTED
+from search.query.model import split_slugs
 from search.rate_limits import limiter
 
 from ..account.services import keeps_history
@@ -94,7 +95,10 @@ def _row(
     entry: SavedSearch | HistoryEntry, titles: dict[str, str], words: Sequence[str]
 ) -> Row:
     query = SavedQuery(entry.dataset, entry.address)
-    return Row(entry, query, words, titles.get(entry.dataset, ""))
+    slugs = split_slugs(entry.dataset)
+    known = [titles[slug] for slug in slugs if slug in titles]
+    title = " and ".join(known) if len(known) == len(slugs) else ""
+    return Row(entry, query, words, title)
 
 
 @require_safe

@@ -1,7 +1,7 @@
 """The JSON of items: one by itself, the hits of a search, and pages of them.
 
-Their context has the `dataset` (slug) and the `request`, to make absolute URLs. With
-`embeddings`, vectors by id, hits have an embedding: see page_context.
+Their context has the `request`, to make absolute URLs. With `embeddings`, vectors by
+dataset and id, hits have an embedding: see page_context.
 """
 
 from collections.abc import Sequence
@@ -73,6 +73,7 @@ class ThumbnailSerializer(ResponseSerializer):
 class HitSerializer(ThumbnailSerializer):
     """An item that was found."""
 
+    dataset = CharField(help_text="The slug of its dataset.")
     id = id_field()
     url = CharField(help_text="Where the image was found; it may no longer be there.")
     caption = CharField()
@@ -104,15 +105,15 @@ class HitSerializer(ThumbnailSerializer):
     )
 
     def compute_thumbnail(self, hit: service.Hit) -> str | None:
-        return self.thumbnail_path(self.context["dataset"], hit.id, hit.url)
+        return self.thumbnail_path(hit.dataset, hit.id, hit.url)
 
     def compute_page(self, hit: service.Hit) -> str:
-        return reverse("item", args=[self.context["dataset"], hit.id])
+        return reverse("item", args=[hit.dataset, hit.id])
 
     def compute_embedding(self, hit: service.Hit) -> np.ndarray | None:
         if "embeddings" not in self.context:
             raise SkipField
-        return self.context["embeddings"].get(hit.id)
+        return self.context["embeddings"].get((hit.dataset, hit.id))
 
 
 @extend_schema_serializer(component_name="ItemAnswer")
@@ -135,10 +136,16 @@ class HiddenSerializer(ResponseSerializer):
 
 
 class MatchingSerializer(ResponseSerializer):
-    """The number of items of the dataset that pass the filters."""
+    """The number of items of the datasets that pass the filters."""
 
     items = count_field()
     estimated = BooleanField()
+
+
+class DatasetMatchingSerializer(MatchingSerializer):
+    """The number of items of one of the datasets that pass the filters."""
+
+    dataset = CharField(source="dataset.slug")
 
 
 class TruncatedSerializer(ResponseSerializer):
@@ -168,12 +175,17 @@ class TimingSerializer(ResponseSerializer):
 class SearchPageSerializer(ResponseSerializer):
     """A page of results, the nearest first unless they are sorted otherwise."""
 
-    dataset = CharField()
+    dataset = CharField(help_text="As it was asked for.")
     results = HitSerializer(many=True, source="hits")
     next = NextField()
     hidden = HiddenSerializer()
     matching = MatchingSerializer(
         allow_null=True, help_text="null if no filter applies."
+    )
+    datasets = DatasetMatchingSerializer(
+        many=True,
+        help_text="Of a search of several datasets: how many items of each pass the "
+        "filters, or how many each has. Otherwise empty.",
     )
     exact = BooleanField(help_text="Whether every item was compared.")
     truncated = TruncatedSerializer(
@@ -223,8 +235,14 @@ def page_context(
     """
     context: Json = {"dataset": dataset, "request": request}
     if "embedding" in include:
-        ids = [hit.id for hit in page.hits]
-        context["embeddings"] = service.embeddings(
-            dataset, page.field, ids, request.user
-        )
+        ids: dict[str, list[int]] = {}
+        for hit in page.hits:
+            ids.setdefault(hit.dataset, []).append(hit.id)
+        context["embeddings"] = {
+            (slug, item_id): vector
+            for slug, of_dataset in ids.items()
+            for item_id, vector in service.embeddings(
+                slug, page.field, of_dataset, request.user
+            ).items()
+        }
     return context

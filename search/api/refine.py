@@ -58,6 +58,7 @@ class RefineSerializer(QuerySerializer):
         ]
     }
 
+    dataset = serializers.CharField(max_length=200, help_text="Its slug: one alone.")
     # The stubs lack max_length, which many=True takes.
     terms = TermSerializer(  # type: ignore[call-arg]
         many=True, allow_empty=False, max_length=MAX_TERMS

@@ -4,6 +4,7 @@ import base64
 import binascii
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from search.errors import ImageTooLarge, InvalidQuery
@@ -27,6 +28,7 @@ from search.query.model import (
     DEFAULT_LIMIT,
     DEFAULT_RECALL,
     FIELDS,
+    MAX_DATASETS,
     MAX_PER_PAGE,
     MAX_RECALL,
     MAX_TERMS,
@@ -134,10 +136,37 @@ class FiltersSerializer(StrictSerializer):
         return filters | super().get_fields()
 
 
-class QuerySerializer(StrictSerializer):
-    """The query of a dataset, as searching and refining have it in common."""
+SLUG = {"type": "string", "minLength": 1, "maxLength": 200}
+SLUGS = {"type": "array", "items": SLUG, "minItems": 1, "maxItems": MAX_DATASETS}
 
-    dataset = serializers.CharField(max_length=200, help_text="Its slug.")
+
+@extend_schema_field({"oneOf": [SLUG, SLUGS]})
+class DatasetsField(serializers.Field):
+    """The slug of a dataset, or of several: a list, or a text with commas."""
+
+    default_error_messages = {
+        "invalid": f"This is the slug of a dataset, or of up to {MAX_DATASETS}."
+    }
+
+    def __init__(self, **options: Any):
+        text = (
+            "Its slug. Of several datasets of one model, a list of their slugs, or "
+            "these with commas between: their results are merged."
+        )
+        super().__init__(help_text=text, **options)
+
+    def to_internal_value(self, data: Any) -> str:
+        slugs = data if isinstance(data, list) else [data]
+        fit = all(isinstance(each, str) and 0 < len(each) <= 200 for each in slugs)
+        if not fit or not 0 < len(slugs) <= MAX_DATASETS:
+            self.fail("invalid")
+        return ",".join(slugs)
+
+
+class QuerySerializer(StrictSerializer):
+    """The query of a search, as searching and refining have it in common."""
+
+    dataset: serializers.Field = DatasetsField()
     # With many=True it takes max_length, too; the stubs do not know.
     terms: serializers.BaseSerializer = TermSerializer(  # type: ignore[call-arg]
         many=True, required=False, default=list, max_length=MAX_TERMS
@@ -188,7 +217,11 @@ class SearchParametersSerializer(FiltersSerializer):
 
     in_address = True
 
-    dataset = serializers.CharField(max_length=200, help_text="Its slug.")
+    dataset = serializers.CharField(
+        max_length=700,
+        help_text="Its slug, or those of several datasets of one model with commas "
+        "between: their results are merged.",
+    )
     # Not trimmed, since errors refer to positions in it.
     q = serializers.CharField(
         required=False,

@@ -33,9 +33,8 @@ class ItemDetail(APIView):
     @extend_schema(operation_id="item_retrieve", responses=ItemSerializer)
     def get(self, request: Request, slug: str, item_id: int) -> Response:
         """Show one item with all its metadata."""
-        context = {"dataset": slug, "request": request}
         item = service.item(slug, item_id, request.user)
-        return Response(ItemSerializer(item, context=context).data)
+        return Response(ItemSerializer(item, context={"request": request}).data)
 
 
 class Search(APIView):

@@ -38,12 +38,12 @@ def check(query: SearchQuery, user: Any, limiter: service.Limiter) -> ExactCheck
     exactly = service.search(slow, user, service.unlimited, veils=True)
     nearest = exactly.hits[:COMPARED]
     true = {
-        hit.id: hit.similarity for hit in exactly.hits if hit.similarity is not None
+        hit.key: hit.similarity for hit in exactly.hits if hit.similarity is not None
     }
-    last = true[nearest[-1].id] - TOLERANCE if nearest else 0.0
-    ids = {hit.id for hit in by_index.hits}
-    found = sum(true.get(item_id, -2.0) >= last for item_id in ids)
-    missed = [hit for hit in nearest if hit.id not in ids]
+    last = true[nearest[-1].key] - TOLERANCE if nearest else 0.0
+    keys = {hit.key for hit in by_index.hits}
+    found = sum(true.get(key, -2.0) >= last for key in keys)
+    missed = [hit for hit in nearest if hit.key not in keys]
     return ExactCheck(
         nearest=len(nearest),
         found=min(found, len(nearest)),

@@ -283,6 +283,11 @@ class Dataset(models.Model):
             revision=self.index_revision,
         )
 
+    @property
+    def comparable(self) -> tuple[object, ...]:
+        """What datasets have in common whose similarities can be compared."""
+        return self.model, self.weights, self.dimension, self.metric
+
     def seen_by(self) -> str:
         """Return who may see it in words, for staff."""
         if self.visibility != self.Visibility.CHOSEN:

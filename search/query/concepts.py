@@ -5,10 +5,13 @@ registers here how they are found.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 from search.errors import NotFound
+
+from .model import split_slugs
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,16 @@ def set_lookup(lookup: Lookup) -> None:
 
 
 def find(concept: str, user: Any, dataset: str) -> ResolvedConcept:
-    """Return a concept; raise NotFound, or InvalidQuery for one of another model."""
+    """Return a concept; raise NotFound, or InvalidQuery for one of another model.
+
+    Of several datasets of one model, the first that it is found for counts, and it
+    leaves out no items.
+    """
     if _lookup is None:
         raise NotFound("There are no concepts here.")
-    return _lookup(concept, user, dataset)
+    *others, last = split_slugs(dataset)
+    for slug in others:
+        with suppress(NotFound):
+            return replace(_lookup(concept, user, slug), exclude=())
+    found = _lookup(concept, user, last)
+    return replace(found, exclude=()) if others else found

@@ -16,6 +16,7 @@ from .filters import MAX_TEXT_LENGTH, Filters
 FIELDS = ("image", "text", "both")
 MODES = ("ann", "exact")
 SORTS = ("similarity", "size", "popularity")
+MAX_DATASETS = 16  # of a search: each takes a search of its own
 MAX_TERMS = 16
 MAX_URL_LENGTH = 2_000
 MAX_IMAGES = 4  # of a query, given or by their URL: each takes time to decode
@@ -131,7 +132,10 @@ def _check_text(text: str) -> None:
 
 @dataclass(frozen=True)
 class SearchQuery:
-    """A search of a dataset, or with `cursor` a further page of one."""
+    """A search, or with `cursor` a further page of one.
+
+    `dataset` is the slug of a dataset, or of several, separated by commas.
+    """
 
     dataset: str
     terms: tuple[Term, ...]
@@ -146,6 +150,8 @@ class SearchQuery:
     def __post_init__(self) -> None:
         if not self.terms and not self.cursor:
             raise InvalidQuery("There is nothing to search for.")
+        if len(self.datasets) > MAX_DATASETS:
+            raise InvalidQuery(f"Up to {MAX_DATASETS} datasets are searched at once.")
         if len(self.terms) > MAX_TERMS:
             raise InvalidQuery(f"A search can have up to {MAX_TERMS} terms.")
         if sum(term.image_source is not None for term in self.terms) > MAX_IMAGES:
@@ -162,6 +168,11 @@ class SearchQuery:
             raise InvalidQuery(
                 f"The recall must be between {MIN_RECALL:g} and {MAX_RECALL:g}."
             )
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The slugs of the datasets that are searched."""
+        return split_slugs(self.dataset)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it in JSON's own types, for storage."""
@@ -192,6 +203,12 @@ class SearchQuery:
             return cls(**given)
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidQuery("This is not a search.") from error
+
+
+def split_slugs(text: str) -> tuple[str, ...]:
+    """Return each of the slugs between commas once, at least one, perhaps ""."""
+    slugs = dict.fromkeys(map(str.strip, text.split(",")))
+    return tuple(filter(None, slugs)) or ("",)
 
 
 def _check_types(

@@ -75,7 +75,7 @@ class DatasetIndex:
         """Return an empty ranking for a query."""
         items = (term.item for term in query.terms if term.item is not None)
         return Ranking(
-            dataset=query.dataset,
+            dataset=self.dataset.slug,
             field=query.field,
             filters=query.filters,
             vectors=vectors,
@@ -147,6 +147,10 @@ class DatasetIndex:
         )
         order = np.argsort([-values.get(item_id, 0) for item_id in ids], kind="stable")
         ranking.sorted_rows = [ranking.results[place] for place in order]
+        ranking.sort_values = {
+            row: int(values.get(item_id, 0))
+            for row, item_id in zip(ranking.results, ids, strict=True)
+        }
 
     def _fetch(
         self, ranking: Ranking, depth: Depth, start: int, end: int, whole: bool = False

@@ -117,6 +117,13 @@ def compare(
     return Comparison(ids, same & before, (firsts, seconds))
 
 
+def certainly_same(code: np.ndarray, codes: np.ndarray) -> bool:
+    """Return whether the codes alone tell that an item is the same as one of others."""
+    others = np.ascontiguousarray(codes).view(np.uint64)
+    differing = np.bitwise_count(others ^ np.ascontiguousarray(code).view(np.uint64))
+    return bool((differing.sum(axis=1) < CERTAIN_BITS).any())
+
+
 def _differing_bits(codes: np.ndarray, known: int) -> np.ndarray:
     """Count the bits in which each code differs from each new one: (items, new items).
 

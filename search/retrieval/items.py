@@ -15,6 +15,7 @@ from search.query.filters import LAST_ITEM
 class Hit:
     """An item and its similarity to the query, at most 1: higher is closer."""
 
+    dataset: str  # its slug
     id: int
     url: str
     caption: str
@@ -25,6 +26,11 @@ class Hit:
     nsfw: str
     license: str
     similar: int = 0  # near-duplicates that are folded into it
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """The dataset and the id, which is unique in it alone."""
+        return self.dataset, self.id
 
     @property
     def is_safe(self) -> bool:
@@ -58,7 +64,8 @@ def to_item_fields(row: dict[str, Any], dataset: Dataset) -> dict[str, Any]:
     similarity = row["caption_similarity"]
     known = similarity if math.isfinite(similarity) else None
     rating = dataset.rating_of(row["nsfw"])
-    return {**row, "caption_similarity": known, "nsfw": rating}
+    own = {"dataset": dataset.slug, "caption_similarity": known, "nsfw": rating}
+    return {**row, **own}
 
 
 def check_item_id(item_id: int) -> int:

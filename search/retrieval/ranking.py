@@ -6,8 +6,9 @@ results the pages before have shown.
 
 import dataclasses
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +31,8 @@ DUPLICATE = 4  # of a nearer item
 MIN_STEP = 64
 MAX_STEP = 128  # takes 20 MB with 10,000 results
 
+SortKey = tuple[float, float]
+
 
 @dataclass(frozen=True)
 class Hidden:
@@ -38,6 +41,13 @@ class Hidden:
     nsfw: int = 0
     duplicates: int = 0
     removed: int = 0
+
+    def __add__(self, other: "Hidden") -> "Hidden":
+        return Hidden(
+            self.nsfw + other.nsfw,
+            self.duplicates + other.duplicates,
+            self.removed + other.removed,
+        )
 
 
 class Depth(NamedTuple):
@@ -90,8 +100,9 @@ class Ranking:
         default_factory=lambda: np.empty((0, deduplication.CODE_BYTES), np.uint8)
     )
     results: list[int] = dataclasses.field(default_factory=list)
-    # The results in another order, which are then complete.
+    # The results in another order, which are then complete, and by which values.
     sorted_rows: list[int] | None = None
+    sort_values: dict[int, int] = dataclasses.field(default_factory=dict)  # by row
     duplicate_of: dict[int, int] = dataclasses.field(default_factory=dict)
     scanned: int = 0
     # How much of an index is read: by the kinds of its terms (dataset_index).
@@ -189,6 +200,11 @@ class Ranking:
         shown = self.results if self.sorted_rows is None else self.sorted_rows
         return shown[start : start + count]
 
+    def sort_keys(self, start: int) -> Iterator[SortKey]:
+        """Yield what the results from `start` on are sorted by, the lowest first."""
+        for row in islice(self.rows(0, MAX_RESULTS), start, None):
+            yield -self.sort_values.get(row, 0), -float(self.similarities[row])
+
     def remove(self, rows: list[int], start: int) -> None:
         """Hide rows removed since the search, after the first `start` results.
 
@@ -218,32 +234,39 @@ class Ranking:
         )
 
 
-def store(ranking: Ranking, start: int, token: str) -> str:
-    """Cache a ranking for its further pages; return the cursor of the next one.
+def store(rankings: Sequence[Ranking], starts: Sequence[int], token: str) -> str:
+    """Cache rankings for their further pages; return the cursor of the next one.
 
-    The cursor is "" if there is no next page, or if the cache is down.
+    `starts` are how many results of each have been shown. The cursor is "" if there is
+    no next page, or if the cache is down.
     """
     token = token or secrets.token_urlsafe(12)
-    if not ranking.has_more(start):
+    if not has_more(rankings, starts):
         return ""
-    if not cache.set(f"ranking:{token}", ranking, CACHE_S):
+    if not cache.set(f"rankings:{token}", list(rankings), CACHE_S):
         return ""
-    return signing.dumps([token, start], salt="cursor")
+    return signing.dumps([token, list(starts)], salt="cursor")
 
 
-def load(cursor: str, dataset: str) -> tuple[Ranking, int, str]:
-    """Return a cursor's ranking, how many results it has shown, and its token.
+def has_more(rankings: Sequence[Ranking], starts: Sequence[int]) -> bool:
+    """Return whether there may be results after these."""
+    pairs = zip(rankings, starts, strict=True)
+    return sum(starts) < MAX_RESULTS and any(each.has_more(n) for each, n in pairs)
 
-    Raises InvalidQuery for a cursor that is not ours, has expired, or is of another
-    dataset.
+
+def load(cursor: str, datasets: Sequence[str]) -> tuple[list[Ranking], list[int], str]:
+    """Return a cursor's rankings, how many results each has shown, and its token.
+
+    Raises InvalidQuery for a cursor that is not ours, has expired, or is of other
+    datasets.
     """
     try:
-        token, start = signing.loads(cursor, salt="cursor")
+        token, starts = signing.loads(cursor, salt="cursor")
     except signing.BadSignature:
         raise InvalidQuery("This cursor is not valid.") from None
-    ranking = cache.get(f"ranking:{token}")
-    if ranking is None:
+    rankings = cache.get(f"rankings:{token}")
+    if rankings is None:
         raise InvalidQuery("This search has expired; please search again.")
-    if ranking.dataset != dataset:
+    if [each.dataset for each in rankings] != list(datasets):
         raise InvalidQuery("This cursor belongs to a search of another dataset.")
-    return ranking, start, token
+    return rankings, starts, token

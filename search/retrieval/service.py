@@ -18,17 +18,15 @@ from typing import Any
 import numpy as np
 
 from search.clickhouse import lookup, queries
-from search.clickhouse.filters import REMOVED, condition_of
-from search.clickhouse.planner import estimate_selectivity
 from search.errors import InvalidQuery, SearchError
 from search.links import spellings
 from search.models import SYSTEM, Dataset, Shard, Viewer
 from search.observability import metrics
 from search.query import concepts, ratings
-from search.query.filters import MAX_EXCLUDED, Filters
+from search.query.filters import MAX_EXCLUDED
 from search.query.model import MAX_RESULTS, SearchQuery, Term
 
-from . import explanation
+from . import explanation, merging
 from .column_stats import without_veils
 from .dataset_index import DatasetIndex
 from .items import (
@@ -38,7 +36,14 @@ from .items import (
     check_item_id,
     item_not_found,
 )
-from .query_encoder import VECTOR_FIELDS
+from .matching import (
+    DatasetMatching,
+    Matching,
+    in_dataset,
+    matching_of,
+    total,
+)
+from .query_encoder import VECTOR_FIELDS, EncodedQuery, check_field
 from .ranking import Hidden, Ranking, load, store
 from .sampling import farthest_point_sample, random_ids
 
@@ -55,14 +60,6 @@ def unlimited(scope: str) -> None:
 
 
 @dataclass(frozen=True)
-class Matching:
-    """The number of items that pass the filters, whether safe or not."""
-
-    items: int
-    estimated: bool
-
-
-@dataclass(frozen=True)
 class Page:
     """A page of results."""
 
@@ -71,6 +68,7 @@ class Page:
     exact: bool
     hidden: Hidden
     matching: Matching | None
+    datasets: tuple[DatasetMatching, ...]  # of a search of several
     encode_ms: float
     search_ms: float
     field: str  # that was searched
@@ -84,13 +82,47 @@ def search(
 ) -> Page:
     """Return the page of results that a query asks for, as this user sees its concepts.
 
+    Of several datasets, the results are merged.
+
     A caller that `veils` blurs items that are not rated; others do not get them in safe
     mode (column_stats.without_veils). Raises TooManyRequests, InvalidQuery, NotFound,
     CannotFetch, or SearchUnavailable when the encoder or the engine does not answer.
     """
+    return _find(_parts(query, user, limiter, veils), query)
+
+
+def check_together(query: SearchQuery, user: Viewer) -> None:
+    """Raise NotFound or InvalidQuery if the datasets of a query cannot be searched."""
+    datasets = [Dataset.for_slug(slug, user) for slug in query.datasets]
+    merging.check_together(query, datasets)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The search of one of a query's datasets, with its concepts resolved."""
+
+    index: DatasetIndex
+    query: SearchQuery
+
+
+def _parts(query: SearchQuery, user: Any, limiter: Limiter, veils: bool) -> list[_Part]:
+    """Return the search of each dataset; count each image of the query."""
     query = _admit(query, user, limiter)
-    index = DatasetIndex.for_slug(query.dataset, user)
-    return _find(index, query if veils else _without_veils(index, query))
+    indexes = [DatasetIndex.for_slug(slug, user) for slug in query.datasets]
+    merging.check_together(query, [index.dataset for index in indexes])
+    queries = [replace(query, dataset=index.dataset.slug) for index in indexes]
+    return [
+        _Part(index, own if veils else _without_veils(index, own))
+        for index, own in zip(indexes, queries, strict=True)
+    ]
+
+
+def _encoded(parts: Sequence[_Part]) -> EncodedQuery:
+    """Encode the terms, which are the same for all of the datasets."""
+    first, *others = parts
+    for other in others:
+        check_field(other.index.dataset, other.query.field)
+    return first.index.encoder.encode(first.query)
 
 
 def _admit(query: SearchQuery, user: Any, limiter: Limiter) -> SearchQuery:
@@ -119,42 +151,46 @@ def _resolve(query: SearchQuery, user: Any) -> SearchQuery:
     return replace(query, terms=tuple(terms), filters=filters)
 
 
-def _find(index: DatasetIndex, query: SearchQuery) -> Page:
+def _find(parts: Sequence[_Part], query: SearchQuery) -> Page:
     started = encoded = time.perf_counter()
     truncated: tuple[TruncatedText, ...] = ()
+    indexes = [part.index for part in parts]
     if query.cursor:
-        ranking, start, token = load(query.cursor, query.dataset)
+        rankings, starts, token = load(query.cursor, query.datasets)
     else:
-        terms = index.encoder.encode(query)
+        terms = _encoded(parts)
         truncated, encoded = terms.truncated, time.perf_counter()
-        ranking, start, token = index.ranking_of(query, terms.vectors), 0, ""
-    limit, depth = min(query.limit, MAX_RESULTS - start), ranking.depth
-    end = start + limit
-    is_sorted = query.sort != "similarity"
-    if query.cursor or is_sorted:
-        index.fill(ranking, start, limit)
-    else:
-        index.fill_page(ranking, limit)
-    if is_sorted and not query.cursor:
-        index.sort(ranking, query.sort)
-    hits = index.hits(ranking, start, limit)
+        rankings, starts, token = _rankings(parts, terms), [0] * len(parts), ""
+    depths = [ranking.depth for ranking in rankings]
+    if not query.cursor:
+        for index, ranking in zip(indexes, rankings, strict=True):
+            merging.fill_first(index, ranking, query)
+    hits, ends, is_last = merging.next_hits(indexes, rankings, starts, query.limit)
     # Another page may add other candidates: a deeper search is cached by itself.
-    cursor = store(ranking, end, token if depth == ranking.depth else "")
+    is_same = depths == [ranking.depth for ranking in rankings]
+    cursor = store(rankings, ends, token if is_same else "")
     searched = time.perf_counter()
     metrics.ENCODE_SECONDS.observe(encoded - started)
     metrics.SEARCH_SECONDS.observe(searched - encoded)
+    matching = list(map(matching_of, indexes, rankings))
     return Page(
         hits=hits,
         next=cursor,
-        exact=ranking.exact,
-        hidden=ranking.hidden_until(end),
-        matching=_matching(index, ranking),
+        exact=all(ranking.exact for ranking in rankings),
+        hidden=merging.hidden_until(rankings, ends, is_last=is_last),
+        matching=total(matching),
+        datasets=tuple(map(in_dataset, indexes, matching)) if len(parts) > 1 else (),
         encode_ms=(encoded - started) * 1000,
         search_ms=(searched - encoded) * 1000,
-        field=ranking.field,
-        embedding=next(iter(ranking.vectors.values())),
+        field=rankings[0].field,
+        embedding=next(iter(rankings[0].vectors.values())),
         truncated=truncated,
     )
+
+
+def _rankings(parts: Sequence[_Part], terms: EncodedQuery) -> list[Ranking]:
+    vectors = terms.vectors
+    return [part.index.ranking_of(part.query, vectors) for part in parts]
 
 
 def similarities(
@@ -165,17 +201,21 @@ def similarities(
     They are those of a search without its cutoff. Raises what `search` raises.
     """
     filters = query.filters.replace(cutoff=None)
-    index = DatasetIndex.for_slug(query.dataset, user)
-    query = _admit(replace(query, cursor="", filters=filters), user, limiter)
-    query = query if veils else _without_veils(index, query)
-    ranking = index.ranking_of(query, index.encoder.encode(query).vectors)
-    return index.similarities_found(ranking)
+    query = replace(query, cursor="", filters=filters)
+    parts = _parts(query, user, limiter, veils)
+    rankings = _rankings(parts, _encoded(parts))
+    found = [
+        part.index.similarities_found(ranking)
+        for part, ranking in zip(parts, rankings, strict=True)
+    ]
+    return -np.sort(-np.concatenate(found)) if len(found) > 1 else found[0]
 
 
 @dataclass(frozen=True)
 class RankedIds:
     """The results of a search, without their fields."""
 
+    datasets: tuple[str, ...]  # slugs, as many as ids
     ids: np.ndarray  # uint64
     similarities: np.ndarray  # float32
     exact: bool
@@ -191,45 +231,28 @@ def rank(query: SearchQuery, user: Any, limiter: Limiter, count: int) -> RankedI
     """
     if not 1 <= count <= MAX_RESULTS:
         raise InvalidQuery(f"A search has 1 to {MAX_RESULTS:,} results.")
-    query = _admit(replace(query, cursor=""), user, limiter)
-    index = DatasetIndex.for_slug(query.dataset, user)
-    query = _without_veils(index, query)
+    parts = _parts(replace(query, cursor=""), user, limiter, veils=False)
     started = time.perf_counter()
-    vectors = index.encoder.encode(query).vectors
+    terms = _encoded(parts)
     encoded = time.perf_counter()
-    ranking = index.ranking_of(query, vectors)
-    index.fill(ranking, 0, count)
-    if query.sort != "similarity":
-        index.sort(ranking, query.sort)
-    rows = ranking.rows(0, count)
+    rankings = _rankings(parts, terms)
+    for part, ranking in zip(parts, rankings, strict=True):
+        part.index.fill(ranking, 0, count)
+        if query.sort != "similarity":
+            part.index.sort(ranking, query.sort)
+    places, ends = merging.next_places(rankings, [0] * len(parts), count)
+    rows = [(rankings[n], rankings[n].rows(place, 1)[0]) for n, place in places]
     metrics.ENCODE_SECONDS.observe(encoded - started)
     metrics.SEARCH_SECONDS.observe(time.perf_counter() - encoded)
     return RankedIds(
-        ids=ranking.ids[rows],
-        similarities=ranking.similarities[rows],
-        exact=ranking.exact,
-        hidden=ranking.hidden_until(count),
+        datasets=tuple(ranking.dataset for ranking, _ in rows),
+        ids=np.array([ranking.ids[row] for ranking, row in rows], np.uint64),
+        similarities=np.array(
+            [ranking.similarities[row] for ranking, row in rows], np.float32
+        ),
+        exact=all(ranking.exact for ranking in rankings),
+        hidden=merging.hidden_until(rankings, ends, is_last=len(places) < count),
     )
-
-
-def _matching(index: DatasetIndex, ranking: Ranking) -> Matching | None:
-    condition = condition_of(ranking.filters, index.table)
-    if not condition:
-        return None
-    is_whole = ranking.complete and not ranking.depth.visible_only
-    if is_whole and ranking.filters.cutoff is None:
-        there = int(np.count_nonzero(ranking.hidden != REMOVED))
-        return Matching(there, estimated=False)
-    field = next(iter(ranking.vectors))  # that the search has counted
-    passing = estimate_selectivity(index.table, condition, field)
-    return Matching(passing.rows, estimated=not passing.counted)
-
-
-def filter_selectivity(dataset: Dataset, filters: Filters) -> float:
-    """Estimate the share of a dataset's items that pass the filters, 0 to 1."""
-    table = dataset.item_table
-    condition = condition_of(filters, table)
-    return estimate_selectivity(table, condition).share if condition else 1.0
 
 
 @dataclass(frozen=True)
@@ -242,7 +265,7 @@ class EmbeddedQuery:
 
 
 def embed(query: SearchQuery, user: Any, limiter: Limiter) -> EmbeddedQuery:
-    """Return the vector of a query; of the field "both", that for images.
+    """Return the vector of a query of one dataset; of "both", that for images.
 
     Raises what `search` raises.
     """
@@ -356,6 +379,6 @@ def warm_up() -> None:
         ]:
             try:
                 query = SearchQuery(dataset.slug, (term,), field=field, limit=1)
-                _find(DatasetIndex(dataset), query)
+                _find([_Part(DatasetIndex(dataset), query)], query)
             except SearchError as error:
                 logger.warning("%s: %s", dataset, error.message)

@@ -43,6 +43,12 @@ register.filter("has_image", Dataset.has_image)
 register.filter("host", readable_host)
 
 
+@register.filter
+def dataset_of(datasets: Sequence[Dataset], hit: Hit) -> Dataset:
+    """Return that one of the datasets which a hit is of."""
+    return next(each for each in datasets if each.slug == hit.dataset)
+
+
 @register.simple_tag
 def limit(name: str) -> int:
     """Return the limit of this name, for a `data-` attribute that a script reads."""

@@ -1,6 +1,6 @@
 """Chips: how a search was read, each with a link to the search without it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,8 +25,19 @@ class SearchReading:
 
     form: SearchForm
     parsed: ParsedQuery
-    dataset: Dataset
+    datasets: Sequence[Dataset]
     user: Any = None
+
+    @property
+    def slugs(self) -> str:
+        return ",".join(dataset.slug for dataset in self.datasets)
+
+    @property
+    def titles(self) -> str:
+        return " and ".join(dataset.title for dataset in self.datasets)
+
+    def item_count(self) -> int:
+        return sum(dataset.item_count() for dataset in self.datasets)
 
     def changed(self, name: str, value: str) -> str:
         """Return the URL with a filter's parameter, in place of words that set it."""
@@ -118,9 +129,9 @@ def _of_term(
     """Return the chip of a term; `value` is its URL parameter, if it is not in `q`."""
     item = concept = None
     if term.item is not None:
-        item = service.item(reading.dataset.slug, term.item, reading.user)
+        item = service.item(reading.slugs, term.item, reading.user)
     if term.concept is not None:
-        concept = concepts.find(term.concept, reading.user, reading.dataset.slug)
+        concept = concepts.find(term.concept, reading.user, reading.slugs)
     return Chip(
         describe_term(term, lambda _: concept.label if concept else ""),
         without,

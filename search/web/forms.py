@@ -37,6 +37,7 @@ from search.query.model import (
     SearchQuery,
     Term,
     decode_embedding,
+    split_slugs,
 )
 from search.query.parsed import ParsedQuery
 from search.query.parser import CONCEPT, ITEM, MAX_QUERY_LENGTH
@@ -203,6 +204,18 @@ class FilterInput:
     is_tick: bool
 
 
+SLUGS = r"\A[-\w]+(,[-\w]+)*\Z"
+MAX_SLUGS_LENGTH = 700
+
+
+class JoinedInput(forms.TextInput):
+    """The values of a parameter that may occur several times, with commas between."""
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> str:
+        values = data.getlist(name) if hasattr(data, "getlist") else [data.get(name)]
+        return ",".join(split_slugs(",".join(split_values(values))))
+
+
 class SearchForm(forms.Form):
     """The parameters of the search page. Its errors are sentences for the user."""
 
@@ -210,9 +223,14 @@ class SearchForm(forms.Form):
         f"Your search is too long: use up to {MAX_QUERY_LENGTH:,} characters.",
         MAX_QUERY_LENGTH,
     )
-    dataset = forms.SlugField(
+    dataset = forms.RegexField(
+        SLUGS,
         required=False,
-        error_messages={"invalid": "There is no dataset with this name."},
+        max_length=MAX_SLUGS_LENGTH,
+        widget=JoinedInput,
+        error_messages=dict.fromkeys(
+            ("invalid", "max_length"), "There is no dataset with this name."
+        ),
     )
     field = _choice(FIELDS, "Search in images, captions or both.")
     mode = _choice(MODES, "The search mode must be approximate or exact.")

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_safe
 from search.errors import SearchError
 from search.models import Dataset, Viewer
 from search.query.filters import UNRESTRICTED
+from search.query.model import split_slugs
 from search.rate_limits import limited, limiter
 from search.retrieval import service
 from search.retrieval.explanation import Explanation
@@ -71,12 +72,19 @@ def _item_page(
         dataset=dataset,
         item=item,
         whys=_explanations(request, form, dataset, item_id) if form.is_search else (),
-        results=form.url() if form.is_search else "",
+        results=_results_url(request, form, dataset) if form.is_search else "",
         page_address=request.build_absolute_uri(request.path),
         shows_unrated=shows_unrated,
         veiled=item.is_veiled(shows_unrated),
         strip=() if in_panel else _neighbours(dataset.slug, item_id, request.user),
     )
+
+
+def _results_url(request: HttpRequest, form: SearchForm, dataset: Dataset) -> str:
+    """Return the URL of the search that led here, perhaps one of several datasets."""
+    asked = request.GET.get("dataset", "")
+    is_of_it = dataset.slug in split_slugs(asked)
+    return form.url(dataset=asked if is_of_it else dataset.slug)
 
 
 def _search_form(request: HttpRequest, dataset: Dataset) -> SearchForm:
@@ -91,7 +99,7 @@ def _explanations(
     """Return () for a search that fails: the item is worth showing without."""
     try:
         form.check()
-        read = read_search(form, dataset, request)
+        read = read_search(form, [dataset], request)
         query = form.search_query(dataset.slug, read.parsed)
         return service.explain(query, request.user, limiter(request), item_id)
     except SearchError as error:

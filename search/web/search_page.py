@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any, Self
 
 import numpy as np
@@ -18,24 +19,17 @@ from search.errors import (
 from search.evaluation.exact_check import ExactCheck
 from search.models import Dataset, Shard, Viewer
 from search.query.filters import UNRESTRICTED
-from search.query.model import SearchQuery
+from search.query.model import SearchQuery, split_slugs
 from search.query.parser import parse
 from search.query.url_params import TERMS, search_url
 from search.query.words import in_small_letters
 from search.retrieval import popularity, service
 from search.retrieval.column_stats import available_filters, has_ratings
-from search.retrieval.dataset_index import PICTURES
 from search.retrieval.items import Hit, TruncatedText
 from search.retrieval.service import Page
 
 from .chips import Chip, SearchReading, chips
-from .forms import (
-    FIELDS,
-    SORT_CHOICES,
-    FilterInput,
-    SearchForm,
-    recall_choices,
-)
+from .forms import FIELDS, SORT_CHOICES, FilterInput, SearchForm
 from .summary import Note, headline, hidden_by_chip, hidden_notes, no_results_notes
 
 START_IMAGES = 36
@@ -52,7 +46,9 @@ class SearchBox:
     asked: Mapping[str, Any]
     choices: Mapping[str, Any]  # parameters that stay when other words are searched for
     datasets: Sequence[Dataset]
-    dataset: Dataset | None  # the one that is searched
+    selected: Sequence[Dataset]  # those that are searched
+    dataset: Dataset | None  # the first of them
+    searched: str  # their slugs, between commas
     is_arriving: bool  # no dataset has items yet, and one will
     is_search: bool
     saved_address: str
@@ -63,12 +59,15 @@ class SearchBox:
     def of(cls, form: SearchForm, user: Viewer) -> Self:
         datasets, asked = service.datasets(user), form.params
         kept = (*TERMS, "q", "dataset", "cursor")
+        selected = _selected_datasets(datasets, asked["dataset"])
         return cls(
             form=form,
             asked=asked,
             choices={name: asked[name] for name in asked if name not in kept},
             datasets=datasets,
-            dataset=_selected_dataset(datasets, asked["dataset"]),
+            selected=selected,
+            dataset=next(iter(selected), None),
+            searched=",".join(dataset.slug for dataset in selected),
             is_arriving=not datasets and _is_arriving(user),
             is_search=form.is_search,
             saved_address=form.query_string("cursor"),
@@ -78,16 +77,45 @@ class SearchBox:
             else "",
         )
 
-    def required_dataset(self) -> Dataset:
-        """Return the dataset that is searched. Raises NotFound."""
-        if self.dataset is None:
+    def required_datasets(self) -> Sequence[Dataset]:
+        """Return the datasets that are searched. Raises NotFound."""
+        if not self.selected:
             raise NotFound("There is no dataset with this name.")
-        return self.dataset
+        return self.selected
+
+    @property
+    def together(self) -> Sequence[tuple[str, str]]:
+        """The slugs and titles of what can be searched at once: all of a model."""
+        groups: dict[object, list[Dataset]] = {}
+        for each in self.datasets:
+            groups.setdefault(each.comparable, []).append(each)
+        found = {}
+        for group in groups.values():
+            if len(group) > 1:
+                of_model = f" of {group[0].model}" if len(groups) > 1 else ""
+                slugs = ",".join(each.slug for each in group)
+                found[slugs] = f"All {len(group)}{of_model}"
+        if len(self.selected) > 1:
+            found.setdefault(self.searched, titles_of(self.selected))
+        return list(found.items())
+
+
+def titles_of(datasets: Sequence[Dataset]) -> str:
+    return " and ".join(dataset.title for dataset in datasets)
 
 
 @dataclass(frozen=True)
 class Example:
     words: str
+    address: str
+
+
+@dataclass(frozen=True)
+class Facet:
+    """A dataset of several, how many of its items pass, and the search of it alone."""
+
+    title: str
+    count: str
     address: str
 
 
@@ -105,6 +133,7 @@ class SearchPage(SearchBox):
     examples: Sequence[Example] = ()
     # Of a search.
     more: str = ""  # address of the next hits
+    facets: Sequence[Facet] = ()  # of a search of several datasets
     chips: Sequence[tuple[Chip, str]] = ()  # with how many items each hides
     headline: str = ""
     hidden: Sequence[Note] = ()
@@ -129,22 +158,24 @@ class FiltersPanel:
 
     fields: Sequence[tuple[str, str]]
     orders: Sequence[tuple[str, str]]
-    recalls: Sequence[tuple[str, str]]  # none where searches read no clusters
     filter_inputs: Sequence[FilterInput]
 
     @classmethod
-    def of(cls, form: SearchForm, dataset: Dataset | None) -> Self:
-        """Offer what the dataset can be filtered and sorted by."""
-        by_picks = dataset is not None and popularity.is_known(dataset)
+    def of(cls, form: SearchForm, datasets: Sequence[Dataset]) -> Self:
+        """Offer what the datasets can be filtered and sorted by."""
+        by_picks = any(map(popularity.is_known, datasets))
         orders = [
             order for order in SORT_CHOICES if by_picks or order[0] != "popularity"
         ]
-        inputs = form.filter_inputs(available_filters(dataset), form="search")
-        available = dataset.search_fields if dataset else dict(FIELDS)
-        choices = [choice for choice in FIELDS if choice[0] in available]
-        calibrated = dataset is not None and dataset.curve("image", PICTURES)
-        recalls = recall_choices(form.params["recall"]) if calibrated else []
-        return cls(choices, orders, recalls, inputs)
+        filters = [available_filters(each) for each in datasets]
+        names = set[str]().union(*filters or [available_filters(None)])
+        inputs = form.filter_inputs(names, form="search")
+        choices = [
+            choice
+            for choice in FIELDS
+            if all(choice[0] in each.search_fields for each in datasets)
+        ]
+        return cls(choices, orders, inputs)
 
 
 def _is_arriving(user: Viewer) -> bool:
@@ -153,26 +184,32 @@ def _is_arriving(user: Viewer) -> bool:
     return Shard.objects.filter(dataset__in=datasets).exists()
 
 
-def _selected_dataset(datasets: Sequence[Dataset], slug: str) -> Dataset | None:
-    if not slug:
-        return next(iter(datasets), None)
-    return next((dataset for dataset in datasets if dataset.slug == slug), None)
+def _selected_datasets(datasets: Sequence[Dataset], text: str) -> Sequence[Dataset]:
+    """Return the datasets of these slugs, none if one of them is not known."""
+    if not text:
+        return datasets[:1]
+    known = {dataset.slug: dataset for dataset in datasets}
+    slugs = split_slugs(text)
+    return [known[slug] for slug in slugs] if known.keys() >= set(slugs) else []
 
 
-def with_start(page: SearchPage, dataset: Dataset, user: Viewer) -> SearchPage:
+def with_start(
+    page: SearchPage, datasets: Sequence[Dataset], user: Viewer
+) -> SearchPage:
     """Show random images and examples of searches."""
-    hits = service.random_hits(dataset.slug, START_IMAGES, user)
-    form = page.form
+    form, count = page.form, START_IMAGES // len(datasets)
+    of_each = [service.random_hits(each.slug, count, user) for each in datasets]
+    hits = [hit for row in zip_longest(*of_each) for hit in row if hit is not None]
     return replace(
         page,
         hits=hits,
-        item_count=f"{dataset.item_count():,}",
+        item_count=f"{sum(each.item_count() for each in datasets):,}",
         examples=[
             Example(words, form.url(q=words, cursor=""))
-            for words in _example_queries(dataset, hits)
+            for words in _example_queries(datasets[0], hits)
         ],
         shows_unrated=form.params["nsfw"] == UNRESTRICTED,
-        has_ratings=has_ratings(dataset),
+        has_ratings=all(map(has_ratings, datasets)),
         unveiled=form.url(nsfw=UNRESTRICTED),
     )
 
@@ -211,11 +248,12 @@ def _is_plain(words: str) -> bool:
 
 
 def read_search(
-    form: SearchForm, dataset: Dataset, request: HttpRequest
+    form: SearchForm, datasets: Sequence[Dataset], request: HttpRequest
 ) -> SearchReading:
     """Read the search of a form that has been checked."""
-    asked = form.read(dataset.slug, request.get_host(), request.user)
-    return SearchReading(form, asked, dataset, request.user)
+    slugs = ",".join(dataset.slug for dataset in datasets)
+    asked = form.read(slugs, request.get_host(), request.user)
+    return SearchReading(form, asked, datasets, request.user)
 
 
 def with_more_hits(page: SearchPage, query: SearchQuery, found: Page) -> SearchPage:
@@ -242,6 +280,14 @@ def with_results(
     labels = chips(read)
     return replace(
         with_more_hits(page, query, found),
+        facets=[
+            Facet(
+                each.dataset.title,
+                f"{'about ' if each.estimated else ''}{each.items:,}",
+                page.form.url(dataset=each.dataset.slug, cursor=""),
+            )
+            for each in found.datasets
+        ],
         chips=[(chip, hidden_by_chip(chip, read, similarities)) for chip in labels],
         headline=headline(read, labels, found, similarities),
         hidden=tuple(hidden_notes(read, found)),
@@ -249,7 +295,7 @@ def with_results(
         nothing=()
         if found.hits
         else no_results_notes(read, labels, found, similarities),
-        has_ratings=has_ratings(read.dataset),
+        has_ratings=all(map(has_ratings, read.datasets)),
         unveiled=read.changed("nsfw", UNRESTRICTED),
         exact=found.exact,
         exact_check="" if found.exact else page.form.query_string("cursor"),

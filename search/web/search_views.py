@@ -49,7 +49,7 @@ def search_by_image(request: HtmxRequest) -> HttpResponse:
     form, images = page.form, ImageForm(request.POST, request.FILES)
     try:
         form.check()
-        dataset = page.required_dataset()
+        dataset, *_ = page.required_datasets()
         embeddings = []
         for term in images.terms():
             unweighted = SearchQuery(dataset.slug, (replace(term, weight=1.0),))
@@ -59,7 +59,7 @@ def search_by_image(request: HtmxRequest) -> HttpResponse:
         # Back and reload must not post the images again.
         page = search_page.with_error(page, error)
         return _respond(request, page, address="false")
-    changes = {"dataset": dataset.slug, "embedding": embeddings, "cursor": ""}
+    changes = {"dataset": page.searched, "embedding": embeddings, "cursor": ""}
     if images.cleaned_data["beside"]:
         changes["embedding"] = form.params["embedding"] + embeddings
     else:
@@ -75,7 +75,7 @@ def change_weight(request: HtmxRequest) -> HttpResponse:
     page = SearchPage.of(form, request.user)
     try:
         page.form.check()
-        read = read_search(page.form, page.required_dataset(), request)
+        read = read_search(page.form, page.required_datasets(), request)
         weight = _weight(request.GET.get("weight", ""))
         try:
             address = read.weighed(request.GET.get("term", ""), weight)
@@ -99,9 +99,8 @@ def check_exact(request: HtmxRequest) -> HttpResponse:
     page = SearchPage.of(form, request.user)
     try:
         form.check()
-        dataset = page.required_dataset()
-        read = read_search(form, dataset, request)
-        query = form.search_query(dataset.slug, read.parsed)
+        read = read_search(form, page.required_datasets(), request)
+        query = form.search_query(read.slugs, read.parsed)
         check = exact_check.check(query, request.user, limiter(request))
         shows_unrated = query.filters.nsfw == UNRESTRICTED
         page = replace(page, check=check, shows_unrated=shows_unrated)
@@ -122,9 +121,9 @@ def relevance(request: HtmxRequest) -> HttpResponse:
     """Show the similarities of the nearest items as a histogram, to set a cutoff in."""
     form = SearchForm(request.GET)
     form.check()
-    dataset = SearchPage.of(form, request.user).required_dataset()
-    read = read_search(form, dataset, request)
-    query = form.search_query(dataset.slug, read.parsed)
+    datasets = SearchPage.of(form, request.user).required_datasets()
+    read = read_search(form, datasets, request)
+    query = form.search_query(read.slugs, read.parsed)
     found = service.similarities(query, request.user, limiter(request), veils=True)
     histogram = similarity_histogram(found, query.filters.cutoff)
     return render(request, "search/_relevance.html", {"histogram": histogram})
@@ -136,11 +135,11 @@ def _searched(page: SearchPage, request: HtmxRequest) -> SearchPage:
     if page.dataset is None and not asked["dataset"]:
         return page  # there are no datasets at all, and the page says so
     form.check()
-    dataset = page.required_dataset()
+    datasets = page.required_datasets()
     if not form.is_search:
-        return search_page.with_start(page, dataset, request.user)
-    read = read_search(form, dataset, request)
-    query = form.search_query(dataset.slug, read.parsed)
+        return search_page.with_start(page, datasets, request.user)
+    read = read_search(form, datasets, request)
+    query = form.search_query(read.slugs, read.parsed)
     found = service.search(query, request.user, limiter(request), veils=True)
     if _is_htmx(request) and asked["cursor"]:
         return search_page.with_more_hits(page, query, found)
@@ -177,8 +176,9 @@ def _is_htmx(request: HtmxRequest) -> bool:
 def _respond(request: HtmxRequest, page: SearchPage, address: str) -> HttpResponse:
     """Render a whole page; for htmx the results, or of a next page the hits."""
     if not _is_htmx(request):
-        panel = FiltersPanel.of(page.form, page.dataset)
-        response = render(request, "search/page.html", vars(page) | vars(panel))
+        panel = FiltersPanel.of(page.form, page.selected)
+        context = vars(page) | vars(panel) | {"together": page.together}
+        response = render(request, "search/page.html", context)
     elif page.asked["cursor"]:
         page = replace(page, address=request.get_full_path())
         response = render(request, "search/_hits.html", vars(page))

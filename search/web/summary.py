@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from search.query.filters import SPECS, Filters
-from search.retrieval import service
+from search.retrieval.matching import filter_selectivity
 from search.retrieval.service import Page
 
 from .chips import Chip, SearchReading
@@ -33,7 +33,7 @@ def headline(
     `similarities` of the nearest items, as in the functions below, are those of a
     search with a cutoff.
     """
-    count = f"{reading.dataset.item_count():,}"
+    count = f"{reading.item_count():,}"
     things = THINGS[reading.form.params["field"]]
     is_all = not page.next and not reading.form.params["cursor"]
     if is_all and _narrowing(chips):
@@ -75,8 +75,13 @@ def hidden_by_chip(
     if "cutoff" in chip.filters and similarities is not None:
         below = int(np.count_nonzero(similarities < chip.filters["cutoff"]))
         return f"hides {below:,} of the top {len(similarities):,}"
-    share = service.filter_selectivity(reading.dataset, Filters(**chip.filters))
-    count = round((1 - share) * reading.dataset.item_count())
+    filters = Filters(**chip.filters)
+    count = round(
+        sum(
+            (1 - filter_selectivity(dataset, filters)) * dataset.item_count()
+            for dataset in reading.datasets
+        )
+    )
     return f"hides about {count:,}" if count else "no effect"
 
 
@@ -87,7 +92,7 @@ def no_results_notes(
     similarities: np.ndarray | None,
 ) -> tuple[Note, ...]:
     """Return the reason first, then what may help."""
-    title, count = reading.dataset.title, reading.dataset.item_count()
+    title, count = reading.titles, reading.item_count()
     narrowing = _narrowing(chips)
     remedies = [Note(f"Without “{chip.label}”", chip.without) for chip in narrowing]
     if not count:

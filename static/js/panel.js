@@ -1,6 +1,6 @@
 // The panel of filters: beside the results on wide screens, else a sheet over them.
 
-import { find, send } from './dom.js'
+import { find, findAll, send } from './dom.js'
 import { countsOf, edgesOf, showChoice } from './histogram_slider.js'
 import { currentParameters, hasTerms, search, submitSoon } from './navigation.js'
 
@@ -29,7 +29,7 @@ export function fitPanel () {
   if (isSheet() && isBeside()) panel.close()
   if (!isSheet()) panel.toggleAttribute('open', !isFolded())
   button.setAttribute('aria-expanded', isSheet() || (isBeside() && !isFolded()))
-  find('.close', panel).hidden = false
+  for (const each of findAll('.close, .several', panel)) each.hidden = false
   showCutoff()
   drawRelevance()
 }
@@ -79,9 +79,13 @@ panel?.addEventListener('change', changed)
 function changed ({ target }) {
   if (target.form !== form || target.id === 'q') return
   if (target.name === 'dataset') return changeDataset(target.value)
+  if (target.closest('.several')) return changeDataset(ticked() || target.value)
   removeFromBox(target.name)
   if (hasTerms() || (target.name === 'nsfw' && find('.grid'))) submitSoon()
 }
+
+/** The datasets that are searched at once. */
+const ticked = () => findAll('.several input:checked', panel).map(({ value }) => value).join(',')
 
 /** Keep only the words: an item belongs to its dataset, an embedding to its model. */
 function changeDataset (dataset) {
