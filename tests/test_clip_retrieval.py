@@ -635,7 +635,7 @@ def test_what_fails_before_a_view_is_asked_is_json_too(api, monkeypatch):
     assert elsewhere.status_code == 400
     assert message(elsewhere) == "The request cannot be read."
 
-    def fail():
+    def fail(user):
         raise RuntimeError
 
     monkeypatch.setattr(service, "datasets", fail)

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, Group, User
+from django.core.management import CommandError, call_command
 from django.db import transaction
 from django.http import HttpResponse
 from django.test import Client
@@ -409,3 +410,65 @@ def test_a_next_page_is_refused_once_the_dataset_is_hidden(people):
 def test_commands_see_all_datasets(people):
     assert seen(SYSTEM)
     assert service.item(SLUG, ITEM, SYSTEM).id == ITEM
+
+
+# --- Who may see it is set in the admin, by a command, or over the API
+
+
+def access_of(dataset: Dataset) -> dict[str, Any]:
+    dataset.refresh_from_db()
+    return {
+        "visibility": dataset.visibility,
+        "allowed_users": [user.username for user in dataset.allowed_users.all()],
+        "allowed_groups": [group.name for group in dataset.allowed_groups.all()],
+    }
+
+
+def test_a_command_changes_what_it_is_given(people):
+    dataset = changed(Visibility.PUBLIC)
+    edit = ("dataset", "edit", SLUG)
+    call_command(*edit, "--safety", "safe", "--allowed-users", "other", "--cover", "7")
+    wanted = {"visibility": "public", "allowed_users": ["other"]}
+    assert access_of(dataset) == wanted | {"allowed_groups": ["readers"]}
+    assert (dataset.safety, dataset.cover, dataset.title) == ("safe", 7, "Postcards")
+    call_command(*edit, "--visibility", "chosen", "--allowed-groups")
+    wanted = {"visibility": "chosen", "allowed_users": ["other"]}
+    assert access_of(dataset) == wanted | {"allowed_groups": []}
+    for options, sentence in (
+        (["--allowed-users", "nobody"], "There is no user “nobody”"),
+        (["--dimension", "3"], "fixed once there are shards"),
+        (["--title", ""], "title"),
+    ):
+        with pytest.raises(CommandError, match=sentence):
+            call_command(*edit, *options)
+    assert access_of(dataset) == wanted | {"allowed_groups": []}
+
+
+def test_the_api_shows_and_changes_it_for_staff_alone(people):
+    User.objects.filter(username="staff").update(is_superuser=True)
+    staff = Asking(people["staff"]).program
+    address = f"/api/datasets/{SLUG}/"
+    settings = staff.get(address).json()["settings"]
+    wanted = {"visibility": "chosen", "allowed_users": ["person"]}
+    assert settings.items() >= (wanted | {"allowed_groups": ["readers"]}).items()
+    told = Asking(people["person"]).program.get(address).json()
+    assert "settings" not in told
+    change = {"allowed_users": ["other"], "allowed_groups": [], "license": "CC0"}
+    answer = staff.patch(address, change, "application/json")
+    assert answer.status_code == 200, answer.content
+    assert answer.json()["license"] == "CC0"
+    assert seen(people["other"]) and not seen(people["person"])
+    for wrong in ({"allowed_users": ["nobody"]}, {"visibility": "mine"}, {"cover": -1}):
+        assert staff.patch(address, wrong, "application/json").status_code == 400
+
+
+def test_its_page_says_what_it_is_and_to_staff_who_may_see_it(people):
+    Dataset.objects.filter(slug=SLUG).update(
+        description="Drawn <b>by</b> a program.", license="CC0", cover=7
+    )
+    page = Asking(people["person"]).page.get(f"/d/{SLUG}/").content.decode()
+    assert "Drawn &lt;b&gt;by&lt;/b&gt; a program." in page
+    assert "CC0" in page and f"/t/{SLUG}/7/640.webp" in page
+    assert "Who may see it" not in page
+    page = Asking(people["staff"]).page.get(f"/d/{SLUG}/").content.decode()
+    assert "person, the group readers" in page

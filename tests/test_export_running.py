@@ -315,11 +315,11 @@ def test_who_makes_it_again_twice_has_the_files_of_the_first(ada, monkeypatch):
     Export.objects.filter(pk=export.pk).update(state=State.EXPIRED)
     most_rows, requests = services.max_rows, []
 
-    def at_the_same_moment(wanted):
+    def at_the_same_moment(wanted, user):
         if not requests:
             requests.append(1)
             assert services.restart(ada, export.pk).state == State.DONE
-        return most_rows(wanted)
+        return most_rows(wanted, user)
 
     monkeypatch.setattr(services, "max_rows", at_the_same_moment)
     assert services.restart(ada, export.pk).state == State.DONE

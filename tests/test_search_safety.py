@@ -434,7 +434,9 @@ def rated_as(safety: str) -> None:
 
 
 @imported
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize(
+    "name", ["further results", "neighbours", "collection", "chosen covers", "preview"]
+)
 def test_pages_show_all_of_a_dataset_that_is_safe(ada, mixed, monkeypatch, name):
     interface, extent = PAGES[name]
     monkeypatch.setattr("usercollections.saved_search.new_results.STRIP", ITEMS)
