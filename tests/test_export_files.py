@@ -436,7 +436,7 @@ def test_what_is_asked_goes_through_json(request_for, crowd):
     from usercollections.export.export_request import of_search
 
     one = ExportRequest.from_dict(
-        json.loads(json.dumps(of_search(query, None, unlimited, "csv").to_dict()))
+        json.loads(json.dumps(of_search(query, SYSTEM, unlimited, "csv").to_dict()))
     )
     assert one.search_query == query
     assert one.name == "a house -0.5:(item:4) 2:(embedding)"
