@@ -86,6 +86,7 @@ def pytest_configure(config: pytest.Config) -> None:
         CELERY_BROKER_URL="memory://",
         # Models that compute side by side would wait for each other's threads.
         OMP_NUM_THREADS="1",
+        INGEST_FOLDERS=str(TEMPORARY / "imports"),
         HOST="127.0.0.1",
         DEBUG="false",
         # A hurried test run is no abuse; what tests limits, sets them itself.
@@ -93,6 +94,7 @@ def pytest_configure(config: pytest.Config) -> None:
         LIMIT_LOGIN="",
     )
     (var_dir / "static").mkdir(parents=True)
+    (TEMPORARY / "imports").mkdir()
     django.setup()
     settings.PASSWORD_HASHERS = QUICK_HASHERS
 

@@ -34,6 +34,11 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def open_folder(folder: Path, settings) -> None:
+    settings.INGEST_FOLDERS = [str(folder)]
+
+
 @pytest.fixture
 def tiny(folder: Path) -> Dataset:
     """A dataset of three shards that are not looked for yet, and has no tables."""
@@ -323,6 +328,7 @@ def test_datasets_without_items_are_listed_for_staff_who_ask(client, tiny, ask):
 # --- Settings
 
 VALID = {"slug": "another", "title": "Another"}
+NOT_OPEN = "Datasets may come from"
 ADDRESS = {"source": "https://example.org/embeddings", "shard_range": "0-409"}
 
 
@@ -343,6 +349,7 @@ WRONG = [
     ({"shard_range": "7-3"}, "shard_range", "ends before it begins"),
     ({"source": "https://example.org/x"}, "shard_range", "Say which shards"),
     (ADDRESS | {"kind": "images"}, "source", "Only LAION shards are fetched"),
+    ({"source": "/etc/passwd"}, "source", NOT_OPEN),
     (ADDRESS | {"text_pattern": "../{n}"}, "text_pattern", "is not a path"),
     ({"columns": ["url"]}, "columns", "Invalid data"),
     ({"ratings": {"values": {"a": "mild"}}}, "ratings", "safe"),

@@ -340,17 +340,18 @@ def test_a_line_tells_of_the_index_and_why_there_is_none(tiny):
 
 
 @db
-def test_a_dataset_is_entered_with_all_that_decides_it():
+def test_a_dataset_is_entered_with_all_that_decides_it(tmp_path):
+    (tmp_path / "photos.tsv000").write_text("photo_image_url\twords\nhttp://x/y\ta")
     said = manage(
-        *("dataset", "create", "photos", "--title", "Photos", "--kind", "images"),
-        *("--source", "/data/photos.tsv*", "--model", "local-dir:m", "--weights", ""),
-        *("--dimension", "64", "--shards-per-partition", "8"),
+        *("dataset", "create", "photos", "--title", "Photos"),
+        *("--source", f"{tmp_path}/photos.tsv*", "--shards-per-partition", "8"),
+        *("--model", "local-dir:postcards/model", "--weights", ""),
         *("--column", "url=photo_image_url", "--column", "caption=words"),
     )
     assert said == "Dataset photos is entered; `ingest photos` brings it in.\n"
     dataset = Dataset.objects.get(slug="photos")
-    assert (dataset.title, dataset.kind, dataset.dimension) == ("Photos", "images", 64)
-    assert (dataset.model, dataset.weights) == ("local-dir:m", "")
+    assert (dataset.title, dataset.kind, dataset.dimension) == ("Photos", "images", 512)
+    assert (dataset.model, dataset.weights) == ("local-dir:postcards/model", "")
     assert dataset.columns == {"url": "photo_image_url", "caption": "words"}
     assert (dataset.shards_per_partition, dataset.without_removal_list) == (8, False)
 
@@ -364,9 +365,27 @@ def test_a_dataset_is_entered_with_all_that_decides_it():
         (["photos", "--source", "https://a/b"], "shard_range: Say which shards"),
         (["photos", "--column", "url"], "“url” is not of the form"),
         (["photos", "--column", "x=y"], "columns: “x” is none of url,"),
+        (["photos", "--source", "/gone"], "source: There is no file or folder “/gone”"),
+        (
+            ["photos", "--source", "{}", "--kind", "laion"],
+            "kind: A list of image addresses",
+        ),
+        (
+            ["photos", "--source", "{}", "--model", "local-dir:m", "--weights", ""],
+            "model: The model local-dir:m has no weights here.",
+        ),
+        (
+            [
+                *("photos", "--source", "{}", "--weights", "", "--dimension", "64"),
+                *("--model", "local-dir:postcards/model"),
+            ],
+            "dimension: The vectors have 512 numbers.",
+        ),
     ],
 )
-def test_a_dataset_that_cannot_be_is_refused(arguments, sentence):
+def test_a_dataset_that_cannot_be_is_refused(arguments, sentence, tmp_path):
+    (tmp_path / "list.csv").write_text("url,caption\nhttp://x/y,a")
+    arguments = [each.format(tmp_path) for each in arguments]
     assert refused("dataset", "create", *arguments).startswith(sentence)
     assert not Dataset.objects.exclude(slug="postcards").exists()
 

@@ -1,5 +1,6 @@
 """The JSON of datasets: their state, their latest evaluation, and their settings."""
 
+from collections.abc import Collection
 from dataclasses import fields
 from datetime import datetime
 from typing import Any
@@ -28,6 +29,7 @@ from search.clickhouse.schema import VECTOR_COLUMNS
 from search.clustering.curves import Curve
 from search.evaluation.calibration import PICTURES, WORDS, fields_of
 from search.ingestion import validation
+from search.ingestion.setup import creation
 from search.ingestion.sources.tables import NAMES
 from search.models import Dataset, Evaluation, Training
 from search.models.registry import SLUG, TERMS_OF_SLUG, own_field
@@ -48,8 +50,8 @@ from .permissions import has_staff_permission
 PARTITION_SIZES = [
     value for value, _ in own_field(Dataset, "shards_per_partition").choices or ()
 ]
-SLUG_TAKEN = "There is a dataset of this name already."
 ACCESS = ("allowed_users", "allowed_groups")
+SOURCE = {"source", "kind", "model", "weights"}  # looked at when changed
 SETTINGS = [
     *("slug", "title", "description", "license", "cover", "safety", "visibility"),
     *ACCESS,
@@ -151,15 +153,19 @@ class SettingsSerializer(StrictSerializer, serializers.ModelSerializer):
     def save(self, **kwargs: Any) -> Dataset:
         """Create or change the dataset. Raises ValidationError by field."""
         dataset = self.instance or Dataset()
-        fixed = validation.fixed_fields(dataset)
+        fixed, is_elsewhere = validation.fixed_fields(dataset), not dataset.pk
         given = {**self.validated_data, **kwargs}
         access = {name: given.pop(name) for name in ACCESS if name in given}
         for name, value in given.items():
             if name in fixed and value != getattr(dataset, name):
                 raise ValidationError({name: ["This is fixed once there are shards."]})
+            if name in SOURCE and value != getattr(dataset, name):
+                is_elsewhere = True
             setattr(dataset, name, value)
         if found := validation.problems(dataset):
             raise ValidationError(found)
+        if is_elsewhere:
+            self._look(dataset, SETTINGS if dataset.pk else given)
         # Workers write to the row meanwhile, such as the mean of its vectors.
         changed = given.keys() - {*fixed} if dataset.pk else None
         try:
@@ -168,8 +174,16 @@ class SettingsSerializer(StrictSerializer, serializers.ModelSerializer):
                 for name, rows in access.items():
                     getattr(dataset, name).set(rows)
         except IntegrityError as error:
-            raise ValidationError({"slug": [SLUG_TAKEN]}) from error
+            raise ValidationError({"slug": [creation.SLUG_TAKEN]}) from error
         return dataset
+
+    def _look(self, dataset: Dataset, given: Collection[str]) -> None:
+        """Complete a dataset by its source and model. Raises ValidationError."""
+        try:
+            creation.complete(dataset, given, is_local=False)
+        except creation.Refused as error:
+            errors = {name: [sentence] for name, sentence in error.errors.items()}
+            raise ValidationError(errors) from error
 
 
 # --- Parameters

@@ -11,6 +11,7 @@ from django.http import HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
+from django_htmx.http import HttpResponseClientRedirect
 
 from search.encoder.catalogue import Model, encodes_here
 from search.errors import InvalidQuery, SearchError
@@ -123,7 +124,10 @@ def start_import(request: HtmxRequest) -> HttpResponse:
             of_model = {"weights": "model", "dimension": "model"}
             page["failed"] = {of_model.get(k, k): v for k, v in error.errors.items()}
         return with_error(request, "model", page, error)
-    return redirect("ingestion", slug=dataset.slug)
+    page_of_import = redirect("ingestion", slug=dataset.slug)
+    if request.htmx:  # the page is another one, not a further step
+        return HttpResponseClientRedirect(page_of_import.url)
+    return page_of_import
 
 
 def with_error(

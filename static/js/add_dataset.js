@@ -9,6 +9,12 @@ document.addEventListener('htmx:beforeRequest', () => say('Looking …'))
 for (const failure of ['htmx:sendError', 'htmx:timeout']) {
   document.addEventListener(failure, () => say('The server does not answer. Try again.'))
 }
+// What is no step, such as a page of the proxy's own, must not replace this one.
+document.addEventListener('htmx:beforeSwap', ({ detail }) => {
+  if (detail.serverResponse.includes('id="adding"')) return
+  detail.shouldSwap = false
+  say('The server does not answer. Try again.')
+})
 document.addEventListener('htmx:afterSettle', ({ target }) => {
   if (target.id !== 'adding') return
   const aim = find('#adding .refused, #adding .wrong, #tested p') ?? find('#adding h1')

@@ -2,12 +2,13 @@
 
 import re
 import unicodedata
+from collections.abc import Collection
 
 from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
 from search.clickhouse import client, schema
-from search.errors import InvalidQuery, SearchError
+from search.errors import InvalidQuery, SearchError, UnknownModel
 from search.ingestion import control, validation
 from search.models import Dataset, Training
 from search.models.registry import own_field
@@ -39,7 +40,7 @@ def look(dataset: Dataset, *, is_local: bool, kind: str = "") -> Contents:
     """
     if not dataset.source:
         raise InvalidQuery(NO_SOURCE)
-    if not (is_local or is_address(dataset.source)):
+    if not (is_local or is_address(dataset.source) or _is_source(dataset.source)):
         folders.check(dataset.source)
     contents = recognize(dataset, kind)
     dataset.kind = contents.kind
@@ -48,6 +49,11 @@ def look(dataset: Dataset, *, is_local: bool, kind: str = "") -> Contents:
         named.setdefault("embedding", contents.roles["embedding"])
         dataset.columns = named
     return contents
+
+
+def _is_source(source: str) -> bool:
+    """Return whether a dataset has this source already."""
+    return Dataset.objects.filter(source=source).exists()
 
 
 def is_address(source: str) -> bool:
@@ -77,6 +83,42 @@ def check(
             control.check_removal_list(dataset)
         except InvalidQuery as error:
             raise Refused({"without_removal_list": error.message}) from error
+
+
+def complete(dataset: Dataset, given: Collection[str], *, is_local: bool) -> None:
+    """Check the source and the model of a dataset by what is there. Raises Refused.
+
+    Kind and dimension, unless they are `given`, become those of source and model. What
+    is at an address is not looked at.
+    """
+    if dataset.source and not is_address(dataset.source):
+        wanted = dataset.kind if "kind" in given else ""
+        try:
+            contents = look(dataset, is_local=is_local, kind=wanted)
+        except SearchError as error:
+            raise Refused({"source": error.message}) from error
+        if wanted not in ("", contents.kind):
+            what = f"{contents.what} at the source: the kind is {contents.kind}."
+            raise Refused({"kind": what})
+        if contents.question:
+            raise Refused({"columns": contents.question})
+        _set_dimension(dataset, contents.dimension, given)
+    if dataset.kind == Dataset.Kind.IMAGES:
+        try:
+            dimension = check_model(dataset)
+        except UnknownModel as error:
+            raise Refused({"model": error.message}) from error
+        _set_dimension(dataset, dimension, given)
+
+
+def _set_dimension(
+    dataset: Dataset, dimension: int | None, given: Collection[str]
+) -> None:
+    if not dimension or dimension == dataset.dimension:
+        return
+    if "dimension" in given:
+        raise Refused({"dimension": f"The vectors have {dimension} numbers."})
+    dataset.dimension = dimension
 
 
 def create(dataset: Dataset) -> Dataset:

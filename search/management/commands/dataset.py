@@ -1,7 +1,7 @@
 import sys
 import time
 from argparse import SUPPRESS
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import nullcontext
 from typing import Any
 
@@ -15,6 +15,7 @@ from search.evaluation import calibration
 from search.ingestion import control, validation
 from search.ingestion.control import shards_of
 from search.ingestion.progress import ImportProgress, index_work, spans
+from search.ingestion.setup import creation
 from search.jobs.leases import MAX_FAILURES, WORKER_DIED, lease_expired
 from search.management.console import (
     Error,
@@ -87,6 +88,11 @@ class Command(BaseCommand):
             metavar="N",
             help="from which number in the column nsfw on an image is unsafe",
         )
+        create.add_argument(
+            "--no-check",
+            action="store_true",
+            help="do not look at source and model, which may be on other machines only",
+        )
         create.add_argument("--keep-files", action="store_true")
         create.add_argument("--without-removal-list", action="store_true")
         edit = actions.add_parser(
@@ -143,6 +149,8 @@ class Command(BaseCommand):
             keep_files=options["keep_files"],
             without_removal_list=options["without_removal_list"],
         )
+        if not options["no_check"]:
+            _check(dataset, fields)
         _save(dataset, options)
         self.stdout.write(f"Dataset {slug} is entered; `ingest {slug}` brings it in.")
 
@@ -301,6 +309,15 @@ def _add_fields(parser: CommandParser) -> None:
             metavar="NAME",
             help=f"{what}: who may see it, with --visibility chosen",
         )
+
+
+def _check(dataset: Dataset, given: Collection[str]) -> None:
+    """Complete a dataset by its source and model. Raise Error for what is wrong."""
+    try:
+        creation.complete(dataset, given, is_local=True)
+    except creation.Refused as error:
+        for field, sentence in error.errors.items():
+            raise Error(f"{field}: {sentence}") from error
 
 
 def _save(dataset: Dataset, options: dict[str, Any]) -> None:
