@@ -19,6 +19,7 @@ from django.utils.translation import ngettext
 
 from .errors import SearchError
 from .ingestion import control, tasks, validation
+from .ingestion.setup import creation
 from .models import Dataset, Removal, Shard
 from .removals import files
 from .removals.forms import RemovalListForm
@@ -59,6 +60,11 @@ class DatasetForm(forms.ModelForm):
                 data[name] = data[name] or {}
         names = {field.name for field in Dataset._meta.fields}
         dataset = Dataset(**{name: data[name] for name in names & data.keys()})
+        if dataset.source and "source" in self.changed_data:
+            try:
+                creation.check_place(dataset.source)
+            except SearchError as error:
+                self.add_error("source", error.message)
         for field, sentence in validation.validation_errors(dataset).items():
             if field not in self.errors:
                 self.add_error(field, sentence)

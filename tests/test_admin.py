@@ -252,6 +252,7 @@ def test_a_slug_that_could_not_name_a_table_is_refused(staff, slug):
         (ADDRESS | {"text_pattern": "../{n}"}, "text_pattern", "is not a path"),
         (ADDRESS | {"source": "https://a:b@c/"}, "source", "must have no user name"),
         (ADDRESS | {"kind": "images"}, "source", "Only LAION shards are fetched"),
+        ({"source": "/etc"}, "source", "Datasets may come from"),
         ({"columns": '["url"]'}, "columns", "Write the columns as"),
         ({"columns": '{"url": 7}'}, "columns", "Write the columns as"),
         ({"ratings": '{"all ages": "safe"}'}, "ratings", "Write the ratings as"),

@@ -1,7 +1,10 @@
 """Imports in Chromium, from the click to the search."""
 
+import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -37,11 +40,13 @@ def log_in(page: Page, password: str) -> None:
 @pytest.fixture
 def second(opened, postcards_folder) -> Iterator[str]:
     """A dataset without imported shards, deleted afterwards."""
+    source = Path(os.environ["INGEST_FOLDERS"]) / "second"
+    shutil.copytree(postcards_folder, source, dirs_exist_ok=True)
     page = opened()
     page.goto("/admin/search/dataset/add/")
     page.get_by_label("Title").fill("Second")
     page.get_by_label("Slug").fill("second")
-    page.get_by_role("textbox", name="Source").fill(str(postcards_folder))
+    page.get_by_role("textbox", name="Source").fill(str(source))
     page.get_by_label("Without removal list").check()
     page.get_by_label("Model").fill(MODEL)
     page.get_by_label("Weights").fill("")

@@ -1,4 +1,4 @@
-"""What is at a source that somebody wants to import, and where it may be."""
+"""Sources of datasets to be added: where they may be, and how they are recognized."""
 
 import io
 import os
@@ -13,7 +13,7 @@ from PIL import Image
 from support.tiny_shards import write_shard
 
 from search.errors import CannotFetch, InvalidQuery, NotFound, ShardUnreadable
-from search.ingestion.setup import folders, recognition, remote
+from search.ingestion.setup import contents, folders, recognition, remote
 from search.ingestion.setup.previews import previews
 from search.ingestion.setup.ratings import rated_values
 from search.ingestion.setup.recognition import recognize
@@ -37,7 +37,7 @@ def image(colour: int = 100) -> bytes:
     return file.getvalue()
 
 
-def look(path: Path | str, kind: str = "", **columns: str) -> recognition.Contents:
+def look(path: Path | str, kind: str = "", **columns: str) -> contents.Contents:
     return recognize(Dataset(source=str(path), columns=columns), kind)
 
 
@@ -174,7 +174,7 @@ def test_previews_do_not_wait_for_slow_hosts():
 
         time.sleep(0.6)
 
-    candidate = recognition.Candidate("slow", "", slow)
+    candidate = contents.Candidate("slow", "", slow)
     (shown,) = previews([candidate], wait_s=0.01)
     assert shown.reason == "It was not there within some seconds."
 
@@ -226,7 +226,7 @@ def test_of_a_large_list_only_the_beginning_is_read(tmp_path, monkeypatch):
     (tmp_path / "list.tsv").write_text(f"url\n{rows}")
     found = look(tmp_path / "list.tsv")
     assert found.rows_estimated and 950 < found.rows < 1_050
-    assert len(found.sample) == recognition.SAMPLE_ROWS
+    assert len(found.sample) == contents.SAMPLE_ROWS
 
 
 # --- Embeddings

@@ -16,7 +16,7 @@ State = Shard.State
 
 
 class Phase(StrEnum):
-    """What an import is doing."""
+    """The phase of an import."""
 
     NEW = "new"  # nothing was started
     RUNNING = "running"
@@ -28,7 +28,7 @@ class Phase(StrEnum):
 
 
 class Remedy(StrEnum):
-    """What mends an import that failed or is blocked."""
+    """The remedy for an import that failed or is blocked."""
 
     RETRY = "retry"
     MODEL = "model"  # choose another one

@@ -5,6 +5,8 @@ Back and reload work, also without JavaScript. A step that is refused is shown a
 the one before it, with the reason and all that was typed.
 """
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from django.http import HttpResponse, QueryDict
@@ -16,12 +18,12 @@ from django_htmx.http import HttpResponseClientRedirect
 from search.encoder.catalogue import Model, encodes_here
 from search.errors import InvalidQuery, SearchError
 from search.ingestion.setup import creation, folders
+from search.ingestion.setup.contents import Contents
 from search.ingestion.setup.creation import Refused
 from search.ingestion.setup.estimates import Estimate, estimate
 from search.ingestion.setup.model_choices import Tested, model_choices, try_model
 from search.ingestion.setup.previews import previews
 from search.ingestion.setup.ratings import rated_values
-from search.ingestion.setup.recognition import Contents
 from search.ingestion.sources.image_fetch import SourceImage
 from search.models import Dataset
 from search.query.ratings import NAMES as RATING_NAMES
@@ -46,6 +48,25 @@ SHOWN_ROWS, SHOWN_COLUMNS, SHOWN_LENGTH = 5, 8, 120
 WITHHELD = "Images of LAION are shown once a removal list is loaded."
 
 
+def on_source(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Call a view with the draft and what is at its source; else show the first step.
+
+    The view gets the form, the dataset as it would be, and its contents.
+    """
+
+    @wraps(view)
+    def wrapped(request: HtmxRequest) -> HttpResponse:
+        form = DraftForm(request.POST if request.method == "POST" else request.GET)
+        dataset = form.dataset()
+        try:
+            found = creation.look(dataset, is_local=False, kind=form.given["kind"])
+        except SearchError as error:
+            return _where(request, form, error)
+        return view(request, form, dataset, found)
+
+    return wrapped
+
+
 @require_safe
 @for_staff_who_add
 def where(request: HtmxRequest) -> HttpResponse:
@@ -55,65 +76,53 @@ def where(request: HtmxRequest) -> HttpResponse:
 
 @require_safe
 @for_staff_who_add
-def contents(request: HtmxRequest) -> HttpResponse:
+@on_source
+def contents(
+    request: HtmxRequest, form: DraftForm, dataset: Dataset, found: Contents
+) -> HttpResponse:
     """Render the second step: what is there, and which column is what."""
-    form = DraftForm(request.GET)
-    dataset = form.dataset()
-    try:
-        found = _look(form, dataset)
-    except SearchError as error:
-        return _where(request, form, error)
-    return with_error(request, "contents", _contents(form, dataset, found))
+    return _render(request, "contents", _contents(form, dataset, found))
 
 
 @require_safe
 @for_staff_who_add
-def model(request: HtmxRequest) -> HttpResponse:
+@on_source
+def model(
+    request: HtmxRequest, form: DraftForm, dataset: Dataset, found: Contents
+) -> HttpResponse:
     """Render the third step: by which model, and how safe it is."""
-    form = DraftForm(request.GET)
-    dataset = form.dataset()
-    try:
-        found = _look(form, dataset)
-    except SearchError as error:
-        return _where(request, form, error)
     if found.question:
         asked = InvalidQuery(found.question)
         page = _contents(form, dataset, found)
-        return with_error(request, "contents", page, asked)
-    return with_error(request, "model", _model(form, dataset, found))
+        return _render(request, "contents", page, asked)
+    return _render(request, "model", _model(form, dataset, found))
 
 
 @require_POST
 @for_staff_who_add
-def test(request: HtmxRequest) -> HttpResponse:
+@on_source
+def test(
+    request: HtmxRequest, form: DraftForm, dataset: Dataset, found: Contents
+) -> HttpResponse:
     """Embed one of the images by the chosen model, and show the third step again."""
-    form = DraftForm(request.POST)
-    dataset = form.dataset()
-    try:
-        found = _look(form, dataset)
-    except SearchError as error:
-        return _where(request, form, error)
     page = _model(form, dataset, found)
     try:
         _check_chosen(dataset)
         creation.check_model(dataset, found)
         tested = try_model(dataset, _an_image(dataset, found))
     except SearchError as error:
-        return with_error(request, "model", page | {"failed": {"model": error.message}})
+        return _render(request, "model", page | {"failed": {"model": error.message}})
     page |= _costs(form, dataset, found, tested)
-    return with_error(request, "model", page)
+    return _render(request, "model", page)
 
 
 @require_POST
 @for_staff_who_add
-def start_import(request: HtmxRequest) -> HttpResponse:
+@on_source
+def start_import(
+    request: HtmxRequest, form: DraftForm, dataset: Dataset, found: Contents
+) -> HttpResponse:
     """Create the dataset, start its import, and go to its page."""
-    form = DraftForm(request.POST)
-    dataset = form.dataset()
-    try:
-        found = _look(form, dataset)
-    except SearchError as error:
-        return _where(request, form, error)
     try:
         _check_chosen(dataset)
         creation.check(dataset, found, starts=True)
@@ -123,14 +132,14 @@ def start_import(request: HtmxRequest) -> HttpResponse:
         if isinstance(error, Refused):
             of_model = {"weights": "model", "dimension": "model"}
             page["failed"] = {of_model.get(k, k): v for k, v in error.errors.items()}
-        return with_error(request, "model", page, error)
+        return _render(request, "model", page, error)
     page_of_import = redirect("ingestion", slug=dataset.slug)
     if request.htmx:  # the page is another one, not a further step
         return HttpResponseClientRedirect(page_of_import.url)
     return page_of_import
 
 
-def with_error(
+def _render(
     request: HtmxRequest,
     step: str,
     page: dict[str, Any],
@@ -139,10 +148,6 @@ def with_error(
     page |= {"step": step, "error": error}
     response = render(request, f"adding/{step}.html", page)
     return with_status(response, error) if error else response
-
-
-def _look(form: DraftForm, dataset: Dataset) -> Contents:
-    return creation.look(dataset, is_local=False, kind=form.given["kind"])
 
 
 def _where(
@@ -162,7 +167,7 @@ def _where(
         "base": form.given["source"] if form.is_remote else "",
         "defaults": Dataset(),
     }
-    return with_error(request, "where", page, error)
+    return _render(request, "where", page, error)
 
 
 def _contents(form: DraftForm, dataset: Dataset, found: Contents) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from search.models import Dataset, Training
 from search.models.registry import own_field
 
 from . import folders
+from .contents import Contents
 from .model_choices import check_model
-from .recognition import Contents, recognize
+from .recognition import recognize
 
 SLUG_TAKEN = "There is a dataset of this name already."
 NO_SOURCE = "Choose a folder or a file, or write an address."
@@ -40,8 +41,8 @@ def look(dataset: Dataset, *, is_local: bool, kind: str = "") -> Contents:
     """
     if not dataset.source:
         raise InvalidQuery(NO_SOURCE)
-    if not (is_local or is_address(dataset.source) or _is_source(dataset.source)):
-        folders.check(dataset.source)
+    if not is_local:
+        check_place(dataset.source)
     contents = recognize(dataset, kind)
     dataset.kind = contents.kind
     if contents.kind == Dataset.Kind.PARQUET:
@@ -51,9 +52,10 @@ def look(dataset: Dataset, *, is_local: bool, kind: str = "") -> Contents:
     return contents
 
 
-def _is_source(source: str) -> bool:
-    """Return whether a dataset has this source already."""
-    return Dataset.objects.filter(source=source).exists()
+def check_place(source: str) -> None:
+    """Raise SearchError for a source out of INGEST_FOLDERS that no dataset has yet."""
+    if not is_address(source) and not Dataset.objects.filter(source=source).exists():
+        folders.check(source)
 
 
 def is_address(source: str) -> bool:

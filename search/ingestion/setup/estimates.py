@@ -1,4 +1,4 @@
-"""What an import is expected to cost: time, disk and memory, from measurements.
+"""Estimates of an import: time, disk and memory, from measurements.
 
 docs/benchmarks.md and deploy/README.md have the numbers; another machine may take
 twice as long or half as long.
@@ -12,7 +12,7 @@ from django.conf import settings
 from search.encoder.catalogue import KNOWN, Model
 from search.models import Dataset
 
-from .recognition import Contents
+from .contents import Contents
 
 # Of a row with 512 dimensions: its table, and that of each field that is searched.
 TABLE_BYTES, FIELD_BYTES, DIMENSIONS = 2_300, 1_300, 512

@@ -41,7 +41,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Listing:
-    """What is in a folder: folders, files that may be a source, and images.
+    """The contents of a folder: folders, files that may be a source, and images.
 
     `parents` has names and paths from a folder of INGEST_FOLDERS down to this one.
     """

@@ -10,7 +10,7 @@ from search.errors import InvalidQuery, SearchUnavailable
 from search.ingestion.sources.image_fetch import SourceImage
 from search.models import Dataset
 
-from .recognition import Contents
+from .contents import Contents
 
 TEST_S = 60.0
 LAION_400M = ("ViT-B-32-quickgelu", "openai")

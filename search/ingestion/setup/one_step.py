@@ -13,8 +13,8 @@ from search.ingestion.status import Phase, Remedy, Status, status_of
 from search.models import Dataset
 
 from . import creation
+from .contents import Contents
 from .model_choices import model_choices, try_model
-from .recognition import Contents
 
 DOWNLOAD_S = 1800.0
 POLL_S = 0.5

@@ -12,7 +12,7 @@ from search.errors import SearchError
 from search.ingestion.sources.image_fetch import SourceImage
 from search.ingestion.sources.image_set import shown_name
 
-from .recognition import Candidate
+from .contents import Candidate
 
 SIZE = 200  # pixels of the longer side
 WAIT_S = 8.0  # for all

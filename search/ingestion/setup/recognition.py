@@ -1,25 +1,22 @@
-"""What is at the source of a dataset: its kind, files, rows, columns and first rows.
+"""Recognize the source of a dataset: its kind, files, rows, columns, first rows.
 
 Only the beginning is read: recognition takes seconds, whatever the size of the source.
 """
 
 import os
 import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from functools import partial
-from itertools import chain, islice
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from search.errors import ShardUnreadable
 from search.ingestion.sources.cells import plain_table
-from search.ingestion.sources.image_fetch import SourceImage, fetch_image
 from search.ingestion.sources.image_files import (
     TAR,
     beside,
@@ -28,7 +25,7 @@ from search.ingestion.sources.image_files import (
     open_tar,
 )
 from search.ingestion.sources.image_lists import COMPUTED
-from search.ingestion.sources.image_set import ImageSet, LeftOut, Rows, WithLeftOut
+from search.ingestion.sources.image_set import ImageSet, LeftOut, WithLeftOut
 from search.ingestion.sources.image_tables import ImageTable, image_columns, open_table
 from search.ingestion.sources.laion import KNOWN, LaionFolder, read_metadata
 from search.ingestion.sources.laion import WANTED as LAION_ROLES
@@ -40,21 +37,30 @@ from search.ingestion.sources.tables import (
     TABLE,
     TableFile,
     find_tables,
-    open_parquet,
     roles_of,
     with_names,
 )
 from search.ingestion.sources.vectors import array_shape
 from search.models import Dataset
 
+from .contents import (
+    MAX_PREVIEWS,
+    SAMPLE_ROWS,
+    Contents,
+    by_address,
+    count_rows,
+    first_rows,
+    joined,
+    sampled_images,
+    size_of,
+    spread,
+    until,
+)
 from .remote import RemoteShard, look_at
 
 Kind = Dataset.Kind
-SAMPLE_ROWS = 50
-MAX_PREVIEWS = 12
 # Of a list; all of a larger one is read by the import alone.
 HEAD_BYTES = 2**22
-OPENED_FILES = 200  # whose rows are counted; those of more are estimated
 LIST_ROLES = ("url", "caption", "width", "height")
 # Roles that a person may have to assign, by what the source is.
 ROLES_OF_FILES = ("caption", "nsfw", "license")
@@ -63,53 +69,6 @@ ROLES_OF_LISTS = ("url", "caption", "nsfw", "license")
 ROLES_OF_VECTORS = ("embedding", "text_embedding", *ROLES_OF_LISTS)
 NOTHING = "There is nothing to import in “{}”: "
 NO_IMAGE_COLUMN = "Which column has the addresses of the images?"
-
-T = TypeVar("T")
-Load = Callable[[], SourceImage]
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """An image of the sample: its name, its caption, and how to load it."""
-
-    name: str
-    caption: str
-    load: Load
-    is_fetched: bool = False  # from another host
-
-
-@dataclass(frozen=True, kw_only=True)
-class Contents:
-    """What is at a source.
-
-    `columns` may be assigned to `assignable` roles; `roles` are the columns that the
-    import takes. The sample has the first rows, by our names. `question` is what a
-    person has to decide before the import can work.
-    """
-
-    kind: str
-    kinds: Sequence[str] = ()  # as which it can be read, if there are several
-    what: str
-    files: int
-    rows: int
-    rows_estimated: bool = False
-    bytes: int = 0
-    columns: Sequence[str] = ()
-    assignable: Sequence[str] = ()
-    roles: Mapping[str, str] = field(default_factory=dict)
-    question: str = ""
-    sample: pa.Table = field(default_factory=lambda: pa.table({}))
-    candidates: Sequence[Candidate] = ()
-    left_out: Sequence[LeftOut] = ()
-    dimension: int | None = None  # of the embeddings that come with it
-    has_text_vectors: bool = True
-    files_are_here: bool = True
-
-    def reasons(self) -> list[tuple[str, int, str]]:
-        """Return why files are left out: reason, number, and the name of one."""
-        counts = Counter(each.reason for each in self.left_out)
-        names = {each.reason: each.name for each in reversed(self.left_out)}
-        return [(why, count, names[why]) for why, count in counts.most_common()]
 
 
 def recognize(dataset: Dataset, kind: str = "") -> Contents:
@@ -182,7 +141,7 @@ def _tars(source: str, tars: list[Path], columns: Mapping[str, str]) -> Contents
         files=len(tars),
         rows=len(images) * len(tars),
         rows_estimated=len(tars) > 1,
-        bytes=sum(map(_size, tars)),
+        bytes=sum(map(size_of, tars)),
         left_out=[*left_out, *beside(source, tars)],
     )
 
@@ -195,7 +154,7 @@ def _without_left_out(images: ImageSet) -> tuple[ImageSet, Sequence[LeftOut]]:
 
 def _files(images: ImageSet, **fields: Any) -> Contents:
     rows = list(islice(images.read(0, SAMPLE_ROWS), 1))
-    sample = _joined(rows)
+    sample = joined(rows)
     known = {"url", "caption", "file", *COMPUTED}
     columns = [name for name in sample.column_names if name not in known]
     return Contents(
@@ -203,7 +162,7 @@ def _files(images: ImageSet, **fields: Any) -> Contents:
         columns=columns,
         assignable=ROLES_OF_FILES if columns else (),
         sample=sample,
-        candidates=tuple(_candidates(rows)),
+        candidates=tuple(sampled_images(rows)),
         **fields,
     )
 
@@ -232,20 +191,20 @@ def _image_tables(
     source: str, files: list[Path], columns: Mapping[str, str]
 ) -> Contents:
     images = ImageTable(files[0], columns)
-    rows, estimated = _count(files)
-    read = list(_until(images.read(0, MAX_PREVIEWS), MAX_PREVIEWS))
+    rows, estimated = count_rows(files)
+    read = list(until(images.read(0, MAX_PREVIEWS), MAX_PREVIEWS))
     return Contents(
         kind=Kind.IMAGES,
         what="Parquet files with images in them",
         files=len(files),
         rows=rows,
         rows_estimated=estimated,
-        bytes=sum(map(_size, files)),
+        bytes=sum(map(size_of, files)),
         columns=[*images.others, images.image],
         assignable=ROLES_OF_TABLES,
         roles={**images.roles, "image": images.image},
-        sample=_joined(read),
-        candidates=tuple(_candidates(read)),
+        sample=joined(read),
+        candidates=tuple(sampled_images(read)),
         left_out=beside(source, files),
     )
 
@@ -264,13 +223,13 @@ def _lists(source: str, files: list[Path], columns: Mapping[str, str]) -> Conten
         files=len(files),
         rows=rows,
         rows_estimated=estimated,
-        bytes=sum(map(_size, files)),
+        bytes=sum(map(size_of, files)),
         columns=table.names,
         assignable=ROLES_OF_LISTS,
         roles=roles,
         question="" if "url" in roles else NO_IMAGE_COLUMN,
         sample=sample,
-        candidates=tuple(_by_address(sample)),
+        candidates=tuple(by_address(sample)),
         left_out=[
             *beside(source, files),
             *(LeftOut(f"{files[0].name}, row {at}", bad[at]) for at in bad),
@@ -281,17 +240,17 @@ def _lists(source: str, files: list[Path], columns: Mapping[str, str]) -> Conten
 def _rows_of_lists(files: list[Path], head: TableFile) -> tuple[int, bool]:
     """Return the rows of lists, and whether they are estimated from the first bytes."""
     if head.is_parquet:
-        return _count(files)
-    total = sum(map(_size, files))
+        return count_rows(files)
+    total = sum(map(size_of, files))
     if head.path == files[0] and len(files) == 1:
         return len(head), False
-    return round(len(head) * total / max(_size(head.path), 1)), True
+    return round(len(head) * total / max(size_of(head.path), 1)), True
 
 
 @contextmanager
 def _head_of(path: Path) -> Iterator[Path]:
     """Yield a list, or a copy of the first lines of a large one."""
-    if PARQUET.fullmatch(path.name) or _size(path) <= HEAD_BYTES:
+    if PARQUET.fullmatch(path.name) or size_of(path) <= HEAD_BYTES:
         yield path
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -318,19 +277,19 @@ def _vectors(
     roles = roles_of(likely | wanted, names, VECTOR_ROLES)
     roles.pop("id", None)
     sample, dimension = _first_vectors(file, roles)
-    rows, estimated = _count(files)
+    rows, estimated = count_rows(files)
     return Contents(
         kind=Kind.PARQUET,
         what="Parquet files with embeddings",
         files=len(files),
         rows=rows,
         rows_estimated=estimated,
-        bytes=sum(map(_size, files)),
+        bytes=sum(map(size_of, files)),
         columns=names,
         assignable=ROLES_OF_VECTORS,
         roles=roles,
         sample=sample,
-        candidates=tuple(_by_address(sample)),
+        candidates=tuple(by_address(sample)),
         left_out=beside(source, files),
         dimension=dimension,
         has_text_vectors="text_embedding" in roles,
@@ -341,7 +300,7 @@ def _first_vectors(
     file: pq.ParquetFile, roles: Mapping[str, str]
 ) -> tuple[pa.Table, int | None]:
     """Return the first rows without their vectors, and the length of a vector."""
-    records = _first_rows(file)
+    records = first_rows(file)
     column = records[roles["embedding"]].drop_null()
     dimension = len(column[0]) if len(column) else None
     vectors = {roles[each] for each in ("embedding", "text_embedding") if each in roles}
@@ -358,8 +317,8 @@ def _local_shards(
     file = read_metadata(metadata)
     names = file.schema_arrow.names
     roles = roles_of(columns, names, LAION_ROLES, KNOWN)
-    sample = plain_table(with_names(_first_rows(file), roles)).table
-    size = sum(map(_size, filter(None, (image, text, metadata))))
+    sample = plain_table(with_names(first_rows(file), roles)).table
+    size = sum(map(size_of, filter(None, (image, text, metadata))))
     return Contents(
         kind=Kind.LAION,
         what="LAION shards: embeddings and metadata",
@@ -371,7 +330,7 @@ def _local_shards(
         assignable=ROLES_OF_LISTS,
         roles=roles,
         sample=sample,
-        candidates=tuple(_by_address(sample)),
+        candidates=tuple(by_address(sample)),
         dimension=dimension,
         has_text_vectors=text is not None,
     )
@@ -394,72 +353,3 @@ def _remote_shards(dataset: Dataset) -> Contents:
         has_text_vectors=bool(dataset.text_pattern),
         files_are_here=False,
     )
-
-
-# --- Samples
-
-
-def spread(items: Sequence[T], count: int) -> list[T]:
-    """Return up to `count` items, evenly spaced from the first to the last."""
-    if len(items) <= count:
-        return list(items)
-    return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
-
-
-def _candidates(read: Iterable[Rows]) -> Iterator[Candidate]:
-    """Yield images of rows, evenly spaced."""
-    places = [(rows, place) for rows in read for place in range(len(rows.table))]
-    for rows, place in spread(places, MAX_PREVIEWS):
-        cell = partial(_cell, rows.table, place)
-        load = partial(rows.load, place, cell("url"))
-        yield Candidate(cell("file"), cell("caption"), load)
-
-
-def _by_address(sample: pa.Table) -> Iterator[Candidate]:
-    places = [row for row in range(len(sample)) if _cell(sample, row, "url")]
-    for row in spread(places, MAX_PREVIEWS):
-        url = _cell(sample, row, "url")
-        caption = _cell(sample, row, "caption")
-        yield Candidate(url, caption, partial(fetch_image, url), is_fetched=True)
-
-
-def _cell(table: pa.Table, row: int, name: str) -> str:
-    if name not in table.column_names:
-        return ""
-    return str(table[name][row].as_py() or "").strip()
-
-
-def _joined(read: Sequence[Rows]) -> pa.Table:
-    return pa.concat_tables([rows.table for rows in read], promote_options="default")
-
-
-def _until(read: Iterator[Rows], count: int) -> Iterator[Rows]:
-    """Yield rows until there are so many."""
-    for rows in read:
-        yield rows
-        count -= len(rows.table)
-        if count <= 0:
-            return
-
-
-def _first_rows(file: pq.ParquetFile) -> pa.Table:
-    with as_shard_unreadable("The file"):
-        batches = file.iter_batches(SAMPLE_ROWS, use_threads=False)
-        first = next(chain(batches, [None]))
-        empty = file.schema_arrow.empty_table()
-        return empty if first is None else pa.Table.from_batches([first])
-
-
-def _count(files: Sequence[Path]) -> tuple[int, bool]:
-    """Return the rows of Parquet files, and whether they are estimated."""
-    some = spread(files, OPENED_FILES)
-    rows = 0
-    for path in some:
-        with as_shard_unreadable(path.name):
-            rows += open_parquet(path).metadata.num_rows
-    return round(rows * len(files) / len(some)), len(some) < len(files)
-
-
-def _size(path: Path) -> int:
-    with as_shard_unreadable(path.name):
-        return path.stat().st_size
