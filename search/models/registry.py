@@ -285,7 +285,7 @@ class Dataset(models.Model):
 
     @property
     def comparable(self) -> tuple[object, ...]:
-        """What datasets have in common whose similarities can be compared."""
+        """The values that datasets share whose similarities can be compared."""
         return self.model, self.weights, self.dimension, self.metric
 
     def seen_by(self) -> str:

@@ -7,7 +7,7 @@ concept = {"name": "Boats", "dataset": "postcards", "embedding": embedding}
 concept = ask("POST", "concepts/", json=concept)
 print(concept["name"], "version", concept["version"])
 
-terms = [{"concept": concept["id"]}, {"text": "sunset", "weight": 0.5}]
+terms = [{"concept": concept["id"]}, {"text": "sunset", "weight": 0.7}]
 query = {"dataset": "postcards", "terms": terms, "limit": 3}
 show(ask("POST", "search/", json=query))
 

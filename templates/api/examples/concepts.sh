@@ -17,7 +17,7 @@ CONCEPT=$(curl -sS -H "Authorization: Token $LAIONWEB_TOKEN" \
 curl -sS -H "Authorization: Token $LAIONWEB_TOKEN" \
   http://127.0.0.1:8000/api/search/ --json '{
     "dataset": "postcards",
-    "terms": [{"concept": "'"$CONCEPT"'"}, {"text": "sunset", "weight": 0.5}],
+    "terms": [{"concept": "'"$CONCEPT"'"}, {"text": "sunset", "weight": 0.7}],
     "limit": 2
   }'
 

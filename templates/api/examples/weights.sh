@@ -3,7 +3,7 @@ curl -sS -H "Authorization: Token $LAIONWEB_TOKEN" \
     "dataset": "postcards",
     "terms": [
       {"text": "a boat"},
-      {"text": "sunset", "weight": 0.5},
+      {"text": "sunset", "weight": 0.8},
       {"text": "a storm", "weight": -0.5}
     ],
     "limit": 2
