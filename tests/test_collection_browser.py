@@ -99,7 +99,7 @@ def test_a_hit_goes_into_a_new_collection_by_keyboard_and_out_again(mine):
         mine.get_by_role("button", name="New collection “By keyboard”")
     ).to_be_visible()
     mine.keyboard.press("Enter")
-    expect(toast(mine)).to_contain_text("Created “By keyboard” with 1 picture.")
+    expect(toast(mine)).to_contain_text("Created “By keyboard” with 1 image.")
     expect(first).to_be_focused()
     # The first of the list has it now, and says so; Enter there takes it out.
     mine.keyboard.press("a")
@@ -124,7 +124,7 @@ def test_a_hit_is_added_by_mouse_and_the_toast_undoes_it(mine):
     hit.hover()
     hit.get_by_role("button", name="Add to a collection").click()
     mine.locator("#collect .choice", has_text="By mouse").click()
-    expect(toast(mine)).to_contain_text("Added 1 picture to “By mouse”.")
+    expect(toast(mine)).to_contain_text("Added 1 image to “By mouse”.")
     mine.get_by_role("button", name="Undo").click()
     expect(toast(mine)).to_contain_text("Removed 1 image from “By mouse” again.")
     mine.goto(address)
@@ -138,12 +138,12 @@ def test_a_selection_goes_in_as_a_whole(mine):
         mine.locator("#results .hit a.picture").nth(place).focus()
         mine.keyboard.press(" ")
     mine.keyboard.press("a")
-    expect(mine.locator("#collect h2")).to_have_text("Add 3 pictures to a collection")
+    expect(mine.locator("#collect h2")).to_have_text("Add 3 images to a collection")
     with mine.expect_response("**/add"):
         mine.locator("#collect .choice", has_text="Selected").click()
-    expect(toast(mine)).to_contain_text("Added 3 pictures")
+    expect(toast(mine)).to_contain_text("Added 3 images")
     mine.goto(address)
-    expect(mine.locator("#size")).to_have_text("4 pictures")
+    expect(mine.locator("#size")).to_have_text("4 images")
 
 
 def test_a_hit_is_dropped_to_be_added(mine):
@@ -176,7 +176,7 @@ def test_a_visitor_signs_in_and_goes_on_with_what_was_chosen(
     expect(page.get_by_label("Find a collection, or name a new one")).to_be_focused()
     page.keyboard.type("Waited for me")
     page.keyboard.press("Enter")
-    expect(toast(page)).to_contain_text("Created “Waited for me” with 1 picture.")
+    expect(toast(page)).to_contain_text("Created “Waited for me” with 1 image.")
     # It does not come back a second time.
     page.reload()
     expect(page.locator("#collect")).not_to_be_visible()
@@ -214,16 +214,16 @@ def test_pictures_are_taken_out_and_come_back(mine):
     member(mine, 1).locator("a.picture").focus()
     mine.keyboard.press("Delete")
     expect(toast(mine)).to_contain_text("Removed 1 image from “Shrinking”.")
-    expect(mine.locator("#size")).to_have_text("3 pictures")
+    expect(mine.locator("#size")).to_have_text("3 images")
     expect_order(mine, 0, 2, 3)
     mine.get_by_role("button", name="Undo").click()
-    expect(mine.locator("#size")).to_have_text("4 pictures")
+    expect(mine.locator("#size")).to_have_text("4 images")
     expect_order(mine, 0, 1, 2, 3)
     mine.reload()
     expect_order(mine, 0, 1, 2, 3)
     member(mine, 2).locator(".grip").click()
     mine.locator("#member").get_by_role("button", name="Remove").click()
-    expect(mine.locator("#size")).to_have_text("3 pictures")
+    expect(mine.locator("#size")).to_have_text("3 images")
 
 
 def drag(page: Page, item: int, onto: int) -> None:
@@ -242,7 +242,7 @@ def test_the_order_is_made_by_dragging_and_by_the_keyboard(mine):
     address = made(mine, "Ordered", range(6))
     mine.goto(address)
     drag(mine, 3, onto=1)
-    expect(toast(mine)).to_contain_text("Moved 1 picture.")
+    expect(toast(mine)).to_contain_text("Moved 1 image.")
     expect_order(mine, 0, 3, 1, 2, 4, 5)
     mine.reload()
     expect_order(mine, 0, 3, 1, 2, 4, 5)

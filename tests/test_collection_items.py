@@ -44,7 +44,7 @@ def test_an_added_item_keeps_what_the_engine_knows_of_it(ada, user, postcards_da
     )
     answer = post(ada, address("add", made), items=items).json()
     assert answer["new"] == 1
-    assert answer["toast"]["text"] == "Added 1 picture to “boats”."
+    assert answer["toast"]["text"] == "Added 1 image to “boats”."
     member, truth = made.items.get(), service.item("postcards", 7, SYSTEM)
     assert (member.caption, member.url) == (truth.caption, truth.url)
     assert (member.width, member.height) == (truth.width, truth.height)
@@ -63,8 +63,7 @@ def test_what_is_not_there_is_told_and_what_is_in_it_stays_one(
     answer = post(ada, address("add", made), items=items).json()
     assert (answer["new"], answer["there"], answer["unknown"]) == (1, 1, 2)
     assert answer["toast"]["text"] == (
-        "Added 1 picture to “boats”. 1 was already in it. 2 are no longer in the "
-        "dataset."
+        "Added 1 image to “boats”. 1 was already in it. 2 are no longer in the dataset."
     )
     assert order_of(made) == [7, 8]
 
@@ -132,7 +131,7 @@ def test_a_new_collection_can_be_made_with_items_and_undone(
     ada, user, postcards_dataset
 ):
     answer = post(ada, "/collections/", name="new", items=as_items(1, 2))
-    assert answer.json()["toast"]["text"] == "Created “new” with 2 pictures."
+    assert answer.json()["toast"]["text"] == "Created “new” with 2 images."
     assert undone(ada, answer).status_code == 200
     assert ada.get(answer.json()["to"]).status_code == 404
 

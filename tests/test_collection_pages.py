@@ -51,7 +51,7 @@ def test_a_collection_is_made_by_a_form_and_found_in_the_list(ada):
     made = ada.post("/collections/", {"name": " Boats <b> ", "description": "d"})
     assert ada.get(made["Location"]).status_code == 200
     html = ada.get("/collections/").content.decode()
-    assert "Boats &lt;b&gt;" in html and "0 pictures" in html
+    assert "Boats &lt;b&gt;" in html and "0 images" in html
 
 
 def test_a_name_is_asked_for_and_nothing_typed_is_lost(ada):

@@ -75,7 +75,7 @@ def test_a_search_is_refined_twice_and_the_history_goes_back_and_on(page, opened
 
     mark(page, "p", 0)
     mark(page, "x", 1)
-    expect(page.locator("#refine [aria-current]")).to_contain_text("1 of 2 good")
+    expect(page.locator("#refine [aria-current]")).to_contain_text("1 of 2 relevant")
     two = refine(page)
     expect(current(page)).to_have_text("2")
     assert steps(page) == ["Start 2 of 3 good", "1 1 of 2 good", "2"]

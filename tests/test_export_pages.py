@@ -168,7 +168,7 @@ def test_what_a_refined_search_leaves_out_is_told_before(hers, ada):
 
 def test_a_collection_is_exported(hers, ada):
     boats = collection(ada, *first_ids("postcards", 4))
-    assert "4 pictures" in text_of(hers.get(f"/exports/new?collection={boats.pk}"))
+    assert "4 images" in text_of(hers.get(f"/exports/new?collection={boats.pk}"))
     done = started(hers, collection=str(boats.pk), form="json")
     assert (done.state, done.rows, done.name) == (State.DONE, 4, "boats")
 

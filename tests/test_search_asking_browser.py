@@ -79,9 +79,9 @@ def test_a_weight_is_changed_by_the_mouse_when_it_is_let_go(page):
 def test_a_sign_is_turned_by_a_click(page):
     page.goto(f"/?q=a+boat+-car&item={EXAMPLE}")
     assert chips(page) == [f"+ like item {EXAMPLE}", "+ a boat", "− car"]
-    page.get_by_role("link", name="Unlike, turn it: car").click()
+    page.get_by_role("link", name="car: less like this, switch to more").click()
     expect(page.locator("#q")).to_have_value("a boat +car")
-    page.get_by_role("link", name="Like, turn it: like item").click()
+    page.get_by_role("link", name=re.compile("^like item .*: more like this")).click()
     expect(page).to_have_url(re.compile("item=-1%3A"))
     expect_settled(page)
     assert chips(page) == [f"− like item {EXAMPLE}", "+ a boat", "+ car"]
@@ -160,7 +160,9 @@ def test_several_pictures_are_shown_on_chips_of_their_own(page):
     sources = [each.get_attribute("src") for each in previews.all()]
     assert len(set(sources)) == 2
     assert {EXAMPLE, 77} <= {*shown(page)[:10]}
-    page.get_by_role("link", name="Like, turn it: a picture").nth(1).click()
+    page.get_by_role("link", name="an image: more like this, switch to less").nth(
+        1
+    ).click()
     expect(page.locator(".chip.away img")).to_have_attribute("src", sources[1])
     page.get_by_role("link", name="Remove image").first.click()
     expect(previews).to_have_count(1)

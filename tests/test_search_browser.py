@@ -170,8 +170,8 @@ def test_captions_can_be_searched(page):
     assert parameters(page)["field"] == "text"
     assert shown(page)[:FIRST] == found(page, {"text": "a black cat"}, field="text")
     page.go_back()
-    expect(page.locator("#results .summary")).to_contain_text("600 pictures")
-    expect(page.get_by_role("radio", name="Pictures")).to_be_checked()
+    expect(page.locator("#results .summary")).to_contain_text("600 images")
+    expect(page.get_by_role("radio", name="Images")).to_be_checked()
 
 
 def test_an_exact_search_can_be_asked_for(page):

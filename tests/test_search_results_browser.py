@@ -448,7 +448,7 @@ def test_the_panel_copies(opened):
     number = ids(page)[0]
     hits(page).first.locator("a.picture").click()
     expect_detail(page, number)
-    page.locator(".copies").get_by_role("button", name="number").click()
+    page.locator(".copies").get_by_role("button", name="ID").click()
     expect(page.locator("#detail #toasts")).to_contain_text("Copied")
     assert page.evaluate("navigator.clipboard.readText()") == str(number)
 

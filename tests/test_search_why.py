@@ -84,7 +84,7 @@ def test_pictures_and_concepts_are_terms_as_well(monkeypatch):
     )
     (found,) = searching.explain(asked, 7)
     assert [share.label for share in found.shares] == [
-        "−0.5 × a picture",
+        "−0.5 × an image",
         "2 × my concept",
         "like item 3",
         "− a boat",

@@ -117,7 +117,7 @@ function step ({ id, name, address, on_way: onWay, marks }) {
   link.classList.toggle('aside', !onWay)
   if (isHere) link.ariaCurrent = 'step'
   find('b', link).textContent = name
-  find('span', link).textContent = counts ? `${counts.good} of ${counts.all} good` : ''
+  find('span', link).textContent = counts ? `${counts.good} of ${counts.all} relevant` : ''
   link.title = id ? `Round ${name}` : 'Initial search'
   if (counts) link.title += `: ${counts.good} of ${counts.all} marked relevant`
   link.ariaLabel = link.title
