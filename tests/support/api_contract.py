@@ -178,7 +178,7 @@ class Asking:
 
     def _complete(self, told: dict[str, Any], far: bool) -> None:
         """Make what has to fit the dataset fit, at any depth."""
-        if isinstance(told.get("dataset"), str):
+        if isinstance(told.get("dataset"), str | list):
             told["dataset"] = "postcards"
         if not far:
             return
