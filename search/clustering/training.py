@@ -24,8 +24,8 @@ MAX_CLUSTERS = 2**20
 SAMPLE_PER_CLUSTER = 32  # rows to train with; 64 let queries read a tenth less
 MIN_SAMPLE_PER_CLUSTER = 16
 MAX_ROWS_PER_MEAN = 128  # in one k-means, whose rows are all in memory
-MAX_ITERATIONS = 10
-SETTLED = 0.02  # share of the rows, of which fewer move in the last iteration
+MAX_ITERATIONS = 6
+SETTLED = 0.05  # share of the rows, of which fewer move in the last iteration
 MIN_PARTS = 256  # clusters, from which on they are trained in parts
 
 
