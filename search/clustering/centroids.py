@@ -19,9 +19,9 @@ from search.clustering.vectors import one_blas_thread
 
 # Rows that are assigned at once. Few stay in the processor's cache, where they are read
 # for each of their best parents; few rows a parent waste arithmetic.
-BLOCK_ROWS = 4_096  # at most: 8 MB at 512 dimensions
+BLOCK_ROWS = 8_192  # at most: 16 MB at 512 dimensions
 MIN_BLOCK_ROWS = 1_024
-ROWS_PER_PARENT = 128
+ROWS_PER_PARENT = 256
 ASSIGN_PARENTS = 6  # whose clusters a row is compared with
 MIN_PARENTS = 3 * ASSIGN_PARENTS  # with fewer, a row is compared with all clusters
 MIN_PROJECTED = 1_024  # clusters; a query is compared with fewer in full
