@@ -33,7 +33,7 @@ from search.clickhouse import client  # noqa: E402
 from search.clickhouse.schema import CLUSTERS, GRAPH  # noqa: E402
 from search.ingestion import clusters as ingestion_clusters  # noqa: E402
 from search.ingestion import control, publishing, shard_run  # noqa: E402
-from search.models import Dataset, Shard  # noqa: E402
+from search.models import SYSTEM, Dataset, Shard  # noqa: E402
 from search.query.model import SearchQuery, Term  # noqa: E402
 from search.retrieval import service  # noqa: E402
 
@@ -130,7 +130,7 @@ def searches(source: str) -> list[dict]:
     def search() -> float:
         item = SearchQuery(dataset.slug, (Term(item=int(random.integers(last))),))
         started = time.perf_counter()
-        service.search(item, None, service.unlimited)
+        service.search(item, SYSTEM, service.unlimited)
         return (time.perf_counter() - started) * 1000
 
     count = min(SEARCHES, last // 20)

@@ -35,7 +35,7 @@ from search.clickhouse.filters import Condition  # noqa: E402
 from search.clickhouse.schema import CLUSTERS  # noqa: E402
 from search.encoder import local_encoder  # noqa: E402
 from search.ingestion import control, publishing, shard_run  # noqa: E402
-from search.models import Dataset, Shard  # noqa: E402
+from search.models import SYSTEM, Dataset, Shard  # noqa: E402
 from search.query.model import SearchQuery, Term  # noqa: E402
 from search.retrieval import service  # noqa: E402
 
@@ -74,7 +74,7 @@ def searches(dataset: Dataset) -> dict[str, Callable[[], object]]:
     words = SearchQuery("postcards", (Term(text="a red house by a lake at night"),))
     item = SearchQuery("postcards", (Term(item=7),))
     exact = SearchQuery("postcards", (Term(item=7),), mode="exact")
-    vector = service.embed(words, None, service.unlimited).vector
+    vector = service.embed(words, SYSTEM, service.unlimited).vector
     unfiltered = {"condition": Condition(), "nsfw": "any", "exact": False}
     client = Client(headers={"host": "localhost"})
     return {
@@ -87,9 +87,9 @@ def searches(dataset: Dataset) -> dict[str, Callable[[], object]]:
         "words into a vector": lambda: local_encoder(MODEL, "").encode_texts(
             [words.terms[0].text]
         ),
-        "find by item": lambda: service.search(item, None, service.unlimited),
-        "find by item, exact": lambda: service.search(exact, None, service.unlimited),
-        "find by words": lambda: service.search(words, None, service.unlimited),
+        "find by item": lambda: service.search(item, SYSTEM, service.unlimited),
+        "find by item, exact": lambda: service.search(exact, SYSTEM, service.unlimited),
+        "find by words": lambda: service.search(words, SYSTEM, service.unlimited),
         "API request by words": lambda: client.get(
             "/api/search/?dataset=postcards&q=a+red+house+by+a+lake+at+night"
         ),

@@ -21,7 +21,7 @@ from search.clickhouse import client, queries, schema, writer
 from search.clickhouse.schema import CLUSTERS, GRAPH, INDEXES, ItemTable
 from search.evaluation import calibration
 from search.ingestion import control, publishing, shard_run
-from search.models import Dataset, Shard
+from search.models import SYSTEM, Dataset, Shard
 from search.query.filters import Filters
 from search.query.model import DEFAULT_LIMIT, SearchQuery, Term
 from search.retrieval import service
@@ -169,7 +169,7 @@ class Find(System):
 
     def search(self, vector: np.ndarray, where: str) -> list[int]:
         asked = replace(query(self.slug, vector, where), mode=self.mode)
-        page = service.search(asked, None, service.unlimited)
+        page = service.search(asked, SYSTEM, service.unlimited)
         return [hit.id for hit in page.hits]
 
 
@@ -192,7 +192,7 @@ class NextPage(System):
 
     def prepare(self, vector: np.ndarray, where: str) -> None:
         self.cursor = service.search(
-            query(self.slug, vector, where), None, service.unlimited
+            query(self.slug, vector, where), SYSTEM, service.unlimited
         ).next
 
     def search(self, vector: np.ndarray, where: str) -> list[int]:

@@ -9,7 +9,7 @@ from postcards.evaluate import QUERIES
 from postcards.shards import MODEL, write_shard
 from search.evaluation import calibration
 from search.ingestion import control, publishing, shard_run
-from search.models import Dataset, Shard
+from search.models import SYSTEM, Dataset, Shard
 from search.query.filters import Filters
 from search.query.model import SearchQuery, Term
 from search.retrieval import service
@@ -45,7 +45,7 @@ def ids(words: str, mode: str) -> set[int]:
     terms = (Term(text=words),)
     search_query = SearchQuery(SLUG, terms, mode=mode, filters=filters, limit=COUNT)
     return {
-        hit.id for hit in service.search(search_query, None, service.unlimited).hits
+        hit.id for hit in service.search(search_query, SYSTEM, service.unlimited).hits
     }
 
 

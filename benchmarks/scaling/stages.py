@@ -121,7 +121,7 @@ def search(vector: np.ndarray, recall: float) -> list[int]:
         limit=COUNT,
         recall=recall,
     )
-    return [hit.id for hit in service.search(query, None, service.unlimited).hits]
+    return [hit.id for hit in service.search(query, SYSTEM, service.unlimited).hits]
 
 
 def share(dataset: Dataset, recall: float) -> float:
