@@ -271,7 +271,7 @@ def test_an_export_has_the_items_of_all_engines_in_order(spread, tmp_path):
     assert np.allclose(stored, matrix("image")[places], rtol=0, atol=CLOSE)
     query = asked(matrix("image")[7])
     ranked = made(
-        of_search(query, None, unlimited, "json", limit=200), tmp_path / "search"
+        of_search(query, SYSTEM, unlimited, "json", limit=200), tmp_path / "search"
     )
     hits = rows(ranked, tmp_path / "search")
     assert len(hits) == 200 and len({hit["id"] >> 32 for hit in hits}) == SHARDS
