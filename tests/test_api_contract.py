@@ -31,7 +31,7 @@ from usercollections.account.tokens import make_token
 from usercollections.export import tasks as export_tasks
 
 pytestmark = pytest.mark.django_db
-MOST = 8  # requests of an operation at the edges of what it takes, by each of NAMES
+MOST = 16  # requests of an operation at the edges of what it takes, by each of NAMES
 NAMES = ("visitor", "user", "admin")
 Probes = dict[str, list[Case]]
 

@@ -408,7 +408,7 @@ def test_what_cannot_be_exported_is_refused(
         (lambda: of_concept(user, concept.pk, "hostile", float("nan")), "between"),
         (lambda: of_concept(user, concept.pk, "hostile", 1.1), "between"),
         (lambda: of_concept(user, concept.pk, "hostile", 0, "sound"), "field"),
-        (lambda: of_search(searched(text="a\0b"), user, unlimited, "csv"), "kept"),
+        (lambda: of_search(searched(text="a\0b"), user, unlimited, "csv"), "stored"),
         (lambda: ExportRequest.from_dict({"kind": "dataset"}), "not an export"),
         (lambda: ExportRequest.from_dict(None), "not an export"),
     ):

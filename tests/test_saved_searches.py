@@ -136,7 +136,8 @@ def test_hostile_words_are_words(client, ada, postcards_dataset):
 def test_saving_again_says_that_it_is_there(client, ada, postcards_dataset):
     save(client, "q=a+boat", "Boats")
     told = save(client, "q=a+boat&dataset=postcards", "Ships").json()
-    assert "already, as “Boats”" in told["toast"]["text"] and not told["toast"]["undo"]
+    assert "already saved this search as “Boats”" in told["toast"]["text"]
+    assert not told["toast"]["undo"]
     assert names(ada) == ["Boats"]
     page = client.get("/?q=a+boat&dataset=postcards").content.decode()
     assert "Saved as “<span>Boats</span>”" in page
