@@ -30,6 +30,12 @@ def staff(admin_client):
 
 
 @pytest.fixture(autouse=True)
+def nothing(db) -> None:
+    """Hide datasets that other tests of this process share."""
+    Dataset.objects.all().delete()
+
+
+@pytest.fixture(autouse=True)
 def top(tmp_path: Path, settings) -> Path:
     settings.INGEST_FOLDERS = [str(tmp_path)]
     return tmp_path

@@ -165,8 +165,10 @@ def test_pictures_that_are_gone_are_told_by_their_caption_and_counted(page):
     page.complaints[:] = [text for text in page.complaints if "404" not in text]
 
 
-def test_two_thousand_pictures_stay_quick(results):
-    """As many as fifty pages, moved through by the keyboard."""
+def test_two_thousand_images_are_moved_through_as_forty_are(results):
+    """As many as fifty pages: a key takes no more for each of them."""
+    hits(results).first.locator("a.picture").focus()
+    few = seconds_a_key(results)
     results.evaluate(
         "() => { const all = document.querySelectorAll('main .hit');"
         " const grid = document.querySelector('main .grid');"
@@ -177,7 +179,15 @@ def test_two_thousand_pictures_stay_quick(results):
     )
     assert hits(results).count() == 2_000
     hits(results).nth(1_000).locator("a.picture").focus()
-    quickest = results.evaluate(
+    many = seconds_a_key(results)
+    assert focused(results) > 1_000
+    # Fifty times as many are laid out; pairs of them would be 2,500 times as many.
+    assert many < 200 * max(few, 0.001)
+
+
+def seconds_a_key(page) -> float:
+    """Return the least time that an arrow key takes, with the layout after it."""
+    return page.evaluate(
         """async () => {
             const press = (key) => document.activeElement.dispatchEvent(
                 new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true }))
@@ -190,8 +200,6 @@ def test_two_thousand_pictures_stay_quick(results):
             return Math.min(...seconds)
         }"""
     )
-    assert quickest < 0.1
-    assert focused(results) > 1_000
 
 
 # --- Veils
