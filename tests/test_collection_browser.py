@@ -314,7 +314,7 @@ def test_a_search_inside_shows_the_nearest_first(mine):
     expect(mine.locator(".members")).to_have_attribute("data-order", "likeness")
     told = mine.locator(".members .similarity").all_inner_texts()
     assert told == sorted(told, reverse=True)
-    mine.get_by_role("link", name="Clear").click()
+    mine.get_by_role("link", name="Clear", exact=True).click()
     assert order_of(mine)[:3] == [0, 1, 2]
     mine.get_by_role("link", name="More like these").click()
     expect(mine.locator("#results .hit").first).to_be_visible()

@@ -70,7 +70,7 @@ def test_a_search_is_refined_twice_and_the_history_goes_back_and_on(page, opened
     expect(page.locator("#results .chips")).to_contain_text("boats, refined 1×")
     second = shown(page)
     assert second and not set(second) & set(first[:3])
-    assert steps(page)[0] == "Start 2 of 3 good"
+    assert steps(page)[0] == "Start 2 of 3 relevant"
     expect(tally(page)).to_have_text("2 relevant, 1 not")  # the marks stay
 
     mark(page, "p", 0)
@@ -78,7 +78,7 @@ def test_a_search_is_refined_twice_and_the_history_goes_back_and_on(page, opened
     expect(page.locator("#refine [aria-current]")).to_contain_text("1 of 2 relevant")
     two = refine(page)
     expect(current(page)).to_have_text("2")
-    assert steps(page) == ["Start 2 of 3 good", "1 1 of 2 good", "2"]
+    assert steps(page) == ["Start 2 of 3 relevant", "1 1 of 2 relevant", "2"]
     third = shown(page)
 
     page.go_back()
