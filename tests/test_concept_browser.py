@@ -204,7 +204,7 @@ def test_a_round_is_saved_as_a_concept_and_searched_with(page, live_server_proce
         label="The next version of “My boats”"
     )
     page.locator("#save-concept .primary").click()
-    expect(page.locator("#toasts")).to_contain_text("“My boats” has a version 2.")
+    expect(page.locator("#toasts")).to_contain_text("Saved version 2 of “My boats”.")
 
     page.goto("/concepts/")
     page.get_by_role("link", name="Search Postcards with My boats").click()

@@ -65,7 +65,7 @@ def test_a_search_becomes_a_file_that_opens(signed_in, tmp_path):
     page.get_by_text("Parquet", exact=True).click()
     page.get_by_label("With embeddings").check()
     page.get_by_role("button", name="Export", exact=True).click()
-    expect(page.locator(".messages")).to_have_text("“boats at night” is done.")
+    expect(page.locator(".messages")).to_have_text("“boats at night” is ready.")
     expect(first(page)).to_contain_text("20 rows")
     link = first(page).get_by_role("link", name="Download")
     path = downloaded(page, link, tmp_path)
@@ -92,7 +92,7 @@ def test_a_large_one_is_watched_until_it_is_done(signed_in):
     page.evaluate("window.isTheSame = true")
     expect(first(page).locator(".state")).to_have_text(re.compile("Queued|Running"))
     expect(first(page).locator(".state")).to_have_text("Done")
-    expect(page.locator("#toasts")).to_contain_text("“a cat” is done.")
+    expect(page.locator("#toasts")).to_contain_text("“a cat” is ready.")
     assert page.evaluate("window.isTheSame")
     expect(first(page)).to_contain_text("600 rows")
     expect(page.locator("[hx-trigger]")).to_have_count(0)
@@ -154,4 +154,4 @@ def test_without_scripts_a_form_makes_one(opened, live_server_process):
     plain.get_by_role("button", name="Export", exact=True).click()
     expect(first(plain)).to_contain_text("List for img2dataset")
     # The postcards have addresses on this server alone.
-    expect(first(plain)).to_contain_text("left out: 600 without a public URL")
+    expect(first(plain)).to_contain_text("skipped: 600 without a public URL")

@@ -379,7 +379,7 @@ def test_a_file_that_is_no_picture_is_refused_and_the_words_stay(page):
     expect(alert).to_contain_text("Could not read this file")
     expect(page.locator("#q")).to_have_value("a black cat at")
     assert parameters(page)["q"] == "a black cat"
-    expect(page.locator("#announcement")).to_contain_text("not an image")
+    expect(page.locator("#announcement")).to_contain_text("Could not read this file")
     provoked(page, "415")
     search(page, "a black cat at night")
     expect(alert).to_have_count(0)
