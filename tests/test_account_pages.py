@@ -203,7 +203,7 @@ def test_a_new_address_counts_once_it_is_confirmed(hers, ada):
     hers.post("/accounts/reauthenticate/", {"password": PASSWORD})
     given = {"email": "ada@new.example", "action_add": ""}
     answer = hers.post("/accounts/email/", given, follow=True)
-    assert "ada@new.example has to be confirmed" in text(answer)
+    assert "ada@new.example is not confirmed yet" in text(answer)
     ada.refresh_from_db()
     assert ada.email == "ada@example.org"
     confirm(hers)
@@ -268,7 +268,7 @@ def test_a_token_is_shown_once_works_and_is_revoked(hers, ada):
     assert secret not in hers.get("/account/").content.decode()
     assert secret not in repr(list(Token.objects.values()))
     assert asked(secret) == 200
-    assert "notebook made" in text(hers.get("/account/"))
+    assert "notebook created" in text(hers.get("/account/"))
     assert "last used 0" in text(hers.get("/account/"))
     revoked = hers.post(f"/account/tokens/{Token.objects.get().pk}/revoke", follow=True)
     assert "no longer works" in text(revoked)
@@ -342,7 +342,7 @@ def test_other_schemes_are_nobodys(hers):
     ("given", "told"),
     [
         ({"name": " "}, "Give the token a name"),
-        ({"name": "x" * 81}, "Up to 80 characters"),
+        ({"name": "x" * 81}, "Use up to 80 characters"),
         ({"days": "31"}, "Choose when"),
     ],
 )

@@ -122,7 +122,7 @@ def test_a_link_leads_nowhere_once_the_collection_is_private_or_deleted(
     post(ada, address("visibility", made), visibility="unlisted")
     assert visitor.get(by_link(token)).status_code == 404
     answer = post(ada, address("visibility", made), visibility="everyone!")
-    assert answer.json() == {"detail": "Choose who may see the collection."}
+    assert answer.json() == {"detail": "Choose who can view the collection."}
 
 
 def test_a_public_one_is_listed_and_copied_without_notes(ada, user, eve, visitor):
@@ -176,8 +176,8 @@ def test_a_file_is_written_while_it_is_read(user, monkeypatch):
 
     monkeypatch.setattr(rows, "BATCH_ROWS", 50)
     made = filled(user, 220)
-    pieces = write(made, "json", with_notes=True)
+    pieces = write(made, user, "json", with_notes=True)
     lengths = [piece.count('"dataset"') for piece in pieces]
     assert max(lengths) == 50 and sum(lengths) == 220
-    empty = "".join(write(filled(user, 0), "json", with_notes=False))
+    empty = "".join(write(filled(user, 0), user, "json", with_notes=False))
     assert json.loads(empty)["items"] == []

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 from django.contrib.auth import get_user_model
+from django.core.cache import caches
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.http import QueryDict
 from django.test import Client
@@ -157,6 +158,7 @@ def test_a_new_name_leaves_the_newest_version_alone(
 
 def test_too_many_rounds_are_told_when_to_go_on(client, settings):
     settings.LIMITS = {**settings.LIMITS, "refine": "1/min"}
+    caches["limits"].clear()
     assert post(client, "/refine/").status_code == 400
     answer = post(client, "/refine/")
     assert answer.status_code == 429 and int(answer["Retry-After"]) > 0

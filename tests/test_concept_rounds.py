@@ -293,5 +293,6 @@ def test_rounds_are_limited(client, settings):
     first = ids("boats", limit=2)
     for _ in range(2):
         refine(client, good=first)
-    assert "more than 2 rounds" in refine(client, good=first, status=429)["detail"]
+    refused = refine(client, good=first, status=429)["detail"]
+    assert "the limit is 2 refinement rounds in a minute" in refused
     caches["limits"].clear()

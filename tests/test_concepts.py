@@ -262,22 +262,22 @@ OTHER = {"model": "ViT-B-32", "vector": [1.0] * 512}
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"", "empty|neither|Choose"),
-        (b"<html>", "neither"),
-        (b"[1, 2]", "neither"),
-        (b"[" * 100_000, "neither"),
-        (b'{"model": "x"}', "neither"),
+        (b"", "Could not read this file"),
+        (b"<html>", "Could not read this file"),
+        (b"[1, 2]", "Could not read this file"),
+        (b"[" * 100_000, "Could not read this file"),
+        (b'{"model": "x"}', "Could not read this file"),
         (json.dumps(OTHER).encode(), "of the model ViT-B-32"),
         (npy(np.ones(7, "<f4")), "has 7 numbers"),
         (npy(np.ones((2, 512), "<f4")), "has 1,024 numbers"),
         (npy(np.zeros(512, "<f4")), "no direction"),
         (npy(np.full(512, np.nan)), "no direction"),
-        (npy(np.ones(512, "<f4")) + b"junk", "neither"),
-        (npy(np.ones(512, "<f4"))[:-9], "neither"),
-        (npy(np.ones(512, int)), "neither"),
-        (npy(np.array([{}] * 512), allow_pickle=True), "neither"),
-        (LYING, "neither"),
-        (b"\x93NUMPY\x09\x00", "neither"),
+        (npy(np.ones(512, "<f4")) + b"junk", "Could not read this file"),
+        (npy(np.ones(512, "<f4"))[:-9], "Could not read this file"),
+        (npy(np.ones(512, int)), "Could not read this file"),
+        (npy(np.array([{}] * 512), allow_pickle=True), "Could not read this file"),
+        (LYING, "Could not read this file"),
+        (b"\x93NUMPY\x09\x00", "Could not read this file"),
         (b"x" * (2**20 + 1), "larger than 1 MB"),
     ],
 )
@@ -287,7 +287,7 @@ def test_files_that_are_no_concepts_are_refused(client, ada, data, said):
     given = {"file": file, "dataset": "postcards"}
     answer = client.post("/concepts/import", given, headers=headers)
     assert answer.status_code == 400
-    assert any(part in answer.json()["detail"] for part in said.split("|"))
+    assert said in answer.json()["detail"]
 
 
 def test_a_next_version_is_of_the_same_model(client, ada):
