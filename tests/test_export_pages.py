@@ -259,7 +259,7 @@ def test_a_search_has_up_to_ten_thousand(hers):
         {"search": "q=a&dataset=postcards", "form": "csv", "limit": "10001"},
     )
     assert answer.status_code == 400
-    assert "From 1 to 10,000 results of a search can be exported." in text_of(answer)
+    assert "Export between 1 and 10,000 results." in text_of(answer)
 
 
 def test_making_them_is_limited(hers, settings):
@@ -305,10 +305,10 @@ def test_progress_is_told_as_far_as_it_is_known(hers, ada):
     far = export(ada, State.RUNNING, looked_at=1_400_000, to_look_at=4_000_000)
     page = text_of(hers.get("/exports/"))
     assert '<progress value="35" max="100"' in page
-    assert "35 % · 1,400,000 of 4,000,000 looked at" in page
+    assert "35 % · 1,400,000 of 4,000,000 scanned" in page
     Export.objects.filter(pk=far.pk).update(to_look_at=None)
     page = text_of(hers.get("/exports/"))
-    assert "<progress aria-label" in page and "1,400,000 looked at" in page
+    assert "<progress aria-label" in page and "1,400,000 scanned" in page
 
 
 def test_what_is_at_work_is_asked_for_by_itself(hers, ada):
@@ -358,7 +358,7 @@ def test_the_list_says_by_what_and_whether_filtered(hers, ada, boat):
     given = {"concept": str(boat.pk), "dataset": "postcards", "at_least": "0.99"}
     started(hers, **given, field="text", min_width="9")
     page = text_of(hers.get("/exports/"))
-    wanted = "What is by its caption at least 0.99 similar to a concept, in Postcards"
+    wanted = "Items of Postcards with captions at least 0.99 similar to a concept"
     assert f"{wanted}, filtered" in page
     assert "no matching items" in page
     started(hers, dataset="postcards")

@@ -232,7 +232,7 @@ def test_what_cannot_be_had_is_rejected_with_its_reason(
     expected = {
         "/postcards/1.jpg": "",
         "/missing/2.jpg": "status 404",
-        "/page": "not an image",
+        "/page": "Could not read this file.",
         "/huge": "larger than 1 MB",
         "/noai/1.jpg": "noai (X-Robots-Tag)",
         "/otherbot/1.jpg": "",
@@ -491,7 +491,7 @@ SAMPLES = {
     "01/long": {"jpg": picture(4), "txt": b"x" * 300_000},
 }
 REASONS = {
-    "01/broken.jpg": "damaged|not a",
+    "01/broken.jpg": "damaged|Could not read this file.",
     "01/worse.jpg": "JSON",
     "01/long.jpg": "bytes are too many",
 }

@@ -167,7 +167,7 @@ def test_an_item_that_is_taken_down_is_found_nowhere(tiny, admin_client):
 def test_what_is_no_item_is_not_taken_down(tiny, admin_client, item):
     form = {"item": item}
     page = admin_client.post("/ingestion/tiny/take-down", form, follow=True)
-    assert "not the number of an item" in page.content.decode()
+    assert "not an item ID" in page.content.decode()
     assert not Removal.objects.exists()
 
 

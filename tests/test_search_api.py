@@ -301,7 +301,7 @@ def test_an_item_shows_all_its_metadata(api):
         ({"terms": [{"embedding": [1, 2]}]}, 400, "2 numbers"),
         ({"terms": [{"embedding": ["x"] * 512}]}, 400, "number"),
         ({"terms": [{"image": "no base64!"}]}, 400, "base64"),
-        ({"terms": [{"image": "aGVsbG8="}]}, 415, "not an image"),
+        ({"terms": [{"image": "aGVsbG8="}]}, 415, "Could not read this file."),
         ({"terms": [{"image": "aGVsbG8="}] * 5}, 400, "up to 4 images"),
         ({"terms": [{"image": MANY_SCANS}]}, 413, "more than 100 scans"),
         ({"terms": "a boat"}, 400, "list"),

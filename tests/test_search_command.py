@@ -195,7 +195,7 @@ def test_concepts_are_those_that_the_user_may_see(search, refused, monkeypatch):
     [
         ([], "There is nothing to search for."),
         (["nsfw:any"], "Add words or an image: a search needs more than filters."),
-        (["cat heigth>300"], "“heigth>300”: There is no filter “heigth”."),
+        (["cat heigth>300"], "“heigth>300”: Unknown filter “heigth”."),
         (["cat -(boat"], "“(”: Close this parenthesis."),
         (["cat", "--dataset", "nowhere"], "There is no dataset named “nowhere”."),
         (["cat", "--user", "nobody"], "There is no user “nobody”."),
@@ -206,7 +206,7 @@ def test_concepts_are_those_that_the_user_may_see(search, refused, monkeypatch):
             "Invalid filter: min_width must be a number of pixels.",
         ),
         (["--image", "/nowhere.jpg"], "/nowhere.jpg cannot be read: No such file"),
-        (["--image", "README.md"], "README.md: This file is not an image"),
+        (["--image", "README.md"], "README.md: Could not read this file."),
         (["--image", "/dev/zero"], "/dev/zero: The image is larger than 10 MB"),
     ],
 )

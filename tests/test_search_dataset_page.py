@@ -58,10 +58,10 @@ def test_the_page_tells_what_the_dataset_is(client, postcards_dataset):
     page = page_of(client, "postcards")
     for told in (
         "Postcards",
-        "Pictures2,000",
+        "Images2,000",
         "2 ingested",
         "local-dir:postcards/model",
-        "512 numbers, compared by cosine distance",
+        "512 dimensions, compared by cosine distance",
         "one cluster, all of which is read, vectors as bf16",
         "All rows are indexed.",
     ):
@@ -119,7 +119,7 @@ def test_a_dataset_without_items_has_a_page(client):
     Shard.objects.create(dataset=dataset, number=0, state=Shard.State.FAILED)
     Shard.objects.create(dataset=dataset, number=1)
     page = page_of(client, "new")
-    assert "Pictures0" in page.text
+    assert "Images0" in page.text
     assert "1 pending, 1 failed" in page.text
     assert "There is nothing to search yet." in page.text
     assert "32 connections (M)" in page.text
@@ -134,7 +134,7 @@ def test_without_its_engine_the_page_says_what_it_can(
     evaluated(postcards_dataset, figures())
     page = page_of(client, "postcards")
     assert "The search engine does not answer at the moment." in page.text
-    assert "Pictures2,000" in page.text
+    assert "Images2,000" in page.text
     assert "0.973" in page.text
 
 

@@ -468,7 +468,7 @@ def test_an_unknown_name_is_told(monkeypatch):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    sentence = "There is no address for the name no.such.name."
+    sentence = "Could not find no.such.name."
     assert refusal("http://no.such.name/") == sentence
 
 
@@ -546,7 +546,7 @@ def test_a_name_in_other_letters_is_looked_up_as_browsers_do(names, monkeypatch)
 
     monkeypatch.setattr(connection, "_PlainSocket", Nobody)
     names["xn--strae-oqa.xn--bcher-kva.example"] = [PUBLIC]
-    sentence = "xn--strae-oqa.xn--bcher-kva.example cannot be reached."
+    sentence = "Could not connect to xn--strae-oqa.xn--bcher-kva.example."
     assert refusal("http://Straße.Bücher.example/") == sentence
     assert asked == [(PUBLIC, 80)]
 
@@ -706,8 +706,8 @@ def test_only_the_host_with_the_port_is_allowed(site: Site):
     site.pages["/"] = lambda page: page.give(200)
     assert fetch(site.url).content == b""
     assert refusal("http://127.0.0.1/") == REFUSED
-    assert "ports" in refusal(f"http://127.0.0.1:{site.server_port ^ 1}/")
-    assert "ports" in refusal(f"http://127.1:{site.server_port}/")
+    assert "with port 80 or 443" in refusal(f"http://127.0.0.1:{site.server_port ^ 1}/")
+    assert "with port 80 or 443" in refusal(f"http://127.1:{site.server_port}/")
     assert not site.asked[1:]
 
 

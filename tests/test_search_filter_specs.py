@@ -80,11 +80,11 @@ def test_a_filter_has_a_field_in_the_form(every):
 def test_a_filter_is_a_word_of_the_box(every):
     assert parse("boats each=7").filters == {"every": 7}
     for word in ("each=x", "each>7", "each:7"):
-        with pytest.raises(UnreadableWord, match="This filter is written each=7"):
+        with pytest.raises(UnreadableWord, match="Write this filter as each=7"):
             parse(word)
     with pytest.raises(UnreadableWord, match="Invalid filter: every must be a number"):
         parse("each=101")
-    with pytest.raises(UnreadableWord, match="Is each=7 meant"):
+    with pytest.raises(UnreadableWord, match="Did you mean each=7"):
         parse("eachh=7")
 
 

@@ -214,7 +214,7 @@ def test_a_word_that_cannot_be_read_is_marked(client, headers):
     page = answer.content.decode()
     marked = "a &lt;b&gt;house&lt;/b&gt; <mark>heigth&gt;5</mark> -car"
     assert marked in page
-    assert "Is height&gt;512 or height&lt;=2000 meant?" in page
+    assert "Did you mean height&gt;512 or height&lt;=2000?" in page
 
 
 def test_the_page_of_a_search_holds_help_on_the_language(client):

@@ -231,8 +231,8 @@ def test_our_own_pictures_are_drawn_without_asking_anybody(client, site, setting
     ("path", "passing", "word"),
     [
         ("/missing", False, "status 404"),
-        ("/page.html", False, "not an image"),
-        ("/drawing.svg", False, "not an image"),
+        ("/page.html", False, "Could not read this file."),
+        ("/drawing.svg", False, "Could not read this file."),
         ("/bomb.png", False, "13000 × 13000"),
         ("/huge", False, "larger than 10 MB"),
         ("/inwards", False, "Only public internet addresses"),

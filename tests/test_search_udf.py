@@ -165,7 +165,7 @@ def test_order_by_encode_text_finds_by_the_index(answers):
         ("linked outside", "“link.png”: only pictures in the folder"),
         ("missing", "“no.png”: there is no such file"),
         ("folder", "“”: there is no such file"),
-        ("broken", "“broken.png”: This file is not an image"),
+        ("broken", "“broken.png”: Could not read this file."),
         ("many broken", "“0”: there is no such file"),
     ],
 )

@@ -130,7 +130,7 @@ def of_search(
     SearchUnavailable.
     """
     if not 1 <= limit <= MAX_RESULTS:
-        raise InvalidQuery(f"A search export has up to {MAX_RESULTS:,} results.")
+        raise InvalidQuery(f"Export between 1 and {MAX_RESULTS:,} results.")
     if not query.terms:
         raise InvalidQuery("There is nothing to search for.")
     service.check_together(query, user)

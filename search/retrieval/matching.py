@@ -1,4 +1,4 @@
-"""How many items pass the filters of a search: counted, or estimated."""
+"""Number of items that pass the filters of a search, counted or estimated."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
