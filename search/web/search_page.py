@@ -25,11 +25,18 @@ from search.query.url_params import TERMS, search_url
 from search.query.words import in_small_letters
 from search.retrieval import popularity, service
 from search.retrieval.column_stats import available_filters, has_ratings
+from search.retrieval.dataset_index import PICTURES
 from search.retrieval.items import Hit, TruncatedText
 from search.retrieval.service import Page
 
 from .chips import Chip, SearchReading, chips
-from .forms import FIELDS, SORT_CHOICES, FilterInput, SearchForm
+from .forms import (
+    FIELDS,
+    SORT_CHOICES,
+    FilterInput,
+    SearchForm,
+    recall_choices,
+)
 from .summary import Note, headline, hidden_by_chip, hidden_notes, no_results_notes
 
 START_IMAGES = 36
@@ -158,6 +165,7 @@ class FiltersPanel:
 
     fields: Sequence[tuple[str, str]]
     orders: Sequence[tuple[str, str]]
+    recalls: Sequence[tuple[str, str]]  # none where searches read no clusters
     filter_inputs: Sequence[FilterInput]
 
     @classmethod
@@ -175,7 +183,9 @@ class FiltersPanel:
             for choice in FIELDS
             if all(choice[0] in each.search_fields for each in datasets)
         ]
-        return cls(choices, orders, inputs)
+        calibrated = any(each.curve("image", PICTURES) for each in datasets)
+        recalls = recall_choices(form.params["recall"]) if calibrated else []
+        return cls(choices, orders, recalls, inputs)
 
 
 def _is_arriving(user: Viewer) -> bool:
