@@ -233,6 +233,7 @@ def test_a_full_disk_is_said_to_be_full_and_spoils_nothing(
     def full(target: Path):
         return FullDisk(fetch.part, "a+"), fetch.part
 
+    monkeypatch.setattr(download, "PIECE_BYTES", 10_000)
     with monkeypatch.context() as patched:
         patched.setattr(partial_file, "_first_free", full)
         with pytest.raises(SearchUnavailable, match="the disk is full"):

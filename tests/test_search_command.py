@@ -29,6 +29,7 @@ from search.errors import NotFound, SearchUnavailable
 from search.management import query_options
 from search.management.commands.search import Command
 from search.management.console import for_programs, for_terminal
+from search.models import SYSTEM
 from search.query import concepts
 from search.retrieval.ranking import Hidden
 from search.retrieval.service import Hit
@@ -184,7 +185,7 @@ def test_concepts_are_those_that_the_user_may_see(search, refused, monkeypatch):
     words = "concept:12345678-1234-1234-1234-123456789abc"
     assert len(rows(search(words, "--user", "ada", "--limit", 3)[0])) == 3
     assert refused(words) == ("This concept does not exist or you cannot view it.", 1)
-    assert asked == [ada, AnonymousUser()]
+    assert asked == [ada, SYSTEM]
 
 
 # --- What it refuses

@@ -163,8 +163,9 @@ def test_a_model_is_loaded_once_by_many_threads(monkeypatch):
     [
         ("local-dir:nowhere", "", "no weights"),
         ("ViT-B-32-quickgelu", "", "no weights"),
-        ("ViT-B-32-quickgelu", "/nowhere.pt", "cannot be loaded"),
-        ("no-such-architecture", "openai", "cannot be loaded"),
+        ("ViT-B-32-quickgelu", "/nowhere.pt", "no weights “/nowhere.pt”"),
+        ("ViT-B-32-quickgelu", __file__, "cannot be loaded"),
+        ("no-such-architecture", "openai", "no model named"),
     ],
 )
 def test_a_model_that_cannot_be_had_is_unavailable(model, weights, sentence):

@@ -624,8 +624,8 @@ INSIDE = [
 def test_addresses_inside_get_one_sentence_and_no_packet(
     trap: socket.socket, connections: Connections, host: str
 ):
-    assert refusal(f"http://{host}:{trap.getsockname()[1]}/", SHORT) == REFUSED
-    assert refusal(f"https://{host}/", SHORT) == REFUSED
+    assert refusal(f"http://{host}:{trap.getsockname()[1]}/") == REFUSED
+    assert refusal(f"https://{host}/") == REFUSED
     assert not connections
 
 

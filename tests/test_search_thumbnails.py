@@ -202,7 +202,6 @@ def test_where_visitors_need_an_account_no_proxy_keeps_pictures(
     [
         ("/t/gallery/200/320.webp", "no item 200"),
         ("/t/gallery/99999999999999999999/320.webp", "no item"),
-        ("/t/other/0/320.webp", "no dataset"),
         ("/t/gallery/0/321.webp", "160, 320, 640, 1280"),
         (f"/t/gallery/{NOWHERE}/320.webp", "no image URL"),
     ],
@@ -213,6 +212,13 @@ def test_what_is_not_there_is_not_found(client, site, path, word):
     assert word in answer.content.decode()
     assert answer["Cache-Control"] == "public, max-age=60"
     assert not site.asked
+
+
+def test_an_unknown_dataset_is_answered_like_a_hidden_one(client, site):
+    answer = client.get("/t/other/0/320.webp")
+    assert answer.status_code == 404
+    assert "no dataset" in answer.content.decode()
+    assert answer["Cache-Control"] == "private, no-cache"
 
 
 def test_our_own_pictures_are_drawn_without_asking_anybody(client, site, settings):
