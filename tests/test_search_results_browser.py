@@ -180,6 +180,7 @@ def test_two_thousand_images_are_moved_through_as_forty_are(results):
     assert hits(results).count() == 2_000
     hits(results).nth(1_000).locator("a.picture").focus()
     many = seconds_a_key(results)
+    results.keyboard.press("ArrowDown")
     assert focused(results) > 1_000
     # Fifty times as many are laid out; pairs of them would be 2,500 times as many.
     assert many < 200 * max(few, 0.001)
@@ -191,9 +192,9 @@ def seconds_a_key(page) -> float:
         """async () => {
             const press = (key) => document.activeElement.dispatchEvent(
                 new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true }))
-            const seconds = Array.from({ length: 20 }, () => {
+            const seconds = Array.from({ length: 20 }, (_, count) => {
                 const start = performance.now()
-                press('ArrowDown')
+                press(count % 2 ? 'ArrowUp' : 'ArrowDown')
                 document.body.getBoundingClientRect()
                 return (performance.now() - start) / 1_000
             })
@@ -493,7 +494,7 @@ def test_on_a_phone_all_of_it_is_within_reach(opened):
     page.goto(SEARCH)
     numbers = ids(page)
     hit = hits(page).first
-    for name in ("Select", "Good", "Bad", "Add to a collection"):
+    for name in ("Select", "Relevant", "Not relevant", "Add to a collection"):
         button = hit.get_by_role("button", name=name, exact=True)
         box = button.bounding_box()
         assert min(box["width"], box["height"]) >= 36
