@@ -240,7 +240,7 @@ def test_what_cannot_be_had_is_rejected_with_its_reason(
         "/cut": "",
     }
     lines = [f"{site.url}{path},{words(1)}" for path in expected]
-    expected |= {"ftp": "Use a URL that begins", "own": "public addresses"}
+    expected |= {"ftp": "Use a URL that begins", "own": "public internet addresses"}
     lines += ["ftp://example.org/a.jpg,x", "http://127.0.0.1/a.jpg,x"]
     expected |= {
         "none": "no address",

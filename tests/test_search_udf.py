@@ -161,8 +161,8 @@ def test_order_by_encode_text_finds_by_the_index(answers):
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("outside", "“../outside.png”: only pictures in the folder"),
-        ("linked outside", "“link.png”: only pictures in the folder"),
+        ("outside", "“../outside.png”: only images in the folder"),
+        ("linked outside", "“link.png”: only images in the folder"),
         ("missing", "“no.png”: there is no such file"),
         ("folder", "“”: there is no such file"),
         ("broken", "“broken.png”: Could not read this file."),

@@ -57,7 +57,7 @@ def arguments() -> argparse.Namespace:
     if not options.model:
         parser.exit(1, "Set ENCODE_MODEL to the model of the dataset.\n")
     if options.kind == "image" and not options.pictures:
-        parser.exit(1, "Set ENCODE_PICTURES to the folder of the pictures.\n")
+        parser.exit(1, "Set ENCODE_PICTURES to the folder of the images.\n")
     return options
 
 
@@ -80,7 +80,7 @@ def read_image(folder: Path, row: bytes) -> Image.Image:
     try:
         path = (folder / name).resolve()
         if not path.is_relative_to(folder):
-            raise InvalidQuery(f"only pictures in the folder {folder} can be used.")
+            raise InvalidQuery(f"only images in the folder {folder} can be used.")
         if not path.is_file():
             raise InvalidQuery(f"there is no such file in {folder}.")
         with path.open("rb") as file:
