@@ -78,12 +78,13 @@ def test_costs_are_recovered_from_measurements():
     assert alone.of(2, 10_000) == pytest.approx(7)
 
 
-def test_rows_read_grow_with_the_power_that_was_measured():
-    from scaling.sizing import rows_read
+def test_clusters_read_grow_with_the_power_that_was_measured():
+    from scaling.sizing import clusters_at, rows_read
 
-    stages = [stage(*each) for each in STAGES]
-    assert rows_read(stages, 10_000_000) == pytest.approx(80_000)
-    assert rows_read(stages, 100_000_000) == pytest.approx(320_000)  # × 4, as before
+    stages = [stage(*each) for each in STAGES]  # 25, 100 and 400 clusters are read
+    clusters = clusters_at(100_000_000)
+    read = 400 * 4 ** np.log10(clusters / 50_000)
+    assert rows_read(stages, 1e8) == pytest.approx(read * 1e8 / clusters)
     assert rows_read(stages[:1], 1_000_000) == pytest.approx(50_000)
     # 25 clusters, of 100 rows each where there are a million.
     fewer = [stages[0], stage(200_000, 1, 0.001)]
@@ -101,8 +102,8 @@ def test_the_sizing_table_is_of_the_measurements():
     assert figures["centroids, in each process that searches"] == "2.7 GB"
     assert figures["CPU that a process takes to choose clusters"] == "0.13 s"
     assert figures["servers of 384 GB with the vectors in cache"] == "4"
-    read = 80_000 * 4**2
-    assert figures["rows that a search reads"] == f"{read:,} (0.13%)"
+    read = 400 * 4 ** np.log10(999_999 / 50_000) * 1e9 / 999_999
+    assert figures["rows that a search reads"] == f"{read:,.0f} ({read / 1e9:.2%})"
     alone, each = 4 + 16 * 0.5 + read / 5_000, 4 + 16 * 0.5 + read / 20_000
     assert figures["CPU of a search on one server"] == f"{alone / 1000:.2f} s"
     assert figures["CPU of a search on all of them"] == f"{4 * each / 1000:.2f} s"

@@ -5,9 +5,9 @@ The cost of a search is taken as
     CPU = fixed + parts · per_part + rows read · per_row
 
 fitted to what was measured at several sizes and recalls, and a share for each cluster,
-whose centroid is compared with the query. The rows that a search reads for a recall
-grow with a power of the rows that there are, by the last two sizes; a search reads at
-least as many clusters as at the size that took most of them.
+whose centroid is compared with the query. For a recall, a search reads clusters whose
+number grows with a power of the clusters that there are, measured at the last two
+numbers, and never shrinks.
 """
 
 from collections.abc import Sequence
@@ -145,14 +145,14 @@ def rows_read(stages: Sequence[Stage], rows: float) -> float:
     last = stages[-1]
     if len(stages) < 2:
         return last.rows_read / last.rows * rows
-    before = stages[-2]
-    growth = log(last.rows_read / before.rows_read) / log(last.rows / before.rows)
-    power = min(1.0, max(0.0, growth))
-    clusters = max(each.rows_read / each.rows * each.clusters for each in stages)
-    return max(
-        last.rows_read * (rows / last.rows) ** power,
-        clusters * rows / clusters_at(rows),
-    )
+    read = [each.rows_read / each.rows * each.clusters for each in stages]
+    power = 0.0
+    for stage, clusters in zip(stages, read, strict=True):
+        if stage.clusters < last.clusters:  # the last such one counts
+            power = log(read[-1] / clusters) / log(last.clusters / stage.clusters)
+    power = min(1.0, max(0.0, power))
+    grown = max(read) * (clusters_at(rows) / last.clusters) ** power
+    return min(rows, grown * rows / clusters_at(rows))
 
 
 def size(count: float) -> str:
