@@ -13,7 +13,6 @@ from search.models import Dataset
 from .contents import Contents
 
 TEST_S = 60.0
-LAION_400M = ("ViT-B-32-quickgelu", "openai")
 LATE = (
     "The model was not ready within {:.0f} seconds. It may still be downloading: test "
     "it again in some minutes."
