@@ -319,6 +319,14 @@ class Server:
     var_dir: Path
 
 
+@pytest.fixture
+def no_datasets(db) -> None:
+    """Hide the datasets that other tests of this process share."""
+    from search.models import Dataset
+
+    Dataset.objects.all().delete()
+
+
 @pytest.fixture(scope="session")
 def embedded_environment() -> Callable[..., dict[str, str]]:
     """The environment of a first start on a laptop, with a VAR_DIR of its own."""
@@ -336,8 +344,8 @@ def example_server(
 ) -> Callable[..., AbstractContextManager[Server]]:
     """Starts servers as a newcomer does, with 600 postcards.
 
-    But for the drawing, which would take most of the time: the postcards are there, and
-    most of their thumbnails show the same one.
+    Drawing would take most of the time, so the postcards are there, and most of their
+    thumbnails show the same one.
     """
     first = tmp_path_factory.mktemp("first")
     copy_first_rows(postcards_folder, first / "postcards", EXAMPLE_POSTCARDS)

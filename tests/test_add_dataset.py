@@ -18,7 +18,7 @@ from search.ingestion.tasks import ingest_shard
 from search.models import Dataset, Removal
 from search.web import add_dataset_views
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_datasets")]
 WHERE, WHAT, MODEL = "/datasets/add/", "/datasets/add/what", "/datasets/add/model"
 TEST, IMPORT = "/datasets/add/test", "/datasets/add/import"
 EXAMPLE = "local-dir:postcards/model|"
@@ -27,12 +27,6 @@ EXAMPLE = "local-dir:postcards/model|"
 @pytest.fixture
 def staff(admin_client):
     return admin_client
-
-
-@pytest.fixture(autouse=True)
-def nothing(db) -> None:
-    """Hide datasets that other tests of this process share."""
-    Dataset.objects.all().delete()
 
 
 @pytest.fixture(autouse=True)

@@ -213,7 +213,7 @@ def test_a_slow_worker_keeps_nobody_longer_than_the_limit(
 
 
 def test_when_too_much_waits_the_next_is_refused_at_once(site, remote, settings):
-    settings.ENCODER_QUEUE, settings.ENCODER_WAIT_S = 4, 8.0
+    settings.ENCODER_QUEUE, settings.ENCODER_WAIT_S = 4, WAIT_S
     with site.paused(), ThreadPoolExecutor(4) as users:
         full = [users.submit(outcome, remote.encode_texts, ["full"]) for _ in range(4)]
         with redis.Redis(port=site.redis.port) as client:

@@ -61,13 +61,7 @@ def test_empty_words_show_the_start_page(client):
         assert len(page.ids) == 36
 
 
-@pytest.fixture
-def nothing(db):
-    """Delete all datasets."""
-    Dataset.objects.all().delete()
-
-
-def test_without_a_dataset_the_page_says_so(client, nothing):
+def test_without_a_dataset_the_page_says_so(client, no_datasets):
     for path in ("/", "/?q=a+boat", "/?item=7"):
         answer = client.get(path)
         assert answer.status_code == 200
@@ -77,13 +71,13 @@ def test_without_a_dataset_the_page_says_so(client, nothing):
     assert client.get("/?q=a+boat&dataset=postcards").status_code == 404
 
 
-def test_a_dataset_that_is_not_in_yet_is_not_offered(client, nothing):
+def test_a_dataset_that_is_not_in_yet_is_not_offered(client, no_datasets):
     Dataset.objects.create(slug="coming", title="Coming")
     assert "No dataset yet" in Page(client.get("/")).text
     assert client.get("/?q=a+boat&dataset=coming").status_code == 404
 
 
-def test_a_site_whose_first_images_are_being_imported_says_so(client, nothing):
+def test_a_site_whose_first_images_are_being_imported_says_so(client, no_datasets):
     coming = Dataset.objects.create(slug="coming", title="Coming")
     coming.shards.create(number=0, state=Shard.State.INGESTING)
     page = Page(client.get("/")).text

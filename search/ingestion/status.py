@@ -34,7 +34,7 @@ class Remedy(StrEnum):
     MODEL = "model"  # choose another one
     REMOVAL_LIST = "list"
     COLUMNS = "columns"
-    WAIT = "wait"  # the cause is elsewhere, and it goes on by itself
+    WAIT = "wait"  # the cause is elsewhere, and it continues by itself
 
 
 @dataclass(frozen=True)

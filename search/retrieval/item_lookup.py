@@ -47,7 +47,7 @@ def facts(slug: str, ids: Sequence[int], user: Viewer) -> dict[int, dict[str, An
 def states(slug: str, urls: Mapping[int, str]) -> dict[int, ItemState]:
     """Return the state of each item, given with its URL. Raises SearchUnavailable.
 
-    Whoever may not see the dataset is to be kept from the items before.
+    Callers leave out the items of datasets that the user may not see.
 
     An item on a removal list is never imported again: it is REMOVED, even if the
     engine does not know it.

@@ -148,7 +148,7 @@ class NoImage(NotFound):
 def thumbnail(
     slug: str, item_id: int, size: int, before_creating: Callable[[], None]
 ) -> bytes:
-    """Return the thumbnail of an item as WebP, to whoever may see its dataset.
+    """Return the thumbnail of an item as WebP. Callers check who may see it.
 
     Raises NotFound, Removed, NoImage, or InProgress if it is worth to retry. Calls
     `before_creating`, which may raise SearchError, if the thumbnail is not cached.

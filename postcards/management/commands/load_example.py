@@ -13,13 +13,13 @@ from django.db.models import QuerySet
 from postcards.shards import MODEL, is_complete
 from search.errors import SearchError
 from search.ingestion import control, publishing, shard_run
+from search.ingestion.progress import MOVING
 from search.models import Dataset, Shard
 
 SLUG = "postcards"
 SHARD_ROWS = 1_000
 POLL_S = 0.2
 NICENESS = 10
-UNDER_WAY = [Shard.State.QUEUED, Shard.State.INGESTING, Shard.State.ARRIVED]
 
 
 class Stopped(Exception):
@@ -105,7 +105,7 @@ class Command(BaseCommand):
 
     def queue(self, dataset: Dataset, shards: QuerySet[Shard]) -> None:
         control.queue(dataset, shards)
-        while shards.filter(state__in=UNDER_WAY).exists():
+        while shards.filter(state__in=MOVING).exists():
             self.wait()
         check(shards)
 

@@ -1,6 +1,6 @@
 """The folders of this server from which datasets may be imported: INGEST_FOLDERS.
 
-They hold for sources that are chosen on a page or over the API. Whoever may run
+They hold for sources that are chosen on a page or over the API. People who may run
 commands may read the server's files anyway.
 """
 

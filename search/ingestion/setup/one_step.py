@@ -48,7 +48,7 @@ def import_source(source: str, say: Say, stopped: Event) -> Dataset | None:
 
 
 def _create(source: str, say: Say) -> Dataset:
-    # Whoever starts the server has chosen these images: they are not blurred.
+    # The operator has chosen these images, so they are not blurred.
     dataset = Dataset(source=source, safety=Dataset.Safety.SAFE)
     dataset.title = creation.title_of(source) or source
     dataset.slug = creation.free_slug(dataset.title)
