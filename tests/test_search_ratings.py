@@ -50,6 +50,7 @@ VOCABULARIES = {
         *(("general", SAFE), ("g", SAFE), ("sensitive", UNSURE), ("s", UNSURE)),
         *(("questionable", UNSURE), ("q", UNSURE), ("explicit", UNSAFE), ("e", UNSAFE)),
     ],
+    "taggers": [("rating:general", SAFE), ("rating: q", UNSURE), ("Rating:E", UNSAFE)],
     "civitai": [("None", SAFE), ("Soft", UNSURE), ("Mature", UNSAFE), ("X", UNSAFE)],
     "films": [("PG", SAFE), ("PG-13", UNSURE), ("R", UNSAFE), ("NC-17", UNSAFE)],
     "Japanese": [("R-15", UNSURE), ("R18", UNSAFE), ("R-18G", UNSAFE)],

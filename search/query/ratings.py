@@ -47,9 +47,12 @@ RATINGS = {
 
 
 def key(value: str) -> str:
-    """Return a value without case, white space and punctuation: r18 for "R-18"."""
+    """Return a value without case, white space and punctuation: r18 for "R-18".
+
+    The values of taggers name what they are: "rating:safe" is read as "safe".
+    """
     folded = unicodedata.normalize("NFKC", value).casefold()
-    return re.sub(r"[\W_]+", "", folded)
+    return re.sub(r"[\W_]+", "", re.sub(r"^[\W_]*ratings?[\W_]+", "", folded))
 
 
 @dataclass(frozen=True)
