@@ -198,7 +198,7 @@ class NextPage(System):
     def search(self, vector: np.ndarray, where: str) -> list[int]:
         page = service.search(
             SearchQuery(self.slug, (), limit=COUNT, cursor=self.cursor),
-            None,
+            SYSTEM,
             service.unlimited,
         )
         return [hit.id for hit in page.hits]
