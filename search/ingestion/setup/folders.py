@@ -14,7 +14,7 @@ from django.conf import settings
 
 from search.errors import InvalidQuery, NotFound
 from search.images.formats import IMAGE_SUFFIXES
-from search.ingestion.sources.image_files import TAR
+from search.ingestion.sources.archives import ARCHIVE
 from search.ingestion.sources.samples import is_hidden
 from search.ingestion.sources.tables import TABLE
 from search.models import Dataset
@@ -154,7 +154,7 @@ def _is_folder(entry: os.DirEntry) -> bool:
 
 
 def _is_source(name: str) -> bool:
-    return bool(TAR.fullmatch(name) or TABLE.fullmatch(name))
+    return bool(ARCHIVE.fullmatch(name) or TABLE.fullmatch(name))
 
 
 def _entries(found: list[os.DirEntry], are_folders: bool) -> Iterator[Entry]:

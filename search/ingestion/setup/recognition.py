@@ -16,13 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from search.errors import ShardUnreadable
+from search.ingestion.sources.archives import ARCHIVE, open_archive
 from search.ingestion.sources.cells import plain_table
 from search.ingestion.sources.image_files import (
-    TAR,
     beside,
     folder_files,
     list_folder,
-    open_tar,
 )
 from search.ingestion.sources.image_lists import COMPUTED
 from search.ingestion.sources.image_set import ImageSet, LeftOut, WithLeftOut
@@ -83,8 +82,8 @@ def recognize(dataset: Dataset, kind: str = "") -> Contents:
         shards = LaionFolder(source, columns)
         if numbers := shards.shards():
             return _local_shards(shards, numbers, columns)
-    if tars := find_tables(source, TAR):
-        return _tars(source, tars, columns)
+    if archives := find_tables(source, ARCHIVE):
+        return _archives(source, archives, columns)
     if os.path.isdir(source):
         listing = list_folder(Path(source))
         if listing.images:
@@ -97,11 +96,11 @@ def recognize(dataset: Dataset, kind: str = "") -> Contents:
 def _nothing(source: str) -> str:
     """Say that there is nothing to import, and why."""
     path = Path(source)
-    sorts = "images, tar files, Parquet files or lists (CSV, TSV)"
+    sorts = "images, tar or zip files, Parquet files or lists (CSV, TSV)"
     if os.path.isfile(source):
         return (
-            f"“{path.name}” cannot be imported by itself: choose a folder, a tar file, "
-            "a Parquet file or a list (CSV, TSV)."
+            f"“{path.name}” cannot be imported by itself: choose a folder, a tar or "
+            "zip file, a Parquet file or a list (CSV, TSV)."
         )
     if not os.path.isdir(source):
         return f"There is no file or folder “{source}” on this server."
@@ -130,19 +129,32 @@ def _folder(folder: Path, columns: Mapping[str, str]) -> Contents:
     )
 
 
-def _tars(source: str, tars: list[Path], columns: Mapping[str, str]) -> Contents:
-    opened = open_tar(tars[0], columns)
+def _archives(
+    source: str, archives: list[Path], columns: Mapping[str, str]
+) -> Contents:
+    opened = open_archive(archives[0], columns)
     images, left_out = _without_left_out(opened)
     if not len(images):
-        raise ShardUnreadable(f"There are no images in {tars[0].name}.")
+        raise ShardUnreadable(f"There are no images in {archives[0].name}.")
     return _files(
-        what="Tar files of images" if len(tars) > 1 else "A tar file of images",
+        what=_archives_sort(archives),
         images=images,
-        files=len(tars),
-        rows=len(images) * len(tars),
-        rows_estimated=len(tars) > 1,
-        bytes=sum(map(size_of, tars)),
-        left_out=[*left_out, *beside(source, tars)],
+        files=len(archives),
+        rows=len(images) * len(archives),
+        rows_estimated=len(archives) > 1,
+        bytes=sum(map(size_of, archives)),
+        left_out=[*left_out, *beside(source, archives)],
+    )
+
+
+def _archives_sort(archives: list[Path]) -> str:
+    endings = {path.suffix.lower() for path in archives}
+    sort = f"{endings.pop()[1:]} file" if len(endings) == 1 else "archive"
+    article = "An" if sort == "archive" else "A"
+    return (
+        f"{sort.capitalize()}s of images"
+        if archives[1:]
+        else f"{article} {sort} of images"
     )
 
 

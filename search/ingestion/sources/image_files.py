@@ -1,22 +1,20 @@
-"""Images on the server's disk: in folders, or in tar files of the webdataset format.
+"""Images that are files on the server's disk: in folders, or parts of archives.
 
-An image may have texts beside it (see samples): a caption, and metadata in JSON. Tar
-files are not unpacked. An item gets a URL only if its JSON has one that makes a link;
+An image may have texts beside it (see samples): a caption, and metadata in JSON. An
+item gets a URL only if its JSON has one that makes a link;
 its path is stored as `file`. Files that are not taken are rows as well, after those of
 the images, and are rejected with the reason.
 """
 
 import json
 import os
-import re
-import tarfile
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 
@@ -38,7 +36,6 @@ from .image_set import (
     ImageSet,
     LeftOut,
     Rows,
-    WithLeftOut,
     replace_surrogates,
     shown_name,
 )
@@ -47,17 +44,27 @@ from .read_errors import as_shard_unreadable
 from .samples import Sample, ending_of, group, is_hidden, is_text, text_name
 from .tables import NAMES
 
-TAR = re.compile(r".+\.tar", re.IGNORECASE)
 MAX_TEXT_BYTES = 2**18
-MIN_END_BYTES = 1024  # of a tar file, all zeros
-READ_BYTES = 2**20
 RESERVED = ("url", "caption", *COMPUTED)
 # Reasons of rejections.
 NO_IMAGE = "It describes no image: there is none of this name."
 NOT_A_FILE = "It is a link or a device, and not a file."
-REPLACED = "The tar file has a later file of the same name."
-BESIDE = "It is next to tar files, Parquet files or lists, and only these are read."
+BESIDE = "It is next to archives, Parquet files or lists, and only these are read."
 UNREADABLE = "The file cannot be read."
+TOO_LARGE = "{:,} bytes are too many."
+
+
+class Part(Protocol):
+    """A file of its own, or a member of an archive."""
+
+    @property
+    def size(self) -> int: ...
+
+    def read(self, max_bytes: int) -> bytes:
+        """Read all bytes. Raises ImageTooLarge or NotAnImage."""
+
+    def head(self) -> bytes:
+        """Read the first bytes. Raises NotAnImage."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,7 @@ class FilePart:
     def read(self, max_bytes: int) -> bytes:
         """Read all bytes. Raises ImageTooLarge or NotAnImage."""
         if self.size > max_bytes:
-            raise ImageTooLarge(f"{self.size:,} bytes are too many.")
+            raise ImageTooLarge(TOO_LARGE.format(self.size))
         try:
             with self.path.open("rb") as file:
                 file.seek(self.offset)
@@ -123,7 +130,7 @@ class ImageFiles:
     """The images of a shard, as an ImageSet."""
 
     samples: Sequence[Sample]
-    part_of: Callable[[str], FilePart]
+    part_of: Callable[[str], Part]
     prefix: str  # of the names in `file`
     columns: Mapping[str, str]
     fingerprint: str
@@ -221,68 +228,6 @@ def _text_of(value: Any) -> str:
     return replace_surrogates(
         value if is_text else json.dumps(value, ensure_ascii=False)
     )
-
-
-# --- Tar files
-
-
-def open_tar(path: Path, columns: Mapping[str, str]) -> ImageSet:
-    """Return the images of a tar file. Raises ShardUnreadable."""
-    members, left_out = tar_members(path)
-    listing = Listing(left_out=left_out)
-    for name, part in members.items():
-        listing.add(name, part.head)
-    samples = listing.samples()
-    prefix = f"{path.name}/"
-    size = sum(members[sample.image].size for sample in samples)
-    version = fingerprint(path, read_as=str(columns))
-    images = ImageFiles(samples, members.__getitem__, prefix, columns, version, size)
-    return WithLeftOut(
-        images, [replace(each, name=prefix + each.name) for each in listing.left_out]
-    )
-
-
-def tar_members(path: Path) -> tuple[dict[str, FilePart], list[LeftOut]]:
-    """Return the files in a tar file by name, and those that are left out.
-
-    Raises ShardUnreadable for a tar file that is damaged or cut short.
-    """
-    members: dict[str, FilePart] = {}
-    left_out = []
-    with as_shard_unreadable(path.name), tarfile.open(path, "r:") as tar:
-        while member := tar.next():
-            # Else tarfile keeps them all.
-            tar.members.clear()  # type: ignore[attr-defined]  # not in typeshed
-            if member.isdir() or is_hidden(member.name):
-                continue
-            if not member.isreg() or member.issparse():
-                left_out.append(LeftOut(member.name, NOT_A_FILE))
-                continue
-            if member.name in members:
-                left_out.append(LeftOut(member.name, REPLACED))
-            part = FilePart(path, member.offset_data, member.size)
-            members[member.name] = part
-        end = tar.offset
-    _check_end(path, end)
-    return members, left_out
-
-
-def _check_end(path: Path, end: int) -> None:
-    """Raise ShardUnreadable unless a tar file ends with zeros, from `end` on.
-
-    A header of zeros ends it for tarfile, whatever follows.
-    """
-    with as_shard_unreadable(path.name), path.open("rb") as file:
-        file.seek(end)
-        rest = file.read(MIN_END_BYTES)
-        if len(rest) < MIN_END_BYTES:
-            raise ShardUnreadable(f"{path.name} is cut short.")
-        while rest:
-            if rest.strip(b"\0"):
-                raise ShardUnreadable(
-                    f"{path.name} is damaged: there is more after its end."
-                )
-            rest = file.read(READ_BYTES)
 
 
 # --- Folders

@@ -19,7 +19,7 @@ MAX_COUNTED_BYTES = 2**24  # read in a second or two, within a request
 # Of the image that is read: `file` is where on this server it was, `truncated` whether
 # its end was missing.
 COMPUTED = ("width", "height", "similarity", "md5", "file", "truncated")
-KINDS = "list of images (.tsv, .csv, .parquet), tar file or folder of images"
+KINDS = "list of images (.tsv, .csv, .parquet), tar or zip file, or folder of images"
 
 
 def lists(

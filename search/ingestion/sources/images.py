@@ -1,4 +1,4 @@
-"""Shards of images, embedded while they are read: lists, folders, tars, tables.
+"""Shards of images, embedded while they are read: lists, folders, archives, tables.
 
 While a batch is embedded, the images of the next ones are fetched and decoded. An image
 that cannot be fetched or read is a rejected row with its reason.
@@ -24,8 +24,9 @@ from search.errors import InvalidQuery, ShardUnreadable
 from search.models import Dataset
 from search.removals.takedowns import REJECT_REASON, RemovalList
 
+from .archives import ARCHIVE, open_archive
 from .image_fetch import SourceImage
-from .image_files import TAR, beside, folder_files, list_folder, open_tar
+from .image_files import beside, folder_files, list_folder
 from .image_lists import lists
 from .image_set import ImageSet, LeftOut, Rows, WithLeftOut
 from .image_tables import ImageTable, find_image_tables
@@ -84,8 +85,8 @@ class Images:
     @cached_property
     def _parts(self) -> Shards:
         source, columns = self.dataset.source, self.dataset.columns
-        if tars := find_tables(source, TAR):
-            return _one_each(tars, open_tar, self.dataset)
+        if archives := find_tables(source, ARCHIVE):
+            return _one_each(archives, open_archive, self.dataset)
         if os.path.isdir(source) and (listing := list_folder(Path(source))).images:
             shards = folder_files(Path(source), listing.samples(), columns)
             return _with_left_out(shards, listing.left_out)

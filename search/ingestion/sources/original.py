@@ -1,4 +1,4 @@
-"""The original image of an item, in the folder, tar file or table it came from."""
+"""The original image of an item, in the folder, archive or table it came from."""
 
 import glob
 import hashlib
@@ -13,12 +13,13 @@ from pathlib import Path, PurePosixPath
 from search.errors import CannotFetch, NotAnImage, ShardUnreadable
 from search.images.formats import MAX_BYTES
 
-from .image_files import TAR, FilePart, tar_members
+from .archives import ARCHIVE, archive_members
+from .image_files import FilePart, Part
 from .image_set import shown_name
 from .image_tables import read_cell
 from .tables import PARQUET, find_tables
 
-TARS_IN_MEMORY = 8  # whose members are known
+ARCHIVES_IN_MEMORY = 8  # whose members are known
 # What stands for a byte that is not UTF-8: U+FFFD, and ? in earlier versions, escaped.
 REPLACED = re.compile(r"\ufffd|\[\?\]")
 
@@ -27,7 +28,7 @@ REPLACED = re.compile(r"\ufffd|\[\?\]")
 class Original:
     """Where an image is, by the `file` and `md5` that its import has stored.
 
-    The path is one of the source, and `name` that of a tar file's member, the row of a
+    The path is one of the source, and `name` that of an archive's member, the row of a
     table, or "" for a file.
     """
 
@@ -59,7 +60,7 @@ class Original:
         stat = self.path.stat()
         member = _members(self.path, stat.st_size, stat.st_mtime_ns).get(self.name)
         if member is None:
-            raise NotAnImage("The tar file does not have it any more.")
+            raise NotAnImage("The archive does not have it any more.")
         return member.read(MAX_BYTES)
 
 
@@ -76,7 +77,7 @@ def find_original(
         return Original(whole, "", md5, columns)
     container, _, name = file.partition("/")
     is_row = PARQUET.fullmatch(container) and name.isascii() and name.isdigit()
-    if not (is_row or TAR.fullmatch(container)):
+    if not (is_row or ARCHIVE.fullmatch(container)):
         return None
     # To list a large folder for each image would take long.
     if os.path.isdir(source):
@@ -100,7 +101,7 @@ def _file_of(source: str, file: str) -> Path | None:
     return Path(path) if os.path.isfile(path) else None
 
 
-@lru_cache(TARS_IN_MEMORY)
-def _members(path: Path, _size: int, _mtime_ns: int) -> dict[str, FilePart]:
-    members, _ = tar_members(path)
+@lru_cache(ARCHIVES_IN_MEMORY)
+def _members(path: Path, _size: int, _mtime_ns: int) -> dict[str, Part]:
+    members, _ = archive_members(path)
     return {shown_name(name): part for name, part in members.items()}

@@ -1,4 +1,4 @@
-"""Group the files of a folder or tar file: images, and texts that describe them.
+"""Group the files of a folder or archive: images, and texts that describe them.
 
 A text belongs to the image of the same name, endings apart: 22.05.txt describes
 22.05.jpg, and so does 22.05.jpg.txt. An image without a text of some kind gets those of
