@@ -14,8 +14,8 @@ NEIGHBOURS = (10, 100, 1_000)
 SHARES = tuple(float(f"{10 ** (step / 6):.2g}") for step in range(-24, 1))
 
 # Of the neighbours that a search may miss, a fifth is left to what curves do not know:
-# the rounding of stored vectors, which loses up to 1 % of them (docs/benchmarks.md), and
-# queries that are harder than those measured.
+# the rounding of stored vectors, which loses up to 1 % of them (docs/benchmarks.md),
+# and queries that are harder than those measured.
 MISSED_BY_READING = 0.8
 
 # Vectors (rows, dimension), and the cluster or another number >= 0 of each row.
