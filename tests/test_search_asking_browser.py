@@ -22,6 +22,10 @@ from test_search_browser import (
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True}
 
 
+def open_panel(page: Page) -> None:
+    page.get_by_role("button", name="Filters", exact=True).click()
+
+
 def asked(page: Page) -> str:
     return parameters(page)["q"]
 
@@ -236,21 +240,21 @@ def test_a_part_of_a_picture_is_searched_by_with_keys_and_mouse(page):
 # --- The panel
 
 
-def test_the_panel_stands_beside_the_results_and_stays_folded(page):
+def test_the_panel_opens_beside_the_results_and_stays_open(page):
     page.goto("/?q=a+boat")
     width = page.get_by_label("Width from")
     button = page.get_by_role("button", name="Filters", exact=True)
-    expect(width).to_be_visible()
-    expect(button).to_have_attribute("aria-expanded", "true")
-    panel, grid = page.locator("#panel").bounding_box(), page.locator(".grid").first
-    assert panel["x"] + panel["width"] < grid.bounding_box()["x"]
-    page.get_by_role("button", name="Close the filters").click()
-    expect(width).to_be_hidden()
-    page.reload()
     expect(page.locator(".grid").first).to_be_visible()
     expect(width).to_be_hidden()
     button.click()
     expect(width).to_be_visible()
+    expect(button).to_have_attribute("aria-expanded", "true")
+    panel, grid = page.locator("#panel").bounding_box(), page.locator(".grid").first
+    assert panel["x"] + panel["width"] < grid.bounding_box()["x"]
+    page.reload()
+    expect(width).to_be_visible()
+    page.get_by_role("button", name="Close the filters").click()
+    expect(width).to_be_hidden()
 
 
 def test_on_a_phone_the_panel_is_a_sheet(opened):
@@ -275,6 +279,7 @@ def test_on_a_phone_the_panel_is_a_sheet(opened):
 
 def test_a_filter_of_the_panel_replaces_the_one_in_the_box(page):
     page.goto("/?q=a+boat+width>5+nsfw:any")
+    open_panel(page)
     page.get_by_label("Width from").fill("7")
     page.keyboard.press("Enter")
     expect(page.locator("#q")).to_have_value("a boat nsfw:any")
@@ -287,6 +292,7 @@ def test_a_filter_of_the_panel_replaces_the_one_in_the_box(page):
 
 def test_the_cutoff_is_set_by_its_slider(page):
     page.goto("/?q=a+boat&dedupe=no")
+    open_panel(page)
     slider = page.locator("#cutoff-slider")
     slider.focus()
     page.keyboard.press("End")
@@ -312,6 +318,7 @@ def test_the_cutoff_is_set_by_its_slider(page):
 
 def test_results_are_sorted_on_request(page):
     page.goto("/?q=a+boat")
+    open_panel(page)
     page.get_by_label("Sort").select_option("size")
     expect(page).to_have_url(re.compile("sort=size"))
     expect(page.locator(".summary")).to_contain_text(", largest first")

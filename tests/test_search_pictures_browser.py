@@ -140,16 +140,16 @@ def test_an_answer_to_head_has_no_body(path, live_server_process):
 def test_what_is_opened_after_a_search_becomes_popular(visitor):
     """Said of the items, and of the words as soon as they led to two of them."""
     visit(visitor, "/?q=a+lonely+lighthouse+-car")
-    words = visitor.locator("#results .popularity .words-picked a")
-    expect(words.filter(has_text="a lonely lighthouse")).to_have_count(0)
-    for place in (0, 1, 0):
+    popular = visitor.locator("#results .popular")
+    words = popular.locator(".words-picked a")
+    for place in (0, 1, 2, 3, 4, 0):
         with visitor.expect_response(re.compile("/picked$")) as answer:
             visitor.locator("#results .hit a.picture").nth(place).click()
         assert answer.value.status == 204
         visitor.keyboard.press("Escape")
         expect(visitor.locator("#detail[open]")).to_have_count(0)
     visitor.reload()
-    popular = visitor.locator("#results .popularity")
+    popular.locator("summary").click()
     expect(words.filter(has_text="a lonely lighthouse")).to_have_count(1)
     # Tests before this one may have opened others of these pictures.
     favourites = popular.locator(".favourites a")

@@ -325,7 +325,7 @@ def test_ranges_are_selected_by_shift_and_go_with_escape(results):
 
 def test_a_selection_stays_while_more_arrives_and_is_acted_on_as_a_whole(results):
     results.evaluate(EVENTS, ["mark", "collect"])
-    results.locator(".grid-tools").get_by_role("button", name="Select all").click()
+    results.locator(".toolbar").get_by_role("button", name="Select all").click()
     results.locator(".more").scroll_into_view_if_needed()
     expect(hits(results)).to_have_count(80)
     first = [item(number) for number in ids(results)[:40]]
@@ -528,7 +528,7 @@ def swipe(page: Page, start: int, end: int) -> None:
 
 def test_nobody_is_kept_out_of_the_panel_and_the_selection(page):
     page.goto(SEARCH)
-    page.locator(".grid-tools").get_by_role("button", name="Select all").click()
+    page.locator(".toolbar").get_by_role("button", name="Select all").click()
     hits(page).first.evaluate("hit => { hit.dataset.mark = 'good' }")
     hits(page).nth(1).evaluate("hit => { hit.dataset.mark = 'bad' }")
     assert axe.violations(page, impacts=axe.GRAVE) == []

@@ -47,6 +47,7 @@ def published_keywords(text: str) -> str:
 Kind = Pick.Kind
 # Keywords that users typed are published once they have led to as many picks.
 MIN_PICKS = 2
+MIN_POPULAR = 5  # picks of the results of a search, to call some of them popular
 MAX_AT_ONCE = 1_000
 WRITE_BATCH = 200
 

@@ -137,12 +137,16 @@ def has_unrated(hits: Sequence[Hit]) -> bool:
 
 @register.simple_tag
 def popularity_url(dataset: Dataset, hits: Sequence[Hit] | Hit | str) -> str:
-    """Return the URL of a note on how often items were picked; "" if none ever was."""
+    """Return the URL of a note on how often items were picked.
+
+    "" if the item never was, or the hits together fewer than MIN_POPULAR times.
+    """
     if not hits or isinstance(hits, str):
         return ""
     shown = [hits] if isinstance(hits, Hit) else hits
     ids = [hit.id for hit in shown][:MAX_IDS]
-    if not popularity.is_known(dataset, ids):
+    picks = sum(popularity.counts(dataset, ids).values())
+    if picks < (1 if isinstance(hits, Hit) else popularity.MIN_POPULAR):
         return ""
     params = {"dataset": dataset.slug, "ids": ",".join(map(str, ids))}
     return f"{reverse('popularity')}?{urlencode(params, safe=',')}"

@@ -15,7 +15,7 @@ const wide = matchMedia('(min-width: 1121px)')
 
 const isBeside = () => wide.matches && !find('#results.start:not(.htmx-request)')
 const isSheet = () => Boolean(panel?.matches(':modal'))
-const isFolded = () => document.cookie.split('; ').includes('panel=folded')
+const isFolded = () => !document.cookie.split('; ').includes('panel=open')
 
 function fold (folded) {
   const until = `max-age=${COOKIE_DAYS * 24 * 3600}; path=/; SameSite=Lax`

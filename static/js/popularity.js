@@ -20,6 +20,7 @@ listen('opened', ({ dataset, id }) => {
 
 async function showCounts () {
   for (const element of findAll('.popularity[data-from]')) {
+    if (element.matches('.popular:not([open]) > *')) continue
     const address = element.dataset.from
     element.removeAttribute('data-from')
     try {
@@ -36,6 +37,9 @@ async function showCounts () {
 listen('settled', showCounts)
 listen('opened', showCounts)
 showCounts()
+document.addEventListener('toggle', ({ target }) => {
+  if (target.matches?.('.popular')) showCounts()
+}, true)
 
 // A favourite that is among the results opens in the panel.
 document.addEventListener('click', (event) => {

@@ -17,7 +17,7 @@ function markBroken (image) {
 function countBroken () {
   const count = findAll('main .hit .broken').length
   const text = count === 1 ? '1 image couldn’t be loaded' : `${count} images couldn’t be loaded`
-  for (const notice of findAll('.grid-tools .gone')) {
+  for (const notice of findAll('.gone')) {
     notice.textContent = count ? text : ''
   }
 }
