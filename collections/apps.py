@@ -9,6 +9,7 @@ class CollectionsConfig(AppConfig):
     def ready(self) -> None:
         from search.query.concepts import set_lookup
 
+        from . import dataset_signals  # noqa: F401
         from .account import signals  # noqa: F401
         from .concept_lookup import find
         from .export import signals as export_signals  # noqa: F401

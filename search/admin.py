@@ -18,7 +18,7 @@ from django.utils.html import format_html
 from django.utils.translation import ngettext
 
 from .errors import SearchError
-from .ingestion import control, tasks, validation
+from .ingestion import control, deletion, tasks, validation
 from .ingestion.setup import creation
 from .models import Dataset, Removal, Shard
 from .removals import files
@@ -193,16 +193,18 @@ class DatasetAdmin(admin.ModelAdmin):
         change: bool,
     ) -> None:
         # Workers write to the row meanwhile, such as the mean of its vectors.
+        if not change:
+            creation.name_tables(dataset)
         dataset.save(update_fields=form.changed_data if change else None)
 
     def delete_model(self, request: HttpRequest, dataset: Dataset) -> None:
-        control.drop_dataset(dataset)
+        deletion.delete(dataset)
 
     def delete_queryset(
         self, request: HttpRequest, datasets: QuerySet[Dataset]
     ) -> None:
         for dataset in datasets:
-            control.drop_dataset(dataset)
+            deletion.delete(dataset)
 
 
 @admin.register(Shard)

@@ -35,7 +35,13 @@ urlpatterns = [
             ]
         ),
     ),
+    path(
+        "datasets/deleted/<int:number>/restore",
+        datasets_views.restore,
+        name="dataset-restore",
+    ),
     path("d/<slug:slug>/", dataset_views.dataset, name="dataset"),
+    path("d/<slug:slug>/delete", datasets_views.delete, name="dataset-delete"),
     path("d/<slug:slug>/<int:item_id>", item_views.item, name="item"),
     path("d/<slug:slug>/<int:item_id>/picked", record_pick, name="picked"),
     path("popularity", popularity_page, name="popularity"),

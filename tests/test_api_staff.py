@@ -154,9 +154,13 @@ def test_a_dataset_comes_in_is_searched_and_goes_by_the_api_alone(ask, folder, s
     status, told = ask("delete", TINY)
     assert (status, list(told)) == (400, ["sure"])
     status, told = ask("delete", f"{TINY}?sure=other")
-    assert told == {"sure": ["Write sure=tiny to drop the dataset and its 40 items."]}
+    assert told == {"sure": ["Write sure=tiny to delete the dataset with 40 images."]}
     assert ask("delete", f"{TINY}?sure=tiny") == (204, None)
     assert ask("get", TINY)[0] == 404
+    (kept,) = ask("get", "/api/deleted-datasets/")[1]
+    assert (kept["slug"], kept["items"]) == ("tiny", 40)
+    assert ask("delete", f"/api/deleted-datasets/{kept['number']}/") == (204, None)
+    assert ask("get", "/api/deleted-datasets/") == (200, [])
     assert not engine.rows("SHOW TABLES LIKE 'item_tiny%'")
 
 

@@ -427,11 +427,21 @@ def test_shards_are_steered(tiny, broker):
 def test_a_dataset_is_dropped_with_its_table(tiny, monkeypatch):
     import_all(tiny)
     assert refused("dataset", "drop", "tiny") == (
-        "The dataset Tiny, 120 items: add --yes to drop it."
+        "The dataset Tiny with 120 images: add --yes to delete it."
     )
     monkeypatch.setattr(sys, "stdin", Terminal())
     monkeypatch.setattr("builtins.input", lambda question: "n")
-    assert refused("dataset", "drop", "tiny") == "Nothing was dropped."
+    assert refused("dataset", "drop", "tiny") == "Nothing was deleted."
     monkeypatch.setattr("builtins.input", lambda question: "y")
-    assert manage("dataset", "drop", "tiny") == "Dropped: The dataset Tiny.\n"
-    assert not Dataset.objects.exclude(slug="postcards").exists()
+    assert manage("dataset", "delete", "tiny") == (
+        "Deleted: Tiny. For 24 hours, `manage.py dataset restore tiny` undoes that.\n"
+    )
+    assert "tiny  120 items" in manage("dataset", "deleted")
+    assert manage("dataset", "restore", "tiny") == "Restored: Tiny (tiny).\n"
+    table = tiny.item_table.name
+    assert client.rows(f"SELECT count() AS n FROM {table}") == [{"n": 120}]
+    assert manage("dataset", "delete", "tiny", "--for-good") == (
+        "Deleted for good: Tiny.\n"
+    )
+    assert not client.rows(f"SHOW TABLES LIKE '{table}%'")
+    assert not Dataset.everything.exclude(slug="postcards").exists()

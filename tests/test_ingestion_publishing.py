@@ -9,6 +9,7 @@ import pytest
 from django.utils import timezone
 from support.tiny_shards import (
     arriving_table,
+    drop_for_good,
     drop_tables,
     ids_of,
     import_all,
@@ -440,7 +441,7 @@ def test_a_dataset_dropped_during_publication_is_gone(tiny, at_step):
     for key in queue(tiny):
         shard_run.ingest(key)
     table = tiny.item_table
-    at_step("build_indexes", lambda: control.drop_dataset(tiny))
+    at_step("build_indexes", lambda: drop_for_good(tiny))
     doomed = type(tiny).objects.get(pk=tiny.pk)
     with suppress(SearchUnavailable):
         assert not publishing.publish(doomed, 0)

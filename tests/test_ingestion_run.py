@@ -13,6 +13,7 @@ from kombu.exceptions import OperationalError
 from kombu.transport.virtual import Channel
 from support.tiny_shards import (
     arriving_table,
+    drop_for_good,
     drop_tables,
     ids_of,
     import_all,
@@ -494,7 +495,7 @@ def test_cancelling_a_run_leaves_what_was_before(tiny, tmp_path, at_batch, befor
 def test_a_dataset_dropped_while_it_is_brought_in_is_gone(tiny, at_batch):
     (key,) = queue(tiny)
     table = tiny.item_table
-    at_batch(16, lambda: control.drop_dataset(Dataset.objects.get(slug="tiny")))
+    at_batch(16, lambda: drop_for_good(Dataset.objects.get(slug="tiny")))
     assert not shard_run.ingest(key)
     assert not Dataset.objects.filter(slug="tiny").exists()
     schema.create(table.arriving(0, 1))  # by a run that noticed late

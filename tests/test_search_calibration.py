@@ -13,7 +13,13 @@ import pytest
 from django.core.management import call_command
 from django.utils import timezone
 from support.html_page import Page
-from support.tiny_shards import drop_tables, import_all, publish, tiny_dataset
+from support.tiny_shards import (
+    drop_for_good,
+    drop_tables,
+    import_all,
+    publish,
+    tiny_dataset,
+)
 
 from search.clickhouse import centroids, lookup
 from search.clickhouse import client as engine
@@ -365,7 +371,7 @@ def test_what_fails_often_waits_for_the_next_publication(listed, monkeypatch):
 
 def test_a_dataset_that_is_dropped_meanwhile_stays_dropped(listed):
     def drop_meanwhile(dataset):
-        control.drop_dataset(Dataset.objects.get(pk=dataset.pk))
+        drop_for_good(Dataset.objects.get(pk=dataset.pk))
         return curves()
 
     with patch.object(calibration, "_measure", drop_meanwhile):

@@ -16,6 +16,7 @@ from django.test import override_settings
 from support import searching
 from support.production import started_server
 from support.tiny_shards import (
+    drop_for_good,
     drop_tables,
     import_all,
     publish,
@@ -190,7 +191,7 @@ def test_a_removal_reaches_both_and_a_shard_dropped_leaves_its_engine(source, tw
     publish(changed)
     assert rows_at(two[0], "item_changed") == {0: ROWS, 2: ROWS, 4: ROWS}
     assert rows_at(two[1], "item_changed") == {1: ROWS}
-    control.drop_dataset(changed)
+    drop_for_good(changed)
     for url in two:
         with cluster.on_node(url):
             assert client.rows("SHOW TABLES LIKE 'item_changed%'") == []
@@ -222,7 +223,7 @@ def test_clusters_lie_on_the_engine_of_their_partition(source, two, monkeypatch)
     with cluster.on_node(two[1]):
         hidden = client.rows("SELECT id FROM item_parted_TEXT WHERE deleted")
     assert hidden == [{"id": id_of(302)}]
-    control.drop_dataset(dataset)
+    drop_for_good(dataset)
     for url in two:
         with cluster.on_node(url):
             assert client.rows("SHOW TABLES LIKE 'item_parted%'") == []

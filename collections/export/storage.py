@@ -88,13 +88,14 @@ def _delete(folder: Path) -> None:
 def manifest_of(export: Export) -> dict[str, Any] | None:
     """Return the manifest of an export that its owner may download.
 
-    None before it is done, and of datasets that the owner must not see any more.
+    None before it is done, and of datasets that the owner must not see any more, or
+    that are deleted.
     """
     if export.state != Export.State.DONE:
         return None
-    slugs = [dataset["slug"] for dataset in export.manifest.get("datasets", [])]
-    hidden = Dataset.objects.hidden_from(export.owner).filter(slug__in=slugs)
-    return None if hidden.exists() else export.manifest
+    slugs = {dataset["slug"] for dataset in export.manifest.get("datasets", [])}
+    visible = Dataset.objects.visible_to(export.owner).filter(slug__in=slugs)
+    return export.manifest if visible.count() == len(slugs) else None
 
 
 def listed(export: Export) -> list[dict[str, Any]]:

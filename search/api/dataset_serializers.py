@@ -28,7 +28,7 @@ from rest_framework.serializers import (
 from search.clickhouse.schema import VECTOR_COLUMNS
 from search.clustering.curves import Curve
 from search.evaluation.calibration import PICTURES, WORDS, fields_of
-from search.ingestion import validation
+from search.ingestion import deletion, validation
 from search.ingestion.setup import creation
 from search.ingestion.sources.tables import NAMES
 from search.models import Dataset, Evaluation, Training
@@ -168,6 +168,8 @@ class SettingsSerializer(StrictSerializer, serializers.ModelSerializer):
             self._look(dataset, SETTINGS if dataset.pk else given)
         # Workers write to the row meanwhile, such as the mean of its vectors.
         changed = given.keys() - {*fixed} if dataset.pk else None
+        if not dataset.pk:
+            creation.name_tables(dataset)
         try:
             with transaction.atomic():
                 dataset.save(update_fields=changed)
@@ -428,3 +430,38 @@ class StaffDatasetSerializer(DatasetSerializer):
 
     def compute_settings(self, dataset: Dataset) -> Dataset:
         return dataset
+
+
+class DeletionSerializer(ResponseSerializer):
+    """What would go with a dataset."""
+
+    # The instance is a dataset.
+
+    slug = CharField()
+    title = CharField()
+    goes = ListField(
+        child=CharField(), help_text="Such as “1,200 images” and “3 saved searches”."
+    )
+    undone_for = CharField(help_text="For how long it can be restored.")
+
+    def compute_goes(self, dataset: Dataset) -> list[str]:
+        return deletion.consequences(dataset)
+
+    def compute_undone_for(self, dataset: Dataset) -> str:
+        return deletion.UNDONE_FOR
+
+
+class DeletedDatasetSerializer(ResponseSerializer):
+    """A deleted dataset."""
+
+    # The instance is a dataset.
+
+    number = IntegerField(source="pk", help_text="For the address that restores it.")
+    slug = CharField(source="deleted_slug", help_text="That it had.")
+    title = CharField()
+    items = count_field()
+    deleted_at = DateTimeField()
+    restorable_until = DateTimeField()
+
+    def compute_items(self, dataset: Dataset) -> int:
+        return dataset.item_count()

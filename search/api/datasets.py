@@ -9,9 +9,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from search.clickhouse import client
 from search.errors import NotFound
-from search.ingestion import control
+from search.ingestion import deletion
 from search.models import Dataset, Viewer
 from search.retrieval import service
 
@@ -19,13 +18,15 @@ from .dataset_serializers import (
     NEW_DATASET,
     DatasetSerializer,
     DatasetsParameters,
+    DeletedDatasetSerializer,
+    DeletionSerializer,
     DropParameters,
     SettingsSerializer,
     StaffDatasetSerializer,
 )
 from .errors import ERROR_RESPONSE
 from .fields import validated
-from .permissions import FOR_STAFF, StaffWrites, has_staff_permission
+from .permissions import FOR_STAFF, StaffDeletes, StaffWrites, has_staff_permission
 
 
 class Datasets(APIView):
@@ -111,21 +112,78 @@ class DatasetDetail(APIView):
         responses={204: None},
     )
     def delete(self, request: Request, slug: str) -> Response:
-        """Drop a dataset with all its items.
+        """Delete a dataset with all its items; for 24 hours it can be restored.
 
-        To prevent accidents, `sure` repeats its slug.
+        To prevent accidents, `sure` repeats its slug. What goes with it is listed at
+        `/api/datasets/{slug}/deletion/`.
         """
         dataset = Dataset.for_slug(slug, request.user)
         given = validated(DropParameters, request.query_params.dict())
         if given["sure"] != slug:
-            sentence = (
-                f"Write sure={slug} to drop the dataset and its "
-                f"{dataset.item_count():,} items."
-            )
+            goes = ", ".join(deletion.consequences(dataset)) or "no images"
+            sentence = f"Write sure={slug} to delete the dataset with {goes}."
             raise ValidationError({"sure": [sentence]})
-        client.ping()  # before anything is dropped
-        control.drop_dataset(dataset)
+        deletion.delete(dataset)
         return Response(status=204)
+
+
+class DatasetDeletion(APIView):
+    permission_classes = [*APIView.permission_classes, StaffDeletes]
+    throttle_scope = "item"
+
+    @extend_schema(
+        operation_id="dataset_deletion", tags=["staff"], responses=DeletionSerializer
+    )
+    def get(self, request: Request, slug: str) -> Response:
+        """Show what would go with a dataset if it were deleted."""
+        dataset = Dataset.for_slug(slug, request.user)
+        return Response(DeletionSerializer(dataset).data)
+
+
+class DeletedDatasets(APIView):
+    permission_classes = [*APIView.permission_classes, StaffDeletes]
+    throttle_scope = "item"
+
+    @extend_schema(
+        operation_id="deleted_datasets_list",
+        tags=["staff"],
+        responses=DeletedDatasetSerializer(many=True),
+    )
+    def get(self, request: Request) -> Response:
+        """List the deleted datasets that can be restored."""
+        return Response(DeletedDatasetSerializer(deletion.deleted(), many=True).data)
+
+
+class DeletedDataset(APIView):
+    permission_classes = [*APIView.permission_classes, StaffDeletes]
+    throttle_scope = "item"
+
+    @extend_schema(
+        operation_id="deleted_dataset_destroy", tags=["staff"], responses={204: None}
+    )
+    def delete(self, request: Request, number: int) -> Response:
+        """Drop a deleted dataset for good, before its 24 hours are over."""
+        deletion.purge(deletion.find_deleted(number))
+        return Response(status=204)
+
+
+class RestoredDataset(APIView):
+    permission_classes = [*APIView.permission_classes, StaffDeletes]
+    throttle_scope = "item"
+
+    @extend_schema(
+        operation_id="deleted_dataset_restore",
+        tags=["staff"],
+        request=None,
+        responses=StaffDatasetSerializer,
+    )
+    def post(self, request: Request, number: int) -> Response:
+        """Restore a deleted dataset; its import continues.
+
+        If another dataset has its slug by now, it gets a free one.
+        """
+        restored = deletion.restore(deletion.find_deleted(number))
+        return Response(StaffDatasetSerializer(restored).data)
 
 
 def _locked(slug: str, user: Viewer) -> Dataset:

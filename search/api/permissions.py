@@ -32,3 +32,12 @@ class StaffOnly(BasePermission):
 
     def has_permission(self, request: Request, view: Any) -> bool:
         return has_staff_permission(request.user, "change")
+
+
+class StaffDeletes(BasePermission):
+    """Allow only staff to see what a deletion takes, and to undo it."""
+
+    message = FOR_STAFF.format("delete")
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        return has_staff_permission(request.user, "delete")

@@ -18,6 +18,26 @@ urlpatterns = [
         name="api-dataset",
     ),
     path(
+        "datasets/<slug:slug>/deletion/",
+        datasets.DatasetDeletion.as_view(),
+        name="api-deletion",
+    ),
+    path(
+        "deleted-datasets/",
+        datasets.DeletedDatasets.as_view(),
+        name="api-deleted-datasets",
+    ),
+    path(
+        "deleted-datasets/<int:number>/",
+        datasets.DeletedDataset.as_view(),
+        name="api-deleted-dataset",
+    ),
+    path(
+        "deleted-datasets/<int:number>/restore/",
+        datasets.RestoredDataset.as_view(),
+        name="api-restore",
+    ),
+    path(
         "datasets/<slug:slug>/progress/",
         shards.Progress.as_view(),
         name="api-progress",

@@ -1,11 +1,14 @@
 """Look up items by id, on the nodes that have them, or by URL."""
 
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
-from . import client, cluster
+from search.errors import NotFound
+
+from . import client, cluster, schema
 from .filters import NOT_REMOVED
 from .queries import to_hex
 from .schema import VECTOR_COLUMNS, ItemTable
@@ -61,6 +64,23 @@ def image_source(table: ItemTable, item_id: int) -> dict[str, Any] | None:
             max_threads=1,
         )
     return rows[0] if rows else None
+
+
+def image_sources(table: ItemTable, after: int, count: int) -> list[dict[str, Any]]:
+    """Return id, url and md5 of the first `count` items behind an id, by their ids.
+
+    None if there is no table. Items that are removed are included.
+    """
+    sql = (
+        f"SELECT id, url, lower(metadata['md5']) AS md5 FROM {table.name} "
+        f"WHERE id > {{after:Int64}} ORDER BY id LIMIT {count:d}"
+    )
+    try:
+        found = schema.read_table(table, lambda: client.rows(sql, {"after": after}))
+    except NotFound:
+        return []
+    rows = sorted((row for rows in found for row in rows), key=itemgetter("id"))
+    return rows[:count]
 
 
 def id_by_url(table: ItemTable, urls: list[str]) -> int | None:

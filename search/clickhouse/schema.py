@@ -63,7 +63,7 @@ HYPHEN = "X"  # of a slug, in the names of its tables
 class ItemTable:
     """A table of items, with the properties of its dataset that determine it."""
 
-    slug: str
+    slug: str  # the `table_slug` of the dataset
     dimension: int
     metric: str = "cosineDistance"
     index_connections: int = 32
@@ -256,6 +256,11 @@ def _indexes_of(table: ItemTable) -> set[str]:
         {"table": table.name},
     )
     return {row["name"] for row in rows}
+
+
+def exists(table: ItemTable) -> bool:
+    """Return whether a node has the table. Raises SearchUnavailable."""
+    return any(read_table(table, lambda: _columns_of(table)))
 
 
 def drop(table: ItemTable) -> None:

@@ -197,13 +197,3 @@ def reindex(dataset: Dataset, keep_graph: bool = False) -> int:
     publishing.finish_reindex(dataset)  # if there is nothing to do
     tasks.enqueue_due_partitions(dataset)
     return undone.count()
-
-
-def drop_dataset(dataset: Dataset) -> None:
-    """Drop a dataset with all its tables; runs in progress lose their leases."""
-    table = dataset.item_table
-    dataset.shards.update(state=State.PENDING, lease_until=None, rows_visible=0)
-    dataset.delete()
-    schema.drop(table)
-    for name in writer.side_tables(table):
-        writer.drop_side_table(name)

@@ -54,7 +54,8 @@ def ingest(shard_pk: int) -> bool:
 class ShardRun(Run):
     """One attempt at one shard."""
 
-    rows = Shard.objects.select_related("dataset")
+    # Those of deleted datasets wait: they may be restored.
+    rows = Shard.objects.filter(dataset__deleted_at=None).select_related("dataset")
     running = State.INGESTING
     permanent = (ShardUnreadable, UnknownModel)
     # NotFound: the table was dropped during the run, which has lost its lease, too.

@@ -10,7 +10,7 @@ from search.jobs import broker
 from search.jobs.leases import database_errors
 from search.models import CalibrationRun, Dataset, Partition, Shard, Training
 
-from . import tasks
+from . import deletion, tasks
 from .control import UNPUBLISHED
 from .shard_run import ShardRun
 
@@ -38,6 +38,7 @@ def recover() -> int:
         if broker.queue_is_empty(tasks.publish):
             sent += sum(map(tasks.enqueue_due_partitions, Dataset.objects.all()))
             sent += sum(map(tasks.enqueue_due_calibration, Dataset.objects.all()))
+        deletion.purge_due()
         drop_orphan_tables()
         return sent
 

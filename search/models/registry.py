@@ -2,7 +2,8 @@
 
 import re
 import time
-from typing import ClassVar
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.core.validators import (
@@ -22,12 +23,15 @@ from search.query.model import FIELDS
 from search.query.ratings import SAFE, UNSAFE
 
 from .ledger import Shard
-from .visibility import DatasetQuerySet, Viewer
+from .visibility import DatasetManager, DatasetQuerySet, Viewer
 
 SLUG = r"\A[a-z0-9][a-z0-9_-]*\Z"
 TERMS_OF_SLUG = (
     "A slug has small letters, digits, - and _, and starts with a letter or a digit."
 )
+
+
+KEPT = timedelta(hours=24)  # for which a deleted dataset can be restored
 
 
 def own_field(model: type[models.Model], name: str) -> models.Field:
@@ -232,9 +236,17 @@ class Dataset(models.Model):
     calibration = models.JSONField(default=dict, editable=False)
     # Whether all rows have their words; if not, `dataset reindex` fills them.
     words_indexed = models.BooleanField(default=True, editable=False)
+    # In the names of its tables. The slug may become another dataset's, this never.
+    table_slug = models.CharField(
+        max_length=60, unique=True, blank=True, editable=False
+    )
     created_at = models.DateTimeField(auto_now_add=True)
+    # Of a dataset that may be restored; its slug is `deleted_slug` then.
+    deleted_at = models.DateTimeField(null=True, db_index=True, editable=False)
+    deleted_slug = models.CharField(max_length=40, blank=True, editable=False)
 
-    objects = DatasetQuerySet.as_manager()
+    objects = DatasetManager()
+    everything = DatasetQuerySet.as_manager()  # with those that are deleted
 
     class Meta:
         ordering = ["created_at", "pk"]
@@ -242,8 +254,26 @@ class Dataset(models.Model):
     def __str__(self) -> str:
         return self.title
 
+    def save(self, *args: Any, **options: Any) -> None:
+        """Store the dataset; a new one gets tables that no other has or had."""
+        if not self.table_slug:
+            self.choose_tables()
+        super().save(*args, **options)
+
     def get_absolute_url(self) -> str:
         return reverse("dataset", args=[self.slug])
+
+    def choose_tables(self, *, is_taken: bool = False) -> None:
+        """Name the tables after the slug, with a number where that `is_taken`."""
+        self.table_slug = self.slug
+        others = Dataset.everything.exclude(pk=self.pk)
+        if is_taken or others.filter(table_slug=self.slug).exists():
+            self.table_slug = f"{self.slug}_{first_revision():x}"
+
+    @property
+    def restorable_until(self) -> datetime | None:
+        """When a deleted dataset is dropped for good."""
+        return self.deleted_at and self.deleted_at + KEPT
 
     @classmethod
     def is_valid_slug(cls, slug: str) -> bool:
@@ -269,7 +299,7 @@ class Dataset(models.Model):
         """The ClickHouse table of the dataset's items."""
         clustered = self.index == self.Index.CLUSTERS
         return ItemTable(
-            slug=self.slug,
+            slug=self.table_slug or self.slug,
             dimension=self.dimension,
             metric=self.metric,
             index_connections=self.index_connections,

@@ -27,6 +27,14 @@ class DatasetQuerySet(models.QuerySet["Dataset"]):
     user may not see does not exist for that user.
     """
 
+    def alive(self) -> Self:
+        """Return the datasets that are not deleted: `Dataset.objects` has only these.
+
+        Deleted ones are in `Dataset.everything`, under a slug that no address can have,
+        until the sweeper drops them.
+        """
+        return self.filter(deleted_at=None)
+
     def visible_to(self, user: Viewer) -> Self:
         """Return the datasets that a user may see: staff all of them."""
         visibility = self.model.Visibility
@@ -42,9 +50,10 @@ class DatasetQuerySet(models.QuerySet["Dataset"]):
             )
         return self.filter(allowed)
 
-    def hidden_from(self, user: Viewer) -> Self:
-        """Return the datasets that a user may not see."""
-        return self.exclude(pk__in=self.model.objects.visible_to(user).values("pk"))
+    def hidden_from(self, user: Viewer) -> "DatasetQuerySet":
+        """Return the datasets that a user may not see, with those that are deleted."""
+        visible = self.model.objects.visible_to(user).values("pk")
+        return self.model.everything.exclude(pk__in=visible)
 
     def whole_ratings(self) -> dict[str, str]:
         """Return the ratings of the datasets that have one as a whole, by slug."""
@@ -53,3 +62,10 @@ class DatasetQuerySet(models.QuerySet["Dataset"]):
             slug: self.model.RATINGS[safety]
             for slug, safety in rated.values_list("slug", "safety")
         }
+
+
+class DatasetManager(models.Manager.from_queryset(DatasetQuerySet)):  # type: ignore[misc]
+    """The datasets that are not deleted."""
+
+    def get_queryset(self) -> DatasetQuerySet:
+        return super().get_queryset().alive()

@@ -72,7 +72,9 @@ class ThumbnailSource:
 def thumbnail_source(slug: str, item_id: int) -> ThumbnailSource:
     """Return an item's source, cached for SOURCE_CACHE_S; raises NotFound."""
     period = int(time.monotonic() / SOURCE_CACHE_S)
-    source = _lookup_source(slug, check_item_id(item_id), period)
+    # Cached by the dataset, not by its slug, which was another one's a moment ago.
+    dataset = Dataset.for_slug(slug, SYSTEM)
+    source = _lookup_source(dataset, check_item_id(item_id), period)
     if source is None:
         raise item_not_found(item_id)
     return source
@@ -91,8 +93,9 @@ def check(source: ThumbnailSource) -> None:
 
 
 @lru_cache(SOURCE_CACHE_SIZE)
-def _lookup_source(slug: str, item_id: int, _period: int) -> ThumbnailSource | None:
-    dataset = Dataset.for_slug(slug, SYSTEM)
+def _lookup_source(
+    dataset: Dataset, item_id: int, _period: int
+) -> ThumbnailSource | None:
     row = lookup.image_source(dataset.item_table, item_id)
     if row is None:
         return None
@@ -128,6 +131,8 @@ DRAW_WAIT_S = 20
 FETCH_WAIT_S = 3.0
 SLOT_WAIT_S = 0.5
 PERMANENT_S = 24 * 3600
+MAX_FORGOTTEN = 1_000_000  # rows
+FORGOTTEN_AT_ONCE = 10_000
 TEMPORARY_S = 600
 
 logger = logging.getLogger(__name__)
@@ -166,6 +171,23 @@ def thumbnail(
         raise NoImage(*error)
     before_creating()
     return _wait_for_sizes(source, cache, key)[size]
+
+
+def forget(dataset: Dataset) -> None:
+    """Delete the stored thumbnails of a dataset that is dropped.
+
+    Those of datasets of more than MAX_FORGOTTEN rows go as the least recently used do.
+    Other datasets of the same images make theirs again. Raises SearchUnavailable.
+    """
+    cache, after, left = store(), -1, MAX_FORGOTTEN
+    while left > 0:
+        rows = lookup.image_sources(dataset.item_table, after, FORGOTTEN_AT_ONCE)
+        if not rows:
+            return
+        for row in rows:
+            cache.delete(md5_key(row["md5"]))
+            cache.delete(storage_key(trim(row["url"])))
+        after, left = rows[-1]["id"], left - len(rows)
 
 
 def storage_key(url: str) -> str:

@@ -1,23 +1,25 @@
-"""The page of all datasets: what each is, and for staff how its import stands."""
+"""The page of all datasets, for staff with their imports; deleting and restoring."""
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.contrib import messages
 from django.db.models import Sum
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
-from django.views.decorators.http import require_safe
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
 
 from search import cache
-from search.errors import SearchError
+from search.errors import NotFound, SearchError
+from search.ingestion import deletion
 from search.ingestion.status import Status, status_of
 from search.models import SYSTEM, Dataset, Shard
 from search.retrieval import service
 from search.retrieval.items import Hit
 
-from .staff import may
+from .staff import may, may_delete
 
 SAMPLES = 4
 SAMPLES_S = 600  # for which the same images are shown
@@ -47,9 +49,44 @@ def datasets(request: HttpRequest) -> HttpResponse:
     page = {
         "cards": [_card(each, is_staff) for each in counted],
         "may_add": may(request.user, "add", "change"),
+        "deleted": deletion.deleted() if may(request.user, "delete") else [],
         "is_staff": is_staff,
     }
     return render(request, "search/datasets.html", page)
+
+
+@may_delete
+def delete(request: HttpRequest, slug: str) -> HttpResponse:
+    """Delete a dataset whose slug was typed; before, show what goes with it."""
+    dataset = Dataset.for_slug(slug, request.user)
+    typed = request.POST.get("sure", "").strip()
+    if request.method == "POST" and typed == slug:
+        deletion.delete(dataset)
+        messages.success(
+            request, f"{dataset} is deleted. It can be restored from the list below."
+        )
+        return redirect("datasets")
+    context = {
+        "dataset": dataset,
+        "goes": deletion.consequences(dataset),
+        "undone_for": deletion.UNDONE_FOR,
+        "typed": typed,
+        "is_wrong": request.method == "POST",
+    }
+    return render(request, "search/dataset_delete.html", context)
+
+
+@require_POST
+@may_delete
+def restore(request: HttpRequest, number: int) -> HttpResponse:
+    """Undo the deletion of a dataset."""
+    try:
+        restored = deletion.restore(deletion.find_deleted(number))
+    except NotFound as error:
+        messages.error(request, error.message)
+        return redirect("datasets")
+    messages.success(request, f"{restored} is restored.")
+    return redirect(restored)
 
 
 def _card(dataset: Any, is_staff: bool) -> Card:

@@ -50,7 +50,8 @@ def _shards() -> Iterable[GaugeMetricFamily]:
     rows = GaugeMetricFamily(
         "laionweb_rows", "Rows of them that are in.", labels=["dataset", "state"]
     )
-    found = Shard.objects.values_list("dataset__slug", "state").order_by()
+    alive = Shard.objects.filter(dataset__deleted_at=None)
+    found = alive.values_list("dataset__slug", "state").order_by()
     for slug, state, count, done in found.annotate(Count("pk"), Sum("rows_done")):
         shards.add_metric([slug, state], count)
         rows.add_metric([slug, state], done)

@@ -39,3 +39,17 @@ def for_staff_who_add(view: View) -> View:
         return view(request, **kwargs)
 
     return wrapped
+
+
+def may_delete(view: View) -> View:
+    """Redirect anonymous users to the login; answer 404 without the permission."""
+
+    @wraps(view)
+    def wrapped(request: HtmxRequest, **kwargs: Any) -> HttpResponseBase:
+        if not request.user.is_authenticated:
+            return login_redirect(request, reverse("datasets"))
+        if not may(request.user, "delete"):
+            raise Http404
+        return view(request, **kwargs)
+
+    return wrapped

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from search.clickhouse import client, queries, schema, writer
-from search.ingestion import control, publishing, shard_run
+from search.ingestion import control, deletion, publishing, shard_run
 from search.models import Dataset, Shard
 
 DIMENSION = 8
@@ -77,6 +77,12 @@ def drop_tables(dataset: Dataset) -> None:
     schema.drop(table)
     for name in writer.side_tables(table):
         writer.drop_side_table(name)
+
+
+def drop_for_good(dataset: Dataset) -> None:
+    """Delete a dataset, and drop it as the sweeper does a day later."""
+    deletion.delete(dataset)
+    deletion.purge(deletion.find_deleted(dataset.pk))
 
 
 def queue(dataset: Dataset) -> list[int]:

@@ -8,7 +8,7 @@ from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
 from search.clickhouse import client, schema
-from search.errors import InvalidQuery, SearchError, UnknownModel
+from search.errors import InvalidQuery, SearchError, SearchUnavailable, UnknownModel
 from search.ingestion import control, validation
 from search.models import Dataset, Training
 from search.models.registry import own_field
@@ -125,12 +125,27 @@ def _set_dimension(
 
 def create(dataset: Dataset) -> Dataset:
     """Store a checked dataset. Raises Refused if its slug was taken meanwhile."""
+    name_tables(dataset)
     try:
         with transaction.atomic():
             dataset.save()
     except IntegrityError as error:
         raise Refused({"slug": SLUG_TAKEN}) from error
     return dataset
+
+
+def name_tables(dataset: Dataset) -> None:
+    """Name the tables of a new dataset as none in the engine is named.
+
+    There may be one that no ledger knows, as from before a backup was restored.
+    """
+    dataset.choose_tables()
+    try:
+        is_taken = schema.exists(dataset.item_table)
+    except SearchUnavailable:
+        is_taken = True
+    if is_taken:
+        dataset.choose_tables(is_taken=True)
 
 
 def create_and_start(dataset: Dataset) -> int:

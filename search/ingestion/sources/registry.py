@@ -29,7 +29,7 @@ def source_of(dataset: Dataset, progress: Progress = no_progress) -> Source:
         return ParquetVectors(dataset.source, dataset.columns)
     if not dataset.source.startswith(("http://", "https://")):
         return LaionFolder(dataset.source, dataset.columns)
-    folder = settings.VAR_DIR / "fetched" / dataset.slug
+    folder = settings.VAR_DIR / "fetched" / dataset.item_table.slug
     sums = folder / CHECKSUMS
     return LaionUrl(
         base=dataset.source,

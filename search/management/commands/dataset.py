@@ -9,10 +9,11 @@ from django.contrib.auth.models import Group, User
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import transaction
 from django.db.models import IntegerField, Model, QuerySet
+from django.utils.timezone import localtime
 
 from search.clickhouse import client
 from search.evaluation import calibration
-from search.ingestion import control, validation
+from search.ingestion import control, deletion, validation
 from search.ingestion.control import shards_of
 from search.ingestion.progress import ImportProgress, index_work, spans
 from search.ingestion.setup import creation
@@ -35,6 +36,7 @@ ACTIONS = {
     "retry": "Try shards that have failed again.",
     "cancel": "Stop shards and forget what has arrived; what is searched stays.",
 }
+DONE = {"drop": "dropped", "delete": "deleted"}
 RECALLS = (0.8, 0.9, 0.95, 0.98, 0.99, 0.995)  # that `calibrate` prints
 # Options of create and edit that are fields of the same name.
 FIELDS = (
@@ -120,10 +122,24 @@ class Command(BaseCommand):
             help="Measure how much of its clusters searches have to read.",
         )
         calibrate.add_argument("slug")
-        drop = actions.add_parser("drop", help="Drop some shards, or all of it.")
+        drop = actions.add_parser("drop", help="Drop some shards, or delete all of it.")
         drop.add_argument("slug")
         add_shards(drop)
         drop.add_argument("--yes", action="store_true", help="do not ask")
+        delete = actions.add_parser(
+            "delete",
+            help=f"Delete a dataset; for {deletion.UNDONE_FOR} it can be restored.",
+        )
+        delete.add_argument("slug")
+        delete.add_argument("--yes", action="store_true", help="do not ask")
+        delete.add_argument(
+            "--for-good",
+            action="store_true",
+            help="drop it at once: no restoring",
+        )
+        actions.add_parser("deleted", help="Deleted datasets, a line each.")
+        restore = actions.add_parser("restore", help="Undo the deletion of a dataset.")
+        restore.add_argument("slug", help="that it had, or its number: see `deleted`")
 
     def handle(self, *, action: str, **options: Any) -> None:
         with command_errors():
@@ -257,26 +273,64 @@ class Command(BaseCommand):
         self.stdout.write("\n".join(_curves(dataset)))
 
     def _drop(self, *, slug: str, shards: str, yes: bool, **options: Any) -> None:
+        if not shards:
+            self._delete(slug=slug, yes=yes, for_good=False)
+            return
         dataset = Dataset.for_slug(slug, SYSTEM)
         selected = shards_of(dataset, shards)
         client.ping()  # before anything is dropped
         numbers = spans(selected.values_list("number", flat=True))
-        what = f"{dataset}, shards {numbers}" if shards else f"The dataset {dataset}"
         rows = ImportProgress.of(dataset, selected).rows_visible
-        self._confirm(f"{what}, {rows:,} items", yes)
-        if shards:
-            self._drop_shards(dataset, selected)
-        else:
-            control.drop_dataset(dataset)
+        what = f"{dataset}, shards {numbers}"
+        self._confirm(f"{what}, {rows:,} items", yes, "drop")
+        self._drop_shards(dataset, selected)
         self.stdout.write(f"Dropped: {what}.")
 
-    def _confirm(self, what: str, yes: bool) -> None:
+    def _delete(self, *, slug: str, yes: bool, for_good: bool, **options: Any) -> None:
+        dataset = Dataset.for_slug(slug, SYSTEM)
+        if for_good:
+            client.ping()  # before anything is deleted
+        goes = ", ".join(deletion.consequences(dataset)) or "no images"
+        self._confirm(f"The dataset {dataset} with {goes}", yes, "delete")
+        deletion.delete(dataset)
+        if not for_good:
+            self.stdout.write(
+                f"Deleted: {dataset}. For {deletion.UNDONE_FOR}, `manage.py dataset "
+                f"restore {slug}` undoes that."
+            )
+            return
+        deletion.purge(deletion.find_deleted(dataset.pk))
+        self.stdout.write(f"Deleted for good: {dataset}.")
+
+    def _deleted(self, **options: Any) -> None:
+        for dataset in deletion.deleted():
+            until = localtime(dataset.restorable_until)
+            self.stdout.write(
+                f"{dataset.pk}  {dataset.deleted_slug}  {dataset.item_count():,} items "
+                f" until {until:%Y-%m-%d %H:%M}  {dataset.title}"
+            )
+
+    def _restore(self, *, slug: str, **options: Any) -> None:
+        found = [
+            each
+            for each in deletion.deleted()
+            if slug in (each.deleted_slug, str(each.pk))
+        ]
+        if not found:
+            raise Error(f"There is no deleted dataset “{slug}”.")
+        restored = deletion.restore(found[0])
+        self.stdout.write(f"Restored: {restored} ({restored.slug}).")
+
+    def _confirm(self, what: str, yes: bool, action: str) -> None:
         if yes:
             return
         if not sys.stdin.isatty():
-            raise Error(f"{what}: add --yes to drop it.")
-        if input(f"{what}. Drop it? [y/N] ").strip().lower() not in ("y", "yes"):
-            raise Error("Nothing was dropped.")
+            raise Error(f"{what}: add --yes to {action} it.")
+        if input(f"{what}. {action.title()} it? [y/N] ").strip().lower() not in (
+            "y",
+            "yes",
+        ):
+            raise Error(f"Nothing was {DONE[action]}.")
 
     def _drop_shards(self, dataset: Dataset, shards: QuerySet[Shard]) -> None:
         progress = Progress(self.stdout)
@@ -340,6 +394,8 @@ def _save(dataset: Dataset, options: dict[str, Any]) -> None:
                 raise Error(f"{field}: There is no {model._meta.model_name} “{name}”.")
     # Workers write to the row meanwhile, such as the mean of its vectors.
     changed = [name for name in FIELDS if name in options] if dataset.pk else None
+    if not dataset.pk:
+        creation.name_tables(dataset)
     with transaction.atomic():
         dataset.save(update_fields=changed)
         for field, rows in access.items():
