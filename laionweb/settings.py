@@ -143,11 +143,15 @@ ENCODER_QUEUE = env.int("ENCODER_QUEUE", default=256)
 ENCODER_WAIT_S = env.float("ENCODER_WAIT_S", default=3.0)
 # host:port of stores in the server's network from which images may be fetched.
 FETCH_ALLOWED_HOSTS = env.list("FETCH_ALLOWED_HOSTS", default=[])
+# host or host:port of servers in the own network from which shards may be fetched.
+SOURCE_ALLOWED_HOSTS = env.list("SOURCE_ALLOWED_HOSTS", default=[])
 # Folders from which datasets may be imported by people who choose a source on a page
-# or over the API.
+# or over the API. On a laptop, where one process does all, those of its user.
 _HOME = os.path.expanduser("~")
+_IS_LAPTOP = CELERY_BROKER_URL.startswith("memory") and _HOME not in ("~", "/")
 INGEST_FOLDERS = env.list(
-    "INGEST_FOLDERS", default=[_HOME] if _HOME not in ("~", "/") else []
+    "INGEST_FOLDERS",
+    default=[str(VAR_DIR / "incoming"), *([_HOME] if _IS_LAPTOP else [])],
 )
 # Thumbnails of items are fetched and cached in VAR_DIR/thumbnails.
 FETCH_THUMBNAILS = env.bool("FETCH_THUMBNAILS", default=True)

@@ -21,7 +21,7 @@ from .errors import SearchError
 from .ingestion import control, deletion, tasks, validation
 from .ingestion.setup import creation
 from .models import Dataset, Removal, Shard
-from .removals import files
+from .removals import files, restoring, takedowns
 from .removals.forms import RemovalListForm
 
 
@@ -288,25 +288,49 @@ class RemovalAdmin(admin.ModelAdmin):
         if not self.has_add_permission(request):
             raise PermissionDenied
         form = RemovalListForm(request.POST or None, request.FILES or None)
-        if form.is_valid() and self._load(request, form):
-            return redirect("admin:search_removal_changelist")
-        fields = [(None, {"fields": list(form.fields)})]
         context = self.admin_site.each_context(request) | {
             "opts": self.opts,
-            "adminform": AdminForm(
-                form,  # type: ignore[arg-type]  # it shows the fields of any form
-                fields,
-                {},
-                model_admin=self,
-            ),
             "title": "Load a removal list",
         }
+        if form.is_valid():
+            if "sure" in request.POST and self._load(request, form):
+                return redirect("admin:search_removal_changelist")
+            if "sure" not in request.POST and (found := self._preview(form)):
+                return render(request, "search/removal_preview.html", context | found)
+        fields = [(None, {"fields": list(form.fields)})]
+        context["adminform"] = AdminForm(
+            form,  # type: ignore[arg-type]  # it shows the fields of any form
+            fields,
+            {},
+            model_admin=self,
+        )
         return render(request, "search/removal_list.html", context)
+
+    def _preview(self, form: RemovalListForm) -> dict[str, Any] | None:
+        """Return what the list would hide, or None with an error in the form."""
+        data = form.cleaned_data
+        file, name = _opened(data)
+        try:
+            takedowns.check_scope(data["kind"], data["dataset"])
+            values, read = files.read(file, name, data["kind"])
+            matches = restoring.preview(data["kind"], values, data["dataset"])
+        except SearchError as error:
+            form.add_error(None, error.message)
+            return None
+        return {
+            "data": data,
+            "values": "\n".join(values),
+            "count": len(values),
+            "errors": read.errors,
+            "bad": read.bad,
+            "matches": [each for each in matches if each.count],
+            "total": sum(each.count for each in matches),
+            "previewed": min(len(values), restoring.MAX_PREVIEWED),
+        }
 
     def _load(self, request: HttpRequest, form: RemovalListForm) -> bool:
         data, since = form.cleaned_data, timezone.now()
-        file = data["file"] or BytesIO(data["values"].encode())
-        name = data["file"].name if data["file"] else ""
+        file, name = _opened(data)
         try:
             loaded = files.load(
                 file, name, data["kind"], data["dataset"], data["reason"]
@@ -320,18 +344,26 @@ class RemovalAdmin(admin.ModelAdmin):
         return True
 
     def delete_model(self, request: HttpRequest, removal: Removal) -> None:
-        super().delete_model(request, removal)
-        self._explain_deletion(request)
+        self.delete_queryset(request, Removal.objects.filter(pk=removal.pk))
 
     def delete_queryset(
         self, request: HttpRequest, removals: QuerySet[Removal]
     ) -> None:
-        super().delete_queryset(request, removals)
-        self._explain_deletion(request)
-
-    def _explain_deletion(self, request: HttpRequest) -> None:
+        """Take entries off the lists; items that no other entry hides are shown."""
+        try:
+            shown = restoring.restore(removals)
+        except SearchError as error:
+            messages.error(request, f"{error.message} Nothing was deleted.")
+            return
         messages.info(
             request,
-            "What was hidden stays hidden until its shard is replaced; then it is "
-            "shown again.",
+            f"{shown:,} hidden items are shown again. What was left out of imports "
+            "comes in when its shards are replaced.",
         )
+
+
+def _opened(data: dict[str, Any]) -> tuple[Any, str]:
+    """Return the list of a valid form as a file, and its name."""
+    if data["file"]:
+        return data["file"], data["file"].name
+    return BytesIO(data["values"].encode()), ""

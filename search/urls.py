@@ -56,6 +56,7 @@ urlpatterns = [
                 path(
                     "take-down", ingestion_views.take_down, name="ingestion-take-down"
                 ),
+                path("restore", ingestion_views.restore, name="ingestion-restore"),
                 path("model", ingestion_views.change_model, name="ingestion-model"),
                 path("reindex", ingestion_views.reindex, name="ingestion-reindex"),
                 path("rejects.csv", ingestion_views.rejects, name="ingestion-rejects"),

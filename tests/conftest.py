@@ -87,6 +87,7 @@ def pytest_configure(config: pytest.Config) -> None:
         # Models that compute side by side would wait for each other's threads.
         OMP_NUM_THREADS="1",
         INGEST_FOLDERS=str(TEMPORARY / "imports"),
+        SOURCE_ALLOWED_HOSTS="127.0.0.1,localhost",
         HOST="127.0.0.1",
         DEBUG="false",
         # A hurried test run is no abuse; what tests limits, sets them itself.

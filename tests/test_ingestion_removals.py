@@ -24,12 +24,13 @@ from support.tiny_shards import (
     write_shard,
 )
 
+from search.clickhouse import writer
 from search.clickhouse.schema import SHARD_BITS
-from search.errors import InvalidQuery, NotFound
+from search.errors import InvalidQuery, NotFound, SearchUnavailable
 from search.ingestion import control, shard_run, sweeper, tasks
 from search.models import SYSTEM, Dataset, Reject, Removal, Shard
 from search.query.model import SearchQuery, Term
-from search.removals import files, takedowns
+from search.removals import files, restoring, takedowns
 from search.retrieval import service
 
 pytestmark = pytest.mark.django_db
@@ -148,6 +149,10 @@ def test_an_item_that_is_taken_down_is_found_nowhere(tiny, admin_client):
     import_all(tiny)
     assert 3 in visible_ids(tiny)
     form = {"item": "3", "reason": "asked for"}
+    asked = admin_client.post("/ingestion/tiny/take-down", form).content.decode()
+    assert "Take down item 3?" in asked and "a picture" in asked
+    assert 3 in visible_ids(tiny)
+    form["sure"] = "yes"
     page = admin_client.post("/ingestion/tiny/take-down", form, follow=True)
     assert "Item 3 is hidden" in page.content.decode()
     assert visible_ids(tiny) == set(range(40)) - {3}
@@ -161,6 +166,67 @@ def test_an_item_that_is_taken_down_is_found_nowhere(tiny, admin_client):
     publish(tiny)
     assert set(ids_of(tiny)) == set(range(40)) - {3}
     assert Removal.objects.get().reason == "asked for"
+
+
+def test_an_item_that_is_not_there_is_not_taken_down(tiny, admin_client):
+    import_all(tiny)
+    form = {"item": "40", "sure": "yes"}
+    page = admin_client.post("/ingestion/tiny/take-down", form, follow=True)
+    assert "There is no item" in page.content.decode()
+    assert not Removal.objects.exists()
+
+
+def test_a_takedown_is_undone(tiny, admin_client):
+    import_all(tiny)
+    for item in ("3", "5"):
+        form = {"item": item, "sure": "yes"}
+        admin_client.post("/ingestion/tiny/take-down", form)
+    takedowns.add("md5", [md5(5)], None)  # on another list, too
+    assert visible_ids(tiny) == set(range(40)) - {3, 5}
+    for item, said in (("3", "is shown again"), ("5", "may come in again")):
+        removal = Removal.objects.get(kind="item", value=item)
+        page = admin_client.post(
+            "/ingestion/tiny/restore", {"removal": removal.pk}, follow=True
+        )
+        assert f"Item {item} {said}." in page.content.decode()
+    assert visible_ids(tiny) == set(range(40)) - {5}
+    assert service.item("tiny", 3, SYSTEM).id == 3
+
+
+def test_entries_are_restored_all_or_none(tiny, monkeypatch):
+    import_all(tiny)
+    takedowns.add("url", ["http://example.org/4.jpg"], None)
+    takedowns.hide(tiny, tiny.item_table)
+
+    def away(*_, **__):
+        raise SearchUnavailable("The engine is away.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(writer, "show", away)
+        with pytest.raises(SearchUnavailable):
+            restoring.restore(Removal.objects.all())
+    assert Removal.objects.count() == 1
+    tiny.partitions.update(lease_until=timezone.now() + timedelta(minutes=1))
+    with pytest.raises(SearchUnavailable, match="is being indexed"):
+        restoring.restore(Removal.objects.all())
+    tiny.partitions.update(lease_until=None)
+    assert restoring.restore(Removal.objects.all()) == 1
+    assert len(ids_of(tiny)) == 40 and not Removal.objects.exists()
+
+
+def test_a_list_is_previewed(tiny, admin_client, hidden_soon):
+    import_all(tiny)
+    lines = b"http://example.org/4.jpg\nhttp://example.org/9.jpg\nhttp://a/\n\xff\n"
+    upload = SimpleUploadedFile("list.txt", lines)
+    shown = admin_client.post(ADD, {"kind": "url", "dataset": "", "file": upload})
+    page = shown.content.decode()
+    assert "3 values can be loaded; 1 line cannot" in page
+    assert "2 items" in page and "/d/tiny/4" in page
+    assert not Removal.objects.exists() and len(ids_of(tiny)) == 40
+    confirmed = {"kind": "url", "dataset": "", "sure": "yes", "reason": ""}
+    confirmed["values"] = shown.context["values"]
+    assert admin_client.post(ADD, confirmed).status_code == 302
+    assert set(ids_of(tiny)) == set(range(40)) - {4, 9}
 
 
 @pytest.mark.parametrize("item", ["", "-1", "x", str(2**53), "1e3"])
@@ -318,7 +384,8 @@ def test_of_a_file_that_breaks_off_the_beginning_is_loaded():
 
 
 def post(admin_client, **fields):
-    return admin_client.post(ADD, {"kind": "url", "dataset": "", **fields})
+    fields = {"kind": "url", "dataset": "", "sure": "yes"} | fields
+    return admin_client.post(ADD, fields)
 
 
 def test_the_staff_loads_a_file(tiny, admin_client, hidden_soon):
@@ -364,14 +431,14 @@ def test_what_cannot_be_loaded_is_told_in_the_form(admin_client, fields, sentenc
     assert not Removal.objects.exists()
 
 
-def test_a_value_that_is_deleted_says_that_it_does_not_unhide(admin_client):
+def test_a_value_that_is_deleted_says_what_is_shown_again(admin_client):
     takedowns.add("url", ["a"], None)
     removal = Removal.objects.get()
     change = reverse("admin:search_removal_change", args=[removal.pk])
     assert admin_client.post(change, {"value": "b"}).status_code == 403
     delete = reverse("admin:search_removal_delete", args=[removal.pk])
     answer = admin_client.post(delete, {"post": "yes"}, follow=True)
-    assert "stays hidden until its shard is replaced" in answer.content.decode()
+    assert "0 hidden items are shown again" in answer.content.decode()
     assert not Removal.objects.exists()
 
 
@@ -391,6 +458,12 @@ def test_a_list_is_loaded_by_command(tiny, tmp_path, capsys):
     assert capsys.readouterr().out.startswith("2 values are new, 0 were known, 1 line")
     assert set(ids_of(tiny)) == set(range(40)) - {3, 5}
     assert {removal.reason for removal in tiny.removals.all()} == {"Why"}
+    call_command("load_removals", path, kind="item", dataset="tiny", restore=True)
+    assert "2 hidden items are shown again." in capsys.readouterr().out
+    assert len(ids_of(tiny)) == 40 and not tiny.removals.exists()
+    call_command("load_removals", path, kind="item", dataset="tiny", check=True)
+    assert "2 items would be hidden, such as 3, 5." in capsys.readouterr().out
+    assert len(ids_of(tiny)) == 40
 
 
 @pytest.mark.parametrize(

@@ -272,7 +272,7 @@ def test_shards_at_an_address_are_looked_at(tmp_path, file_server, settings):
     write_shard(tmp_path, 0)
     for path in tmp_path.iterdir():
         file_server.files[f"/{path.name}"] = path.read_bytes()
-    settings.FETCH_ALLOWED_HOSTS = [file_server.base.removeprefix("http://")]
+    settings.SOURCE_ALLOWED_HOSTS = [file_server.base.removeprefix("http://")]
     dataset = Dataset(
         source=file_server.base,
         columns={},
@@ -294,9 +294,10 @@ def test_shards_at_an_address_are_looked_at(tmp_path, file_server, settings):
         recognize(dataset)
 
 
-def test_hosts_of_the_own_network_are_not_asked():
-    dataset = Dataset(source="http://127.0.0.1:1/x", columns={}, shard_range="0")
-    with pytest.raises(CannotFetch):
+def test_hosts_of_the_own_network_are_not_asked(settings):
+    settings.SOURCE_ALLOWED_HOSTS = []
+    dataset = Dataset(source="http://127.0.0.1/x", columns={}, shard_range="0")
+    with pytest.raises(CannotFetch, match="Only public internet addresses"):
         remote.look_at(dataset)
 
 

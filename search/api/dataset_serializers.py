@@ -433,7 +433,7 @@ class StaffDatasetSerializer(DatasetSerializer):
 
 
 class DeletionSerializer(ResponseSerializer):
-    """What would go with a dataset."""
+    """The consequences of deleting a dataset."""
 
     # The instance is a dataset.
 

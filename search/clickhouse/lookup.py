@@ -83,6 +83,21 @@ def image_sources(table: ItemTable, after: int, count: int) -> list[dict[str, An
     return rows[:count]
 
 
+def rows_where(
+    table: ItemTable, condition: str, parameters: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Return id, url and md5 of the rows that pass a condition of the engine.
+
+    Raises NotFound without a table.
+    """
+    sql = (
+        "SELECT id, toValidUTF8(url) AS url, lower(metadata['md5']) AS md5 "
+        f"FROM {table.name} WHERE {condition}"
+    )
+    found = schema.read_table(table, lambda: client.rows(sql, parameters))
+    return [row for rows in found for row in rows]
+
+
 def id_by_url(table: ItemTable, urls: list[str]) -> int | None:
     """Return the first item with one of these URLs that is not removed, or None.
 

@@ -197,6 +197,15 @@ def hide(table: ItemTable, sql: str, parameters: dict[str, Any]) -> None:
         schema.read_table(each, partial(client.mutate, statement, parameters))
 
 
+def show(table: ItemTable, ids: list[int]) -> None:
+    """Show rows again that were marked as removed, last where searches find them."""
+    sql = "ALTER TABLE {} UPDATE deleted = 0 WHERE deleted = 1 AND id IN {}"
+    parameters = {"ids": ids}
+    for each in (table, *existing_clustered(table)):
+        statement = sql.format(each.name, "{ids:Array(UInt64)}")
+        schema.read_table(each, partial(client.mutate, statement, parameters))
+
+
 def existing_clustered(table: ItemTable) -> list[ItemTable]:
     """Return the clustered tables of a main table that there are."""
     sql = (

@@ -13,7 +13,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from urllib.parse import urljoin
@@ -68,10 +68,14 @@ class FetchedFile:
 
 
 def fetch(
-    url: str, limits: Limits = LIMITS, headers: Mapping[str, str] | None = None
+    url: str,
+    limits: Limits = LIMITS,
+    headers: Mapping[str, str] | None = None,
+    hosts: Collection[str] | None = None,
 ) -> FetchedFile:
     """Fetch the file at an http(s) URL; raises CannotFetch with the reason.
 
+    `hosts` are exempt from the rules, in place of those of FETCH_ALLOWED_HOSTS.
     The headers are sent to every host of a redirect, so they must not hold secrets.
     """
     headers = {**(headers or {}), **OWN_HEADERS}
@@ -79,7 +83,7 @@ def fetch(
         raise CannotFetch("A header of the request has a control character in it.")
     deadline = time.monotonic() + limits.seconds
     for _ in range(limits.redirects + 1):
-        target = parse(url)
+        target = parse(url, hosts)
         with _fetch_errors(target.host, limits), _host_slot(target.host, deadline):
             result = _request(target, deadline, limits, headers)
         if isinstance(result, FetchedFile):

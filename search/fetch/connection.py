@@ -56,6 +56,29 @@ def connect(target: Target, deadline: float) -> "DeadlineSocket":
     return secure
 
 
+def open_checked(
+    host: str, port: int, seconds: float, *, allowed: bool
+) -> socket.socket:
+    """Connect to a public address of a host, or any if it is `allowed`, without TLS.
+
+    Each of the socket's operations has `seconds`. Raises CannotFetch or OSError.
+    """
+    target = Target("", "http", host, port, "", allowed)
+    deadline = time.monotonic() + seconds
+    failure = OSError("The name has no address.")
+    for family, address in _addresses(target, deadline):
+        plain = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            plain.settimeout(seconds_left(deadline))
+            plain.connect(address)
+        except OSError as error:
+            plain.close()
+            failure = error
+            continue
+        return plain
+    raise failure
+
+
 def seconds_left(deadline: float) -> float:
     """Return the seconds until a deadline, above 0; raises TimeoutError."""
     seconds = deadline - time.monotonic()

@@ -1,5 +1,6 @@
 """The target of a fetch: an untrusted URL, checked as far as that needs no DNS."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from django.conf import settings
@@ -20,21 +21,28 @@ class Target:
     host: str
     port: int
     path: str
-
-    @property
-    def allowed(self) -> bool:
-        """Return whether FETCH_ALLOWED_HOSTS exempts it from address and port rules."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}" in settings.FETCH_ALLOWED_HOSTS
+    allowed: bool  # exempt from the rules for addresses and ports
 
 
-def parse(url: str) -> Target:
-    """Parse a URL; raises CannotFetch."""
+def is_exempt(host: str, port: int, hosts: Collection[str]) -> bool:
+    """Return whether a host is listed, as host:port or for all its ports."""
+    name = f"[{host}]" if ":" in host else host
+    return f"{name}:{port}" in hosts or name in hosts
+
+
+def parse(url: str, hosts: Collection[str] | None = None) -> Target:
+    """Parse a URL; raises CannotFetch.
+
+    The `hosts`, those of FETCH_ALLOWED_HOSTS by default, are exempt from the rules for
+    addresses and ports.
+    """
     if len(url) > MAX_URL_LENGTH:
         raise CannotFetch(f"The URL is longer than {MAX_URL_LENGTH} characters.")
     parts = replace(links.parse(url), fragment="")
     port = PORTS[parts.scheme] if parts.port is None else parts.port
-    target = Target(str(parts), parts.scheme, parts.host, port, parts.path)
+    exempt = settings.FETCH_ALLOWED_HOSTS if hosts is None else hosts
+    allowed = is_exempt(parts.host, port, exempt)
+    target = Target(str(parts), parts.scheme, parts.host, port, parts.path, allowed)
     if port not in PORTS.values() and not target.allowed:
         raise CannotFetch("Only URLs with port 80 or 443 are allowed.")
     return target

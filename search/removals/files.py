@@ -20,6 +20,11 @@ from . import takedowns
 GZIP_MAGIC = b"\x1f\x8b"
 MAX_LINE_LENGTH = 10_000  # characters; URLs are shorter
 MAX_REPORTED = 10
+MAX_PREVIEW_BYTES = 4 * 2**20  # of values
+TOO_LONG = (
+    "The list has more than 4 MB of values. Load it by the command manage.py "
+    "load_removals; its option --check previews it."
+)
 HEADINGS = {"url", "address", "md5", "hash", "id", "item"}
 
 
@@ -70,6 +75,26 @@ def load(
     if not loaded.new + loaded.known:
         raise InvalidQuery(" ".join(["Nothing was loaded.", *loaded.errors]))
     return loaded
+
+
+def read(file: BinaryIO, name: str, kind: str) -> tuple[list[str], LoadResult]:
+    """Return the valid values of a file, for a preview, and what is wrong with others.
+
+    Raises InvalidQuery when no line is valid, or for more than MAX_PREVIEW_BYTES.
+    """
+    result, normalize = LoadResult(), takedowns.normalizer(kind)
+    values, left = [], MAX_PREVIEW_BYTES
+    for line, text in _read_values(file, name, result):
+        left -= len(text) + 1
+        if left < 0:
+            raise InvalidQuery(TOO_LONG)
+        try:
+            values.append(normalize(text))
+        except InvalidQuery as error:
+            result.add_error(line, error.message)
+    if not values:
+        raise InvalidQuery(" ".join(["Nothing was loaded.", *result.errors]))
+    return values, result
 
 
 def _read_values(

@@ -45,8 +45,8 @@ class RemovalListForm(forms.Form):
     file = forms.FileField(
         required=False,
         help_text="One value a line; of a file named .csv the first column. It may be "
-        "packed by gzip, and have 16 MB: longer ones are loaded by the command "
-        "manage.py load_removals.",
+        "packed by gzip, and have 4 MB of values: longer ones are loaded by the "
+        "command manage.py load_removals.",
     )
     values = forms.CharField(
         required=False,

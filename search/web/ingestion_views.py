@@ -28,16 +28,17 @@ from django_htmx.http import HttpResponseClientRefresh
 
 from search.clickhouse.schema import SHARD_BITS
 from search.csv_output import csv_heading, csv_lines, streamed_file
-from search.errors import InvalidQuery, SearchError
+from search.errors import InvalidQuery, NotFound, SearchError
 from search.ingestion import control
 from search.ingestion.progress import ImportProgress, pace, reasons, spans
 from search.ingestion.setup import creation
 from search.ingestion.setup.model_choices import model_choices
 from search.ingestion.sources.protocol import parse_range
 from search.ingestion.status import Remedy, status_of
-from search.models import Dataset, Reject, Shard
-from search.removals import takedowns
+from search.models import Dataset, Reject, Removal, Shard
+from search.removals import restoring, takedowns
 from search.removals.forms import TakeDownForm
+from search.retrieval import service
 
 from .draft_form import SEPARATOR
 from .middleware import HtmxRequest
@@ -45,6 +46,7 @@ from .staff import View, login_redirect, may
 
 State = Shard.State
 REJECT_COLUMNS = ("shard", "row", "item", "url", "file", "reason")
+TAKEN_DOWN_SHOWN = 10
 SHARDS_PER_PAGE = 800  # Django accepts a thousand form fields
 STATE_LETTERS: dict[str, str] = {
     State.PENDING: "p",
@@ -85,7 +87,10 @@ def for_staff(view: View) -> View:
 @require_safe
 @for_staff
 def ingestion(request: HttpRequest, dataset: Dataset) -> HttpResponse:
-    context = _context(request, dataset) | {"reasons": reasons(dataset)}
+    context = _context(request, dataset) | {
+        "reasons": reasons(dataset),
+        "taken_down": taken_down(dataset)[:TAKEN_DOWN_SHOWN],
+    }
     return render(request, "search/ingestion.html", context)
 
 
@@ -137,15 +142,43 @@ def control_shards(request: HttpRequest, dataset: Dataset) -> HttpResponse:
 @require_POST
 @for_staff
 def take_down(request: HttpRequest, dataset: Dataset) -> HttpResponse:
+    """Hide an item, after a page that shows it."""
     form = TakeDownForm(request.POST)
     try:
         form.check()
-        item = form.cleaned_data["item"]
-        takedowns.take_down(dataset, item, form.cleaned_data["reason"])
+        item, reason = form.cleaned_data["item"], form.cleaned_data["reason"]
+        found = service.item(dataset.slug, item, request.user)
+        if "sure" not in request.POST:
+            context = {"dataset": dataset, "item": found, "reason": reason}
+            return render(request, "search/ingestion_take_down.html", context)
+        takedowns.take_down(dataset, item, reason)
         messages.success(request, f"Item {item} is hidden, and does not come in again.")
     except SearchError as error:
         messages.error(request, error.message)
     return redirect("ingestion", slug=dataset.slug)
+
+
+@require_POST
+@for_staff
+def restore(request: HttpRequest, dataset: Dataset) -> HttpResponse:
+    """Undo the takedown of an item."""
+    number = request.POST.get("removal", "")
+    key = int(number) if number.isascii() and number.isdigit() else 0
+    removals = taken_down(dataset).filter(pk=key)
+    try:
+        if not (removal := removals.first()):
+            raise NotFound("This item is not taken down any more.")
+        shown = restoring.restore(removals)
+        sentence = "is shown again" if shown else "may come in again"
+        messages.success(request, f"Item {removal.value} {sentence}.")
+    except SearchError as error:
+        messages.error(request, error.message)
+    return redirect("ingestion", slug=dataset.slug)
+
+
+def taken_down(dataset: Dataset) -> QuerySet[Removal]:
+    """Return the takedowns of items, the last first."""
+    return dataset.removals.filter(kind=Removal.Kind.ITEM).order_by("-pk")
 
 
 @require_POST

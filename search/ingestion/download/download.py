@@ -31,6 +31,7 @@ from urllib3.exceptions import (
 
 from search.errors import SearchUnavailable, ShardUnreadable
 
+from .checked_pool import CONNECT_S, CheckedPools
 from .partial_file import Finished, Origin, PartialFile, check_room, finished
 
 TEMPORARY = {408, 425, 429}  # and all from 500: a later attempt may succeed
@@ -41,7 +42,7 @@ STRONG_ETAG = re.compile(r'"[^"\s]*"')
 CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", re.ASCII)
 # The longest time between two calls of `progress`; a timeout costs little, since the
 # next attempt resumes.
-TIMEOUT = urllib3.Timeout(connect=10, read=20)
+TIMEOUT = urllib3.Timeout(connect=CONNECT_S, read=20)
 REDIRECTS = urllib3.Retry(
     total=None,
     connect=False,
@@ -226,7 +227,7 @@ class Download:
         Raises SearchUnavailable when the server fails too often, or the disk;
         ShardUnreadable for a response that no other attempt would change.
         """
-        with PartialFile(self.target) as file, urllib3.PoolManager() as pool:
+        with PartialFile(self.target) as file, CheckedPools() as pool:
             earlier = self._earlier_file(file)
             failures, max_done = 0, file.done
             while not file.is_complete:

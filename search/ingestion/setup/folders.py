@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from django.conf import settings
-
 from search.errors import InvalidQuery, NotFound
 from search.images.formats import IMAGE_SUFFIXES
 from search.ingestion.sources.archives import ARCHIVE
+from search.ingestion.sources.places import is_open, roots
 from search.ingestion.sources.samples import is_hidden
 from search.ingestion.sources.tables import TABLE
 from search.models import Dataset
@@ -59,12 +58,6 @@ class Listing:
         return bool(self.images or self.entries)
 
 
-def roots() -> list[Path]:
-    """Return the folders of INGEST_FOLDERS that exist, links resolved."""
-    paths = (Path(os.path.realpath(folder)) for folder in settings.INGEST_FOLDERS)
-    return [path for path in dict.fromkeys(paths) if path.is_dir()]
-
-
 def check(source: str) -> None:
     """Check the path of a source, which may be a pattern such as /data/photos.tsv*.
 
@@ -79,7 +72,7 @@ def check(source: str) -> None:
     fixed = source
     if not os.path.lexists(source) and (wildcard := WILDCARDS.search(source)):
         fixed = os.path.dirname(source[: wildcard.start()])
-    if ".." in Path(source).parts or not _is_open(Path(os.path.realpath(fixed))):
+    if ".." in Path(source).parts or not is_open(Path(os.path.realpath(fixed))):
         named = " and ".join(map(str, roots()))
         raise InvalidQuery(OUTSIDE.format(named) if named else NO_FOLDERS)
     try:
@@ -103,23 +96,6 @@ def browse(path: str = "") -> Listing:
     if not os.path.isdir(path):
         raise InvalidQuery(f"“{path}” is a file.")
     return _listing(Path(path))
-
-
-def _is_open(real: Path) -> bool:
-    """Return whether a path without links is open to imports.
-
-    A folder in VAR_DIR, with its exports and secrets, is only if it is named itself.
-    """
-    return any(
-        real.is_relative_to(root)
-        and not any(part.startswith(".") for part in real.relative_to(root).parts)
-        and (not real.is_relative_to(settings.VAR_DIR) or _is_in_var_dir(root))
-        for root in roots()
-    )
-
-
-def _is_in_var_dir(root: Path) -> bool:
-    return root != settings.VAR_DIR and root.is_relative_to(settings.VAR_DIR)
 
 
 def _listing(folder: Path) -> Listing:
@@ -166,7 +142,7 @@ def _entries(found: list[os.DirEntry], are_folders: bool) -> Iterator[Entry]:
             shown = "".join(char if char.isprintable() else "�" for char in shown)
             reason = "Its name has characters that a page cannot send: rename it first."
             yield Entry(shown, "", are_folders, reason=reason)
-        elif _is_open(Path(os.path.realpath(entry.path))):
+        elif is_open(Path(os.path.realpath(entry.path))):
             yield Entry(entry.name, entry.path, are_folders, _size(entry, are_folders))
 
 

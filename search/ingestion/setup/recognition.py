@@ -30,6 +30,7 @@ from search.ingestion.sources.laion import KNOWN, LaionFolder, read_metadata
 from search.ingestion.sources.laion import WANTED as LAION_ROLES
 from search.ingestion.sources.parquet import WANTED as VECTOR_ROLES
 from search.ingestion.sources.parquet import vector_columns
+from search.ingestion.sources.places import open_file
 from search.ingestion.sources.read_errors import as_shard_unreadable
 from search.ingestion.sources.tables import (
     PARQUET,
@@ -267,7 +268,7 @@ def _head_of(path: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / path.name
-        with as_shard_unreadable(path.name), path.open("rb") as file:
+        with as_shard_unreadable(path.name), open_file(path) as file:
             head = file.read(HEAD_BYTES)
         copy.write_bytes(head[: head.rfind(b"\n") + 1] or head)
         yield copy

@@ -5,6 +5,7 @@ from io import BytesIO
 from urllib.parse import urlsplit
 
 import pyarrow.parquet as pq
+from django.conf import settings
 
 from search.errors import CannotFetch, ShardUnreadable
 from search.fetch import FetchedFile, Limits, fetch
@@ -69,7 +70,7 @@ def look_at(dataset: Dataset) -> RemoteShard:
 
 def _part(url: str, byte_range: str) -> FetchedFile:
     try:
-        return fetch(url, LIMITS, {"Range": byte_range})
+        return fetch(url, LIMITS, {"Range": byte_range}, settings.SOURCE_ALLOWED_HOSTS)
     except CannotFetch as error:
         raise CannotFetch(f"{url}: {error.message}", error.passing) from error
 

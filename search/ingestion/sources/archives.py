@@ -26,6 +26,7 @@ from .image_files import (
     Part,
 )
 from .image_set import ImageSet, LeftOut, WithLeftOut
+from .places import open_file
 from .protocol import fingerprint
 from .read_errors import as_shard_unreadable
 from .samples import is_hidden
@@ -73,7 +74,11 @@ def tar_members(path: Path) -> tuple[dict[str, FilePart], list[LeftOut]]:
     """Return what `archive_members` does, for a tar file."""
     members: dict[str, FilePart] = {}
     left_out = []
-    with as_shard_unreadable(path.name), tarfile.open(path, "r:") as tar:
+    with (
+        as_shard_unreadable(path.name),
+        open_file(path) as file,
+        tarfile.open(fileobj=file, mode="r:") as tar,
+    ):
         while member := tar.next():
             # Else tarfile keeps them all.
             tar.members.clear()  # type: ignore[attr-defined]  # not in typeshed
@@ -96,7 +101,7 @@ def _check_end(path: Path, end: int) -> None:
 
     A header of zeros ends it for tarfile, whatever follows.
     """
-    with as_shard_unreadable(path.name), path.open("rb") as file:
+    with as_shard_unreadable(path.name), open_file(path) as file:
         file.seek(end)
         rest = file.read(MIN_END_BYTES)
         if len(rest) < MIN_END_BYTES:
@@ -137,7 +142,7 @@ class ZipPart:
     def _read(self, packed: int, size: int) -> bytes:
         """Read `packed` bytes, and return up to `size` of their content."""
         try:
-            with self.path.open("rb") as file:
+            with open_file(self.path) as file:
                 file.seek(self.offset)
                 header = file.read(LOCAL_HEADER.size)
                 magic, name_bytes, extra_bytes = LOCAL_HEADER.unpack(header)
@@ -157,7 +162,11 @@ def zip_members(path: Path) -> tuple[dict[str, ZipPart], list[LeftOut]]:
     """Return what `archive_members` does, for a zip file."""
     members: dict[str, ZipPart] = {}
     left_out = []
-    with as_shard_unreadable(path.name), ZipFile(path) as file:
+    with (
+        as_shard_unreadable(path.name),
+        open_file(path) as opened,
+        ZipFile(opened) as file,
+    ):
         for info in file.infolist():
             name = info.filename
             if info.is_dir() or is_hidden(name):

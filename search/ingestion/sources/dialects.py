@@ -26,6 +26,7 @@ from .delimited import (
     Reader,
     without_quotes,
 )
+from .places import open_file
 
 SAMPLE_BYTES = 2**20
 SAMPLE_LINES = 1_000
@@ -225,7 +226,7 @@ def opened(path: Path) -> Iterator[tuple[IO[bytes], str]]:
 
     A file of another encoding, or of lines that end in \r alone, is copied first.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         start = file.read(SAMPLE_BYTES)
         codec = codec_of(start)
         encoding = codec.removesuffix("-sig").upper()

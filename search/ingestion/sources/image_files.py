@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -39,6 +40,7 @@ from .image_set import (
     replace_surrogates,
     shown_name,
 )
+from .places import LEADS_OUT, Closed, leads_out, open_file
 from .protocol import fingerprint
 from .read_errors import as_shard_unreadable
 from .samples import Sample, ending_of, group, is_hidden, is_text, text_name
@@ -80,9 +82,11 @@ class FilePart:
         if self.size > max_bytes:
             raise ImageTooLarge(TOO_LARGE.format(self.size))
         try:
-            with self.path.open("rb") as file:
+            with open_file(self.path) as file:
                 file.seek(self.offset)
                 return file.read(self.size)
+        except Closed as error:
+            raise NotAnImage(LEADS_OUT) from error
         except OSError as error:
             raise NotAnImage(UNREADABLE) from error
 
@@ -256,7 +260,9 @@ def list_folder(folder: Path) -> Listing:
     """Return the files in a folder and below it, in the order of their paths."""
     listing = Listing()
     for name, entry in sorted(files_below(folder)):
-        if entry.is_file():
+        if entry.is_symlink() and leads_out(entry.path, folder):
+            listing.left_out.append(LeftOut(name, LEADS_OUT))
+        elif entry.is_file():
             part = FilePart(Path(entry.path), 0, HEAD_BYTES)
             listing.add(name, part.head)
         else:
@@ -269,8 +275,11 @@ def beside(source: str, files: Collection[Path]) -> list[LeftOut]:
     if not os.path.isdir(source):
         return []
     taken = {file.name for file in files}
-    names = sorted(name for name, _ in files_below(Path(source)))
-    return [LeftOut(name, BESIDE) for name in names if name not in taken]
+    return [
+        LeftOut(name, LEADS_OUT if leads_out(entry.path, source) else BESIDE)
+        for name, entry in sorted(files_below(Path(source)), key=itemgetter(0))
+        if name not in taken
+    ]
 
 
 def folder_files(

@@ -10,6 +10,8 @@ import pyarrow as pa
 
 from search.errors import ShardUnreadable
 
+from .places import LEADS_OUT, Closed
+
 # Readers raise any of these for a broken file, depending on format and damage.
 READ_ERRORS = (
     OSError,
@@ -32,5 +34,7 @@ def as_shard_unreadable(name: str) -> Iterator[None]:
     """Raise ShardUnreadable for any error of reading the file of this name."""
     try:
         yield
+    except Closed as error:
+        raise ShardUnreadable(f"{name}: {LEADS_OUT}") from error
     except READ_ERRORS as error:
         raise ShardUnreadable(f"{name} is damaged: it cannot be read.") from error

@@ -20,11 +20,13 @@ from search.errors import ShardUnreadable
 from .cells import TEXTS, PlainTable, codec_of, fold, has_bytes, joined, plain_table
 from .delimited import Dialect, Reader, Record
 from .dialects import opened, survey
+from .places import leads_out, open_file, opened_path
 from .read_errors import as_shard_unreadable
 
 PARQUET = re.compile(r".+\.parquet", re.IGNORECASE)
 # Unsplash numbers its files at their end: photos.tsv000.
 TABLE = re.compile(r".+\.(?:tsv|csv)\d*|.+\.parquet", re.ASCII | re.IGNORECASE)
+WILDCARD = re.compile(r"[*?\[]")
 BLOCK_BYTES = 2**20  # of which the dialect looks at the first, too
 STEP_ROWS = 250  # read at a time where values may be images
 LAST_NUMBER = re.compile(r"(\d+)\D*", re.ASCII)
@@ -71,14 +73,19 @@ KNOWN_NAMES = frozenset(name for names in NAMES.values() for name in names)
 def find_tables(source: str, ending: re.Pattern) -> list[Path]:
     """Return the files with an ending: a file, or those of a folder or a pattern.
 
-    A pattern is such as /data/photos.tsv*. They are sorted by name.
+    A pattern is such as /data/photos.tsv*. They are sorted by name. Links that lead out
+    of what is open are left out.
     """
     pattern = f"{escape(source)}/*" if os.path.isdir(source) else source
     files = [source] if os.path.isfile(source) else glob(pattern)
+    fixed = os.path.dirname(WILDCARD.split(source)[0])
+    folder = source if os.path.isdir(source) else fixed
     return sorted(
         file
         for file in map(Path, files)
-        if ending.fullmatch(file.name) and file.is_file()
+        if ending.fullmatch(file.name)
+        and file.is_file()
+        and (str(file) == source or not leads_out(file, folder))
     )
 
 
@@ -111,9 +118,11 @@ def open_parquet(path: Path, **options: Any) -> pq.ParquetFile:
     from dictionaries. Its values can be read as others are, without what the file says
     about types of Arrow; so can list views.
     """
-    file = pq.ParquetFile(path, **options)
-    if any(_has_views(field.type) for field in file.schema_arrow):
-        file = pq.ParquetFile(path, metadata=_without_arrow_schema(path), **options)
+    with opened_path(path) as opened:
+        file = pq.ParquetFile(opened, **options)
+        if any(_has_views(field.type) for field in file.schema_arrow):
+            metadata = _without_arrow_schema(opened)
+            file = pq.ParquetFile(opened, metadata=metadata, **options)
     return file
 
 
@@ -124,8 +133,8 @@ def _has_views(kind: pa.DataType) -> bool:
     return any(test(kind) for test in tests) or any(map(_has_views, children))
 
 
-def _without_arrow_schema(path: Path) -> pq.FileMetaData:
-    with path.open("rb") as file:
+def _without_arrow_schema(path: str) -> pq.FileMetaData:
+    with open(path, "rb") as file:
         file.seek(-8, os.SEEK_END)
         (length,) = struct.unpack("<I", file.read(4))
         file.seek(-8 - length, os.SEEK_END)
@@ -251,15 +260,21 @@ def max_rows(path: Path) -> int:
     """Return a number that the rows of a file do not exceed, without parsing it."""
     with as_shard_unreadable(path.name):
         if PARQUET.fullmatch(path.name):
-            return pq.read_metadata(path).num_rows
+            return count_parquet(path)
         stat = path.stat()
         return _count_lines(path, stat.st_size, stat.st_mtime_ns)
+
+
+def count_parquet(path: Path) -> int:
+    """Return the rows of a Parquet file. Raises an exception of READ_ERRORS."""
+    with opened_path(path) as opened:
+        return pq.read_metadata(opened).num_rows
 
 
 @lru_cache(maxsize=10_000)
 def _count_lines(path: Path, _size: int, _changed: int) -> int:
     ends = [b"\n", b"\r"]
-    with path.open("rb") as file:
+    with open_file(path) as file:
         start = file.read(BLOCK_BYTES)
         if b"\n" in start and codec_of(start).startswith("utf-8"):
             ends = [b"\n"]
@@ -291,7 +306,7 @@ class TableFile:
         if not self.is_parquet:
             return self._survey.rows
         with as_shard_unreadable(self.path.name):
-            return pq.read_metadata(self.path).num_rows
+            return count_parquet(self.path)
 
     @property
     def dialect(self) -> str:

@@ -12,6 +12,7 @@ from numpy.lib import format as npy
 from search.errors import ShardUnreadable
 
 from .cells import PlainTable
+from .places import open_file
 from .protocol import Batch, Rejected
 from .read_errors import as_shard_unreadable
 
@@ -56,10 +57,11 @@ class VectorFile:
 def read_vectors(path: Path, dimension: int) -> VectorFile:
     """Open the matrix in a .npy file. Raises ShardUnreadable for anything else."""
     with as_shard_unreadable(path.name):
-        file = path.open("rb")
+        file = open_file(path)
         if file.read(len(MAGIC)) != MAGIC:
             raise ShardUnreadable(f"{path.name} is not a .npy file.")
-        matrix = np.load(path, mmap_mode="r", allow_pickle=False)
+        opened = f"/dev/fd/{file.fileno()}"
+        matrix = np.load(opened, mmap_mode="r", allow_pickle=False)
     if matrix.dtype.str not in DTYPES:
         raise ShardUnreadable(
             f"{path.name} holds {matrix.dtype}; float16 or float32 is needed."
@@ -78,7 +80,7 @@ def read_vectors(path: Path, dimension: int) -> VectorFile:
 
 def array_shape(path: Path) -> tuple[int, int]:
     """Return rows and dimension of a .npy file. Raises ShardUnreadable."""
-    with as_shard_unreadable(path.name), path.open("rb") as file:
+    with as_shard_unreadable(path.name), open_file(path) as file:
         return header_shape(file, path.name)
 
 
