@@ -203,6 +203,7 @@ MIDDLEWARE = [
     "laionweb.headers.permissions_policy",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
+    "search.web.middleware.BodyLimitMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -330,7 +331,7 @@ ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if HTTPS else "http"
 if HTTPS and TRUSTED_PROXIES:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
-# An image of 10 MB in base64, in JSON.
+# An image of 10 MB in base64, in JSON; search.request_bodies has smaller limits.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 16 * 1024 * 1024
 
 REST_FRAMEWORK = {
@@ -346,7 +347,7 @@ REST_FRAMEWORK = {
     "DEFAULT_THROTTLE_CLASSES": ["search.rate_limits.Limit"],
     "NUM_PROXIES": TRUSTED_PROXIES,
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["search.request_bodies.BoundedJSONParser"],
     "EXCEPTION_HANDLER": "search.api.errors.api_exception_handler",
     "DEFAULT_SCHEMA_CLASS": "search.api.schema.ApiSchema",
     # DRF's parameter `format` would shadow one of a search.

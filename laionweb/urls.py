@@ -12,6 +12,7 @@ admin.site.login = secure_admin_login(  # type: ignore[method-assign]
     admin.site.login
 )
 
+handler500 = "search.web.error_responses.server_error"
 ICON = static("favicon.svg")
 urlpatterns = [
     path("healthz", health_views.healthz, name="healthz"),

@@ -23,6 +23,7 @@ from .ingestion.setup import creation
 from .models import Dataset, Removal, Shard
 from .removals import files, restoring, takedowns
 from .removals.forms import RemovalListForm
+from .request_bodies import MAX_IMAGE_BYTES, takes
 
 
 @admin.action(
@@ -278,6 +279,7 @@ class RemovalAdmin(admin.ModelAdmin):
     ) -> bool:
         return False
 
+    @takes(MAX_IMAGE_BYTES)
     def add_view(
         self,
         request: HttpRequest,

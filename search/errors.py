@@ -3,6 +3,7 @@
 Wrappers of libraries and servers translate into these; views, API and tasks catch them.
 """
 
+import errno
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,8 +46,15 @@ class NotFound(SearchError):
     code = "not_found"
 
 
+class BodyTooLarge(InvalidQuery):
+    """A request of too many bytes, or of too many JSON values."""
+
+    status = 413
+    code = "too_large"
+
+
 class ImageTooLarge(InvalidQuery):
-    """An image of too many bytes or pixels, or a request of too many bytes."""
+    """An image of too many bytes or pixels."""
 
     status = 413
     code = "too_large"
@@ -101,6 +109,32 @@ class ShardUnreadable(SearchError):
 
     status = 422
     code = "shard_unreadable"
+
+
+# PostgreSQL's codes for a missing table and column.
+NOT_MIGRATED = ("42P01", "42703")
+FULL_OR_READ_ONLY = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+def outage_of(error: BaseException | None) -> SearchUnavailable | None:
+    """Return what is missing if an exception of a library says that; else None."""
+    from django.db import InterfaceError, OperationalError, ProgrammingError
+    from kombu.exceptions import OperationalError as BrokerError
+    from redis import RedisError
+
+    if isinstance(error, SearchUnavailable):
+        return error
+    if isinstance(error, ProgrammingError):
+        if getattr(error.__cause__, "sqlstate", "") not in NOT_MIGRATED:
+            return None
+        return SearchUnavailable("The database is being updated.")
+    if isinstance(error, OperationalError | InterfaceError):
+        return SearchUnavailable("The database is not responding.")
+    if isinstance(error, RedisError | BrokerError):
+        return SearchUnavailable("The cache or the broker is not responding.")
+    if isinstance(error, OSError) and error.errno in FULL_OR_READ_ONLY:
+        return SearchUnavailable("The disk of the server is full or read-only.")
+    return None
 
 
 def check_form(form: "BaseForm") -> None:

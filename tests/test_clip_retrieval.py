@@ -526,8 +526,8 @@ def test_an_unknown_index_is_not_found(api, name):
         b'"text"',
         b"7",
         b"\xff\xfe",
-        b"[" * 100_000,
-        b'{"a":' * 100_000,
+        b"[" * 20_000,
+        b'{"a":' * 20_000,
         b'{"embedding_input": [NaN]}',
         b'{"num_images": ' + b"9" * 5_000 + b"}",
         b"text=a+boat&num_images=4",
@@ -538,7 +538,8 @@ def test_an_unknown_index_is_not_found(api, name):
 def test_a_body_that_is_no_json_object_is_refused(api, path, body):
     answer = ask(api, path, body)
     assert answer.status_code == 400
-    assert message(answer).startswith("The body of the request is not")
+    sentences = ("The body of the request is not", "The JSON is nested too deeply")
+    assert message(answer).startswith(sentences)
 
 
 ANYTHING = st.recursive(

@@ -10,6 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from search.api.fields import validated
+from search.request_bodies import MAX_LIST_BYTES
 
 from .. import sharing
 from ..collection import services
@@ -52,6 +53,8 @@ CHANGE = OpenApiExample(
 
 
 class CollectionList(UserAccess):
+    max_body_bytes = MAX_LIST_BYTES
+
     @extend_schema(
         operation_id="collections_list",
         tags=TAGS,

@@ -17,6 +17,7 @@ from rest_framework.response import Response
 
 from search.api.fields import Json, validated
 from search.api.negotiation import IgnoreAcceptHeader
+from search.request_bodies import MAX_IMAGE_BYTES
 
 from ..export import services, storage
 from ..models import Export
@@ -59,6 +60,8 @@ EXAMPLE_DATASET = OpenApiExample(
 
 
 class Exports(OwnerAccess):
+    max_body_bytes = MAX_IMAGE_BYTES
+
     def check_throttles(self, request: Request) -> None:
         """Limit creating exports more strictly than following them."""
         self.throttle_scope = "export" if request.method == "POST" else "item"

@@ -11,6 +11,7 @@ from rest_framework.response import Response
 
 from search.api.fields import Json, validated
 from search.errors import NotFound
+from search.request_bodies import MAX_LIST_BYTES
 from search.retrieval.items import check_item_id
 
 from ..collection import members, services
@@ -44,6 +45,8 @@ TWO = OpenApiExample(
 
 
 class Items(UserAccess):
+    max_body_bytes = MAX_LIST_BYTES
+
     @extend_schema(
         operation_id="collection_items_list",
         tags=TAGS,
@@ -97,6 +100,8 @@ class SharedItems(UserAccess):
 
 
 class ItemsRemove(UserAccess):
+    max_body_bytes = MAX_LIST_BYTES
+
     @extend_schema(
         operation_id="collection_items_remove",
         tags=TAGS,

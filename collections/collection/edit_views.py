@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from search.errors import InvalidQuery, check_form
+from search.request_bodies import MAX_LIST_BYTES, takes
 
 from .. import undo_tokens
 from ..forms import NoteForm
@@ -23,6 +24,7 @@ from .item_keys import ItemKey, by_dataset, read, rows_of
 MAX_TO_CHOOSE = 1_000
 
 
+@takes(MAX_LIST_BYTES)
 @require_POST
 @errors_as_messages
 def choose(request: HttpRequest) -> HttpResponse:
@@ -52,6 +54,7 @@ def choose(request: HttpRequest) -> HttpResponse:
     )
 
 
+@takes(MAX_LIST_BYTES)
 @require_POST
 @errors_as_messages
 def add(request: HttpRequest, key: UUID) -> HttpResponse:
@@ -86,6 +89,7 @@ def _summary(added: members.Added, name: str) -> str:
     return " ".join(sentences)
 
 
+@takes(MAX_LIST_BYTES)
 @require_POST
 @errors_as_messages
 @transaction.atomic
@@ -98,6 +102,7 @@ def remove(request: HttpRequest, key: UUID) -> HttpResponse:
     return success(request, text, _page(key), undo, size=collection.pictures())
 
 
+@takes(MAX_LIST_BYTES)
 @require_POST
 @errors_as_messages
 @transaction.atomic

@@ -22,6 +22,7 @@ from search.links import link_of
 from search.models import Dataset
 from search.query.filters import MAX_TEXT_LENGTH, UNRESTRICTED
 from search.rate_limits import limited, limiter
+from search.request_bodies import MAX_LIST_BYTES, takes
 from search.retrieval.item_lookup import ItemState
 from search.retrieval.items import Hit
 from search.web.middleware import HtmxRequest
@@ -280,6 +281,7 @@ class MyListContext(ListContext):
     deleted: QuerySet[Collection]
 
 
+@takes(MAX_LIST_BYTES)
 @require_http_methods(["GET", "HEAD", "POST"])
 @errors_as_messages
 def my_collections(request: HttpRequest) -> HttpResponse:

@@ -9,6 +9,7 @@ from django.views.decorators.http import require_POST
 
 from search.errors import InvalidQuery, NotFound, check_form
 from search.models import Dataset
+from search.request_bodies import takes
 
 from ..forms import ConceptForm
 from ..models import Concept
@@ -16,6 +17,8 @@ from ..responses import errors_as_messages, success
 from ..sharing import find_owned, parse_uuid
 from . import files, rounds, services
 from .visitor import visitor
+
+FORM_BYTES = 64 * 1024  # of an upload around its file
 
 
 @login_required
@@ -39,6 +42,7 @@ def save(request: HttpRequest) -> HttpResponse:
     )
 
 
+@takes(files.MAX_BYTES + FORM_BYTES)
 @login_required
 @require_POST
 @errors_as_messages

@@ -13,7 +13,6 @@ from django.core.exceptions import (
     SuspiciousOperation,
     TooManyFieldsSent,
 )
-from django.db import InterfaceError, OperationalError
 from django.http import HttpResponse
 from django.http.multipartparser import MultiPartParserError
 from rest_framework import status
@@ -27,12 +26,13 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.views import exception_handler
 
 from search.errors import (
-    ImageTooLarge,
+    BodyTooLarge,
     InvalidQuery,
     SearchError,
     SearchUnavailable,
     TooManyRequests,
     UnreadableWord,
+    outage_of,
 )
 
 Shape = dict[str, Any]
@@ -50,8 +50,8 @@ def api_exception_handler(
     """Return the response to an exception in a view; None to have it raised again."""
     if isinstance(error, SearchUnavailable):
         logger.warning("%s", error.message, exc_info=error)
-    if isinstance(error, OperationalError | InterfaceError):
-        logger.error("The database failed: %s", error, exc_info=error)
+    elif outage := outage_of(error):
+        logger.error("%s", outage.message, exc_info=error)
     if known := _as_search_error(error):
         return _response(known)
     response = exception_handler(error, context)
@@ -72,10 +72,10 @@ def api_exception_handler(
 def _as_search_error(error: Exception) -> SearchError | None:
     if isinstance(error, SearchError):
         return error
-    if isinstance(error, OperationalError | InterfaceError):
-        return SearchUnavailable("The database is not responding.")
+    if outage := outage_of(error):
+        return outage
     if isinstance(error, RequestDataTooBig):
-        return ImageTooLarge("The request is larger than 16 MB.")
+        return BodyTooLarge("The request is larger than 16 MB.")
     if isinstance(error, TooManyFieldsSent):
         return InvalidQuery("The address has too many parameters.")
     # Django raises these for an unreadable body, and would respond in HTML.

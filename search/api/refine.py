@@ -14,6 +14,7 @@ from search.errors import InvalidQuery
 from search.query.filters import MAX_EXCLUDED, Filters
 from search.query.model import MAX_TERMS, SearchQuery, Term
 from search.rate_limits import limiter
+from search.request_bodies import MAX_IMAGE_BYTES
 from search.retrieval import service
 from search.retrieval.feedback import MAX_MARKS, STRENGTHS, check_marks, tune_by_items
 
@@ -114,6 +115,7 @@ class RefineSerializer(QuerySerializer):
 
 class Refine(APIView):
     throttle_scope = "refine"
+    max_body_bytes = MAX_IMAGE_BYTES
 
     @extend_schema(
         operation_id="refine",

@@ -10,6 +10,7 @@ from rest_framework.views import APIView
 from search.errors import NotFound
 from search.query.model import SearchQuery
 from search.rate_limits import limiter
+from search.request_bodies import MAX_IMAGE_BYTES
 from search.retrieval import service
 
 from .item_serializers import ItemSerializer, SearchPageSerializer, page_context
@@ -38,6 +39,8 @@ class ItemDetail(APIView):
 
 
 class Search(APIView):
+    max_body_bytes = MAX_IMAGE_BYTES
+
     @extend_schema(
         operation_id="search_by_address",
         parameters=[SearchParametersSerializer],

@@ -19,6 +19,7 @@ from search.errors import InvalidQuery
 from search.links import is_local_image, link_of
 from search.query.filters import LAST_ITEM
 from search.query.model import MAX_RESULTS, Term
+from search.request_bodies import check_json
 from search.retrieval import service
 
 IMAGE = "image"  # the modality; any other one searches captions
@@ -114,8 +115,9 @@ def _id(given: Any) -> int | None:
     return given if 0 <= given <= LAST_ITEM else None
 
 
-def parse_body(data: bytes) -> dict[str, Any]:
+def parse_body(data: bytes, max_bytes: int) -> dict[str, Any]:
     """Return the JSON object in a body of any content type. Raises InvalidQuery."""
+    check_json(data, max_bytes)
     try:
         body = json.loads(data, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:

@@ -14,6 +14,7 @@ from search.models import Dataset, Viewer
 from search.query.filters import Filters
 from search.query.model import SearchQuery
 from search.rate_limits import limiter
+from search.request_bodies import MAX_BYTES, MAX_IMAGE_BYTES
 from search.retrieval import service
 from search.retrieval.items import Hit
 
@@ -52,9 +53,10 @@ class KnnService(Endpoint):
     """Find the nearest items of a text, an image or an embedding."""
 
     throttle_scope = "search"
+    max_body_bytes = MAX_IMAGE_BYTES
 
     def post(self, request: Request) -> Response:
-        given = KnnSerializer(data=parse_body(request.body))
+        given = KnnSerializer(data=parse_body(request.body, MAX_IMAGE_BYTES))
         given.is_valid(raise_exception=True)
         slug = _dataset(given.validated_data["indice_name"], request.user)
         term, count = given.term(), limiter(request)
@@ -88,7 +90,7 @@ class Metadata(Endpoint):
     throttle_scope = "item"
 
     def post(self, request: Request) -> Response:
-        body = parse_body(request.body)
+        body = parse_body(request.body, MAX_BYTES)
         ids = ids_of(body)
         if not ids:
             return Response([])

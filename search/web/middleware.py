@@ -1,21 +1,18 @@
-"""Middleware: request timing, HEAD, and errors as pages or messages."""
+"""Middleware: request timing, HEAD, and bodies that are too large, and errors."""
 
-import json
 import time
 from collections.abc import Callable
+from typing import Any
 
-from django.http import (
-    HttpRequest,
-    HttpResponse,
-    JsonResponse,
-    StreamingHttpResponse,
-)
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import render
 from django_htmx.middleware import HtmxDetails
 
-from search.errors import SearchError, TooManyRequests
+from search import request_bodies
+from search.errors import SearchError
 from search.observability import metrics
+
+from .error_responses import error_response
 
 
 class HtmxRequest(HttpRequest):
@@ -65,6 +62,26 @@ def head_middleware(
     return middleware
 
 
+class BodyLimitMiddleware:
+    """Refuses bodies that are larger than their view accepts, before they are read."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]):
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Any, *_arguments: Any
+    ) -> HttpResponse | None:
+        given = request.META.get("CONTENT_LENGTH") or ""
+        try:
+            request_bodies.check_length(given, request_bodies.max_bytes_of(view))
+        except SearchError as error:
+            return error_response(request, error)
+        return None
+
+
 class SearchErrorMiddleware:
     """Renders a SearchError that a view raises."""
 
@@ -75,32 +92,8 @@ class SearchErrorMiddleware:
         return self.get_response(request)
 
     def process_exception(
-        self, request: HtmxRequest, error: Exception
+        self, request: HttpRequest, error: Exception
     ) -> HttpResponse | None:
         if not isinstance(error, SearchError):
             return None
-        if isinstance(error, TooManyRequests):
-            return _too_many(request, error)
-        page = {"error": error}
-        return render(request, "search/item.html", page, status=error.status)
-
-
-def _too_many(request: HtmxRequest, error: TooManyRequests) -> HttpResponse:
-    """Answer in the format of the request; for htmx, leave the page as it is."""
-    if request.headers.get("X-Requested-With") == "XMLHttpRequest":
-        response: HttpResponse = JsonResponse(
-            {"detail": error.message, "code": error.code}
-        )
-    elif request.htmx and not request.htmx.history_restore_request:
-        response = HttpResponse(error.message, content_type="text/plain")
-        response["HX-Reswap"] = "none"
-        response["HX-Push-Url"] = "false"
-        toast = {"laionweb:toast": {"text": error.message}}
-        response["HX-Trigger"] = json.dumps(toast)
-    elif request.headers.get("Sec-Fetch-Dest") == "image":
-        response = HttpResponse(error.message, content_type="text/plain")
-    else:
-        response = render(request, "429.html", {"error": error})
-    response.status_code = error.status
-    response["Retry-After"] = str(error.retry_after_s)
-    return response
+        return error_response(request, error)

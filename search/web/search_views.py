@@ -17,6 +17,7 @@ from search.query.filters import UNRESTRICTED
 from search.query.model import MAX_WEIGHT, SearchQuery, shorten_embedding
 from search.query.url_params import with_weight
 from search.rate_limits import limited, limiter
+from search.request_bodies import MAX_IMAGE_BYTES, takes
 from search.retrieval import service
 
 from . import search_page
@@ -39,6 +40,7 @@ def search(request: HtmxRequest) -> HttpResponse:
     return _respond(request, page, address=page.form.url(cursor=""))
 
 
+@takes(MAX_IMAGE_BYTES)
 @require_POST
 def search_by_image(request: HtmxRequest) -> HttpResponse:
     """Redirect to a URL that holds the embeddings of the uploaded images.
