@@ -116,6 +116,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": RECOVERY_INTERVAL_S,
         "options": {"expires": RECOVERY_INTERVAL_S},
     },
+    "tidying-uploads": {
+        "task": "search.ingestion.tasks.sweep_uploads",
+        "schedule": CLEANUP_INTERVAL_S,
+        "options": {"expires": CLEANUP_INTERVAL_S},
+    },
     **{
         f"tidying-{room}": {
             "task": f"usercollections.{room}.sweep",
@@ -153,6 +158,8 @@ INGEST_FOLDERS = env.list(
     "INGEST_FOLDERS",
     default=[str(VAR_DIR / "incoming"), *([_HOME] if _IS_LAPTOP else [])],
 )
+# Files that staff uploads as sources: web processes write them here, workers read them.
+UPLOAD_DIR = Path(env.str("UPLOAD_DIR", default=str(VAR_DIR / "uploads"))).resolve()
 # Thumbnails of items are fetched and cached in VAR_DIR/thumbnails.
 FETCH_THUMBNAILS = env.bool("FETCH_THUMBNAILS", default=True)
 THUMBNAIL_CACHE_MB = env.int("THUMBNAIL_CACHE_MB", default=2048)

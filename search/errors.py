@@ -53,8 +53,15 @@ class BodyTooLarge(InvalidQuery):
     code = "too_large"
 
 
+class Conflict(SearchError):
+    """A change that does not fit the present state, which a client may ask for."""
+
+    status = 409
+    code = "conflict"
+
+
 class ImageTooLarge(InvalidQuery):
-    """An image of too many bytes or pixels."""
+    """An image of too many bytes or pixels, or files that have no room."""
 
     status = 413
     code = "too_large"

@@ -9,6 +9,7 @@ from .web import (
     item_views,
     search_views,
     selection_views,
+    upload_views,
 )
 from .web.popularity_views import popularity_page, record_pick
 
@@ -28,6 +29,12 @@ urlpatterns = [
                 path("", add_dataset_views.where, name="dataset-add"),
                 path("what", add_dataset_views.contents, name="dataset-add-contents"),
                 path("model", add_dataset_views.model, name="dataset-add-model"),
+                path("upload", upload_views.upload, name="dataset-add-upload"),
+                path(
+                    "upload/<slug:key>/delete",
+                    upload_views.delete,
+                    name="dataset-add-upload-delete",
+                ),
                 path("test", add_dataset_views.test, name="dataset-add-test"),
                 path(
                     "import", add_dataset_views.start_import, name="dataset-add-import"

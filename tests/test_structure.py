@@ -27,6 +27,7 @@ TASKS = [
     "search.ingestion.tasks.ingest_shard",
     "search.ingestion.tasks.publish",
     "search.ingestion.tasks.recover",
+    "search.ingestion.tasks.sweep_uploads",
     "usercollections.collecting.sweep",
     "usercollections.exporting.recover",
     "usercollections.exporting.sweep",

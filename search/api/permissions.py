@@ -25,6 +25,16 @@ class StaffWrites(BasePermission):
         return has_staff_permission(request.user, action)
 
 
+class StaffAdds(BasePermission):
+    """Allow only staff who may add datasets and import them."""
+
+    message = FOR_STAFF.format("add and change")
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        actions = ("add", "change")
+        return all(has_staff_permission(request.user, each) for each in actions)
+
+
 class StaffOnly(BasePermission):
     """Allow only staff to control imports and see their progress."""
 

@@ -3,7 +3,7 @@
 from django.urls import path, re_path
 from django.views.generic import RedirectView
 
-from . import datasets, popularity, refine, schema, shards, views
+from . import datasets, popularity, refine, schema, shards, uploads, views
 from .docs import views as docs_views
 
 urlpatterns = [
@@ -53,6 +53,9 @@ urlpatterns = [
         views.ItemDetail.as_view(),
         name="api-item",
     ),
+    path("uploads/", uploads.Uploads.as_view(), name="api-uploads"),
+    path("uploads/<slug:key>/", uploads.UploadDetail.as_view(), name="api-upload"),
+    path("uploads/<slug:key>/file/", uploads.UploadFile.as_view(), name="api-chunk"),
     re_path("^search/?$", views.Search.as_view(), name="api-search"),
     path("refine/", refine.Refine.as_view(), name="api-refine"),
     path("popularity/", popularity.Popularity.as_view(), name="api-popularity"),

@@ -12,6 +12,7 @@ from search.models import CalibrationRun, Dataset, Partition, Shard, Training
 
 from . import deletion, tasks
 from .control import UNPUBLISHED
+from .setup import uploads
 from .shard_run import ShardRun
 
 State = Shard.State
@@ -23,6 +24,13 @@ def recover_task() -> None:
     """Run `recover`."""
     with broker.left_to_sweeper("The sweep of imports"):
         recover()
+
+
+@shared_task(name="search.ingestion.tasks.sweep_uploads", queue="publish")
+def sweep_uploads() -> int:
+    """Delete uploads that no dataset uses; return how many."""
+    with database_errors():
+        return uploads.sweep()
 
 
 def recover() -> int:

@@ -2,9 +2,16 @@
 
 from django import template
 
+from search.ingestion.setup import uploads
 from search.models import Dataset, Partition
 
 register = template.Library()
+
+
+@register.filter
+def source_name(source: str) -> str:
+    """Return a source as people know it: of an upload, without the server's path."""
+    return uploads.name_of(source) or source
 
 
 @register.filter

@@ -17,7 +17,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from search.encoder.catalogue import Model, encodes_here
 from search.errors import InvalidQuery, SearchError
-from search.ingestion.setup import creation, folders
+from search.ingestion.setup import creation, folders, uploads
 from search.ingestion.setup.contents import Contents
 from search.ingestion.setup.creation import Refused
 from search.ingestion.setup.estimates import Estimate, estimate
@@ -61,7 +61,7 @@ def on_source(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
         try:
             found = creation.look(dataset, is_local=False, kind=form.given["kind"])
         except SearchError as error:
-            return _where(request, form, error)
+            return render_where(request, form, error)
         return view(request, form, dataset, found)
 
     return wrapped
@@ -71,7 +71,7 @@ def on_source(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
 @for_staff_who_add
 def where(request: HtmxRequest) -> HttpResponse:
     """Render the first step: where are the images."""
-    return _where(request, DraftForm(request.GET))
+    return render_where(request, DraftForm(request.GET))
 
 
 @require_safe
@@ -150,9 +150,10 @@ def _render(
     return with_status(response, error) if error else response
 
 
-def _where(
+def render_where(
     request: HtmxRequest, form: DraftForm, error: SearchError | None = None
 ) -> HttpResponse:
+    """Render the first step, with what was refused."""
     folder = request.GET.get("folder", "")
     try:
         listing = folders.browse(folder)
@@ -166,6 +167,11 @@ def _where(
         "typed": "" if form.is_remote else form.given["source"] or folder,
         "base": form.given["source"] if form.is_remote else "",
         "defaults": Dataset(),
+        "uploads": uploads.unused(request.user.pk),
+        "upload_limits": {
+            "files": uploads.MAX_FILES,
+            "bytes": uploads.MAX_FILE_BYTES,
+        },
     }
     return _render(request, "where", page, error)
 

@@ -21,6 +21,7 @@ from schemathesis.schemas import APIOperation
 from schemathesis.specs.openapi import checks as promised
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
+from search.ingestion.setup import uploads
 from support import routes
 from usercollections.models import Collection, Concept, Export
 
@@ -59,6 +60,7 @@ PARTICULAR = {
     "POST /api/datasets/{slug}/shards/{action}/",
     "POST /api/exports/",
     "POST /api/searches/",
+    "PUT /api/uploads/{key}/file/",
 }
 PARAMETER = re.compile(r"{(\w+)}")
 # Kinds of terms that need no more than a look at the postcards.
@@ -204,6 +206,8 @@ class Asking:
             told["q"] = "a boat"
         if label == "DELETE /api/datasets/{slug}/":
             told["sure"] = self.dataset
+        if label == "PUT /api/uploads/{key}/file/":
+            told |= {"name": "boat.jpg", "offset": 0, "size": 10**6, "version": ""}
 
     def _real(self, operation: APIOperation) -> dict[str, Any]:
         real = real_parameters(operation.path, self.owner)
@@ -212,6 +216,8 @@ class Asking:
         if "/shared/" in operation.path:
             for kind in (Collection, Concept):
                 kind.objects.filter(owner=self.owner).update(visibility="unlisted")
+        if "/uploads/" in operation.path:
+            real["key"] = uploads.create(self.owner.pk).key
         if operation.path.endswith("/cancel/"):
             Export.objects.filter(owner=self.owner).update(state="queued")
         real.pop("action", None)  # each has its turn

@@ -13,7 +13,7 @@ from search.ingestion import control, validation
 from search.models import Dataset, Training
 from search.models.registry import own_field
 
-from . import folders
+from . import folders, uploads
 from .contents import Contents
 from .model_choices import check_model
 from .recognition import recognize
@@ -202,7 +202,8 @@ def free_slug(title: str) -> str:
 
 def title_of(source: str) -> str:
     """Return a title for a source: "Holiday photos" for /data/holiday_photos/."""
-    name = re.sub(r"[*?\[\]]", "", source.rstrip("/").rpartition("/")[2])
+    name = uploads.name_of(source) or source.rstrip("/").rpartition("/")[2]
+    name = re.sub(r"[*?\[\]]", "", name)
     stem = re.sub(r"\.[A-Za-z0-9]{1,8}$", "", name)
     words = " ".join(re.sub(r"[_-]+", " ", stem).split())
     return words[:1].upper() + words[1:120]

@@ -19,6 +19,8 @@ from search.ingestion.sources.tables import TABLE
 from search.models import Dataset
 from search.models.registry import own_field
 
+from . import uploads
+
 MAX_ENTRIES = 300  # folders, and as many files, that are listed
 WILDCARDS = re.compile(r"[*?\[]")
 OUTSIDE = "Datasets may come from {} only, and their folders that are not hidden."
@@ -72,7 +74,9 @@ def check(source: str) -> None:
     fixed = source
     if not os.path.lexists(source) and (wildcard := WILDCARDS.search(source)):
         fixed = os.path.dirname(source[: wildcard.start()])
-    if ".." in Path(source).parts or not is_open(Path(os.path.realpath(fixed))):
+    real = Path(os.path.realpath(fixed))
+    # Whoever knows the key of an upload may use it.
+    if ".." in Path(source).parts or not (uploads.is_upload(real) or is_open(real)):
         named = " and ".join(map(str, roots()))
         raise InvalidQuery(OUTSIDE.format(named) if named else NO_FOLDERS)
     try:
