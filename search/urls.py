@@ -29,6 +29,10 @@ urlpatterns = [
                 path("", add_dataset_views.where, name="dataset-add"),
                 path("what", add_dataset_views.contents, name="dataset-add-contents"),
                 path("model", add_dataset_views.model, name="dataset-add-model"),
+                path("fetch", upload_views.fetch, name="dataset-add-fetch"),
+                path(
+                    "fetch/<slug:key>", upload_views.fetch, name="dataset-add-fetching"
+                ),
                 path("upload", upload_views.upload, name="dataset-add-upload"),
                 path(
                     "upload/<slug:key>/delete",

@@ -26,6 +26,7 @@ from search.clickhouse import schema as tables
 from search.clickhouse import writer
 from search.errors import CannotFetch
 from search.ingestion import tasks
+from search.ingestion.setup import fetching
 from search.retrieval import query_encoder
 from usercollections.account.tokens import make_token
 from usercollections.export import tasks as export_tasks
@@ -60,6 +61,7 @@ def harmless(monkeypatch, settings):
     ):
         monkeypatch.setattr(place, name, lambda *_: None)
     monkeypatch.setattr(query_encoder, "fetch", cannot_fetch)
+    monkeypatch.setattr(fetching, "fetch_step", lambda _, url: cannot_fetch(url))
     settings.LIMITS = dict.fromkeys(settings.LIMITS, "")
     # Each request of a web process begins with a connection that is not in use.
     for signal in (signals.request_started, signals.request_finished):

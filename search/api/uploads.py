@@ -12,7 +12,7 @@ from rest_framework.serializers import BooleanField, CharField, IntegerField, Sk
 from rest_framework.views import APIView
 
 from search.errors import InvalidQuery
-from search.ingestion.setup import uploads
+from search.ingestion.setup import fetching, uploads
 from search.ingestion.setup.uploads import MAX_FILE_BYTES, Chunk, Upload, UploadedFile
 
 from .errors import ERROR_RESPONSE
@@ -77,7 +77,8 @@ class UploadSerializer(ResponseSerializer):
     """An upload, deleted a day after its last change unless a dataset uses it."""
 
     key = CharField()
-    source = CharField(
+    # REST framework takes it out of the class, whose attribute it would hide.
+    source = CharField(  # type: ignore[assignment]
         allow_null=True,
         help_text="The `source` of a dataset of the complete files; null without any.",
     )
@@ -104,6 +105,21 @@ class UploadSerializer(ResponseSerializer):
         if self.context.get("brief"):
             raise SkipField
         return upload.files
+
+
+class FetchSerializer(StrictSerializer):
+    """The address of a file."""
+
+    url = CharField(max_length=4_000)
+
+
+class FetchedFileSerializer(ResponseSerializer):
+    """A file as far as it was fetched."""
+
+    name = CharField()
+    size = count_field("Bytes of the whole file, if known.", allow_null=True)
+    offset = count_field("Bytes that are here.")
+    complete = BooleanField(source="is_complete")
 
 
 class OctetParser(BaseParser):
@@ -195,6 +211,29 @@ class UploadFile(UploadView):
         """
         given = validated(ChunkParameters, request.query_params.dict())
         upload = uploads.find(request.user.pk, key)
-        content = request.data.get("content", b"")
+        data = request.data  # without a body, what REST framework has in its place
+        content = data.get("content", b"") if isinstance(data, dict) else b""
         chunk = Chunk(content=content, **given)
         return Response(UploadedFileSerializer(upload.receive(chunk)).data)
+
+
+class UploadFetch(UploadView):
+    @extend_schema(
+        operation_id="upload_fetch",
+        tags=["staff"],
+        parameters=[KEY],
+        request=FetchSerializer,
+        responses={
+            200: FetchedFileSerializer,
+            422: OpenApiResponse(ERROR_RESPONSE, "The file cannot be fetched."),
+        },
+    )
+    def post(self, request: Request, key: str) -> Response:
+        """Fetch a file at an address into an upload, for some seconds.
+
+        Ask again with the same address until it is complete.
+        """
+        upload = uploads.find(request.user.pk, key)
+        given = validated(FetchSerializer, request.data)
+        fetched = fetching.fetch_step(upload, given["url"])
+        return Response(FetchedFileSerializer(fetched).data)

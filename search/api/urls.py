@@ -56,6 +56,7 @@ urlpatterns = [
     path("uploads/", uploads.Uploads.as_view(), name="api-uploads"),
     path("uploads/<slug:key>/", uploads.UploadDetail.as_view(), name="api-upload"),
     path("uploads/<slug:key>/file/", uploads.UploadFile.as_view(), name="api-chunk"),
+    path("uploads/<slug:key>/fetch/", uploads.UploadFetch.as_view(), name="api-fetch"),
     re_path("^search/?$", views.Search.as_view(), name="api-search"),
     path("refine/", refine.Refine.as_view(), name="api-refine"),
     path("popularity/", popularity.Popularity.as_view(), name="api-popularity"),

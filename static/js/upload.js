@@ -77,6 +77,7 @@ const api = (path = '') => config.api + path
 /** Return {file, name} of what was dropped, folders included. */
 async function dropped (transfer) {
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean)
+  if (!entries.length) return picked(transfer)
   const found = []
   for (const entry of entries) await walk(entry, found)
   return found
@@ -97,7 +98,7 @@ async function walk (entry, found) {
   }
 }
 
-const picked = (input) => [...input.files]
+const picked = ({ files }) => [...files]
   .map((file) => ({ file, name: file.webkitRelativePath || file.name }))
   .filter(({ file }) => !HIDDEN.test(file.name))
 

@@ -60,6 +60,7 @@ PARTICULAR = {
     "POST /api/datasets/{slug}/shards/{action}/",
     "POST /api/exports/",
     "POST /api/searches/",
+    "POST /api/uploads/{key}/fetch/",
     "PUT /api/uploads/{key}/file/",
 }
 PARAMETER = re.compile(r"{(\w+)}")

@@ -40,6 +40,8 @@ KEY = re.compile(r"[0-9a-f]{32}")
 VERSION = re.compile(r"\w{0,40}", re.ASCII)
 PART = re.compile(r"\.(\d{1,15})-(\w{0,40})\.(.+)", re.DOTALL | re.ASCII)
 
+UserId = int | None  # as the stubs of Django have it; None of nobody stored
+
 UNKNOWN = "There is no such upload; it may have been deleted after a day."
 NO_FILES = "No file of this upload is complete yet."
 ANOTHER_FILE = "This upload has another file named “{}”."
@@ -173,7 +175,7 @@ class Upload:
             raise ImageTooLarge(TOO_MANY_FILES)
 
 
-def create(user_id: int, files: int = 0, size: int = 0) -> Upload:
+def create(user_id: UserId, files: int = 0, size: int = 0) -> Upload:
     """Create an upload of so many files and bytes. Raises ImageTooLarge."""
     if files > MAX_FILES:
         raise ImageTooLarge(TOO_MANY_FILES)
@@ -185,7 +187,7 @@ def create(user_id: int, files: int = 0, size: int = 0) -> Upload:
     return Upload(folder)
 
 
-def find(user_id: int, key: str) -> Upload:
+def find(user_id: UserId, key: str) -> Upload:
     """Return an upload of a user. Raises NotFound."""
     upload = Upload(settings.UPLOAD_DIR / str(user_id) / key)
     if not KEY.fullmatch(key) or not upload.folder.is_dir():
@@ -193,7 +195,7 @@ def find(user_id: int, key: str) -> Upload:
     return upload
 
 
-def discard(user_id: int, key: str) -> None:
+def discard(user_id: UserId, key: str) -> None:
     """Delete an upload of a user. Raises NotFound, or Conflict if a dataset uses it."""
     upload = find(user_id, key)
     if _is_used(upload):
@@ -201,7 +203,7 @@ def discard(user_id: int, key: str) -> None:
     upload.delete()
 
 
-def unused(user_id: int) -> list[Upload]:
+def unused(user_id: UserId) -> list[Upload]:
     """Return the uploads of a user that no dataset has as its source, newest first."""
     found = [each for each in _all() if each.folder.parent.name == str(user_id)]
     found = [each for each in found if not _is_used(each)]
@@ -294,7 +296,8 @@ def _write(file: BinaryIO, content: bytes) -> None:
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    for path, _, names in os.walk(folder):
+    for path, folders, names in os.walk(folder):
+        folders[:] = [each for each in folders if not each.startswith(".")]
         yield from (Path(path) / name for name in names)
 
 
