@@ -126,7 +126,8 @@ def start_import(
     try:
         _check_chosen(dataset)
         creation.check(dataset, found, starts=True)
-        creation.create_and_start(dataset)
+        access = creation.find_access(form.access)
+        creation.create_and_start(dataset, access)
     except SearchError as error:
         page = _model(form, dataset, found)
         if isinstance(error, Refused):
@@ -151,9 +152,12 @@ def _render(
 
 
 def render_where(
-    request: HtmxRequest, form: DraftForm, error: SearchError | None = None
+    request: HtmxRequest,
+    form: DraftForm,
+    error: SearchError | None = None,
+    url: str = "",
 ) -> HttpResponse:
-    """Render the first step, with what was refused."""
+    """Render the first step, with what was refused: perhaps the address of a file."""
     folder = request.GET.get("folder", "")
     try:
         listing = folders.browse(folder)
@@ -167,6 +171,7 @@ def render_where(
         "typed": "" if form.is_remote else form.given["source"] or folder,
         "base": form.given["source"] if form.is_remote else "",
         "defaults": Dataset(),
+        "url": url,
         "uploads": uploads.unused(request.user.pk),
         "upload_limits": {
             "files": uploads.MAX_FILES,
@@ -240,6 +245,8 @@ def _model(form: DraftForm, dataset: Dataset, found: Contents) -> dict[str, Any]
         "chosen": chosen,
         "other": OTHER_MODEL,
         "safeties": Dataset.Safety.choices,
+        "visibilities": Dataset.Visibility.choices,
+        "chosen_only": Dataset.Visibility.CHOSEN,
         "needs_list": found.kind == Dataset.Kind.LAION,
         "has_list": not needs_removal_list(Dataset(kind=found.kind)),
         "embeds": found.kind == Dataset.Kind.IMAGES,
@@ -250,7 +257,9 @@ def _model(form: DraftForm, dataset: Dataset, found: Contents) -> dict[str, Any]
 
 
 OWN_FIELDS = (
-    *("title", "slug", "model", "other_model", "other_weights", "safety"),
+    *("title", "slug", "description", "license"),
+    *("visibility", "allowed_users", "allowed_groups"),
+    *("model", "other_model", "other_weights", "safety"),
     "without_removal_list",
 )
 

@@ -23,7 +23,6 @@ SOURCE_FIELDS = (
     "text_pattern",
     "metadata_pattern",
 )
-CHOICE_FIELDS = ("title", "slug", "model", "safety")
 MAX_LENGTH = 2_000
 COLUMN = "column_"  # prefix of the columns of roles
 SEPARATOR = "|"  # of a model and its weights
@@ -46,6 +45,11 @@ class DraftForm(forms.Form):
     text_pattern = _text()
     metadata_pattern = _text()
     title = _text()
+    description = _text()
+    license = _text()
+    visibility = _text()
+    allowed_users = _text()
+    allowed_groups = _text()
     slug = _text()
     model = _text()
     other_model = _text()
@@ -84,6 +88,14 @@ class DraftForm(forms.Form):
         model, _, weights = self.given["model"].partition(SEPARATOR)
         return model, weights
 
+    @property
+    def access(self) -> dict[str, list[str]]:
+        """The names of those who may see the dataset, by field."""
+        return {
+            name: [each.strip() for each in self.given[name].split(",") if each.strip()]
+            for name in ("allowed_users", "allowed_groups")
+        }
+
     def dataset(self) -> Dataset:
         """Return the dataset as it would be, not stored and not checked."""
         given = self.given
@@ -97,7 +109,10 @@ class DraftForm(forms.Form):
         dataset.title = given["title"] or creation.title_of(given["source"])
         dataset.slug = given["slug"] or creation.free_slug(dataset.title)
         dataset.model, dataset.weights = self.chosen_model
-        dataset.safety = given["safety"] or own_field(Dataset, "safety").get_default()
+        dataset.description, dataset.license = given["description"], given["license"]
+        for name in ("safety", "visibility"):
+            initial = own_field(Dataset, name).get_default()
+            setattr(dataset, name, given[name] or initial)
         dataset.without_removal_list = bool(given["without_removal_list"])
         return dataset
 

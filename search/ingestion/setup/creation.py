@@ -2,9 +2,11 @@
 
 import re
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 
+from django.contrib.auth.models import Group, User
 from django.db import IntegrityError, transaction
+from django.db.models import Model
 from django.utils.text import slugify
 
 from search.clickhouse import client, schema
@@ -22,6 +24,12 @@ SLUG_TAKEN = "There is a dataset of this name already."
 NO_SOURCE = "Choose a folder or a file, or write an address."
 NO_MODEL = "Choose a model, or write its name."
 HAS_ITEMS = "Its images are embedded already: add a dataset with another model instead."
+# Who may see a dataset: by field, the model and its names.
+ACCESS: Mapping[str, tuple[type[Model], str]] = {
+    "allowed_users": (User, "username"),
+    "allowed_groups": (Group, "name"),
+}
+Access = Mapping[str, Iterable[Model]]
 FALLBACK = "dataset"  # of titles without a letter that an address can have
 
 
@@ -123,12 +131,34 @@ def _set_dimension(
     dataset.dimension = dimension
 
 
-def create(dataset: Dataset) -> Dataset:
+def find_access(names: Mapping[str, Iterable[str]]) -> Access:
+    """Return the users and groups of these names, by field. Raises Refused."""
+    access = {}
+    for field, wanted in names.items():
+        model, key = ACCESS[field]
+        unique = dict.fromkeys(wanted)
+        found = list(model._default_manager.filter(**{f"{key}__in": unique}))
+        known = {getattr(row, key) for row in found}
+        if missing := [name for name in unique if name not in known]:
+            what = f"There is no {model._meta.model_name} “{missing[0]}”."
+            raise Refused({field: what})
+        access[field] = found
+    return access
+
+
+def grant(dataset: Dataset, access: Access) -> None:
+    """Set who may see a stored dataset; other fields of it stay."""
+    for field, rows in access.items():
+        getattr(dataset, field).set(rows)
+
+
+def create(dataset: Dataset, access: Access | None = None) -> Dataset:
     """Store a checked dataset. Raises Refused if its slug was taken meanwhile."""
     name_tables(dataset)
     try:
         with transaction.atomic():
             dataset.save()
+            grant(dataset, access or {})
     except IntegrityError as error:
         raise Refused({"slug": SLUG_TAKEN}) from error
     return dataset
@@ -148,7 +178,7 @@ def name_tables(dataset: Dataset) -> None:
         dataset.choose_tables(is_taken=True)
 
 
-def create_and_start(dataset: Dataset) -> int:
+def create_and_start(dataset: Dataset, access: Access | None = None) -> int:
     """Store a checked dataset and queue its shards; return how many there are.
 
     Raises SearchUnavailable without an engine, Refused or ShardUnreadable; then there
@@ -156,7 +186,7 @@ def create_and_start(dataset: Dataset) -> int:
     """
     client.ping()
     with transaction.atomic():
-        create(dataset)
+        create(dataset, access)
         shards = control.discover_shards(dataset)
     control.queue(dataset, dataset.shards.all())
     return shards

@@ -2,13 +2,12 @@ import sys
 import time
 from argparse import SUPPRESS
 from collections.abc import Collection, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from django.contrib.auth.models import Group, User
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import transaction
-from django.db.models import IntegerField, Model, QuerySet
+from django.db.models import IntegerField, QuerySet
 from django.utils.timezone import localtime
 
 from search.clickhouse import client
@@ -367,8 +366,15 @@ def _add_fields(parser: CommandParser) -> None:
 
 def _check(dataset: Dataset, given: Collection[str]) -> None:
     """Complete a dataset by its source and model. Raise Error for what is wrong."""
-    try:
+    with _refusals():
         creation.complete(dataset, given, is_local=True)
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Raise Error with the first field of a refusal."""
+    try:
+        yield
     except creation.Refused as error:
         for field, sentence in error.errors.items():
             raise Error(f"{field}: {sentence}") from error
@@ -378,28 +384,16 @@ def _save(dataset: Dataset, options: dict[str, Any]) -> None:
     """Save a dataset and who may see it. Raise Error for what is wrong."""
     for field, sentences in validation.problems(dataset).items():
         raise Error(f"{field}: {sentences[0]}")
-    access: dict[str, list[Model]] = {}
-    for field, model, key in (
-        ("allowed_users", User, "username"),
-        ("allowed_groups", Group, "name"),
-    ):
-        if field not in options:
-            continue
-        names = dict.fromkeys(options[field])
-        found = model._default_manager.filter(**{f"{key}__in": names})
-        access[field] = list(found)
-        known = {getattr(row, key) for row in found}
-        for name in names:
-            if name not in known:
-                raise Error(f"{field}: There is no {model._meta.model_name} “{name}”.")
+    names = {name: options[name] for name in creation.ACCESS if name in options}
+    with _refusals():
+        access = creation.find_access(names)
     # Workers write to the row meanwhile, such as the mean of its vectors.
     changed = [name for name in FIELDS if name in options] if dataset.pk else None
     if not dataset.pk:
         creation.name_tables(dataset)
     with transaction.atomic():
         dataset.save(update_fields=changed)
-        for field, rows in access.items():
-            getattr(dataset, field).set(rows)
+        creation.grant(dataset, access)
 
 
 def _curves(dataset: Dataset) -> Iterator[str]:
