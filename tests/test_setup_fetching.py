@@ -49,7 +49,7 @@ def parquet() -> bytes:
         ("/resolve/42", parquet(), "42.parquet"),
         ("/photos/latest/", zipped(), "latest.zip"),
         ("/", b"url\nhttp://x/y\n", "list.csv"),
-        ("/%2e%2e%2f..%2fpass%00wd.tsv", b"url\nhttp://x/y\n", "passwd.tsv"),
+        ("/x%2F.list%0A.tsv", b"url\nhttp://x/y\n", "list.tsv"),
     ],
 )
 def test_a_file_is_named_by_its_address_and_content(
@@ -76,7 +76,8 @@ def test_steps_continue_where_the_one_before_has_ended(
     assert len(offsets) >= 3 and offsets == sorted(set(offsets))
     assert (upload.folder / "file.csv").read_bytes() == CONTENT
     asked = [request.headers["Range"] for request in file_server.requests]
-    assert asked[1:] == [f"bytes={offset}-" for offset in offsets]
+    rest = [offset for offset in offsets if offset < len(CONTENT)]
+    assert asked[1:] == [f"bytes={offset}-" for offset in rest]
 
 
 def test_what_cannot_be_continued_has_to_come_at_once(upload, file_server, monkeypatch):
