@@ -14,6 +14,7 @@ from rest_framework.views import APIView
 from search.errors import InvalidQuery
 from search.ingestion.setup import fetching, uploads
 from search.ingestion.setup.uploads import MAX_FILE_BYTES, Chunk, Upload, UploadedFile
+from search.request_bodies import MAX_IMAGE_BYTES
 
 from .errors import ERROR_RESPONSE
 from .fields import (
@@ -195,6 +196,7 @@ class UploadDetail(UploadView):
 
 class UploadFile(UploadView):
     parser_classes = [OctetParser]
+    max_body_bytes = MAX_IMAGE_BYTES
 
     @extend_schema(
         operation_id="upload_chunk",

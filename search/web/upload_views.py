@@ -14,6 +14,7 @@ from django_htmx.http import HttpResponseClientRedirect
 from search.errors import InvalidQuery, SearchError
 from search.ingestion.setup import fetching, uploads
 from search.ingestion.setup.uploads import Chunk, Upload, UserId
+from search.request_bodies import MAX_IMAGE_BYTES, takes
 
 from .add_dataset_views import render_where
 from .draft_form import DraftForm
@@ -21,6 +22,7 @@ from .middleware import HtmxRequest
 from .staff import for_staff_who_add
 
 
+@takes(MAX_IMAGE_BYTES)
 @require_POST
 @for_staff_who_add
 def upload(request: HtmxRequest) -> HttpResponse:
