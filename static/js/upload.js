@@ -130,7 +130,8 @@ async function add (chosen) {
     show()
     return complain(error.status === 401 || error.status === 403 ? SIGNED_OUT : error.message)
   }
-  pump()
+  if (session === current) pump()
+  else if (current.isCancelled) remove(current.key) // which it had not got yet
 }
 
 const versionOf = (file) => String(file.lastModified)
@@ -275,15 +276,17 @@ async function finish () {
 
 async function cancel () {
   const { key, files } = session
+  session.isCancelled = true
   session = null
   for (const each of files) each.xhr?.abort()
   find('#upload .files').replaceChildren()
   show()
   say('The upload is cancelled.')
   find('#upload .choose').focus()
-  // Chunks that are on their way may still arrive first.
-  if (key) await request('DELETE', api(`${key}/`)).catch((error) => complain(error.message))
+  if (key) remove(key)
 }
+
+const remove = (key) => request('DELETE', api(`${key}/`)).catch((error) => complain(error.message))
 
 function again () {
   for (const each of session.files.filter((each) => each.state === 'failed')) {
