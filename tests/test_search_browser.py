@@ -161,7 +161,13 @@ def test_the_newest_search_wins(page):
 # --- Choices
 
 
+def keep_panel_open(page: Page) -> None:
+    """As whoever has opened the filters once finds them."""
+    page.add_init_script("document.cookie = 'panel=open; path=/'")
+
+
 def test_captions_can_be_searched(page):
+    keep_panel_open(page)
     page.goto("/")
     search(page, "a black cat")
     page.get_by_role("radio", name="Captions").check()
@@ -175,6 +181,7 @@ def test_captions_can_be_searched(page):
 
 
 def test_an_exact_search_can_be_asked_for(page):
+    keep_panel_open(page)
     page.goto("/")
     search(page, "a black cat")
     page.get_by_label("Exact search").check()
@@ -186,6 +193,7 @@ def test_an_exact_search_can_be_asked_for(page):
 
 
 def test_captions_and_pictures_can_be_searched_at_once(page):
+    keep_panel_open(page)
     page.goto("/")
     search(page, "a black cat")
     page.get_by_role("radio", name="Both").check()
@@ -207,6 +215,7 @@ def chips(page: Page) -> list[str]:
 
 
 def test_filters_get_into_the_address_and_stay_there(page):
+    keep_panel_open(page)
     page.goto("/")
     search(page, "a boat")
     page.get_by_label("Words in the caption").fill("moon")
@@ -234,6 +243,7 @@ def test_filters_get_into_the_address_and_stay_there(page):
 
 
 def test_a_ticked_filter_is_applied_at_once_and_goes_with_a_picture(page):
+    keep_panel_open(page)
     page.goto("/")
     search(page, "a boat")
     page.get_by_label("Show near-duplicates").check()

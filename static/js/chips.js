@@ -3,7 +3,7 @@
 import { find, findAll } from './dom.js'
 import { crop } from './crop.js'
 import { bringsItems, droppedItems } from './hits.js'
-import { currentParameters, search } from './navigation.js'
+import { currentParameters, go, search } from './navigation.js'
 import { addImages, bringsFile, searchByFiles } from './query_images.js'
 import { toast } from './toast.js'
 
@@ -23,8 +23,13 @@ document.addEventListener('change', ({ target }) => {
   const slider = sliderOf(target)
   if (!slider) return
   clearTimeout(timer)
-  timer = setTimeout(() => slider.isConnected && slider.form.requestSubmit(), byKey ? KEYS_PAUSE_MS : 0)
+  timer = setTimeout(weigh, byKey ? KEYS_PAUSE_MS : 0, slider.form)
 })
+
+/** Submit the form of a weight, also if new results have replaced it meanwhile. */
+function weigh (form) {
+  go(`${form.getAttribute('action')}?${new URLSearchParams(new FormData(form))}`)
+}
 
 let byKey = false // whether a key moves the slider
 document.addEventListener('keydown', () => { byKey = true }, true)

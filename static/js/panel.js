@@ -2,7 +2,7 @@
 
 import { find, findAll, send } from './dom.js'
 import { countsOf, edgesOf, showChoice } from './histogram_slider.js'
-import { currentParameters, hasTerms, search, submitSoon } from './navigation.js'
+import { changedFields, currentParameters, hasTerms, search, submitSoon } from './navigation.js'
 
 const COOKIE_DAYS = 365
 const KEYS_PAUSE_MS = 250 // arrow keys move the slider step by step
@@ -112,6 +112,10 @@ async function drawRelevance () {
     if (drawn === address) drawn = '' // the field is there without it, and the next results try again
   }
   if (find('#results')?.dataset.relevance !== address && address) return
+  if (changedFields().has('cutoff')) { // the slider is being moved: its results draw it
+    drawn = ''
+    return
+  }
   const isFocused = document.activeElement?.id === 'cutoff-slider'
   place.innerHTML = content
   if (isFocused) find('#cutoff-slider')?.focus()
@@ -131,21 +135,15 @@ function showCutoff () {
   if (slider.dataset.moved) find('#cutoff-count').textContent = description
 }
 
-let timer = null
 document.addEventListener('input', ({ target }) => {
   if (target.id !== 'cutoff-slider') return
   target.dataset.moved = 'yes'
+  const place = Number(target.value)
+  find('#least').value = place ? edgesOf(target)[place] : ''
   showCutoff()
 })
 document.addEventListener('change', ({ target }) => {
   if (target.id !== 'cutoff-slider') return
-  clearTimeout(timer)
-  timer = setTimeout(() => {
-    const slider = find('#cutoff-slider')
-    if (slider !== target) return // new results have replaced it meanwhile
-    const place = Number(slider.value)
-    find('#least').value = place ? edgesOf(slider)[place] : ''
-    removeFromBox('cutoff')
-    submitSoon()
-  }, KEYS_PAUSE_MS)
+  removeFromBox('cutoff')
+  submitSoon(KEYS_PAUSE_MS)
 })

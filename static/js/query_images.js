@@ -2,7 +2,7 @@
 // keep them; small copies stay in this tab's storage, for the chips.
 
 import { find, findAll } from './dom.js'
-import { hasTerms } from './navigation.js'
+import { begin, hasTerms } from './navigation.js'
 import { parse, session } from './storage.js'
 import { toast } from './toast.js'
 
@@ -91,8 +91,6 @@ function fill ({ addTerms = false, weight = 1, replaces = '' }) {
   setHidden('weight', weight)
 }
 
-let requests = 0
-
 /**
  * Search by files: alone, or with `addTerms` together with the terms of the current
  * search; with a `weight`; in place of the embedding that it `replaces`.
@@ -102,10 +100,10 @@ export async function searchByFiles (files, options = {}) {
   const chosen = (images.length ? images : [...files]).slice(0, MAX_IMAGES)
   if (!chosen.length) return
   if (images.length > MAX_IMAGES) toast({ text: `Only the first ${MAX_IMAGES} images are used.` })
-  const number = ++requests
+  const isLatest = begin()
   session.remove(PENDING_KEY)
   const ready = await Promise.all(chosen.map(prepare))
-  if (number !== requests) return // other files have come meanwhile
+  if (!isLatest()) return // other files have come meanwhile, or another search
   store(PENDING_KEY, JSON.stringify(ready.map(({ preview }) => preview)))
   setFiles(ready.map(({ file }) => file))
   fill(options)

@@ -7,7 +7,7 @@ import {
   bar, dataset, ids, isSearch, listMarks, marks, parameters, read, restore, search, seen, showMarks, slider, state,
   store, veiled, watch
 } from './marks.js'
-import { go, resultsAddress } from './navigation.js'
+import { begin, go, resultsAddress } from './navigation.js'
 
 const NO_ROUNDS = { steps: [] }
 
@@ -21,9 +21,8 @@ function setRounds (answer) {
 
 // -- rounds
 
-let requests = 0
 async function refine () {
-  const number = ++requests
+  const isLatest = begin()
   const button = find('.go', bar)
   button.setAttribute('aria-busy', 'true')
   const sent = { ...state(), refined: true }
@@ -36,14 +35,14 @@ async function refine () {
       shown: [...seen].join(),
       strength: 2 ** Number(slider.value)
     })
-    if (number !== requests) return // the user has refined again meanwhile
+    if (!isLatest()) return // the user has done something else meanwhile
     store(round.address, { ...sent, seen: [] })
     go(round.address)
   } catch (error) {
     if (!(error instanceof RequestError)) throw error
     emit('toast', { text: error.message })
   } finally {
-    if (number === requests) button.removeAttribute('aria-busy')
+    button.removeAttribute('aria-busy')
   }
 }
 

@@ -7,6 +7,7 @@ import { copyText } from './clipboard.js'
 import { bind } from './keys.js'
 import { toast } from './toast.js'
 import './chips.js'
+import { changedFields, formIsSet } from './navigation.js'
 import { fitPanel } from './panel.js'
 import { showPreviews } from './query_images.js'
 
@@ -40,22 +41,25 @@ document.addEventListener('click', (event) => {
   if (!event.target.closest('details.options, details.weight')) closeOptions()
 })
 
-/** Set the form to the search of the address. */
+/** Set the form to the search of the address, except for what was changed meanwhile. */
 function showAddressInForm () {
   const asked = new URLSearchParams(location.search)
+  const changed = changedFields()
   for (const input of search.elements) {
     const value = asked.get(input.name)
-    if (['hidden', 'submit', 'button', 'fieldset'].includes(input.type)) continue
+    if (changed.has(input.name) || ['hidden', 'submit', 'button', 'fieldset'].includes(input.type)) continue
     if (['checkbox', 'radio'].includes(input.type)) {
       input.checked = value === null ? input.defaultChecked && input.type === 'radio' : value === input.value
     } else if (input.tagName === 'SELECT') input.value = value ?? find('option', input).value
     else input.value = value ?? ''
   }
   for (const [name, standard] of [['field', 'image'], ['nsfw', 'safe']]) {
+    if (changed.has(name)) continue
     for (const radio of findAll(`[name=${name}]`)) radio.checked = radio.value === (asked.get(name) ?? standard)
   }
   const dataset = find('#results')?.dataset.dataset
   for (const choice of findAll('[name=dataset]')) if (dataset) choice.value = dataset
+  formIsSet(changed)
 }
 
 document.addEventListener('click', async ({ target }) => {
@@ -99,9 +103,8 @@ document.addEventListener('htmx:afterSettle', ({ detail }) => {
     // Another dataset has another panel.
     const { dataset } = find('#results').dataset
     if (dataset && dataset !== find('#panel')?.dataset.dataset) return location.reload()
-    // The user may have typed on while waiting: then the box stays as it is.
     const failed = find('#results .notice[role=alert]')
-    if (source !== search && !(source === pictureForm && failed)) showAddressInForm()
+    if (!(source === pictureForm && failed)) showAddressInForm()
     find('#announcement').textContent = find('#results .summary, #results .notice')?.textContent ?? ''
   }
   arrange()
