@@ -54,6 +54,8 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         transaction_mode="IMMEDIATE",
         init_command="PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     )
+elif DATABASES["default"]["ENGINE"].endswith("postgresql"):
+    DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 3)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CACHES = {"default": env.cache("CACHE_URL", default="locmemcache://")}
@@ -67,7 +69,20 @@ if CACHES["default"]["BACKEND"].endswith("LocMemCache"):
         "OPTIONS": {"MAX_ENTRIES": 100_000},
     }
 else:
+    if CACHES["default"]["BACKEND"].endswith("RedisCache"):
+        # A cache that hangs must not hold requests: they do without it.
+        CACHES["default"]["OPTIONS"] = {
+            "socket_timeout": 1,
+            "socket_connect_timeout": 1,
+            **CACHES["default"].get("OPTIONS", {}),
+        }
     CACHES["limits"] = CACHES["default"]
+# Counts where the shared one is away, by each process for itself.
+CACHES["own-limits"] = {
+    "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+    "LOCATION": "own-limits",
+    "OPTIONS": {"MAX_ENTRIES": 100_000},
+}
 
 # chdb:///folder is the engine embedded in this process; clickhouse://user:password@
 # host:8123/database is a server. Several, separated by commas, are a cluster's shards.
@@ -133,6 +148,8 @@ CELERY_BEAT_SCHEDULE = {
 # Without a file of last runs, because all intervals are short.
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 
+# How long a search may take, with all its steps.
+SEARCH_TIMEOUT_S = env.float("SEARCH_TIMEOUT_S", default=10.0)
 # The class that embeds texts and images.
 SEARCH_ENCODER = env.str(
     "SEARCH_ENCODER", default="search.encoder.openclip.OpenClipEncoder"
@@ -203,6 +220,7 @@ MIDDLEWARE = [
     "search.web.middleware.head_middleware",
     "search.observability.request_id.RequestIdMiddleware",
     "search.web.middleware.RequestTimingMiddleware",
+    "search.web.middleware.deadline_middleware",
     "search.clip_retrieval.errors.json_errors_middleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

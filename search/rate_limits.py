@@ -4,7 +4,6 @@ Pages and the API share the counters, which are in the cache that all web proces
 share. The rates are settings, such as LIMIT_SEARCH=120/min.
 """
 
-import logging
 import math
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from django.core.cache import caches
 from django.http import HttpRequest, HttpResponseBase
 from rest_framework.throttling import BaseThrottle
 
+from . import cache
 from .errors import TooManyRequests
 
 # What is counted, as the refusal names it.
@@ -34,7 +34,6 @@ PERIODS = {"s": (1, "a second"), "m": (60, "a minute"), "h": (3600, "an hour")}
 IPV6_NETWORK = 64  # bits of a subscriber's network, in which they choose addresses
 
 View = Callable[..., HttpResponseBase]
-logger = logging.getLogger(__name__)
 now = time.time
 
 
@@ -125,21 +124,21 @@ def _take(bucket: str, count: int, seconds: int) -> int:
     window passes. It is small, correct with concurrent requests, and lets no burst
     through when the window changes.
     """
-    cache = caches["limits"]
+    taken = cache.attempt(lambda: _take_from("limits", bucket, count, seconds))
+    # Without the cache, each process counts for itself.
+    return _take_from("own-limits", bucket, count, seconds) if taken is None else taken
+
+
+def _take_from(name: str, bucket: str, count: int, seconds: int) -> int:
+    counters = caches[name]
     window, passed = divmod(now(), seconds)
     this, before = f"{bucket}-{window:.0f}", f"{bucket}-{window - 1:.0f}"
-    try:
-        cache.add(this, 0, 2 * seconds)
-        used = cache.incr(this)
-        previous = cache.get(before, 0)
-        if used + previous * (1 - passed / seconds) <= count:
-            return 0
-        cache.decr(this)
-    # Backends raise the exceptions of their own libraries. Without a cache requests
-    # are let through: these limits bound costs, they do not protect passwords.
-    except Exception:
-        logger.exception("The cache does not answer: requests are not counted.")
+    counters.add(this, 0, 2 * seconds)
+    used = counters.incr(this)
+    previous = counters.get(before, 0)
+    if used + previous * (1 - passed / seconds) <= count:
         return 0
+    counters.decr(this)
     return math.ceil(_wait(used - 1, previous, count, passed, seconds))
 
 

@@ -320,6 +320,17 @@ class Server:
     var_dir: Path
 
 
+@pytest.fixture(autouse=True)
+def closed_circuits() -> Iterator[None]:
+    """Let no test find a service away because it was in the test before."""
+    yield
+    from search import cache
+    from search.encoder import remote
+
+    for circuit in (cache.CIRCUIT, remote.CIRCUIT):
+        circuit.close()
+
+
 @pytest.fixture
 def no_datasets(db) -> None:
     """Hide the datasets that other tests of this process share."""

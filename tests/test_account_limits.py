@@ -48,7 +48,7 @@ def clock(monkeypatch) -> Clock:
 @pytest.fixture(autouse=True)
 def empty_buckets(settings):
     settings.LIMITS = dict.fromkeys(settings.LIMITS, "3/min")
-    for kept in (cache, caches["limits"]):
+    for kept in (cache, caches["limits"], caches["own-limits"]):
         kept.clear()
     yield
     for kept in (cache, caches["limits"]):
@@ -138,12 +138,13 @@ def test_an_empty_setting_switches_a_limit_off(client, clock, settings):
     assert statuses(client, SEARCH, 5) == [ASKED] * 5
 
 
-def test_a_cache_that_is_away_stops_no_search(client, clock, monkeypatch):
+@pytest.mark.parametrize("error", [ConnectionError, ValueError("out of memory")])
+def test_without_the_cache_each_process_counts(client, clock, monkeypatch, error):
     def away(*arguments):
-        raise ConnectionError
+        raise error
 
     monkeypatch.setattr(caches["limits"], "add", away)
-    assert statuses(client, SEARCH, 5) == [ASKED] * 5
+    assert statuses(client, SEARCH, 5) == [ASKED] * 3 + [429] * 2
 
 
 def test_a_rate_that_cannot_be_read_stops_the_start(monkeypatch):

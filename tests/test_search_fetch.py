@@ -747,3 +747,23 @@ def test_a_secure_server_that_drips_is_left_at_the_deadline(secure_site, trusted
 def test_a_plain_server_gives_no_secure_connection(site: Site):
     url = site.url.replace("http:", "https:")
     assert refusal(url) == "Could not connect to 127.0.0.1."
+
+
+# --- This site
+
+
+def test_this_site_is_never_fetched_from_over_http(settings, monkeypatch):
+    from postcards.shards import jpeg
+
+    settings.ALLOWED_HOSTS = ["images.example.org", "127.0.0.1", "*"]
+    settings.FETCH_ALLOWED_HOSTS = []
+    for name in ("create_connection", "getaddrinfo"):
+        monkeypatch.setattr(f"socket.{name}", None)  # asking for anything would fail
+    for url in (
+        "https://images.example.org/postcards/3.jpg",
+        "http://127.0.0.1:8020/postcards/3.jpg",
+    ):
+        assert fetch(url).content == jpeg(3)
+    for path in ("/", "/search/exact?q=a", "/t/postcards/3/320.webp", "/postcards/3"):
+        with pytest.raises(CannotFetch, match="a page of this site"):
+            fetch(f"https://images.example.org{path}")

@@ -37,7 +37,7 @@ TASKS = [
 # Packages and modules of search/: each imports only from lines above its own.
 LAYERS = (
     ("errors",),
-    ("links",),
+    ("circuits", "deadlines", "links"),
     ("cache", "clustering", "csv_output", "fetch", "images", "observability"),
     ("query", "rate_limits", "request_bodies"),
     ("clickhouse", "encoder"),

@@ -6,16 +6,20 @@ a shared one runs one query at a time.
 """
 
 import fcntl
+import math
 import os
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from search import deadlines
+from search.circuits import Circuit
 from search.errors import InvalidQuery, NotFound, SearchError, SearchUnavailable
 
 from . import cluster
@@ -48,6 +52,8 @@ def is_locked(folder: Path) -> bool:
 
 CONNECT_TIMEOUT_S = 2
 QUERY_TIMEOUT_S = 10
+SEARCH_CLIENT_S = 60  # the longest search; its client has a timeout for each query
+GRACE_S = 0.5  # in which the engine says that a query took too long
 LONG_TIMEOUT_S = 24 * 3600  # an index over millions of rows takes hours
 INDEX_BUSY = "Too many threads"
 SEARCH_ATTEMPTS = 5
@@ -77,16 +83,17 @@ _udf_options: dict[str, str] = {}
 
 def ping() -> None:
     """Raise SearchUnavailable, with the reason, when an engine cannot be used."""
-    cluster.on_all_nodes(lambda: rows("SELECT 1"))
+    for answer in cluster.on_all_nodes(lambda: rows("SELECT 1 AS one")):
+        if answer != [{"one": 1}]:  # from something else at its address
+            raise SearchUnavailable("The search engine did not answer as it should.")
 
 
 def rows(
     sql: str, parameters: dict[str, Any] | None = None, **query_settings: Any
 ) -> list[dict[str, Any]]:
     """Return the rows of a query as dictionaries by column name."""
-    query_settings.setdefault("max_execution_time", QUERY_TIMEOUT_S)
     with _search_errors():
-        client = _client(query_settings["max_execution_time"] + CONNECT_TIMEOUT_S)
+        client = _reading_client(query_settings)
         result = client.query(sql, parameters=parameters, settings=query_settings)
         return list(result.named_results())
 
@@ -95,9 +102,8 @@ def columns(
     sql: str, parameters: dict[str, Any] | None = None, **query_settings: Any
 ) -> list[Sequence[Any]]:
     """Return the columns of a query in SELECT's order; no columns without rows."""
-    query_settings.setdefault("max_execution_time", QUERY_TIMEOUT_S)
     with _search_errors():
-        client = _client(query_settings["max_execution_time"] + CONNECT_TIMEOUT_S)
+        client = _reading_client(query_settings)
         result = client.query(
             sql, parameters=parameters, settings=query_settings, column_oriented=True
         )
@@ -181,7 +187,7 @@ def arrow(sql: str, parameters: dict[str, Any], **query_settings: Any) -> Any:
     """Return a query's result as a pyarrow.Table, without a Python object per value."""
     import pyarrow as pa
 
-    query_settings.setdefault("max_execution_time", QUERY_TIMEOUT_S)
+    client = _reading_client(query_settings)
     # Given apart, the embedded engine would take a statement to set and one to reset
     # each of them.
     settings = ", ".join(
@@ -189,7 +195,6 @@ def arrow(sql: str, parameters: dict[str, Any], **query_settings: Any) -> Any:
         for name, value in {**ARROW_SETTINGS, **query_settings}.items()
     )
     with _search_errors():
-        client = _client(query_settings["max_execution_time"] + CONNECT_TIMEOUT_S)
         data = client.raw_query(f"{sql} SETTINGS {settings}", parameters, fmt="Arrow")
     try:
         return pa.ipc.open_file(data).read_all()
@@ -245,7 +250,7 @@ def register_udfs(config: Path) -> None:
 @contextmanager
 def _slot(slots: Slots) -> Iterator[None]:
     slot = slots[cluster.current_url()]
-    if not slot.acquire(timeout=QUERY_TIMEOUT_S):
+    if not slot.acquire(timeout=deadlines.seconds_left(QUERY_TIMEOUT_S)):
         raise SearchUnavailable(
             "Too many searches are running at the moment; please try again."
         )
@@ -255,17 +260,62 @@ def _slot(slots: Slots) -> Iterator[None]:
         slot.release()
 
 
+def _reading_client(query_settings: dict[str, Any]) -> Any:
+    """Return the client of a query, with what is left of the deadline as its limit.
+
+    Sets max_execution_time: by itself QUERY_TIMEOUT_S.
+    """
+    wanted = query_settings.get("max_execution_time", QUERY_TIMEOUT_S)
+    limit = max(1, math.ceil(deadlines.seconds_left(wanted)))
+    query_settings["max_execution_time"] = limit
+    if limit > SEARCH_CLIENT_S:  # of a worker or a command
+        return _client(limit + CONNECT_TIMEOUT_S)
+    client = _client(SEARCH_CLIENT_S)
+    _set_timeout(client, limit + GRACE_S)
+    return client
+
+
+def _set_timeout(client: Any, seconds: float) -> None:
+    """Set how long a server may take for the next query; an engine here has none."""
+    if cluster.current_url().startswith("clickhouse"):
+        from urllib3 import Timeout
+
+        client.timeout = Timeout(connect=CONNECT_TIMEOUT_S, read=seconds)
+
+
+def _probe() -> None:
+    """Raise an exception if the node does not answer soon."""
+    client = _client(SEARCH_CLIENT_S)
+    _set_timeout(client, CONNECT_TIMEOUT_S)
+    if client.query("SELECT 1").result_rows != [(1,)]:
+        raise ValueError("This is not the search engine.")
+
+
+def _is_outage(error: BaseException) -> bool:
+    from urllib3.exceptions import HTTPError
+
+    return isinstance(error, HTTPError | ConnectionError | TimeoutError)
+
+
+@cache
+def _circuit(url: str) -> Circuit:
+    """Return the circuit of a node."""
+    sentence = "The search engine does not respond; please try again in a moment."
+    return Circuit(sentence, _is_outage, _probe)
+
+
 def _client(timeout_s: int) -> Any:
     """Return this thread's client for a node; for servers, one per timeout."""
     url = cluster.current_url()
     clients = _local.__dict__.setdefault("clients", {})
     key = (url, timeout_s if url.startswith("clickhouse") else 0, os.getpid())
     if key not in clients:
-        clients[key] = _connect(url, timeout_s)
+        clients[key] = _connect(url)
+        _set_timeout(clients[key], timeout_s)
     return clients[key]
 
 
-def _connect(url: str, timeout_s: int) -> Any:
+def _connect(url: str) -> Any:
     import clickhouse_connect
 
     address = urlsplit(url)
@@ -283,7 +333,7 @@ def _connect(url: str, timeout_s: int) -> Any:
         password=unquote(address.password or ""),
         database=address.path.strip("/") or "default",
         connect_timeout=CONNECT_TIMEOUT_S,
-        send_receive_timeout=timeout_s,
+        send_receive_timeout=math.ceil(deadlines.seconds_left(CONNECT_TIMEOUT_S)),
         # A session refuses concurrent queries.
         autogenerate_session_id=False,
     )
@@ -310,7 +360,8 @@ def _search_errors() -> Iterator[None]:
     from clickhouse_connect.driver.exceptions import ClickHouseError
 
     try:
-        yield
+        with _circuit(cluster.current_url()).calling():
+            yield
     except (ClickHouseError, OSError) as error:
         raise _to_search_error(str(error)) from error
 

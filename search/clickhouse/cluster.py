@@ -7,6 +7,7 @@ Distributed table: so each node plans the very query that is known to use the in
 with a time limit of its own, and a node that fails differs from one without results.
 """
 
+import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +18,7 @@ from typing import TypeVar
 
 from django.conf import settings
 
+from search import deadlines
 from search.query.filters import MAX_IDS
 
 Result = TypeVar("Result")
@@ -56,7 +58,8 @@ def on_all_nodes(query: Callable[[], Result]) -> list[Result]:
     nodes = urls()
     if len(nodes) == 1:
         return [query()]
-    return list(_threads().map(lambda url: _run_on(url, query), nodes))
+    deadline = deadlines.current()
+    return list(_threads().map(lambda url: _run_on(url, query, deadline), nodes))
 
 
 def group_by_node(
@@ -76,12 +79,18 @@ def group_by_node(
     if len(by_url) == 1:
         return [_run_on(url, partial(query, own)) for url, own in batches]
     submit = _threads().submit
-    futures = [submit(_run_on, url, partial(query, own)) for url, own in batches]
+    deadline = deadlines.current()
+    futures = [
+        submit(_run_on, url, partial(query, own), deadline) for url, own in batches
+    ]
     return [future.result() for future in futures]
 
 
-def _run_on(url: str, query: Callable[[], Result]) -> Result:
-    with on_node(url):
+def _run_on(
+    url: str, query: Callable[[], Result], deadline: float = math.inf
+) -> Result:
+    """Run a query on a node, by the deadline of the thread that waits for it."""
+    with on_node(url), deadlines.until(min(deadline, deadlines.current())):
         return query()
 
 

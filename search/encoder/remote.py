@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from django.conf import settings
+from redis import ConnectionError as RedisConnectionError
 from redis import RedisError
+from redis import TimeoutError as RedisTimeout
 
+from search import deadlines
+from search.circuits import Circuit
 from search.errors import SearchUnavailable
 from search.observability.request_id import request_id
 
@@ -16,6 +20,13 @@ from .queue import IMAGE, LENGTH, TEXT, QueueClient, Request, new_call, pack_ima
 if TYPE_CHECKING:
     from PIL import Image
 
+NO_QUEUE = (
+    "Searches by words or images are unavailable: the queue of the encode workers does "
+    "not respond."
+)
+CIRCUIT = Circuit(
+    NO_QUEUE, lambda error: isinstance(error, RedisConnectionError | RedisTimeout)
+)
 MAX_CALL = 32  # requests of one call, so that a long one leaves room for others
 
 
@@ -57,15 +68,14 @@ class CeleryEncoder:
                 Request(call, number, kind, self.model, self.weights, content, name)
                 for number, content in enumerate(contents[start : start + MAX_CALL])
             ]
+            wait_s = deadlines.seconds_left(settings.ENCODER_WAIT_S)
             try:
-                answers += client_for(settings.CELERY_BROKER_URL).encode(
-                    requests, settings.ENCODER_QUEUE, settings.ENCODER_WAIT_S
-                )
+                with CIRCUIT.calling():
+                    answers += client_for(settings.CELERY_BROKER_URL).encode(
+                        requests, settings.ENCODER_QUEUE, wait_s
+                    )
             except RedisError as error:
-                raise SearchUnavailable(
-                    "Searches by words or images are unavailable: the queue of the "
-                    "encode workers does not respond."
-                ) from error
+                raise SearchUnavailable(NO_QUEUE) from error
         return answers
 
 

@@ -13,10 +13,13 @@ import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
+from django.conf import settings
 
+from search import deadlines
 from search.clickhouse import lookup, queries
 from search.errors import InvalidQuery, SearchError
 from search.links import spellings
@@ -52,11 +55,35 @@ RANDOM_OVERSAMPLING = 4  # candidates for each random hit that is shown
 # Counts one unit of a scope of settings.LIMITS; raises TooManyRequests.
 Limiter = Callable[[str], None]
 
+Rest = ParamSpec("Rest")
+Result = TypeVar("Result")
+
 logger = logging.getLogger(__name__)
 
 
 def unlimited(scope: str) -> None:
     """Count nothing: the limiter of commands and workers."""
+
+
+def _in_time(
+    search: Callable[Concatenate[SearchQuery, Any, Limiter, Rest], Result],
+) -> Callable[Concatenate[SearchQuery, Any, Limiter, Rest], Result]:
+    """Give all steps of a search one deadline, except for commands and workers."""
+
+    @wraps(search)
+    def within_deadline(
+        query: SearchQuery,
+        user: Any,
+        limiter: Limiter,
+        *args: Rest.args,
+        **options: Rest.kwargs,
+    ) -> Result:
+        if limiter is unlimited:
+            return search(query, user, limiter, *args, **options)
+        with deadlines.within(settings.SEARCH_TIMEOUT_S):
+            return search(query, user, limiter, *args, **options)
+
+    return within_deadline
 
 
 @dataclass(frozen=True)
@@ -77,6 +104,7 @@ class Page:
     truncated: tuple[TruncatedText, ...]
 
 
+@_in_time
 def search(
     query: SearchQuery, user: Any, limiter: Limiter, *, veils: bool = False
 ) -> Page:
@@ -193,6 +221,7 @@ def _rankings(parts: Sequence[_Part], terms: EncodedQuery) -> list[Ranking]:
     return [part.index.ranking_of(part.query, vectors) for part in parts]
 
 
+@_in_time
 def similarities(
     query: SearchQuery, user: Any, limiter: Limiter, *, veils: bool = False
 ) -> np.ndarray:
@@ -222,6 +251,7 @@ class RankedIds:
     hidden: Hidden
 
 
+@_in_time
 def rank(query: SearchQuery, user: Any, limiter: Limiter, count: int) -> RankedIds:
     """Return the ids of the first `count` results, 1 to MAX_RESULTS, at once.
 
@@ -264,6 +294,7 @@ class EmbeddedQuery:
     truncated: tuple[TruncatedText, ...] = ()
 
 
+@_in_time
 def embed(query: SearchQuery, user: Any, limiter: Limiter) -> EmbeddedQuery:
     """Return the vector of a query of one dataset; of "both", that for images.
 
@@ -277,6 +308,7 @@ def embed(query: SearchQuery, user: Any, limiter: Limiter) -> EmbeddedQuery:
     return EmbeddedQuery(vector, tuple(excluded), terms.truncated)
 
 
+@_in_time
 def explain(
     query: SearchQuery, user: Any, limiter: Limiter, item_id: int
 ) -> tuple[explanation.Explanation, ...]:

@@ -13,12 +13,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.http import HttpRequest
-from django.urls import resolve
 
 from search.clickhouse import lookup
 from search.errors import CannotFetch, InvalidQuery, NotFound
 from search.fetch import LIMITS, fetch
+from search.fetch.own_site import local_image
 from search.images.decoders import thumbnail_decoders
 from search.ingestion.sources.image_fetch import downscale_url
 from search.ingestion.sources.original import Original, find_original
@@ -260,10 +259,7 @@ def _fetch_original(source: ThumbnailSource) -> bytes:
     if source.original:
         return source.original.read()
     if source.is_own:
-        view, arguments, options = resolve(source.url)
-        request = HttpRequest()
-        request.method = "GET"
-        return view(request, *arguments, **options).content
+        return local_image(source.url)
     _unresponsive.check(source.host)
     try:
         content = fetch(downscale_url(source.url, width=max(SIZES)), LIMITS).content

@@ -4,11 +4,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django_htmx.middleware import HtmxDetails
 
-from search import request_bodies
+from search import deadlines, request_bodies
 from search.errors import SearchError
 from search.observability import metrics
 
@@ -36,6 +37,23 @@ class RequestTimingMiddleware:
         times = metrics.REQUESTS.labels(name, request.method, response.status_code)
         times.observe(time.perf_counter() - started)
         return response
+
+
+def deadline_middleware(
+    get_response: Callable[[HttpRequest], HttpResponseBase],
+) -> Callable[[HttpRequest], HttpResponseBase]:
+    """Give all reading of the engine for one page the time of one search.
+
+    What changes things may take longer, and the pages of admins.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        if request.method not in ("GET", "HEAD") or request.path.startswith("/admin/"):
+            return get_response(request)
+        with deadlines.within(settings.SEARCH_TIMEOUT_S):
+            return get_response(request)
+
+    return middleware
 
 
 def head_middleware(

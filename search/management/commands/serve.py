@@ -207,9 +207,6 @@ def start_worker() -> EmbeddedWorker | None:
 
 
 def make_server(listener: socket.socket, host: str) -> BaseWSGIServer:
-    # Users may search by the example's images, whose URLs are on this server.
-    port = listener.getsockname()[1]
-    settings.FETCH_ALLOWED_HOSTS += [f"127.0.0.1:{port}", f"localhost:{port}"]
     # WhiteNoise warns if the folder does not exist.
     settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
     if host not in settings.ALLOWED_HOSTS:
