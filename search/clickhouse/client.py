@@ -187,14 +187,14 @@ def arrow(sql: str, parameters: dict[str, Any], **query_settings: Any) -> Any:
     """Return a query's result as a pyarrow.Table, without a Python object per value."""
     import pyarrow as pa
 
-    client = _reading_client(query_settings)
-    # Given apart, the embedded engine would take a statement to set and one to reset
-    # each of them.
-    settings = ", ".join(
-        f"{name} = {value!r}"
-        for name, value in {**ARROW_SETTINGS, **query_settings}.items()
-    )
     with _search_errors():
+        client = _reading_client(query_settings)
+        # Given apart, the embedded engine would take a statement to set and one to
+        # reset each of them.
+        settings = ", ".join(
+            f"{name} = {value!r}"
+            for name, value in {**ARROW_SETTINGS, **query_settings}.items()
+        )
         data = client.raw_query(f"{sql} SETTINGS {settings}", parameters, fmt="Arrow")
     try:
         return pa.ipc.open_file(data).read_all()
