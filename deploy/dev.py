@@ -5,6 +5,7 @@ without that variable, the embedded engine behind the tests' HTTP endpoint. Data
 var/dev. Ctrl-C stops everything.
 """
 
+import hashlib
 import os
 import shutil
 import signal
@@ -92,17 +93,22 @@ def main() -> int:
 
 
 def start(services: Services) -> None:
-    redis, postgres, web = free_port(), free_port(), int(os.environ.get("PORT", "8000"))
+    redis, cache, postgres = free_port(), free_port(), free_port()
+    web = int(os.environ.get("PORT", "8000"))
     # Without persistence, because the ledger is the record of the work to do.
     options = ["--port", str(redis), "--save", ""]
     services.start("redis", program("redis-server"), *options)
+    evicting = ["--maxmemory", "256mb", "--maxmemory-policy", "allkeys-lru"]
+    options = ["--port", str(cache), "--save", "", *evicting]
+    services.start("cache", program("redis-server"), *options)
     start_postgres(services, postgres)
     services.wait_for("redis", redis)
+    services.wait_for("cache", cache)
     services.environment |= {
         "VAR_DIR": str(FOLDER),
         "DATABASE_URL": f"postgres://postgres@127.0.0.1:{postgres}/postgres",
         "CELERY_BROKER_URL": f"redis://127.0.0.1:{redis}/0",
-        "CACHE_URL": f"rediscache://127.0.0.1:{redis}/1",
+        "CACHE_URL": f"rediscache://127.0.0.1:{cache}/0",
         "HOST": os.environ.get("HOST", "127.0.0.1"),
     }
     if "CLICKHOUSE_URL" not in os.environ:
@@ -140,7 +146,9 @@ def start_postgres(services: Services, port: int) -> None:
     as_postgres: list[str] = []
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
         as_postgres = ["runuser", "-u", "postgres", "--"]
-        data = Path("/var/tmp/laionweb-dev-postgres")
+        # One for each checkout, in a folder that this user may enter.
+        checkout = hashlib.blake2b(str(ROOT).encode(), digest_size=4).hexdigest()
+        data = Path(f"/var/tmp/laionweb-dev-postgres-{checkout}")
     if not data.exists():
         initdb = [f"{folder}/initdb", "-D", str(data), "-U", "postgres", "-A", "trust"]
         subprocess.run(

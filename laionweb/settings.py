@@ -60,7 +60,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CACHES = {"default": env.cache("CACHE_URL", default="locmemcache://")}
 if CACHES["default"]["BACKEND"].endswith("LocMemCache"):
-    # The candidates of a search, cached for its next pages, take about 90 kB.
+    # The candidates of a search, cached for its next pages, take 10 to 100 kB.
     CACHES["default"].setdefault("OPTIONS", {}).setdefault("MAX_ENTRIES", 1_000)
     # Separate, so that counters and searches do not evict each other.
     CACHES["limits"] = {
@@ -183,6 +183,8 @@ THUMBNAIL_CACHE_MB = env.int("THUMBNAIL_CACHE_MB", default=2048)
 # Workers write exports here, web processes serve them; they are deleted after days.
 EXPORT_DIR = Path(env.str("EXPORT_DIR", default=str(VAR_DIR / "exports"))).resolve()
 EXPORT_DAYS = env.int("EXPORT_DAYS", default=7)
+# A location of nginx under which it serves EXPORT_DIR where X-Accel-Redirect says so.
+EXPORT_ACCEL = env.str("EXPORT_ACCEL", default="")
 EXAMPLE_POSTCARDS = env.int("EXAMPLE_POSTCARDS", default=10_000)
 # URLs of images that this site serves itself: paths, so that nothing is fetched.
 LOCAL_IMAGE_URL = r"/postcards/[0-9]+\.jpg"

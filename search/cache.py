@@ -9,7 +9,7 @@ from django.core.cache import cache
 from .circuits import Circuit
 from .errors import SearchUnavailable
 
-VERSION = 8  # count it up when the classes that are pickled change
+VERSION = 9  # count it up when the classes that are pickled change
 
 Result = TypeVar("Result")
 logger = logging.getLogger(__name__)
@@ -30,9 +30,9 @@ def set(key: str, value: Any, seconds: int) -> bool:
     return bool(attempt(store))
 
 
-def delete(key: str) -> None:
-    """Delete a key if the cache is there."""
-    attempt(lambda: cache.delete(key, version=VERSION))
+def expire(key: str, seconds: int) -> None:
+    """Have a key expire in some seconds, if the cache is there."""
+    attempt(lambda: cache.touch(key, seconds, version=VERSION))
 
 
 def attempt(use: Callable[[], Result]) -> Result | None:

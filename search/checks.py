@@ -1,9 +1,10 @@
 """Django system checks of the settings."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.checks import Error, register
+from django.core.checks import Error, Tags, Warning, register
 
 REMOTE_ENCODER = "search.encoder.remote.CeleryEncoder"
 PRECISIONS = ("auto", "float32", "float16", "bfloat16")
@@ -31,3 +32,37 @@ def check_encoder(**_options: Any) -> list[Error]:
             )
         )
     return errors
+
+
+@register(Tags.caches, deploy=True)
+def check_cache(**_options: Any) -> list[Warning]:
+    """Warn of a cache that other processes do not share, or that the broker shares."""
+    cache, broker = settings.CACHES["default"], settings.CELERY_BROKER_URL
+    if cache["BACKEND"].endswith("LocMemCache") and not broker.startswith("memory"):
+        return [
+            Warning(
+                "Each process has a cache and rate limits of its own.",
+                hint="Set CACHE_URL to a Redis that all web processes share.",
+                id="search.W001",
+            )
+        ]
+    server = _server(str(cache.get("LOCATION", "")))
+    if server is not None and server == _server(broker):
+        return [
+            Warning(
+                "The cache and the broker are one Redis.",
+                hint="A cache evicts what is old, a broker must not: filled by the "
+                "cache, it stops searches and imports. Set CACHE_URL to another Redis "
+                "with maxmemory-policy allkeys-lru.",
+                id="search.W002",
+            )
+        ]
+    return []
+
+
+def _server(url: str) -> tuple[str, int] | None:
+    """Return the host and the port of a Redis."""
+    parts = urlsplit(url)
+    if not parts.scheme.startswith("redis"):
+        return None
+    return parts.hostname or "localhost", parts.port or 6379

@@ -7,19 +7,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from django.core import signing
 from django.core.cache import cache
 from django.test import override_settings
 from support import searching
 from support.crowd import Crowd, drawn, put_shard_in_engine, stored, unit
 from support.truth import CLOSE, all_similarities, answer, check_hidden, check_order
 
+from search.cache import VERSION
 from search.clickhouse import client, schema
 from search.errors import InvalidQuery
 from search.models import SYSTEM, Dataset
 from search.query.filters import Filters
 from search.query.model import MAX_RESULTS, SearchQuery, Term
 from search.retrieval import service
-from search.retrieval.ranking import load
+from search.retrieval.ranking import (
+    CACHE_S,
+    FIRST_CACHE_S,
+    REPLACED_CACHE_S,
+    load,
+)
 
 pytestmark = pytest.mark.django_db
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,6 +40,40 @@ def small(request) -> Iterator[tuple[Crowd, Dataset]]:
     dataset = stored(crowd, "small", build=False)
     yield crowd, dataset
     schema.drop(dataset.item_table)
+
+
+def packed(page: service.Page) -> tuple[int, str]:
+    """Return the bytes that are kept for a next page, and their key in the cache."""
+    token, _ = signing.loads(page.next, salt="cursor")
+    key = f"rankings:{token}"
+    return len(cache.get(key, version=VERSION)), key
+
+
+@pytest.mark.parametrize("limit", [20, 60, 100])
+@pytest.mark.parametrize("sort", ["similarity", "size"])
+def test_a_search_is_kept_in_few_bytes_and_minutes_until_it_goes_on(
+    small, monkeypatch, limit, sort
+):
+    kept: dict[str, int] = {}
+    monkeypatch.setattr(
+        "search.cache.cache.touch", lambda key, s, **_: kept.update({key: s})
+    )
+    store = cache.set
+    monkeypatch.setattr(
+        "search.cache.cache.set",
+        lambda key, value, s, **options: (
+            kept.update({key: s}) or store(key, value, s, **options)
+        ),
+    )
+    page = first_page("small", vector_of(small[0]), limit=limit, sort=sort)
+    size, first = packed(page)
+    assert size <= 20_000
+    assert kept[first] == FIRST_CACHE_S <= 300
+    second = packed(next_page("small", page, limit))[1]
+    assert kept[second] == CACHE_S
+    if first != second:  # a deeper search replaced it; it can be repeated for a while
+        assert kept[first] == REPLACED_CACHE_S
+    assert next_page("small", page, limit).hits
 
 
 def vector_of(crowd: Crowd, seed: int = 0) -> np.ndarray:

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 from django.conf import settings
@@ -149,7 +150,12 @@ def serve(export: Export, name: str, range_header: str = "") -> HttpResponseBase
     size = path.stat().st_size
     bytes_range = _parse_range(range_header, size)
     response: HttpResponseBase
-    if bytes_range is None:
+    if settings.EXPORT_ACCEL:  # the proxy sends the file, or a range of it
+        file.close()
+        response = HttpResponse()
+        inner = path.relative_to(settings.EXPORT_DIR)
+        response["X-Accel-Redirect"] = f"{settings.EXPORT_ACCEL}{quote(str(inner))}"
+    elif bytes_range is None:
         response = FileResponse(file)
         response["Content-Length"] = size
     elif not bytes_range:

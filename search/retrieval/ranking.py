@@ -5,7 +5,9 @@ results the pages before have shown.
 """
 
 import dataclasses
+import pickle
 import secrets
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -24,6 +26,8 @@ from search.query.model import DEFAULT_RECALL, MAX_RESULTS
 from . import deduplication
 
 CACHE_S = 3_600
+FIRST_CACHE_S = 300  # until a second page is asked for, which few searches are
+REPLACED_CACHE_S = 60  # of a ranking that a deeper one replaces: for repeated requests
 # Reasons for which an item is hidden, in addition to those of clickhouse.filters.
 EXCLUDED = 3  # by the query's filters, or as one of its terms
 DUPLICATE = 4  # of a nearer item
@@ -234,18 +238,41 @@ class Ranking:
         )
 
 
-def store(rankings: Sequence[Ranking], starts: Sequence[int], token: str) -> str:
+def store(
+    rankings: Sequence[Ranking], starts: Sequence[int], token: str, replaces: str = ""
+) -> str:
     """Cache rankings for their further pages; return the cursor of the next one.
 
-    `starts` are how many results of each have been shown. The cursor is "" if there is
-    no next page, or if the cache is down.
+    `starts` are how many results of each have been shown. Rankings without a `token`
+    get one; that of the rankings which they replace expires soon. The cursor is "" if
+    there is no next page, or if the cache is down.
     """
+    is_first = not (token or replaces)
+    if replaces and replaces != token:
+        cache.expire(f"rankings:{replaces}", REPLACED_CACHE_S)
     token = token or secrets.token_urlsafe(12)
     if not has_more(rankings, starts):
         return ""
-    if not cache.set(f"rankings:{token}", list(rankings), CACHE_S):
+    seconds = FIRST_CACHE_S if is_first else CACHE_S
+    if not cache.set(f"rankings:{token}", _packed(rankings), seconds):
         return ""
     return signing.dumps([token, list(starts)], salt="cursor")
+
+
+def _packed(rankings: Sequence[Ranking]) -> bytes:
+    """Pickle rankings, without the codes and URLs that nothing is compared with."""
+    alone = len(rankings) == 1
+    return zlib.compress(pickle.dumps([_without_codes(r, alone) for r in rankings]), 1)
+
+
+def _without_codes(ranking: Ranking, alone: bool) -> Ranking:
+    if alone and (ranking.sorted_rows is not None or not ranking.filters.dedupe):
+        unused = np.ones(len(ranking.ids), bool)
+    else:
+        unused = np.isin(ranking.hidden, (NSFW, REMOVED, EXCLUDED))
+    codes, url_hashes = ranking.codes.copy(), ranking.url_hashes.copy()
+    codes[unused], url_hashes[unused] = 0, 0
+    return dataclasses.replace(ranking, codes=codes, url_hashes=url_hashes)
 
 
 def has_more(rankings: Sequence[Ranking], starts: Sequence[int]) -> bool:
@@ -264,9 +291,10 @@ def load(cursor: str, datasets: Sequence[str]) -> tuple[list[Ranking], list[int]
         token, starts = signing.loads(cursor, salt="cursor")
     except signing.BadSignature:
         raise InvalidQuery("This cursor is not valid.") from None
-    rankings = cache.get(f"rankings:{token}")
-    if rankings is None:
+    packed = cache.get(f"rankings:{token}")
+    if packed is None:
         raise InvalidQuery("This search has expired; please search again.")
+    rankings = pickle.loads(zlib.decompress(packed))
     if [each.dataset for each in rankings] != list(datasets):
         raise InvalidQuery("This cursor belongs to a search of another dataset.")
     return rankings, starts, token

@@ -75,6 +75,7 @@ def _in_time(
         query: SearchQuery,
         user: Any,
         limiter: Limiter,
+        /,
         *args: Rest.args,
         **options: Rest.kwargs,
     ) -> Result:
@@ -196,7 +197,7 @@ def _find(parts: Sequence[_Part], query: SearchQuery) -> Page:
     hits, ends, is_last = merging.next_hits(indexes, rankings, starts, query.limit)
     # Another page may add other candidates: a deeper search is cached by itself.
     is_same = depths == [ranking.depth for ranking in rankings]
-    cursor = store(rankings, ends, token if is_same else "")
+    cursor = store(rankings, ends, token if is_same else "", replaces=token)
     searched = time.perf_counter()
     metrics.ENCODE_SECONDS.observe(encoded - started)
     metrics.SEARCH_SECONDS.observe(searched - encoded)

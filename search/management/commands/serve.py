@@ -19,12 +19,13 @@ from django.db import DatabaseError, connections
 from waitress import create_server
 from waitress.server import BaseWSGIServer
 
+from laionweb import slow_clients
 from laionweb.embedded import EmbeddedWorker
 from search.errors import SearchError
 
 MAX_PORT = 65535
 MAX_REQUEST_BYTES = settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1024 * 1024
-IDLE_CONNECTION_S = 60
+MAX_CONNECTIONS = 700  # a process may have 1,024 files open
 TASK_GRACE_S = 10
 MIN_LOG_LEVEL = {
     "celery": logging.WARNING,
@@ -211,15 +212,20 @@ def make_server(listener: socket.socket, host: str) -> BaseWSGIServer:
     settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
     if host not in settings.ALLOWED_HOSTS:
         settings.ALLOWED_HOSTS.append(host)
-    return create_server(
+    server = create_server(
         get_wsgi_application(),
         sockets=[listener],
         threads=settings.SERVER_THREADS,
         ident="laionweb",
         max_request_body_size=MAX_REQUEST_BYTES,
-        channel_timeout=IDLE_CONNECTION_S,
+        channel_timeout=slow_clients.IDLE_S,
+        cleanup_interval=slow_clients.CLEANUP_S,
+        connection_limit=MAX_CONNECTIONS,
+        asyncore_use_poll=True,
         clear_untrusted_proxy_headers=not settings.TRUSTED_PROXIES,
     )
+    slow_clients.limit_reading(server)
+    return server
 
 
 def warm_up() -> None:
