@@ -1,6 +1,6 @@
 from django.urls import include, path
 
-from .thumbnails.views import thumbnail
+from .thumbnails.views import original, thumbnail
 from .web import (
     add_dataset_views,
     dataset_views,
@@ -55,6 +55,8 @@ urlpatterns = [
     path("d/<slug:slug>/delete", datasets_views.delete, name="dataset-delete"),
     path("d/<slug:slug>/<int:item_id>", item_views.item, name="item"),
     path("d/<slug:slug>/<int:item_id>/picked", record_pick, name="picked"),
+    path("d/<slug:slug>/<int:item_id>/similar", item_views.similar, name="similar"),
+    path("d/<slug:slug>/<int:item_id>/original", original, name="original"),
     path("popularity", popularity_page, name="popularity"),
     path("t/<slug:slug>/<int:item_id>/<int:size>.webp", thumbnail, name="thumbnail"),
     path(

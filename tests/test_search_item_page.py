@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
+from datetime import date
 from html import unescape
 from urllib.parse import parse_qs, urlsplit
 
@@ -16,6 +18,7 @@ from search.models import SYSTEM, Dataset
 from search.query.filters import Filters
 from search.query.model import SearchQuery, Term
 from search.retrieval import service
+from search.web import item_facts
 
 pytestmark = pytest.mark.django_db
 
@@ -85,6 +88,59 @@ def test_the_panel_has_what_the_page_has_and_no_page_around_it(site):
         assert 'data-copy="http://testserver/d/postcards/7"' in html
     assert "<html" in page and "Similar images" in page
     assert "<html" not in panel and "Similar images" not in panel
+
+
+def test_facts_stand_in_groups_and_the_copies_name_the_item(marked):
+    dataset = Dataset.for_slug("small", SYSTEM)
+    item = replace(
+        service.item("small", 2, SYSTEM),
+        caption="a [red] *boat*\n<b>",
+        metadata={
+            "md5": "00ff",
+            "exif": '{"Model": "X100", "Empty": ""}',
+            "tags": '["a", "b"]',
+            "status": "",
+        },
+    )
+    address, image = "http://here/d/small/2", "http://here/t/small/2/1280.webp"
+    groups = {
+        group.title: {fact.label: fact.value for fact in group.facts}
+        for group in item_facts.fact_groups(item, dataset, address)
+    }
+    assert list(groups) == ["Image", "Source", "File", "Camera (EXIF)", "Other columns"]
+    assert groups["Image"]["Size"] == "200 × 100"
+    assert groups["Source"]["Site"] == "pictures.example"
+    assert groups["File"] == {"MD5": "00ff"}
+    assert groups["Camera (EXIF)"] == {"Model": "X100"}
+    assert groups["Other columns"] == {"tags": '[\n  "a",\n  "b"\n]'}
+    today = date(2026, 12, 1)
+    copied = {
+        each.label: each.text
+        for each in item_facts.copies(item, dataset, address, image, today)
+    }
+    assert copied["Markdown"] == (rf"[![a \[red\] \*boat\* \<b\>]({image})]({address})")
+    assert copied["Citation"] == (
+        "“a [red] *boat* <b>”. In: Small, item 2. http://here/d/small/2 "
+        "(accessed 2026-12-01). Original: https://pictures.example/2.jpg."
+    )
+
+
+def test_the_strip_has_the_nearest_items_without_the_item(site):
+    html = shown(site, "/d/postcards/7/similar")
+    near = service.neighbours("postcards", 7, 12, SYSTEM)
+    assert re.findall(r'data-item="(\d+)"', html) == [str(hit.id) for hit in near]
+    shown(site, "/d/postcards/2000/similar", status=404)
+
+
+def test_an_image_is_downloaded_as_its_file(site, marked, settings):
+    answer = site.get("/d/postcards/7/original")
+    assert answer["Content-Type"] == "image/jpeg"
+    disposition = 'attachment; filename="postcards-7.jpg"'
+    assert answer["Content-Disposition"] == disposition
+    assert answer["X-Content-Type-Options"] == "nosniff"
+    assert answer.content == site.get("/postcards/7.jpg").content
+    settings.FETCH_THUMBNAILS = False
+    assert "not fetched here" in shown(marked, "/d/small/0/original", status=404)
 
 
 def test_a_search_in_the_address_tells_why_and_leads_back(site):

@@ -1,6 +1,5 @@
 """Tags and filters of templates that show items."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -9,7 +8,7 @@ from django import template
 from django.urls import reverse
 
 from search.images.formats import MAX_BYTES
-from search.links import link_of, readable_host
+from search.links import link_of
 from search.models import Dataset
 from search.query import ratings
 from search.query.filters import MAX_EXCLUDED, filter_words
@@ -40,7 +39,6 @@ CARD_NAME = 60
 
 register.filter("as_link", link_of)
 register.filter("has_image", Dataset.has_image)
-register.filter("host", readable_host)
 
 
 @register.filter
@@ -150,14 +148,3 @@ def popularity_url(dataset: Dataset, hits: Sequence[Hit] | Hit | str) -> str:
         return ""
     params = {"dataset": dataset.slug, "ids": ",".join(map(str, ids))}
     return f"{reverse('popularity')}?{urlencode(params, safe=',')}"
-
-
-@register.filter
-def readable(value: str) -> str:
-    """Indent a JSON object or list; return any other text as it is."""
-    if not value.startswith(("{", "[")):
-        return value
-    try:
-        return json.dumps(json.loads(value), indent=2, ensure_ascii=False)
-    except (ValueError, RecursionError):
-        return value

@@ -19,6 +19,7 @@ from search.errors import CannotFetch, InvalidQuery, NotFound
 from search.fetch import LIMITS, fetch
 from search.fetch.own_site import local_image
 from search.images.decoders import thumbnail_decoders
+from search.images.formats import HEAD_BYTES, sniff
 from search.ingestion.sources.image_fetch import downscale_url
 from search.ingestion.sources.original import Original, find_original
 from search.links import is_local_image, link_of, trim
@@ -34,6 +35,7 @@ SOURCE_CACHE_S = 30  # and so the delay after which a removal takes effect
 SOURCE_CACHE_SIZE = 20_000
 NOT_FETCHED = "Images from other hosts are not fetched here."
 NO_LIST = "Images of this dataset are not fetched until a removal list is imported."
+NOT_AN_IMAGE = "The file of this item is not an image."
 NO_PICTURE = "This item has no image URL and no file on this server."
 
 Kind = Removal.Kind
@@ -187,6 +189,29 @@ def forget(dataset: Dataset) -> None:
             cache.delete(md5_key(row["md5"]))
             cache.delete(storage_key(trim(row["url"])))
         after, left = rows[-1]["id"], left - len(rows)
+
+
+def original_file(slug: str, item_id: int) -> tuple[bytes, str]:
+    """Return the file of an item's image as it is, and its format, a key of SUFFIXES.
+
+    Callers check who may see it. Raises NotFound, Removed, InProgress, or InvalidQuery
+    if its host does not send an image.
+    """
+    source = thumbnail_source(slug, item_id)
+    check(source)
+    if source.is_own:
+        content = _fetch_original(source)
+    else:
+        if not _waiting.acquire(timeout=SLOT_WAIT_S):
+            raise InProgress(TOO_MANY)
+        try:
+            content = _fetch_original(source)
+        finally:
+            _waiting.release()
+    format_name = sniff(content[:HEAD_BYTES])
+    if format_name is None:
+        raise NotFound(NOT_AN_IMAGE)
+    return content, format_name
 
 
 def storage_key(url: str) -> str:

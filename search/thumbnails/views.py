@@ -8,8 +8,9 @@ from django.utils.cache import get_conditional_response
 from django.views.decorators.http import require_safe
 
 from search.errors import SearchError
+from search.images.formats import SUFFIXES
 from search.models import Dataset
-from search.rate_limits import check
+from search.rate_limits import check, limited
 
 from . import service
 
@@ -39,6 +40,21 @@ def thumbnail(request: HttpRequest, slug: str, item_id: int, size: int) -> HttpR
     response["ETag"] = etag = f'"{blake2b(content, digest_size=12).hexdigest()}"'
     answer = get_conditional_response(request, etag=etag, response=response)
     return answer or response
+
+
+@require_safe
+@limited("image")
+def original(request: HttpRequest, slug: str, item_id: int) -> HttpResponse:
+    """Return the file of an item's image, to be saved: browsers do not show it."""
+    Dataset.for_slug(slug, request.user)
+    content, format_name = service.original_file(slug, item_id)
+    response = HttpResponse(
+        content, content_type=f"image/{format_name.lower()}", headers=HEADERS
+    )
+    name = f"{slug}-{item_id}{SUFFIXES[format_name][0]}"
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    response["Cache-Control"] = "private, no-store"
+    return response
 
 
 def _error_response(error: SearchError, is_public: bool) -> HttpResponse:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from search.errors import SearchError
@@ -20,8 +21,10 @@ from search.rate_limits import limited, limiter
 from search.retrieval import service
 from search.retrieval.explanation import Explanation
 from search.retrieval.items import Hit, Item
+from search.thumbnails import SIZES, thumbnail_url
 
 from .forms import SearchForm
+from .item_facts import Copy, FactGroup, copies, fact_groups
 from .search_page import SearchBox, read_search
 from .search_views import with_status
 
@@ -39,7 +42,8 @@ class ItemPage:
     item: Item
     whys: Sequence[Explanation]
     results: str  # address of the search that led here
-    page_address: str
+    groups: Sequence[FactGroup]
+    copies: Sequence[Copy]
     shows_unrated: bool  # without blurring them
     veiled: bool  # the image
     strip: Sequence[Hit]  # the nearest items
@@ -61,19 +65,36 @@ def item(request: HttpRequest, slug: str, item_id: int) -> HttpResponse:
     return render(request, template, {**box, **vars(page)})
 
 
+@require_safe
+@limited("item")
+def similar(request: HttpRequest, slug: str, item_id: int) -> HttpResponse:
+    """Render the nearest items as a strip, which the viewer loads."""
+    dataset = Dataset.for_slug(slug, request.user)
+    hits = service.neighbours(slug, item_id, NEIGHBOURS, request.user)
+    shows_unrated = request.GET.get("nsfw") == UNRESTRICTED
+    context = {"dataset": dataset, "hits": hits, "shows_unrated": shows_unrated}
+    return render(request, "search/_strip.html", context)
+
+
 def _item_page(
     request: HttpRequest, dataset: Dataset, item_id: int, in_panel: bool
 ) -> ItemPage:
     item = service.item(dataset.slug, item_id, request.user)
     form = _search_form(request, dataset)
     shows_unrated = form.params["nsfw"] == UNRESTRICTED
+    address = request.build_absolute_uri(request.path)
+    image = ""
+    if dataset.has_image(item.url):
+        thumbnail = thumbnail_url(dataset.slug, item_id, SIZES[-1])
+        image = request.build_absolute_uri(thumbnail)
     return ItemPage(
         panel=in_panel,
         dataset=dataset,
         item=item,
         whys=_explanations(request, form, dataset, item_id) if form.is_search else (),
         results=_results_url(request, form, dataset) if form.is_search else "",
-        page_address=request.build_absolute_uri(request.path),
+        groups=fact_groups(item, dataset, address),
+        copies=copies(item, dataset, address, image, timezone.localdate()),
         shows_unrated=shows_unrated,
         veiled=item.is_veiled(shows_unrated),
         strip=() if in_panel else _neighbours(dataset.slug, item_id, request.user),

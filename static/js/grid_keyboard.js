@@ -94,8 +94,8 @@ bind(['Home', 'End'], 'Go to the first or last image', move)
 bind('Enter', 'View the image', () => false)
 bind(' ', 'Select', pressSelect)
 if (canMark()) {
-  bind(['p', '+'], 'Relevant: more like this', () => mark(targets(), true))
-  bind(['x', '-'], 'Not relevant: less like this', () => mark(targets(), false))
+  bind('p', 'Relevant: more like this', () => mark(targets(), true))
+  bind('x', 'Not relevant: less like this', () => mark(targets(), false))
 }
 bind('a', 'Add to a collection', () => collect(targets()))
 bind('m', 'More like this', searchLike)

@@ -36,7 +36,7 @@ document.addEventListener('load', ({ target }) => {
 const VEILED = '.grid.veiled .hit .picture, .hit[data-unsafe] .picture, .picture.large[data-unsafe]'
 const REVEALED = 'data-revealed'
 
-function addVeils () {
+export function addVeils () {
   for (const picture of findAll(VEILED)) {
     if (picture.matches('.broken') || find('.veil', picture.parentElement)) continue
     const veil = document.createElement('button')
