@@ -2,7 +2,10 @@
 
 from django.urls import include, path
 
+from .palette_views import palette
+
 urlpatterns = [
+    path("palette", palette, name="palette"),
     path("", include("usercollections.collection.urls")),
     path("", include("usercollections.saved_search.urls")),
     path("", include("usercollections.concept.urls")),

@@ -5,6 +5,7 @@ from .web import (
     add_dataset_views,
     dataset_views,
     datasets_views,
+    help_views,
     ingestion_views,
     item_views,
     search_views,
@@ -21,6 +22,7 @@ urlpatterns = [
     path("search/exact", search_views.check_exact, name="search-exact"),
     path("selection.json", selection_views.as_json, name="selection-json"),
     path("selection.csv", selection_views.as_csv, name="selection-csv"),
+    path("help/", help_views.help_text, name="help"),
     path("datasets/", datasets_views.datasets, name="datasets"),
     path(
         "datasets/add/",

@@ -284,10 +284,10 @@ def test_the_history_is_listed_saved_from_cleared_and_switched_off(signed_in):
     expect(past).to_have_count(0)
 
 
-def test_the_menu_is_a_button_where_there_is_little_room(signed_in):
-    page = signed_in(viewport={"width": 1400, "height": 800})
+def test_the_menu_has_the_users_pages_and_signs_out(signed_in):
+    page = signed_in()
     page.goto("/?q=boats")
-    link = page.get_by_role("link", name="Collections")
+    link = page.get_by_role("link", name="Concepts")
     expect(link).to_be_hidden()
     page.locator(".menu summary").focus()
     page.keyboard.press("Enter")
@@ -295,9 +295,31 @@ def test_the_menu_is_a_button_where_there_is_little_room(signed_in):
     page.keyboard.press("Escape")
     expect(link).to_be_hidden()
     expect(page.locator(".menu summary")).to_be_focused()
-    page.set_viewport_size({"width": 1600, "height": 800})
-    expect(link).to_be_visible()
-    expect(page.locator(".menu summary")).to_be_hidden()
+    page.goto("/searches/")
+    page.locator(".menu summary").click()
+    expect_accessible(page, ".top")
+    page.route("**/accounts/logout/", lambda route: route.fulfill(body="Bye"))
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.locator("body")).to_have_text("Bye")
+
+
+def test_the_palette_goes_to_what_is_saved_and_presses_buttons(signed_in):
+    page = signed_in()
+    keep(page, "a black cat")
+    page.goto("/collections/")
+    page.keyboard.press("Control+k")
+    palette = page.get_by_role("dialog", name="Go to")
+    expect(palette.get_by_role("option", name="My searches")).to_be_visible()
+    page.keyboard.type("black")
+    saved_search = palette.get_by_role("option", name="a black cat", exact=True)
+    expect(saved_search).to_have_attribute("aria-selected", "true")
+    expect_accessible(page, "#palette")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"/\?q=a\+black\+cat"))
+    page.keyboard.press("Control+k")
+    page.keyboard.type("select all")
+    page.keyboard.press("Enter")
+    expect(page.locator("#selection")).to_be_visible()
 
 
 def test_visitors_have_none_of_it(page):

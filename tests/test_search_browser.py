@@ -581,8 +581,8 @@ def test_nothing_sticks_out_on_a_phone(opened):
         assert page.evaluate("document.documentElement.scrollWidth") == 360, place
         assert page.locator("#q").bounding_box()["width"] > 120
         assert page.locator(".beside-box").bounding_box()["height"] < 60  # one row
-        page.locator(".help summary").click()
-        box = page.locator(".help > div").bounding_box()
+        page.locator(".menu summary").click()
+        box = page.locator(".menu > div").bounding_box()
         assert box["x"] >= 0 and box["x"] + box["width"] <= 360
         page.keyboard.press("Escape")
         for hit in page.locator(".hit .frame").all()[:4]:
@@ -601,6 +601,36 @@ def test_the_page_follows_the_system_into_the_dark(opened):
         seen[scheme] = [int(number) for number in numbers]
     assert min(seen["light"]) > 200
     assert max(seen["dark"]) < 60
+
+
+def test_the_theme_that_is_chosen_stays_on_every_page(page):
+    page.goto("/")
+    page.locator(".menu summary").click()
+    page.get_by_role("radio", name="Dark").check()
+    for place in ("/", "/datasets/", "/accounts/login/", "/nowhere"):
+        answer = page.goto(place)
+        assert 'data-theme="dark"' in answer.text(), place
+    page.complaints.clear()  # of the page that does not exist
+    assert page.evaluate("getComputedStyle(document.body).colorScheme") == "dark"
+
+
+def test_help_has_tabs_and_is_a_page_without_scripts(page, opened):
+    page.goto("/datasets/")
+    page.get_by_role("link", name="Help").click()
+    dialog = page.get_by_role("dialog", name="Help")
+    expect(dialog.get_by_role("tabpanel")).to_contain_text("golden gate")
+    page.keyboard.press("ArrowRight")
+    expect(dialog.get_by_role("tabpanel")).to_contain_text("Go to the search box")
+    assert axe.violations(page, impacts=axe.GRAVE) == []
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    plain = opened(java_script_enabled=False)
+    plain.goto("/datasets/")
+    plain.get_by_role("link", name="Help").click()
+    expect(plain.get_by_role("heading", name="Search tips")).to_be_visible()
+    plain.locator("#q").fill("a boat")
+    plain.get_by_role("button", name="Search").click()
+    expect(plain.locator(".hit").first).to_be_visible()
 
 
 def test_nobody_is_kept_out(page):

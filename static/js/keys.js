@@ -1,6 +1,4 @@
-// The keyboard: modules bind keys here, and the key ? lists those of the page.
-
-import { find } from './dom.js'
+// The keyboard: modules bind keys here, and Help lists those of the page.
 
 const bound = new Map()
 const TYPING = 'input:not([type=radio], [type=checkbox], [type=range]), textarea, select, [contenteditable]'
@@ -32,11 +30,9 @@ function letterOf ({ key, code }) {
 
 const NAMES = { ' ': 'Space', ArrowLeft: '←', ArrowRight: '→', ArrowUp: '↑', ArrowDown: '↓', Escape: 'Esc' }
 
-export function showKeys () {
-  const dialog = find('#keys')
-  if (!dialog || dialog.open) return false
-  const list = find('dl', dialog)
-  list.replaceChildren()
+/** Return the keys that are bound and their labels, as terms and descriptions. */
+export function describeKeys () {
+  const described = []
   for (const { keys, label } of new Set([...bound.values()].flat())) {
     if (!label) continue
     const term = document.createElement('dt')
@@ -47,9 +43,7 @@ export function showKeys () {
     }
     const meaning = document.createElement('dd')
     meaning.textContent = label
-    list.append(term, meaning)
+    described.push(term, meaning)
   }
-  dialog.showModal()
+  return described
 }
-
-bind('?', 'Show keyboard shortcuts', showKeys)

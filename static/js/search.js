@@ -12,7 +12,6 @@ import { fitPanel } from './panel.js'
 import { showPreviews } from './query_images.js'
 
 const search = find('#search')
-const box = find('#q')
 const pictureForm = find('#picture')
 
 // -- the first images of a site
@@ -22,14 +21,10 @@ if (find('.notice.arriving')) setTimeout(() => location.reload(), ARRIVAL_MS)
 
 // -- keyboard and choices
 
-bind('/', 'Go to the search box', () => {
-  box.focus()
-  box.select()
-})
 bind('Escape', 'Close what is open', closeOptions)
 
 function closeOptions () {
-  for (const options of findAll('details.options[open], details.weight[open]')) {
+  for (const options of findAll('details.weight[open]')) {
     const hadFocus = options.contains(document.activeElement)
     options.open = false
     if (hadFocus) find('summary', options).focus()
@@ -38,7 +33,7 @@ function closeOptions () {
 }
 
 document.addEventListener('click', (event) => {
-  if (!event.target.closest('details.options, details.weight')) closeOptions()
+  if (!event.target.closest('details.weight')) closeOptions()
 })
 
 /** Set the form to the search of the address, except for what was changed meanwhile. */

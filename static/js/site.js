@@ -1,30 +1,75 @@
-// On every page: the list of keys, toasts, and the menu.
+// On every page: the menu, the theme, the key of the search box, help and the palette,
+// which are loaded when they are opened, and toasts.
 
 import { find, findAll } from './dom.js'
 import { bind } from './keys.js'
 import './toast.js'
 
+// -- the menu
+
 const menu = find('.menu')
-const wide = matchMedia(find('.finder') ? '(min-width: 1501px)' : '(min-width: 761px)')
 
-function fit () {
-  menu?.classList.toggle('unfolded', wide.matches)
-  if (menu) menu.open = wide.matches
-}
-
-wide.addEventListener('change', fit)
-fit()
-
-bind('Escape', null, () => {
-  if (!menu?.open || wide.matches) return false
+bind('Escape', '', () => {
+  if (!menu?.open) return false
   menu.open = false
   find('summary', menu).focus()
 })
 
 document.addEventListener('click', (event) => {
-  if (menu && !wide.matches && !event.target.closest('.menu')) menu.open = false
+  if (menu && !event.target.closest('.menu')) menu.open = false
   // A click outside a dialog closes it.
   for (const dialog of findAll('dialog[open]')) {
     if (event.target === dialog) dialog.close()
   }
+})
+
+for (const needsScript of findAll('[hidden]', menu ?? document.createElement('i'))) needsScript.hidden = false
+
+// -- the theme: a cookie, so that the server writes it into the page
+
+const YEAR_S = 365 * 24 * 3600
+
+export function setTheme (theme) {
+  const root = document.documentElement
+  if (theme === 'system') delete root.dataset.theme
+  else root.dataset.theme = theme
+  document.cookie = `theme=${theme}; max-age=${YEAR_S}; path=/; SameSite=Lax`
+  for (const radio of findAll('.theme input')) radio.checked = radio.value === theme
+}
+
+menu?.addEventListener('change', ({ target }) => {
+  if (target.name === 'theme') setTheme(target.value)
+})
+
+// -- the search box
+
+bind('/', 'Go to the search box', () => {
+  const box = find('#q')
+  if (!box) return false
+  box.focus()
+  box.select()
+})
+
+// -- help and the palette
+
+const openHelp = (tab) => import('./help.js').then((help) => help.open(tab))
+const openPalette = () => import('./palette.js').then((palette) => palette.open())
+
+document.addEventListener('click', (event) => {
+  const plain = !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey
+  if (event.target.closest?.('.help-button') && plain) {
+    event.preventDefault()
+    openHelp('search')
+  }
+  if (event.target.closest?.('.go-to')) openPalette()
+})
+
+bind('?', 'Help', () => { openHelp('keys') })
+
+// keys.js leaves keys with Ctrl or Cmd alone.
+document.addEventListener('keydown', (event) => {
+  const modified = (event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey
+  if (!modified || event.key.toLowerCase() !== 'k') return
+  event.preventDefault()
+  openPalette()
 })
