@@ -3,9 +3,11 @@
 from django.urls import include, path
 
 from .palette_views import palette
+from .suggestion_views import suggest
 
 urlpatterns = [
     path("palette", palette, name="palette"),
+    path("suggest", suggest, name="suggest"),
     path("", include("usercollections.collection.urls")),
     path("", include("usercollections.saved_search.urls")),
     path("", include("usercollections.concept.urls")),

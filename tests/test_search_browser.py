@@ -279,14 +279,8 @@ def test_a_word_that_cannot_be_read_is_marked_and_can_be_put_right(page):
     assert chips(page) == ["+ a boat", "height ≥ 6"]
 
 
-def test_there_is_help_on_the_language(page):
+def test_the_filters_open_and_close_by_a_button(page):
     page.goto("/")
-    help_text = page.get_by_text("like a red house, unlike a car")
-    expect(help_text).to_be_hidden()
-    page.locator("summary[aria-label='Search tips']").press("Enter")
-    expect(help_text).to_be_visible()
-    page.keyboard.press("Escape")
-    expect(help_text).to_be_hidden()
     page.get_by_role("button", name="Filters", exact=True).click()
     expect(page.get_by_label("Width from")).to_be_visible()
     page.keyboard.press("Escape")

@@ -1,19 +1,16 @@
-"""Views of the search history: record, suggest, delete and clear."""
+"""Views of the search history: record, delete and clear."""
 
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
-from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_POST
 
-from ..account.services import keeps_history, set_keeps_history
+from ..account.services import set_keeps_history
 from ..responses import login_required, success, undo_by_token
 from . import history, new_results, services
 from .saved_query import checked
-
-MAX_SUGGESTED = 8
 
 
 def _page() -> str:
@@ -34,20 +31,6 @@ def record_search(request: HttpRequest) -> HttpResponse:
     # Of several datasets, the page does not say which hits are new.
     shards = [] if "," in query.dataset else [number for _, number in new]
     return JsonResponse({"kept": is_kept, "new_shards": shards})
-
-
-@require_safe
-@never_cache
-@login_required
-def recent(request: HttpRequest) -> HttpResponse:
-    """Return searches to suggest; none if the user wants no history."""
-    wanted = keeps_history(request.user)
-    entries = history.history_of(request.user)[:MAX_SUGGESTED] if wanted else []
-    suggested = [
-        {"label": entry.label, "address": history.saved_query_of(entry).url}
-        for entry in entries
-    ]
-    return JsonResponse({"searches": suggested})
 
 
 @require_POST

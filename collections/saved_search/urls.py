@@ -11,7 +11,6 @@ of_one = [
 ]
 of_history = [
     path("", history_views.record_search, name="search-made"),
-    path("recent", history_views.recent, name="recent-searches"),
     path("clear", history_views.clear, name="clear-history"),
     path("keep", history_views.keep, name="keep-history"),
     path("restore", history_views.restore, name="restore-history"),

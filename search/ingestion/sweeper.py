@@ -8,7 +8,14 @@ from django.utils import timezone
 from search.clickhouse import writer
 from search.jobs import broker
 from search.jobs.leases import database_errors
-from search.models import CalibrationRun, Dataset, Partition, Shard, Training
+from search.models import (
+    CalibrationRun,
+    Dataset,
+    DatasetProfile,
+    Partition,
+    Shard,
+    Training,
+)
 
 from . import deletion, tasks
 from .control import UNPUBLISHED
@@ -46,6 +53,7 @@ def recover() -> int:
         if broker.queue_is_empty(tasks.publish):
             sent += sum(map(tasks.enqueue_due_partitions, Dataset.objects.all()))
             sent += sum(map(tasks.enqueue_due_calibration, Dataset.objects.all()))
+            sent += sum(map(tasks.enqueue_due_profile, Dataset.objects.all()))
         deletion.purge_due()
         drop_orphan_tables()
         return sent
@@ -56,6 +64,7 @@ def recover_alone() -> int:
     Shard.objects.filter(state=State.INGESTING).update(lease_until=None)
     Partition.objects.update(lease_until=None)
     CalibrationRun.objects.update(lease_until=None)
+    DatasetProfile.objects.update(lease_until=None)
     Training.objects.update(lease_until=None)
     # Messages that wait in memory end with the process.
     tasks.schedule_hiding(None, timezone.now() - HIDDEN_AGAIN)

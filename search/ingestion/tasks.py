@@ -10,7 +10,7 @@ from datetime import datetime
 from celery import Task, shared_task
 
 from search.errors import SearchUnavailable
-from search.evaluation import calibration
+from search.evaluation import calibration, profile
 from search.jobs import broker
 from search.jobs.leases import database_errors
 from search.models import Dataset
@@ -40,12 +40,19 @@ def publish(dataset_pk: int, partition: int) -> None:
             with database_errors():
                 calibration.forget_failures(dataset)
                 enqueue_due_calibration(dataset)
+                enqueue_due_profile(dataset)
 
 
 @shared_task(name="search.ingestion.tasks.calibrate", queue="publish")
 def calibrate(dataset_pk: int) -> None:
     with broker.left_to_sweeper(f"The calibration of dataset {dataset_pk}"):
         calibration.calibrate(dataset_pk)
+
+
+@shared_task(name="search.ingestion.tasks.profile", queue="publish")
+def measure_profile(dataset_pk: int) -> None:
+    with broker.left_to_sweeper(f"The profile of dataset {dataset_pk}"):
+        profile.measure(dataset_pk)
 
 
 @shared_task(
@@ -85,6 +92,14 @@ def enqueue_due_calibration(dataset: Dataset) -> int:
     if publishing.due_partitions(dataset) or not calibration.is_due(dataset):
         return 0
     broker.send(calibrate, [(dataset.pk,)])
+    return 1
+
+
+def enqueue_due_profile(dataset: Dataset) -> int:
+    """Send a profile that is due once nothing waits to be published; count it."""
+    if publishing.due_partitions(dataset) or not profile.is_due(dataset):
+        return 0
+    broker.send(measure_profile, [(dataset.pk,)])
     return 1
 
 

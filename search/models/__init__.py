@@ -1,6 +1,6 @@
 """The registry of datasets, the ledger of their imports, removals and picks."""
 
-from .ledger import CalibrationRun, Partition, Reject, Shard, Training
+from .ledger import CalibrationRun, DatasetProfile, Partition, Reject, Shard, Training
 from .picking import Conversion, ConversionFile, Pick
 from .registry import Dataset, Evaluation
 from .removal import Removal
@@ -12,6 +12,7 @@ __all__ = [
     "Conversion",
     "ConversionFile",
     "Dataset",
+    "DatasetProfile",
     "Evaluation",
     "Partition",
     "Pick",

@@ -143,6 +143,29 @@ class CalibrationRun(models.Model):
         return f"{self.dataset}, calibration"
 
 
+class DatasetProfile(models.Model):
+    """The words of a dataset's captions, and how near nonsense comes to its items.
+
+    evaluation.profile measures them under the lease of this row.
+    """
+
+    dataset = models.OneToOneField(
+        "Dataset", on_delete=models.CASCADE, related_name="profile"
+    )
+    rows = models.PositiveBigIntegerField(default=0)  # of the dataset, when measured
+    # A word and the number of captions that have it in each line, frequent ones first.
+    words = models.TextField(blank=True)
+    # By field, quantiles of the best similarities of random queries.
+    noise = models.JSONField(default=dict)
+    measured_at = models.DateTimeField(null=True, blank=True)
+    attempts = models.PositiveIntegerField(default=0)
+    failures = models.PositiveIntegerField(default=0)
+    lease_until = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.dataset}, profile"
+
+
 class Reject(models.Model):
     """A rejected row of a shard, with the reason."""
 

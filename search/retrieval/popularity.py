@@ -6,11 +6,13 @@ The counts come from imported files (conversions) and from users of this site (p
 import re
 from collections import Counter
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 from django.db import transaction
 from django.db.models import F, Sum
 
+from search import cache
 from search.errors import InvalidQuery
 from search.models import Conversion, Dataset, Pick
 from search.query.parser import parse
@@ -49,6 +51,8 @@ Kind = Pick.Kind
 MIN_PICKS = 2
 MIN_POPULAR = 5  # picks of the results of a search, to call some of them popular
 MAX_AT_ONCE = 1_000
+MAX_POPULAR = 2_000
+POPULAR_CACHE_S = 3_600
 WRITE_BATCH = 200
 
 
@@ -74,6 +78,31 @@ def keywords(
     found = _sum(dataset, _as_ints(ids), "keyword", MIN_PICKS)
     del found[""]
     return sorted(found.items(), key=lambda each: (-each[1], each[0]))[:top]
+
+
+def popular(dataset: Dataset, text: str, most: int) -> list[str]:
+    """Return the keywords picked most that begin with a text and are longer.
+
+    Of the MAX_POPULAR of a dataset, which are counted once in POPULAR_CACHE_S.
+    """
+    key = f"popular:{dataset.pk}"
+    known = cache.get(key)
+    if known is None:
+        known = _most_picked(dataset)
+        cache.set(key, known, POPULAR_CACHE_S)
+    start = in_small_letters(text)
+    found = (word for word in known if word.startswith(start) and word != start)
+    return list(islice(found, most))
+
+
+def _most_picked(dataset: Dataset) -> list[str]:
+    total: Counter[str] = Counter()
+    for model, least in ((Conversion, 1), (Pick, MIN_PICKS)):
+        rows = model.objects.filter(dataset=dataset).exclude(keyword="")
+        sums = rows.values_list("keyword").annotate(total=Sum("count"))
+        sums = sums.filter(total__gte=least).order_by("-total")
+        total.update(dict(sums[:MAX_POPULAR]))
+    return [word for word, _ in total.most_common(MAX_POPULAR)]
 
 
 def record(dataset_slug: str, ids: Iterable[int], words: str, kind: str) -> None:

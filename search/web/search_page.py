@@ -1,7 +1,7 @@
 """The variables of the search page's templates: of a search, or before there is one."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import Any, Self
 
@@ -37,6 +37,7 @@ from .forms import (
     SearchForm,
     recall_choices,
 )
+from .hints import Hints, hints
 from .summary import Note, headline, hidden_by_chip, hidden_notes, no_results_notes
 
 START_IMAGES = 36
@@ -146,6 +147,7 @@ class SearchPage(SearchBox):
     hidden: Sequence[Note] = ()
     truncated: Sequence[TruncatedText] = ()
     nothing: Sequence[Note] = ()
+    hints: Hints = field(default_factory=Hints)
     exact: bool = False
     encode_ms: float = 0.0
     search_ms: float = 0.0
@@ -302,6 +304,7 @@ def with_results(
         headline=headline(read, labels, found, similarities),
         hidden=tuple(hidden_notes(read, found)),
         truncated=found.truncated,
+        hints=hints(read, found),
         nothing=()
         if found.hits
         else no_results_notes(read, labels, found, similarities),

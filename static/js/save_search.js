@@ -4,7 +4,6 @@ import { find, findAll, listen, RequestError, send } from './dom.js'
 import { bind } from './keys.js'
 import { parse, session } from './storage.js'
 import { toast, toastErrors } from './toast.js'
-import './search_history.js'
 
 const MIN_VIEW_MS = 1000 // a search that is left sooner is not recorded
 const EDITING_KEY = 'searches:editing'

@@ -1,5 +1,5 @@
-// On every page: the menu, the theme, the key of the search box, help and the palette,
-// which are loaded when they are opened, and toasts.
+// On every page: the menu, the theme, the search box with its suggestions, help and the
+// palette, which are loaded when they are wanted, and toasts.
 
 import { find, findAll } from './dom.js'
 import { bind } from './keys.js'
@@ -49,6 +49,8 @@ bind('/', 'Go to the search box', () => {
   box.focus()
   box.select()
 })
+
+find('#q')?.addEventListener('focus', () => import('./suggestions.js'), { once: true })
 
 // -- help and the palette
 
