@@ -237,6 +237,44 @@ def test_a_part_of_a_picture_is_searched_by_with_keys_and_mouse(page):
     expect(words).to_have_attribute("src", before)
 
 
+def test_areas_of_a_result_are_drawn_and_searched_by_and_drawn_again(page):
+    page.goto("/?q=a+boat")
+    page.locator("main .hit a.picture").first.click()
+    page.get_by_role("button", name="Search an area").click()
+    frames = page.locator("#crop .part")
+    expect(frames).to_be_focused()
+    stage = page.locator("#crop canvas").bounding_box()
+    for left in (10, 210):
+        page.mouse.move(stage["x"] + left, stage["y"] + 20)
+        page.mouse.down()
+        page.mouse.move(stage["x"] + left + 150, stage["y"] + 120, steps=3)
+        page.mouse.up()
+    expect(frames).to_have_count(2)  # the first took the place of what was there
+    box = frames.first.bounding_box()
+    assert abs(box["x"] - stage["x"] - 10) < 4 and abs(box["width"] - 150) < 4
+    page.get_by_role("button", name="Search these 2 areas").click()
+    expect(page.locator("#detail")).to_be_hidden()
+    expect(page.locator(".chip img")).to_have_count(2)
+    expect_settled(page)
+    first, second = page.evaluate(
+        "new URLSearchParams(location.search).getAll('embedding')"
+    )
+    page.locator(".chip summary").first.click()
+    page.get_by_role("button", name="Crop image").first.click()
+    again = frames.bounding_box()
+    assert abs(again["width"] / again["height"] - 1.5) < 0.1
+    page.keyboard.press("Shift+ArrowRight")
+    page.get_by_role("button", name="Search this area").click()
+    page.wait_for_function(
+        """first => {
+            const [one] = new URLSearchParams(location.search).getAll('embedding')
+            return one !== first
+        }""",
+        arg=first,
+    )
+    assert second in page.url  # behind the first, as before
+
+
 # --- The panel
 
 

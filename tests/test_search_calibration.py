@@ -26,7 +26,7 @@ from search.clickhouse import client as engine
 from search.clickhouse.schema import VECTOR_COLUMNS, ItemTable
 from search.clustering.curves import Curve
 from search.errors import SearchUnavailable
-from search.evaluation import calibration
+from search.evaluation import calibration, profile
 from search.evaluation.advice import advice
 from search.ingestion import clusters, control, publishing, shard_run, sweeper, tasks
 from search.jobs import broker
@@ -64,6 +64,12 @@ def write(folder, number: int, text: bool = True, rows: int = ROWS) -> None:
         }
     )
     pq.write_table(table, folder / f"metadata_{number}.parquet")
+
+
+@pytest.fixture(autouse=True)
+def no_profiles(monkeypatch):
+    """Nothing but calibrations is due."""
+    monkeypatch.setattr(profile, "is_due", lambda dataset: False)
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""What a dataset's captions say: completions of a word, and corrections of one."""
+"""The words of a dataset's captions: completions of a word, and corrections."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
@@ -52,14 +52,9 @@ class Vocabulary:
         """
         if len(word) < MIN_CORRECTED or word in self.counts or RUN.search(word):
             return ""
-        # Endings, as of a plural, are no misspelling.
-        near = {
-            each
-            for each in self._neighbours(word)
-            if each in self.counts
-            and not each.startswith(word)
-            and not word.startswith(each)
-        }
+        near = {each for each in self._neighbours(word) if each in self.counts}
+        if any(each.startswith(word) or word.startswith(each) for each in near):
+            return ""  # endings, as of a plural, are no misspelling
         # A word with another first letter is rarely the one that was meant.
         return max(
             near, key=lambda each: (each[0] == word[0], self.counts[each]), default=""

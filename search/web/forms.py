@@ -366,6 +366,15 @@ class ImageForm(forms.Form):
         ),
     )
     beside = forms.BooleanField(required=False)
+    # Among the embeddings of the search, where those of the images go; else at the end.
+    place = forms.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=MAX_TERMS,
+        error_messages=dict.fromkeys(
+            ("invalid", "min_value", "max_value"), "This search has no such image."
+        ),
+    )
 
     def terms(self) -> list[Term]:
         """Return a term for each image; raise InvalidQuery."""

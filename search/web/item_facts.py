@@ -1,4 +1,4 @@
-"""What is known of an item, in groups, and the texts to copy that name it."""
+"""The fields of an item in groups, and the texts to copy that name it."""
 
 import json
 import re

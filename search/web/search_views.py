@@ -63,7 +63,9 @@ def search_by_image(request: HtmxRequest) -> HttpResponse:
         return _respond(request, page, address="false")
     changes = {"dataset": page.searched, "embedding": embeddings, "cursor": ""}
     if images.cleaned_data["beside"]:
-        changes["embedding"] = form.params["embedding"] + embeddings
+        others, place = form.params["embedding"], images.cleaned_data["place"]
+        place = len(others) if place is None else place
+        changes["embedding"] = others[:place] + embeddings + others[place:]
     else:
         changes |= {"q": "", "item": "", "concept": ""}
     return _redirect(form.url(**changes))

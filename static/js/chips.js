@@ -1,7 +1,6 @@
 // The terms of a search: weights set by a slider, and results dragged onto the box.
 
 import { find, findAll } from './dom.js'
-import { crop } from './crop.js'
 import { bringsItems, droppedItems } from './hits.js'
 import { currentParameters, go, search } from './navigation.js'
 import { addImages, bringsFile, searchByFiles } from './query_images.js'
@@ -52,7 +51,7 @@ document.addEventListener('htmx:afterSwap', () => {
 
 document.addEventListener('click', ({ target }) => {
   const button = target.closest?.('.chip .crop')
-  if (button) crop(button.dataset.value)
+  if (button) import('./crop.js').then(({ crop }) => crop(button.dataset.value))
   if (target.closest?.('.chips .add')) addImages()
 })
 

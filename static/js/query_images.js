@@ -10,6 +10,7 @@ const STORED_SIZE = 800 // pixels of the longer side
 const UPLOAD_SIZE = 1600
 const PENDING_KEY = 'pictures:pending' // images of a request that is under way
 const IMAGE_KEY = 'picture:' // followed by an embedding
+const AREA_KEY = 'area:' // the same: where in which image that embedding's image was cut
 
 const search = find('#search')
 const form = find('#picture')
@@ -30,6 +31,9 @@ function store (key, value) {
 
 /** The image behind an embedding as a data URL; null if another tab sent it. */
 export const storedImage = (embedding) => session.get(IMAGE_KEY + embedding.split(':').pop())
+
+/** What the image behind an embedding was cut from: its source, and shares of its sides. */
+export const areaOf = (embedding) => parse(session.get(AREA_KEY + embedding.split(':').pop()))
 
 // -- preparation
 
@@ -76,7 +80,10 @@ function setHidden (name, value) {
   form.append(field)
 }
 
-/** Copy the fields of the search form, and with `addTerms` its terms, to this form. */
+/**
+ * Copy the fields of the search form, and with `addTerms` its terms, to this form. Return
+ * the place of the term that is replaced among the images, or -1.
+ */
 function fill ({ addTerms = false, weight = 1, replaces = '' }) {
   for (const field of findAll('[data-added]', form)) field.remove()
   const chosen = new FormData(search)
@@ -84,16 +91,20 @@ function fill ({ addTerms = false, weight = 1, replaces = '' }) {
   const terms = ['q', 'item', 'embedding', 'concept']
   for (const [name, value] of chosen) {
     if (typeof value !== 'string' || (terms.includes(name) && !addTerms)) continue
-    if (name === 'embedding' && value === replaces) continue
+    if (name === 'embedding' && value === replaces) continue // its place stays
     setHidden(name, value)
   }
   if (addTerms) setHidden('beside', 'yes')
+  const place = chosen.getAll('embedding').indexOf(replaces)
+  if (place >= 0) setHidden('place', place)
   setHidden('weight', weight)
+  return place
 }
 
 /**
  * Search by files: alone, or with `addTerms` together with the terms of the current
- * search; with a `weight`; in place of the embedding that it `replaces`.
+ * search; with a `weight`; in place of the embedding that it `replaces`. `areas` say what
+ * they were cut from.
  */
 export async function searchByFiles (files, options = {}) {
   const images = [...files].filter((file) => file.type.startsWith('image/'))
@@ -104,9 +115,10 @@ export async function searchByFiles (files, options = {}) {
   session.remove(PENDING_KEY)
   const ready = await Promise.all(chosen.map(prepare))
   if (!isLatest()) return // other files have come meanwhile, or another search
-  store(PENDING_KEY, JSON.stringify(ready.map(({ preview }) => preview)))
+  const place = fill(options)
+  const previews = ready.map(({ preview }) => preview)
+  store(PENDING_KEY, JSON.stringify({ place, previews, areas: options.areas ?? [] }))
   setFiles(ready.map(({ file }) => file))
-  fill(options)
   form.requestSubmit()
   // Otherwise choosing the same file again would not be a change.
   if (window.htmx) input.value = ''
@@ -157,11 +169,14 @@ function show (chip, preview) {
 
 export function showPreviews () {
   const chips = findAll('.chip [data-picture]')
-  const pending = parse(session.take(PENDING_KEY)) ?? []
-  // The images sent last are the last terms.
-  pending.reverse().forEach((preview, place) => {
-    const chip = chips.at(-1 - place)
-    if (chip && preview) store(IMAGE_KEY + chip.dataset.picture, preview)
+  const { place, previews, areas } = parse(session.take(PENDING_KEY)) ?? { previews: [] }
+  // The images sent last are the last terms, unless they replace one.
+  const first = place >= 0 ? place : chips.length - previews.length
+  previews.forEach((preview, number) => {
+    const chip = chips[first + number]
+    if (!chip || !preview) return
+    store(IMAGE_KEY + chip.dataset.picture, preview)
+    if (areas[number]) store(AREA_KEY + chip.dataset.picture, JSON.stringify(areas[number]))
   })
   for (const chip of chips) {
     const preview = storedImage(chip.dataset.picture)

@@ -7,8 +7,10 @@ import { hits, itemOf, keyOf, mirrorMark, pictureOf } from './hits.js'
 import { go, resultsAddress } from './navigation.js'
 import { addVeils, copyVeil } from './results.js'
 import { local } from './storage.js'
+import { toast } from './toast.js'
 import { zoomable } from './zoom.js'
 
+const canCrop = Boolean(find('#crop'))
 const MIN_SWIPE = 60 // pixels
 const AHEAD = 3 // hits before the last one, at which further results are loaded
 const STRIP_PAUSE_MS = 250 // for which an item is shown before similar ones are fetched
@@ -280,6 +282,7 @@ function showToggles () {
     button.title = `${label} (${name === 'full' ? 'F' : 'I'})`
   }
   find('[data-view=full]', dialog).hidden = !document.fullscreenEnabled
+  find('[data-view=area]', dialog).hidden = !canCrop
 }
 
 function toggleFull () {
@@ -295,7 +298,20 @@ function toggleFacts () {
 
 document.addEventListener('fullscreenchange', showToggles)
 
+/** Let the user draw frames on the image, and search by these areas. */
+async function searchArea () {
+  const image = find('.large img', content)
+  if (!canCrop || !image) return false
+  if (find('.large[data-unsafe]:not([data-revealed])', content)) return toast({ text: 'Show the image first.' })
+  const { cropItem } = await import('./crop.js')
+  cropItem(`/t/${keyOf(shown)}/1280.webp`, (search) => {
+    leaving = search
+    hide()
+  })
+}
+
 const VIEWS = {
+  area: searchArea,
   in: () => zoom?.zoomIn(),
   out: () => zoom?.zoomOut(),
   full: toggleFull,
@@ -345,6 +361,7 @@ bindHere('-', 'Zoom out', VIEWS.out)
 bindHere('0', 'Fit the image', () => zoom?.reset())
 bindHere('f', 'Full screen', toggleFull)
 bindHere('i', 'Show or hide details', toggleFacts)
+if (canCrop) bindHere('s', 'Search an area', searchArea)
 bindHere('d', 'Download the image', () => find('a[download]', content)?.click())
 
 // Where the item scrolls as a whole, the buttons beside its image leave with it.
