@@ -54,6 +54,12 @@ urlpatterns = [
         name="dataset-restore",
     ),
     path("d/<slug:slug>/", dataset_views.dataset, name="dataset"),
+    path(
+        "d/<slug:slug>/bring-back",
+        dataset_views.bring_back,
+        name="dataset-bring-back",
+    ),
+    path("d/<slug:slug>/watch", dataset_views.watch, name="dataset-watch"),
     path("d/<slug:slug>/delete", datasets_views.delete, name="dataset-delete"),
     path("d/<slug:slug>/<int:item_id>", item_views.item, name="item"),
     path("d/<slug:slug>/<int:item_id>/picked", record_pick, name="picked"),

@@ -7,10 +7,13 @@ from django.core.checks import run_checks
 from prometheus_client.parser import text_string_to_metric_families
 
 from laionweb.version import VERSION
-from search.encoder import local_encoder
+from search.clickhouse import client as engine
+from search.encoder import local_encoder, openclip
+from search.models import Dataset
 from search.web import health_views
 
-PARTS = {"database": True, "cache": True, "engine": True, "encoder": True}
+NAMES = ("database", "cache", "engine", "encoder", "items")
+PARTS = dict.fromkeys(NAMES, True)
 NOBODY = "redis://127.0.0.1:1/0"
 pytestmark = pytest.mark.django_db
 
@@ -50,6 +53,36 @@ def test_a_part_that_is_down_is_named(client, loaded, settings):
     assert (response.status_code, response["Retry-After"]) == (503, "5")
     parts = PARTS | {"encoder": False, "broker": False}
     assert response.json() == {"ready": False, "parts": parts}
+
+
+def test_a_pending_migration_is_not_ready(client, loaded, monkeypatch):
+    health_views._is_migrated.cache_clear()
+    plan = [("search", "0099_later")]
+    monkeypatch.setattr(
+        health_views.MigrationExecutor, "migration_plan", lambda *_: plan
+    )
+    response = client.get("/readyz")
+    assert response.status_code == 503
+    assert response.json()["parts"] == PARTS | {"database": False}
+
+
+@pytest.mark.parametrize("answer", [[], [{"one": "1"}], [{"html": "Hello"}]])
+def test_an_engine_that_answers_anything_is_not_ready(
+    client, loaded, monkeypatch, answer
+):
+    monkeypatch.setattr(engine, "rows", lambda *_, **__: answer)
+    assert client.get("/readyz").json()["parts"]["engine"] is False
+
+
+def test_a_probe_loads_nothing(client, postcards_dataset, monkeypatch):
+    Dataset.objects.create(slug="new", title="New", model="no-such-model")
+    monkeypatch.setattr(openclip, "model_cache", openclip.ModelCache())
+
+    def load(*_):
+        raise AssertionError("A probe loads a model.")
+
+    monkeypatch.setattr(openclip, "load", load)
+    assert client.get("/readyz").json()["parts"]["encoder"] is True
 
 
 def test_a_part_that_hangs_keeps_nobody(

@@ -29,6 +29,7 @@ TASKS = [
     "search.ingestion.tasks.publish",
     "search.ingestion.tasks.recover",
     "search.ingestion.tasks.sweep_uploads",
+    "search.ingestion.tasks.watch",
     "usercollections.collecting.sweep",
     "usercollections.exporting.recover",
     "usercollections.exporting.sweep",

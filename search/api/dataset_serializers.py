@@ -31,8 +31,9 @@ from search.evaluation.calibration import PICTURES, WORDS, fields_of
 from search.ingestion import deletion, validation
 from search.ingestion.setup import creation
 from search.ingestion.sources.tables import NAMES
-from search.models import Dataset, Evaluation, Training
+from search.models import Dataset, Evaluation, Training, Watch
 from search.models.registry import SLUG, TERMS_OF_SLUG, own_field
+from search.models.watching import MAX_INTERVAL_S, MIN_INTERVAL_S
 from search.query.model import DEFAULT_RECALL, FIELDS
 from search.query.ratings import NAMES as RATING_NAMES
 from search.retrieval import popularity, service
@@ -449,6 +450,34 @@ class DeletionSerializer(ResponseSerializer):
 
     def compute_undone_for(self, dataset: Dataset) -> str:
         return deletion.UNDONE_FOR
+
+
+class WatchSerializer(ResponseSerializer):
+    """Watching of a source, with what was found last."""
+
+    # The instance is a Watch.
+
+    active = BooleanField()
+    every_s = count_field("The seconds between two looks at the source.")
+    looked_at = DateTimeField(allow_null=True)
+    changed_at = DateTimeField(
+        allow_null=True, help_text="Of the last look that found something."
+    )
+    new = count_field("Files, or rows of a list, that it found.")
+    removed = count_field("Files that it missed.")
+    gone = count_field("Items that are hidden, since their files are gone.")
+    fault = CharField(help_text="What keeps it from looking; empty if nothing does.")
+
+    def compute_gone(self, watch: Watch) -> int:
+        files = watch.dataset.source_files.filter(gone=True)
+        return files.exclude(name="").count()
+
+
+class WatchRequestSerializer(StrictSerializer):
+    active = BooleanField()
+    every_s = StrictIntegerField(
+        min_value=MIN_INTERVAL_S, max_value=MAX_INTERVAL_S, required=False
+    )
 
 
 class DeletedDatasetSerializer(ResponseSerializer):

@@ -10,8 +10,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from search.errors import NotFound
-from search.ingestion import deletion
-from search.models import Dataset, Viewer
+from search.ingestion import deletion, watching
+from search.models import Dataset, Viewer, Watch
 from search.retrieval import service
 
 from .dataset_serializers import (
@@ -23,10 +23,18 @@ from .dataset_serializers import (
     DropParameters,
     SettingsSerializer,
     StaffDatasetSerializer,
+    WatchRequestSerializer,
+    WatchSerializer,
 )
 from .errors import ERROR_RESPONSE
 from .fields import validated
-from .permissions import FOR_STAFF, StaffDeletes, StaffWrites, has_staff_permission
+from .permissions import (
+    FOR_STAFF,
+    StaffDeletes,
+    StaffOnly,
+    StaffWrites,
+    has_staff_permission,
+)
 
 
 class Datasets(APIView):
@@ -138,6 +146,41 @@ class DatasetDeletion(APIView):
         """Show what would go with a dataset if it were deleted."""
         dataset = Dataset.for_slug(slug, request.user)
         return Response(DeletionSerializer(dataset).data)
+
+
+class DatasetWatch(APIView):
+    permission_classes = [*APIView.permission_classes, StaffOnly]
+    throttle_scope = "item"
+
+    @extend_schema(
+        operation_id="dataset_watch_retrieve", tags=["staff"], responses=WatchSerializer
+    )
+    def get(self, request: Request, slug: str) -> Response:
+        """Show whether the source is watched, and what was found."""
+        dataset = Dataset.for_slug(slug, request.user)
+        found = Watch.objects.filter(dataset=dataset).first()
+        watch = found or Watch(dataset=dataset, active=False)
+        return Response(WatchSerializer(watch).data)
+
+    @extend_schema(
+        operation_id="dataset_watch_update",
+        tags=["staff"],
+        request=WatchRequestSerializer,
+        responses=WatchSerializer,
+    )
+    def put(self, request: Request, slug: str) -> Response:
+        """Switch watching of the source on or off.
+
+        New files of a folder, and rows added to a list, come in by themselves; items of
+        removed files are hidden.
+        """
+        dataset = Dataset.for_slug(slug, request.user)
+        given = validated(WatchRequestSerializer, request.data)
+        if given["active"]:
+            watching.switch_on(dataset, given.get("every_s"))
+        else:
+            watching.switch_off(dataset)
+        return self.get(request, slug)
 
 
 class DeletedDatasets(APIView):

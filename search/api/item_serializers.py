@@ -25,6 +25,7 @@ from rest_framework.serializers import (
 from search.links import link_of
 from search.models import Dataset
 from search.query import ratings
+from search.query.model import split_slugs
 from search.retrieval import service
 from search.thumbnails import thumbnail_url
 
@@ -191,10 +192,23 @@ class SearchPageSerializer(ResponseSerializer):
     truncated = TruncatedSerializer(
         many=True, help_text="On the first page: texts that are read in part."
     )
+    missing = count_field(
+        "Items that the search engine has lost, and that are not found; only if there "
+        "are any.",
+        required=False,
+    )
     timing = TimingSerializer()
 
     def compute_dataset(self, page: service.Page) -> str:
         return self.context["dataset"]
+
+    def compute_missing(self, page: service.Page) -> int:
+        slugs = split_slugs(self.context["dataset"])
+        lost = Dataset.objects.filter(slug__in=slugs).exclude(missing={})
+        rows = sum(each["rows"] for each in lost.values_list("missing", flat=True))
+        if not rows:
+            raise SkipField
+        return rows
 
     def compute_timing(self, page: service.Page) -> service.Page:
         return page

@@ -23,6 +23,11 @@ urlpatterns = [
         name="api-deletion",
     ),
     path(
+        "datasets/<slug:slug>/watch/",
+        datasets.DatasetWatch.as_view(),
+        name="api-watch",
+    ),
+    path(
         "deleted-datasets/",
         datasets.DeletedDatasets.as_view(),
         name="api-deleted-datasets",

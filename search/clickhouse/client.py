@@ -77,8 +77,16 @@ class Slots(dict[str, threading.BoundedSemaphore]):
 _search_slots = Slots(os.cpu_count() or 1)
 # One exact search uses all cores.
 _exact_slots = Slots(2)
+DISK_FULL = "The disk of the search engine is full."
 _local = threading.local()
 _udf_options: dict[str, str] = {}
+
+
+def has_room(bytes_free: int) -> bool:
+    """Return whether each disk of each node has so much space."""
+    sql = "SELECT min(unreserved_space) AS free FROM system.disks"
+    answers = cluster.on_all_nodes(lambda: rows(sql))
+    return all(answer and answer[0]["free"] >= bytes_free for answer in answers)
 
 
 def ping() -> None:
@@ -380,7 +388,7 @@ def _to_search_error(message: str) -> SearchError:
     if "TIMEOUT_EXCEEDED" in message:
         return SearchUnavailable("The search took too long and was stopped.")
     if "No space left" in message or "NOT_ENOUGH_SPACE" in message:
-        return SearchUnavailable("The disk of the search engine is full.")
+        return SearchUnavailable(DISK_FULL)
     return SearchUnavailable("The search engine did not answer as it should.")
 
 

@@ -67,13 +67,13 @@ def image_source(table: ItemTable, item_id: int) -> dict[str, Any] | None:
 
 
 def image_sources(table: ItemTable, after: int, count: int) -> list[dict[str, Any]]:
-    """Return id, url and md5 of the first `count` items behind an id, by their ids.
+    """Return id, url, md5 and file of the first `count` items behind an id.
 
     None if there is no table. Items that are removed are included.
     """
     sql = (
-        f"SELECT id, url, lower(metadata['md5']) AS md5 FROM {table.name} "
-        f"WHERE id > {{after:Int64}} ORDER BY id LIMIT {count:d}"
+        "SELECT id, url, lower(metadata['md5']) AS md5, metadata['file'] AS file "
+        f"FROM {table.name} WHERE id > {{after:Int64}} ORDER BY id LIMIT {count:d}"
     )
     try:
         found = schema.read_table(table, lambda: client.rows(sql, {"after": after}))
@@ -86,12 +86,13 @@ def image_sources(table: ItemTable, after: int, count: int) -> list[dict[str, An
 def rows_where(
     table: ItemTable, condition: str, parameters: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """Return id, url and md5 of the rows that pass a condition of the engine.
+    """Return id, url, md5, file and deleted of the rows that pass a condition.
 
     Raises NotFound without a table.
     """
     sql = (
-        "SELECT id, toValidUTF8(url) AS url, lower(metadata['md5']) AS md5 "
+        "SELECT id, toValidUTF8(url) AS url, lower(metadata['md5']) AS md5, "
+        "metadata['file'] AS file, deleted "
         f"FROM {table.name} WHERE {condition}"
     )
     found = schema.read_table(table, lambda: client.rows(sql, parameters))
@@ -127,6 +128,19 @@ def deletion_flags(table: ItemTable, ids: list[int]) -> dict[int, int]:
     """Return whether items are removed (1 or 0), by id, without missing ones."""
     sql = f"SELECT id, deleted FROM {table.name} WHERE id IN {{ids:Array(UInt64)}}"
     return dict(_by_id(table, sql, ids, max_threads=1))
+
+
+def embedded(table: ItemTable, ids: list[int]) -> dict[int, dict[str, Any]]:
+    """Return md5, caption and both vectors of items, by id, also of hidden ones."""
+    vectors = ", ".join(
+        f"CAST({name} AS Array(Float32)) AS {name}" for name in VECTOR_COLUMNS.values()
+    )
+    sql = (
+        "SELECT id, lower(metadata['md5']) AS md5, caption, "
+        f"{vectors} FROM {table.name} WHERE id IN {{ids:Array(UInt64)}}"
+    )
+    found = schema.read_table(table, lambda: client.rows(sql, {"ids": ids}))
+    return {row["id"]: row for rows in found for row in rows}
 
 
 def embeddings(table: ItemTable, field: str, ids: list[int]) -> dict[int, np.ndarray]:

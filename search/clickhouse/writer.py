@@ -22,6 +22,11 @@ NO_INDEX_ON_INSERT: dict[str, Any] = {
 SHARD_CONDITION = "id BETWEEN {first:UInt64} AND {last:UInt64}"
 
 
+# Of the column `deleted`, where it is not 0: by removal lists or with their shard, or
+# since their file is not in the watched source any more.
+REMOVED, FILE_GONE = 1, 2
+
+
 def insert(table: ItemTable, batch: Any, token: str) -> None:
     """Insert a pyarrow.Table; inserts with the same token count once."""
     with on_its_node(table):
@@ -49,6 +54,22 @@ def count(table: ItemTable) -> tuple[int, int]:
     sql = f"SELECT count() AS rows, uniqExact(id) AS ids FROM {table.name}"
     counted = schema.read_table(table, lambda: client.rows(sql)[0])
     return sum(row["rows"] for row in counted), sum(row["ids"] for row in counted)
+
+
+def count_by_partition() -> dict[str, dict[int, int]]:
+    """Return the rows of each partition of all tables, by name, from their parts."""
+    sql = (
+        "SELECT table, toUInt64(partition) AS number, sum(rows) AS count "
+        "FROM system.parts WHERE active AND database = currentDatabase() "
+        "AND startsWith(table, 'item_') AND match(partition, '^[0-9]+$') "
+        "GROUP BY table, number"
+    )
+    counts: dict[str, dict[int, int]] = {}
+    for found in cluster.on_all_nodes(lambda: client.rows(sql)):
+        for row in found:
+            of_table = counts.setdefault(row["table"], {})
+            of_table[row["number"]] = of_table.get(row["number"], 0) + row["count"]
+    return counts
 
 
 def count_by_shard(table: ItemTable) -> dict[int, tuple[int, int]]:
@@ -197,12 +218,38 @@ def hide(table: ItemTable, sql: str, parameters: dict[str, Any]) -> None:
         schema.read_table(each, partial(client.mutate, statement, parameters))
 
 
-def show(table: ItemTable, ids: list[int]) -> None:
-    """Show rows again that were marked as removed, last where searches find them."""
-    sql = "ALTER TABLE {} UPDATE deleted = 0 WHERE deleted = 1 AND id IN {}"
-    parameters = {"ids": ids}
-    for each in (table, *existing_clustered(table)):
-        statement = sql.format(each.name, "{ids:Array(UInt64)}")
+def show(table: ItemTable, ids: list[int], was: int = REMOVED) -> None:
+    """Show rows again that were hidden as REMOVED or FILE_GONE."""
+    _update(table, ids, "deleted = 0", f"deleted = {was:d}", {})
+
+
+def hide_gone(table: ItemTable, ids: list[int]) -> None:
+    """Hide rows whose files are gone from a watched source."""
+    _update(table, ids, f"deleted = {FILE_GONE:d}", "deleted = 0", {})
+
+
+def rename_file(table: ItemTable, item_id: int, name: str) -> None:
+    """Note another name of an item's file."""
+    change = (
+        "metadata = mapUpdate(metadata, CAST(map('file', {name:String}) AS "
+        "Map(LowCardinality(String), String)))"
+    )
+    _update(table, [item_id], change, "1", {"name": name})
+
+
+def _update(
+    table: ItemTable,
+    ids: list[int],
+    change: str,
+    condition: str,
+    parameters: dict[str, Any],
+) -> None:
+    parameters = {**parameters, "ids": ids}
+    for each in (*existing_clustered(table), table):
+        statement = (
+            f"ALTER TABLE {each.name} UPDATE {change} "
+            f"WHERE {condition} AND id IN {{ids:Array(UInt64)}}"
+        )
         schema.read_table(each, partial(client.mutate, statement, parameters))
 
 

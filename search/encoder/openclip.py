@@ -330,6 +330,11 @@ class OpenClipEncoder:
     def dimension(self) -> int:
         return self.encode_texts([""]).shape[1]
 
+    @property
+    def is_loaded(self) -> bool:
+        """Return whether the model is in memory, and nothing has to be loaded."""
+        return model_cache.get(self) is not None
+
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Return float32 (len(texts), dimension), rows of unit length."""
         return self._encode_tokens(self._loaded.tokenizer(list(texts)))

@@ -78,6 +78,8 @@ def queue(dataset: Dataset, shards: QuerySet[Shard], action: str = "start") -> i
         **{name: _unless_resumed(name, none) for name, none in NOT_STARTED.items()},
         finished_at=None,
         changed_at=timezone.now(),
+        # Who replaces a shard may want new embeddings.
+        **({"reuses_vectors": False} if action == "replace" else {}),
     )
     tasks.enqueue_shards(keys)
     return queued

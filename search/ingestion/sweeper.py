@@ -15,9 +15,10 @@ from search.models import (
     Partition,
     Shard,
     Training,
+    Watch,
 )
 
-from . import deletion, tasks
+from . import deletion, integrity, tasks, watching
 from .control import UNPUBLISHED
 from .setup import uploads
 from .shard_run import ShardRun
@@ -40,6 +41,22 @@ def sweep_uploads() -> int:
         return uploads.sweep()
 
 
+@shared_task(name="search.ingestion.tasks.watch", queue="ingest")
+def watch(dataset_pk: int) -> None:
+    """Look at a watched source, on a machine that imports."""
+    with broker.left_to_sweeper(f"Dataset {dataset_pk}"), database_errors():
+        watching.look(dataset_pk)
+
+
+def enqueue_due_watches() -> int:
+    """Send looks at watched sources that are due, unless one waits; count them."""
+    due = list(Watch.objects.due().values_list("dataset", flat=True))
+    if not due or not broker.queue_is_empty(watch):
+        return 0
+    broker.send(watch, [(pk,) for pk in due])
+    return len(due)
+
+
 def recover() -> int:
     """Send due work and the work of dead workers again; return the messages sent.
 
@@ -54,8 +71,11 @@ def recover() -> int:
             sent += sum(map(tasks.enqueue_due_partitions, Dataset.objects.all()))
             sent += sum(map(tasks.enqueue_due_calibration, Dataset.objects.all()))
             sent += sum(map(tasks.enqueue_due_profile, Dataset.objects.all()))
+        enqueue_due_watches()
         deletion.purge_due()
         drop_orphan_tables()
+        integrity.check()
+        integrity.resume_after_full_disk()
         return sent
 
 

@@ -5,6 +5,7 @@ from .picking import Conversion, ConversionFile, Pick
 from .registry import Dataset, Evaluation
 from .removal import Removal
 from .visibility import SYSTEM, Viewer
+from .watching import SourceFile, Watch
 
 __all__ = [
     "SYSTEM",
@@ -19,6 +20,8 @@ __all__ = [
     "Reject",
     "Removal",
     "Shard",
+    "SourceFile",
     "Training",
     "Viewer",
+    "Watch",
 ]

@@ -52,6 +52,8 @@ class Shard(models.Model):
     notes = models.JSONField(default=dict, blank=True)
     # Whether its text embeddings are of captions, or copies of the image embeddings.
     has_text_vectors = models.BooleanField(default=True)
+    # Whether embeddings of rows whose image and caption are the same are taken over.
+    reuses_vectors = models.BooleanField(default=False)
     changed_at = models.DateTimeField(auto_now=True)
 
     class Meta:

@@ -234,6 +234,8 @@ class Dataset(models.Model):
     # By field, the curves of kinds of queries, as evaluation.calibration measures them:
     # {"rows": 9, "version": 1, "measured": "2026-…", "words": {}, "pictures": {}}.
     calibration = models.JSONField(default=dict, editable=False)
+    # Rows that the ledger has and the engine has not: {"rows": 40, "partitions": [0]}.
+    missing = models.JSONField(default=dict, editable=False)
     # Whether all rows have their words; if not, `dataset reindex` fills them.
     words_indexed = models.BooleanField(default=True, editable=False)
     # In the names of its tables. The slug may become another dataset's, this never.

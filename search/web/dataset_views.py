@@ -6,23 +6,26 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
-from django.views.decorators.http import require_safe
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
 
 from search.errors import SearchError, SearchUnavailable
 from search.evaluation.advice import advice
 from search.evaluation.recall import GOOD_RECALL, WIDER_RECALL
-from search.ingestion import control
+from search.ingestion import control, integrity, watching
 from search.ingestion.clusters import is_outgrown
 from search.ingestion.progress import index_work
 from search.jobs.leases import MAX_FAILURES, lease_expired
-from search.models import Dataset, Evaluation, Training, Viewer
+from search.models import Dataset, Evaluation, Training, Viewer, Watch
 from search.query.url_params import search_url
 from search.retrieval import service
 from search.retrieval.items import Hit
 
+from .ingestion_views import for_staff
 from .recall_chart import RecallChart, percent, recall_charts
+from .staff import may
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +52,10 @@ class DatasetPage:
     clusters: str  # how many, if it is searched by clusters
     charts: Sequence[RecallChart]
     advice: Sequence[str]
+    watch: Watch | None  # for staff, if its source is or was watched
+    may_watch: bool
+    may_mend: bool  # what is missing
+    gone: int  # files of hidden items
 
 
 @require_safe
@@ -78,8 +85,50 @@ def dataset(request: HttpRequest, slug: str) -> HttpResponse:
         clusters=_clusters(dataset),
         charts=recall_charts(dataset),
         advice=advice(evaluation, is_outgrown(dataset)) if evaluation else [],
+        **_watching(request, dataset),
     )
     return render(request, "search/dataset.html", vars(page))
+
+
+def _watching(request: HttpRequest, dataset: Dataset) -> dict[str, Any]:
+    """Return what the page shows of watching: for staff only, as it has a path."""
+    if not may(request.user, "change"):
+        return {"watch": None, "may_watch": False, "may_mend": False, "gone": 0}
+    gone = dataset.source_files.filter(gone=True).exclude(name="")
+    return {
+        "watch": Watch.objects.filter(dataset=dataset).first(),
+        "may_watch": dataset.kind == Dataset.Kind.IMAGES,
+        "may_mend": True,
+        "gone": gone.count(),
+    }
+
+
+@require_POST
+@for_staff
+def bring_back(request: HttpRequest, dataset: Dataset) -> HttpResponse:
+    """Import the shards again whose rows the engine has lost."""
+    try:
+        count = integrity.bring_back(dataset)
+        messages.success(request, f"{count:,} shards are imported again.")
+    except SearchError as error:
+        messages.error(request, error.message)
+    return redirect("ingestion", slug=dataset.slug)
+
+
+@require_POST
+@for_staff
+def watch(request: HttpRequest, dataset: Dataset) -> HttpResponse:
+    """Switch watching of the source on or off."""
+    try:
+        if "active" in request.POST:
+            watching.switch_on(dataset)
+            messages.success(request, "The source is watched from now on.")
+        else:
+            watching.switch_off(dataset)
+            messages.success(request, "The source is not watched any more.")
+    except SearchError as error:
+        messages.error(request, error.message)
+    return redirect("dataset", slug=dataset.slug)
 
 
 def _cover(dataset: Dataset, user: Viewer) -> Hit | None:

@@ -7,12 +7,14 @@ import ipaddress
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 
 from celery import current_app
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
-from django.core.cache import cache
+from django.core.cache import cache as shared_cache
 from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -21,6 +23,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from laionweb.version import VERSION
 from search.clickhouse import client
 from search.encoder import uncached_encoder_for
+from search.ingestion import integrity
 from search.models import Dataset
 
 from .metrics import render_metrics
@@ -48,7 +51,8 @@ def readyz(request: HttpRequest) -> HttpResponse:
     deadline = time.monotonic() + TIMEOUT_S
     jobs = {name: _start(name, check) for name, check in _checks().items()}
     parts = {name: _result(job, deadline) for name, job in jobs.items()}
-    ready = all(parts.values())
+    # Lost rows are told, but are no reason to send nobody here.
+    ready = all(up for name, up in parts.items() if name != "items")
     status = 200 if ready else 503
     response = JsonResponse({"ready": ready, "parts": parts}, status=status)
     if not ready:
@@ -80,9 +84,10 @@ def _checks() -> dict[str, Callable[[], object]]:
     """Return a check for each part; it raises any exception if the part is down."""
     checks = {
         "database": _database,
-        "cache": lambda: cache.get("ready"),
+        "cache": lambda: shared_cache.get("ready"),
         "engine": client.ping,
         "encoder": _encoder,
+        "items": _items,
     }
     if not settings.CELERY_BROKER_URL.startswith("memory"):
         checks["broker"] = _broker
@@ -105,8 +110,32 @@ def _result(job: Future, deadline: float) -> bool:
         return False
 
 
+class NotReady(Exception):
+    """A part that answers, and is not as it should be."""
+
+
+@cache
+def _is_migrated() -> bool:
+    """Return True once no migration is pending: this process has no others."""
+    plan = MigrationExecutor(connection)
+    if plan.migration_plan(plan.loader.graph.leaf_nodes()):
+        raise NotReady("A migration is pending.")
+    return True
+
+
+def _items() -> None:
+    """Compare the rows of the engine with those of the ledger."""
+    try:
+        integrity.check()
+        if Dataset.objects.exclude(missing={}).exists():
+            raise NotReady("Rows are missing.")
+    finally:
+        connection.close()
+
+
 def _database() -> None:
     try:
+        _is_migrated()
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
     finally:
@@ -119,10 +148,16 @@ def _broker() -> None:
 
 
 def _encoder() -> None:
-    """Encode with the model of each dataset, past the cache."""
+    """Encode with the models of datasets that have items, past the cache.
+
+    A model that this process has not loaded is not asked: a probe loads nothing.
+    """
     try:
-        models = list(Dataset.objects.values_list("model", "weights").distinct())
+        filled = Dataset.objects.filter(shards__rows_visible__gt=0)
+        models = list(filled.values_list("model", "weights").distinct().order_by())
     finally:
         connection.close()
     for model, weights in models:
-        uncached_encoder_for(model, weights).encode_texts(["ready?"])
+        encoder = uncached_encoder_for(model, weights)
+        if getattr(encoder, "is_loaded", True):
+            encoder.encode_texts(["ready?"])

@@ -301,19 +301,21 @@ def folder_files(
 def _open_folder(
     folder: Path, samples: Sequence[Sample], columns: Mapping[str, str]
 ) -> ImageFiles:
-    def part_of(name: str) -> FilePart:
-        path = folder / name
-        try:
-            return FilePart(path, 0, path.stat().st_size)
-        except OSError as error:
-            raise NotAnImage(UNREADABLE) from error
-
     with as_shard_unreadable(folder.name):
         names = dict.fromkeys(name for sample in samples for name in sample.names)
         files = [folder / name for name in names]
         version = fingerprint(*files, read_as=f"{columns} {samples}")
         size = sum((folder / sample.image).stat().st_size for sample in samples)
-    return ImageFiles(samples, part_of, "", columns, version, size)
+    return ImageFiles(samples, partial(part_in, folder), "", columns, version, size)
+
+
+def part_in(folder: Path, name: str) -> FilePart:
+    """Return a file of a folder. Raises NotAnImage."""
+    path = folder / name
+    try:
+        return FilePart(path, 0, path.stat().st_size)
+    except OSError as error:
+        raise NotAnImage(UNREADABLE) from error
 
 
 def caption_from_name(name: str) -> str:

@@ -66,10 +66,16 @@ def open_list(
 class ImageList:
     """Consecutive rows of one file, as an ImageSet."""
 
-    def __init__(self, path: Path, first: int, columns: Mapping[str, str]):
+    def __init__(
+        self,
+        path: Path,
+        first: int,
+        columns: Mapping[str, str],
+        last: int | None = None,
+    ):
         self.table = TableFile(path)
         self.first = first
-        self.last = min(first + SHARD_ROWS, len(self.table))
+        self.last = min(last or first + SHARD_ROWS, len(self.table))
         wanted = ("url", "caption", "width", "height")
         self.roles = roles_of(columns, self.table.names, wanted)
         if "url" not in self.roles:

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from search.clickhouse.schema import SHARD_BITS
+from search.clickhouse import lookup
+from search.clickhouse.schema import SHARD_BITS, VECTOR_COLUMNS
 from search.encoder import local_encoder
 from search.encoder.openclip import OpenClipEncoder
 from search.errors import InvalidQuery, ShardUnreadable
@@ -31,6 +32,7 @@ from .image_lists import lists
 from .image_set import ImageSet, LeftOut, Rows, WithLeftOut
 from .image_tables import ImageTable, find_image_tables
 from .protocol import Batch, Rejected, check_number, fingerprint
+from .recorded import recorded_shards
 from .tables import TABLE, find_tables, numbered
 
 BATCH_ROWS = 128
@@ -42,6 +44,11 @@ MAX_REASON_LENGTH = 300
 TRUNCATED = "The end of the file is missing; that part of the image is grey."
 
 logger = logging.getLogger(__name__)
+
+
+def unit(vector: np.ndarray) -> np.ndarray:
+    """Return a stored vector, which is rounded, in unit length again."""
+    return vector / max(float(np.linalg.norm(vector)), 1e-12)
 
 
 Shards = Mapping[int, Callable[[], ImageSet]]
@@ -77,7 +84,10 @@ class Images:
         removals = RemovalList.of(self.dataset)
         model = f"{self.dataset.model} {self.dataset.weights}"
         version = fingerprint(read_as=f"{images.fingerprint} {model}")
-        return ImageShard(number, images, encoder, removals, version)
+        shard = ImageShard(number, images, encoder, removals, version)
+        if self.dataset.shards.filter(number=number, reuses_vectors=True).exists():
+            shard.embedded = partial(lookup.embedded, self.dataset.item_table)
+        return shard
 
     def discard(self, number: int) -> None:
         """Do nothing: no file was stored."""
@@ -85,6 +95,8 @@ class Images:
     @cached_property
     def _parts(self) -> Shards:
         source, columns = self.dataset.source, self.dataset.columns
+        if recorded := recorded_shards(self.dataset):
+            return recorded
         if archives := find_tables(source, ARCHIVE):
             return _one_each(archives, open_archive, self.dataset)
         if os.path.isdir(source) and (listing := list_folder(Path(source))).images:
@@ -155,6 +167,8 @@ class ImageShard:
     removals: RemovalList
     fingerprint: str
     has_text_vectors = True
+    # Returns what is known of items: md5, caption, and their vectors.
+    embedded: Callable[[list[int]], Mapping[int, dict]] | None = None
     _embedding_s: float = field(default=0.0, init=False)
 
     def __len__(self) -> int:
@@ -232,9 +246,9 @@ class ImageShard:
         whole = pa.concat_tables(pending.tables, promote_options="default")
         table = whole.take(pa.array(rows, pa.int64()))
         captions = _captions(table)
-        pixels = [image.image for image in images]
-        image_vectors = self._embed(self.encoder.encode_images, pixels)
-        text_vectors = self._embed(self.encoder.encode_texts, captions)
+        first = (self.number << SHARD_BITS) + pending.start
+        ids = [first + row for row in rows]
+        image_vectors, text_vectors = self._vectors(ids, images, captions)
         similarity = np.einsum("ij,ij->i", image_vectors, text_vectors)
         return Batch(
             start=pending.start,
@@ -255,6 +269,41 @@ class ImageShard:
             ),
             notes=pending.notes + _notes_on(images),
         )
+
+    def _vectors(
+        self, ids: list[int], images: list[SourceImage], captions: list[str]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the vectors of images and captions: stored ones, if nothing changed.
+
+        Raises SearchUnavailable.
+        """
+        known = self.embedded(ids) if self.embedded and ids else {}
+        stored = [
+            known[key]
+            if key in known
+            and (known[key]["md5"], known[key]["caption"]) == (image.md5, caption)
+            else None
+            for key, image, caption in zip(ids, images, captions, strict=True)
+        ]
+        unknown = [place for place, row in enumerate(stored) if row is None]
+        pixels = [images[place].image for place in unknown]
+        texts = [captions[place] for place in unknown]
+        vectors = (
+            self._embed(self.encoder.encode_images, pixels),
+            self._embed(self.encoder.encode_texts, texts),
+        )
+        if not known:
+            return vectors
+        shape = len(ids), self.encoder.dimension
+        whole = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        for each, new, name in zip(
+            whole, vectors, VECTOR_COLUMNS.values(), strict=True
+        ):
+            each[unknown] = new
+            for place, row in enumerate(stored):
+                if row is not None:
+                    each[place] = unit(np.asarray(row[name], np.float32))
+        return whole
 
     def _embed(self, encode: Callable, inputs: list) -> np.ndarray:
         if not inputs:

@@ -76,6 +76,7 @@ def find_tables(source: str, ending: re.Pattern) -> list[Path]:
     A pattern is such as /data/photos.tsv*. They are sorted by name. Links that lead out
     of what is open are left out.
     """
+    source = os.fspath(source)
     pattern = f"{escape(source)}/*" if os.path.isdir(source) else source
     files = [source] if os.path.isfile(source) else glob(pattern)
     fixed = os.path.dirname(WILDCARD.split(source)[0])

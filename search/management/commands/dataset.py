@@ -12,7 +12,7 @@ from django.utils.timezone import localtime
 
 from search.clickhouse import client
 from search.evaluation import calibration
-from search.ingestion import control, deletion, validation
+from search.ingestion import control, deletion, validation, watching
 from search.ingestion.control import shards_of
 from search.ingestion.progress import ImportProgress, index_work, spans
 from search.ingestion.setup import creation
@@ -25,7 +25,7 @@ from search.management.console import (
     show_progress,
 )
 from search.management.worker import POLL_S, local_worker, single_process, watch
-from search.models import SYSTEM, Dataset, Partition, Shard
+from search.models import SYSTEM, Dataset, Partition, Shard, Watch
 from search.models.registry import own_field
 from search.retrieval.service import index_state
 
@@ -125,6 +125,12 @@ class Command(BaseCommand):
         drop.add_argument("slug")
         add_shards(drop)
         drop.add_argument("--yes", action="store_true", help="do not ask")
+        watch = actions.add_parser(
+            "watch", help="Let new files of the source come in by themselves."
+        )
+        watch.add_argument("slug")
+        watch.add_argument("--every", type=int, metavar="SECONDS")
+        watch.add_argument("--off", action="store_true", help="watch it no more")
         delete = actions.add_parser(
             "delete",
             help=f"Delete a dataset; for {deletion.UNDONE_FOR} it can be restored.",
@@ -214,6 +220,9 @@ class Command(BaseCommand):
         lines += [
             f"Shard {spans(numbers)}: {error}" for error, numbers in progress.errors
         ]
+        if watch := Watch.objects.filter(dataset=dataset, active=True).first():
+            found = watch.fault or f"{watch.new:,} new, {watch.removed:,} removed"
+            lines.append(f"Watched every {watch.every_s} seconds: {found}")
         lines.append(f"Safety: {dataset.get_safety_display()}")
         lines.append(f"Who may see it: {dataset.seen_by()}")
         self.stdout.write("\n".join(lines))
@@ -284,6 +293,20 @@ class Command(BaseCommand):
         self._confirm(f"{what}, {rows:,} items", yes, "drop")
         self._drop_shards(dataset, selected)
         self.stdout.write(f"Dropped: {what}.")
+
+    def _watch(
+        self, *, slug: str, every: int | None, off: bool, **options: Any
+    ) -> None:
+        dataset = Dataset.for_slug(slug, SYSTEM)
+        if off:
+            watching.switch_off(dataset)
+            self.stdout.write(f"{dataset} is not watched any more.")
+            return
+        watch = watching.switch_on(dataset, every)
+        self.stdout.write(
+            f"Watching {dataset.source}: the server and its workers look every "
+            f"{watch.every_s} seconds."
+        )
 
     def _delete(self, *, slug: str, yes: bool, for_good: bool, **options: Any) -> None:
         dataset = Dataset.for_slug(slug, SYSTEM)
