@@ -4,7 +4,6 @@ from datetime import timedelta
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import F, Q
 from django.utils import timezone
 
 MIN_INTERVAL_S, MAX_INTERVAL_S = 10, 86_400
@@ -16,15 +15,9 @@ class WatchQuerySet(models.QuerySet["Watch"]):
 
         Also those that were looked at in the future: a clock was wrong.
         """
-        now = timezone.now()
-        interval = F("every_s") * timedelta(seconds=1)
-        ends = models.ExpressionWrapper(
-            F("looked_at") + interval, models.DateTimeField()
-        )
-        found = self.filter(active=True, dataset__deleted_at=None)
-        return found.annotate(ends=ends).filter(
-            Q(looked_at=None) | Q(ends__lte=now) | Q(looked_at__gt=now)
-        )
+        active = self.filter(active=True, dataset__deleted_at=None)
+        # SQLite does not multiply intervals.
+        return self.filter(pk__in=[each.pk for each in active if each.is_due])
 
 
 class Watch(models.Model):
@@ -53,6 +46,13 @@ class Watch(models.Model):
 
     def __str__(self) -> str:
         return f"{self.dataset}, watched"
+
+    @property
+    def is_due(self) -> bool:
+        if self.looked_at is None:
+            return True
+        waited = timezone.now() - self.looked_at
+        return not timedelta(0) <= waited < timedelta(seconds=self.every_s)
 
 
 class SourceFile(models.Model):

@@ -171,7 +171,8 @@ def name_tables(dataset: Dataset) -> None:
     """
     dataset.choose_tables()
     try:
-        is_taken = schema.exists(dataset.item_table)
+        # The server may have the embedded engine open, where a command cannot look.
+        is_taken = bool(client.locked_by()) or schema.exists(dataset.item_table)
     except SearchUnavailable:
         is_taken = True
     if is_taken:

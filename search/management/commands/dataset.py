@@ -211,6 +211,7 @@ class Command(BaseCommand):
             f"{progress.rows_rejected:,} rows were left out",
             *_unknown_ratings(progress),
             f"Index: {self._index(dataset)}",
+            f"Table: {dataset.item_table.name}",
         ]
         if work := index_work(dataset):
             lines.append(f"{work} `dataset reindex {slug}` does that, or continues it.")
