@@ -82,13 +82,17 @@ def test_a_weight_is_changed_by_the_mouse_when_it_is_let_go(page):
 
 def test_a_sign_is_turned_by_a_click(page):
     page.goto(f"/?q=a+boat+-car&item={EXAMPLE}")
-    assert chips(page) == [f"+ like item {EXAMPLE}", "+ a boat", "− car"]
+    first, *others = chips(page)
+    assert first.startswith(f"+ like item {EXAMPLE}: ")
+    assert others == ["+ a boat", "− car"]
     page.get_by_role("link", name="car: less like this, switch to more").click()
     expect(page.locator("#q")).to_have_value("a boat +car")
     page.get_by_role("link", name=re.compile("^like item .*: more like this")).click()
     expect(page).to_have_url(re.compile("item=-1%3A"))
     expect_settled(page)
-    assert chips(page) == [f"− like item {EXAMPLE}", "+ a boat", "+ car"]
+    first, *others = chips(page)
+    assert first.startswith(f"− like item {EXAMPLE}: ")
+    assert others == ["+ a boat", "+ car"]
 
 
 DRAG = """([from, to, shift]) => {

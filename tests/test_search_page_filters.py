@@ -45,6 +45,7 @@ def test_filters_are_chosen_beside_the_box_and_stay(client):
     assert page.all("input", "checked", name="field") == [None]
     assert page.all("input", "checked", value="both") == [None]
     assert list(chips(page)) == [
+        "a boat",
         "includes NSFW",
         "width ≥ 100",
         "height ≥ 200",

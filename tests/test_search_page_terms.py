@@ -180,8 +180,10 @@ def test_chips_show_how_the_words_were_read_and_take_them_out(client):
     assert all("mode=exact" in address for address in chips(page).values())
 
 
-def test_plain_words_have_no_chip(client):
-    assert chips(search(client, q="a red house")) == {}
+def test_plain_words_have_a_chip_with_a_weight(client):
+    page = search(client, q="a red house")
+    assert chips(page) == {"a red house": "/?dataset=postcards"}
+    assert "+ a red house × 1" in page.text
 
 
 def test_a_number_alone_is_an_item_where_there_is_one(client):
@@ -190,7 +192,7 @@ def test_a_number_alone_is_an_item_where_there_is_one(client):
     assert list(chips(page)) == ["like item 7"]
     page = search(client, q="2001")
     assert page.ids == found(Term(text="2001"))
-    assert chips(page) == {}
+    assert list(chips(page)) == ["2001"]
 
 
 def test_the_address_of_an_item_is_that_item(client):

@@ -96,10 +96,8 @@ class Chip:
 
 
 def chips(reading: SearchReading) -> list[Chip]:
-    """Return the chips of a search; plain words have none."""
+    """Return the chips of a search: of its terms, then of its filters."""
     parts = reading.parsed.parts
-    if all(part.is_plain and part.term and part.term.item is None for part in parts):
-        parts = ()
     of_terms = _of_terms(parts, reading)
     of_filters = (_of_filters(part, reading) for part in parts if not part.term)
     return [*_url_terms(reading), *of_terms, *of_filters, *_panel_filters(reading)]
