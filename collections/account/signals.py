@@ -4,8 +4,10 @@ import logging
 from typing import Any
 
 from allauth.account import signals as account
+from django.contrib import messages
 from django.contrib.auth import signals as auth
 from django.dispatch import Signal, receiver
+from django.http import HttpRequest
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +31,16 @@ def log_event(signal: Signal, user: Any = None, **about: Any) -> None:
 
 for _signal in EVENTS:
     _signal.connect(log_event, dispatch_uid="laionweb.account.events")
+
+
+@receiver(account.user_signed_up)
+def welcome(request: HttpRequest, user: Any, **about: Any) -> None:
+    """Greet a new user on the next page, and say what to do first."""
+    messages.success(
+        request,
+        f"Welcome, {user.get_username()}. Select the bookmark on any image to start a "
+        "collection.",
+    )
 
 
 @receiver(auth.user_login_failed)

@@ -126,7 +126,7 @@ dialog?.addEventListener('keydown', (event) => {
  * Send a change and show `text` at once as a toast that undoes it; show the server's
  * own text if that differs.
  */
-async function perform (text, url, data) {
+async function perform (text, url, data, link = '') {
   dialog.close()
   const sent = send(url, data, { seconds: 60 })
   sending = sent.catch(() => {})
@@ -134,10 +134,11 @@ async function perform (text, url, data) {
     const { toast: answer } = await sent
     if (answer.undo) toast((await send(answer.undo.url, answer.undo.data)).toast)
   }
-  toast({ text, undo })
+  toast({ text, undo, link })
   try {
-    const { toast: answer } = await sent
-    if (answer.text !== text) toast({ text: answer.text, undo: answer.undo && undo })
+    const { toast: answer, to } = await sent
+    const isNew = !link && to
+    if (answer.text !== text || isNew) toast({ text: answer.text, undo: answer.undo && undo, link: to })
   } catch (error) {
     if (!(error instanceof RequestError)) throw error
     toast({ text: error.message })
@@ -146,12 +147,12 @@ async function perform (text, url, data) {
 
 function add ({ url, name }) {
   const data = { items: JSON.stringify(items), words: words() }
-  return perform(`Added ${pictures(items.length)} to “${name}”.`, `${url}add`, data)
+  return perform(`Added ${pictures(items.length)} to “${name}”.`, `${url}add`, data, url)
 }
 
 function takeOut ({ url, name }) {
   const data = { items: JSON.stringify(items) }
-  return perform(`Removed ${pictures(items.length)} from “${name}”.`, `${url}remove`, data)
+  return perform(`Removed ${pictures(items.length)} from “${name}”.`, `${url}remove`, data, url)
 }
 
 function create (name) {

@@ -52,6 +52,21 @@ bind('/', 'Go to the search box', () => {
 
 find('#q')?.addEventListener('focus', () => import('./suggestions.js'), { once: true })
 
+// -- passwords can be looked at while they are typed
+
+for (const field of findAll('input[type=password]')) {
+  const button = document.createElement('button')
+  button.type = 'button'
+  button.className = 'plain reveal'
+  button.textContent = 'Show password'
+  button.addEventListener('click', () => {
+    const isShown = field.type === 'text'
+    field.type = isShown ? 'password' : 'text'
+    button.textContent = isShown ? 'Show password' : 'Hide password'
+  })
+  field.after(button)
+}
+
 // -- help and the palette
 
 const openHelp = (tab) => import('./help.js').then((help) => help.open(tab))

@@ -5,10 +5,16 @@ import { find, listen, RequestError, send } from './dom.js'
 const SHOWN_S = 8
 let undoShown = null
 
-/** `undo` is a function, or {url, data} to post; `after` gets the answer to that. */
-export function toast ({ text, undo = null, after = null }) {
+/**
+ * `undo` is a function, or {url, data} to post; `after` gets the answer to that. `link` is
+ * the address of what the toast is about.
+ */
+export function toast ({ text, undo = null, after = null, link = '' }) {
   const shown = find('#toast').content.firstElementChild.cloneNode(true)
   find('p', shown).textContent = text
+  const open = find('a', shown)
+  if (link) open.href = link
+  else open.remove()
   const button = find('button', shown)
   const close = () => {
     shown.remove()
