@@ -6,7 +6,7 @@ import { currentParameters, go, search } from './navigation.js'
 import { local, parse } from './storage.js'
 
 const PAUSE_MS = 120 // after a keystroke
-const DEADLINE_S = 2
+const DEADLINE_S = 4
 const RECENT_KEY = 'search:recent'
 const MAX_RECENT = 20
 const MAX_SHOWN_RECENT = 6
