@@ -165,42 +165,98 @@ def test_pictures_that_are_gone_are_told_by_their_caption_and_counted(page):
     page.complaints[:] = [text for text in page.complaints if "404" not in text]
 
 
-def test_two_thousand_images_are_moved_through_as_forty_are(results):
-    """As many as fifty pages: a key takes no more for each of them."""
-    hits(results).first.locator("a.picture").focus()
-    few = seconds_a_key(results)
-    results.evaluate(
-        "() => { const all = document.querySelectorAll('main .hit');"
-        " const grid = document.querySelector('main .grid');"
-        " for (let more = 1; more < 50; more++) for (const hit of all) {"
-        "   const copy = hit.cloneNode(true); copy.dataset.item += more;"
-        "   grid.append(copy) }"
-        " document.dispatchEvent(new CustomEvent('laionweb:settled')) }"
-    )
-    assert hits(results).count() == 2_000
-    hits(results).nth(1_000).locator("a.picture").focus()
-    many = seconds_a_key(results)
-    results.keyboard.press("ArrowDown")
-    assert focused(results) > 1_000
-    # Fifty times as many are laid out; pairs of them would be 2,500 times as many.
-    assert many < 200 * max(few, 0.001)
+# A list of as many hits as are asked for, copies of the forty on the page.
+GROW = """count => {
+    const grid = document.querySelector('#results .grid')
+    const all = [...grid.querySelectorAll('.hit')]
+    const next = grid.querySelector('.more')
+    for (let number = all.length; number < count; number++) {
+        const copy = all[number % all.length].cloneNode(true)
+        copy.dataset.item = number + 1_000_000
+        next.before(copy)
+    }
+    next.remove()
+    document.dispatchEvent(new CustomEvent('laionweb:settled'))
+}"""
+WATCH_TASKS = """() => {
+    window.longest = 0
+    window.shift = 0
+    new PerformanceObserver((list) => {
+        for (const { duration } of list.getEntries()) {
+            window.longest = Math.max(window.longest, duration)
+        }
+    }).observe({ type: 'longtask' })
+    new PerformanceObserver((list) => {
+        for (const entry of list.getEntries()) {
+            if (!entry.hadRecentInput) window.shift += entry.value
+        }
+    }).observe({ type: 'layout-shift' })
+}"""
+NODES = "document.querySelectorAll('*').length"
 
 
-def seconds_a_key(page) -> float:
-    """Return the least time that an arrow key takes, with the layout after it."""
-    return page.evaluate(
-        """async () => {
-            const press = (key) => document.activeElement.dispatchEvent(
-                new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true }))
-            const seconds = Array.from({ length: 20 }, (_, count) => {
-                const start = performance.now()
-                press(count % 2 ? 'ArrowUp' : 'ArrowDown')
-                document.body.getBoundingClientRect()
-                return (performance.now() - start) / 1_000
-            })
-            return Math.min(...seconds)
-        }"""
+def scroll_to_the_end(page: Page, screens: float) -> int:
+    """Return the most elements that the page has on the way."""
+    page.evaluate(
+        """async (screens) => {
+            window.nodes = 0
+            const bottom = () => document.body.scrollHeight - innerHeight
+            while (scrollY < bottom() - 2) {
+                scrollBy({ top: screens * innerHeight, behavior: 'instant' })
+                await new Promise((r) => requestAnimationFrame(() => setTimeout(r)))
+                const count = document.querySelectorAll('*').length
+                window.nodes = Math.max(window.nodes, count)
+            }
+        }""",
+        screens,
     )
+    return page.evaluate("window.nodes")
+
+
+def test_a_long_list_keeps_few_hits_in_the_page(results):
+    results.evaluate(GROW, 1_000)
+    height = results.evaluate("document.body.scrollHeight")
+    results.evaluate(WATCH_TASKS)
+    assert scroll_to_the_end(results, 0.9) < 3_000
+    assert results.evaluate("document.body.scrollHeight") == pytest.approx(
+        height, rel=0.01
+    )
+    assert results.evaluate("window.shift") < 0.1
+    position = results.locator("#position span")
+    expect(position).to_have_text("1,000 of 1,000")
+    hits(results).last.locator("a.picture").focus()
+    results.keyboard.press("Home")
+    numbers = ids(results)
+    assert focused(results) == 0 and numbers[0] < 1_000_000
+    results.keyboard.press("End")
+    assert ids(results)[-1] == 1_000_999
+    results.get_by_role("button", name="Back to top").click()
+    assert results.evaluate("scrollY") == 0
+    assert ids(results)[0] == numbers[0]
+    assert focused(results) == 0
+    results.locator(".toolbar").get_by_role("button", name="Select all").click()
+    expect(results.locator("#selection")).to_contain_text("1,000 selected")
+
+
+@pytest.mark.soak
+def test_five_thousand_results_are_scrolled_smoothly(results):
+    results.evaluate(GROW, 5_000)
+    results.evaluate(WATCH_TASKS)
+    assert scroll_to_the_end(results, 0.5) < 3_000
+    assert results.evaluate("window.shift") < 0.1
+    assert results.evaluate("window.longest") < 100
+
+
+def test_a_reload_lands_on_the_same_image(results):
+    seen = results.locator("#position span")
+    while not re.match(r"[2-9]\d\d ", seen.text_content()):
+        results.evaluate("scrollTo(0, document.body.scrollHeight)")
+        results.wait_for_timeout(100)
+    top = """() => [...document.querySelectorAll('main .hit')].find(
+        (hit) => hit.getBoundingClientRect().bottom > 0).dataset.item"""
+    before = results.evaluate(top)
+    results.reload()
+    expect(results.locator(f"main .hit[data-item='{before}']")).to_be_in_viewport()
 
 
 # --- Veils

@@ -19,7 +19,7 @@ from search.errors import (
 from search.evaluation.exact_check import ExactCheck
 from search.models import Dataset, Shard, Viewer
 from search.query.filters import UNRESTRICTED
-from search.query.model import SearchQuery, split_slugs
+from search.query.model import MAX_RESULTS, SearchQuery, split_slugs
 from search.query.parser import parse
 from search.query.url_params import TERMS, search_url
 from search.query.words import in_small_letters
@@ -141,6 +141,7 @@ class SearchPage(SearchBox):
     examples: Sequence[Example] = ()
     # Of a search.
     more: str = ""  # address of the next hits
+    total: int = 0  # about how many hits there are to come
     facets: Sequence[Facet] = ()  # of a search of several datasets
     chips: Sequence[tuple[Chip, str]] = ()  # with how many items each hides
     headline: str = ""
@@ -310,12 +311,26 @@ def with_results(
         else no_results_notes(read, labels, found, similarities),
         has_ratings=all(map(has_ratings, read.datasets)),
         unveiled=read.changed("nsfw", UNRESTRICTED),
+        total=_count(read, found, similarities, query.filters.cutoff),
         exact=found.exact,
         exact_check="" if found.exact else page.form.query_string("cursor"),
         encode_ms=found.encode_ms,
         search_ms=found.search_ms,
         took_ms=found.encode_ms + found.search_ms,
     )
+
+
+def _count(
+    read: SearchReading,
+    found: Page,
+    similarities: np.ndarray | None,
+    cutoff: float | None,
+) -> int:
+    """Return about how many results a search has, with its near-duplicates."""
+    if similarities is not None and cutoff is not None:
+        return int(np.count_nonzero(similarities >= cutoff))
+    items = found.matching.items if found.matching else read.item_count()
+    return min(items, MAX_RESULTS)
 
 
 def with_error(page: SearchPage, error: SearchError) -> SearchPage:

@@ -1,6 +1,7 @@
 // The keyboard in a grid: moving from hit to hit, and the keys that act on hits.
 
 import { find } from './dom.js'
+import { bringIn } from './grid_window.js'
 import { bind } from './keys.js'
 import { canMark, collect, hitOf, hits, mark, ownerOf, pictureOf } from './hits.js'
 import { extend, selected, toggle } from './selection.js'
@@ -16,6 +17,7 @@ function firstInSight () {
 }
 
 function focusHit (hit) {
+  bringIn(hit)
   pictureOf(hit).focus({ preventScroll: true })
   hit.scrollIntoView({ block: 'nearest', behavior: 'instant' })
 }

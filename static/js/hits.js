@@ -2,7 +2,15 @@
 
 import { emit, find, findAll, listen } from './dom.js'
 
-export const hits = () => findAll('main .hit[data-item]')
+/** The hits of a long list that are out of the page, which grid_window.js sets. */
+export const away = { grid: null, above: [], below: [] }
+
+/** All hits in their order; those of a long list may not be in the page: bringIn(). */
+export function hits () {
+  const shown = findAll('main .hit[data-item]')
+  return away.grid?.isConnected ? [...away.above, ...shown, ...away.below] : shown
+}
+
 /** The hit around an element, or the item in the panel or on its own page. */
 export const ownerOf = (element) => element?.closest?.('[data-item]')
 export const hitOf = (element) => element?.closest?.('main .hit[data-item]')
@@ -11,7 +19,7 @@ export const itemOf = (owner) => ({ dataset: owner.dataset.dataset, id: Number(o
 export const pictureOf = (hit) => find('a.picture', hit)
 
 /** Whether the grid veils the image of this item. */
-export const isUnsafe = (id) => Boolean(find(`main .hit[data-item="${id}"][data-unsafe]`))
+export const isUnsafe = (id) => hits().some(({ dataset }) => dataset.item === String(id) && 'unsafe' in dataset)
 
 /** Marks refine a search; on other pages nothing acts on them. */
 export const canMark = () => document.body.matches('.searching')

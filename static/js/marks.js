@@ -151,5 +151,5 @@ const visible = new IntersectionObserver((entries) => {
 
 export function watch () {
   visible.disconnect()
-  for (const hit of hits()) visible.observe(hit)
+  for (const hit of findAll('main .hit[data-item]')) visible.observe(hit)
 }

@@ -229,6 +229,7 @@ function arrange () {
 
 listen('marked', show)
 listen('settled', arrange)
+listen('attached', showMarks)
 listen('opened', showMarks)
 arrange()
 bind('r', 'Refine with the marks', () => {

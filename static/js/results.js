@@ -1,6 +1,8 @@
 // A grid on any page: images that fail to load, veils over unsafe ones, further pages.
 
 import { find, findAll, listen } from './dom.js'
+import './grid_window.js'
+import { hits } from './hits.js'
 import './scroll_restore.js'
 
 const AHEAD = '900px' // how far before its end the next page is fetched
@@ -15,7 +17,7 @@ function markBroken (image) {
 }
 
 function countBroken () {
-  const count = findAll('main .hit .broken').length
+  const count = hits().filter((hit) => find('.broken', hit)).length
   const text = count === 1 ? '1 image couldn’t be loaded' : `${count} images couldn’t be loaded`
   for (const notice of findAll('.gone')) {
     notice.textContent = count ? text : ''
@@ -103,4 +105,5 @@ function arrange () {
 }
 
 listen('settled', arrange)
+listen('attached', addVeils)
 arrange()

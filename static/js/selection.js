@@ -35,8 +35,8 @@ export function toggle (hit) {
 
 /** Select all hits between the one toggled last, else `start`, and this one. */
 export function extend (hit, start = hit) {
-  if (!anchor?.isConnected) anchor = start
   const all = hits()
+  if (!all.includes(anchor)) anchor = start
   const [first, last] = [all.indexOf(anchor), all.indexOf(hit)].sort((a, b) => a - b)
   for (const each of all.slice(first, last + 1)) setSelected(each, true)
   show()
@@ -134,5 +134,7 @@ listen('settled', () => {
   findAll('main .hit').forEach((hit) => { if (hit.dataset.item) showOne(hit) })
   show()
 })
+
+listen('attached', ({ hits }) => hits.forEach(showOne))
 
 bind('Escape', 'Clear the selection', () => find('dialog:modal') ? false : clear())

@@ -3,6 +3,7 @@
 
 import { emit, find, findAll } from './dom.js'
 import { bind } from './keys.js'
+import { bringIn } from './grid_window.js'
 import { hits, itemOf, keyOf, mirrorMark, pictureOf } from './hits.js'
 import { go, resultsAddress } from './navigation.js'
 import { addVeils, copyVeil } from './results.js'
@@ -26,10 +27,10 @@ let zoom = null
 
 // -- what comes before and after an item: the hits of the grid, or those of a strip
 
-const listOf = (hit) => hit && strips.has(keyOf(hit)) && !hit.closest('main') ? strips.get(keyOf(hit)) : hits()
+const listOf = (hit) => hit && strips.has(keyOf(hit)) && !hits().includes(hit) ? strips.get(keyOf(hit)) : hits()
 const placeOf = (hit, list) => list.findIndex((each) => keyOf(each) === keyOf(hit))
 const moreLink = () => find('main .more > a')
-const inGrid = (list) => !list[0] || Boolean(list[0].closest('main'))
+const inGrid = (list) => !list[0] || hits().includes(list[0])
 
 // -- open, go to the next, close
 
@@ -111,6 +112,7 @@ dialog.addEventListener('close', () => {
   content.replaceChildren()
   if (history.state?.item) history.go(-(history.state.depth ?? 1))
   const hit = hits().find((each) => keyOf(each) === keyOf(shown)) ?? lastInGrid
+  if (hit) bringIn(hit)
   if (!hit?.isConnected) return
   pictureOf(hit).focus({ preventScroll: true })
   hit.scrollIntoView({ block: 'nearest', behavior: 'instant' })
