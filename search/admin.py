@@ -18,7 +18,7 @@ from django.utils.html import format_html
 from django.utils.translation import ngettext
 
 from .errors import SearchError
-from .ingestion import control, deletion, tasks, validation
+from .ingestion import control, deletion, notices, tasks, validation
 from .ingestion.setup import creation
 from .models import Dataset, Removal, Shard
 from .removals import files, restoring, takedowns
@@ -46,6 +46,7 @@ def start(
         elif not queued:
             messages.warning(request, f"{dataset}: there is nothing to bring in.")
         else:
+            notices.subscribe(dataset, request.user)
             text = ngettext("%d shard is queued", "%d shards are queued", queued)
             messages.success(request, f"{dataset}: {text % queued}.")
 

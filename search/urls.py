@@ -79,7 +79,13 @@ urlpatterns = [
                 ),
                 path("restore", ingestion_views.restore, name="ingestion-restore"),
                 path("model", ingestion_views.change_model, name="ingestion-model"),
+                path("seen", ingestion_views.dismiss, name="ingestion-seen"),
                 path("reindex", ingestion_views.reindex, name="ingestion-reindex"),
+                path(
+                    "rejects/<int:reject>.webp",
+                    ingestion_views.reject_image,
+                    name="ingestion-reject",
+                ),
                 path("rejects.csv", ingestion_views.rejects, name="ingestion-rejects"),
             ]
         ),

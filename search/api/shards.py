@@ -15,7 +15,8 @@ from rest_framework.views import APIView
 
 from search.clickhouse import client
 from search.errors import NotFound, ShardUnreadable
-from search.ingestion import control
+from search.ingestion import control, notices
+from search.ingestion.control import STARTED_FROM
 from search.ingestion.progress import ImportProgress, pace
 from search.ingestion.sources.protocol import LAST_SHARD
 from search.models import Dataset, Shard
@@ -108,6 +109,8 @@ class ShardActions(APIView):
         if action in ("cancel", "drop"):
             client.ping()  # before anything is removed
         count = control.apply_action(dataset, shards, action)
+        if count and action in STARTED_FROM:
+            notices.subscribe(dataset, request.user)
         result = {"action": action, "shards": count, "found": found}
         return Response(ShardActionResultSerializer(result).data)
 

@@ -21,6 +21,7 @@ MOVING = frozenset([State.QUEUED, State.INGESTING, State.ARRIVED, State.REMOVING
 SETTLED = frozenset([State.PENDING, State.INGESTED])
 PACE_WINDOW_S = 60
 MAX_REASONS = 12
+MAX_EXAMPLES = 4  # of each
 MAX_RATINGS = 12
 
 
@@ -188,10 +189,13 @@ def pace(dataset: Dataset, rows: int) -> float | None:
 
 
 def reasons(dataset: Dataset) -> list[dict[str, Any]]:
-    """Return the most frequent reasons of rejected rows, with their counts."""
-    rejected = Reject.objects.filter(shard__dataset=dataset).values("reason")
-    counted = rejected.annotate(rows=Count("pk")).order_by("-rows", "reason")
-    return [dict(row) for row in counted[:MAX_REASONS]]
+    """Return the most frequent reasons of rejected rows: counts, and some examples."""
+    rejected = Reject.objects.filter(shard__dataset=dataset)
+    counts = rejected.values("reason").annotate(rows=Count("pk"))
+    return [
+        row | {"examples": list(rejected.filter(reason=row["reason"])[:MAX_EXAMPLES])}
+        for row in counts.order_by("-rows", "reason")[:MAX_REASONS]
+    ]
 
 
 def spans(numbers: Iterable[int]) -> str:

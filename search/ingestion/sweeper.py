@@ -18,7 +18,7 @@ from search.models import (
     Watch,
 )
 
-from . import deletion, integrity, tasks, watching
+from . import deletion, integrity, notices, tasks, watching
 from .control import UNPUBLISHED
 from .setup import uploads
 from .shard_run import ShardRun
@@ -76,6 +76,7 @@ def recover() -> int:
         drop_orphan_tables()
         integrity.check()
         integrity.resume_after_full_disk()
+        notices.send_mails()
         return sent
 
 

@@ -1,6 +1,7 @@
 """The registry of datasets, the ledger of their imports, removals and picks."""
 
 from .ledger import CalibrationRun, DatasetProfile, Partition, Reject, Shard, Training
+from .notice import ImportNotice
 from .picking import Conversion, ConversionFile, Pick
 from .registry import Dataset, Evaluation
 from .removal import Removal
@@ -15,6 +16,7 @@ __all__ = [
     "Dataset",
     "DatasetProfile",
     "Evaluation",
+    "ImportNotice",
     "Partition",
     "Pick",
     "Reject",

@@ -1,7 +1,10 @@
 """Template filters for the progress of imports."""
 
+from pathlib import PurePath
+
 from django import template
 
+from search.images.formats import IMAGE_SUFFIXES
 from search.ingestion.setup import uploads
 from search.models import Dataset, Partition
 
@@ -12,6 +15,11 @@ register = template.Library()
 def source_name(source: str) -> str:
     """Return a source as people know it: of an upload, without the server's path."""
     return uploads.name_of(source) or source
+
+
+@register.filter
+def is_image_name(name: str) -> bool:
+    return PurePath(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 @register.filter

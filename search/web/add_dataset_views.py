@@ -17,6 +17,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from search.encoder.catalogue import Model, encodes_here
 from search.errors import InvalidQuery, SearchError
+from search.ingestion import notices
 from search.ingestion.setup import creation, folders, uploads
 from search.ingestion.setup.contents import Contents
 from search.ingestion.setup.creation import Refused
@@ -128,6 +129,7 @@ def start_import(
         creation.check(dataset, found, starts=True)
         access = creation.find_access(form.access)
         creation.create_and_start(dataset, access)
+        notices.subscribe(dataset, request.user)
     except SearchError as error:
         page = _model(form, dataset, found)
         if isinstance(error, Refused):

@@ -90,7 +90,9 @@ class DraftForm(forms.Form):
 
     @property
     def access(self) -> dict[str, list[str]]:
-        """The names of those who may see the dataset, by field."""
+        """The names of those who may see the dataset, by field, if they are chosen."""
+        if self.given["visibility"] != Dataset.Visibility.CHOSEN:
+            return {}
         return {
             name: [each.strip() for each in self.given[name].split(",") if each.strip()]
             for name in ("allowed_users", "allowed_groups")

@@ -22,6 +22,7 @@ from django.http import (
 )
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import HttpResponseClientRefresh
@@ -29,9 +30,9 @@ from django_htmx.http import HttpResponseClientRefresh
 from search.clickhouse.schema import SHARD_BITS
 from search.csv_output import csv_heading, csv_lines, streamed_file
 from search.errors import InvalidQuery, NotFound, SearchError
-from search.ingestion import control
+from search.ingestion import control, notices
 from search.ingestion.progress import ImportProgress, pace, reasons, spans
-from search.ingestion.setup import creation
+from search.ingestion.setup import creation, previews
 from search.ingestion.setup.model_choices import model_choices
 from search.ingestion.sources.protocol import parse_range
 from search.ingestion.status import Remedy, status_of
@@ -58,6 +59,9 @@ STATE_LETTERS: dict[str, str] = {
     State.FAILED: "f",
     State.REMOVING: "r",
 }
+TRANSPARENT = bytes.fromhex(  # a GIF of one pixel
+    "47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b"
+)
 SEEN = re.compile(r"(?:\d{1,3}[a-z])*", re.ASCII)
 SUCCESS_MESSAGES = {
     "start": ("%d shard is queued", "%d shards are queued"),
@@ -91,6 +95,7 @@ def ingestion(request: HttpRequest, dataset: Dataset) -> HttpResponse:
         "reasons": reasons(dataset),
         "taken_down": taken_down(dataset)[:TAKEN_DOWN_SHOWN],
     }
+    notices.mark_seen(dataset, request.user, context["status"])
     return render(request, "search/ingestion.html", context)
 
 
@@ -104,6 +109,7 @@ def progress(request: HttpRequest, dataset: Dataset) -> HttpResponse:
     """
     context = _context(request, dataset)
     status = context["status"]
+    notices.mark_seen(dataset, request.user, status)
     context["announces"] = request.GET.get("was") != status.phase
     context["acts"] = request.GET.get("can") != ",".join(status.actions)
     seen = _decode_runs(request.GET.get("seen", ""))
@@ -133,7 +139,10 @@ def control_shards(request: HttpRequest, dataset: Dataset) -> HttpResponse:
         shards = _selected_shards(dataset, request.POST)
         if action == "drop" and "sure" not in request.POST:
             return _confirm(request, dataset, shards)
-        _add_message(request, action, control.apply_action(dataset, shards, action))
+        count = control.apply_action(dataset, shards, action)
+        _add_message(request, action, count)
+        if count and action in control.STARTED_FROM:
+            notices.subscribe(dataset, request.user)
     except SearchError as error:
         messages.error(request, error.message)
     return redirect("ingestion", slug=dataset.slug)
@@ -188,10 +197,21 @@ def change_model(request: HttpRequest, dataset: Dataset) -> HttpResponse:
     model, _, weights = request.POST.get("model", "").partition(SEPARATOR)
     try:
         creation.change_model(dataset, model, weights)
+        notices.subscribe(dataset, request.user)
         messages.success(request, f"The model is {model} now; the import starts anew.")
     except SearchError as error:
         messages.error(request, error.message)
     return redirect("ingestion", slug=dataset.slug)
+
+
+@require_POST
+@for_staff
+def dismiss(request: HttpRequest, dataset: Dataset) -> HttpResponse:
+    """Dismiss the notice on an import, and go back to the page that showed it."""
+    notices.mark_seen(dataset, request.user, status_of(dataset))
+    back = request.POST.get("back", "")
+    is_own = url_has_allowed_host_and_scheme(back, {request.get_host()})
+    return redirect(back if is_own else "datasets")
 
 
 @require_POST
@@ -207,6 +227,20 @@ def rejects(request: HttpRequest, dataset: Dataset) -> HttpResponseBase:
     """Return all rejected rows as CSV."""
     lines = chain([csv_heading(REJECT_COLUMNS)], csv_lines(_reject_rows(dataset)))
     return streamed_file(lines, f"{dataset.slug}-rejects.csv")
+
+
+@require_safe
+@for_staff
+def reject_image(request: HttpRequest, dataset: Dataset, reject: int) -> HttpResponse:
+    """Return a small copy of a rejected image; without colours if it is unreadable."""
+    row = get_object_or_404(Reject, pk=reject, shard__dataset=dataset)
+    try:
+        content = previews.reject_preview(dataset, row)
+    except NotFound:
+        return HttpResponse(TRANSPARENT, content_type="image/gif")
+    response = HttpResponse(content, content_type="image/webp")
+    response["Cache-Control"] = "private, max-age=600"
+    return response
 
 
 def _context(request: HttpRequest, dataset: Dataset) -> dict[str, Any]:

@@ -8,9 +8,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
 
-from search.errors import SearchError
-from search.ingestion.sources.image_fetch import SourceImage
+from search.errors import NotFound, SearchError
+from search.ingestion.sources.image_fetch import SourceImage, read_image
 from search.ingestion.sources.image_set import shown_name
+from search.ingestion.sources.original import find_file
+from search.models import Dataset, Reject
+from search.removals.takedowns import REJECT_REASON
 
 from .contents import Candidate
 
@@ -19,6 +22,7 @@ WAIT_S = 8.0  # for all
 THREADS = 12
 LATE = "It was not there within some seconds."
 BROKEN = "It cannot be read."
+NO_PREVIEW = "There is no preview of it."
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +53,22 @@ def previews(candidates: Sequence[Candidate], wait_s: float = WAIT_S) -> list[Pr
         pool.shutdown(wait=False, cancel_futures=True)
 
 
+def reject_preview(dataset: Dataset, reject: Reject) -> bytes:
+    """Return a small copy of a rejected image on this server, as WebP.
+
+    Raises NotFound if it is none that can be read, or must not be shown.
+    """
+    if dataset.kind != Dataset.Kind.IMAGES or reject.reason == REJECT_REASON:
+        raise NotFound(NO_PREVIEW)
+    found = find_file(dataset.source, dataset.columns, reject.file)
+    if found is None:
+        raise NotFound(NO_PREVIEW)
+    try:
+        return _webp(read_image(found.read()))
+    except SearchError as error:
+        raise NotFound(error.message) from error
+
+
 def _preview(candidate: Candidate, job: Future[SourceImage], wait_s: float) -> Preview:
     name, caption = shown_name(candidate.name), candidate.caption
     try:
@@ -64,7 +84,11 @@ def _preview(candidate: Candidate, job: Future[SourceImage], wait_s: float) -> P
 
 
 def _data_url(loaded: SourceImage) -> str:
+    return f"data:image/webp;base64,{b64encode(_webp(loaded)).decode()}"
+
+
+def _webp(loaded: SourceImage) -> bytes:
     small, file = loaded.image.copy(), BytesIO()
     small.thumbnail((SIZE, SIZE))
     small.save(file, "WEBP", quality=75, method=2)
-    return f"data:image/webp;base64,{b64encode(file.getvalue()).decode()}"
+    return file.getvalue()

@@ -29,7 +29,7 @@ class Original:
     """Where an image is, by the `file` and `md5` that its import has stored.
 
     The path is one of the source, and `name` that of an archive's member, the row of a
-    table, or "" for a file.
+    table, or "" for a file. The `md5` is "" for a file that was not imported.
     """
 
     path: Path
@@ -48,7 +48,8 @@ class Original:
             raise CannotFetch("Its file cannot be read.", passing=True) from error
         except (NotAnImage, ShardUnreadable) as error:
             raise CannotFetch(error.message, passing=True) from error
-        if hashlib.md5(content, usedforsecurity=False).hexdigest() != self.md5:
+        md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        if self.md5 not in ("", md5):
             raise CannotFetch("Its file has changed since the import.", passing=True)
         return content
 
@@ -71,7 +72,14 @@ def find_original(
 
     Only files of the source are found, whatever `file` is.
     """
-    if not (source and file and md5):
+    return find_file(source, columns, file, md5) if md5 else None
+
+
+def find_file(
+    source: str, columns: Mapping[str, str], file: str, md5: str = ""
+) -> Original | None:
+    """Return where a file of a source is, by the name that its import has stored."""
+    if not (source and file):
         return None
     if whole := _file_of(source, file):
         return Original(whole, "", md5, columns)
