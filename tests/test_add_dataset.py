@@ -145,7 +145,8 @@ def test_a_folder_becomes_a_dataset_in_three_steps(staff, photos, queued, proces
     assert text.count("data:image/webp") == 3
     assert "It describes no image: there is none of this name." in text
     assert "<script>.txt" not in text
-    hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', text))
+    draft = text.partition('class="draft"')[2]
+    hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', draft))
     given = {name: html.unescape(value) for name, value in hidden.items()}
     assert given == {"source": str(photos)}
     third = staff.get(MODEL, given).content.decode()
@@ -173,13 +174,33 @@ def test_columns_and_ratings_are_kept_from_step_to_step(staff, top):
     assert '<option value="link" selected>' in text
     assert "<option selected>unsure</option>" in text
     text = staff.get(MODEL, given).content.decode()
-    hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', text))
+    draft = text.partition('class="draft"')[2]
+    hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', draft))
     hidden.pop("csrfmiddlewaretoken", None)
     assert hidden == given
     assert staff.post(IMPORT, given | {"model": EXAMPLE}).status_code == 302
     dataset = Dataset.objects.get()
     assert dataset.columns == {"url": "link", "caption": "words", "nsfw": "how"}
     assert dataset.ratings == {"values": {"R-18": "unsure"}}
+
+
+def test_people_are_chosen_who_may_see_it(staff, photos, processes):
+    given = {"source": str(photos), "model": EXAMPLE, "visibility": "chosen"}
+    given |= {"description": "Boats <b>", "license": "CC0", "allowed_groups": ""}
+    refused = staff.post(IMPORT, given | {"allowed_users": "ada, bo"})
+    assert alert(refused) == "There is no user “ada”."
+    text = refused.content.decode()
+    assert "Boats &lt;b&gt;</textarea>" in text and 'value="ada, bo"' in text
+    assert not Dataset.objects.exists()
+    users = [User.objects.create(username=name) for name in ("ada", "bo")]
+    assert staff.post(IMPORT, given | {"allowed_users": "ada, bo"}).status_code == 302
+    dataset = Dataset.objects.get()
+    assert (dataset.description, dataset.license) == ("Boats <b>", "CC0")
+    assert dataset.visibility == "chosen"
+    assert list(dataset.allowed_users.order_by("pk")) == users
+    open_to_all = {"title": "Other", "visibility": "", "allowed_users": "nobody"}
+    assert staff.post(IMPORT, given | open_to_all).status_code == 302
+    assert Dataset.objects.get(title="Other").visibility == "public"
 
 
 def test_laion_shards_want_a_removal_list_or_none(staff, top, queued):

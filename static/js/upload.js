@@ -269,7 +269,7 @@ async function finish () {
   }
   if (session !== current || current.files.some((each) => ['waiting', 'sending'].includes(each.state))) return
   current.source = source
-  show()
+  draw() // at once: what is hidden cannot have the focus
   say(failed.length ? `${plural(done)} uploaded, ${number(failed.length)} failed.` : `${plural(done)} uploaded.`)
   find(failed.length ? '#upload .again' : '#upload .next')?.focus()
 }
@@ -330,6 +330,7 @@ function draw () {
   const bar = find('.sending > progress', card)
   bar.value = left ? sent / (total || 1) : 1
   find('.lost', card).textContent = lost ? WAITING : ''
+  find('.cancel', card).textContent = left ? 'Cancel' : 'Delete'
   find('.again', card).hidden = Boolean(left) || !failed
   const next = find('.next', card)
   next.hidden = Boolean(left) || !source
