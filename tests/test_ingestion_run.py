@@ -55,6 +55,7 @@ def sent(monkeypatch):
     keys: list[int] = []
     monkeypatch.setattr(tasks.ingest_shard, "delay", keys.append)
     monkeypatch.setattr(tasks.publish, "delay", lambda *partition: None)
+    monkeypatch.setattr(tasks, "enqueue_due_profile", lambda dataset: 0)
     monkeypatch.setattr(broker, "queue_is_empty", lambda task: True)
     return keys
 

@@ -70,12 +70,15 @@ class ThumbnailSource:
         return urlsplit(link_of(self.url)).hostname or ""  # fetch says what is wrong
 
 
-def thumbnail_source(slug: str, item_id: int) -> ThumbnailSource:
-    """Return an item's source, cached for SOURCE_CACHE_S; raises NotFound."""
+def thumbnail_source(
+    slug: str, item_id: int, dataset_pk: int | None = None
+) -> ThumbnailSource:
+    """Return an item's source, cached for SOURCE_CACHE_S; raises NotFound.
+
+    With the key of its dataset, it is not that of one that had the slug before.
+    """
     period = int(time.monotonic() / SOURCE_CACHE_S)
-    # Cached by the dataset, not by its slug, which was another one's a moment ago.
-    dataset = Dataset.for_slug(slug, SYSTEM)
-    source = _lookup_source(dataset, check_item_id(item_id), period)
+    source = _lookup_source(slug, check_item_id(item_id), period, dataset_pk)
     if source is None:
         raise item_not_found(item_id)
     return source
@@ -95,8 +98,9 @@ def check(source: ThumbnailSource) -> None:
 
 @lru_cache(SOURCE_CACHE_SIZE)
 def _lookup_source(
-    dataset: Dataset, item_id: int, _period: int
+    slug: str, item_id: int, _period: int, _dataset: int | None
 ) -> ThumbnailSource | None:
+    dataset = Dataset.for_slug(slug, SYSTEM)
     row = lookup.image_source(dataset.item_table, item_id)
     if row is None:
         return None
@@ -152,7 +156,11 @@ class NoImage(NotFound):
 
 
 def thumbnail(
-    slug: str, item_id: int, size: int, before_creating: Callable[[], None]
+    slug: str,
+    item_id: int,
+    size: int,
+    before_creating: Callable[[], None],
+    dataset_pk: int | None = None,
 ) -> bytes:
     """Return the thumbnail of an item as WebP. Callers check who may see it.
 
@@ -161,7 +169,7 @@ def thumbnail(
     """
     if size not in SIZES:
         raise NotFound(f"Thumbnails have the sizes {', '.join(map(str, SIZES))}.")
-    source, cache = thumbnail_source(slug, item_id), store()
+    source, cache = thumbnail_source(slug, item_id, dataset_pk), store()
     key = source.key
     if source.removed:
         cache.delete(key)

@@ -26,13 +26,14 @@ ERROR_AGE_S = 60
 
 @require_safe
 def thumbnail(request: HttpRequest, slug: str, item_id: int, size: int) -> HttpResponse:
-    is_public = Dataset.objects.visible_to(AnonymousUser()).filter(slug=slug).exists()
+    public = Dataset.objects.visible_to(AnonymousUser()).filter(slug=slug)
+    key = public.values_list("pk", flat=True).first()
+    is_public = key is not None
     try:
         if not is_public:  # else the user is not looked at: caches serve all alike
-            Dataset.for_slug(slug, request.user)
-        content = service.thumbnail(
-            slug, item_id, size, partial(check, request, "thumbnail")
-        )
+            key = Dataset.for_slug(slug, request.user).pk
+        before = partial(check, request, "thumbnail")
+        content = service.thumbnail(slug, item_id, size, before, key)
     except SearchError as error:
         return _error_response(error, is_public)
     response = HttpResponse(content, content_type="image/webp", headers=HEADERS)
