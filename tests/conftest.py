@@ -272,13 +272,19 @@ def postcards_dataset(postcards_folder: Path, django_db_setup, django_db_blocker
 
 @pytest.fixture(scope="session")
 def crowds():
-    """Two made-up datasets in the engine, with their indexes; the ledger lacks them."""
-    from support.crowd import described, drawn, put_in_engine
+    """Two made-up datasets in clusters in the engine; the ledger lacks them."""
+    from support.crowd import calibrated, described, drawn, put_in_engine, scattered
 
-    crowds = {"crowd": drawn(100_000), "flock": drawn(12_000, seed=1)}
+    crowds = {
+        "crowd": drawn(100_000, index="clusters"),
+        "flock": drawn(12_000, seed=1, index="clusters"),
+    }
+    found = {}
     for slug, crowd in crowds.items():
-        put_in_engine(crowd, described(crowd, slug))
-    return crowds
+        dataset = described(crowd, slug)
+        put_in_engine(crowd, dataset, clusters=len(crowd) // 200)
+        found[slug] = crowd, calibrated(crowd, dataset, scattered(crowd, 200, seed=8))
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -300,10 +306,11 @@ def in_ledger(slug: str, crowds, django_db_blocker) -> Iterator:
     """Committed, so that all threads see it, and away again with the module."""
     from support.crowd import described, put_in_ledger
 
-    dataset = described(crowds[slug], slug)
+    crowd, calibration = crowds[slug]
+    dataset = described(crowd, slug, calibration=calibration)
     with django_db_blocker.unblock():
-        put_in_ledger(crowds[slug], dataset)
-    yield crowds[slug]
+        put_in_ledger(crowd, dataset)
+    yield crowd
     with django_db_blocker.unblock():
         dataset.delete()
 

@@ -12,10 +12,18 @@ import pyarrow as pa
 import pytest
 from conftest import free_port
 from support import searching
-from support.clusters import put_clusters
-from support.crowd import DIMENSION, Crowd, bfloat16, drawn, stored, unit
+from support.crowd import (
+    DIMENSION,
+    Crowd,
+    centred,
+    drawn,
+    put_clusters,
+    reading,
+    stored,
+    unit,
+)
 from support.production import started_server
-from support.truth import answer
+from support.truth import CLOSE, answer
 
 from search.clickhouse import (
     centroids,
@@ -25,7 +33,7 @@ from search.clickhouse import (
     queries,
     schema,
 )
-from search.clustering.curves import Curve, Queries, measure
+from search.clustering.curves import Queries, measure
 from search.errors import InvalidQuery
 from search.ingestion.publishing import partition_of
 from search.models import Dataset
@@ -37,44 +45,20 @@ from search.retrieval.ranking import load
 pytestmark = pytest.mark.django_db
 ROWS, CLUSTERS = 12_000, 60
 ALL = Filters(nsfw="any", dedupe=False)
-# Stored vectors and those of queries are rounded to eight bits: of 32 numbers.
-CLOSE = 3e-3
 
 
 @pytest.fixture(scope="module")
 def gathered(django_db_setup, django_db_blocker) -> Iterator[Crowd]:
     """A dataset in clusters, of two partitions, of which searches read a quarter."""
-    crowd = drawn(ROWS, seed=21)
+    crowd = drawn(ROWS, seed=21, index="clusters")
     with django_db_blocker.unblock():
-        dataset = clusters_of(crowd, "gathered", CLUSTERS)
-        dataset.calibration = calibration(0.25)
+        dataset = stored(crowd, "gathered", clusters=CLUSTERS)
+        dataset.calibration = reading(0.25)
         dataset.save()
     yield crowd
     with django_db_blocker.unblock():
         schema.drop(dataset.item_table)
         dataset.delete()
-
-
-def clusters_of(crowd: Crowd, slug: str, count: int, **options) -> Dataset:
-    means = {
-        f"{field}_mean": getattr(crowd, field)
-        .mean(axis=0)
-        .astype("<f4")
-        .tobytes()
-        .hex()
-        for field in ("image", "text")
-    }
-    dataset = stored(crowd, slug, build=False, index="clusters", **means, **options)
-    put_clusters(crowd, dataset, count)
-    return dataset
-
-
-def calibration(share: float) -> dict:
-    """Curves that reach .95 at a share for the nearest ten, and more for others."""
-    recalls = {k: (0.5, 0.95, 1.0) for k in (10, 100, 1_000)}
-    curve = Curve((share / 10, share, 1.0), recalls).to_json()
-    kinds = {"words": curve, "pictures": curve}
-    return {"image": kinds, "text": kinds}
 
 
 def vectors_near(crowd: Crowd, count: int, field: str = "image") -> np.ndarray:
@@ -235,14 +219,14 @@ def cornered(django_db_setup, django_db_blocker) -> Iterator[tuple[Crowd, np.nda
     groups = unit(random.standard_normal((40, DIMENSION)))
     groups = groups[np.argsort(groups[:, 0])]
     own = random.integers(40, size=8_000)
-    image = bfloat16(noisy(groups[own], random))
+    image = noisy(groups[own], random)
     crowd = drawn(8_000, seed=25, removed=0)
     place = crowd.facts.column_names.index("width")
     width = pa.array(np.where(own >= 28, 900, 300).astype(np.uint32))
     facts = crowd.facts.set_column(place, "width", width)
-    crowd = replace(crowd, image=image, facts=facts)
+    crowd = centred(replace(crowd, facts=facts), image, crowd.text)
     with django_db_blocker.unblock():
-        dataset = clusters_of(crowd, "cornered", 100)
+        dataset = stored(crowd, "cornered", clusters=100)
         table = dataset.item_table
         (live,) = centroids.live_versions(table, "image")
         asked = {"any": Queries(noisy(image[random.integers(8_000, size=60)], random))}
@@ -330,9 +314,9 @@ def test_pages_neither_repeat_nor_leave_out(gathered, field):
 @pytest.fixture
 def moving() -> Iterator[tuple[Crowd, Dataset]]:
     """6,000 rows in two partitions and thirty clusters, for one test."""
-    crowd = drawn(6_000, seed=22, removed=0)
-    dataset = clusters_of(crowd, "moving", 30)
-    dataset.calibration = calibration(0.2)
+    crowd = drawn(6_000, seed=22, removed=0, index="clusters")
+    dataset = stored(crowd, "moving", clusters=30)
+    dataset.calibration = reading(0.2)
     dataset.save()
     yield crowd, dataset
     schema.drop(dataset.item_table)
@@ -443,8 +427,8 @@ def nodes(tmp_path, settings) -> Iterator[list[str]]:
 
 
 def test_a_search_reads_the_same_clusters_of_all_nodes(nodes):
-    crowd = drawn(3_000, seed=24)
-    dataset = clusters_of(crowd, "spreadout", 30)
+    crowd = drawn(3_000, seed=24, index="clusters")
+    dataset = stored(crowd, "spreadout", clusters=30)
     name = dataset.item_table.clustered("image").name
     for url, shards in zip(nodes, ([0, 1], [4]), strict=True):
         with cluster.on_node(url):
@@ -453,7 +437,7 @@ def test_a_search_reads_the_same_clusters_of_all_nodes(nodes):
     for vector in vectors_near(crowd, 3):
         true = answer(crowd, {"image": vector}, ALL, 40)
         check_true(crowd, find("spreadout", vector, filters=ALL).hits, true)
-    dataset.calibration = calibration(0.4)
+    dataset.calibration = reading(0.4)
     dataset.save()
     count = 0
     for vector in vectors_near(crowd, 5):
@@ -475,10 +459,10 @@ def test_a_search_reads_the_same_clusters_of_all_nodes(nodes):
 
 @pytest.mark.parametrize("clusters", [1, 30])
 def test_l2_orders_by_distance(clusters):
-    crowd = drawn(3_000, seed=23)
+    crowd = drawn(3_000, seed=23, index="clusters")
     length = np.random.default_rng(9).uniform(0.5, 1.5, (len(crowd), 1))
-    crowd = replace(crowd, image=length * crowd.image, text=length * crowd.text)
-    dataset = clusters_of(crowd, "distant", clusters, metric="L2Distance")
+    crowd = centred(crowd, length * crowd.image, length * crowd.text)
+    dataset = stored(crowd, "distant", clusters=clusters, metric="L2Distance")
     try:
         count = 0
         for vector in vectors_near(crowd, 6):
@@ -487,7 +471,7 @@ def test_l2_orders_by_distance(clusters):
             page = find("distant", vector, filters=ALL, limit=30)
             assert page.exact
             check_true(crowd, page.hits, true)
-            dataset.calibration = calibration(0.3)
+            dataset.calibration = reading(0.3)
             dataset.save()
             page = find("distant", vector, filters=ALL, limit=30)
             count += len(set(crowd.rows_of(page.hits)) & set(true.rows))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import Phase, given, seed, settings
 from hypothesis import strategies as st
 from support import searching
-from support.crowd import HOSTS, LICENSES, RARE_WORDS, WIDEST, WORDS, Crowd, unit
+from support.crowd import HOSTS, LICENSES, RARE_WORDS, WIDEST, WORDS, Crowd, scattered
 from support.truth import (
     CLOSE,
     Answer,
@@ -22,7 +22,6 @@ from search.retrieval import service
 
 pytestmark = pytest.mark.django_db
 QUERIES = 100
-ALMOST = 2e-3  # bfloat16 in the index moves a similarity by less than this
 FIELDS = st.sampled_from(["image", "text", "both"])
 LIMITS = st.one_of(st.integers(1, 100), st.sampled_from([1, 10, 40, 100]))
 # Without shrinking, which would take minutes. The seed is fixed here, since derandomize
@@ -68,12 +67,7 @@ asked = st.fixed_dictionaries(
 
 @pytest.fixture(scope="module")
 def query_vectors(crowd: Crowd) -> np.ndarray:
-    """Half of them near to items, half of them off the places where items are."""
-    random = np.random.default_rng(7)
-    noise = unit(random.standard_normal((QUERIES, crowd.image.shape[1])))
-    near = crowd.image[random.integers(len(crowd), size=QUERIES)]
-    share = np.where(np.arange(QUERIES) % 2, 0.5, 3.0)
-    return unit(near + share[:, None] * noise).astype(np.float32)
+    return scattered(crowd, QUERIES, seed=7)
 
 
 class Case:
@@ -163,12 +157,21 @@ def check_fair(case: Case, page: service.Page, true: Answer) -> None:
     shown = [hit.similarity for hit in page.hits]
     assert shown == sorted(shown, reverse=True)
     assert len(rows) == len(set(rows))
-    assert np.allclose(shown, true.all_similarities[rows], rtol=0, atol=ALMOST)
+    similarities = true.all_similarities[rows]
+    right = np.abs(shown - similarities) <= CLOSE
+    if case.query.field == "both" and not page.exact:
+        # What only the search of the other field finds has the similarity there.
+        assert right.sum() >= 0.9 * len(rows) - 1
+        assert (shown < similarities)[~right].all()
+    else:
+        assert right.all()
     assert passing(case.crowd, case.filters)[rows].all()
     assert not reasons(case.crowd, case.filters)[rows].any()
-    # Some that stand at the cutoff may fall on either side of it.
-    at_cutoff = 0
+    # Some that stand at the cutoff may fall on either side of it, and a search by index
+    # may miss some of those before it, where no others can take their places.
+    fewer = 0
     if (cutoff := case.filters.cutoff) is not None:
         assert all(similarity >= cutoff - 1e-6 for similarity in shown)
-        at_cutoff = (true.similarities < cutoff + ALMOST).sum()
-    assert len(true.rows) - at_cutoff <= len(rows) <= case.limit
+        fewer = (true.similarities < cutoff + CLOSE).sum()
+        fewer += 0 if page.exact else max(2, len(true.rows) // 10)
+    assert len(true.rows) - fewer <= len(rows) <= case.limit

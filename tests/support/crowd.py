@@ -5,21 +5,26 @@ of another. Captions, hosts and sizes are of very different frequency, down to o
 alone.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
 
-from search.clickhouse import schema, writer
-from search.clickhouse.schema import SHARD_BITS
+from search.clickhouse import centroids, clustered, schema, writer
+from search.clickhouse.clustered import UNIT_TOLERANCE
+from search.clickhouse.schema import CLUSTERS, GRAPH, SHARD_BITS
+from search.clustering import training
+from search.clustering.curves import Curve, Queries, measure
+from search.clustering.vectors import round_to_bfloat16
 from search.ingestion.columns import item_columns
 from search.ingestion.publishing import partition_of
 from search.ingestion.sources.protocol import Batch
 from search.models import Dataset, Shard
 
 DIMENSION = 32
-CLUSTERS = 300
+GROUPS = 300
 # The share of captions that each word occurs in; the last two stand in ten and in one.
 WORDS = {"half": 0.5, "fifth": 0.2, "tenth": 0.1, "schön": 0.01, "thousandth": 0.001}
 RARE_WORDS = {"ten": 10, "lonely": 1}
@@ -36,12 +41,16 @@ WIDEST = 30_000  # the width of one row alone
 
 @dataclass(frozen=True, eq=False)
 class Crowd:
-    """The rows of a dataset; the vectors are rounded as the engine rounds them."""
+    """The rows of a dataset; the vectors are rounded as the engine rounds them.
+
+    `means`, by field, are those of a dataset in clusters. One without is a graph.
+    """
 
     ids: np.ndarray
     image: np.ndarray
     text: np.ndarray
     facts: pa.Table  # with the column deleted
+    means: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -71,13 +80,14 @@ def drawn(
     shards: dict[int, float] | None = None,
     nsfw: tuple[float, ...] = NSFW_SHARES,
     removed: float = REMOVED,
+    index: str = GRAPH,
 ) -> Crowd:
     random = np.random.default_rng(seed)
     image = _clustered(random, rows)
     text = unit(image + 0.8 * _clustered(random, rows))
     urls = _urls(random, rows)
     _add_twins(random, image, urls)
-    return Crowd(
+    crowd = Crowd(
         ids=_ids(rows, shards or SHARDS),
         image=bfloat16(image),
         text=bfloat16(text),
@@ -94,6 +104,31 @@ def drawn(
             }
         ),
     )
+    return centred(crowd, image, text) if index == CLUSTERS else crowd
+
+
+def centred(crowd: Crowd, image: np.ndarray, text: np.ndarray) -> Crowd:
+    """Return a crowd for clusters, with these vectors rounded as those are."""
+    vectors = {"image": image, "text": text}
+    means = {name: each.mean(axis=0).astype("<f4") for name, each in vectors.items()}
+    rounded = {name: _rounded(each, means[name]) for name, each in vectors.items()}
+    return replace(crowd, means=means, **rounded)
+
+
+def _rounded(vectors: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Round vectors less a mean, but keep their lengths.
+
+    Those of other than unit length would be scaled and rounded again.
+    """
+    lengths = np.linalg.norm(vectors, axis=1)
+    random, tried = np.random.default_rng(len(vectors)), vectors
+    while True:
+        rounded = round_to_bfloat16(tried, mean) + mean
+        off = np.linalg.norm(rounded, axis=1) / lengths - 1
+        if not (again := np.abs(off) > 0.9 * UNIT_TOLERANCE).any():
+            return rounded
+        noise = random.uniform(0.995, 1.005, vectors.shape)
+        tried = np.where(again[:, None], vectors * noise, tried)
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -107,9 +142,9 @@ def bfloat16(vectors: np.ndarray) -> np.ndarray:
 
 
 def _clustered(random: np.random.Generator, rows: int) -> np.ndarray:
-    centres = random.standard_normal((CLUSTERS, DIMENSION))
+    centres = random.standard_normal((GROUPS, DIMENSION))
     own = random.standard_normal((rows, DIMENSION))
-    return unit(centres[random.integers(CLUSTERS, size=rows)] + own)
+    return unit(centres[random.integers(GROUPS, size=rows)] + own)
 
 
 def _ids(rows: int, shards: dict[int, float]) -> np.ndarray:
@@ -182,34 +217,42 @@ def _widths(random: np.random.Generator, rows: int) -> np.ndarray:
     return widths
 
 
-def stored(crowd: Crowd, slug: str, *, build: bool = True, **options) -> Dataset:
+def stored(
+    crowd: Crowd, slug: str, *, build: bool = True, clusters: int = 1, **options
+) -> Dataset:
     """The dataset of a crowd, in the engine and in the ledger."""
     dataset = described(crowd, slug, **options)
-    put_in_engine(crowd, dataset, build=build)
+    put_in_engine(crowd, dataset, build=build, clusters=clusters)
     put_in_ledger(crowd, dataset)
     return dataset
 
 
 def described(crowd: Crowd, slug: str, **options) -> Dataset:
+    means = {f"{name}_mean": each.tobytes().hex() for name, each in crowd.means.items()}
     return Dataset(
         slug=slug,
         title=slug,
         dimension=crowd.image.shape[1],
         **{
-            "index": "graph",
+            "index": CLUSTERS if crowd.means else GRAPH,
             "index_connections": 16,
             "index_construction": 32,
+            **means,
             **options,
         },
     )
 
 
-def put_in_engine(crowd: Crowd, dataset: Dataset, *, build: bool = True) -> None:
+def put_in_engine(
+    crowd: Crowd, dataset: Dataset, *, build: bool = True, clusters: int = 1
+) -> None:
     table = dataset.item_table
     schema.create(table)
     for number in crowd.shards:
         put_shard_in_engine(crowd, dataset, number)
-    if build:
+    if crowd.means:
+        put_clusters(crowd, dataset, clusters)
+    elif build:
         for partition in sorted({partition_of(dataset, n) for n in crowd.shards}):
             writer.build_indexes(table, partition)
 
@@ -232,6 +275,31 @@ def put_shard_in_engine(crowd: Crowd, dataset: Dataset, number: int) -> None:
     writer.insert(here, columns, f"{dataset.slug} {number}")
 
 
+def put_clusters(
+    crowd: Crowd,
+    dataset: Dataset,
+    count: int,
+    *,
+    version: int = 1,
+    shards: Iterable[int] | None = None,
+) -> None:
+    """Train `count` clusters for each field, and fill its table with rows of shards."""
+    table, found = dataset.item_table, {}
+    for name in ("image", "text"):
+        vectors, metric = getattr(crowd, name), centroids.METRICS[table.metric]
+        rows = unit(vectors) if metric == "cosine" else vectors
+        found[name] = training.train(rows, count, metric, version=version)
+        centroids.store(table, name, found[name])
+        schema.create(table.clustered(name))
+    for number in crowd.shards if shards is None else shards:
+        here = replace(table, partition=partition_of(dataset, number))
+        wanted = dict.fromkeys(found, [number])
+        clustered.fill(here, found, wanted, lambda done: None)
+    dataset.index_revision += 1
+    if dataset.pk:
+        dataset.save()
+
+
 def put_in_ledger(crowd: Crowd, dataset: Dataset) -> None:
     dataset.save()
     for number in crowd.shards:
@@ -243,3 +311,31 @@ def put_in_ledger(crowd: Crowd, dataset: Dataset) -> None:
             rows=rows,
             rows_visible=rows,
         )
+
+
+def scattered(crowd: Crowd, count: int, seed: int) -> np.ndarray:
+    """Return unit vectors half near to items, half off the places where items are."""
+    random = np.random.default_rng(seed)
+    noise = unit(random.standard_normal((count, crowd.image.shape[1])))
+    near = crowd.image[random.integers(len(crowd), size=count)]
+    share = np.where(np.arange(count) % 2, 0.5, 3.0)
+    return unit(near + share[:, None] * noise).astype(np.float32)
+
+
+def calibrated(crowd: Crowd, dataset: Dataset, queries: np.ndarray) -> dict:
+    """Return a calibration by what these unit vectors find in each field."""
+    curves = {}
+    for name in crowd.means:
+        (live,) = centroids.live_versions(dataset.item_table, name)
+        rows = clustered.read_version(dataset.item_table, name, live.centroids.version)
+        curve = measure(live.centroids, rows, {"any": Queries(queries)})["any"]
+        curves[name] = {"words": curve.to_json(), "pictures": curve.to_json()}
+    return curves
+
+
+def reading(share: float) -> dict:
+    """Return a calibration by which searches read a share of the rows, or more."""
+    recalls = {k: (0.5, 0.95, 1.0) for k in (10, 100, 1_000)}
+    curve = Curve((share / 10, share, 1.0), recalls).to_json()
+    kinds = {"words": curve, "pictures": curve}
+    return {"image": kinds, "text": kinds}

@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from search.clustering.vectors import round_to_bfloat16
 from search.query.filters import Filters
 from support.crowd import Crowd, unit
 
@@ -108,15 +109,28 @@ class Folding:
 def all_similarities(
     crowd: Crowd, vectors: dict[str, np.ndarray], metric: str = "cosineDistance"
 ) -> np.ndarray:
-    """Return each row's distance to the query; of several fields, the smallest."""
+    """Return each row's similarity to the query; of several fields, the greatest.
+
+    Of clusters it is that to a query which is rounded as the rows are.
+    """
     parts = []
     for field, vector in vectors.items():
+        mean = crowd.means.get(field, np.float32(0))
         if metric == "L2Distance":
-            rows = getattr(crowd, field).astype(np.float64)
-            parts.append(1 / (1 + np.linalg.norm(rows - vector, axis=1)))
+            rows = getattr(crowd, field).astype(np.float64) - mean
+            query = rounded(vector - mean) if crowd.means else vector
+            parts.append(1 / (1 + np.linalg.norm(rows - query, axis=1)))
+        elif crowd.means:
+            query = unit(vector.astype(np.float64))
+            rows = getattr(crowd, field).astype(np.float64) - mean
+            parts.append(rows @ rounded(query) + mean @ query)
         else:
             parts.append(_unit_rows(crowd, field) @ unit(vector.astype(np.float64)))
     return np.max(parts, axis=0)
+
+
+def rounded(query: np.ndarray) -> np.ndarray:
+    return round_to_bfloat16(query.astype(np.float32)[None])[0].astype(np.float64)
 
 
 @lru_cache(maxsize=4)
