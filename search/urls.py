@@ -22,6 +22,7 @@ urlpatterns = [
     path("search/exact", search_views.check_exact, name="search-exact"),
     path("selection.json", selection_views.as_json, name="selection-json"),
     path("selection.csv", selection_views.as_csv, name="selection-csv"),
+    path("suggest/items", item_views.suggest, name="suggest-items"),
     path("help/", help_views.help_text, name="help"),
     path("datasets/", datasets_views.datasets, name="datasets"),
     path(

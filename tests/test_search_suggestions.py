@@ -5,9 +5,11 @@ import re
 import pytest
 from django.core.cache import caches
 from django.urls import reverse
+from support.search_pages import found
 
 from search.evaluation import profile
 from search.models import SYSTEM, Dataset, DatasetProfile
+from search.query.model import Term
 from search.retrieval import popularity, service, vocabulary
 from search.retrieval.vocabulary import Vocabulary
 from usercollections.models import Collection, Concept
@@ -128,3 +130,13 @@ def test_a_hidden_dataset_suggests_nothing(client, profiled):
     profiled.visibility = Dataset.Visibility.CHOSEN
     profiled.save()
     assert suggested(client, "ballo") == {}
+
+
+def test_items_that_look_like_the_words_are_suggested(client, postcards_dataset):
+    asked = {"q": "a boat", "dataset": "postcards"}
+    entries = client.get(reverse("suggest-items"), asked).json()["entries"]
+    wanted = found(Term(text="a boat"))[:4]
+    assert [int(each["item"]) for each in entries] == wanted
+    assert entries[0]["image"] == f"/t/postcards/{wanted[0]}/160.webp"
+    for other in ({"q": "", "dataset": "postcards"}, {"q": "boat", "dataset": "nope"}):
+        assert client.get(reverse("suggest-items"), other).json() == {"entries": []}

@@ -8,15 +8,16 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils import timezone
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from search.errors import SearchError
 from search.models import Dataset, Viewer
 from search.query.filters import UNRESTRICTED
-from search.query.model import split_slugs
+from search.query.model import SearchQuery, Term, split_slugs
 from search.rate_limits import limited, limiter
 from search.retrieval import service
 from search.retrieval.explanation import Explanation
@@ -29,6 +30,9 @@ from .search_page import SearchBox, read_search
 from .search_views import with_status
 
 NEIGHBOURS = 12
+SUGGESTED = 4
+MAX_SUGGESTED_TEXT = 200  # characters
+MAX_LABEL = 80
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +67,35 @@ def item(request: HttpRequest, slug: str, item_id: int) -> HttpResponse:
         return with_status(render(request, template, {**box, "error": error}), error)
     template = "search/_detail.html" if in_panel else "search/item.html"
     return render(request, template, {**box, **vars(page)})
+
+
+@require_safe
+@never_cache
+@limited("item")
+def suggest(request: HttpRequest) -> JsonResponse:
+    """Return the items nearest to the words of the search box, to add one as a term."""
+    text = " ".join(request.GET.get("q", "").split())[:MAX_SUGGESTED_TEXT]
+    form = SearchForm({"dataset": request.GET.get("dataset", "")})
+    slug, *_ = split_slugs(form.params["dataset"]) or [""]
+    try:
+        dataset = Dataset.for_slug(slug, request.user)
+        query = SearchQuery(slug, (Term(text=text),), limit=SUGGESTED)
+        hits = service.search(query, request.user, limiter(request), veils=True).hits
+    except SearchError as error:
+        logger.info("No suggested items: %s", error.message)
+        return JsonResponse({"entries": []})
+    entries = [
+        {
+            "label": hit.caption[:MAX_LABEL] or "Image without a caption",
+            "dataset": slug,
+            "item": str(hit.id),
+            "image": thumbnail_url(slug, hit.id, SIZES[0])
+            if dataset.has_image(hit.url) and not hit.is_veiled(shows_unrated=False)
+            else "",
+        }
+        for hit in hits
+    ]
+    return JsonResponse({"entries": entries})
 
 
 @require_safe

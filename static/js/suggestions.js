@@ -7,6 +7,8 @@ import { local, parse } from './storage.js'
 
 const PAUSE_MS = 120 // after a keystroke
 const DEADLINE_S = 4
+const ITEMS_PAUSE_MS = 500 // after the other suggestions: these take a search
+const MIN_ITEMS_LETTERS = 3
 const RECENT_KEY = 'search:recent'
 const MAX_RECENT = 20
 const MAX_SHOWN_RECENT = 6
@@ -37,7 +39,14 @@ function option (entry) {
   element.id = `suggestion-${entries.push(entry) - 1}`
   element.ariaSelected = 'false'
   element.dir = 'auto'
-  element.textContent = entry.label || 'A search'
+  if (entry.image) {
+    const image = document.createElement('img')
+    image.src = entry.image
+    image.alt = ''
+    image.width = image.height = 36
+    element.append(image)
+  }
+  element.append(entry.label || 'A search')
   return element
 }
 
@@ -56,7 +65,10 @@ function group ({ title, entries }, number) {
 
 function show (groups) {
   close()
-  if (!groups.length || document.activeElement !== box) return
+  if (groups.length && document.activeElement === box) open(groups)
+}
+
+function open (groups) {
   list = document.createElement('div')
   list.id = 'suggestions'
   list.role = 'listbox'
@@ -83,7 +95,9 @@ async function suggest () {
   const own = recentOf(text)
   try {
     const { groups } = await send(`/suggest?${parameters}`, {}, { method: 'GET', seconds: DEADLINE_S })
-    if (number === requests) show([...own, ...groups])
+    if (number !== requests) return
+    show([...own, ...groups])
+    itemsLater(parameters)
   } catch (error) {
     // The box works without suggestions.
     if (!(error instanceof RequestError)) throw error
@@ -91,7 +105,21 @@ async function suggest () {
   }
 }
 
+/** Add items that look like the words, once the user pauses. */
+function itemsLater (parameters) {
+  const number = requests
+  if (parameters.get('q').trim().length < MIN_ITEMS_LETTERS || !parameters.get('dataset')) return
+  timer = setTimeout(async () => {
+    const { entries: found } = await send(`/suggest/items?${parameters}`, {}, { method: 'GET', seconds: DEADLINE_S }).catch(() => ({ entries: [] }))
+    if (number !== requests || !found.length || document.activeElement !== box) return
+    const items = { title: 'Add an image', entries: found }
+    if (list) list.append(group(items, 'items'))
+    else open([items])
+  }, ITEMS_PAUSE_MS)
+}
+
 function suggestSoon () {
+  requests++ // what is under way is for another text
   clearTimeout(timer)
   timer = setTimeout(suggest, PAUSE_MS)
 }
@@ -119,13 +147,15 @@ form.addEventListener('submit', () => {
 function take (entry) {
   close()
   if (entry.address) return go(entry.address)
-  box.value = entry.words
-  if (!entry.concept) return form.requestSubmit()
+  box.value = entry.words ?? ''
+  if (!entry.concept && !entry.item) return form.requestSubmit()
   const parameters = document.body.matches('.searching') ? currentParameters() : new URLSearchParams()
   const dataset = new FormData(form).get('dataset')
   if (dataset) parameters.set('dataset', dataset)
-  parameters.set('q', entry.words)
-  parameters.append('concept', entry.concept)
+  if (entry.words) parameters.set('q', entry.words)
+  else parameters.delete('q')
+  if (entry.concept) parameters.append('concept', entry.concept)
+  else parameters.append('item', entry.item)
   search(parameters)
 }
 
