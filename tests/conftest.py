@@ -1,5 +1,6 @@
 """Fixtures for all tests: a throwaway PostgreSQL, data, a server, a browser."""
 
+import gc
 import os
 import re
 import shutil
@@ -19,12 +20,27 @@ import django
 import pytest
 from django.conf import settings
 from filelock import FileLock
+from support import python_process
 from support.distribution import Scheduling, place_of
 
 import bootstrap
 from bootstrap import postgres_folder
 
 ROOT = Path(__file__).resolve().parent.parent
+MEMORY = Path("/dev/shm")
+MEMORY_BYTES = 6 * 2**30  # three times what all tests write
+
+
+def has_room_in_memory() -> bool:
+    if not MEMORY.is_dir() or shutil.disk_usage(MEMORY).free < MEMORY_BYTES:
+        return False
+    facts = Path("/proc/meminfo").read_text()
+    return int(re.search(r"MemAvailable: +(\d+)", facts)[1]) * 1024 > MEMORY_BYTES
+
+
+# A disk would take most of the time: engines and databases write many small files.
+if "TMPDIR" not in os.environ and has_room_in_memory():
+    os.environ["TMPDIR"] = str(MEMORY)
 TEMPORARY = Path(tempfile.mkdtemp(prefix="laionweb-tests-"))
 START_TIMEOUT_S = 300
 STOP_TIMEOUT_S = 30
@@ -69,8 +85,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Set the environment before pytest-django has the settings read it."""
+    config.option.basetemp = config.option.basetemp or TEMPORARY / "pytest"
     if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
         return  # the tests run in other processes, which must not inherit it
     if "laionweb.settings" in sys.modules:
@@ -126,6 +144,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list) -> None:
         refuse_to_start_anything()
     elif not config.option.markexpr:
         leave_out(config, items, lambda item: item.get_closest_marker("soak"))
+    # What has been imported stays: a collection of garbage need not look at it.
+    gc.freeze()
+    gc.set_threshold(10_000)
 
 
 def leave_out(config: pytest.Config, items: list, condition: Callable) -> None:
@@ -377,7 +398,9 @@ def example_server(
         settings["EXAMPLE_POSTCARDS"] = str(EXAMPLE_POSTCARDS)
         environment = embedded_environment(folder / "var", **settings)
         program = ("-c", SERVE_QUICKLY)
-        starting = started_server(folder / "log", environment, program=program)
+        starting = started_server(
+            folder / "log", environment, program=program, torch=True
+        )
         with starting as server:
             starting.wait_for("postcards can be searched")
             yield server
@@ -428,12 +451,14 @@ class started_server:
         environment: dict[str, str],
         *options: str,
         program: tuple[str, ...] = ("manage.py",),
+        torch: bool = False,
     ):
         self.log = log
         self.var_dir = Path(environment["VAR_DIR"])
         with log.open("w") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, *program, "serve", *options],
+            self.process = python_process.Popen(
+                [*program, "serve", *options],
+                torch=torch,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=ROOT,

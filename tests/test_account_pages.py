@@ -2,8 +2,6 @@
 
 import logging
 import re
-import subprocess
-import sys
 from datetime import timedelta
 
 import pytest
@@ -13,6 +11,7 @@ from django.core import mail
 from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
+from support import python_process
 from support.routes import routes
 
 from usercollections.account import tokens
@@ -398,12 +397,10 @@ PRODUCTION = {
 
 
 def manage(tmp_path, *arguments: str, **environment: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "manage.py", *arguments],
+    done = python_process.run(
+        ["manage.py", *arguments],
         cwd=ROOT,
         env={**PRODUCTION, "PATH": "", "VAR_DIR": str(tmp_path), **environment},
-        capture_output=True,
-        text=True,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ import redis
 from conftest import ROOT
 from django.db import connection
 from PIL import Image
+from support import python_process
 from support.production import TESTS, Redis, wait_until
 
 from postcards.shards import MODEL, jpeg
@@ -62,8 +62,9 @@ class Site:
         ]
         name = ["-n", f"{len(self.workers)}@%h", "--without-mingle"]
         with (self.folder / "workers.log").open("a") as log:
-            worker = subprocess.Popen(
-                [sys.executable, "-m", "celery", *command, *name],
+            worker = python_process.Popen(
+                ["-m", "celery", *command, *name],
+                torch=True,
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,

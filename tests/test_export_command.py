@@ -3,8 +3,6 @@
 import json
 import os
 import pty
-import subprocess
-import sys
 import termios
 from io import StringIO
 from uuid import uuid4
@@ -12,7 +10,7 @@ from uuid import uuid4
 import pytest
 from conftest import ROOT
 from django.core.management import CommandError, call_command
-from support import hostile_items
+from support import hostile_items, python_process
 from support.collection_helpers import collection, first_ids
 from support.export_helpers import check, rows
 
@@ -211,11 +209,7 @@ def held_by_a_server(instead: str) -> None:
 
 
 def test_usage_is_explained_with_exit_code_2():
-    done = subprocess.run(
-        [sys.executable, "manage.py", "export", "dataset", "x", "--form", "xml"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    command = ["manage.py", "export", "dataset", "x", "--form", "xml"]
+    done = python_process.run(command, cwd=ROOT)
     assert done.returncode == 2
     assert "invalid choice: 'xml'" in done.stderr

@@ -18,6 +18,7 @@ from conftest import ROOT
 from django.core.management import CommandError, call_command
 from django.core.management.base import OutputWrapper
 from django.utils import timezone
+from support import python_process
 from support.tiny_shards import (
     drop_tables,
     ids_of,
@@ -51,10 +52,12 @@ class Laptop:
         self.ledger = Path(environment["VAR_DIR"]) / "laionweb.sqlite3"
 
     def start(self, *arguments: str, **more) -> subprocess.Popen:
-        command = [sys.executable, "manage.py", *arguments]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        return subprocess.Popen(
-            command, cwd=ROOT, env=self.environment, **(pipes | more)
+        return python_process.Popen(
+            ["manage.py", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            **(pipes | more),
         )
 
     def run(self, *arguments: str) -> tuple[int, str]:

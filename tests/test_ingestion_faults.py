@@ -11,7 +11,6 @@ import random
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from conftest import started_server
-from support import production
+from support import production, python_process
 from support.production import Production, wait_until
 from support.tiny_shards import (
     by_clusters,
@@ -252,19 +251,10 @@ def test_the_one_process_killed_in_an_import(
             if reason:
                 assert states() != {"ingested"}
                 server.process.kill()
-    command = [
-        sys.executable,
-        "manage.py",
-        "shell",
-        "--verbosity",
-        "0",
-        "-c",
-        PRINT_SUMMARY,
-    ]
-    output = subprocess.run(
-        command, cwd=production.ROOT, env=environment, check=True, capture_output=True
-    )
-    assert json.loads(output.stdout) == wanted
+    command = ["manage.py", "shell", "--verbosity", "0", "-c", PRINT_SUMMARY]
+    done = python_process.run(command, cwd=production.ROOT, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == wanted
 
 
 @pytest.mark.soak

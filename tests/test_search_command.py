@@ -6,7 +6,6 @@ import os
 import pty
 import re
 import subprocess
-import sys
 import termios
 import threading
 from base64 import b64encode
@@ -20,6 +19,7 @@ from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
 from django.core.management import CommandError, call_command
 from django.db import connection
+from support import python_process
 from support.clickhouse_http import Server
 from wcwidth import wcswidth
 
@@ -313,9 +313,9 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def run(arguments: list[str], **more) -> subprocess.Popen:
-    command = [sys.executable, "manage.py", "search", *arguments]
+    command = ["manage.py", "search", *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, cwd=ROOT, **(pipes | more))
+    return python_process.Popen(command, cwd=ROOT, **(pipes | more))
 
 
 def test_while_a_server_has_the_engine_open_it_says_what_to_do(postcards_dataset):

@@ -1,7 +1,5 @@
 """Cursors through whole searches: no repeats, no holes, whatever happens meanwhile."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +8,7 @@ import pytest
 from django.core import signing
 from django.core.cache import cache
 from django.test import override_settings
-from support import searching
+from support import python_process, searching
 from support.crowd import Crowd, drawn, put_shard_in_engine, stored, unit
 from support.truth import CLOSE, all_similarities, answer, check_hidden, check_order
 
@@ -242,12 +240,7 @@ def test_a_cursor_goes_on_in_another_process(flock, tmp_path):
         "rows = ranking.results[start : start + 10]\n"
         "print(*ranking.ids[rows])\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, page.next],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    done = python_process.run(["-c", script, page.next], cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert list(map(int, done.stdout.split())) == following
 

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ import pytest
 from conftest import ROOT
 from django.core.cache import caches
 from PIL import Image, ImageChops, ImageCms, ImageStat
+from support import python_process
 from support.crowd import described, drawn, put_in_engine
 from test_search_fetch import Handler, Site, serving
 from test_search_pictures import encoded, png_bomb
@@ -433,8 +433,8 @@ def test_two_processes_fetch_once_and_a_restart_finds_it(site, settings, tmp_pat
         "FETCH_ALLOWED_HOSTS": settings.FETCH_ALLOWED_HOSTS[0],
     }
     processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROCESS, url],
+        python_process.Popen(
+            ["-c", PROCESS, url],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.PIPE,

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from support import python_process
 
 from postcards.draw import draw
 from postcards.scene import Scene, Thing
@@ -95,13 +96,8 @@ class Place:
     environment: dict[str, str]
 
     def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess:
-        return subprocess.run(
-            [sys.executable, *arguments],
-            cwd=ROOT,
-            env=self.environment,
-            input=stdin,
-            capture_output=True,
-            text=True,
+        return python_process.run(
+            list(arguments), cwd=ROOT, env=self.environment, input=stdin
         )
 
     def shell(self, *options: str, stdin: str = "") -> subprocess.CompletedProcess:
@@ -260,8 +256,8 @@ class Terminal:
 
     def __init__(self, place: Place):
         self.screen, end = pty.openpty()
-        self.process = subprocess.Popen(
-            [sys.executable, "manage.py", "clickhouse_shell"],
+        self.process = python_process.Popen(
+            ["manage.py", "clickhouse_shell"],
             cwd=ROOT,
             env={**place.environment, "TERM": "dumb"},
             stdin=end,

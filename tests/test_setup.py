@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, started_server
 from django.core.management import CommandError
+from support import python_process
 
 import bootstrap
 from laionweb import celery_app
@@ -224,13 +225,8 @@ def test_missing_programs_are_named(monkeypatch: pytest.MonkeyPatch):
 
 
 def serve(environment: dict[str, str], *options: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "manage.py", "serve", "--no-example", *options],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+    command = ["manage.py", "serve", "--no-example", *options]
+    return python_process.run(command, cwd=ROOT, env=environment)
 
 
 def test_a_port_in_use_is_named(embedded_environment, tmp_path: Path):

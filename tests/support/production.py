@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ import redis
 from conftest import ROOT, free_port, run_postgres, started_postgres
 
 from laionweb.celery import app
+from support import python_process
 
 TESTS = Path(__file__).resolve().parent.parent
 WAIT_LIMIT_S = 240  # on a machine that does a lot besides; usually it is seconds
@@ -61,9 +61,8 @@ def started_server(folder: Path, port: int) -> Iterator[str]:
 
 def server_process(folder: Path, port: int) -> subprocess.Popen:
     with (folder / "server.log").open("a") as log:
-        process = subprocess.Popen(
-            [sys.executable, str(TESTS / "support" / "clickhouse_http.py")]
-            + [str(folder / "clickhouse"), str(port)],
+        process = python_process.Popen(
+            [TESTS / "support" / "clickhouse_http.py", folder / "clickhouse", port],
             stdout=log,
             stderr=log,
         )
@@ -88,8 +87,9 @@ def make_datasets(
     made = MADE.format(
         slugs=slugs, source=str(source), dimension=dimension, fields=fields
     )
-    command = [sys.executable, "manage.py", "shell", "--verbosity", "0", "--command"]
-    subprocess.run([*command, made], cwd=ROOT, env=environment, check=True)
+    command = ["manage.py", "shell", "--verbosity", "0", "--command", made]
+    done = python_process.run(command, cwd=ROOT, env=environment)
+    assert done.returncode == 0, done.stderr
 
 
 class Redis:
@@ -163,8 +163,8 @@ class Production:
 
     def start_web(self, workers: int) -> None:
         with (self.folder / "web.log").open("a") as log:
-            self.web = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", "laionweb.wsgi"]
+            self.web = python_process.Popen(
+                ["-m", "gunicorn", "laionweb.wsgi"]
                 + ["--workers", str(workers), "--threads", "4"]
                 + ["--bind", self.web_url.removeprefix("http://")],
                 stdout=log,
@@ -291,9 +291,8 @@ class Production:
 
     def _celery(self, *command: str, engine: str = "") -> subprocess.Popen:
         with (self.folder / f"{command[0]}.log").open("a") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "celery", "-A", self.celery, *command]
-                + ["--loglevel", "INFO"],
+            return python_process.Popen(
+                ["-m", "celery", "-A", self.celery, *command] + ["--loglevel", "INFO"],
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
