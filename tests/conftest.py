@@ -1,6 +1,7 @@
 """Fixtures for all tests: a throwaway PostgreSQL, data, a server, a browser."""
 
 import gc
+import hashlib
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -40,7 +42,7 @@ def has_room_in_memory() -> bool:
 
 # A disk would take most of the time: engines and databases write many small files.
 if "TMPDIR" not in os.environ and has_room_in_memory():
-    os.environ["TMPDIR"] = str(MEMORY)
+    os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 TEMPORARY = Path(tempfile.mkdtemp(prefix="laionweb-tests-"))
 START_TIMEOUT_S = 300
 STOP_TIMEOUT_S = 30
@@ -237,21 +239,33 @@ def run_postgres(program: str, *arguments: object) -> None:
 
 
 @pytest.fixture(scope="session")
-def postcards_folder(tmp_path_factory: pytest.TempPathFactory, torch) -> Path:
-    """Two shards of a thousand postcards, drawn once for all processes of the run."""
-    from postcards.shards import write_shard
+def postcards_folder(request: pytest.FixtureRequest, torch) -> Path:
+    """Two shards of a thousand postcards, drawn once for all processes.
 
-    shared = tmp_path_factory.getbasetemp()
-    if worker := os.environ.get("PYTEST_XDIST_WORKER", ""):
-        shared = shared.parent
+    pytest's cache keeps them for the next runs, until what draws or embeds changes.
+    """
+    from postcards.shards import is_complete, write_shard
+
+    drawn = request.config.cache.mkdir(f"postcards-{what_draws_postcards()}")
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     # Two processes that need them at the same time draw one each.
     for number in (1, 0) if worker[-1:] in tuple("13579") else (0, 1):
-        done = shared / f"postcards {number} are drawn"
-        with FileLock(shared / f"postcards {number}.lock"):
-            if not done.exists():
-                write_shard(shared / "postcards", number, 1000, lambda _: None)
-                done.touch()
-    return shared / "postcards"
+        with FileLock(f"{drawn}.{number}.lock"):
+            if not is_complete(drawn, number):
+                write_shard(drawn, number, 1000, lambda _: None)
+    return drawn
+
+
+def what_draws_postcards() -> str:
+    """Return a digest of the code, the model and the packages."""
+    digest = hashlib.sha256()
+    sources = [ROOT / "search/encoder/openclip.py", *(ROOT / "postcards").rglob("*")]
+    for path in sorted(sources):
+        if path.is_file() and path.suffix != ".pyc":
+            digest.update(path.read_bytes())
+    for package in ("numpy", "open_clip_torch", "pillow", "pyarrow", "torch"):
+        digest.update(version(package).encode())
+    return digest.hexdigest()[:16]
 
 
 def import_all(dataset) -> None:

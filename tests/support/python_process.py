@@ -32,6 +32,7 @@ PACKAGES = """
     django.db.backends.postgresql.base django.db.backends.sqlite3.base django.test
     rest_framework.fields rest_framework.serializers drf_spectacular.utils waitress
     whitenoise.middleware prometheus_client gunicorn.app.wsgiapp"""
+ROOT = Path(__file__).resolve().parent.parent.parent
 LENGTH_BYTES = 8
 SET_CHILD_SUBREAPER = 36  # of linux/prctl.h
 STANDARD_STREAMS = 3
@@ -129,8 +130,7 @@ def next_job(parent: socket.socket) -> tuple[dict[str, Any], list[int]]:
         size = int.from_bytes(length, "big")
         job = json.loads(parent.recv(size, socket.MSG_WAITALL))
         if job["torch"]:
-            importlib.import_module("open_clip")
-            gc.freeze()
+            import_torch()
         read, write = os.pipe()
         if between := os.fork():
             os.waitpid(between, 0)
@@ -145,6 +145,17 @@ def next_job(parent: socket.socket) -> tuple[dict[str, Any], list[int]]:
             os.close(write)
             parent.close()
             return job, streams
+
+
+@cache
+def import_torch() -> None:
+    sys.path.insert(0, str(ROOT))
+    from search.encoder.openclip import make_torchvision_importable
+
+    make_torchvision_importable()
+    importlib.import_module("open_clip")
+    sys.path.remove(str(ROOT))
+    gc.freeze()
 
 
 def become(job: dict[str, Any], streams: list[int]) -> None:
