@@ -118,6 +118,24 @@ def pytest_configure(config: pytest.Config) -> None:
     (TEMPORARY / "imports").mkdir()
     django.setup()
     settings.PASSWORD_HASHERS = QUICK_HASHERS
+    share_static_files()
+
+
+def share_static_files() -> None:
+    """Have WhiteNoise look at the static files once, not for each test's client."""
+    from whitenoise.middleware import WhiteNoiseMiddleware
+
+    look = WhiteNoiseMiddleware.add_files_from_finders
+    known: dict[object, dict] = {}
+
+    def add_files_from_finders(self) -> None:
+        key = (self.static_prefix, self.max_age)
+        if key not in known:
+            look(self)
+            known[key] = dict(self.files)
+        self.files.update(known[key])
+
+    WhiteNoiseMiddleware.add_files_from_finders = add_files_from_finders
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

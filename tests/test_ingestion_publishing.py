@@ -34,6 +34,14 @@ pytestmark = pytest.mark.django_db
 State = Shard.State
 CLUSTERED_STEPS = ["start", "fill", "merge"]
 STEPS = ["assemble", "count_by_shard", "build_indexes", *CLUSTERED_STEPS, "publish"]
+
+
+def sample_of_steps(*quick: str) -> list:
+    """Return all STEPS, those that are not quick for make soak."""
+    soak = pytest.mark.soak
+    return [s if s in quick else pytest.param(s, marks=soak) for s in STEPS]
+
+
 AWAY = SearchUnavailable("The engine is away.")
 
 
@@ -266,7 +274,9 @@ def test_a_shard_of_which_nothing_is_let_in_is_published_empty(tiny):
     assert shard(tiny, 4).rejects.count() == 40
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(
+    "step", sample_of_steps("count_by_shard", "start", "merge", "publish")
+)
 def test_a_publication_that_broke_off_begins_anew(tiny, at_step, step):
     if tiny.index == "graph" and step in CLUSTERED_STEPS:
         pytest.skip("A graph has no such step.")
@@ -311,7 +321,9 @@ def test_a_worker_that_dies_once_all_is_seen_does_no_harm(tiny, monkeypatch, pla
     assert writer.side_tables(tiny.item_table) == []
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(
+    "step", sample_of_steps("assemble", "build_indexes", "fill", "publish")
+)
 def test_one_thought_dead_that_comes_back_publishes_nothing_old(tiny, at_step, step):
     """It stalls; meanwhile another one publishes, and then later imports."""
     if tiny.index == "graph" and step in CLUSTERED_STEPS:
