@@ -27,7 +27,7 @@ from support.production import Production, wait_until
 from support.tiny_shards import vectors, write_shard
 
 ROWS, SHARDS, DIMENSION, SLUG = 500, 6, 512, "shaped"
-ASKERS = 16
+ASKERS = 8
 PREFORK = ("--pool", "prefork", "--concurrency", "2")
 
 
