@@ -17,11 +17,11 @@ from django.core.management import call_command
 from django.test import Client
 from support.api_docs import (
     code,
-    forget_picks,
     is_what_is_shown,
     readable,
     run_python,
     run_shell,
+    seed_picks,
     token_of,
 )
 
@@ -57,7 +57,7 @@ def folder(tmp_path_factory) -> Path:
 def printed(tokens, live_server_process, folder) -> dict[str, str]:
     """Return what the Python examples print, by name."""
     run = partial(run_python, address=live_server_process.url, folder=folder)
-    forget_picks(live_server_process)
+    seed_picks(live_server_process)
     # What was picked is asked for after it was picked.
     others = sorted({*NAMES} - STAFFS, key=lambda name: name == "popularity")
     told = run(others, token=tokens["anybody"])

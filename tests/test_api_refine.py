@@ -194,31 +194,31 @@ def test_refining_is_limited_like_the_rounds_on_the_page(api, marked, settings):
 
 @pytest.fixture
 def picked(postcards_dataset):
-    """Item 5 was picked four times, item 6 twice, and another dataset's never."""
+    """Item 5 was picked three times in a file, item 6 by six people here."""
     file = ConversionFile.objects.create(dataset=postcards_dataset, name="x.csv")
     Conversion.objects.create(
         dataset=postcards_dataset, file=file, item=5, keyword="boat", count=3
     )
-    for _ in range(2):
-        popularity.record("postcards", [6], "red house", Pick.Kind.SAVED)
-    popularity.record("postcards", [5], "moon", Pick.Kind.OPENED)
+    for person in range(6):
+        popularity.record("postcards", [6], "red house", Pick.Kind.SAVED, str(person))
+    popularity.record("postcards", [5], "moon", Pick.Kind.OPENED, "0")
 
 
 def test_popularity_is_told_by_item_and_by_words(api, picked):
     told = {
         "dataset": "postcards",
-        "items": {"5": 4, "6": 2},
-        "keywords": [{"words": "boat", "count": 3}, {"words": "red house", "count": 2}],
+        "items": {"6": 6, "5": 3},
+        "keywords": [{"words": "red house", "count": 6}, {"words": "boat", "count": 3}],
     }
     got = api.get("/api/popularity/", {"dataset": "postcards", "items": "6, 5,7"})
     assert got.json() == told
-    assert list(got.json()["items"]) == ["5", "6"]
+    assert list(got.json()["items"]) == ["6", "5"]
     assert post(api, "popularity", items=[7, 6, 5, 5]).json() == told
 
 
 def test_many_items_are_asked_for_at_once(api, picked):
     answer = post(api, "popularity", items=list(range(5_000)))
-    assert answer.json()["items"] == {"5": 4, "6": 2}
+    assert answer.json()["items"] == {"6": 6, "5": 3}
     assert post(api, "popularity", items=list(range(5_001))).status_code == 400
 
 

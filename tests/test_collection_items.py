@@ -137,16 +137,22 @@ def test_a_new_collection_can_be_made_with_items_and_undone(
 
 
 def test_what_is_kept_and_exported_counts_as_picked(ada, user, postcards_dataset):
-    from search.retrieval import popularity
+    from search.models import Pick
+
+    def picks() -> set[tuple[int, str, int]]:
+        return set(Pick.objects.values_list("item", "kind", "count"))
 
     made = collection(user)
     post(ada, address("add", made), items=as_items(7, 8), words="a boat")
     post(ada, address("add", made), items=as_items(7), words="a boat")
-    assert popularity.counts(postcards_dataset, [7, 8, 9]) == {7: 1, 8: 1}
+    saved = {(7, "saved", 1), (8, "saved", 1)}
+    assert picks() == saved
     b"".join(ada.get(address("json", made)).streaming_content)
-    assert popularity.counts(postcards_dataset, [7]) == {7: 1}
-    b"".join(ada.post(address("json", made)).streaming_content)
-    assert popularity.counts(postcards_dataset, [7]) == {7: 2}
+    assert picks() == saved
+    for _ in range(2):
+        b"".join(ada.post(address("json", made)).streaming_content)
+    exported = {(7, "exported", 1), (8, "exported", 1)}
+    assert picks() == saved | exported
 
 
 def test_a_change_of_the_name_leaves_what_came_in_meanwhile(

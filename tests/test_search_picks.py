@@ -1,5 +1,6 @@
 """The items that users open after a search: counted, and shown without names."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -7,7 +8,7 @@ from django.core.cache import caches
 from django.db import connection
 from django.test import Client
 
-from search.models import Conversion, ConversionFile, Dataset, Pick
+from search.models import Conversion, ConversionFile, Dataset, Pick, Picker
 from search.query import ratings
 from search.retrieval import popularity
 from search.retrieval.popularity import published_keywords
@@ -38,6 +39,11 @@ def imported(postcards_dataset) -> None:
 
 def pick(client: Client, item: int, words: str, kind: str = "opened"):
     return client.post(f"/d/postcards/{item}/picked", {"kind": kind, "words": words})
+
+
+def record(ids, words: str, kind: str, people: int = 1, first: int = 0) -> None:
+    for number in range(first, first + people):
+        popularity.record("postcards", ids, words, kind, f"user-{number}")
 
 
 def totals() -> dict[tuple[int, str, str], int]:
@@ -76,28 +82,64 @@ def test_of_a_search_only_words_are_kept_and_nothing_personal(text, words):
     assert published_keywords(text) == words
 
 
-def test_a_pick_is_a_sum_and_no_more():
+def test_a_pick_is_a_sum_and_hashes_of_people():
     kept = {field.name for field in Pick._meta.get_fields()}
-    assert kept == {"id", "dataset", "item", "keyword", "kind", "count"}
+    assert kept == {"id", "dataset", "item", "keyword", "kind", "count", "pickers"}
+    kept = {field.name for field in Picker._meta.get_fields()}
+    assert kept == {"id", "pick", "person"}
 
 
-def test_picks_add_up_by_item_words_and_kind(client, postcards_dataset):
-    popularity.record("postcards", [3, 4, 3], "Red house -car", "saved")
-    popularity.record("postcards", [4], "red  house", "saved")
-    popularity.record("postcards", [4], "red house", "exported")
+def test_no_name_and_no_address_is_stored(client, postcards_dataset):
+    pick(client, 7, "boats")
+    record([7], "boats", "saved")
+    people = set(Picker.objects.values_list("person", flat=True))
+    assert len(people) == 2
+    assert all(re.fullmatch(r"[\w-]{22}", person) for person in people)
+    assert not any("127" in person or "user" in person for person in people)
+
+
+def test_people_add_up_by_item_words_and_kind(postcards_dataset):
+    record([3, 4, 3], "Red house -car", "saved", 5)
+    record([4], "red  house", "saved", 2, first=4)
+    record([4], "red house", "exported", 6)
     assert totals() == {
-        (3, "red house", "saved"): 1,
-        (4, "red house", "saved"): 2,
-        (4, "red house", "exported"): 1,
+        (3, "red house", "saved"): 5,
+        (4, "red house", "saved"): 6,
+        (4, "red house", "exported"): 6,
     }
-    assert popularity.counts(postcards_dataset, [3, 4, 5]) == {3: 1, 4: 3}
+    assert popularity.counts(postcards_dataset, [3, 4, 5]) == {3: 5, 4: 6}
+
+
+def test_one_person_cannot_push_an_item_or_a_word(client, postcards_dataset):
+    """Neither by other words and kinds, nor by new sessions and other items."""
+    record([7, 8], "boats", "opened", 5)
+    for number in range(30):
+        for kind in Pick.Kind.values:
+            record([7, 9], f"boats {number}", kind)
+        record([20 + number], "boats", "opened")
+        browser = Client()
+        assert pick(browser, 7, "boats").status_code == 204
+    items = range(60)
+    assert popularity.counts(postcards_dataset, items) == {7: 6, 8: 5}
+    assert popularity.keywords(postcards_dataset, items) == [("boats", 6)]
+
+
+def test_less_than_five_people_are_not_shown(client, postcards_dataset):
+    record([7], "boats", "opened", 4)
+    assert popularity.counts(postcards_dataset, [7]) == {}
+    assert popularity.keywords(postcards_dataset, [7]) == []
+    assert not popularity.is_known(postcards_dataset)
+    record([7], "ships", "opened", first=4)
+    assert popularity.counts(postcards_dataset, [7]) == {7: 5}
+    assert popularity.keywords(postcards_dataset, [7]) == []
+    assert popularity.is_known(postcards_dataset, [7])
 
 
 def test_who_takes_thousands_has_not_picked_them(postcards_dataset):
-    popularity.record("postcards", range(1_001), "red house", "exported")
-    popularity.record("nowhere", [1], "red house", "saved")
+    record(range(1_001), "red house", "exported")
+    popularity.record("nowhere", [1], "red house", "saved", "user-1")
     assert not Pick.objects.exists()
-    popularity.record("postcards", range(1_000), "red house", "exported")
+    record(range(1_000), "red house", "exported")
     assert Pick.objects.count() == 1_000
 
 
@@ -108,7 +150,7 @@ def test_picks_at_once_are_all_counted(postcards_dataset, django_db_blocker):
     def record(number: int) -> None:
         ids = range(100) if number % 2 else range(99, -1, -1)
         with django_db_blocker.unblock():
-            popularity.record("postcards", ids, "crowded", "saved")
+            record(ids, "crowded", "saved", first=number)
             connection.close()
 
     with django_db_blocker.unblock():
@@ -131,28 +173,20 @@ def _forget_crowd() -> None:
 # --- Who picks
 
 
-def test_the_same_browser_counts_once_in_an_hour(
-    client, postcards_dataset, monkeypatch
-):
+def test_an_address_and_an_account_count_once(client, postcards_dataset, admin_user):
     for words in ("boats", "boats", "boats at night"):
         assert pick(client, 7, words).status_code == 204
     assert totals() == {(7, "boats", "opened"): 1, (7, "boats at night", "opened"): 1}
-    assert pick(client, 8, "boats").status_code == 204
     assert pick(Client(REMOTE_ADDR="198.51.100.7"), 7, "boats").status_code == 204
-    assert totals()[7, "boats", "opened"] == 2
-
-
-def test_a_browser_is_known_by_its_token_not_its_address(postcards_dataset):
-    """Behind one address are many people."""
-    for _ in range(3):
-        browser = Client(enforce_csrf_checks=True)
-        browser.get("/")
-        token = browser.cookies["csrftoken"].value
-        form = {"kind": "opened", "words": "boats", "csrfmiddlewaretoken": token}
-        for _ in range(2):
-            answer = browser.post("/d/postcards/7/picked", form)
-            assert answer.status_code == 204
-    assert totals() == {(7, "boats", "opened"): 3}
+    client.force_login(admin_user)
+    for address in ("127.0.0.1", "198.51.100.8"):
+        answer = client.post(
+            "/d/postcards/7/picked",
+            {"kind": "opened", "words": "boats"},
+            REMOTE_ADDR=address,
+        )
+        assert answer.status_code == 204
+    assert totals()[7, "boats", "opened"] == 3
 
 
 def test_a_pick_from_another_site_is_refused(postcards_dataset):
@@ -186,24 +220,13 @@ def test_picks_are_limited(client, postcards_dataset, settings):
 
 
 def test_own_picks_and_imported_ones_are_one_popularity(postcards_dataset, imported):
-    for item, times in ((2, 4), (9, 1)):
-        for _ in range(times):
-            popularity.record("postcards", [item], "moon", "opened")
-    assert popularity.counts(postcards_dataset, [1, 2, 9, 10]) == {1: 3, 2: 6, 9: 1}
+    record([2], "moon", "opened", 5)
+    record([9], "moon", "opened", 3, first=4)
+    assert popularity.counts(postcards_dataset, [1, 2, 9, 10]) == {1: 3, 2: 7}
     assert popularity.keywords(postcards_dataset, [1, 2, 9]) == [
-        ("moon", 6),
+        ("moon", 8),
         ("lake", 4),
     ]
-
-
-def test_words_of_one_pick_alone_are_not_told(postcards_dataset):
-    """They may tell of whoever typed them."""
-    popularity.record("postcards", [5], "my neighbour's house", "opened")
-    assert popularity.counts(postcards_dataset, [5]) == {5: 1}
-    assert popularity.keywords(postcards_dataset, [5]) == []
-    popularity.record("postcards", [6], "my neighbour's house", "opened")
-    assert popularity.keywords(postcards_dataset, [5]) == []
-    assert popularity.keywords(postcards_dataset, [5, 6]) != []
 
 
 def test_the_panel_tells_of_items_and_words(client, postcards_dataset, imported):
@@ -216,8 +239,7 @@ def test_the_panel_tells_of_items_and_words(client, postcards_dataset, imported)
 
 
 def test_a_hostile_word_is_text(client, postcards_dataset):
-    for _ in range(2):
-        popularity.record("postcards", [1], "<img src=x onerror=alert(1)>", "saved")
+    record([1], "<img src=x onerror=alert(1)>", "saved", 5)
     told = client.get("/popularity?dataset=postcards&ids=1").content.decode()
     assert "&lt;img src=x onerror=alert(1)&gt;" in told and "<img src=x" not in told
 
@@ -231,7 +253,7 @@ def test_a_page_asks_for_the_panel_only_where_something_was_picked(
 
     assert places() == 0 and not popularity.is_known(postcards_dataset)
     assert client.get("/api/datasets/").json()[0]["popularity"] is False
-    popularity.record("postcards", range(1_000), "boats", "opened")
+    record(range(1_000), "boats", "opened", 5)
     assert places() == 1 and popularity.is_known(postcards_dataset)
     assert client.get("/api/datasets/").json()[0]["popularity"] is True
 
@@ -261,14 +283,13 @@ def test_hits_are_sorted_by_both(client, postcards_dataset):
     told = {"dataset": postcards_dataset, "sha256": "1" * 64}
     file = ConversionFile.objects.create(name="f", **told)
     file.conversions.create(dataset=postcards_dataset, item=nearest[7], count=3)
-    for _ in range(4):
-        popularity.record("postcards", [nearest[4]], "", "saved")
+    record([nearest[4]], "", "saved", 5)
     expected = [nearest[4], nearest[7], nearest[0]]
     assert found(limit=3, sort="popularity") == expected
 
 
 def test_a_dataset_takes_its_picks_along(postcards_dataset):
     other = Dataset.objects.create(slug="other", title="Other")
-    popularity.record("other", [1], "boats", "saved")
+    popularity.record("other", [1], "boats", "saved", "user-1")
     other.delete()
     assert not Pick.objects.exists()

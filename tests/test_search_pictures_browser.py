@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Page, Route, expect
+from support.api_docs import add_pickers
 
 HEARD = """
 addEventListener('securitypolicyviolation', (event) => {
@@ -137,8 +138,8 @@ def test_an_answer_to_head_has_no_body(path, live_server_process):
     assert body == b""
 
 
-def test_what_is_opened_after_a_search_becomes_popular(visitor):
-    """Said of the items, and of the words as soon as they led to two of them."""
+def test_what_is_opened_after_a_search_becomes_popular(visitor, live_server_process):
+    """Said of the items and of the words once five people picked them."""
     visit(visitor, "/?q=a+lonely+lighthouse+-car")
     popular = visitor.locator("#results .popular")
     words = popular.locator(".words-picked a")
@@ -148,6 +149,7 @@ def test_what_is_opened_after_a_search_becomes_popular(visitor):
         assert answer.value.status == 204
         visitor.keyboard.press("Escape")
         expect(visitor.locator("#detail[open]")).to_have_count(0)
+    add_pickers(live_server_process, "a lonely lighthouse")
     visitor.reload()
     popular.locator("summary").click()
     expect(words.filter(has_text="a lonely lighthouse")).to_have_count(1)

@@ -103,8 +103,8 @@ def suggested(client, text: str) -> dict[str, list[dict]]:
 
 
 def test_visitors_get_words_and_popular_searches(client, profiled):
-    for _ in range(2):
-        popularity.record("postcards", [7], "a balloon at dawn", "opened")
+    for person in range(5):
+        popularity.record("postcards", [7], "a balloon at dawn", "opened", str(person))
     found = suggested(client, "red balloo")
     assert list(found) == ["Words"]
     assert found["Words"][0] == {"label": "red balloon", "words": "red balloon"}

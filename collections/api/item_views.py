@@ -76,7 +76,7 @@ class Items(UserAccess):
         given = validated(ItemsGiven, request.data)
         keys = check_keys(keys_of(given["items"]))
         added = members.add(request.user, collection_id, keys)
-        services.record(added, given["words"])
+        services.record(added, given["words"], request.user)
         content = {
             "new": len(added.new),
             "there": added.already_present,

@@ -15,7 +15,7 @@ from search.errors import NotFound
 from search.models import Dataset
 from search.query.model import encode_embedding
 from search.query.url_params import search_url
-from search.rate_limits import limited
+from search.rate_limits import bucket_owner, limited
 from search.retrieval import popularity
 
 from ..models import Collection
@@ -36,19 +36,21 @@ def export(
     """Stream the items as a file; only the owner gets the notes."""
     access = find_readable(Collection, request.user, key, token)
     if request.method == "POST":  # a GET changes nothing
-        _record_picks(access.object, request.user)
+        _record_picks(access.object, request)
     pieces = write(access.object, request.user, form, with_notes=access.is_mine)
     name = f"{slugify(access.object.name)[:60] or 'collection'}.{form}"
     return streamed_file(pieces, name, CONTENT_TYPES[form])
 
 
-def _record_picks(collection: Collection, user: AnyUser) -> None:
+def _record_picks(collection: Collection, request: HttpRequest) -> None:
     """Count the items as picked, unless they are too many to be picked by hand."""
     if collection.size > popularity.MAX_AT_ONCE:
         return
-    rows = collection.items.visible_to(user).values_list("dataset", "item")
+    rows = collection.items.visible_to(request.user).values_list("dataset", "item")
     for slug, ids in by_dataset([ItemKey(*row) for row in rows]).items():
-        popularity.record(slug, ids, "", popularity.Kind.EXPORTED)
+        popularity.record(
+            slug, ids, "", popularity.Kind.EXPORTED, bucket_owner(request)
+        )
 
 
 def write(

@@ -61,7 +61,7 @@ def add(request: HttpRequest, key: UUID) -> HttpResponse:
     """Add items at the end."""
     collection = find_owned(Collection, request.user, key)
     added = members.add(request.user, key, read(request.POST.get("items", "")))
-    services.record(added, request.POST.get("words", ""))
+    services.record(added, request.POST.get("words", ""), request.user)
     return success(
         request,
         _summary(added, collection.name),

@@ -51,15 +51,15 @@ def create(
         if keys:
             added = insert(user, collection.pk, list(keys), known)
     if added:
-        record(added, words)
+        record(added, words, user)
         collection.refresh_from_db()
     return collection
 
 
-def record(added: Added, words: str) -> None:
+def record(added: Added, words: str, user: AnyUser) -> None:
     """Count the added items as picked for the words of the search that found them."""
     for slug, ids in by_dataset(list(added.new)).items():
-        popularity.record(slug, ids, words, popularity.Kind.SAVED)
+        popularity.record(slug, ids, words, popularity.Kind.SAVED, f"user-{user.pk}")
 
 
 def choose_cover(collection: Collection, key: ItemKey | None, user: AnyUser) -> None:

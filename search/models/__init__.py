@@ -2,7 +2,7 @@
 
 from .ledger import CalibrationRun, DatasetProfile, Partition, Reject, Shard, Training
 from .notice import ImportNotice
-from .picking import Conversion, ConversionFile, Pick
+from .picking import Conversion, ConversionFile, Pick, Picker
 from .registry import Dataset, Evaluation
 from .removal import Removal
 from .visibility import SYSTEM, Viewer
@@ -19,6 +19,7 @@ __all__ = [
     "ImportNotice",
     "Partition",
     "Pick",
+    "Picker",
     "Reject",
     "Removal",
     "Shard",

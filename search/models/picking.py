@@ -54,9 +54,10 @@ class Conversion(models.Model):
 
 
 class Pick(models.Model):
-    """The count of picks of an item on this site after a search for a keyword.
+    """The picks of an item on this site after a search for a keyword.
 
-    Only this sum is stored, neither users nor times.
+    `count` is the number of people who did, each counted once: their `pickers`. No
+    users, addresses or times are stored.
     """
 
     class Kind(models.TextChoices):
@@ -82,3 +83,20 @@ class Pick(models.Model):
 
     def __str__(self) -> str:
         return f"{self.dataset} {self.item}: {self.count} × {self.keyword}"
+
+
+class Picker(models.Model):
+    """A person who made a pick, known by a hash that nothing else is found by."""
+
+    pick = models.ForeignKey(
+        Pick, on_delete=models.CASCADE, related_name="pickers", db_index=False
+    )
+    person = models.CharField(max_length=22)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["pick", "person"], name="once_per_picker")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.person} of pick {self.pick_id}"

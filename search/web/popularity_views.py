@@ -1,13 +1,10 @@
 """Show what users picked among items, and record picks."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.core.cache import caches
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils.crypto import salted_hmac
 from django.views.decorators.http import require_POST, require_safe
 
 from search import rate_limits
@@ -16,11 +13,8 @@ from search.models import Dataset, Pick, Viewer
 from search.retrieval import popularity, service
 from search.retrieval.items import check_item_id, item_not_found
 
-logger = logging.getLogger(__name__)
-
 MAX_IDS = 100
 MAX_FAVOURITES = 5
-REPEAT_S = 3600  # a browser's repeated pick of an item counts once in this time
 
 
 @dataclass(frozen=True)
@@ -63,8 +57,7 @@ def record_pick(request: HttpRequest, slug: str, item_id: int) -> HttpResponse:
         raise InvalidQuery("An item is opened, saved or exported.")
     if not service.hits_by_id(slug, [check_item_id(item_id)], request.user):
         raise item_not_found(item_id)
-    if _is_new(request, slug, item_id, kind, words):
-        popularity.record(slug, [item_id], words, kind)
+    popularity.record(slug, [item_id], words, kind, rate_limits.bucket_owner(request))
     return HttpResponse(status=204)
 
 
@@ -88,18 +81,3 @@ def _favourites(
         for item_id in ids
         if item_id in hits and hits[item_id].is_safe
     ][:MAX_FAVOURITES]
-
-
-def _is_new(request: HttpRequest, *pick: object) -> bool:
-    """Return whether this browser has not picked the same within REPEAT_S.
-
-    Only a hash is stored for that time, from which nobody can be identified.
-    """
-    browser = request.META.get("CSRF_COOKIE") or rate_limits.client_address(request)
-    digest = salted_hmac("search.picks", repr((browser, pick)), algorithm="sha256")
-    try:
-        return caches["limits"].add(f"pick-{digest.hexdigest()}", 1, REPEAT_S)
-    # Backends raise the exceptions of their own libraries.
-    except Exception:
-        logger.exception("The cache does not answer: a pick may count twice.")
-        return True
