@@ -238,6 +238,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "usercollections.account.middleware.ClosedSiteMiddleware",
+    "search.web.page_limits.PageLimitMiddleware",
     "search.web.middleware.SearchErrorMiddleware",
 ]
 ROOT_URLCONF = "laionweb.urls"
@@ -270,6 +271,8 @@ AUTH_PASSWORD_VALIDATORS = [
         "CommonPasswordValidator",
     )
 ]
+# The name of the admin whom the first start creates; "admin-" and a number without it.
+ADMIN_NAME = env.str("ADMIN_NAME", default="")
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
 ACCOUNT_ADAPTER = "usercollections.account.adapter.Adapter"
@@ -309,7 +312,11 @@ LIMITS = {
     "thumbnail": env.str("LIMIT_THUMBNAIL", default="3000/min"),
     "export": env.str("LIMIT_EXPORT", default="30/hour"),
     "refine": env.str("LIMIT_REFINE", default="60/min"),
+    "page": env.str("LIMIT_PAGE", default="600/min"),
+    "drawing": env.str("LIMIT_DRAWING", default="240/min"),
     "pick": "120/min",  # cheap, but nobody opens more
+    # Of thumbnails, also those that are there already: a page has a hundred.
+    "lookup": "12000/min",
     "copy": "20/min",  # of collections with up to 50,000 items, and of concepts
 }
 for _name, _rate in LIMITS.items():
@@ -317,7 +324,8 @@ for _name, _rate in LIMITS.items():
         raise ImproperlyConfigured(
             f"LIMIT_{_name.upper()} is a number and a time such as 120/min, not {_rate}"
         )
-# In allauth's syntax: failures per address, and per account.
+# In allauth's syntax: failures per address, and per account and address. A browser in
+# which somebody signed in to the account before has a count of its own.
 LIMIT_LOGIN = env.str("LIMIT_LOGIN", default="10/m/ip,5/5m/key")
 ACCOUNT_RATE_LIMITS = {"login_failed": LIMIT_LOGIN} if LIMIT_LOGIN else False
 # The number of proxies in front that append to X-Forwarded-For.
@@ -417,7 +425,10 @@ LOGGING = {
         },
         "json": {"()": "search.observability.request_id.JsonFormatter"},
     },
-    "filters": {"request": {"()": "search.observability.request_id.RequestIdFilter"}},
+    "filters": {
+        "request": {"()": "search.observability.request_id.RequestIdFilter"},
+        "refusals": {"()": "search.observability.request_id.RefusalFilter"},
+    },
     "handlers": {
         "console": {
             "class": "logging.StreamHandler",
@@ -427,7 +438,12 @@ LOGGING = {
     },
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
-        name: {"level": LOG_LEVEL}
-        for name in ("laionweb", "search", "usercollections", "postcards")
+        **{
+            name: {"level": LOG_LEVEL}
+            for name in ("laionweb", "search", "usercollections", "postcards")
+        },
+        # Refusals are counted in /metrics: a flood must not fill the log.
+        "django.request": {"filters": ["refusals"]},
+        "waitress.queue": {"level": "ERROR"},
     },
 }

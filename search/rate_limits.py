@@ -29,6 +29,9 @@ SCOPES = {
     "refine": "refinement rounds",
     "copy": "copies",
     "pick": "image picks",
+    "page": "pages",
+    "lookup": "thumbnails",
+    "drawing": "postcards",
 }
 PERIODS = {"s": (1, "a second"), "m": (60, "a minute"), "h": (3600, "an hour")}
 IPV6_NETWORK = 64  # bits of a subscriber's network, in which they choose addresses
@@ -53,9 +56,22 @@ def limited(scope: str, when: Callable[[HttpRequest], object] | None = None) -> 
                 check(request, scope)
             return view(request, *args, **kwargs)
 
+        if when is None:
+            vars(within_limits)["has_limit"] = True
         return within_limits
 
     return decorate
+
+
+def has_limit(view: Any) -> bool:
+    """Return whether a view counts each request itself."""
+    return getattr(view, "has_limit", False)
+
+
+def counts_itself(view: View) -> View:
+    """Mark a view that calls `check` with each request."""
+    vars(view)["has_limit"] = True
+    return view
 
 
 class Limit(BaseThrottle):
@@ -68,14 +84,17 @@ class Limit(BaseThrottle):
         return True
 
 
-def check(request: Any, scope: str) -> None:
-    """Count a request of a scope. Raises TooManyRequests beyond its limit."""
+def check(request: Any, scope: str, owner: str = "") -> None:
+    """Count a request of a scope. Raises TooManyRequests beyond its limit.
+
+    It counts for the account or address, or for another `owner` of buckets.
+    """
     rate = settings.LIMITS[scope]
     if not rate:
         return
     count, period = read_rate(rate)
     seconds, period_name = PERIODS[period]
-    wait = _take(f"limit-{scope}-{bucket_owner(request)}", count, seconds)
+    wait = _take(f"limit-{scope}-{owner or bucket_owner(request)}", count, seconds)
     if wait:
         raise TooManyRequests(
             f"Too many requests: the limit is {count:,} {SCOPES[scope]} in "
@@ -93,6 +112,14 @@ def bucket_owner(request: Any) -> str:
     """Return the key of the account or client address that a request counts for."""
     if request.user.is_authenticated:
         return f"user-{request.user.pk}"
+    return address_owner(request)
+
+
+def address_owner(request: Any) -> str:
+    """Return the key of the client address alone.
+
+    A response for which nobody looked at the session is the same for all caches.
+    """
     return f"address-{client_address(request)}"
 
 

@@ -49,7 +49,16 @@ STOP_TIMEOUT_S = 30
 PAGE_TIMEOUT_MS = 60_000  # what happens at all, happens in less on any machine
 EXAMPLE_POSTCARDS = 600
 EMBEDDED = ("DATABASE_URL", "CLICKHOUSE_URL", "CELERY_BROKER_URL", "CACHE_URL")
-LIMITED = ("SEARCH", "IMAGE", "ITEM", "THUMBNAIL", "EXPORT", "REFINE")
+LIMITED = (
+    "DRAWING",
+    "EXPORT",
+    "IMAGE",
+    "ITEM",
+    "PAGE",
+    "REFINE",
+    "SEARCH",
+    "THUMBNAIL",
+)
 # Half a second less for each password than by the hasher of production.
 QUICK_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 SERVE_QUICKLY = f"""
@@ -110,6 +119,7 @@ def pytest_configure(config: pytest.Config) -> None:
         SOURCE_ALLOWED_HOSTS="127.0.0.1,localhost",
         HOST="127.0.0.1",
         DEBUG="false",
+        ADMIN_NAME="admin",
         # A hurried test run is no abuse; what tests limits, sets them itself.
         **{f"LIMIT_{scope}": "1000000/min" for scope in LIMITED},
         LIMIT_LOGIN="",

@@ -6,7 +6,7 @@ from itertools import count
 from urllib.parse import urlencode
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AnonymousUser, User
 from django.core.cache import cache, caches
 from django.core.exceptions import ImproperlyConfigured
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -47,7 +47,8 @@ def clock(monkeypatch) -> Clock:
 
 @pytest.fixture(autouse=True)
 def empty_buckets(settings):
-    settings.LIMITS = dict.fromkeys(settings.LIMITS, "3/min")
+    unlimited = dict.fromkeys(("page", "lookup", "drawing"), "")
+    settings.LIMITS = dict.fromkeys(settings.LIMITS, "3/min") | unlimited
     for kept in (cache, caches["limits"], caches["own-limits"]):
         kept.clear()
     yield
@@ -344,6 +345,33 @@ def sign_in(client: Client, ip: str, password: str = "wrong", name: str = "ada")
     )
 
 
+def test_nobody_locks_the_account_of_somebody_else(ada, login_limits):
+    """Neither from another network, nor in a browser that ada has used before."""
+    known = Client()
+    assert sign_in(known, "127.0.6.1", "a long password 1").status_code == 302
+    known.logout()
+    known.cookies.pop("sessionid", None)
+    for network in ("127.0.5.1", "127.0.6.1"):
+        for _ in range(8):
+            sign_in(Client(), network)
+    elsewhere = sign_in(Client(), "127.0.7.1", "a long password 1")
+    assert elsewhere.status_code == 302
+    stranger = sign_in(Client(), "127.0.6.2", "a long password 1")
+    assert "Too many failed" in stranger.content.decode()
+    assert sign_in(known, "127.0.6.3", "a long password 1").status_code == 302
+
+
+def test_a_known_browser_is_known_to_its_account_alone(ada, login_limits):
+    User.objects.create_user("eve", password="a long password 2")
+    eves = Client()
+    assert sign_in(eves, "127.0.6.1", "a long password 2", "eve").status_code == 302
+    eves.cookies.pop("sessionid", None)
+    for number in range(8):
+        sign_in(eves, f"127.0.6.{number}")
+    answer = sign_in(eves, "127.0.6.99", "a long password 1")
+    assert "Too many failed" in answer.content.decode()
+
+
 def test_one_account_is_guessed_at_from_many_addresses_in_vain(ada, login_limits):
     client = Client()
     for number in range(20):
@@ -375,6 +403,29 @@ def test_the_admins_own_door_leads_to_the_same_one(client, ada):
         assert answer.url.startswith("/accounts/login/?next=")
     client.force_login(ada)
     assert client.get("/admin/login/").status_code == 403  # she is no admin
+
+
+# --- Every page
+
+
+def test_every_view_is_limited(client, ada, settings):
+    """Except for the probes of operators; what leads to signing in costs nothing."""
+    settings.LIMITS = dict.fromkeys(settings.LIMITS, "1/h")
+    request = RequestFactory().get("/")
+    request.user = AnonymousUser()
+    for scope in settings.LIMITS:
+        rate_limits.check(request, scope)
+    for route in routes():
+        answer = client.get(route.address(ada))
+        where = f"{route.pattern}: {answer.status_code}"
+        if route.name in ("healthz", "readyz", "metrics"):
+            assert answer.status_code != 429, where
+        elif answer.status_code in (301, 302):
+            assert "login" in answer.url or "/api/docs/" in answer.url, where
+        else:
+            assert answer.status_code in (403, 405, 429), where
+            if answer.status_code == 429:
+                assert int(answer["Retry-After"]) > 0, where
 
 
 # --- A closed site

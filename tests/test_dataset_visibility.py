@@ -394,7 +394,7 @@ def test_caches_of_others_get_no_thumbnail(people):
     assert (again.status_code, "Cookie" in again["Vary"]) == (404, True)
     changed(Visibility.PUBLIC)
     answer = Client().get(address)
-    assert answer["Cache-Control"].startswith("public, max-age=31536000")
+    assert answer["Cache-Control"].startswith("public, max-age=3600")
     assert "Cookie" not in answer.get("Vary", "")
 
 

@@ -147,7 +147,7 @@ def test_who_takes_thousands_has_not_picked_them(postcards_dataset):
 def test_picks_at_once_are_all_counted(postcards_dataset, django_db_blocker):
     """Pick overlapping items from several threads, each with its own connection."""
 
-    def record(number: int) -> None:
+    def pick_all(number: int) -> None:
         ids = range(100) if number % 2 else range(99, -1, -1)
         with django_db_blocker.unblock():
             record(ids, "crowded", "saved", first=number)
@@ -156,7 +156,7 @@ def test_picks_at_once_are_all_counted(postcards_dataset, django_db_blocker):
     with django_db_blocker.unblock():
         try:
             with ThreadPoolExecutor(6) as pickers:
-                list(pickers.map(record, range(12)))
+                list(pickers.map(pick_all, range(12)))
             # Committed by the others; this test's own transaction sees it all the same.
             counts = Pick.objects.filter(keyword="crowded").values_list("count")
             assert set(counts) == {(12,)} and len(counts) == 100

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from django.db import transaction
@@ -23,6 +23,7 @@ from .visitor import Visitor
 
 NAMESPACE = uuid.UUID("5d0c6b2c-7a0f-4d0e-9a35-6b6e7d5c8a11")
 MAX_LABEL_LENGTH = 120
+MAX_SEEN_OF_VISITORS = 1_000  # ids that a round of somebody without an account keeps
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ def refine(
 ) -> Round:
     """Create a round, and the refinement if it is the first. Raises InvalidQuery."""
     check_marks(marks.good, marks.bad)
+    if not visitor.owner:
+        marks = _bounded(marks, before.query.dataset, visitor)
     embedded = service.embed(before.query, visitor.user, limiter)
     parent = own_round(before.query, visitor)
     vector = embedded.vector.astype("<f4").tobytes()
@@ -88,7 +91,7 @@ def refine(
             number=parent.number + 1 if parent else 1,
             good=list(marks.good),
             bad=list(marks.bad),
-            seen=_seen(embedded.excluded, marks, parent),
+            seen=_seen(embedded.excluded, marks, parent, visitor),
             strength=marks.strength,
             vector=tuned.vector.astype("<f4").tobytes(),
         )
@@ -153,12 +156,22 @@ def _get_or_create_refinement(
     return refinement
 
 
-def _seen(excluded: Sequence[int], marks: Marks, parent: Round | None) -> list[int]:
+def _bounded(marks: Marks, dataset: str, visitor: Visitor) -> Marks:
+    """Return marks of a visitor without ids that the dataset does not have."""
+    shown = marks.shown[-MAX_SEEN_OF_VISITORS:]
+    known = service.hits_by_id(dataset, shown, visitor.user)
+    return replace(marks, shown=tuple(item for item in shown if item in known))
+
+
+def _seen(
+    excluded: Sequence[int], marks: Marks, parent: Round | None, visitor: Visitor
+) -> list[int]:
     """Return the ids that the next search leaves out: the latest, if too many."""
+    most = MAX_EXCLUDED if visitor.owner else MAX_SEEN_OF_VISITORS
     # The filters may leave out nothing: a search can show again what was seen.
     earlier = [*(parent.seen if parent else ()), *excluded]
     seen = dict.fromkeys([*earlier, *marks.good, *marks.bad, *marks.shown])
-    return list(seen)[-MAX_EXCLUDED:]
+    return list(seen)[-most:]
 
 
 def _refinement_label(query: SearchQuery, user: AnyUser) -> str:

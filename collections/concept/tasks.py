@@ -1,13 +1,17 @@
-"""Periodic task: purge old refinements, and concepts that were deleted long ago."""
+"""Periodic task: purge old refinements and sessions, and concepts deleted long ago."""
+
+from importlib import import_module
 
 from celery import shared_task
+from django.conf import settings
 
 from ..models import Concept, Refinement
 
 
 @shared_task(name="usercollections.refining.sweep", queue="publish")
 def sweep() -> int:
-    """Purge both and return how many; concepts saved from refinements stay."""
+    """Purge them; return how many refinements and concepts, without saved ones."""
+    import_module(settings.SESSION_ENGINE).SessionStore.clear_expired()
     old = list(Refinement.objects.expired().values_list("pk", flat=True))
     Refinement.objects.filter(pk__in=old).delete()
     deleted = Concept.objects.long_deleted()

@@ -11,6 +11,7 @@ from django.utils import timezone
 from .ownership import AnyUser
 
 RETENTION = timedelta(days=30)  # after the last round
+VISITOR_RETENTION = timedelta(days=1)  # of visitors without an account
 
 
 class RefinementQuerySet(models.QuerySet):
@@ -21,10 +22,10 @@ class RefinementQuerySet(models.QuerySet):
         return self.filter(of_user | of_session)
 
     def expired(self) -> Self:
-        latest = models.Max("rounds__created_at")
-        return self.annotate(latest=latest).filter(
-            latest__lt=timezone.now() - RETENTION
-        )
+        now = timezone.now()
+        old = Q(latest__lt=now - RETENTION)
+        old |= Q(owner=None, latest__lt=now - VISITOR_RETENTION)
+        return self.annotate(latest=models.Max("rounds__created_at")).filter(old)
 
 
 class Refinement(models.Model):

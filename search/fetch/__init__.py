@@ -8,7 +8,6 @@ hosts, each with its port, from the rules for addresses and ports.
 """
 
 import http.client
-import math
 import socket
 import ssl
 import threading
@@ -145,7 +144,8 @@ def _request(
     with closing(connection):
         connection.request("GET", target.path, headers=headers)
         with connection.getresponse() as response:
-            own_socket.allowance = math.inf
+            # Of chunks, what is around the content counts, too.
+            own_socket.allowance = 2 * limits.bytes + MAX_HEAD_BYTES
             # Other libraries raise the limit of http.client.
             if len(response.headers) > MAX_HEADERS:
                 raise http.client.HTTPException("too many headers")

@@ -59,6 +59,13 @@ class RequestIdFilter(logging.Filter):
         return True
 
 
+class RefusalFilter(logging.Filter):
+    """Leave out requests beyond the rate limits, which /metrics counts."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return getattr(record, "status_code", None) != 429
+
+
 class JsonFormatter(logging.Formatter):
     """Format each record as one line of JSON."""
 

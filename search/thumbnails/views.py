@@ -10,7 +10,7 @@ from django.views.decorators.http import require_safe
 from search.errors import SearchError
 from search.images.formats import SUFFIXES
 from search.models import Dataset
-from search.rate_limits import check, limited
+from search.rate_limits import address_owner, check, counts_itself, limited
 
 from . import service
 
@@ -19,17 +19,19 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
-YEAR_S = 31_536_000
+HOUR_S = 3_600  # for which a cache may show what was removed meanwhile
 MAX_ERROR_AGE_S = 600  # for which browsers may cache a failure
 ERROR_AGE_S = 60
 
 
+@counts_itself
 @require_safe
 def thumbnail(request: HttpRequest, slug: str, item_id: int, size: int) -> HttpResponse:
     public = Dataset.objects.visible_to(AnonymousUser()).filter(slug=slug)
     key = public.values_list("pk", flat=True).first()
     is_public = key is not None
     try:
+        check(request, "lookup", address_owner(request))
         if not is_public:  # else the user is not looked at: caches serve all alike
             key = Dataset.for_slug(slug, request.user).pk
         before = partial(check, request, "thumbnail")
@@ -37,7 +39,7 @@ def thumbnail(request: HttpRequest, slug: str, item_id: int, size: int) -> HttpR
     except SearchError as error:
         return _error_response(error, is_public)
     response = HttpResponse(content, content_type="image/webp", headers=HEADERS)
-    response["Cache-Control"] = _cache_control(is_public, YEAR_S, "immutable")
+    response["Cache-Control"] = _cache_control(is_public, HOUR_S)
     response["ETag"] = etag = f'"{blake2b(content, digest_size=12).hexdigest()}"'
     answer = get_conditional_response(request, etag=etag, response=response)
     return answer or response
@@ -76,7 +78,7 @@ def _error_response(error: SearchError, is_public: bool) -> HttpResponse:
     return response
 
 
-def _cache_control(is_public: bool, seconds: int, *more: str) -> str:
+def _cache_control(is_public: bool, seconds: int) -> str:
     """Return which caches may store a response, and for how long.
 
     Of a dataset that not everybody may see, browsers ask each time whether they may
@@ -85,4 +87,4 @@ def _cache_control(is_public: bool, seconds: int, *more: str) -> str:
     if not is_public:
         return "private, no-cache"
     scope = "public" if settings.SEARCH_ANONYMOUS else "private"
-    return ", ".join([scope, f"max-age={seconds}", *more])
+    return f"{scope}, max-age={seconds}"

@@ -191,7 +191,9 @@ def create_admin() -> str:
     if users.filter(is_superuser=True).exists():
         return ""
     password = secrets.token_urlsafe(12)
-    users.create_superuser("admin", password=password)
+    # A name that nobody guesses, so that nobody can try passwords.
+    name = settings.ADMIN_NAME or f"admin-{secrets.token_hex(3)}"
+    users.create_superuser(name, password=password)
     return password
 
 
@@ -242,10 +244,10 @@ def address_of(listener: socket.socket, host: str) -> str:
 
 def banner(address: str, password: str) -> str:
     python = os.path.relpath(sys.executable)
+    names = get_user_model().objects.filter(is_superuser=True)
+    name = names.earliest("pk").get_username()
     if password:
-        account = f"admin, password {password}\n           (shown this once)"
+        account = f"{name}, password {password}\n           (shown this once)"
     else:
-        names = get_user_model().objects.filter(is_superuser=True)
-        name = names.earliest("pk").get_username()
         account = f"{name}; a new password: {python} manage.py changepassword {name}"
     return f"\n  laionweb runs at {address}\n  Account: {account}\n  Ctrl-C stops it.\n"
