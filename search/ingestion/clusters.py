@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
-from search.clickhouse import centroids, cluster, clustered
+from search.clickhouse import centroids, cluster, clustered, queries
 from search.clickhouse.centroids import MAX_VERSION, METRICS
 from search.clickhouse.schema import VECTOR_COLUMNS, ItemTable
 from search.clustering.centroids import Centroids
@@ -28,7 +28,7 @@ from search.clustering.training import (
     train,
 )
 from search.clustering.vectors import unit
-from search.errors import SearchError, SearchUnavailable
+from search.errors import NotFound, SearchError, SearchUnavailable
 from search.jobs.leases import Lease, LeaseLost
 from search.models import Dataset, Shard, Training
 
@@ -65,7 +65,7 @@ def centroids_of(
         if training is None:
             raise LeaseLost
         if not training.is_due:
-            stored = {field: centroids.load(rebuilt, field) for field in rows}
+            stored = {field: _stored(rebuilt, field) for field in rows}
             if all(training.version in versions for versions in stored.values()):
                 return {field: stored[field][training.version] for field in rows}
             schedule(dataset, training)  # a field has got its first vectors
@@ -74,6 +74,14 @@ def centroids_of(
             time.sleep(WAIT_S)
         else:
             _train_under(lease, dataset, rebuilt, rows)
+
+
+def _stored(table: ItemTable, field: str) -> dict[int, Centroids]:
+    """Return the centroids by version: none if the engine was restored without."""
+    try:
+        return centroids.load(table, field)
+    except NotFound:
+        return {}
 
 
 def schedule(dataset: Dataset, training: Training) -> None:
@@ -149,6 +157,8 @@ def _train(
         version = 1 + training.attempts % MAX_VERSION
     clusters = 0
     published = fields_of_rows(dataset, _visible_rows(dataset))
+    if not queries.index_state(dataset.item_table)["rows"]:
+        published = {}  # the ledger alone was restored from a backup
     expected = max(expected_rows(dataset), sum(rows["image"].values()))
     for field in VECTOR_COLUMNS:
         sources = [
