@@ -5,7 +5,6 @@ from typing import Any
 from allauth.account.adapter import DefaultAccountAdapter
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.core import signing
 from django.http import HttpRequest, HttpResponse
 
 from search.rate_limits import client_address
@@ -66,11 +65,8 @@ def _network(address: str) -> str:
 
 def _known_browser(request: HttpRequest, login: str) -> str:
     """Return the key of a browser in which the account signed in before, or ""."""
-    try:
-        cookie = request.get_signed_cookie(BROWSER_COOKIE, max_age=BROWSER_AGE_S)
-    except (KeyError, signing.BadSignature):
-        return ""
+    cookie = request.get_signed_cookie(BROWSER_COOKIE, "", max_age=BROWSER_AGE_S) or ""
     pk, _, browser = cookie.partition(" ")
-    user = User.objects.filter(pk=pk).first()
+    user = User.objects.filter(pk=pk).first() if cookie else None
     own = {user.username.lower(), user.email.lower()} if user else set()
     return browser if login and login.lower() in own else ""
