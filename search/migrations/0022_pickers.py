@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('search', '0019_dataset_profile'),
+        ("search", "0021_import_notices"),
     ]
 
     operations = [
