@@ -17,7 +17,7 @@ from django.test import Client
 from django.utils import timezone
 
 from search.errors import SearchUnavailable
-from search.models import Dataset, Removal
+from search.models import Dataset, ImportNotice, Removal
 from search.removals.takedowns import digest
 from search.retrieval import item_lookup
 from usercollections.account import data_export, services
@@ -50,7 +50,9 @@ def with_everything(name: str) -> User:
     user = User.objects.create_user(name, f"{name}@example.org", PASSWORD)
     user.groups.add(Group.objects.get_or_create(name="curators")[0])
     user.user_permissions.add(Permission.objects.first())
-    Dataset.objects.get_or_create(slug="chosen")[0].allowed_users.add(user)
+    chosen, _ = Dataset.objects.get_or_create(slug="chosen")
+    chosen.allowed_users.add(user)
+    ImportNotice.objects.create(dataset=chosen, user=user)
     address = user.emailaddress_set.create(email=user.email, primary=True)
     address.emailconfirmation_set.create(key=f"key of {name}")
     LogEntry.objects.create(
