@@ -7,6 +7,7 @@ import pytest
 from redis import ConnectionError as RedisConnectionError
 
 from search import cache, circuits, deadlines
+from search.checks import check_cache
 from search.circuits import REST_S, Circuit
 from search.clickhouse import client, cluster
 from search.errors import SearchUnavailable
@@ -119,3 +120,25 @@ def test_a_cache_that_is_away_is_asked_once():
     assert len(asked) == 1
     cache.CIRCUIT.close()
     assert cache.attempt(lambda: 7) == 7
+
+
+@pytest.mark.parametrize(
+    ("cache_url", "broker", "warnings"),
+    [
+        (None, "memory://", []),
+        (None, "redis://a:6379/0", ["search.W001"]),
+        ("redis://a:6379/1", "redis://a/0", ["search.W002"]),
+        ("redis://b:6379/0", "redis://a:6379/0", []),
+        ("redis://a:6380/0", "redis://a:6379/0", []),
+    ],
+)
+def test_the_check_warns_of_a_cache_that_is_not_its_own(
+    settings, cache_url, broker, warnings
+):
+    backend = "django.core.cache.backends."
+    default = {"BACKEND": f"{backend}locmem.LocMemCache"}
+    if cache_url:
+        default = {"BACKEND": f"{backend}redis.RedisCache", "LOCATION": cache_url}
+    settings.CACHES = {**settings.CACHES, "default": default}
+    settings.CELERY_BROKER_URL = broker
+    assert [warning.id for warning in check_cache()] == warnings

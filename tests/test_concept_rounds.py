@@ -296,3 +296,29 @@ def test_rounds_are_limited(client, settings):
     refused = refine(client, good=first, status=429)["detail"]
     assert "the limit is 2 refinement rounds in a minute" in refused
     caches["limits"].clear()
+
+
+# --- Visitors without an account
+
+
+def test_a_visitors_round_keeps_few_ids_that_exist_and_a_day(client, postcards_dataset):
+    from django.contrib.sessions.models import Session
+
+    from usercollections.concept.rounds import MAX_SEEN_OF_VISITORS
+    from usercollections.concept.tasks import sweep
+    from usercollections.models import Round
+
+    made_up = ",".join(str(10**9 + n) for n in range(4_000))
+    shown = f"{made_up}," + ",".join(map(str, range(100, 900)))
+    given = {"search": "q=a+boat&dataset=postcards", "good": "7", "shown": shown}
+    answer = client.post("/refine/", given)
+    assert answer.status_code == 303
+    made = Round.objects.get()
+    assert len(made.seen) <= MAX_SEEN_OF_VISITORS
+    assert set(made.seen) == {7, *range(100, 900)}
+    Session.objects.update(expire_date=timezone.now() - timedelta(hours=1))
+    assert sweep() == 0
+    assert not Session.objects.exists()
+    Round.objects.update(created_at=timezone.now() - timedelta(hours=25))
+    assert sweep() == 1
+    assert not Round.objects.exists()
