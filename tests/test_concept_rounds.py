@@ -253,7 +253,7 @@ def test_changes_need_a_post(client):
     assert client.get("/refine/").status_code == 405
 
 
-def test_no_more_is_left_out_than_a_search_can(client):
+def test_no_more_is_left_out_than_a_search_can(client, ada):
     first = ids("boats", limit=8)
     one = refine(client, good=first[:2], shown=range(10_000, 10_000 + MAX_EXCLUDED))
     seen = round_of(one).seen

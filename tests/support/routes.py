@@ -251,6 +251,7 @@ SHARED: dict[str, Any] = {
     "t/<slug:slug>/<int:item_id>": 7,
     "t/<slug:slug>/<int:item_id>/<int:size>": 320,
     "ingestion/<slug:slug>": "postcards",
+    "ingestion/<slug:slug>/rejects/<int:reject>": 1,
     "api/datasets/<slug:slug>": "postcards",
     "api/datasets/<slug:slug>/items/<int:item_id>": 7,
     "api/datasets/<slug:slug>/shards/<slug:action>": "pause",
