@@ -12,24 +12,27 @@ GROUPS = {
     "server": re.compile(r"\bdef \w+\([^)]*\b(live_server_process|opened)\b"),
     "crowds": re.compile(r"\bdef \w+\([^)]*\b(crowds?|flock)\b"),
 }
+# A module that opens pages of a server of its own shares none.
+OWN_SERVER = re.compile(r"^def opened\(", re.MULTILINE)
 # The groups and modules that take longest, longest first: processes begin with them,
 # so that none is left with one when the others have finished.
 SLOW = [
     "server",
     "crowds",
     "test_ingestion_faults",
-    "test_ingestion_commands",
-    "test_account_matrix",
-    "test_search_cluster",
-    "test_search_udf",
-    "test_production_shape",
-    "test_ingestion_publishing",
+    "test_account_browser",
     "test_api_contract",
-    "test_search_evaluate",
-    "test_ingestion_clusters",
-    "test_encoder_remote",
-    "test_search_calibration",
+    "test_ingestion_publishing",
+    "test_account_matrix",
+    "test_ingestion_commands",
+    "test_production_shape",
+    "test_search_udf",
     "test_setup",
+    "test_encoder_remote",
+    "test_search_cluster",
+    "test_ingestion_clusters",
+    "test_search_evaluate",
+    "test_search_calibration",
     "test_structure",
     "test_search_safety",
     "test_export_img2dataset",
@@ -42,6 +45,8 @@ SLOW = [
 def unit_of(module: Path) -> str:
     """Return the group of a module, or its own name."""
     text = module.read_text(encoding="utf-8")
+    if OWN_SERVER.search(text):
+        return module.stem
     groups = (name for name, asks in GROUPS.items() if asks.search(text))
     return next(groups, module.stem)
 
