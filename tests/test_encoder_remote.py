@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -285,7 +285,13 @@ def test_a_broker_that_dies_hangs_or_returns_empty(site, remote, settings):
         assert seconds < PATIENCE_S / 2
     site.redis.start()
     site.have_workers(1)
-    assert remote.encode_texts(["after"]).shape == (1, 512)
+
+    def is_answered() -> bool:  # once its circuit has rested
+        with suppress(SearchUnavailable):
+            return remote.encode_texts(["after"]).shape == (1, 512)
+        return False
+
+    wait_until("words are encoded again", is_answered)
     assert threading.active_count() == threads
     with redis.Redis(port=site.redis.port) as client:
         # This process's few; each worker's handful.
