@@ -55,8 +55,9 @@ def suggest(request: HttpRequest) -> JsonResponse:
 def _datasets(request: HttpRequest) -> list[Dataset]:
     """Return the datasets that are searched, of those that the user may see."""
     visible = Dataset.objects.visible_to(request.user)
-    slugs = split_slugs(request.GET.get("dataset", ""))
-    return list(visible.filter(slug__in=slugs) if slugs else visible[:1])
+    if not (named := request.GET.get("dataset")):
+        return list(visible[:1])
+    return list(visible.filter(slug__in=split_slugs(named)))
 
 
 def _recent(user: Any, text: str) -> list[Entry]:

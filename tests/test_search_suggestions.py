@@ -132,7 +132,7 @@ def test_a_hidden_dataset_suggests_nothing(client, profiled):
     assert suggested(client, "ballo") == {}
 
 
-def test_items_that_look_like_the_words_are_suggested(client, postcards_dataset):
+def test_items_that_look_like_the_words_are_suggested(client, db, postcards_dataset):
     asked = {"q": "a boat", "dataset": "postcards"}
     entries = client.get(reverse("suggest-items"), asked).json()["entries"]
     wanted = found(Term(text="a boat"))[:4]
