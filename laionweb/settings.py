@@ -226,6 +226,7 @@ MIDDLEWARE = [
     "search.clip_retrieval.errors.json_errors_middleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "search.web.middleware.CompressPagesMiddleware",
     "csp.middleware.CSPMiddleware",
     "laionweb.headers.permissions_policy",
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -3,6 +3,7 @@ from django.urls import include, path
 from .thumbnails.views import original, thumbnail
 from .web import (
     add_dataset_views,
+    bundles,
     dataset_views,
     datasets_views,
     help_views,
@@ -20,6 +21,7 @@ urlpatterns = [
     path("search/weigh", search_views.change_weight, name="search-weigh"),
     path("search/relevance", search_views.relevance, name="search-relevance"),
     path("search/exact", search_views.check_exact, name="search-exact"),
+    path("bundle/<slug:version>.<slug:kind>", bundles.bundle, name="bundle"),
     path("selection.json", selection_views.as_json, name="selection-json"),
     path("selection.csv", selection_views.as_csv, name="selection-csv"),
     path("suggest/items", item_views.suggest, name="suggest-items"),

@@ -56,7 +56,7 @@ def test_the_first_screen_shows_images(opened, address):
     expect(page.locator("#results .hit").first).to_be_visible()
     assert page.evaluate(ROWS) >= 2
     toolbar = page.locator(".toolbar").bounding_box()
-    assert toolbar["height"] < 90  # terms, and one line
+    assert toolbar["height"] < 100  # terms, and one line
     page = opened(**PHONE)
     page.goto(address)
     expect(page.locator("#results .hit").first).to_be_visible()
@@ -99,3 +99,25 @@ def test_on_a_phone_the_tools_are_in_a_menu(opened):
     expect(page.get_by_label("Image size")).to_be_visible()
     page.keyboard.press("Escape")
     expect(copy).to_be_hidden()
+
+
+def test_a_page_is_light(opened):
+    """Without images: few requests, and few bytes as they are sent."""
+    page = opened(**LAPTOP)
+    session = page.context.new_cdp_session(page)
+    session.send("Network.enable")
+    urls, sizes = {}, {}
+
+    def begun(event) -> None:
+        urls[event["requestId"]] = event["response"]["url"]
+
+    def done(event) -> None:
+        sizes[event["requestId"]] = event["encodedDataLength"]
+
+    session.on("Network.responseReceived", begun)
+    session.on("Network.loadingFinished", done)
+    page.goto("/?q=boats")
+    settle(page)
+    own = [request for request, url in urls.items() if "/t/" not in url]
+    assert 0 < len(own) <= 15
+    assert sum(sizes.get(request, 0) for request in own) <= 150_000

@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 from django import template
 from django.urls import reverse
+from django.utils.safestring import SafeString, mark_safe
 
 from search.images.formats import MAX_BYTES
 from search.links import link_of
@@ -18,6 +19,7 @@ from search.retrieval import popularity
 from search.retrieval.feedback import MAX_MARKS
 from search.retrieval.items import Hit
 from search.thumbnails import thumbnail_url
+from search.web import bundles
 from search.web.popularity_views import MAX_IDS
 from search.web.selection_views import MAX_SELECTED
 
@@ -148,3 +150,19 @@ def popularity_url(dataset: Dataset, hits: Sequence[Hit] | Hit | str) -> str:
         return ""
     params = {"dataset": dataset.slug, "ids": ",".join(map(str, ids))}
     return f"{reverse('popularity')}?{urlencode(params, safe=',')}"
+
+
+class BundledNode(template.Node):
+    def __init__(self, nodes: template.NodeList):
+        self.nodes = nodes
+
+    def render(self, context: template.Context) -> SafeString:
+        return mark_safe(bundles.bundled(self.nodes.render(context)))
+
+
+@register.tag
+def bundled(parser: template.base.Parser, _: template.base.Token) -> BundledNode:
+    """Join the style sheets and scripts between this tag and endbundled."""
+    nodes = parser.parse(("endbundled",))
+    parser.delete_first_token()
+    return BundledNode(nodes)

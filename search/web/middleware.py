@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
+from django.middleware.gzip import GZipMiddleware
 from django_htmx.middleware import HtmxDetails
 
 from search import deadlines, request_bodies
@@ -78,6 +79,22 @@ def head_middleware(
         return response
 
     return middleware
+
+
+class CompressPagesMiddleware(GZipMiddleware):
+    """Compresses pages; images and files of exports are compressed already.
+
+    Their tokens against forged requests differ in each answer, and gzip's header has a
+    random length, so that sizes of answers do not tell what is in them (BREACH).
+    """
+
+    def process_response(
+        self, request: HttpRequest, response: HttpResponseBase
+    ) -> HttpResponseBase:
+        is_page = response.get("Content-Type", "").startswith("text/html")
+        if response.streaming or not is_page:
+            return response
+        return super().process_response(request, response)
 
 
 class BodyLimitMiddleware:

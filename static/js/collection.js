@@ -115,7 +115,9 @@ bind('Delete', 'Remove from this collection', () => {
 
 // -- the dialog of one member, and a button for the selected ones
 
-export let target = null // the member that the dialog is about
+let target = null
+/** The member that the dialog is about. */
+export const chosen = () => target
 
 document.addEventListener('click', (event) => {
   const grip = event.target.closest?.('.grip')

@@ -2,7 +2,7 @@
 
 import { emit, find } from './dom.js'
 import { bind } from './keys.js'
-import { announce, change, dialog, itemOf, list, memberOf, members, target } from './collection.js'
+import { announce, change, chosen, dialog, itemOf, list, memberOf, members } from './collection.js'
 import { dragByGrip } from './reorder.js'
 
 const EDGE = 90 // pixels from an edge of the window within which a drag scrolls
@@ -91,13 +91,13 @@ dialog?.addEventListener('click', (event) => {
   const to = event.target.closest('[data-to]')?.dataset.to
   if (!to) return
   dialog.close()
-  moveFar(target, { to })
+  moveFar(chosen(), { to })
 })
 find('.place', dialog ?? document)?.addEventListener('submit', (event) => {
   event.preventDefault()
   const place = Number(event.target.elements.place.value)
   dialog.close()
-  moveFar(target, { to: 'place', place })
+  moveFar(chosen(), { to: 'place', place })
 })
 
 // -- by mouse, pen and touch
