@@ -111,7 +111,7 @@ def test_slow_clients_take_no_thread_and_are_closed(server, tmp_path, monkeypatc
     monkeypatch.setattr(slow_clients, "READ_S", 1)
     with server(tmp_path) as port:
         for start in ATTACKS.values():
-            slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(12)]
+            slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(5)]
             for connection in slow:
                 connection.sendall(start)
             assert get(port) == b"ok"

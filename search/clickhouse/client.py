@@ -286,9 +286,8 @@ def _reading_client(query_settings: dict[str, Any]) -> Any:
 def _set_timeout(client: Any, seconds: float) -> None:
     """Set how long a server may take for the next query; an engine here has none."""
     if cluster.current_url().startswith("clickhouse"):
-        from urllib3 import Timeout
-
-        client.timeout = Timeout(connect=CONNECT_TIMEOUT_S, read=seconds)
+        timeout = type(client.timeout)
+        client.timeout = timeout(connect=CONNECT_TIMEOUT_S, read=seconds)
 
 
 def _probe() -> None:
@@ -300,9 +299,11 @@ def _probe() -> None:
 
 
 def _is_outage(error: BaseException) -> bool:
-    from urllib3.exceptions import HTTPError
-
-    return isinstance(error, HTTPError | ConnectionError | TimeoutError)
+    """Return whether an error is of the connection, not an answer of the engine."""
+    of_connection = any(
+        kind.__module__.startswith("urllib3.") for kind in type(error).__mro__
+    )
+    return of_connection or isinstance(error, ConnectionError | TimeoutError)
 
 
 @cache
