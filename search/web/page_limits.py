@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from rest_framework.views import APIView
 
 from search.errors import SearchError
-from search.rate_limits import check, has_limit
+from search.rate_limits import address_owner, check, has_limit
 
 from .error_responses import error_response
 
@@ -40,8 +40,10 @@ class PageLimitMiddleware:
         match = request.resolver_match
         if scope is None or (match and match.view_name in PROBES):
             return None
+        # Without the session, what is open to all stays the same for all caches.
+        is_open = getattr(view, "login_required", True) is False
         try:
-            check(request, scope)
+            check(request, scope, address_owner(request) if is_open else "")
         except SearchError as error:
             return error_response(request, error)
         return None

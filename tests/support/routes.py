@@ -261,6 +261,7 @@ SHARED: dict[str, Any] = {
     "datasets/add/upload/<slug:key>": "0" * 32,
 }
 WRITTEN_OUT = {
+    "bundle/<slug:version>.<slug:kind>": "/bundle/old.css",
     r"accounts/^confirm-email/(?P<key>[-:\w]+)/$": "/accounts/confirm-email/a:b/",
     r"accounts/^password/reset/key/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$": (
         "/accounts/password/reset/key/1-abc/"
