@@ -132,6 +132,7 @@ def column(output: str, name: str) -> list[str]:
     return lines[-1].strip("| ").split(" | ")[1:]
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_tiny_dataset_is_built_and_searched(tmp_path):
     options = ("--rows=400", "--sizes=1", "--questions=3")
     output = run(tmp_path, *options)
