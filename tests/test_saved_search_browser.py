@@ -319,7 +319,7 @@ def test_the_palette_goes_to_what_is_saved_and_presses_buttons(signed_in):
     page.keyboard.press("Control+k")
     expect(palette.get_by_role("combobox")).to_be_focused()
     page.keyboard.type("select all")
-    selecting = palette.get_by_role("option", name="Select all")
+    selecting = palette.get_by_role("option", name="Select all", exact=True)
     expect(selecting).to_have_attribute("aria-selected", "true")
     page.keyboard.press("Enter")
     expect(page.locator("#selection")).to_be_visible()
