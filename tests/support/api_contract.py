@@ -60,7 +60,9 @@ PARTICULAR = {
     "POST /api/datasets/{slug}/shards/{action}/",
     "POST /api/exports/",
     "POST /api/searches/",
+    "POST /api/uploads/",
     "POST /api/uploads/{key}/fetch/",
+    "PUT /api/datasets/{slug}/watch/",
     "PUT /api/uploads/{key}/file/",
 }
 PARAMETER = re.compile(r"{(\w+)}")
