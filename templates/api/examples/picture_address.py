@@ -1,3 +1,3 @@
-term = {"image_url": "http://127.0.0.1:8000/t/postcards/7/320.webp"}
+term = {"image_url": "http://127.0.0.1:8000/postcards/7.jpg"}
 query = {"dataset": "postcards", "terms": [term], "limit": 3}
 show(ask("POST", "search/", json=query))
