@@ -96,6 +96,7 @@ def test_all_of_it_is_there_without_javascript(opened):
 def test_the_pages_are_reached_and_lead_to_each_other(opened):
     page = opened(viewport=DESKTOP)
     page.goto("/")
+    page.get_by_label("Menu").click()
     page.get_by_role("link", name="API", exact=True).click()
     expect(page.get_by_role("heading", level=1)).to_have_text("The API")
     page.get_by_role("link", name="All operations").click()
