@@ -77,6 +77,7 @@ def sent(monkeypatch):
     monkeypatch.setattr(
         tasks.publish, "delay", lambda _, number: numbers.append(number)
     )
+    monkeypatch.setattr(tasks, "enqueue_due_profile", lambda dataset: 0)
     monkeypatch.setattr(broker, "queue_is_empty", lambda task: True)
     return numbers
 
