@@ -182,7 +182,9 @@ class ApiSchema(AutoSchema):
     def _error_statuses(self, operation: Shape) -> set[int]:
         # Always: 400 for too many parameters, 401 for an invalid token, 503 for the
         # database.
-        statuses, names = {400, 401, 406, 503}, self._names_in_request(operation)
+        # Every view is limited: by a scope of its own, or as a page.
+        statuses = {400, 401, 406, 429, 503}
+        names = self._names_in_request(operation)
         is_unsafe = self.method not in SAFE_METHODS
         # With a session, unsafe methods need a CSRF token.
         if is_unsafe or not self._is_allowed(get_user_model()()):
@@ -195,8 +197,6 @@ class ApiSchema(AutoSchema):
             statuses |= {413, 415}
         if NAMES_OF_IMAGES & names or getattr(self.view, "fetches", False):
             statuses |= {413, 415, 422}
-        if getattr(self.view, "throttle_scope", "search") is not None:
-            statuses.add(429)
         return statuses
 
     def _names_in_request(self, operation: Shape) -> set[str]:

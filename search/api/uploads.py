@@ -211,10 +211,10 @@ class UploadFile(UploadView):
         The first chunk of a file has the offset 0, each other one that of the answer
         before. After an error, continue from the offset that the upload shows.
         """
-        given = validated(ChunkParameters, request.query_params.dict())
-        upload = uploads.find(request.user.pk, key)
         data = request.data  # without a body, what REST framework has in its place
         content = data.get("content", b"") if isinstance(data, dict) else b""
+        given = validated(ChunkParameters, request.query_params.dict())
+        upload = uploads.find(request.user.pk, key)
         chunk = Chunk(content=content, **given)
         return Response(UploadedFileSerializer(upload.receive(chunk)).data)
 
@@ -235,7 +235,7 @@ class UploadFetch(UploadView):
 
         Ask again with the same address until it is complete.
         """
-        upload = uploads.find(request.user.pk, key)
         given = validated(FetchSerializer, request.data)
+        upload = uploads.find(request.user.pk, key)
         fetched = fetching.fetch_step(upload, given["url"])
         return Response(FetchedFileSerializer(fetched).data)
