@@ -162,13 +162,16 @@ def test_shards_are_dropped_and_brought_in_again(laptop):
 
 def test_an_engine_that_is_open_elsewhere_is_named(laptop):
     """The tests' own process has the engine open."""
+    if not laptop.states():
+        laptop.run("ingest", "tiny", "--shards", "0")
     client.ping()
     url = os.environ["CLICKHOUSE_URL"]
     elsewhere = Laptop(laptop.environment | {"CLICKHOUSE_URL": url})
     before = laptop.states()
     for command in (
         ["ingest", "tiny", "--replace"],
-        ["dataset", "drop", "tiny", "--yes"],
+        ["dataset", "drop", "tiny", "--shards", "0", "--yes"],
+        ["dataset", "delete", "tiny", "--for-good", "--yes"],
         ["dataset", "cancel", "tiny"],
         ["load_removals", "README.md", "--kind", "url"],
     ):
@@ -411,7 +414,8 @@ def test_datasets_are_listed_and_shown(tiny, tmp_path):
     assert shown[1] == f"Source: {tmp_path}"
     assert shown[3] == "Shards: 2 ingested, 1 failed"
     assert shown[5].startswith("Index: parts 1, rows 120, ")
-    assert shown[6] == "Shard 2: It is broken."
+    assert shown[6] == f"Table: {tiny.item_table.name}"
+    assert shown[7] == "Shard 2: It is broken."
     assert refused("dataset", "show", "nowhere").startswith("There is no dataset")
 
 
