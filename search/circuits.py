@@ -26,7 +26,7 @@ class Circuit:
         probe: Callable[[], object] | None = None,
     ):
         self.sentence = sentence
-        self._is_outage = is_outage
+        self._is_own_outage = is_outage
         self._probe = probe
         self._closed_from = 0.0  # when the next call may try; 0: it is closed
         self._lock = threading.Lock()
@@ -39,17 +39,23 @@ class Circuit:
     def calling(self) -> Iterator[None]:
         """Raise SearchUnavailable while the circuit is open; watch what a call raises.
 
-        An error is an outage if it or its cause is one; it is raised unchanged.
+        Its error is raised unchanged.
         """
         if self.is_open:
             self._try()
         try:
             yield
         except BaseException as error:
-            if self._is_outage(error) or self._is_outage(error.__cause__ or error):
+            if self.is_outage(error):
                 self._closed_from = now() + REST_S
             raise
         self.close()
+
+    def is_outage(self, error: BaseException) -> bool:
+        """Return whether an error or its cause is an outage of the service."""
+        return self._is_own_outage(error) or self._is_own_outage(
+            error.__cause__ or error
+        )
 
     def close(self) -> None:
         self._closed_from = 0.0

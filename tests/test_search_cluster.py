@@ -231,7 +231,7 @@ def test_clusters_lie_on_the_engine_of_their_partition(source, two, monkeypatch)
 
 def test_an_engine_that_is_away_is_not_taken_for_an_empty_one(spread, two, settings):
     settings.CLICKHOUSE_URL = f"{two[0]},clickhouse://127.0.0.1:{free_port()}/default"
-    with pytest.raises(SearchUnavailable, match="did not answer"):
+    with pytest.raises(SearchUnavailable, match="does not respond"):
         searching.find(asked(matrix("image")[0]))
 
 

@@ -127,7 +127,8 @@ def test_an_item_shows_its_like_and_can_be_removed(client):
 def test_words_refine_what_an_item_shows(client):
     page = search(client, item=7, q="at night")
     assert page.ids == found(Term(text="at night"), Term(item=7))
-    assert page.all("a", "href", **{"class": "remove"}) == ["/?q=at+night"]
+    removing = page.all("a", "href", **{"class": "remove"})
+    assert removing == ["/?q=at+night", "/?item=7"]
 
 
 def test_an_embedding_in_the_address_is_searched_for(client):

@@ -368,10 +368,13 @@ def _engine_options() -> dict[str, Any]:
 def _search_errors() -> Iterator[None]:
     from clickhouse_connect.driver.exceptions import ClickHouseError
 
+    circuit = _circuit(cluster.current_url())
     try:
-        with _circuit(cluster.current_url()).calling():
+        with circuit.calling():
             yield
     except (ClickHouseError, OSError) as error:
+        if circuit.is_outage(error):
+            raise SearchUnavailable(circuit.sentence) from error
         raise _to_search_error(str(error)) from error
 
 

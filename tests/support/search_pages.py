@@ -6,7 +6,7 @@ from search.query.model import SearchQuery, Term, encode_embedding
 from support import searching
 from support.html_page import Page
 
-UNAVAILABLE = "The search engine did not answer as it should."
+UNAVAILABLE = "The search engine does not respond; please try again in a moment."
 
 
 def search(client, headers=None, **parameters) -> Page:
