@@ -50,7 +50,13 @@ bind('/', 'Go to the search box', () => {
   box.select()
 })
 
-find('#q')?.addEventListener('focus', () => import('./suggestions.js'), { once: true })
+find('#q')?.addEventListener('focus', async ({ target }) => {
+  let isSent = false
+  target.form.addEventListener('submit', () => { isSent = true }, { once: true })
+  const { suggest } = await import('./suggestions.js')
+  // After a search that was faster than the script, suggestions would cover results.
+  if (!isSent && document.activeElement === target) suggest()
+}, { once: true })
 
 // -- passwords can be looked at while they are typed
 

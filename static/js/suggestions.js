@@ -88,7 +88,7 @@ let requests = 0
 let timer = null
 
 /** Ask for suggestions; what comes for an older text is dropped. */
-async function suggest () {
+export async function suggest () {
   const number = ++requests
   const text = box.value
   const parameters = new URLSearchParams({ q: text, dataset: new FormData(form).get('dataset') ?? '' })
@@ -191,4 +191,3 @@ box.addEventListener('click', () => { if (!list) suggest() })
 box.addEventListener('input', suggestSoon)
 box.addEventListener('blur', close)
 box.addEventListener('keydown', press)
-if (document.activeElement === box) suggest()
