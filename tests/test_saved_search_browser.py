@@ -316,6 +316,7 @@ def test_the_palette_goes_to_what_is_saved_and_presses_buttons(signed_in):
     expect_accessible(page, "#palette")
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile(r"/\?q=a\+black\+cat"))
+    page.wait_for_load_state()
     page.keyboard.press("Control+k")
     expect(palette.get_by_role("combobox")).to_be_focused()
     page.keyboard.type("select all")
@@ -358,6 +359,8 @@ def test_all_of_it_is_accessible(signed_in, options):
     expect(page.locator("#suggestions [role=option]")).to_have_count(1)
     expect_accessible(page, ".box")
     page.goto("/?q=a+red+boat&dataset=postcards")
+    if "has_touch" in options:
+        page.get_by_role("button", name="More", exact=True).click()
     page.locator(".save summary").click()
     box = page.locator(".save form").bounding_box()
     assert box["x"] >= 0 and box["x"] + box["width"] <= page.viewport_size["width"]
