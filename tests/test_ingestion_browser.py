@@ -107,6 +107,8 @@ def test_staff_starts_an_import_and_sees_it_arrive(opened, second):
 
     page.goto(PAGE)
     page.get_by_label("ID of the item").fill(item)
+    press(page, "Take down…")
+    expect(page.get_by_role("heading", level=1)).to_have_text(f"Take down item {item}?")
     press(page, "Take down")
     expect(page.locator(".said")).to_contain_text(f"Item {item} is hidden")
     assert page.request.get(f"/d/second/{item}").status == 404
