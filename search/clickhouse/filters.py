@@ -30,7 +30,10 @@ def _rating_sql(wanted: Collection[str], numbers: str) -> str:
     words = ", ".join(
         f"'{word}'" for word, rating in ratings.RATINGS.items() if rating in wanted
     )
-    word = r"replaceRegexpAll(lowerUTF8(nsfw), '[^\\pL\\pN]', '')"
+    named = (
+        r"replaceRegexpOne(lowerUTF8(nsfw), '^[^\\pL\\pN]*ratings?[^\\pL\\pN]+', '')"
+    )
+    word = rf"replaceRegexpAll({named}, '[^\\pL\\pN]', '')"
     trimmed = r"replaceRegexpAll(nsfw, '^[\\s\\pZ]+|[\\s\\pZ]+$', '')"
     number = f"toFloat64OrDefault({trimmed}, toFloat64(-1))"
     return f"({word} IN ({words}) OR ({numbers.format(number)}))"
