@@ -32,17 +32,14 @@ def ada() -> User:
 
 @pytest.fixture
 def asked(ada) -> list[tuple[Route, str, Client]]:
-    """Each route with its address, and the client of ada or, every other, a visitor."""
+    """Each route with its address and ada's client; those of the API a visitor's, too."""
     signed_in = Client(raise_request_exception=False)
     signed_in.force_login(ada)
     visitor = Client(raise_request_exception=False)
     return [
-        (
-            route,
-            route.address(ada),
-            visitor if number % 2 and route.is_api else signed_in,
-        )
-        for number, route in enumerate(routes())
+        (route, route.address(ada), client)
+        for route in routes()
+        for client in ((signed_in, visitor) if route.is_api else (signed_in,))
     ]
 
 

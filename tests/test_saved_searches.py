@@ -181,7 +181,8 @@ def test_what_many_searches_name_is_looked_up_at_once(
 
 def test_visitors_are_led_to_the_log_in_and_back(client, postcards_dataset):
     page = client.get("/?q=a+boat&dataset=postcards").content.decode()
-    (link,) = re.findall(r'<a href="(/accounts/login/\?next=[^"]+)"[^>]*>Save', page)
+    pattern = r'<a href="(/accounts/login/\?next=[^"]+)"[^>]*title="Save search"'
+    (link,) = re.findall(pattern, page)
     back = parse_qs(urlsplit(link).query)["next"]
     assert back == ["/?q=a+boat&dataset=postcards"]
     answer = client.get("/searches/")

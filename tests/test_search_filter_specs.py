@@ -137,11 +137,11 @@ def test_a_filter_narrows_searches_on_the_page(every, client, postcards_dataset)
     answer = client.get("/", {"q": "boats", "every": "7"})
     page = answer.content.decode()
     assert multiples([hit.id for hit in answer.context["hits"]])
-    assert [chip.label for chip, _ in answer.context["chips"]] == ["each 7th"]
+    assert [chip.label for chip, _ in answer.context["chips"]] == ["boats", "each 7th"]
     (control,) = re.findall(r"<label[^>]*>Only one item in (<[^>]+>)", page)
     for attribute in ('name="every" value="7"', 'form="search"', 'min="1" max="100"'):
         assert attribute in control
-    assert "cutoff:0.25, each=50</dd>" in page
+    assert "cutoff:0.25, each=50</dd>" in client.get("/help/").content.decode()
     (chip,) = re.findall(r"hides about ([0-9,]+)", page)
     assert chip == "1,714"
 

@@ -169,7 +169,8 @@ def become(job: dict[str, Any], streams: list[int]) -> None:
     os.chdir(job["cwd"])
     os.environ.clear()
     os.environ.update(job["environment"])
-    sys.stdout.reconfigure(line_buffering=sys.stdout.isatty())
+    # A new one: whether the file can be sought is noted when it is opened.
+    sys.stdout = sys.__stdout__ = open(1, "w", closefd=False)
     path = os.environ.get("PYTHONPATH", "")
     sys.path[:0] = path.split(os.pathsep) if path else []
 
