@@ -32,7 +32,7 @@ def ada() -> User:
 
 @pytest.fixture
 def asked(ada) -> list[tuple[Route, str, Client]]:
-    """Each route with its address and ada's client; those of the API a visitor's, too."""
+    """Each route, its address and ada's client; those of the API a visitor's, too."""
     signed_in = Client(raise_request_exception=False)
     signed_in.force_login(ada)
     visitor = Client(raise_request_exception=False)

@@ -170,7 +170,7 @@ def become(job: dict[str, Any], streams: list[int]) -> None:
     os.environ.clear()
     os.environ.update(job["environment"])
     # A new one: whether the file can be sought is noted when it is opened.
-    sys.stdout = sys.__stdout__ = open(1, "w", closefd=False)
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
     path = os.environ.get("PYTHONPATH", "")
     sys.path[:0] = path.split(os.pathsep) if path else []
 
