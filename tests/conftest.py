@@ -123,6 +123,8 @@ def pytest_configure(config: pytest.Config) -> None:
         # A hurried test run is no abuse; what tests limits, sets them itself.
         **{f"LIMIT_{scope}": "1000000/min" for scope in LIMITED},
         LIMIT_LOGIN="",
+        # On a busy machine a process takes long to load its model.
+        SEARCH_TIMEOUT_S="60",
     )
     (var_dir / "static").mkdir(parents=True)
     (TEMPORARY / "imports").mkdir()

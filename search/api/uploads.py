@@ -37,8 +37,18 @@ CONFLICT = OpenApiResponse(
 class NewUploadSerializer(StrictSerializer):
     """The size of an upload, which is refused early if it does not fit."""
 
-    files = StrictIntegerField(required=False, min_value=0, max_value=10**9)
-    bytes = StrictIntegerField(required=False, min_value=0, max_value=10**15)
+    files = StrictIntegerField(
+        required=False,
+        min_value=0,
+        max_value=10**9,
+        help_text=f"An upload has up to {uploads.MAX_FILES:,}; more are refused (413).",
+    )
+    bytes = StrictIntegerField(
+        required=False,
+        min_value=0,
+        max_value=10**15,
+        help_text="More than the disk has room for are refused (413).",
+    )
 
 
 class ChunkParameters(StrictSerializer):
