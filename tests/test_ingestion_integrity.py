@@ -1,4 +1,4 @@
-"""Faults of the engine and of sources are told, and mended where they can be."""
+"""Faults of the engine and of sources are shown, and repaired where possible."""
 
 import io
 import os
@@ -216,7 +216,7 @@ def test_a_takedown_during_an_export_is_not_handed_on(tiny, admin_user):
 
 
 def test_a_clock_that_jumps_ends_no_lease_of_others(tiny, monkeypatch):
-    """Ahead by a day and back: a run that goes on is refused or continues, once."""
+    """Ahead by a day and back: a run in progress is refused or continues, once."""
     key = queue(tiny)[0]
     done = threading.Event()
     insert, real = shard_run.writer.insert, timezone.now

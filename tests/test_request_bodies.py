@@ -1,4 +1,4 @@
-"""Bodies are limited before they are parsed, whoever sends them and to whatever."""
+"""Bodies are limited before they are parsed, of every sender and view."""
 
 import base64
 import json

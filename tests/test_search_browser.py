@@ -162,7 +162,7 @@ def test_the_newest_search_wins(page):
 
 
 def keep_panel_open(page: Page) -> None:
-    """As whoever has opened the filters once finds them."""
+    """As a user finds them who has opened the filters once."""
     page.add_init_script("document.cookie = 'panel=open; path=/'")
 
 

@@ -51,7 +51,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
     deadline = time.monotonic() + TIMEOUT_S
     jobs = {name: _start(name, check) for name, check in _checks().items()}
     parts = {name: _result(job, deadline) for name, job in jobs.items()}
-    # Lost rows are told, but are no reason to send nobody here.
+    # Lost rows are shown, but are no reason to take this server out of service.
     ready = all(up for name, up in parts.items() if name != "items")
     status = 200 if ready else 503
     response = JsonResponse({"ready": ready, "parts": parts}, status=status)

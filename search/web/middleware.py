@@ -97,8 +97,8 @@ class CompressPagesMiddleware(GZipMiddleware):
         return super().process_response(request, response)
 
 
-class BodyLimitMiddleware:
-    """Refuses bodies that are larger than their view accepts, before they are read."""
+class CheckMiddleware:
+    """Refuses requests by what `check` raises, before their view runs."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]):
         self.get_response = get_response
@@ -109,12 +109,23 @@ class BodyLimitMiddleware:
     def process_view(
         self, request: HttpRequest, view: Any, *_arguments: Any
     ) -> HttpResponse | None:
-        given = request.META.get("CONTENT_LENGTH") or ""
         try:
-            request_bodies.check_length(given, request_bodies.max_bytes_of(view))
+            self.check(request, view)
         except SearchError as error:
             return error_response(request, error)
         return None
+
+    def check(self, request: HttpRequest, view: Any) -> None:
+        """Raise a SearchError for a request that is refused."""
+        raise NotImplementedError
+
+
+class BodyLimitMiddleware(CheckMiddleware):
+    """Refuses bodies that are larger than their view accepts, before they are read."""
+
+    def check(self, request: HttpRequest, view: Any) -> None:
+        given = request.META.get("CONTENT_LENGTH") or ""
+        request_bodies.check_length(given, request_bodies.max_bytes_of(view))
 
 
 class SearchErrorMiddleware:

@@ -1,15 +1,13 @@
 """A rate limit for every view that has none of its own."""
 
-from collections.abc import Callable
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from rest_framework.views import APIView
 
-from search.errors import SearchError
 from search.rate_limits import address_owner, check, has_limit
 
-from .error_responses import error_response
+from .middleware import CheckMiddleware
 
 PROBES = ("healthz", "readyz", "metrics")  # of the operator, and cheap
 
@@ -24,26 +22,14 @@ def scope_of(view: Any) -> str | None:
     return None if has_limit(view) else "page"
 
 
-class PageLimitMiddleware:
+class PageLimitMiddleware(CheckMiddleware):
     """Counts requests to pages, scripts and forms that no other limit counts."""
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]):
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        return self.get_response(request)
-
-    def process_view(
-        self, request: HttpRequest, view: Any, *_arguments: Any
-    ) -> HttpResponse | None:
+    def check(self, request: HttpRequest, view: Any) -> None:
         scope = scope_of(view)
         match = request.resolver_match
         if scope is None or (match and match.view_name in PROBES):
-            return None
+            return
         # Without the session, what is open to all stays the same for all caches.
         is_open = getattr(view, "login_required", True) is False
-        try:
-            check(request, scope, address_owner(request) if is_open else "")
-        except SearchError as error:
-            return error_response(request, error)
-        return None
+        check(request, scope, address_owner(request) if is_open else "")

@@ -49,7 +49,7 @@ def token_of(server: Server, name: str) -> str:
     return re.search(r"laion_[\w-]+", made.text)[0]
 
 
-PICKED = (318, 227, 358)  # by four people, and by whoever runs the examples
+PICKED = (318, 227, 358)  # by four people, and by the user of the examples
 
 
 def seed_picks(server: Server) -> None:

@@ -75,7 +75,7 @@ def check(source: str) -> None:
     if not os.path.lexists(source) and (wildcard := WILDCARDS.search(source)):
         fixed = os.path.dirname(source[: wildcard.start()])
     real = Path(os.path.realpath(fixed))
-    # Whoever knows the key of an upload may use it.
+    # Anyone who knows the key of an upload may use it.
     if ".." in Path(source).parts or not (uploads.is_upload(real) or is_open(real)):
         named = " and ".join(map(str, roots()))
         raise InvalidQuery(OUTSIDE.format(named) if named else NO_FOLDERS)

@@ -34,7 +34,7 @@ def roots() -> list[Path]:
 def is_open(real: Path, *, hidden: bool = False) -> bool:
     """Return whether a path without links is open to imports.
 
-    VAR_DIR is closed, but for folders in it that are named themselves; so is what is
+    VAR_DIR is closed, except for folders in it that are named themselves; so is what is
     `hidden`, unless it is asked for.
     """
     if is_private(real):
